@@ -1,0 +1,5 @@
+//! pgbackrest-keeper: keeps pgBackRest backups of PostgreSQL running and tells the truth about them.
+//!
+//! ARCHITECTURE.md draws the whole.
+
+pub mod pgbackrest;

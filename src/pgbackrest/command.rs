@@ -1,0 +1,102 @@
+//! The command lines with which pgBackRest is asked. Lists of arguments, never text for a shell.
+
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
+
+use super::label::BackupType;
+
+/// Which pgBackRest is started, and with which configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Program {
+    /// Name on the search path, or a path.
+    pub binary: PathBuf,
+    /// `--config`; pgBackRest's own default where absent.
+    pub config: Option<PathBuf>,
+    /// `--config-include-path`; pgBackRest's own default where absent.
+    pub config_include_path: Option<PathBuf>,
+}
+
+/// What `info` is asked for; everything where nothing is set.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct InfoQuery {
+    /// One stanza.
+    pub stanza: Option<String>,
+    /// One repository (2.32 and later).
+    pub repo: Option<u32>,
+    /// Backups of one type (2.38 and later).
+    pub backup_type: Option<BackupType>,
+    /// One backup by label, with its databases; pgBackRest wants the stanza too.
+    pub set: Option<String>,
+}
+
+impl Program {
+    /// Asks for the version, in the text form that every version knows. It reads no configuration.
+    #[must_use]
+    pub fn version(&self) -> Vec<OsString> {
+        vec![self.binary.clone().into(), "version".into()]
+    }
+
+    /// Asks for stanzas, backups and WAL ranges as JSON.
+    #[must_use]
+    pub fn info(&self, query: &InfoQuery) -> Vec<OsString> {
+        let mut arguments = vec![self.binary.clone().into(), "info".into(), "--output=json".into()];
+        let mut add = |name: &str, value: Option<&OsStr>| {
+            arguments.extend(value.map(|value| {
+                let mut argument = OsString::from(name);
+                argument.push(value);
+                argument
+            }));
+        };
+        let repo = query.repo.map(|key| key.to_string());
+        add("--config=", self.config.as_deref().map(AsRef::as_ref));
+        add("--config-include-path=", self.config_include_path.as_deref().map(AsRef::as_ref));
+        add("--stanza=", query.stanza.as_deref().map(AsRef::as_ref));
+        add("--repo=", repo.as_deref().map(AsRef::as_ref));
+        add("--type=", query.backup_type.map(|backup_type| backup_type.as_str().as_ref()));
+        add("--set=", query.set.as_deref().map(AsRef::as_ref));
+        arguments
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn program() -> Program {
+        Program { binary: "pgbackrest".into(), config: None, config_include_path: None }
+    }
+
+    #[test]
+    fn nothing_more_is_asked_than_was_meant() {
+        assert_eq!(program().version(), ["pgbackrest", "version"]);
+        assert_eq!(program().info(&InfoQuery::default()), ["pgbackrest", "info", "--output=json"]);
+    }
+
+    #[test]
+    fn every_part_of_a_query_is_one_argument() {
+        let program = Program {
+            binary: "/opt/pg backrest".into(),
+            config: Some("/etc/a b.conf".into()),
+            config_include_path: Some("/etc/conf.d".into()),
+        };
+        let query = InfoQuery {
+            stanza: Some("--set=$(x); y".to_owned()),
+            repo: Some(2),
+            backup_type: Some(BackupType::Diff),
+            set: Some("20260101-000000F".to_owned()),
+        };
+        let expected = [
+            "/opt/pg backrest",
+            "info",
+            "--output=json",
+            "--config=/etc/a b.conf",
+            "--config-include-path=/etc/conf.d",
+            "--stanza=--set=$(x); y",
+            "--repo=2",
+            "--type=diff",
+            "--set=20260101-000000F",
+        ];
+        assert_eq!(program.info(&query), expected);
+        assert_eq!(program.version(), ["/opt/pg backrest", "version"]);
+    }
+}

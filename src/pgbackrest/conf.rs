@@ -1,0 +1,186 @@
+//! What pgBackRest's configuration files say of repositories: storage, retention, and when credentials end.
+//!
+//! The effective value of an option is looked for in `[stanza:command]`, `[stanza]`, `[global:command]` and `[global]`, in
+//! this order, as `src/config/parse.c` of pgBackRest does. Only the options named here are kept. No value of any other
+//! option stays in memory, so no secret can: of a shared access signature only its end is kept.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, Utc};
+
+mod option;
+mod reader;
+mod sas;
+#[cfg(test)]
+mod tests;
+
+pub use reader::ConfError;
+
+use option::{Name, Value};
+
+/// The command whose section says how backups are kept: `backup` runs `expire` with its own options.
+const KEEPING_COMMAND: &str = "backup";
+/// The command whose section says how repositories are reached when we ask.
+const ASKING_COMMAND: &str = "info";
+/// The kinds of storage that pgBackRest knows (`repo-type`).
+const STORAGE_TYPES: [&str; 6] = ["azure", "cifs", "gcs", "posix", "s3", "sftp"];
+/// The largest retention that pgBackRest takes.
+const MAX_RETENTION: u32 = 9_999_999;
+
+/// The parts of the configuration that we understand.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Conf {
+    /// By section as written, such as `global`, `demo` or `demo:backup`.
+    sections: BTreeMap<String, Section>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Section {
+    /// By repository number.
+    options: BTreeMap<(u32, Name), Value>,
+    /// Numbers of the repositories that any option defines.
+    repo_keys: BTreeSet<u32>,
+}
+
+/// What the configuration says of one stanza in one repository.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RepoOptions {
+    /// `repoN-type`, default `posix`; where `repoN-host` is set, how that is reached: `ssh` or `tls`.
+    pub storage: &'static str,
+    /// `repoN-host`.
+    pub host: Option<String>,
+    /// `repoN-retention-full`: a count or days.
+    pub retention_full: Option<u32>,
+    /// `repoN-retention-full-type`, default `count`.
+    pub retention_full_type: RetentionType,
+    /// `repoN-retention-diff`.
+    pub retention_diff: Option<u32>,
+    /// `repoN-host-cert-file`, path of the certificate that we show to the repository host.
+    pub host_cert_file: Option<String>,
+    /// `repoN-host-ca-file`, path of the certificates that the repository host's must be signed by.
+    pub host_ca_file: Option<String>,
+    /// `repoN-storage-ca-file`, path of the certificates that the object store's must be signed by.
+    pub storage_ca_file: Option<String>,
+    /// When the shared access signature in `repoN-azure-key` ends; only with `repoN-azure-key-type=sas`.
+    pub azure_sas_expiry: Option<DateTime<Utc>>,
+}
+
+/// What `repoN-retention-full` counts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum RetentionType {
+    /// Full backups.
+    #[default]
+    Count,
+    /// Days.
+    Time,
+}
+
+impl Conf {
+    /// Reads the main file and then the included ones, which pgBackRest takes in the order of their names.
+    ///
+    /// # Errors
+    /// A line that pgBackRest would not read, with its file and number; never its text, which may be a secret.
+    pub fn parse(files: &[(&str, &str)]) -> Result<Self, ConfError> {
+        let mut conf = Self::default();
+        for (file, text) in files {
+            for line in reader::lines(file, text) {
+                let line = line?;
+                conf.sections.entry(line.section.to_owned()).or_default().add(&line);
+            }
+        }
+        Ok(conf)
+    }
+
+    /// Names of the stanzas that have a section, ascending.
+    #[must_use]
+    pub fn stanzas(&self) -> Vec<&str> {
+        let names =
+            self.sections.keys().map(|section| section.split_once(':').map_or(&**section, |(name, _)| name));
+        let stanzas: BTreeSet<&str> = names.filter(|name| *name != "global").collect();
+        stanzas.into_iter().collect()
+    }
+
+    /// Numbers of all repositories that any section defines, ascending; pgBackRest has repo1 where none is.
+    #[must_use]
+    pub fn repo_keys(&self) -> Vec<u32> {
+        keys_or_first(self.sections.values())
+    }
+
+    /// Numbers of the repositories that `info` sees for a stanza, or for none, ascending.
+    #[must_use]
+    pub fn repo_keys_of(&self, stanza: Option<&str>) -> Vec<u32> {
+        keys_or_first(self.visible(stanza, ASKING_COMMAND))
+    }
+
+    /// What holds for one stanza in one repository.
+    ///
+    /// # Errors
+    /// An option that pgBackRest would refuse, with its file and line, its value and what would do.
+    pub fn repo_options(&self, stanza: &str, key: u32) -> Result<RepoOptions, ConfError> {
+        let asking = |name| self.value(stanza, ASKING_COMMAND, key, name);
+        let keeping = |name| self.value(stanza, KEEPING_COMMAND, key, name);
+        let text = |name| asking(name).map(Value::text).transpose();
+        let number = |name| keeping(name).map(|value| value.number(MAX_RETENTION)).transpose();
+
+        let host = text(Name::Host)?;
+        let host_type = choice(asking(Name::HostType), &["ssh", "tls"], "ssh")?;
+        let storage_type = choice(asking(Name::Type), &STORAGE_TYPES, "posix")?;
+        let has_sas = choice(asking(Name::AzureKeyType), &["auto", "sas", "shared"], "shared")? == "sas";
+        let retention_full_type = match choice(keeping(Name::RetentionFullType), &["count", "time"], "count")?
+        {
+            "time" => RetentionType::Time,
+            _ => RetentionType::Count,
+        };
+        Ok(RepoOptions {
+            storage: if host.is_some() { host_type } else { storage_type },
+            host,
+            retention_full: number(Name::RetentionFull)?,
+            retention_full_type,
+            retention_diff: number(Name::RetentionDiff)?,
+            host_cert_file: text(Name::HostCertFile)?,
+            host_ca_file: text(Name::HostCaFile)?,
+            storage_ca_file: text(Name::StorageCaFile)?,
+            azure_sas_expiry: asking(Name::AzureKey).filter(|_| has_sas).and_then(Value::expiry),
+        })
+    }
+
+    fn value(&self, stanza: &str, command: &str, key: u32, name: Name) -> Option<&Value> {
+        self.visible(Some(stanza), command).find_map(|section| section.options.get(&(key, name)))
+    }
+
+    /// The sections that count, the one that wins first.
+    fn visible(&self, stanza: Option<&str>, command: &str) -> impl Iterator<Item = &Section> {
+        let bases = stanza.into_iter().chain(["global"]);
+        let names: Vec<String> =
+            bases.flat_map(|base| [format!("{base}:{command}"), base.to_owned()]).collect();
+        names.into_iter().filter_map(|name| self.sections.get(&name))
+    }
+}
+
+impl Section {
+    fn add(&mut self, line: &reader::Line<'_>) {
+        let Some((key, option)) = option::split(line.key) else { return };
+        // Retention alone makes no repository: info does not know the option.
+        if !option.starts_with("retention-") {
+            self.repo_keys.insert(key);
+        }
+        let Some(name) = Name::of(option) else { return };
+        self.options
+            .entry((key, name))
+            .and_modify(|value| *value = Value::repeated(line))
+            .or_insert_with(|| Value::new(name, line));
+    }
+}
+
+fn keys_or_first<'a>(sections: impl Iterator<Item = &'a Section>) -> Vec<u32> {
+    let keys: BTreeSet<u32> = sections.flat_map(|section| &section.repo_keys).copied().collect();
+    if keys.is_empty() { vec![1] } else { keys.into_iter().collect() }
+}
+
+fn choice(
+    value: Option<&Value>,
+    allowed: &[&'static str],
+    default: &'static str,
+) -> Result<&'static str, ConfError> {
+    value.map_or(Ok(default), |value| value.choice(allowed))
+}

@@ -1,0 +1,137 @@
+//! The options that we understand, by all names that pgBackRest takes for them, and their values.
+
+use chrono::{DateTime, Utc};
+
+use super::reader::{ConfError, Line};
+use super::sas;
+
+/// The highest repository number that pgBackRest takes.
+const MAX_REPO_KEY: u32 = 256;
+
+/// An option of a repository that we understand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Name {
+    Type,
+    Host,
+    HostType,
+    HostCertFile,
+    HostCaFile,
+    StorageCaFile,
+    AzureKey,
+    AzureKeyType,
+    RetentionFull,
+    RetentionFullType,
+    RetentionDiff,
+}
+
+impl Name {
+    /// The option of that name, which stands after `repoN-`. Two of them are names from before 2.29 (`repoN-s3-ca-file`)
+    /// that pgBackRest still takes.
+    pub(super) fn of(option: &str) -> Option<Self> {
+        Some(match option {
+            "type" => Self::Type,
+            "host" => Self::Host,
+            "host-type" => Self::HostType,
+            "host-cert-file" => Self::HostCertFile,
+            "host-ca-file" => Self::HostCaFile,
+            "storage-ca-file" | "s3-ca-file" | "azure-ca-file" => Self::StorageCaFile,
+            "azure-key" => Self::AzureKey,
+            "azure-key-type" => Self::AzureKeyType,
+            "retention-full" => Self::RetentionFull,
+            "retention-full-type" => Self::RetentionFullType,
+            "retention-diff" => Self::RetentionDiff,
+            _ => return None,
+        })
+    }
+}
+
+/// Repository number and the rest of an option's name: `repo2-type` is `type` of 2.
+///
+/// From before repositories had numbers, pgBackRest 2.45 to 2.60 still take the names below for repo1; it refuses any other
+/// option of a repository without a number.
+pub(super) fn split(key: &str) -> Option<(u32, &str)> {
+    let unnumbered = match key {
+        "backup-host" => Some("host"),
+        "retention-full" | "retention-diff" => Some(key),
+        "repo-path" | "repo-type" | "repo-cipher-type" | "repo-cipher-pass" | "repo-s3-ca-file" => {
+            key.strip_prefix("repo-")
+        }
+        _ => None,
+    };
+    if let Some(option) = unnumbered {
+        return Some((1, option));
+    }
+    let (number, option) = key.strip_prefix("repo")?.split_once('-')?;
+    let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+    let number = is_number.then(|| number.parse().ok())??;
+    (1..=MAX_REPO_KEY).contains(&number).then_some((number, option))
+}
+
+/// What an option was set to, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Value {
+    content: Content,
+    option: String,
+    file: String,
+    line: usize,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Content {
+    /// Of options whose value is no secret.
+    Plain(String),
+    /// The end of a shared access signature, where the value is one that says.
+    Expiry(Option<DateTime<Utc>>),
+    /// Of an option that its section sets more than once, be it by two of its names.
+    Repeated,
+}
+
+impl Value {
+    pub(super) fn new(name: Name, line: &Line<'_>) -> Self {
+        let content = match name {
+            Name::AzureKey => Content::Expiry(sas::expiry(line.value)),
+            _ => Content::Plain(line.value.to_owned()),
+        };
+        Self { content, option: line.key.to_owned(), file: line.file.to_owned(), line: line.number }
+    }
+
+    /// The same option a second time in its section, of which pgBackRest takes neither.
+    pub(super) fn repeated(line: &Line<'_>) -> Self {
+        let content = Content::Repeated;
+        Self { content, option: line.key.to_owned(), file: line.file.to_owned(), line: line.number }
+    }
+
+    pub(super) fn text(&self) -> Result<String, ConfError> {
+        match &self.content {
+            Content::Plain(text) if !text.is_empty() => Ok(text.clone()),
+            Content::Repeated => Err(self.error("is set a second time in its section; keep one")),
+            _ => Err(self.error("has no value; give one or remove the line")),
+        }
+    }
+
+    pub(super) fn number(&self, max: u32) -> Result<u32, ConfError> {
+        let text = self.text()?;
+        match text.parse() {
+            Ok(number) if (1..=max).contains(&number) => Ok(number),
+            _ => Err(self.error(&format!("is '{text}'; it must be a whole number from 1 to {max}"))),
+        }
+    }
+
+    pub(super) fn choice(&self, allowed: &[&'static str]) -> Result<&'static str, ConfError> {
+        let text = self.text()?;
+        let found = allowed.iter().copied().find(|word| *word == text);
+        found.ok_or_else(|| self.error(&format!("is '{text}'; it must be one of {}", allowed.join(", "))))
+    }
+
+    pub(super) fn expiry(&self) -> Option<DateTime<Utc>> {
+        match self.content {
+            Content::Expiry(expiry) => expiry,
+            Content::Plain(_) | Content::Repeated => None,
+        }
+    }
+
+    fn error(&self, problem: &str) -> ConfError {
+        let problem = format!("{} {problem}", self.option);
+        ConfError { file: self.file.clone(), line: self.line, problem }
+    }
+}

@@ -1,0 +1,11 @@
+//! What pgBackRest says, and how it is spoken to. Pure: no I/O, no clock.
+
+pub mod command;
+pub mod conf;
+pub mod exit_code;
+pub mod info;
+pub mod label;
+pub mod redact;
+pub mod sanitize;
+pub mod version;
+pub mod wal;

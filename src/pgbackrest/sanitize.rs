@@ -1,0 +1,225 @@
+//! What `pgbackrest info` prints, made fit for a JSON parser.
+//!
+//! Two things stand in the way. From 2.55 on warnings go to the same stream before the document. And with a wrong cipher
+//! passphrase the status message quotes decrypted garbage, neither valid UTF-8 nor free of raw control bytes, while the exit
+//! code is 0. pgBackRest escapes quotes and backslashes byte by byte, so the ends of strings stay where they should be.
+
+use std::borrow::Cow;
+
+/// Lines kept of what precedes the document.
+const MAX_PREAMBLE_LINES: usize = 50;
+/// Characters kept of each.
+const MAX_PREAMBLE_LINE: usize = 500;
+
+/// The output of one call, split and repaired.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cleaned<'a> {
+    /// The document, borrowed where nothing had to be repaired; empty where there is none.
+    pub text: Cow<'a, str>,
+    /// Something in the document had to be repaired.
+    pub sanitized: bool,
+    /// Lines before the document: pgBackRest's warnings, or an error in place of a document. Bounded in number and length.
+    pub preamble: Vec<String>,
+}
+
+/// Splits off what precedes the document and repairs the rest: invalid UTF-8 becomes U+FFFD, and a raw control byte within
+/// a string becomes `\u00XX`. A well-formed document comes back as it is.
+#[must_use]
+pub fn clean(bytes: &[u8]) -> Cleaned<'_> {
+    let (before, document) = bytes.split_at(start_of_document(bytes));
+    let preamble = preamble(before);
+    match std::str::from_utf8(document) {
+        Ok(text) if !has_raw_control(text) => {
+            Cleaned { text: Cow::Borrowed(text), sanitized: false, preamble }
+        }
+        _ => Cleaned { text: Cow::Owned(repair(document)), sanitized: true, preamble },
+    }
+}
+
+/// Where the first line begins that starts with `[`; the document is always an array, and no log line starts so.
+fn start_of_document(bytes: &[u8]) -> usize {
+    let mut start = 0;
+    for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+        if line.trim_ascii_start().first() == Some(&b'[') {
+            return start;
+        }
+        start += line.len();
+    }
+    bytes.len()
+}
+
+fn preamble(before: &[u8]) -> Vec<String> {
+    let line = |line: &[u8]| {
+        String::from_utf8_lossy(line)
+            .chars()
+            .take(MAX_PREAMBLE_LINE)
+            .map(|letter| if letter.is_control() { ' ' } else { letter })
+            .collect::<String>()
+            .trim_end()
+            .to_owned()
+    };
+    let lines = before.split(|byte| *byte == b'\n').map(line).filter(|line| !line.is_empty());
+    lines.take(MAX_PREAMBLE_LINES).collect()
+}
+
+/// Whether a control byte stands within a string, where JSON forbids it.
+fn has_raw_control(text: &str) -> bool {
+    // Nearly every document is one line, and this loop is quicker than following strings.
+    if !text.bytes().any(|byte| byte < 0x20) {
+        return false;
+    }
+    let mut place = Place::default();
+    text.bytes().any(|byte| place.step(byte) && byte < 0x20)
+}
+
+fn repair(document: &[u8]) -> String {
+    let mut repaired = String::with_capacity(document.len() + 64);
+    let mut place = Place::default();
+    for chunk in document.utf8_chunks() {
+        for letter in chunk.valid().chars() {
+            let in_string = letter.is_ascii() && place.step(u8::try_from(letter).unwrap_or(b' '));
+            if in_string && u32::from(letter) < 0x20 {
+                repaired.push_str("\\u00");
+                repaired.extend([u32::from(letter) >> 4, u32::from(letter) & 15].map(hexadecimal));
+            } else {
+                place.escaped &= letter.is_ascii();
+                repaired.push(letter);
+            }
+        }
+        if !chunk.invalid().is_empty() {
+            place.escaped = false;
+            repaired.push(char::REPLACEMENT_CHARACTER);
+        }
+    }
+    repaired
+}
+
+fn hexadecimal(digit: u32) -> char {
+    char::from_digit(digit, 16).unwrap_or('0')
+}
+
+/// Where in the document a byte stands.
+#[derive(Default)]
+struct Place {
+    in_string: bool,
+    escaped: bool,
+}
+
+impl Place {
+    /// Takes the next byte; says whether it stands within a string.
+    fn step(&mut self, byte: u8) -> bool {
+        let was_in_string = self.in_string;
+        if self.escaped {
+            self.escaped = false;
+            return was_in_string;
+        }
+        match byte {
+            b'"' => self.in_string = !self.in_string,
+            b'\\' if self.in_string => self.escaped = true,
+            _ => {}
+        }
+        was_in_string
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    use super::*;
+
+    #[test]
+    fn a_clean_document_is_borrowed() {
+        for text in ["[]", "[]\n", "[\n\t{\"a\": \"b\\n\\\"\\\\\"}\n]\n", "[\"ä€\"]", "[\"\\u0001\"]"] {
+            let cleaned = clean(text.as_bytes());
+            assert!(matches!(cleaned.text, Cow::Borrowed(same) if same == text), "{text}");
+            assert_eq!((cleaned.sanitized, cleaned.preamble.len()), (false, 0), "{text}");
+        }
+    }
+
+    #[test]
+    fn garbage_in_a_message_is_repaired() {
+        let table: [(&[u8], &str); 5] = [
+            (b"[\"a\xFFb\"]", "a\u{FFFD}b"),
+            (b"[\"a\x01b\x1F\"]", "a\u{1}b\u{1F}"),
+            (b"[\"\xC3\\\"\x02\\\\\"]", "\u{FFFD}\"\u{2}\\"),
+            (b"[\"\xE2\x82\"]", "\u{FFFD}"),
+            (b"[\"line\nbreak\ttab\"]\n", "line\nbreak\ttab"),
+        ];
+        for (bytes, message) in table {
+            let cleaned = clean(bytes);
+            assert!(cleaned.sanitized);
+            assert_eq!(serde_json::from_str::<Vec<String>>(&cleaned.text).unwrap(), [message]);
+        }
+    }
+
+    #[test]
+    fn lines_before_the_document_are_split_off() {
+        let cleaned =
+            clean(b"P00   WARN: configuration file contains invalid option 'x'\n   HINT: [y]?\n\n[{}]");
+        assert_eq!(cleaned.text, "[{}]");
+        assert!(!cleaned.sanitized);
+        assert_eq!(cleaned.preamble[0], "P00   WARN: configuration file contains invalid option 'x'");
+        assert_eq!(cleaned.preamble.len(), 2);
+    }
+
+    #[test]
+    fn output_without_a_document_is_all_preamble() {
+        let cleaned = clean(b"P00  ERROR: [037]: info command requires option: repo1-cipher-pass\x07\n");
+        assert_eq!(cleaned.text, "");
+        assert_eq!(cleaned.preamble, ["P00  ERROR: [037]: info command requires option: repo1-cipher-pass"]);
+        assert_eq!(clean(b"").preamble.len(), 0);
+    }
+
+    #[test]
+    fn the_preamble_is_bounded() {
+        let long = b"warning ".repeat(100_000);
+        let cleaned = clean(&long);
+        assert_eq!(cleaned.preamble.len(), 1);
+        assert!(cleaned.preamble[0].len() <= MAX_PREAMBLE_LINE);
+        let many = b"warning\n".repeat(100_000);
+        assert_eq!(clean(&many).preamble.len(), MAX_PREAMBLE_LINES);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(256))]
+
+        #[test]
+        fn cleaning_twice_changes_nothing_more(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let framed = [b"[\"", bytes.as_slice()].concat();
+            for input in [bytes, framed] {
+                let once = clean(&input);
+                let twice = clean(once.text.as_bytes());
+                prop_assert!(!twice.sanitized);
+                prop_assert_eq!(&twice.text, &once.text);
+                prop_assert!(twice.preamble.is_empty());
+            }
+        }
+
+        #[test]
+        fn any_message_that_pgbackrest_quotes_can_be_read(message in prop::collection::vec(any::<u8>(), 0..200)) {
+            let mut quoted = b"[\"".to_vec();
+            for byte in &message {
+                match byte {
+                    b'"' | b'\\' => quoted.extend([b'\\', *byte]),
+                    b'\n' => quoted.extend(b"\\n"),
+                    _ => quoted.push(*byte),
+                }
+            }
+            quoted.extend(b"\"]");
+            let cleaned = clean(&quoted);
+            let read: Vec<String> = serde_json::from_str(&cleaned.text).unwrap();
+            prop_assert_eq!(&read[0], &*String::from_utf8_lossy(&message));
+        }
+
+        #[test]
+        fn clean_json_is_left_alone(texts in prop::collection::vec(".{0,20}", 0..5), pretty: bool) {
+            let value = Value::from(texts);
+            let text = if pretty { format!("{value:#}") } else { value.to_string() };
+            let cleaned = clean(text.as_bytes());
+            prop_assert!(!cleaned.sanitized);
+            prop_assert_eq!(&*cleaned.text, text.as_str());
+        }
+    }
+}
