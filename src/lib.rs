@@ -3,3 +3,4 @@
 //! ARCHITECTURE.md draws the whole.
 
 pub mod pgbackrest;
+pub mod state;

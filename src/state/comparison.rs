@@ -1,0 +1,215 @@
+//! One repository beside the others, and one backup beside those before it.
+
+use std::cmp::Reverse;
+
+use crate::pgbackrest::label::BackupType;
+
+use super::snapshot::{Backup, Database, Repo, Stanza};
+use super::wal_range::{self, WalRange};
+
+/// How many earlier backups a size is compared with.
+const PREDECESSORS: usize = 5;
+
+/// What of a backup's size is compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum What {
+    /// Size of the database.
+    Database,
+    /// Bytes that the backup stored in the repository.
+    Stored,
+}
+
+impl What {
+    /// Both, in the order in which they are shown.
+    pub const ALL: [Self; 2] = [Self::Database, Self::Stored];
+
+    /// The word for a label.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Database => "database",
+            Self::Stored => "stored",
+        }
+    }
+
+    fn of(self, backup: &Backup) -> u64 {
+        match self {
+            Self::Database => backup.size,
+            Self::Stored => backup.repo_delta,
+        }
+    }
+}
+
+/// Whether all repositories hold the same present cluster, told by system identifier and PostgreSQL version.
+///
+/// None where fewer than two repositories say which cluster they hold: there is nothing to compare.
+#[must_use]
+pub fn system_ids_match(stanza: &Stanza) -> Option<bool> {
+    let clusters: Vec<&Database> = stanza
+        .repos
+        .iter()
+        .filter_map(Repo::current_database)
+        .filter(|database| database.system_id.is_some())
+        .collect();
+    let (first, others) = clusters.split_first()?;
+    let is_same = |other: &&Database| other.system_id == first.system_id && other.version == first.version;
+    (!others.is_empty()).then(|| others.iter().all(is_same))
+}
+
+/// Seconds between the newest backup of the repository that is furthest ahead and that of the one furthest behind.
+///
+/// Repositories without a backup are left out, since they have no newest one; None where fewer than two remain.
+#[must_use]
+pub fn backup_skew(stanza: &Stanza) -> Option<i64> {
+    let newest_stops: Vec<i64> = stanza
+        .repos
+        .iter()
+        .filter_map(|repo| repo.backups.iter().map(|backup| backup.stop.timestamp()).max())
+        .collect();
+    if newest_stops.len() < 2 {
+        return None;
+    }
+    newest_stops.iter().max()?.checked_sub(*newest_stops.iter().min()?)
+}
+
+/// WAL segments between the newest one of the repository that is furthest ahead and that of the one furthest behind.
+///
+/// Segment numbers say which is behind only on one and the same timeline of one cluster: after a recovery to an earlier
+/// point the new timeline starts below the old one's end. None, too, where fewer than two repositories hold WAL.
+#[must_use]
+pub fn wal_skew_segments(stanza: &Stanza) -> Option<u64> {
+    if system_ids_match(stanza) != Some(true) {
+        return None;
+    }
+    let ranges: Vec<WalRange> =
+        stanza.repos.iter().filter_map(|repo| wal_range::range(stanza, repo)).collect();
+    let (first, others) = ranges.split_first()?;
+    let is_comparable = |other: &WalRange| {
+        other.max.timeline == first.max.timeline && other.segment_size == first.segment_size
+    };
+    if others.is_empty() || !others.iter().all(is_comparable) {
+        return None;
+    }
+    let numbers = || ranges.iter().map(|range| range.max_number);
+    numbers().max()?.checked_sub(numbers().min()?)
+}
+
+/// Size of the newest backup of exactly that type, as a multiple of the median of up to five of the same type before it.
+///
+/// None with fewer than two predecessors, which is too few to call anything usual, and where their median is 0.
+#[must_use]
+pub fn size_deviation(repo: &Repo, backup_type: BackupType, what: What) -> Option<f64> {
+    let mut same_type: Vec<&Backup> =
+        repo.backups.iter().filter(|backup| backup.backup_type == backup_type).collect();
+    same_type.sort_by_key(|backup| Reverse(backup.stop));
+    let (newest, predecessors) = same_type.split_first()?;
+    let mut sizes: Vec<u64> = predecessors.iter().take(PREDECESSORS).map(|backup| what.of(backup)).collect();
+    if sizes.len() < 2 {
+        return None;
+    }
+    let median = median(&mut sizes)?;
+    (median > 0.0).then(|| what.of(newest) as f64 / median)
+}
+
+fn median(sizes: &mut [u64]) -> Option<f64> {
+    sizes.sort_unstable();
+    let upper = *sizes.get(sizes.len() / 2)? as f64;
+    if sizes.len() % 2 == 1 {
+        return Some(upper);
+    }
+    let lower = *sizes.get((sizes.len() / 2).checked_sub(1)?)? as f64;
+    Some(f64::midpoint(lower, upper))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::examples::{archive, backup, database, day, repo, stanza};
+    use super::*;
+
+    const MIN: &str = "000000010000000000000001";
+
+    fn of_system(key: u32, system_id: u64) -> Repo {
+        Repo { databases: vec![database(1, system_id)], ..repo(key, vec![]) }
+    }
+
+    fn with_wal(key: u32, max: &str) -> Repo {
+        Repo { archives: vec![archive(1, MIN, max)], ..repo(key, vec![]) }
+    }
+
+    fn of_sizes(sizes: &[u64]) -> Repo {
+        let made = sizes.iter().zip(0_i64..).map(|(size, at)| Backup {
+            size: *size,
+            repo_delta: size / 2,
+            ..backup(&format!("20260101-{at:06}F"), day(at), 1)
+        });
+        repo(1, made.collect())
+    }
+
+    #[test]
+    fn clusters_are_compared_over_the_repos_that_name_one() {
+        let mut silent = of_system(3, 0);
+        silent.databases.clear();
+        let table = [
+            (vec![], None),
+            (vec![of_system(1, 7)], None),
+            (vec![of_system(1, 7), silent.clone()], None),
+            (vec![of_system(1, 7), of_system(2, 7), silent], Some(true)),
+            (vec![of_system(1, 7), of_system(2, 8)], Some(false)),
+        ];
+        for (repos, expected) in table {
+            assert_eq!(system_ids_match(&stanza(repos)), expected);
+        }
+        let mut other_version = of_system(2, 7);
+        other_version.databases[0].version = "16".to_owned();
+        assert_eq!(system_ids_match(&stanza(vec![of_system(1, 7), other_version])), Some(false));
+    }
+
+    #[test]
+    fn only_the_present_cluster_is_compared() {
+        let mut upgraded = of_system(1, 7);
+        upgraded.databases.push(database(2, 8));
+        assert_eq!(system_ids_match(&stanza(vec![upgraded, of_system(2, 7)])), Some(false));
+    }
+
+    #[test]
+    fn the_backup_skew_is_between_the_newest_ones() {
+        let ahead =
+            repo(1, vec![backup("20260101-000000F", day(0), 1), backup("20260104-000000F", day(3), 2)]);
+        let behind = repo(2, vec![backup("20260103-000000F", day(2), 1)]);
+        let empty = repo(3, vec![]);
+        assert_eq!(backup_skew(&stanza(vec![ahead.clone(), behind, empty.clone()])), Some(86_400));
+        assert_eq!(backup_skew(&stanza(vec![ahead, empty])), None);
+    }
+
+    #[test]
+    fn the_wal_skew_needs_one_timeline_of_one_cluster() {
+        let table = [
+            ("000000010000000000000020", "000000010000000000000018", Some(8)),
+            ("000000010000000000000020", "000000010000000000000020", Some(0)),
+            ("0000000100000001000000FF", "000000010000000100000000", Some(255)),
+            ("000000010000000000000020", "000000020000000000000020", None),
+            ("000000010000000000000020", "", None),
+        ];
+        for (one, other, expected) in table {
+            let both = stanza(vec![with_wal(1, one), with_wal(2, other)]);
+            assert_eq!(wal_skew_segments(&both), expected, "{one} {other}");
+        }
+        let mut foreign = with_wal(2, "000000010000000000000018");
+        foreign.databases = vec![database(1, 99)];
+        assert_eq!(wal_skew_segments(&stanza(vec![with_wal(1, "000000010000000000000020"), foreign])), None);
+    }
+
+    #[test]
+    fn sizes_are_compared_with_the_median_of_up_to_five() {
+        let deviation = |sizes: &[u64]| size_deviation(&of_sizes(sizes), BackupType::Full, What::Database);
+        assert_eq!(deviation(&[]), None);
+        assert_eq!(deviation(&[100]), None);
+        assert_eq!(deviation(&[100, 100]), None);
+        assert_eq!(deviation(&[100, 300, 100]), Some(0.5));
+        assert_eq!(deviation(&[100, 100, 900, 250]), Some(2.5));
+        assert_eq!(deviation(&[9000, 100, 200, 300, 400, 500, 600]), Some(2.0));
+        assert_eq!(deviation(&[0, 0, 100]), None);
+        assert_eq!(size_deviation(&of_sizes(&[100, 100, 100]), BackupType::Incr, What::Database), None);
+        assert_eq!(size_deviation(&of_sizes(&[100, 100, 50]), BackupType::Full, What::Stored), Some(0.5));
+    }
+}

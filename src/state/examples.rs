@@ -1,0 +1,88 @@
+//! Small made-up stanzas for the tests of this room.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Duration, Utc};
+
+use crate::pgbackrest::label::BackupType;
+use crate::pgbackrest::wal::{Lsn, WalSegment};
+
+use super::snapshot::{Activity, Archive, Backup, Database, Repo, RepoState, Stanza};
+
+/// Midnight of a day, counted from 2026-01-01.
+pub(super) fn day(number: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp(1_767_225_600, 0).unwrap() + Duration::days(number)
+}
+
+/// An online backup that stops at `stop` and needs exactly the WAL segment of that number (16 MiB, timeline 1).
+pub(super) fn backup(label: &str, stop: DateTime<Utc>, segment: u32) -> Backup {
+    let wal = WalSegment { timeline: 1, high: 0, low: segment };
+    let position = Lsn(u64::from(segment) << 24 | 0x28);
+    Backup {
+        label: label.to_owned(),
+        backup_type: BackupType::of_label(label).unwrap(),
+        start: stop - Duration::minutes(10),
+        stop,
+        database_id: 1,
+        backrest_version: Arc::from("2.45"),
+        wal_start: Some(wal),
+        wal_stop: Some(wal),
+        lsn_start: Some(position),
+        lsn_stop: Some(Lsn(position.0 + 0xD8)),
+        size: 1000,
+        delta: 1000,
+        repo_size: Some(500),
+        repo_delta: 500,
+        repo_size_map: None,
+        repo_delta_map: None,
+        prior: label.rsplit_once('_').map(|(full, _)| full.to_owned()),
+        references: [0; 3],
+        error: Some(false),
+        annotations: 0,
+        databases: None,
+    }
+}
+
+/// A backup made while PostgreSQL was down.
+pub(super) fn offline(label: &str, stop: DateTime<Utc>) -> Backup {
+    Backup { wal_start: None, wal_stop: None, lsn_start: None, lsn_stop: None, ..backup(label, stop, 0) }
+}
+
+pub(super) fn archive(database_id: u64, min: &str, max: &str) -> Archive {
+    let name = |name: &str| (!name.is_empty()).then(|| name.to_owned());
+    Archive { database_id, id: format!("15-{database_id}"), min: name(min), max: name(max) }
+}
+
+pub(super) fn database(id: u64, system_id: u64) -> Database {
+    Database { id, system_id: Some(system_id), version: "15".to_owned() }
+}
+
+/// A repository that holds these backups of one cluster, and WAL 1 to 0x20 of timeline 1.
+pub(super) fn repo(key: u32, backups: Vec<Backup>) -> Repo {
+    Repo {
+        key,
+        state: RepoState::Ok,
+        status_code: Some(0),
+        status_message: "ok".to_owned(),
+        error: None,
+        collected_at: day(0),
+        cipher: Some("none".to_owned()),
+        databases: vec![database(1, 77)],
+        archives: vec![archive(1, "000000010000000000000001", "000000010000000000000020")],
+        backups,
+        progress: None,
+        in_progress_since: None,
+        settings: None,
+    }
+}
+
+pub(super) fn stanza(repos: Vec<Repo>) -> Stanza {
+    Stanza {
+        name: Arc::from("demo"),
+        status_code: 0,
+        status_message: "ok".to_owned(),
+        backup_lock: Activity::default(),
+        restore_lock: Activity::default(),
+        repos,
+    }
+}

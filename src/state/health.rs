@@ -1,0 +1,277 @@
+//! How well a stanza and each of its repositories are: one word, and what is wrong in sentences, worst first.
+//!
+//! Judges only what the snapshot holds; how old a backup may grow is policy and belongs to alert rules.
+
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
+use std::fmt::{self, Write as _};
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::answer;
+use super::comparison;
+use super::human;
+use super::recovery;
+use super::retention;
+use super::snapshot::{Backup, Repo, RepoState, ScopeHealth, ScopeKind, Snapshot, Stanza};
+
+/// Credentials that end sooner than this are worth a warning.
+const CREDENTIAL_NOTICE: TimeDelta = TimeDelta::days(14);
+/// Characters of a free text within a sentence.
+const TEXT_LIMIT: usize = 240;
+
+/// One word over many facts, worst last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Health {
+    /// Nothing is known to be wrong.
+    Ok,
+    /// Something needs a look; a restore is still possible as far as the facts tell.
+    Warning,
+    /// Nothing can be restored from here now, or nothing is known.
+    Failed,
+}
+
+impl Health {
+    /// The word for people.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Warning => "warning",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+impl fmt::Display for Health {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+/// One thing that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// How bad it is; never [`Health::Ok`].
+    pub health: Health,
+    /// The repository it is about; absent where it is about the stanza.
+    pub repo_key: Option<u32>,
+    /// One sentence, cleaned and clipped.
+    pub text: String,
+}
+
+/// A stanza or a repository, judged.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Assessment {
+    /// The word.
+    pub health: Health,
+    /// What is wrong, worst first; empty where nothing is.
+    pub findings: Vec<Finding>,
+}
+
+/// A stanza that is known, or the name of one whose facts are gone.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Judged<'a> {
+    /// The stanza's name.
+    pub name: &'a str,
+    /// Its facts; absent where it has never answered, or they were too old to keep.
+    pub stanza: Option<&'a Stanza>,
+    /// What is thought of it.
+    pub assessment: Assessment,
+}
+
+/// Every stanza that the snapshot names, worst first, then by name.
+#[must_use]
+pub fn of_snapshot(snapshot: &Snapshot, now: DateTime<Utc>, fresh_for: Option<TimeDelta>) -> Vec<Judged<'_>> {
+    let scopes = &snapshot.collection.scopes;
+    let known = snapshot.stanzas.iter().map(|stanza| Judged {
+        name: &stanza.name,
+        stanza: Some(stanza),
+        assessment: of_stanza(stanza, scopes.get(&stanza.name), now, fresh_for),
+    });
+    let named: BTreeSet<&str> = snapshot.stanzas.iter().map(|stanza| &*stanza.name).collect();
+    let without_facts = scopes
+        .iter()
+        .filter(|(name, scope)| scope.kind == ScopeKind::Stanza && !named.contains(&***name))
+        .map(|(name, scope)| Judged { name, stanza: None, assessment: judged(vec![no_facts(scope, now)]) });
+    let mut all: Vec<Judged<'_>> = known.chain(without_facts).collect();
+    all.sort_by_key(|one| (Reverse(one.assessment.health), one.name));
+    all
+}
+
+/// Judges a stanza over its repositories: failed only where none of them can be restored from.
+///
+/// `scope` is the collection's entry of that stanza; facts older than `fresh_for` are called old.
+#[must_use]
+pub fn of_stanza(
+    stanza: &Stanza,
+    scope: Option<&ScopeHealth>,
+    now: DateTime<Utc>,
+    fresh_for: Option<TimeDelta>,
+) -> Assessment {
+    let mut findings = collection_findings(scope, now);
+    let mut is_any_usable = false;
+    for repo in &stanza.repos {
+        let assessment = of_repo(repo, now, fresh_for);
+        is_any_usable |= assessment.health != Health::Failed;
+        findings.extend(assessment.findings);
+    }
+    if stanza.repos.is_empty() {
+        findings.push(Finding {
+            health: Health::Failed,
+            repo_key: None,
+            text: format!("No repository: {}", human::line(&stanza.status_message, TEXT_LIMIT)),
+        });
+    }
+    findings.extend(cluster_finding(stanza));
+    let mut assessment = judged(findings);
+    if is_any_usable {
+        assessment.health = assessment.health.min(Health::Warning);
+    }
+    assessment
+}
+
+/// Judges one repository of a stanza.
+#[must_use]
+pub fn of_repo(repo: &Repo, now: DateTime<Utc>, fresh_for: Option<TimeDelta>) -> Assessment {
+    let mut findings = Vec::new();
+    let mut add = |health, text| findings.push(Finding { health, repo_key: Some(repo.key), text });
+    let is_old = repo.collected_at < now && fresh_for.is_some_and(|limit| now - repo.collected_at > limit);
+    let read = || human::age(repo.collected_at, now);
+    if let Some(mut text) = state_sentence(repo) {
+        if !repo.backups.is_empty() {
+            // Writing to a String cannot fail.
+            let _ = write!(text, "; what is known of it was read {}", read());
+        }
+        add(Health::Failed, text);
+    } else if repo.backups.is_empty() {
+        add(Health::Failed, "no backup is kept here".to_owned());
+    } else if recovery::window(repo).is_none() {
+        add(Health::Failed, unrestorable_sentence(repo));
+    }
+    if is_old && repo.is_up() {
+        add(Health::Warning, format!("the facts are old: they were read {}", read()));
+    }
+    let broken: Vec<&Backup> = repo.backups.iter().filter(|backup| backup.error == Some(true)).collect();
+    if let Some(newest) = broken.last() {
+        let kept = repo.backups.len();
+        add(
+            Health::Warning,
+            format!(
+                "page checksum errors in {} of {}, the newest of them {}: check the data files of PostgreSQL",
+                broken.len(),
+                human::count(kept, "kept backup"),
+                human::line(&newest.label, 60),
+            ),
+        );
+    }
+    for verdict in retention::verdicts(repo, now).iter().filter(|verdict| !verdict.satisfied) {
+        let kept = answer::kept(repo, verdict.backup_type);
+        add(
+            Health::Warning,
+            format!(
+                "retention asks for {} {}, {kept} kept: backups are not made, or were removed",
+                verdict.required,
+                verdict.backup_type.as_str(),
+            ),
+        );
+    }
+    for credential in repo.settings.iter().flat_map(|settings| &settings.credentials) {
+        let name = human::credential_name(credential.kind);
+        let left = credential.not_after - now;
+        if left <= TimeDelta::zero() {
+            add(Health::Warning, format!("{name} expired at {}", human::instant(credential.not_after)));
+        } else if left < CREDENTIAL_NOTICE {
+            add(Health::Warning, format!("{name} expires in {}", human::duration(left)));
+        }
+    }
+    judged(findings)
+}
+
+/// The state in pgBackRest's words, or its error class; where the state is ok, what is thought of the rest.
+#[must_use]
+pub fn word_of_repo(repo: &Repo, health: Health) -> &'static str {
+    match (repo.state, repo.error) {
+        (RepoState::Ok, _) => health.as_str(),
+        (RepoState::Other, Some(class)) => class,
+        _ => human::state_words(repo.state),
+    }
+}
+
+fn judged(mut findings: Vec<Finding>) -> Assessment {
+    findings.sort_by_key(|finding| Reverse(finding.health));
+    let health = findings.first().map_or(Health::Ok, |worst| worst.health);
+    Assessment { health, findings }
+}
+
+fn state_sentence(repo: &Repo) -> Option<String> {
+    let message = human::line(&repo.status_message, TEXT_LIMIT);
+    let message = message.trim_end_matches(':');
+    let remedy = match repo.state {
+        RepoState::Ok => return None,
+        RepoState::NoValidBackups if repo.progress.is_some() => "no backup yet; the first one is running",
+        RepoState::NoValidBackups => "no backup yet: take a full backup",
+        RepoState::MissingStanzaPath => {
+            "the stanza does not exist here: check the repository's path, or run stanza-create"
+        }
+        RepoState::MissingStanzaData => {
+            "backup.info is missing here: restore it, or run stanza-create if the repository is new"
+        }
+        RepoState::BackupNotFound => "the requested backup does not exist here",
+        RepoState::Timeout if message.is_empty() => "no answer within the timeout",
+        RepoState::Other if message.is_empty() => "pgBackRest cannot read the repository",
+        RepoState::Timeout | RepoState::Other => message,
+    };
+    Some(remedy.to_owned())
+}
+
+fn unrestorable_sentence(repo: &Repo) -> String {
+    let current = repo.current_database();
+    let is_of_current = |backup: &Backup| current.is_some_and(|database| database.id == backup.database_id);
+    match current {
+        Some(database) if !repo.backups.iter().any(is_of_current) => format!(
+            "no backup of the current cluster (PostgreSQL {}, database id {}) yet: take a full backup",
+            human::line(&database.version, 20),
+            database.id,
+        ),
+        _ => {
+            "no backup can be made consistent: the WAL that the backups need is not in the archive".to_owned()
+        }
+    }
+}
+
+fn collection_findings(scope: Option<&ScopeHealth>, now: DateTime<Utc>) -> Vec<Finding> {
+    let Some(scope) = scope.filter(|scope| !scope.up) else { return Vec::new() };
+    let message = scope.failure.as_ref().map_or_else(
+        || "The last collection did not answer for every repository".to_owned(),
+        |failure| format!("The last collection failed: {}", human::line(&failure.message, TEXT_LIMIT)),
+    );
+    let answer = scope.last_success.map_or_else(|| "never".to_owned(), |at| human::age(at, now));
+    vec![Finding {
+        health: Health::Warning,
+        repo_key: None,
+        text: format!("{message} (last whole answer: {answer})"),
+    }]
+}
+
+fn no_facts(scope: &ScopeHealth, now: DateTime<Utc>) -> Finding {
+    let since = scope.last_success.map_or_else(
+        || "it has never answered".to_owned(),
+        |at| format!("it last answered {}", human::age(at, now)),
+    );
+    let text = format!("No facts, or too old to be shown: {since}; {}", human::failure(scope));
+    Finding { health: Health::Failed, repo_key: None, text }
+}
+
+fn cluster_finding(stanza: &Stanza) -> Option<Finding> {
+    (comparison::system_ids_match(stanza) == Some(false)).then(|| Finding {
+        health: Health::Warning,
+        repo_key: None,
+        text:
+            "The repositories belong to different PostgreSQL clusters: run stanza-upgrade, or check pg-path"
+                .to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,156 @@
+//! Health over made-up stanzas.
+
+use std::sync::Arc;
+
+use super::super::examples::{backup, database, day, repo, stanza};
+use super::super::snapshot::{
+    Collection, CredentialExpiry, CredentialKind, Progress, RepoSettings, Retention,
+};
+use super::*;
+
+const FULL: &str = "20260101-000000F";
+
+fn good(key: u32) -> Repo {
+    repo(key, vec![backup(FULL, day(0), 1)])
+}
+
+fn in_state(key: u32, state: RepoState, message: &str) -> Repo {
+    Repo { state, status_message: message.to_owned(), ..repo(key, vec![]) }
+}
+
+fn of(repos: Vec<Repo>) -> Assessment {
+    of_stanza(&stanza(repos), None, day(1), None)
+}
+
+/// Health and the one finding's text.
+fn only(repo: &Repo, fresh_for: Option<TimeDelta>) -> (Health, String) {
+    let assessment = of_repo(repo, day(1), fresh_for);
+    assert_eq!(assessment.findings.len(), 1, "{assessment:?}");
+    assert_eq!(assessment.findings[0].repo_key, Some(repo.key));
+    (assessment.health, assessment.findings[0].text.clone())
+}
+
+fn scope(kind: ScopeKind, up: bool) -> ScopeHealth {
+    ScopeHealth { kind, up, last_run: day(1), last_success: Some(day(0)), failure: None }
+}
+
+#[test]
+fn nothing_wrong_is_ok() {
+    assert_eq!(of(vec![good(1), good(2)]), Assessment { health: Health::Ok, findings: vec![] });
+}
+
+#[test]
+fn a_stanza_fails_only_where_no_repository_is_left() {
+    let empty = || in_state(2, RepoState::NoValidBackups, "no valid backups");
+    let one_left = of(vec![good(1), empty()]);
+    assert_eq!((one_left.health, one_left.findings[0].health), (Health::Warning, Health::Failed));
+    assert_eq!(of(vec![empty()]).health, Health::Failed);
+    assert_eq!(of(vec![]).health, Health::Failed);
+}
+
+#[test]
+fn every_state_has_a_sentence() {
+    let table = [
+        (RepoState::MissingStanzaPath, "stanza-create"),
+        (RepoState::NoValidBackups, "take a full backup"),
+        (RepoState::MissingStanzaData, "backup.info is missing"),
+        (RepoState::BackupNotFound, "does not exist"),
+    ];
+    for (state, expected) in table {
+        let (health, text) = only(&in_state(1, state, "as pgBackRest says"), None);
+        assert!(health == Health::Failed && text.contains(expected), "{state:?}: {text}");
+    }
+    for state in [RepoState::Timeout, RepoState::Other] {
+        assert_eq!(only(&in_state(1, state, "first:\nsecond"), None).1, "first");
+        assert!(!only(&in_state(1, state, ""), None).1.is_empty());
+    }
+    let mut running = in_state(1, RepoState::NoValidBackups, "no valid backups");
+    running.progress = Some(Progress { complete: 1, total: 2 });
+    assert!(only(&running, None).1.contains("running"));
+}
+
+#[test]
+fn facts_of_a_silent_repository_are_dated() {
+    let silent = Repo { state: RepoState::Timeout, status_message: String::new(), ..good(1) };
+    assert_eq!(
+        only(&silent, Some(TimeDelta::hours(1))).1,
+        "no answer within the timeout; what is known of it was read 1 d ago"
+    );
+}
+
+#[test]
+fn old_facts_are_a_warning() {
+    assert_eq!(
+        only(&good(1), Some(TimeDelta::hours(1))),
+        (Health::Warning, "the facts are old: they were read 1 d ago".to_owned())
+    );
+    assert_eq!(of_repo(&good(1), day(1), Some(TimeDelta::days(1))).health, Health::Ok);
+}
+
+#[test]
+fn a_repository_without_a_usable_backup_fails() {
+    assert_eq!(only(&repo(1, vec![]), None).1, "no backup is kept here");
+    let without_wal = Repo { archives: vec![], ..good(1) };
+    assert!(only(&without_wal, None).1.contains("WAL"));
+    let mut upgraded = good(1);
+    upgraded.databases.push(database(2, 78));
+    assert!(only(&upgraded, None).1.contains("PostgreSQL 15, database id 2"));
+}
+
+#[test]
+fn page_checksum_errors_name_the_newest_backup() {
+    let mut corrupt = good(1);
+    corrupt.backups[0].error = Some(true);
+    let (health, text) = only(&corrupt, None);
+    assert_eq!(health, Health::Warning);
+    assert!(text.contains("1 of 1 kept backup,") && text.contains(FULL), "{text}");
+}
+
+#[test]
+fn unmet_retention_and_ending_credentials_are_warnings() {
+    let with = |settings| Repo { settings: Some(settings), collected_at: day(900), ..good(1) };
+    let kept = RepoSettings { retention_full: Some(Retention::Count(3)), ..RepoSettings::default() };
+    let late = of_repo(&with(kept), day(900), None);
+    assert_eq!(late.health, Health::Warning);
+    assert!(late.findings[0].text.starts_with("retention asks for 3 full, 1 kept"));
+    let ending = |not_after| {
+        let expiry = CredentialExpiry { kind: CredentialKind::TlsClient, not_after };
+        with(RepoSettings { credentials: vec![expiry], ..RepoSettings::default() })
+    };
+    assert_eq!(only(&ending(day(4)), None).1, "the TLS client certificate expires in 3 d");
+    assert!(only(&ending(day(0)), None).1.contains("expired at 2026-01-01"));
+    assert_eq!(of_repo(&ending(day(90)), day(1), None).health, Health::Ok);
+}
+
+#[test]
+fn different_clusters_are_a_warning_about_the_stanza() {
+    let foreign = Repo { databases: vec![database(1, 99)], ..good(2) };
+    let assessment = of(vec![good(1), foreign]);
+    assert_eq!(assessment.health, Health::Warning);
+    assert_eq!(assessment.findings[0].repo_key, None);
+}
+
+#[test]
+fn the_worst_stanza_comes_first_and_lost_ones_are_named() {
+    let named = |name: &str, repos| Stanza { name: Arc::from(name), ..stanza(repos) };
+    let scopes = [
+        ("all-stanzas", scope(ScopeKind::Call, true)),
+        ("a", scope(ScopeKind::Stanza, true)),
+        ("b", scope(ScopeKind::Stanza, false)),
+        ("lost", scope(ScopeKind::Stanza, false)),
+    ];
+    let snapshot = Snapshot {
+        stanzas: vec![named("a", vec![good(1)]), named("b", vec![good(1)]), named("z", vec![])],
+        collection: Collection {
+            scopes: scopes.into_iter().map(|(name, scope)| (Arc::from(name), scope)).collect(),
+        },
+        version: None,
+    };
+    let all = of_snapshot(&snapshot, day(1), None);
+    let order: Vec<_> = all.iter().map(|one| (one.name, one.assessment.health)).collect();
+    let expected =
+        [("lost", Health::Failed), ("z", Health::Failed), ("b", Health::Warning), ("a", Health::Ok)];
+    assert_eq!(order, expected);
+    assert!(all[0].stanza.is_none() && all[0].assessment.findings[0].text.contains("last answered 1 d ago"));
+    assert!(all[2].assessment.findings[0].text.contains("last whole answer: 1 d ago"));
+}

@@ -1,0 +1,205 @@
+//! Sorts the answers of a run into cells: one per stanza and repository.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+
+use super::super::filter::Filter;
+use super::super::snapshot::{Activity, Failure, FailureReason, Repo, RepoState, Snapshot, Stanza};
+use super::{Answer, Reply, Target};
+
+/// What the run says of one stanza in one repository.
+#[derive(Debug)]
+pub(super) enum Cell {
+    /// An answer names it.
+    Facts(Box<Repo>),
+    /// An answer that lists all stanzas of the repository does not name it.
+    NotListed(DateTime<Utc>),
+    /// pgBackRest could not list the repository, so that not to be named means nothing.
+    Unlistable { at: DateTime<Utc>, message: String, error: Option<&'static str> },
+    /// Nobody answered.
+    Silent { at: DateTime<Utc>, failure: Failure },
+    /// The repository is not configured any more.
+    Gone,
+}
+
+/// All that the run says of one stanza.
+#[derive(Debug, Default)]
+pub(super) struct Cells<'a> {
+    /// As it was before the run.
+    pub(super) previous: Option<&'a Stanza>,
+    /// By repository.
+    pub(super) replies: BTreeMap<u32, Cell>,
+    /// Status code and words from an answer over all repositories.
+    pub(super) over_all: Option<(i64, String)>,
+    /// Backup and restore lock, if anybody spoke of them.
+    pub(super) locks: Option<(Activity, Activity)>,
+}
+
+/// All stanzas, as far as known before or named in the run.
+#[derive(Debug)]
+pub(super) struct Board<'a> {
+    pub(super) stanzas: BTreeMap<Arc<str>, Cells<'a>>,
+    listings: Vec<Listing>,
+    silent: bool,
+}
+
+/// An answer to a call that asked for all stanzas.
+#[derive(Debug)]
+struct Listing {
+    at: DateTime<Utc>,
+    repo: Option<u32>,
+    named: BTreeSet<Arc<str>>,
+    complete: bool,
+    /// Repositories that could not be listed, by message and error class.
+    unlistable: BTreeMap<u32, (String, Option<&'static str>)>,
+}
+
+impl<'a> Board<'a> {
+    pub(super) fn fill(previous: &'a Snapshot, answers: Vec<Answer>, filter: &Filter) -> Self {
+        let stanzas = previous
+            .stanzas
+            .iter()
+            .filter(|stanza| filter.admits_stanza(&stanza.name))
+            .map(|stanza| (stanza.name.clone(), Cells { previous: Some(stanza), ..Cells::default() }))
+            .collect();
+        let mut board = Self { stanzas, listings: Vec::new(), silent: false };
+        let mut rest = Vec::new();
+        for answer in answers {
+            match answer.reply {
+                Reply::Stanzas { stanzas, complete } => {
+                    board.take(&answer.target, answer.at, stanzas, complete, filter);
+                }
+                Reply::NotConfigured => rest.push((answer.target, answer.at, None)),
+                Reply::Silent(failure) => rest.push((answer.target, answer.at, Some(failure))),
+            }
+        }
+        // Only now are all stanzas known that a listing may have left out or a silence may have hidden.
+        board.mark_unlisted();
+        for (target, at, failure) in rest {
+            board.mark_unanswered(&target, at, failure.as_ref());
+        }
+        board
+    }
+
+    /// Every stanza that exists has been named in the run.
+    pub(super) fn listing_is_complete(&self, finished: bool) -> bool {
+        let sure = |listing: &Listing| listing.complete && listing.unlistable.is_empty();
+        let over_all = |listing: &Listing| listing.repo.is_none();
+        self.listings.iter().any(|listing| over_all(listing) && sure(listing))
+            || (finished && !self.silent && !self.listings.is_empty() && self.listings.iter().all(sure))
+    }
+
+    fn take(
+        &mut self,
+        target: &Target,
+        at: DateTime<Utc>,
+        stanzas: Vec<Stanza>,
+        complete: bool,
+        filter: &Filter,
+    ) {
+        let mut listing =
+            Listing { at, repo: target.repo, named: BTreeSet::new(), complete, unlistable: BTreeMap::new() };
+        listing.unlistable = unlistable(&stanzas);
+        for stanza in stanzas {
+            listing.named.insert(stanza.name.clone());
+            if filter.admits_stanza(&stanza.name) {
+                self.place(target, stanza, filter);
+            }
+        }
+        match &target.stanza {
+            None => self.listings.push(listing),
+            Some(asked) if !listing.named.contains(asked) && !complete => {
+                self.mark_unanswered(target, at, Some(&unreadable()));
+            }
+            Some(_) => (),
+        }
+    }
+
+    fn place(&mut self, target: &Target, stanza: Stanza, filter: &Filter) {
+        let cells = self.stanzas.entry(stanza.name.clone()).or_default();
+        let (backup, restore) = cells.locks.unwrap_or_default();
+        cells.locks = Some((either(backup, stanza.backup_lock), either(restore, stanza.restore_lock)));
+        if target.repo.is_none() {
+            cells.over_all = Some((stanza.status_code, stanza.status_message));
+            for repo in cells.previous.iter().flat_map(|previous| &previous.repos) {
+                cells.replies.entry(repo.key).or_insert(Cell::Gone);
+            }
+        }
+        for repo in stanza.repos.into_iter().filter(|repo| filter.admits_repo(repo.key)) {
+            // A call for one stanza names it even where the repository has no trace of it; a listing would not.
+            let isolated = target.stanza.is_some() && filter.lists_all();
+            let without_trace = isolated && repo.state == RepoState::MissingStanzaPath;
+            let key = repo.key;
+            let cell =
+                if without_trace { Cell::NotListed(repo.collected_at) } else { Cell::Facts(Box::new(repo)) };
+            cells.replies.insert(key, cell);
+        }
+    }
+
+    fn mark_unlisted(&mut self) {
+        let Self { stanzas, listings, .. } = self;
+        for (name, cells) in stanzas.iter_mut() {
+            for listing in listings.iter().filter(|listing| !listing.named.contains(name)) {
+                for key in keys(listing.repo, cells) {
+                    let unlistable = listing.unlistable.get(&key);
+                    cells.replies.entry(key).or_insert_with(|| match unlistable {
+                        Some((message, error)) => {
+                            Cell::Unlistable { at: listing.at, message: message.clone(), error: *error }
+                        }
+                        None if !listing.complete => Cell::Silent { at: listing.at, failure: unreadable() },
+                        None => Cell::NotListed(listing.at),
+                    });
+                }
+            }
+        }
+    }
+
+    fn mark_unanswered(&mut self, target: &Target, at: DateTime<Utc>, failure: Option<&Failure>) {
+        self.silent |= failure.is_some();
+        let asked_for = |name: &Arc<str>| target.stanza.as_ref().is_none_or(|stanza| stanza == name);
+        for (_, cells) in self.stanzas.iter_mut().filter(|(name, _)| asked_for(name)) {
+            for key in keys(target.repo, cells) {
+                cells.replies.entry(key).or_insert_with(|| {
+                    failure.map_or(Cell::Gone, |failure| Cell::Silent { at, failure: failure.clone() })
+                });
+            }
+        }
+    }
+}
+
+/// The repositories that a call was about: the one asked for, or all that the stanza is known in.
+fn keys(asked: Option<u32>, cells: &Cells<'_>) -> BTreeSet<u32> {
+    if let Some(key) = asked {
+        return BTreeSet::from([key]);
+    }
+    let previous = cells.previous.iter().flat_map(|stanza| stanza.repos.iter().map(|repo| repo.key));
+    previous.chain(cells.replies.keys().copied()).collect()
+}
+
+/// Repositories in which every stanza has code 99. Where pgBackRest cannot list a repository it says so of each stanza
+/// that it found elsewhere, and of `[invalid]` where it found none; stanzas that are in no other repository are missing.
+fn unlistable(stanzas: &[Stanza]) -> BTreeMap<u32, (String, Option<&'static str>)> {
+    let repos = || stanzas.iter().flat_map(|stanza| &stanza.repos);
+    let listed: BTreeSet<u32> =
+        repos().filter(|repo| repo.state != RepoState::Other).map(|repo| repo.key).collect();
+    repos()
+        .filter(|repo| !listed.contains(&repo.key))
+        .map(|repo| (repo.key, (repo.status_message.clone(), repo.error)))
+        .collect()
+}
+
+fn unreadable() -> Failure {
+    Failure {
+        reason: FailureReason::Parse,
+        exit_code: None,
+        message: "its part of pgBackRest's answer could not be read".to_owned(),
+    }
+}
+
+/// Held if either says so, with the longer progress.
+fn either(one: Activity, other: Activity) -> Activity {
+    let progress = [one.progress, other.progress].into_iter().flatten().max_by_key(|progress| progress.total);
+    Activity { held: one.held || other.held, since: one.since.or(other.since), progress }
+}

@@ -1,0 +1,16 @@
+//! Facts to conclusions. Pure: time, policy and configuration are handed in.
+
+pub mod answer;
+pub mod assemble;
+pub mod comparison;
+pub mod filter;
+pub mod health;
+pub mod human;
+pub mod merge;
+pub mod recovery;
+pub mod retention;
+pub mod snapshot;
+pub mod wal_range;
+
+#[cfg(test)]
+mod examples;

@@ -1,0 +1,208 @@
+//! Between which instants a cluster can be restored, as far as `info` alone can tell.
+//!
+//! `info` reads two index files and the names of the first and the last WAL segment. It notices neither a gap in the WAL
+//! nor a backup whose files are gone, so every window of this module is unverified.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Duration, Utc};
+
+use crate::pgbackrest::wal::WalSegment;
+
+use super::snapshot::{Archive, Backup, Repo};
+
+/// The instants between which point-in-time recovery should work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecoveryWindow {
+    /// Stop of the oldest backup that recovery can start from and replay WAL after.
+    pub earliest: DateTime<Utc>,
+    /// Stop of the newest backup that can be restored. WAL that was archived since reaches further, but `info` holds no
+    /// time for it.
+    pub latest: DateTime<Utc>,
+    /// Whether a listing of the repository proved that no WAL and no backup is missing in between.
+    pub verified: bool,
+}
+
+impl RecoveryWindow {
+    /// From the earliest to the latest instant.
+    #[must_use]
+    pub fn length(&self) -> Duration {
+        self.latest - self.earliest
+    }
+}
+
+/// The unverified recovery window of the cluster that uses the stanza now; None where no backup of it is known to be of use.
+///
+/// A backup counts when every backup that it builds upon is listed, and the WAL that it needs to become consistent lies
+/// between the archive's first and last segment. Page checksum errors do not matter: such a backup can be restored, with
+/// the corruption that the database had.
+///
+/// A backup made while PostgreSQL was down needs no WAL. It can be restored as of its stop, so it counts for `latest`; it
+/// does not say where WAL would go on from, so it never counts for `earliest` as long as there is one with WAL. Where there
+/// are only such backups, both ends are the stop of the newest one.
+///
+/// Backups from before a `stanza-upgrade` do not count: they restore another major version or another cluster.
+#[must_use]
+pub fn window(repo: &Repo) -> Option<RecoveryWindow> {
+    let database_id = repo.current_database_id()?;
+    let archived =
+        repo.archives.iter().find(|archive| archive.database_id == database_id).and_then(archived_range);
+    let usable: Vec<&Backup> = complete_backups(&repo.backups)
+        .into_iter()
+        .filter(|backup| backup.database_id == database_id && can_become_consistent(backup, archived))
+        .collect();
+    let latest = usable.iter().map(|backup| backup.stop).max()?;
+    let earliest = usable.iter().filter(|backup| !is_offline(backup)).map(|backup| backup.stop).min();
+    Some(RecoveryWindow { earliest: earliest.unwrap_or(latest), latest, verified: false })
+}
+
+/// The backups whose `prior` is listed, and the prior of that, down to a full backup.
+fn complete_backups(backups: &[Backup]) -> Vec<&Backup> {
+    // A label begins with its full backup's label and goes on with its own time, so each sorts after what it builds upon.
+    let mut by_label: Vec<&Backup> = backups.iter().collect();
+    by_label.sort_by(|one, other| one.label.cmp(&other.label));
+    let mut complete: HashMap<&str, bool> = HashMap::with_capacity(by_label.len());
+    by_label.retain(|backup| {
+        let is_complete = match backup.prior.as_deref() {
+            Some(prior) => complete.get(prior).copied().unwrap_or(false),
+            None => true,
+        };
+        complete.insert(&backup.label, is_complete);
+        is_complete
+    });
+    by_label
+}
+
+fn archived_range(archive: &Archive) -> Option<(WalSegment, WalSegment)> {
+    let segment = |name: &Option<String>| name.as_deref().and_then(WalSegment::parse);
+    Some((segment(&archive.min)?, segment(&archive.max)?))
+}
+
+fn can_become_consistent(backup: &Backup, archived: Option<(WalSegment, WalSegment)>) -> bool {
+    if is_offline(backup) {
+        return true;
+    }
+    // Names compare as pgBackRest compares them: by timeline first.
+    match (backup.wal_start, backup.wal_stop, archived) {
+        (Some(start), Some(stop), Some((min, max))) => min <= start && stop <= max,
+        _ => false,
+    }
+}
+
+fn is_offline(backup: &Backup) -> bool {
+    // Without the positions, a name that is no WAL segment would pass for none.
+    backup.wal_start.is_none() && backup.wal_stop.is_none() && backup.lsn_start.is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::examples::{archive, backup, database, day, offline, repo};
+    use super::*;
+
+    const FULL: &str = "20260101-000000F";
+
+    fn window_of(backups: Vec<Backup>) -> Option<(DateTime<Utc>, DateTime<Utc>)> {
+        window(&repo(1, backups)).map(|window| (window.earliest, window.latest))
+    }
+
+    #[test]
+    fn the_window_spans_the_usable_backups() {
+        let incr = backup("20260101-000000F_20260102-000000I", day(1), 9);
+        let found = window(&repo(1, vec![backup(FULL, day(0), 3), incr])).unwrap();
+        assert_eq!(found, RecoveryWindow { earliest: day(0), latest: day(1), verified: false });
+        assert_eq!(found.length(), Duration::days(1));
+    }
+
+    #[test]
+    fn nothing_is_said_where_nothing_is_known() {
+        assert_eq!(window_of(vec![]), None);
+        let mut without_wal = repo(1, vec![backup(FULL, day(0), 3)]);
+        without_wal.archives = vec![archive(1, "", "")];
+        assert_eq!(window(&without_wal), None);
+        without_wal.archives = vec![archive(1, "garbage", "000000010000000000000020")];
+        assert_eq!(window(&without_wal), None);
+        without_wal.archives.clear();
+        assert_eq!(window(&without_wal), None);
+    }
+
+    #[test]
+    fn backups_outside_the_archived_wal_do_not_count() {
+        let too_old = backup(FULL, day(0), 0);
+        let good = backup("20260102-000000F", day(1), 5);
+        let too_new = backup("20260103-000000F", day(2), 0x21);
+        assert_eq!(window_of(vec![too_old, good, too_new]), Some((day(1), day(1))));
+    }
+
+    #[test]
+    fn a_broken_chain_does_not_count() {
+        let orphan = backup("20251201-000000F_20260101-000000D", day(0), 3);
+        let mut on_orphan = backup("20251201-000000F_20260102-000000I", day(1), 4);
+        on_orphan.prior = Some(orphan.label.clone());
+        assert_eq!(window_of(vec![orphan.clone(), on_orphan.clone()]), None);
+        let good = backup("20260103-000000F", day(2), 5);
+        assert_eq!(window_of(vec![orphan, on_orphan, good]), Some((day(2), day(2))));
+    }
+
+    #[test]
+    fn the_wal_of_a_prior_backup_is_not_needed() {
+        let full = backup(FULL, day(0), 0);
+        let incr = backup("20260101-000000F_20260102-000000I", day(1), 9);
+        assert_eq!(window_of(vec![full, incr]), Some((day(1), day(1))));
+    }
+
+    #[test]
+    fn offline_backups_are_instants() {
+        let first = offline(FULL, day(0));
+        let last = offline("20260105-000000F", day(4));
+        let online = backup("20260103-000000F", day(2), 5);
+        assert_eq!(window_of(vec![first.clone(), last.clone()]), Some((day(4), day(4))));
+        assert_eq!(window_of(vec![first, online, last]), Some((day(2), day(4))));
+    }
+
+    #[test]
+    fn backups_of_an_earlier_cluster_do_not_count() {
+        let mut upgraded = repo(1, vec![backup(FULL, day(0), 3)]);
+        upgraded.databases.push(database(2, 78));
+        upgraded.archives.push(archive(2, "000000010000000000000001", "000000010000000000000004"));
+        assert_eq!(window(&upgraded), None);
+        let mut own = backup("20260102-000000F", day(1), 2);
+        own.database_id = 2;
+        upgraded.backups.push(own);
+        assert_eq!(window(&upgraded).map(|window| window.earliest), Some(day(1)));
+    }
+
+    #[test]
+    fn page_errors_do_not_shrink_the_window() {
+        let mut corrupt = backup(FULL, day(0), 3);
+        corrupt.error = Some(true);
+        assert_eq!(window_of(vec![corrupt]), Some((day(0), day(0))));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn more_backups_never_shrink_the_window(
+            made in prop::collection::vec((0_i64..1000, 0_u32..0x28, any::<bool>()), 1..12)
+        ) {
+            let mut backups: Vec<Backup> = Vec::new();
+            let mut before: Option<RecoveryWindow> = None;
+            for (number, (at, segment, is_offline)) in made.into_iter().enumerate() {
+                let label = format!("20260101-{number:06}F");
+                backups.push(if is_offline { offline(&label, day(at)) } else { backup(&label, day(at), segment) });
+                let now = window(&repo(1, backups.clone()));
+                if let (Some(before), Some(now)) = (before, now) {
+                    prop_assert!(now.latest >= before.latest);
+                    prop_assert!(now.earliest <= now.latest);
+                    // The first backup with WAL ends the time of single instants.
+                    let was_instant = before.earliest == before.latest;
+                    prop_assert!(was_instant || now.earliest <= before.earliest);
+                }
+                prop_assert!(before.is_none() || now.is_some());
+                before = now;
+            }
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! Whether a repository holds as many backups as its configuration says it should keep.
+//!
+//! pgBackRest never expires below its retention, so a repository with too few backups is either young, or backups have not
+//! been made for long, or somebody removed some. This module tells the first case from the others.
+
+use chrono::{DateTime, Duration, Utc};
+
+use crate::pgbackrest::label::BackupType;
+
+use super::snapshot::{Repo, RepoSettings, Retention};
+
+/// What is assumed between two backups while fewer than two exist: the longest interval in common use.
+const UNKNOWN_INTERVAL: Duration = Duration::days(31);
+/// Bounds of an interval seen between two backups: a first backup is often repeated by hand within the hour.
+const INTERVAL_OF_TWO: (Duration, Duration) = (Duration::days(7), Duration::days(31));
+/// Bounds of an interval seen between three or more.
+const INTERVAL_OF_MANY: (Duration, Duration) = (Duration::days(1), Duration::days(31));
+
+/// What the retention of one backup type asks for, and whether it is met.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Verdict {
+    /// Full or differential.
+    pub backup_type: BackupType,
+    /// Backups that should be kept.
+    pub required: u32,
+    /// They are there, or the repository is too young to hold them.
+    pub satisfied: bool,
+}
+
+/// One verdict per retention that is configured; none where the repository has not told what it holds.
+///
+/// Full backups, by count: that many exist. A repository is young until its oldest full backup has the age at which that
+/// many would exist at the interval seen so far, plus one interval.
+///
+/// Full backups, by time: one exists. pgBackRest keeps one that is older than the time, so as long as none is, nothing has
+/// been expired yet; how far back one can go is what [`super::recovery::window`] tells.
+///
+/// Differential backups: that many exist, where full ones count as pgBackRest counts them (`expireDiffBackup`), or as many
+/// full ones exist as are kept, since differentials go with their full backup.
+#[must_use]
+pub fn verdicts(repo: &Repo, now: DateTime<Utc>) -> Vec<Verdict> {
+    let Some(settings) = &repo.settings else { return Vec::new() };
+    if repo.backups.is_empty() && !repo.is_up() {
+        return Vec::new();
+    }
+    [full_verdict(repo, settings, now), diff_verdict(repo, settings, now)].into_iter().flatten().collect()
+}
+
+/// How many seconds back `repoN-retention-full` reaches where its type is `time`.
+#[must_use]
+pub fn window(repo: &Repo) -> Option<u64> {
+    match repo.settings.as_ref()?.retention_full? {
+        Retention::Days(days) => Some(u64::from(days) * 86_400),
+        Retention::Count(_) => None,
+    }
+}
+
+fn full_verdict(repo: &Repo, settings: &RepoSettings, now: DateTime<Utc>) -> Option<Verdict> {
+    let stops = stops(repo, &[BackupType::Full]);
+    let (required, satisfied) = match settings.retention_full? {
+        Retention::Count(required) => (required, holds(&stops, required) || is_young(&stops, required, now)),
+        Retention::Days(_) => (1, !stops.is_empty()),
+    };
+    Some(Verdict { backup_type: BackupType::Full, required, satisfied })
+}
+
+fn diff_verdict(repo: &Repo, settings: &RepoSettings, now: DateTime<Utc>) -> Option<Verdict> {
+    let required = settings.retention_diff?;
+    let stops_of_both = stops(repo, &[BackupType::Full, BackupType::Diff]);
+    let full_stops = stops(repo, &[BackupType::Full]);
+    let full_backups_rotate = match settings.retention_full {
+        Some(Retention::Count(kept)) => holds(&full_stops, kept),
+        Some(Retention::Days(days)) => {
+            full_stops.first().is_some_and(|oldest| now - *oldest >= Duration::days(i64::from(days)))
+        }
+        None => false,
+    };
+    let satisfied =
+        holds(&stops_of_both, required) || full_backups_rotate || is_young(&stops_of_both, required, now);
+    Some(Verdict { backup_type: BackupType::Diff, required, satisfied })
+}
+
+/// Stops of the backups of these types, oldest first.
+fn stops(repo: &Repo, types: &[BackupType]) -> Vec<DateTime<Utc>> {
+    let is_wanted = |backup_type| types.contains(&backup_type);
+    let mut stops: Vec<_> = repo
+        .backups
+        .iter()
+        .filter(|backup| is_wanted(backup.backup_type))
+        .map(|backup| backup.stop)
+        .collect();
+    stops.sort_unstable();
+    stops
+}
+
+fn holds(stops: &[DateTime<Utc>], required: u32) -> bool {
+    u32::try_from(stops.len()).is_ok_and(|held| held >= required)
+}
+
+fn is_young(stops: &[DateTime<Utc>], required: u32, now: DateTime<Utc>) -> bool {
+    let Some(oldest) = stops.first() else { return false };
+    let grace = i32::try_from(required).ok().and_then(|required| usual_interval(stops).checked_mul(required));
+    grace.is_none_or(|grace| now - *oldest < grace)
+}
+
+/// The median of the intervals between backups, within bounds.
+fn usual_interval(stops: &[DateTime<Utc>]) -> Duration {
+    let mut intervals: Vec<Duration> =
+        stops.iter().zip(stops.iter().skip(1)).map(|(one, next)| *next - *one).collect();
+    intervals.sort_unstable();
+    let bounds = if intervals.len() < 2 { INTERVAL_OF_TWO } else { INTERVAL_OF_MANY };
+    intervals.get(intervals.len() / 2).map_or(UNKNOWN_INTERVAL, |median| (*median).clamp(bounds.0, bounds.1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::examples::{backup, day, repo};
+    use super::super::snapshot::RepoState;
+    use super::*;
+
+    fn configured(full: Option<Retention>, diff: Option<u32>, full_days: &[i64], diff_days: &[i64]) -> Repo {
+        let mut backups = Vec::new();
+        for (days, letter) in [(full_days, 'F'), (diff_days, 'D')] {
+            backups.extend(days.iter().map(|at| backup(&format!("20260101-{at:06}{letter}"), day(*at), 1)));
+        }
+        let settings = RepoSettings { retention_full: full, retention_diff: diff, ..RepoSettings::default() };
+        Repo { settings: Some(settings), ..repo(1, backups) }
+    }
+
+    fn is_satisfied(repo: &Repo, backup_type: BackupType, now: i64) -> bool {
+        verdicts(repo, day(now)).iter().find(|verdict| verdict.backup_type == backup_type).unwrap().satisfied
+    }
+
+    #[test]
+    fn full_backups_are_counted() {
+        let table: [(&[i64], i64, bool, &str); 8] = [
+            (&[0, 7, 14, 21], 22, true, "all there"),
+            (&[0, 7, 14, 21, 28], 400, true, "more than asked for"),
+            (&[], 0, false, "none at all"),
+            (&[0], 1, true, "the first day"),
+            (&[0], 124, false, "one, and nothing since"),
+            (&[0, 0], 20, true, "repeated by hand, weekly from then on"),
+            (&[0, 7, 14], 20, true, "three weeks of weekly backups"),
+            (&[0, 1, 2], 5, false, "daily backups that stopped"),
+        ];
+        for (days, now, satisfied, what) in table {
+            let repo = configured(Some(Retention::Count(4)), None, days, &[]);
+            let expected = Verdict { backup_type: BackupType::Full, required: 4, satisfied };
+            assert_eq!(verdicts(&repo, day(now)), [expected], "{what}");
+        }
+    }
+
+    #[test]
+    fn a_long_outage_does_not_prolong_the_grace() {
+        let repo = configured(Some(Retention::Count(5)), None, &[0, 7, 14, 100], &[]);
+        assert!(!is_satisfied(&repo, BackupType::Full, 101));
+    }
+
+    #[test]
+    fn by_time_one_full_backup_is_enough() {
+        let some = configured(Some(Retention::Days(30)), None, &[3], &[]);
+        let expected = Verdict { backup_type: BackupType::Full, required: 1, satisfied: true };
+        assert_eq!(verdicts(&some, day(4)), [expected]);
+        assert!(!is_satisfied(&configured(Some(Retention::Days(30)), None, &[], &[]), BackupType::Full, 4));
+        assert_eq!(window(&some), Some(30 * 86_400));
+        assert_eq!(window(&configured(Some(Retention::Count(30)), None, &[], &[])), None);
+    }
+
+    #[test]
+    fn full_backups_count_as_differential_ones() {
+        let enough = configured(None, Some(3), &[0], &[1, 2]);
+        assert!(is_satisfied(&enough, BackupType::Diff, 300));
+        let too_few = configured(None, Some(4), &[0], &[1, 2]);
+        assert!(is_satisfied(&too_few, BackupType::Diff, 3));
+        assert!(!is_satisfied(&too_few, BackupType::Diff, 300));
+    }
+
+    #[test]
+    fn differential_backups_go_with_their_full_backup() {
+        let rotated = configured(Some(Retention::Count(1)), Some(9), &[0], &[1, 2]);
+        assert!(is_satisfied(&rotated, BackupType::Diff, 300));
+        let by_time = configured(Some(Retention::Days(20)), Some(9), &[0], &[1, 2]);
+        assert!(is_satisfied(&by_time, BackupType::Diff, 300));
+        assert!(!is_satisfied(&by_time, BackupType::Diff, 19));
+    }
+
+    #[test]
+    fn nothing_is_said_where_nothing_is_known() {
+        assert!(verdicts(&repo(1, vec![backup("20260101-000000F", day(0), 1)]), day(1)).is_empty());
+        assert!(verdicts(&configured(None, None, &[0], &[]), day(1)).is_empty());
+        let mut down = configured(Some(Retention::Count(2)), Some(2), &[], &[]);
+        assert_eq!(verdicts(&down, day(1)).len(), 2);
+        down.state = RepoState::Timeout;
+        assert!(verdicts(&down, day(1)).is_empty());
+    }
+
+    #[test]
+    fn absurd_settings_do_not_overflow() {
+        let repo = configured(Some(Retention::Count(u32::MAX)), Some(u32::MAX), &[0, 1], &[]);
+        assert_eq!(verdicts(&repo, day(1)).len(), 2);
+        assert_eq!(
+            window(&configured(Some(Retention::Days(u32::MAX)), None, &[], &[])),
+            Some(371_085_174_288_000)
+        );
+    }
+}

@@ -1,0 +1,201 @@
+//! Which WAL of the present cluster a repository holds, in numbers.
+
+use serde::Serialize;
+
+use crate::pgbackrest::wal::{Lsn, SegmentSize, WalSegment, infer_segment_size};
+
+use super::snapshot::{Backup, Repo, Stanza};
+
+/// First and last archived WAL segment of the cluster that uses the stanza now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WalRange {
+    /// Number of the cluster within the stanza.
+    pub database_id: u64,
+    /// First segment by name, which is by timeline first.
+    pub min: WalSegment,
+    /// Last segment by name.
+    pub max: WalSegment,
+    /// Number of the first segment; with several timelines it need not be below the other.
+    pub min_number: u64,
+    /// Number of the last segment.
+    pub max_number: u64,
+    /// Position just after the last segment; absent at the very end of what a position can say.
+    pub end: Option<Lsn>,
+    /// Segment size that the numbers rest upon.
+    pub segment_size: SegmentSize,
+    /// How it is known.
+    pub source: SegmentSizeSource,
+}
+
+/// How a segment size is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SegmentSizeSource {
+    /// Somebody said so.
+    Config,
+    /// The backups' positions and segment names fit no other size.
+    Inferred,
+    /// PostgreSQL's default, because nothing tells.
+    Default,
+}
+
+impl SegmentSizeSource {
+    /// The word for a label.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Config => "config",
+            Self::Inferred => "inferred",
+            Self::Default => "default",
+        }
+    }
+}
+
+/// The WAL range of the present cluster in `repo`, with the segment size that `stanza`'s backups tell.
+///
+/// None where the archive is empty, where its names are no WAL segments, and where the names cannot exist with the segment
+/// size, as happens with a size other than the default and no backup that has positions (before 2.38, or offline).
+#[must_use]
+pub fn range(stanza: &Stanza, repo: &Repo) -> Option<WalRange> {
+    range_of_size(stanza, repo, None)
+}
+
+/// As [`range`], with a segment size that is known from elsewhere.
+#[must_use]
+pub fn range_of_size(stanza: &Stanza, repo: &Repo, configured: Option<SegmentSize>) -> Option<WalRange> {
+    let database_id = repo.current_database_id()?;
+    let archive = repo.archives.iter().find(|archive| archive.database_id == database_id)?;
+    let min = WalSegment::parse(archive.min.as_deref()?)?;
+    let max = WalSegment::parse(archive.max.as_deref()?)?;
+    let (segment_size, source) = match configured {
+        Some(size) => (size, SegmentSizeSource::Config),
+        None => segment_size(stanza, repo),
+    };
+    Some(WalRange {
+        database_id,
+        min,
+        max,
+        min_number: min.number(segment_size)?,
+        max_number: max.number(segment_size)?,
+        end: max.end_lsn(segment_size),
+        segment_size,
+        source,
+    })
+}
+
+/// The segment size of the present cluster: from this repository's backups, else from any repository of the same cluster.
+#[must_use]
+pub fn segment_size(stanza: &Stanza, repo: &Repo) -> (SegmentSize, SegmentSizeSource) {
+    let system_id = repo.current_database().and_then(|database| database.system_id);
+    let is_same_cluster = |other: &&Repo| {
+        system_id.is_some() && other.current_database().and_then(|database| database.system_id) == system_id
+    };
+    let inferred =
+        inferred_size(repo).or_else(|| stanza.repos.iter().filter(is_same_cluster).find_map(inferred_size));
+    match inferred {
+        Some(size) => (size, SegmentSizeSource::Inferred),
+        None => (SegmentSize::DEFAULT, SegmentSizeSource::Default),
+    }
+}
+
+fn inferred_size(repo: &Repo) -> Option<SegmentSize> {
+    let database_id = repo.current_database_id()?;
+    let pairs = || {
+        repo.backups
+            .iter()
+            .filter(|backup| backup.database_id == database_id)
+            .rev()
+            .filter_map(start_of_backup)
+    };
+    // The size of a cluster can be changed while it is down; then only the newest backup tells what holds now.
+    infer_segment_size(pairs()).or_else(|| infer_segment_size(pairs().next()))
+}
+
+fn start_of_backup(backup: &Backup) -> Option<(Lsn, WalSegment)> {
+    Some((backup.lsn_start?, backup.wal_start?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::examples::{archive, backup, database, day, offline, repo, stanza};
+    use super::*;
+
+    const MIN: &str = "000000010000000000000001";
+
+    fn sized(label: &str, size: SegmentSize, position: u64) -> Backup {
+        let wal = Lsn(position).segment(1, size);
+        Backup { lsn_start: Some(Lsn(position)), wal_start: Some(wal), ..backup(label, day(0), 1) }
+    }
+
+    fn mib(mib: u64) -> SegmentSize {
+        SegmentSize::new(mib << 20).unwrap()
+    }
+
+    #[test]
+    fn the_size_comes_from_the_backups() {
+        let one = repo(1, vec![backup("20260101-000000F", day(0), 3)]);
+        let found = range(&stanza(vec![one.clone()]), &one).unwrap();
+        assert_eq!((found.segment_size, found.source), (mib(16), SegmentSizeSource::Inferred));
+        assert_eq!((found.min_number, found.max_number), (1, 0x20));
+        assert_eq!(found.end, Lsn::parse("0/21000000"));
+
+        let wide = repo(1, vec![sized("20260101-000000F", mib(64), 5 << 26)]);
+        let found = range(&stanza(vec![wide.clone()]), &wide).unwrap();
+        assert_eq!((found.segment_size, found.end), (mib(64), Some(Lsn(0x21 << 26))));
+    }
+
+    #[test]
+    fn every_size_is_found() {
+        for size in SegmentSize::all() {
+            let mut one = repo(1, vec![sized("20260101-000000F", size, size.bytes() * 3 + 0x28)]);
+            one.archives = vec![archive(1, MIN, "000000010000000000000003")];
+            let found = range(&stanza(vec![one.clone()]), &one).unwrap();
+            assert_eq!((found.segment_size, found.max_number), (size, 3));
+        }
+    }
+
+    #[test]
+    fn another_repo_of_the_same_cluster_tells_the_size() {
+        let told = repo(1, vec![sized("20260101-000000F", mib(64), 5 << 26)]);
+        let silent = repo(2, vec![offline("20260101-000000F", day(0))]);
+        let found = range(&stanza(vec![told.clone(), silent.clone()]), &silent).unwrap();
+        assert_eq!((found.segment_size, found.source), (mib(64), SegmentSizeSource::Inferred));
+
+        let mut foreign = silent.clone();
+        foreign.databases = vec![database(1, 99)];
+        let found = range(&stanza(vec![told, foreign.clone()]), &foreign).unwrap();
+        assert_eq!((found.segment_size, found.source), (mib(16), SegmentSizeSource::Default));
+    }
+
+    #[test]
+    fn a_changed_size_is_that_of_the_newest_backup() {
+        let old = sized("20260101-000000F", mib(16), 3 << 24);
+        let new = sized("20260102-000000F", mib(64), 5 << 26);
+        let one = repo(1, vec![old, new]);
+        assert_eq!(segment_size(&stanza(vec![one.clone()]), &one).0, mib(64));
+    }
+
+    #[test]
+    fn names_that_cannot_exist_are_refused() {
+        let mut small = repo(1, vec![]);
+        small.archives = vec![archive(1, MIN, "0000000100000000000001FF")];
+        let all = stanza(vec![small.clone()]);
+        assert_eq!(range(&all, &small), None);
+        let found = range_of_size(&all, &small, Some(mib(8))).unwrap();
+        assert_eq!((found.source.as_str(), found.max_number), ("config", 0x1FF));
+    }
+
+    #[test]
+    fn only_the_present_cluster_is_reported() {
+        let mut upgraded = repo(1, vec![]);
+        upgraded.databases.push(database(2, 78));
+        let all = stanza(vec![]);
+        assert_eq!(range(&all, &upgraded), None);
+        upgraded.archives.push(archive(2, "", ""));
+        assert_eq!(range(&all, &upgraded), None);
+        upgraded.archives = vec![archive(1, MIN, MIN), archive(2, MIN, "000000010000000000000002")];
+        assert_eq!(range(&all, &upgraded).map(|found| (found.database_id, found.max_number)), Some((2, 2)));
+        upgraded.archives = vec![archive(2, MIN, "00000001.history")];
+        assert_eq!(range(&all, &upgraded), None);
+    }
+}
