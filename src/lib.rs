@@ -2,5 +2,6 @@
 //!
 //! ARCHITECTURE.md draws the whole.
 
+pub mod metrics;
 pub mod pgbackrest;
 pub mod state;

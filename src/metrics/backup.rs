@@ -1,0 +1,174 @@
+//! Backups per repository and type, without fallback: what is not there has no series.
+
+use std::fmt;
+
+use crate::pgbackrest::label::BackupType;
+use crate::state::snapshot::{Backup, Repo, Snapshot, Stanza};
+
+use super::catalogue::{Metric, backups as catalogue};
+use super::compat::each_repo;
+use super::family::{Families, Label, Value};
+
+/// Counts, times and sizes.
+pub(super) fn write(families: &mut Families<'_, '_>, snapshot: &Snapshot) -> fmt::Result {
+    per_type(families, snapshot, &catalogue::BACKUP_LAST_COMPLETION_TIMESTAMP_SECONDS, |repo, kind| {
+        repo.newest(kind).map(stop)
+    })?;
+    per_type(families, snapshot, &catalogue::BACKUP_LAST_START_TIMESTAMP_SECONDS, |repo, kind| {
+        repo.newest(kind).map(|backup| backup.start.timestamp())
+    })?;
+    per_type(
+        families,
+        snapshot,
+        &catalogue::BACKUP_CHAIN_LAST_COMPLETION_TIMESTAMP_SECONDS,
+        |repo, kind| repo.backups.iter().filter(|backup| backup.backup_type <= kind).map(stop).max(),
+    )?;
+    per_type(families, snapshot, &catalogue::BACKUP_OLDEST_COMPLETION_TIMESTAMP_SECONDS, |repo, kind| {
+        of_type(repo, kind).map(stop).min()
+    })?;
+    per_type(families, snapshot, &catalogue::BACKUPS, |repo, kind| {
+        repo_tells_backups(repo).then(|| count(of_type(repo, kind).count()))
+    })?;
+    families.family(&catalogue::BACKUPS_WITH_ERRORS, |family| {
+        each_repo(snapshot, |stanza, repo| {
+            let told = repo.backups.is_empty() || repo.backups.iter().any(|backup| backup.error.is_some());
+            let bad = repo.backups.iter().filter(|backup| backup.error == Some(true)).count();
+            let bad = (told && repo_tells_backups(repo)).then(|| count(bad));
+            family.add_known(&[repo.key.into(), (&*stanza.name).into()], bad)
+        })
+    })?;
+    of_newest(families, snapshot, &catalogue::REPO_BACKUP_LAST_DURATION_SECONDS, |b| Some(duration(b)))?;
+    of_newest(families, snapshot, &catalogue::REPO_BACKUP_LAST_DATABASE_BYTES, |b| Some(b.size))?;
+    of_newest(families, snapshot, &catalogue::REPO_BACKUP_LAST_COPIED_BYTES, |b| Some(b.delta))?;
+    of_newest(families, snapshot, &catalogue::REPO_BACKUP_LAST_STORED_BYTES, |b| Some(b.repo_delta))?;
+    of_newest(families, snapshot, &catalogue::BACKUP_LAST_THROUGHPUT_BYTES_PER_SECOND, |backup| {
+        let duration = duration(backup);
+        (duration > 0).then(|| backup.delta as f64 / duration as f64)
+    })?;
+    of_newest(families, snapshot, &catalogue::BACKUP_LAST_COMPRESSION_RATIO, |backup| {
+        (backup.repo_delta > 0).then(|| backup.delta as f64 / backup.repo_delta as f64)
+    })?;
+    families.family(&catalogue::RESTORE_SIZE_BYTES, |family| {
+        each_repo(snapshot, |stanza, repo| {
+            let newest = repo.backups.iter().max_by_key(|backup| backup.stop);
+            family.add_known(&[repo.key.into(), (&*stanza.name).into()], newest.map(|backup| backup.size))
+        })
+    })?;
+    in_progress(families, snapshot)
+}
+
+fn in_progress(families: &mut Families<'_, '_>, snapshot: &Snapshot) -> fmt::Result {
+    families.family(&catalogue::BACKUP_IN_PROGRESS, |family| {
+        each_repo(snapshot, |stanza, repo| {
+            family.add_known(&[repo.key.into(), (&*stanza.name).into()], runs(stanza, repo))
+        })
+    })?;
+    families.family(&catalogue::BACKUP_IN_PROGRESS_SINCE_TIMESTAMP_SECONDS, |family| {
+        each_repo(snapshot, |stanza, repo| {
+            let since = repo.in_progress_since.or(stanza.backup_lock.since);
+            let since = since.filter(|_| runs(stanza, repo) == Some(true)).map(|since| since.timestamp());
+            family.add_known(&[repo.key.into(), (&*stanza.name).into()], since)
+        })
+    })
+}
+
+/// Whether a backup into this repository runs, where that can be told.
+///
+/// The lock alone does not say so: expire and the stanza commands hold it too. Sizes do (2.48 and later), and with
+/// several repositories only the sizes per repository (2.59 and later).
+fn runs(stanza: &Stanza, repo: &Repo) -> Option<bool> {
+    if !stanza.backup_lock.held {
+        return Some(false);
+    }
+    if stanza.repos.iter().any(|repo| repo.progress.is_some()) {
+        return Some(repo.progress.is_some());
+    }
+    (stanza.repos.len() == 1 && stanza.backup_lock.progress.is_some()).then_some(true)
+}
+
+/// A repository that does not answer and of which nothing is known has no count, not even 0.
+fn repo_tells_backups(repo: &Repo) -> bool {
+    repo.is_up() || !repo.backups.is_empty() || repo.status_code.is_some_and(|code| (1..=3).contains(&code))
+}
+
+fn per_type<V: Into<Value>>(
+    families: &mut Families<'_, '_>,
+    snapshot: &Snapshot,
+    metric: &Metric,
+    value: impl Fn(&Repo, BackupType) -> Option<V>,
+) -> fmt::Result {
+    families.family(metric, |family| {
+        each_repo(snapshot, |stanza, repo| {
+            BackupType::ALL
+                .into_iter()
+                .try_for_each(|kind| family.add_known(&type_labels(stanza, repo, kind), value(repo, kind)))
+        })
+    })
+}
+
+fn of_newest<V: Into<Value>>(
+    families: &mut Families<'_, '_>,
+    snapshot: &Snapshot,
+    metric: &Metric,
+    value: impl Fn(&Backup) -> Option<V>,
+) -> fmt::Result {
+    per_type(families, snapshot, metric, |repo, kind| repo.newest(kind).and_then(&value))
+}
+
+/// Labels of what exists once per backup type in a repository.
+pub(super) fn type_labels<'a>(stanza: &'a Stanza, repo: &Repo, kind: BackupType) -> [Label<'a>; 3] {
+    [kind.as_str().into(), repo.key.into(), (&*stanza.name).into()]
+}
+
+fn of_type(repo: &Repo, kind: BackupType) -> impl Iterator<Item = &Backup> {
+    repo.backups.iter().filter(move |backup| backup.backup_type == kind)
+}
+
+fn stop(backup: &Backup) -> i64 {
+    backup.stop.timestamp()
+}
+
+fn duration(backup: &Backup) -> i64 {
+    (backup.stop - backup.start).num_seconds()
+}
+
+fn count(items: usize) -> u64 {
+    items.try_into().unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+
+    use crate::pgbackrest::info;
+    use crate::state::assemble;
+    use crate::state::snapshot::Progress;
+
+    use super::*;
+
+    fn stanza(text: &str) -> Stanza {
+        let document = info::parse(text).unwrap();
+        assemble::stanza(&document.stanzas[0], DateTime::UNIX_EPOCH)
+    }
+
+    fn runs_of(stanza: &Stanza) -> Vec<Option<bool>> {
+        stanza.repos.iter().map(|repo| runs(stanza, repo)).collect()
+    }
+
+    #[test]
+    fn a_lock_alone_does_not_tell_that_a_backup_runs() {
+        let idle = stanza(include_str!("../../fixtures/info/2.60.0/two_repos_one_encrypted.json"));
+        assert_eq!(runs_of(&idle), [Some(false), Some(false)]);
+        let mut locked = idle.clone();
+        locked.backup_lock.held = true;
+        assert_eq!(runs_of(&locked), [None, None]);
+        // 2.48 to 2.58 give one sum for all repositories.
+        locked.backup_lock.progress = Some(Progress { complete: 1, total: 2 });
+        assert_eq!(runs_of(&locked), [None, None]);
+        locked.repos[1].progress = locked.backup_lock.progress;
+        assert_eq!(runs_of(&locked), [Some(false), Some(true)]);
+        let mut single = locked;
+        single.repos.pop();
+        assert_eq!(runs_of(&single), [Some(true)]);
+    }
+}

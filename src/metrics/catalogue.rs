@@ -1,0 +1,281 @@
+//! Every metric once: its exact name, help, type, unit, labels and the way in which its value comes about.
+//!
+//! Families, docs, dashboards and alerts take names from here; a name written elsewhere is an error.
+
+use std::fmt;
+
+pub mod backups;
+pub mod compat;
+pub mod exporter;
+pub mod wal;
+
+/// A metric as it is exposed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Metric {
+    /// Full name; counters end in `_total`.
+    pub name: &'static str,
+    /// Help text, ASCII, ending in one full stop.
+    pub help: &'static str,
+    /// Type in the exposition.
+    pub kind: Kind,
+    /// Unit of the value.
+    pub unit: Unit,
+    /// Label names, sorted.
+    pub labels: &'static [&'static str],
+    /// Which set the metric belongs to.
+    pub layer: Layer,
+    /// What has to hold before it is exposed.
+    pub condition: Condition,
+    /// One series (or three) for each backup: the cardinality controls apply.
+    pub per_backup: bool,
+    /// The value depends on the time of the scrape or on counters, not on the snapshot alone.
+    pub at_scrape: bool,
+    /// Name, labels and help have not been compared with a running release of the Go exporter.
+    pub unverified: bool,
+    /// Where the value comes from, for the table in the docs.
+    pub computed: &'static str,
+}
+
+/// Prometheus types that are in use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Goes up and down.
+    Gauge,
+    /// Goes up, and starts at 0 with the process.
+    Counter,
+    /// Classic histogram.
+    Histogram,
+}
+
+/// Unit of a value, and with it the end of the name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    /// A count, a code, a number or a truth.
+    Plain,
+    /// Bytes.
+    Bytes,
+    /// Bytes per second.
+    BytesPerSecond,
+    /// Seconds.
+    Seconds,
+    /// Seconds since 1970.
+    Timestamp,
+    /// A quotient.
+    Ratio,
+}
+
+/// The sets of metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layer {
+    /// The metrics of the Go exporter.
+    DropIn,
+    /// Backups and repositories.
+    Backups,
+    /// WAL and recovery.
+    Wal,
+    /// The exporter itself.
+    Exporter,
+    /// The operating system's view of the process.
+    Process,
+}
+
+/// When a metric is exposed at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Condition {
+    /// Unless disabled by name.
+    Always,
+    /// Only with the compatibility switch: a fallback rule that hides which type of backup is missing.
+    Compat,
+    /// Only with legacy names.
+    Legacy,
+    /// Only with the count of references.
+    ReferenceCount,
+    /// Only with the count of databases of every backup.
+    DatabaseCount,
+    /// Only with the count of databases of the last backups.
+    DatabaseCountLatest,
+}
+
+impl Metric {
+    const fn new(
+        layer: Layer,
+        kind: Kind,
+        name: &'static str,
+        unit: Unit,
+        labels: &'static [&'static str],
+        help: &'static str,
+        computed: &'static str,
+    ) -> Self {
+        let (condition, per_backup, at_scrape, unverified) = (Condition::Always, false, false, false);
+        Self { name, help, kind, unit, labels, layer, condition, per_backup, at_scrape, unverified, computed }
+    }
+
+    const fn only(mut self, condition: Condition) -> Self {
+        self.condition = condition;
+        self
+    }
+
+    const fn per_backup(mut self) -> Self {
+        self.per_backup = true;
+        self
+    }
+
+    const fn at_scrape(mut self) -> Self {
+        self.at_scrape = true;
+        self
+    }
+
+    const fn unverified(mut self) -> Self {
+        self.unverified = true;
+        self
+    }
+
+    /// The name in header lines of OpenMetrics: without `_total`, which the encoder appends to samples of counters.
+    #[must_use]
+    pub fn family_name(&self) -> &'static str {
+        match self.kind {
+            Kind::Counter => self.name.strip_suffix("_total").unwrap_or(self.name),
+            Kind::Gauge | Kind::Histogram => self.name,
+        }
+    }
+}
+
+/// All metrics, in the order of the docs.
+pub fn all() -> impl Iterator<Item = &'static Metric> {
+    [compat::ALL, backups::ALL, wal::ALL, exporter::ALL, exporter::PROCESS].into_iter().flatten()
+}
+
+/// The metric of that name.
+#[must_use]
+pub fn find(name: &str) -> Option<&'static Metric> {
+    all().find(|metric| metric.name == name)
+}
+
+impl Unit {
+    /// What the name of a metric of this unit ends in (before `_total`).
+    #[must_use]
+    pub const fn suffix(self) -> Option<&'static str> {
+        match self {
+            Self::Plain => None,
+            Self::Bytes => Some("_bytes"),
+            Self::BytesPerSecond => Some("_bytes_per_second"),
+            Self::Seconds => Some("_seconds"),
+            Self::Timestamp => Some("_timestamp_seconds"),
+            Self::Ratio => Some("_ratio"),
+        }
+    }
+}
+
+impl fmt::Display for Unit {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Plain => "-",
+            Self::Bytes => "bytes",
+            Self::BytesPerSecond => "bytes/s",
+            Self::Seconds => "seconds",
+            Self::Timestamp => "Unix seconds",
+            Self::Ratio => "ratio",
+        })
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Gauge => "gauge",
+            Self::Counter => "counter",
+            Self::Histogram => "histogram",
+        })
+    }
+}
+
+/// Defines metrics and the list of them in one place, so that none can be left out of the list.
+macro_rules! catalogue {
+    ($list:ident of $layer:ident:
+     $($ident:ident: $kind:ident, $name:literal, $unit:ident, $labels:expr, $help:literal, $computed:literal
+       $(, $modifier:ident $(($argument:ident))?)*;)*) => {
+        $(
+            #[doc = concat!("`", $name, "`")]
+            pub const $ident: Metric = Metric::new(
+                Layer::$layer, Kind::$kind, $name, Unit::$unit, $labels, $help, $computed,
+            )$(.$modifier($(Condition::$argument)?))*;
+        )*
+        /// All of this layer.
+        pub const $list: &[Metric] = &[$($ident),*];
+    };
+}
+use catalogue;
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_name_and_help_is_unique() {
+        let names: BTreeSet<_> = all().map(|metric| metric.name).collect();
+        assert_eq!(names.len(), all().count());
+        let families: BTreeSet<_> = all().map(Metric::family_name).collect();
+        assert_eq!(families.len(), names.len());
+        assert!(names.len() > 90, "{}", names.len());
+    }
+
+    #[test]
+    fn names_fit_their_type_and_unit() {
+        for metric in all() {
+            let name = metric.name;
+            assert!(
+                name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_'),
+                "{name}"
+            );
+            assert!(name.starts_with("pgbackrest_") || metric.layer == Layer::Process, "{name}");
+            assert_eq!(name.ends_with("_total"), metric.kind == Kind::Counter, "{name}");
+            match metric.unit.suffix() {
+                // The one standard name that is an instant and does not say so.
+                Some(_) if name == "process_start_time_seconds" => {}
+                Some(suffix) => assert!(metric.family_name().ends_with(suffix), "{name} lacks {suffix}"),
+                None => assert!(!name.ends_with("_seconds") && !name.ends_with("_bytes"), "{name}"),
+            }
+            if metric.unit == Unit::Seconds {
+                assert!(!name.ends_with("_timestamp_seconds"), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn help_needs_no_escaping_and_ends_in_one_full_stop() {
+        for metric in all() {
+            for text in [metric.help, metric.computed] {
+                assert!(text.is_ascii() && !text.contains(['\\', '\n', '|']), "{}: {text}", metric.name);
+            }
+            assert!(metric.help.ends_with('.') && !metric.help.ends_with(".."), "{}", metric.name);
+            assert!(!metric.computed.is_empty() && !metric.computed.ends_with('.'), "{}", metric.name);
+        }
+    }
+
+    #[test]
+    fn labels_are_sorted_unique_and_valid() {
+        for metric in all() {
+            assert!(metric.labels.is_sorted_by(|a, b| a < b), "{}: {:?}", metric.name, metric.labels);
+            for label in metric.labels {
+                assert!(label.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{}", metric.name);
+                assert!(!["le", "job", "instance"].contains(label), "{}", metric.name);
+            }
+        }
+    }
+
+    #[test]
+    fn what_depends_on_counters_is_encoded_at_the_scrape() {
+        for metric in all() {
+            assert!(metric.at_scrape || metric.kind == Kind::Gauge, "{}", metric.name);
+            assert!(metric.at_scrape || metric.layer != Layer::Process, "{}", metric.name);
+        }
+    }
+
+    #[test]
+    fn a_metric_is_found_by_its_name() {
+        assert_eq!(find("pgbackrest_repo_up"), Some(&backups::REPO_UP));
+        assert_eq!(find("pgbackrest_repo"), None);
+    }
+}

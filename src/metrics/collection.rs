@@ -1,0 +1,381 @@
+//! How collection goes: counters that live as long as the process, and the health that a snapshot carries.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::histogram::Histogram;
+
+use crate::state::snapshot::{FailureReason, Snapshot};
+
+use super::catalogue::{Metric, exporter as catalogue};
+use super::family::{Families, Label, Value};
+
+/// Upper bounds of the duration histogram: from a local repository to a big archive in a far bucket.
+const DURATION_BUCKETS: [f64; 13] =
+    [0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0];
+/// Lines of a histogram beside its finite buckets: +Inf, sum and count.
+const HISTOGRAM_EXTRA: u64 = 3;
+
+/// What is run again and again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Collector {
+    /// `pgbackrest info`.
+    Info,
+    /// `pgbackrest version`.
+    Version,
+}
+
+/// What is read at the start and again on a reload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Configuration {
+    /// pgBackRest's own files.
+    PgBackRest,
+    /// `--web.config.file`.
+    Web,
+}
+
+/// How reading one configuration went.
+#[derive(Debug, Clone, Copy)]
+struct Reading {
+    ok: bool,
+    last_success: Option<DateTime<Utc>>,
+}
+
+/// How one run of a command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RunReport {
+    /// Wall time.
+    pub duration: Duration,
+    /// Bytes on standard output, for calls whose size tells of the whole.
+    pub output_bytes: Option<u64>,
+    /// The output had to be cleaned before it could be read.
+    pub sanitized: bool,
+    /// Why it failed, if it did.
+    pub failure: Option<FailureReason>,
+}
+
+/// Counters and histograms of the process. Shared between the poller, which writes, and scrapes, which read.
+#[derive(Debug)]
+pub struct CollectionMetrics {
+    info: Counted,
+    version: Counted,
+    /// Held for the length of a copy only, never while a command runs.
+    present: Mutex<Present>,
+}
+
+/// What is counted of one collector.
+#[derive(Debug)]
+struct Counted {
+    runs: Counter,
+    sanitized: Counter,
+    durations: Histogram,
+    /// In the order of [`REASONS`].
+    failures: [Counter; REASONS.len()],
+}
+
+/// What is true now, as opposed to counted.
+#[derive(Debug, Clone, Default)]
+struct Present {
+    collectors: BTreeMap<Collector, CollectorState>,
+    configurations: BTreeMap<Configuration, Reading>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct CollectorState {
+    interval: Option<Duration>,
+    timeout: Option<Duration>,
+    running: u32,
+    running_since: Option<DateTime<Utc>>,
+    output_bytes: Option<u64>,
+}
+
+impl CollectionMetrics {
+    /// Everything at 0, and every reason of failure with it, so that an increase from the first failure on is seen.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { info: Counted::new(), version: Counted::new(), present: Mutex::default() }
+    }
+
+    /// Tells how often a collector runs and when a run is killed.
+    pub fn set_cadence(&self, collector: Collector, interval: Duration, timeout: Duration) {
+        let mut present = self.present();
+        let state = present.collectors.entry(collector).or_default();
+        (state.interval, state.timeout) = (Some(interval), Some(timeout));
+    }
+
+    /// A command starts at `at`. Several of one collector may run at once.
+    pub fn run_started(&self, collector: Collector, at: DateTime<Utc>) {
+        let mut present = self.present();
+        let state = present.collectors.entry(collector).or_default();
+        state.running = state.running.saturating_add(1);
+        state.running_since.get_or_insert(at);
+    }
+
+    /// A command that was reported as started has ended.
+    pub fn run_finished(&self, collector: Collector, report: &RunReport) {
+        let counted = self.counted(collector);
+        counted.runs.inc();
+        counted.durations.observe(report.duration.as_secs_f64());
+        if report.sanitized {
+            counted.sanitized.inc();
+        }
+        let failed =
+            REASONS.into_iter().zip(&counted.failures).find(|(reason, _)| report.failure == Some(*reason));
+        if let Some((_, counter)) = failed {
+            counter.inc();
+        }
+        let mut present = self.present();
+        let state = present.collectors.entry(collector).or_default();
+        state.output_bytes = report.output_bytes.or(state.output_bytes);
+        state.running = state.running.saturating_sub(1);
+        if state.running == 0 {
+            state.running_since = None;
+        }
+    }
+
+    /// How the newest reading of a configuration went, and when the one in force was read, where one is.
+    pub fn config_read(
+        &self,
+        configuration: Configuration,
+        ok: bool,
+        last_success: impl Into<Option<DateTime<Utc>>>,
+    ) {
+        let reading = Reading { ok, last_success: last_success.into() };
+        self.present().configurations.insert(configuration, reading);
+    }
+
+    const fn counted(&self, collector: Collector) -> &Counted {
+        match collector {
+            Collector::Info => &self.info,
+            Collector::Version => &self.version,
+        }
+    }
+
+    fn present(&self) -> MutexGuard<'_, Present> {
+        // A panic between two assignments leaves nothing that could mislead later writers.
+        self.present.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn write(&self, families: &mut Families<'_, '_>) -> fmt::Result {
+        let present = self.present().clone();
+        let all =
+            Collector::ALL.map(|collector| ([Label::Text(collector.as_str())], self.counted(collector)));
+        families.family(&catalogue::COLLECTOR_DURATION_SECONDS, |family| {
+            let lines = DURATION_BUCKETS.len() as u64 + HISTOGRAM_EXTRA;
+            all.iter().try_for_each(|(labels, counted)| family.add_own(labels, &counted.durations, lines))
+        })?;
+        families.family(&catalogue::COLLECTOR_RUNS_TOTAL, |family| {
+            all.iter().try_for_each(|(labels, counted)| family.add_own(labels, &counted.runs, 1))
+        })?;
+        families.family(&catalogue::COLLECTOR_FAILURES_TOTAL, |family| {
+            all.iter().try_for_each(|([collector], counted)| {
+                REASONS.into_iter().zip(&counted.failures).try_for_each(|(reason, failures)| {
+                    family.add_own(&[*collector, reason_name(reason).into()], failures, 1)
+                })
+            })
+        })?;
+        families.family(&catalogue::COLLECTOR_SANITIZED_OUTPUTS_TOTAL, |family| {
+            all.iter().try_for_each(|(labels, counted)| family.add_own(labels, &counted.sanitized, 1))
+        })?;
+        per_collector(
+            families,
+            &present,
+            &catalogue::COLLECTOR_IN_PROGRESS_SINCE_TIMESTAMP_SECONDS,
+            |state| state.running_since.map(|since| since.timestamp()),
+        )?;
+        per_collector(families, &present, &catalogue::COLLECTOR_OUTPUT_BYTES, |state| state.output_bytes)?;
+        per_collector(families, &present, &catalogue::COLLECTOR_INTERVAL_SECONDS, |state| {
+            state.interval.map(|interval| interval.as_secs_f64())
+        })?;
+        per_collector(families, &present, &catalogue::COLLECTOR_TIMEOUT_SECONDS, |state| {
+            state.timeout.map(|timeout| timeout.as_secs_f64())
+        })?;
+        families.family(&catalogue::EXPORTER_CONFIG_RELOAD_SUCCESS, |family| {
+            let readings = &present.configurations;
+            family.add_known(&[], (!readings.is_empty()).then(|| readings.values().all(|reading| reading.ok)))
+        })?;
+        families.family(&catalogue::EXPORTER_CONFIG_LAST_RELOAD_SUCCESS_TIMESTAMP_SECONDS, |family| {
+            // All were good then at the latest; one that never was leaves nothing to tell.
+            let last_success = present.configurations.values().map(|reading| reading.last_success).min();
+            let last_success = last_success.flatten();
+            family.add_known(&[], last_success.map(|at| at.timestamp()))
+        })
+    }
+}
+
+impl Default for CollectionMetrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The health that the snapshot carries: it changes with the facts, so that both tell the same story.
+pub(super) fn write_health(families: &mut Families<'_, '_>, snapshot: &Snapshot) -> fmt::Result {
+    let scopes = &snapshot.collection.scopes;
+    let collector = Collector::Info.as_str();
+    families.family(&catalogue::COLLECTOR_UP, |family| {
+        let mut all = scopes.iter();
+        all.try_for_each(|(scope, health)| family.add(&[collector.into(), (&**scope).into()], health.up))
+    })?;
+    families.family(&catalogue::COLLECTOR_LAST_SUCCESS_TIMESTAMP_SECONDS, |family| {
+        scopes.iter().try_for_each(|(scope, health)| {
+            let last_success = health.last_success.map(|at| at.timestamp());
+            family.add_known(&[collector.into(), (&**scope).into()], last_success)
+        })
+    })?;
+    families.family(&catalogue::COLLECTOR_LAST_RUN_TIMESTAMP_SECONDS, |family| {
+        scopes.iter().try_for_each(|(scope, health)| {
+            family.add(&[collector.into(), (&**scope).into()], health.last_run.timestamp())
+        })
+    })
+}
+
+fn per_collector<V: Into<Value>>(
+    families: &mut Families<'_, '_>,
+    present: &Present,
+    metric: &Metric,
+    value: fn(&CollectorState) -> Option<V>,
+) -> fmt::Result {
+    families.family(metric, |family| {
+        let mut all = present.collectors.iter();
+        all.try_for_each(|(collector, state)| family.add_known(&[collector.as_str().into()], value(state)))
+    })
+}
+
+impl Collector {
+    const ALL: [Self; 2] = [Self::Info, Self::Version];
+
+    /// The label value.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::Version => "version",
+        }
+    }
+}
+
+impl Counted {
+    fn new() -> Self {
+        Self {
+            runs: Counter::default(),
+            sanitized: Counter::default(),
+            durations: Histogram::new(DURATION_BUCKETS),
+            failures: Default::default(),
+        }
+    }
+}
+
+const REASONS: [FailureReason; 7] = [
+    FailureReason::Timeout,
+    FailureReason::Exit,
+    FailureReason::Parse,
+    FailureReason::Spawn,
+    FailureReason::RootRefused,
+    FailureReason::Killed,
+    FailureReason::OutputTooLarge,
+];
+
+const fn reason_name(reason: FailureReason) -> &'static str {
+    match reason {
+        FailureReason::Timeout => "timeout",
+        FailureReason::Exit => "exit",
+        FailureReason::Parse => "parse",
+        FailureReason::Spawn => "spawn",
+        FailureReason::RootRefused => "root_refused",
+        FailureReason::Killed => "killed",
+        FailureReason::OutputTooLarge => "output_too_large",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use crate::metrics::exposition::{Dynamic, Format, StaticPart, dynamic_part};
+    use crate::metrics::options::Options;
+
+    use super::*;
+
+    fn instant(seconds: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(seconds, 0).unwrap()
+    }
+
+    fn text(collection: &Arc<CollectionMetrics>) -> String {
+        let (snapshot, options) = (&Arc::default(), &Arc::new(Options::default()));
+        let static_part = &StaticPart::encode(snapshot, options).unwrap();
+        let now = instant(9);
+        let parts = Dynamic { snapshot, static_part, collection, process: None, options, now };
+        dynamic_part(&parts, Format::Classic).unwrap()
+    }
+
+    fn report(failure: Option<FailureReason>) -> RunReport {
+        RunReport {
+            duration: Duration::from_millis(700),
+            output_bytes: Some(42),
+            sanitized: failure.is_none(),
+            failure,
+        }
+    }
+
+    #[test]
+    fn every_counter_is_there_from_the_start() {
+        let text = text(&Arc::new(CollectionMetrics::new()));
+        for reason in REASONS {
+            let name = reason_name(reason);
+            let line =
+                format!("pgbackrest_collector_failures_total{{collector=\"version\",reason=\"{name}\"}} 0\n");
+            assert!(text.contains(&line), "{line}");
+        }
+        assert!(text.contains("pgbackrest_collector_duration_seconds_count{collector=\"info\"} 0\n"));
+        assert!(!text.contains("in_progress") && !text.contains("output_bytes{") && !text.contains("config"));
+    }
+
+    #[test]
+    fn a_run_is_counted_once_with_its_reason() {
+        let collection = Arc::new(CollectionMetrics::new());
+        collection.run_started(Collector::Info, instant(1));
+        collection.run_finished(Collector::Info, &report(Some(FailureReason::RootRefused)));
+        collection.run_started(Collector::Info, instant(2));
+        collection.run_finished(Collector::Info, &report(None));
+        let text = text(&collection);
+        for line in [
+            "pgbackrest_collector_runs_total{collector=\"info\"} 2\n",
+            "pgbackrest_collector_runs_total{collector=\"version\"} 0\n",
+            "pgbackrest_collector_failures_total{collector=\"info\",reason=\"root_refused\"} 1\n",
+            "pgbackrest_collector_sanitized_outputs_total{collector=\"info\"} 1\n",
+            "pgbackrest_collector_duration_seconds_bucket{le=\"0.5\",collector=\"info\"} 0\n",
+            "pgbackrest_collector_duration_seconds_bucket{le=\"1.0\",collector=\"info\"} 2\n",
+            "pgbackrest_collector_output_bytes{collector=\"info\"} 42\n",
+        ] {
+            assert!(text.contains(line), "{line}{text}");
+        }
+    }
+
+    #[test]
+    fn a_collector_runs_since_its_first_unfinished_command() {
+        let collection = Arc::new(CollectionMetrics::new());
+        let name = "pgbackrest_collector_in_progress_since_timestamp_seconds";
+        collection.run_started(Collector::Info, instant(5));
+        collection.run_started(Collector::Info, instant(6));
+        collection.run_finished(Collector::Info, &report(None));
+        assert!(text(&collection).contains(&format!("{name}{{collector=\"info\"}} 5\n")));
+        collection.run_finished(Collector::Info, &report(None));
+        assert!(!text(&collection).contains(name));
+    }
+
+    #[test]
+    fn a_failed_reload_keeps_the_time_of_the_last_good_one() {
+        let collection = Arc::new(CollectionMetrics::new());
+        collection.config_read(Configuration::Web, true, instant(3));
+        collection.config_read(Configuration::PgBackRest, true, instant(2));
+        collection.config_read(Configuration::Web, false, instant(3));
+        let text = text(&collection);
+        assert!(text.contains("\npgbackrest_exporter_config_reload_success 0\n"), "{text}");
+        assert!(text.contains("_config_last_reload_success_timestamp_seconds 2\n"), "{text}");
+    }
+}

@@ -1,0 +1,117 @@
+//! One series for each backup, as far as the cardinality controls let them.
+
+use std::fmt;
+
+use crate::pgbackrest::label::BackupType;
+use crate::state::snapshot::Backup;
+
+use crate::metrics::catalogue::{Metric, compat as catalogue};
+use crate::metrics::family::{Families, Label, Value};
+use crate::metrics::selection::{Selected, Selection};
+
+use super::postgresql_version;
+
+/// All families with a series per backup.
+pub(in crate::metrics) fn write(families: &mut Families<'_, '_>, selection: &Selection<'_>) -> fmt::Result {
+    let options = families.options;
+    info(families, selection)?;
+    duration(families, selection)?;
+    plain(families, selection, &catalogue::BACKUP_SIZE_BYTES, |backup| Some(backup.size))?;
+    plain(families, selection, &catalogue::BACKUP_DELTA_BYTES, |backup| Some(backup.delta))?;
+    plain(families, selection, &catalogue::BACKUP_REPO_SIZE_BYTES, |b| options.or_zero(b.repo_size))?;
+    plain(families, selection, &catalogue::BACKUP_REPO_DELTA_BYTES, |backup| Some(backup.repo_delta))?;
+    plain(families, selection, &catalogue::BACKUP_REPO_SIZE_MAP_BYTES, |b| options.or_zero(b.repo_size_map))?;
+    plain(families, selection, &catalogue::BACKUP_REPO_DELTA_MAP_BYTES, |b| {
+        options.or_zero(b.repo_delta_map)
+    })?;
+    plain(families, selection, &catalogue::BACKUP_ERROR_STATUS, |backup| backup.error)?;
+    plain(families, selection, &catalogue::BACKUP_ANNOTATIONS, |backup| Some(backup.annotations))?;
+    references(families, selection)?;
+    plain(families, selection, &catalogue::BACKUP_DATABASES, |b| options.or_zero(b.databases.map(u64::from)))
+}
+
+fn plain<V: Into<Value>>(
+    families: &mut Families<'_, '_>,
+    selection: &Selection<'_>,
+    metric: &Metric,
+    value: impl Fn(&Backup) -> Option<V>,
+) -> fmt::Result {
+    families.family(metric, |family| {
+        selection.backups.iter().try_for_each(|one| family.add_known(&labels(one), value(one.backup)))
+    })
+}
+
+fn labels<'a>(Selected { stanza, repo, backup }: &Selected<'a>) -> [Label<'a>; 6] {
+    [
+        backup.label.as_str().into(),
+        backup.backup_type.as_str().into(),
+        block_incremental(backup).into(),
+        backup.database_id.into(),
+        repo.key.into(),
+        (&*stanza.name).into(),
+    ]
+}
+
+/// `y` for a backup with block incremental, told by its maps.
+pub(super) fn block_incremental(backup: &Backup) -> &'static str {
+    if backup.repo_size_map.is_some() || backup.repo_delta_map.is_some() { "y" } else { "n" }
+}
+
+fn info(families: &mut Families<'_, '_>, selection: &Selection<'_>) -> fmt::Result {
+    families.family(&catalogue::BACKUP_INFO, |family| {
+        selection.backups.iter().try_for_each(|one| {
+            let backup = one.backup;
+            let [name, kind, block_incr, database_id, repo_key, stanza] = labels(one);
+            let labels = [
+                (&*backup.backrest_version).into(),
+                name,
+                kind,
+                block_incr,
+                database_id,
+                Label::Lsn(backup.lsn_start),
+                Label::Lsn(backup.lsn_stop),
+                postgresql_version(one.repo, backup.database_id).into(),
+                backup.prior.as_deref().unwrap_or_default().into(),
+                repo_key,
+                stanza,
+                Label::Segment(backup.wal_start),
+                Label::Segment(backup.wal_stop),
+            ];
+            family.add(&labels, 1_u64)
+        })
+    })
+}
+
+fn duration(families: &mut Families<'_, '_>, selection: &Selection<'_>) -> fmt::Result {
+    let options = families.options;
+    let local = |at: chrono::DateTime<chrono::Utc>| {
+        Label::Time(options.backup_time_labels.then(|| at.with_timezone(&(options.time_zone)(at))))
+    };
+    families.family(&catalogue::BACKUP_DURATION_SECONDS, |family| {
+        selection.backups.iter().try_for_each(|one| {
+            let [name, kind, block_incr, database_id, repo_key, stanza] = labels(one);
+            let (start, stop) = (local(one.backup.start), local(one.backup.stop));
+            family.add(
+                &[name, kind, block_incr, database_id, repo_key, stanza, start, stop],
+                seconds(one.backup),
+            )
+        })
+    })
+}
+
+/// Whole seconds that the backup took.
+pub(super) fn seconds(backup: &Backup) -> i64 {
+    (backup.stop - backup.start).num_seconds()
+}
+
+fn references(families: &mut Families<'_, '_>, selection: &Selection<'_>) -> fmt::Result {
+    families.family(&catalogue::BACKUP_REFERENCES, |family| {
+        selection.backups.iter().try_for_each(|one| {
+            let [name, kind, block_incr, database_id, repo_key, stanza] = labels(one);
+            BackupType::ALL.into_iter().zip(one.backup.references).try_for_each(|(referenced, count)| {
+                let referenced = referenced.as_str().into();
+                family.add(&[name, kind, block_incr, database_id, referenced, repo_key, stanza], count)
+            })
+        })
+    })
+}

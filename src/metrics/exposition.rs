@@ -1,0 +1,161 @@
+//! From snapshot to the bytes of an answer.
+//!
+//! Most of an answer changes only when a new snapshot comes. That part is encoded and deflated once ([`StaticPart`]);
+//! a scrape adds the part that depends on the time and on counters ([`dynamic_part`]), and joins both ([`gzip`], [`plain`]).
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use chrono::{DateTime, Utc};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, text};
+use prometheus_client::registry::Registry;
+use thiserror::Error;
+
+use crate::state::snapshot::Snapshot;
+
+use super::collection::{self, CollectionMetrics};
+use super::family::Families;
+use super::options::Options;
+use super::process::{self, ProcessFigures};
+use super::selection::Selection;
+use super::{backup, catalogue, compat, repo, retention, stanza, wal};
+
+mod answer;
+mod classic;
+mod deflate;
+mod negotiation;
+
+pub use answer::{PlainChunks, StaticPart, gzip, plain};
+pub use negotiation::{Format, negotiate};
+
+/// An answer could not be encoded.
+#[derive(Debug, Error)]
+pub enum EncodeError {
+    /// A writer refused text.
+    #[error("cannot encode the metrics: the encoder failed")]
+    Format(#[from] fmt::Error),
+    /// The compressor failed.
+    #[error("cannot compress the metrics: {0}")]
+    Compress(#[from] flate2::CompressError),
+    /// What was compressed cannot be read back.
+    #[error("cannot decompress the metrics: {0}")]
+    Decompress(#[from] flate2::DecompressError),
+    /// What was compressed ends too early.
+    #[error("cannot decompress the metrics: the text ends too early")]
+    Incomplete,
+}
+
+/// What a scrape adds to the static part.
+#[derive(Debug, Clone)]
+pub struct Dynamic<'a> {
+    /// The snapshot that the static part was made of.
+    pub snapshot: &'a Arc<Snapshot>,
+    /// The static part, for the number of its series.
+    pub static_part: &'a StaticPart,
+    /// Counters of the process.
+    pub collection: &'a Arc<CollectionMetrics>,
+    /// The process, where the operating system tells of it.
+    pub process: Option<ProcessFigures>,
+    /// What is exposed.
+    pub options: &'a Arc<Options>,
+    /// Time of the scrape.
+    pub now: DateTime<Utc>,
+}
+
+/// Encodes what depends on the time of the scrape and on counters; in OpenMetrics with the final `# EOF`.
+///
+/// # Errors
+/// If the encoder fails, which no input is known to cause.
+pub fn dynamic_part(parts: &Dynamic<'_>, format: Format) -> Result<String, EncodeError> {
+    let series = Arc::new(AtomicU64::new(parts.static_part.series()));
+    let mut body = String::new();
+    let at_scrape = AtScrape {
+        snapshot: Arc::clone(parts.snapshot),
+        collection: Arc::clone(parts.collection),
+        process: parts.process,
+        options: Arc::clone(parts.options),
+        now: parts.now,
+        series,
+    };
+    text::encode_registry(&mut body, &registry(parts.options, at_scrape))?;
+    Ok(match format {
+        Format::Classic => classic::from_openmetrics(&body),
+        Format::OpenMetrics => {
+            text::encode_eof(&mut body)?;
+            body
+        }
+    })
+}
+
+/// Families that depend on the snapshot alone. Gauges only: their text is the same in both formats.
+#[derive(Debug)]
+struct OfSnapshot {
+    snapshot: Arc<Snapshot>,
+    options: Arc<Options>,
+    series: Arc<AtomicU64>,
+}
+
+/// Families that depend on the time of the scrape or on counters.
+#[derive(Debug)]
+struct AtScrape {
+    snapshot: Arc<Snapshot>,
+    collection: Arc<CollectionMetrics>,
+    process: Option<ProcessFigures>,
+    options: Arc<Options>,
+    now: DateTime<Utc>,
+    series: Arc<AtomicU64>,
+}
+
+impl Collector for OfSnapshot {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let (snapshot, options) = (&*self.snapshot, &*self.options);
+        let families = &mut Families { encoder, options, series: &self.series };
+        compat::status(families, snapshot)?;
+        let selection = Selection::of(snapshot, options);
+        compat::detail::write(families, &selection)?;
+        compat::last::write(families, snapshot)?;
+        compat::wal_archive_status(families, snapshot)?;
+        compat::exporter(families, snapshot)?;
+        backup::write(families, snapshot)?;
+        repo::write(families, snapshot)?;
+        stanza::write(families, snapshot)?;
+        retention::write(families, snapshot)?;
+        wal::write(families, snapshot)?;
+        collection::write_health(families, snapshot)?;
+        families.family(&catalogue::exporter::EXPORTER_SERIES_DROPPED, |family| {
+            family.add(&[], selection.hidden_series(options))
+        })?;
+        families.family(&catalogue::exporter::EXPORTER_RUST_INFO, |family| {
+            let build = &options.build;
+            family.add(&[build.revision.into(), build.rustc.into(), build.version.into()], 1_u64)
+        })
+    }
+}
+
+impl Collector for AtScrape {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let families = &mut Families { encoder, options: &self.options, series: &self.series };
+        compat::last::write_ages(families, &self.snapshot, self.now)?;
+        retention::write_verdicts(families, &self.snapshot, self.now)?;
+        self.collection.write(families)?;
+        if let Some(figures) = &self.process {
+            process::write(families, figures)?;
+        }
+        families.family(&catalogue::exporter::EXPORTER_SERIES, |family| {
+            family.add(&[], self.series.load(Ordering::Relaxed) + 1)
+        })
+    }
+}
+
+fn registry(options: &Options, collector: impl Collector) -> Registry {
+    let labels =
+        options.constant_labels.iter().map(|(name, value)| (name.to_owned().into(), value.to_owned().into()));
+    let mut registry = Registry::with_labels(labels);
+    registry.register_collector(Box::new(collector));
+    registry
+}
+
+#[cfg(test)]
+mod tests;

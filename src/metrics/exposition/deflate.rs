@@ -1,0 +1,94 @@
+//! Text to raw deflate blocks while it is written, so that the text never exists as a whole.
+
+use std::fmt;
+
+use crc32fast::Hasher;
+use flate2::{Compress, CompressError, Compression, FlushCompress, Status};
+
+/// Text is handed to the compressor in pieces of this size: the encoder writes a few bytes at a time.
+const CHUNK: usize = 32 * 1024;
+
+/// Deflate blocks with what a gzip trailer needs to know of the text in them.
+#[derive(Debug, Clone)]
+pub(super) struct Deflated {
+    pub(super) blocks: Vec<u8>,
+    pub(super) checksum: Hasher,
+    /// Bytes of text.
+    pub(super) length: u64,
+}
+
+/// How a run of blocks ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// At a byte boundary, with more blocks to come.
+    Open,
+    /// With the last block of a stream.
+    Final,
+}
+
+/// A writer that deflates.
+pub(super) struct Deflater {
+    compress: Compress,
+    text: Vec<u8>,
+    deflated: Deflated,
+    error: Option<CompressError>,
+}
+
+impl Deflater {
+    /// Writes `head` in front, uncompressed.
+    pub(super) fn new(level: u32, head: &[u8]) -> Self {
+        Self {
+            compress: Compress::new(Compression::new(level), false),
+            text: Vec::with_capacity(CHUNK),
+            deflated: Deflated { blocks: head.to_vec(), checksum: Hasher::new(), length: 0 },
+            error: None,
+        }
+    }
+
+    /// Ends the blocks.
+    ///
+    /// # Errors
+    /// If the compressor failed here or at an earlier write.
+    pub(super) fn finish(mut self, end: End) -> Result<Deflated, CompressError> {
+        let flush = if end == End::Final { FlushCompress::Finish } else { FlushCompress::Sync };
+        self.compress(flush)?;
+        if let Some(error) = self.error {
+            return Err(error);
+        }
+        self.deflated.blocks.shrink_to_fit();
+        Ok(self.deflated)
+    }
+
+    fn compress(&mut self, flush: FlushCompress) -> Result<(), CompressError> {
+        self.deflated.checksum.update(&self.text);
+        self.deflated.length += self.text.len() as u64;
+        let mut text = self.text.as_slice();
+        let blocks = &mut self.deflated.blocks;
+        loop {
+            blocks.reserve(CHUNK);
+            let before = self.compress.total_in();
+            let status = self.compress.compress_vec(text, blocks, flush)?;
+            let consumed = usize::try_from(self.compress.total_in() - before).unwrap_or(usize::MAX);
+            text = text.get(consumed..).unwrap_or_default();
+            // Room left over means that the compressor has nothing more to say.
+            if status == Status::StreamEnd || (text.is_empty() && blocks.len() < blocks.capacity()) {
+                break;
+            }
+        }
+        self.text.clear();
+        Ok(())
+    }
+}
+
+impl fmt::Write for Deflater {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.text.extend_from_slice(text.as_bytes());
+        if self.text.len() < CHUNK {
+            return Ok(());
+        }
+        self.compress(FlushCompress::None).map_err(|error| {
+            self.error = Some(error);
+            fmt::Error
+        })
+    }
+}

@@ -1,0 +1,102 @@
+//! Which of the two text formats a client wants.
+
+/// A text format of Prometheus.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// Text 0.0.4, which everything reads.
+    Classic,
+    /// OpenMetrics 1.0.0.
+    OpenMetrics,
+}
+
+impl Format {
+    /// Value of the `Content-Type` header.
+    #[must_use]
+    pub const fn content_type(self) -> &'static str {
+        match self {
+            Self::Classic => "text/plain; version=0.0.4; charset=utf-8",
+            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        }
+    }
+}
+
+/// Chooses by the `Accept` header: OpenMetrics where it is asked for by name and liked no less than classic text.
+///
+/// A header that allows neither gets classic text, as from every exporter: a scraper that sends nonsense still scrapes.
+#[must_use]
+pub fn negotiate(accept: Option<&str>) -> Format {
+    let (mut openmetrics, mut classic) = (0.0_f32, 0.0_f32);
+    for range in accept.unwrap_or_default().split(',') {
+        let mut parts = range.split(';').map(str::trim);
+        let media_type = parts.next().unwrap_or_default().to_ascii_lowercase();
+        let (mut quality, mut version) = (1.0, None);
+        for (name, value) in parts.filter_map(|parameter| parameter.split_once('=')) {
+            let value = value.trim().trim_matches('"');
+            match name.trim().to_ascii_lowercase().as_str() {
+                "q" => quality = parse_quality(value),
+                "version" => version = Some(value),
+                _ => {}
+            }
+        }
+        match media_type.as_str() {
+            "application/openmetrics-text" if matches!(version, None | Some("1.0.0")) => {
+                openmetrics = openmetrics.max(quality);
+            }
+            "text/plain" if matches!(version, None | Some("0.0.4")) => classic = classic.max(quality),
+            "text/*" | "*/*" => classic = classic.max(quality),
+            _ => {}
+        }
+    }
+    if openmetrics > 0.0 && openmetrics >= classic { Format::OpenMetrics } else { Format::Classic }
+}
+
+/// A quality that is not a number from 0 to 1 takes its range out of the choice.
+fn parse_quality(value: &str) -> f32 {
+    value.parse().ok().filter(|quality| (0.0..=1.0).contains(quality)).unwrap_or(0.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn openmetrics_only_when_asked_for() {
+        let prometheus_2 = "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;\
+                            q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
+        let prometheus_3 = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,\
+                            application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=1.0.0;\
+                            escaping=allow-utf-8;q=0.3,text/plain;version=0.0.4;q=0.2,*/*;q=0.1";
+        for accept in [
+            prometheus_2,
+            prometheus_3,
+            "application/openmetrics-text",
+            "Application/OpenMetrics-Text; Version=\"1.0.0\"; Q=0.1",
+            "text/plain;q=0.5, application/openmetrics-text;q=0.5",
+            "text/html, application/openmetrics-text;q=0.2",
+        ] {
+            assert_eq!(negotiate(Some(accept)), Format::OpenMetrics, "{accept}");
+        }
+    }
+
+    #[test]
+    fn classic_for_everything_else() {
+        for accept in [
+            "",
+            "*/*",
+            "text/plain",
+            "text/html,application/xhtml+xml,*/*;q=0.8",
+            "application/openmetrics-text;q=0",
+            "application/openmetrics-text;q=0.4, text/plain;q=0.5",
+            "application/openmetrics-text;q=0.4, */*;q=0.5",
+            "application/openmetrics-text;version=0.0.1",
+            "application/openmetrics-text;version=2.0.0",
+            "application/openmetrics-text;q=nonsense",
+            "application/openmetrics-text;q=7",
+            "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily",
+            ";;;,,,=",
+        ] {
+            assert_eq!(negotiate(Some(accept)), Format::Classic, "{accept}");
+        }
+        assert_eq!(negotiate(None), Format::Classic);
+    }
+}

@@ -1,0 +1,227 @@
+//! Families on their way to the encoder: names and label names come from the catalogue,
+//! a family without series leaves no trace, and every series is counted.
+
+use std::fmt::{self, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use chrono::{DateTime, Datelike, FixedOffset, Timelike};
+use prometheus_client::encoding::{
+    DescriptorEncoder, EncodeGaugeValue, EncodeLabel, EncodeLabelSet, EncodeLabelValue, EncodeMetric,
+    GaugeValueEncoder, LabelSetEncoder, LabelValueEncoder, MetricEncoder, NoLabelSet,
+};
+use prometheus_client::metrics::MetricType;
+
+use crate::pgbackrest::wal::{Lsn, WalSegment};
+
+use super::catalogue::{Kind, Metric};
+use super::options::Options;
+
+/// Where families go.
+pub(super) struct Families<'a, 'e> {
+    pub(super) encoder: DescriptorEncoder<'e>,
+    pub(super) options: &'a Options,
+    /// Series written so far.
+    pub(super) series: &'a AtomicU64,
+}
+
+/// One family that is being filled. Its header is written with the first series.
+pub(super) struct Family<'s, 'e> {
+    metric: &'s Metric,
+    unopened: Option<&'s mut DescriptorEncoder<'e>>,
+    encoder: Option<MetricEncoder<'s>>,
+    series: u64,
+}
+
+/// A label value.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Label<'a> {
+    Text(&'a str),
+    Number(u64),
+    /// Empty where there is none.
+    Segment(Option<WalSegment>),
+    /// `-` where there is none, as the Go exporter writes it.
+    Lsn(Option<Lsn>),
+    /// `2026-11-22 09:38:12`, empty where there is none.
+    Time(Option<DateTime<FixedOffset>>),
+}
+
+/// A gauge's value. Integers are written without a point, so that sizes above 2^53 stay exact.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Value {
+    Unsigned(u64),
+    Signed(i64),
+    Float(f64),
+}
+
+impl<'e> Families<'_, 'e> {
+    /// Writes a family, if it is to be exposed and `fill` adds a series.
+    pub(super) fn family(
+        &mut self,
+        metric: &Metric,
+        fill: impl FnOnce(&mut Family<'_, 'e>) -> fmt::Result,
+    ) -> fmt::Result {
+        if !self.options.exposes(metric) {
+            return Ok(());
+        }
+        let mut family = Family { metric, unopened: Some(&mut self.encoder), encoder: None, series: 0 };
+        fill(&mut family)?;
+        self.series.fetch_add(family.series, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Writes a counter without labels.
+    pub(super) fn counter(&mut self, metric: &Metric, value: f64) -> fmt::Result {
+        if !self.options.exposes(metric) {
+            return Ok(());
+        }
+        let kind = metric_type(metric);
+        let mut encoder = self.encoder.encode_descriptor(metric.family_name(), metric.help, None, kind)?;
+        self.series.fetch_add(1, Ordering::Relaxed);
+        encoder.encode_counter::<NoLabelSet, _, f64>(&value, None)
+    }
+}
+
+impl<'s> Family<'s, '_> {
+    /// Adds a series; `labels` in the order of the catalogue.
+    pub(super) fn add(&mut self, labels: &[Label<'_>], value: impl Into<Value>) -> fmt::Result {
+        let names = self.metric.labels;
+        let encoder = self.open(labels)?;
+        let value = value.into();
+        if labels.is_empty() {
+            return encoder.encode_gauge(&value);
+        }
+        encoder.encode_family(&LabelSet { names, values: labels })?.encode_gauge(&value)
+    }
+
+    /// Adds a counter or histogram that keeps its own value and takes so many lines; it has at least one label.
+    pub(super) fn add_own(
+        &mut self,
+        labels: &[Label<'_>],
+        own: &impl EncodeMetric,
+        lines: u64,
+    ) -> fmt::Result {
+        let names = self.metric.labels;
+        let encoder = self.open(labels)?;
+        own.encode(encoder.encode_family(&LabelSet { names, values: labels })?)?;
+        self.series += lines - 1;
+        Ok(())
+    }
+
+    /// Writes the header before the first series.
+    fn open(&mut self, labels: &[Label<'_>]) -> Result<&mut MetricEncoder<'s>, fmt::Error> {
+        debug_assert_eq!(labels.len(), self.metric.labels.len(), "{}", self.metric.name);
+        if let Some(encoder) = self.unopened.take() {
+            let (metric, kind) = (self.metric, metric_type(self.metric));
+            self.encoder = Some(encoder.encode_descriptor(metric.family_name(), metric.help, None, kind)?);
+        }
+        self.series += 1;
+        self.encoder.as_mut().ok_or(fmt::Error)
+    }
+
+    /// Adds a series if there is a value: an unknown value is an absent series.
+    pub(super) fn add_known<V: Into<Value>>(
+        &mut self,
+        labels: &[Label<'_>],
+        value: Option<V>,
+    ) -> fmt::Result {
+        value.map_or(Ok(()), |value| self.add(labels, value))
+    }
+}
+
+const fn metric_type(metric: &Metric) -> MetricType {
+    match metric.kind {
+        Kind::Gauge => MetricType::Gauge,
+        Kind::Counter => MetricType::Counter,
+        Kind::Histogram => MetricType::Histogram,
+    }
+}
+
+struct LabelSet<'a> {
+    names: &'a [&'a str],
+    values: &'a [Label<'a>],
+}
+
+impl EncodeLabelSet for LabelSet<'_> {
+    fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> fmt::Result {
+        for (name, value) in self.names.iter().zip(self.values) {
+            (*name, *value).encode(encoder.encode_label())?;
+        }
+        Ok(())
+    }
+}
+
+impl EncodeLabelValue for Label<'_> {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => encoder.write_str(text),
+            Self::Number(number) => EncodeLabelValue::encode(number, encoder),
+            Self::Segment(segment) => segment.map_or(Ok(()), |segment| write!(encoder, "{segment}")),
+            Self::Lsn(None) => encoder.write_str("-"),
+            Self::Lsn(Some(lsn)) => write!(encoder, "{lsn}"),
+            Self::Time(time) => time.map_or(Ok(()), |time| {
+                let (date, time) = (time.date_naive(), time.time());
+                let (hour, minute, second) = (time.hour(), time.minute(), time.second());
+                write!(encoder, "{:04}-{:02}-{:02} ", date.year(), date.month(), date.day())?;
+                write!(encoder, "{hour:02}:{minute:02}:{second:02}")
+            }),
+        }
+    }
+}
+
+impl EncodeGaugeValue for Value {
+    fn encode(&self, encoder: &mut GaugeValueEncoder<'_>) -> fmt::Result {
+        match self {
+            Self::Unsigned(value) => EncodeGaugeValue::encode(value, encoder),
+            Self::Signed(value) => EncodeGaugeValue::encode(value, encoder),
+            Self::Float(value) => EncodeGaugeValue::encode(value, encoder),
+        }
+    }
+}
+
+impl<'a> From<&'a str> for Label<'a> {
+    fn from(text: &'a str) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl From<u64> for Label<'_> {
+    fn from(number: u64) -> Self {
+        Self::Number(number)
+    }
+}
+
+impl From<u32> for Label<'_> {
+    fn from(number: u32) -> Self {
+        Self::Number(number.into())
+    }
+}
+
+impl From<u64> for Value {
+    fn from(value: u64) -> Self {
+        Self::Unsigned(value)
+    }
+}
+
+impl From<u32> for Value {
+    fn from(value: u32) -> Self {
+        Self::Unsigned(value.into())
+    }
+}
+
+impl From<i64> for Value {
+    fn from(value: i64) -> Self {
+        Self::Signed(value)
+    }
+}
+
+impl From<bool> for Value {
+    fn from(value: bool) -> Self {
+        Self::Unsigned(value.into())
+    }
+}
+
+impl From<f64> for Value {
+    fn from(value: f64) -> Self {
+        Self::Float(value)
+    }
+}

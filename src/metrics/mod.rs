@@ -1,0 +1,22 @@
+//! Snapshot to text. Pure: time and the figures of the process are handed in.
+
+pub mod catalogue;
+pub mod docs;
+pub mod exposition;
+pub mod options;
+
+pub mod collection;
+pub mod process;
+
+mod backup;
+mod compat;
+mod family;
+mod repo;
+mod retention;
+mod selection;
+mod stanza;
+mod wal;
+
+pub use collection::CollectionMetrics;
+pub use options::Options;
+pub use process::ProcessFigures;

@@ -1,0 +1,47 @@
+//! The process as the operating system sees it. The figures are read elsewhere and handed in.
+
+use std::fmt;
+
+use super::catalogue::exporter as catalogue;
+use super::family::Families;
+
+/// What the operating system says of this process at one moment. What it does not tell is absent.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct ProcessFigures {
+    /// User and system time, seconds.
+    pub cpu_seconds: Option<f64>,
+    /// File descriptors in use.
+    pub open_fds: Option<u64>,
+    /// Soft limit of file descriptors.
+    pub max_fds: Option<u64>,
+    /// Threads.
+    pub threads: Option<u64>,
+    /// Address space, bytes.
+    pub virtual_memory_bytes: Option<u64>,
+    /// Soft limit of address space, bytes; absent where there is none.
+    pub virtual_memory_max_bytes: Option<u64>,
+    /// Resident set, bytes.
+    pub resident_memory_bytes: Option<u64>,
+    /// Start, Unix seconds.
+    pub start_time_seconds: Option<f64>,
+}
+
+pub(super) fn write(families: &mut Families<'_, '_>, figures: &ProcessFigures) -> fmt::Result {
+    if let Some(seconds) = figures.cpu_seconds {
+        families.counter(&catalogue::PROCESS_CPU_SECONDS_TOTAL, seconds)?;
+    }
+    let integers = [
+        (&catalogue::PROCESS_OPEN_FDS, figures.open_fds),
+        (&catalogue::PROCESS_MAX_FDS, figures.max_fds),
+        (&catalogue::PROCESS_THREADS, figures.threads),
+        (&catalogue::PROCESS_VIRTUAL_MEMORY_BYTES, figures.virtual_memory_bytes),
+        (&catalogue::PROCESS_VIRTUAL_MEMORY_MAX_BYTES, figures.virtual_memory_max_bytes),
+        (&catalogue::PROCESS_RESIDENT_MEMORY_BYTES, figures.resident_memory_bytes),
+    ];
+    for (metric, figure) in integers {
+        families.family(metric, |family| family.add_known(&[], figure))?;
+    }
+    families.family(&catalogue::PROCESS_START_TIME_SECONDS, |family| {
+        family.add_known(&[], figures.start_time_seconds)
+    })
+}

@@ -1,0 +1,96 @@
+//! Each repository by itself: whether it answers, what it is, what it holds.
+
+use std::fmt;
+
+use crate::state::snapshot::{CredentialKind, RepoState, Snapshot};
+
+use super::catalogue::backups as catalogue;
+use super::compat::each_repo;
+use super::family::Families;
+
+/// State, kind, sizes and credentials.
+pub(super) fn write(families: &mut Families<'_, '_>, snapshot: &Snapshot) -> fmt::Result {
+    families.family(&catalogue::REPO_UP, |family| {
+        each_repo(snapshot, |stanza, repo| {
+            family.add(&[repo.key.into(), (&*stanza.name).into()], repo.is_up())
+        })
+    })?;
+    families.family(&catalogue::REPO_STATE, |family| {
+        each_repo(snapshot, |stanza, repo| {
+            STATES.into_iter().try_for_each(|(state, name)| {
+                family.add(&[repo.key.into(), (&*stanza.name).into(), name.into()], repo.state == state)
+            })
+        })
+    })?;
+    families.family(&catalogue::REPO_COLLECTED_TIMESTAMP_SECONDS, |family| {
+        each_repo(snapshot, |stanza, repo| {
+            // A repository that has never answered has told nothing at no time.
+            let read =
+                (repo.status_code.is_some() || repo.has_facts()).then(|| repo.collected_at.timestamp());
+            family.add_known(&[repo.key.into(), (&*stanza.name).into()], read)
+        })
+    })?;
+    families.family(&catalogue::REPO_ERROR_INFO, |family| {
+        each_repo(snapshot, |stanza, repo| {
+            let Some(error) = repo.error else { return Ok(()) };
+            family.add(&[error.into(), repo.key.into(), (&*stanza.name).into()], 1_u64)
+        })
+    })?;
+    families.family(&catalogue::REPO_INFO, |family| {
+        each_repo(snapshot, |stanza, repo| {
+            let cipher = repo.cipher.as_deref().unwrap_or_default();
+            let version = repo.current_database().map_or("", |database| &database.version);
+            let storage = repo.settings.as_ref().and_then(|settings| settings.storage.as_deref());
+            let storage = storage.unwrap_or_default();
+            let labels =
+                [cipher.into(), version.into(), repo.key.into(), (&*stanza.name).into(), storage.into()];
+            family.add(&labels, 1_u64)
+        })
+    })?;
+    families.family(&catalogue::REPO_ENCRYPTED, |family| {
+        each_repo(snapshot, |stanza, repo| {
+            let encrypted = repo.cipher.as_deref().map(|cipher| cipher != "none");
+            family.add_known(&[repo.key.into(), (&*stanza.name).into()], encrypted)
+        })
+    })?;
+    families.family(&catalogue::REPO_STORED_BYTES, |family| {
+        each_repo(snapshot, |stanza, repo| {
+            let stored = repo.backups.iter().map(|backup| backup.repo_delta).fold(0, u64::saturating_add);
+            let known = repo.is_up() || !repo.backups.is_empty();
+            let labels = ["backup".into(), repo.key.into(), (&*stanza.name).into()];
+            family.add_known(&labels, known.then_some(stored))
+        })
+    })?;
+    families.family(&catalogue::REPO_CREDENTIAL_EXPIRY_TIMESTAMP_SECONDS, |family| {
+        each_repo(snapshot, |stanza, repo| {
+            let credentials = repo.settings.iter().flat_map(|settings| &settings.credentials);
+            // Two files of one kind (both CA options) would be one series twice: the earlier end counts.
+            [CredentialKind::TlsClient, CredentialKind::TlsCa, CredentialKind::AzureSas]
+                .into_iter()
+                .try_for_each(|kind| {
+                    let of_kind = credentials.clone().filter(|credential| credential.kind == kind);
+                    let end = of_kind.map(|credential| credential.not_after.timestamp()).min();
+                    let labels = [kind_name(kind).into(), repo.key.into(), (&*stanza.name).into()];
+                    family.add_known(&labels, end)
+                })
+        })
+    })
+}
+
+const STATES: [(RepoState, &str); 7] = [
+    (RepoState::Ok, "ok"),
+    (RepoState::MissingStanzaPath, "missing_stanza_path"),
+    (RepoState::NoValidBackups, "no_valid_backups"),
+    (RepoState::MissingStanzaData, "missing_stanza_data"),
+    (RepoState::BackupNotFound, "backup_not_found"),
+    (RepoState::Other, "other"),
+    (RepoState::Timeout, "timeout"),
+];
+
+const fn kind_name(kind: CredentialKind) -> &'static str {
+    match kind {
+        CredentialKind::TlsClient => "tls_client",
+        CredentialKind::TlsCa => "tls_ca",
+        CredentialKind::AzureSas => "azure_sas",
+    }
+}

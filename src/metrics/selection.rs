@@ -1,0 +1,78 @@
+//! Which backups get series of their own: the cardinality controls.
+
+use std::cmp::Reverse;
+
+use crate::pgbackrest::label::BackupType;
+use crate::state::snapshot::{Backup, Repo, Snapshot, Stanza};
+
+use super::catalogue::{self, compat};
+use super::options::{BackupDetail, Options};
+
+/// A backup with where it lies.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Selected<'a> {
+    pub(super) stanza: &'a Stanza,
+    pub(super) repo: &'a Repo,
+    pub(super) backup: &'a Backup,
+}
+
+/// The backups with series of their own, and how many the limit hides.
+pub(super) struct Selection<'a> {
+    pub(super) backups: Vec<Selected<'a>>,
+    hidden: usize,
+}
+
+impl<'a> Selection<'a> {
+    pub(super) fn of(snapshot: &'a Snapshot, options: &Options) -> Self {
+        let mut selection = Self { backups: Vec::new(), hidden: 0 };
+        for stanza in &snapshot.stanzas {
+            let mut wanted: Vec<_> =
+                stanza.repos.iter().flat_map(|repo| of_repo(stanza, repo, options)).collect();
+            let limit = options.max_backups_per_stanza;
+            if limit > 0 && wanted.len() > limit {
+                selection.hidden += wanted.len() - limit;
+                keep_newest(&mut wanted, limit);
+            }
+            selection.backups.append(&mut wanted);
+        }
+        selection
+    }
+
+    /// Series that the limit hides.
+    pub(super) fn hidden_series(&self, options: &Options) -> u64 {
+        let per_backup = catalogue::all()
+            .filter(|metric| metric.per_backup && options.exposes(metric))
+            .map(|metric| if metric.name == compat::BACKUP_REFERENCES.name { 3 } else { 1 })
+            .sum::<u64>();
+        per_backup.saturating_mul(self.hidden.try_into().unwrap_or(u64::MAX))
+    }
+}
+
+fn of_repo<'a>(stanza: &'a Stanza, repo: &'a Repo, options: &Options) -> Vec<Selected<'a>> {
+    let selected = |backup| Selected { stanza, repo, backup };
+    match options.backup_detail {
+        BackupDetail::All => {
+            let told = repo.backups.iter().filter(|backup| options.tells_of(backup.backup_type));
+            told.map(selected).collect()
+        }
+        BackupDetail::Last => {
+            let types = BackupType::ALL.into_iter().filter(|kind| options.tells_of(*kind));
+            types.filter_map(|kind| repo.newest(kind)).map(selected).collect()
+        }
+        BackupDetail::None => Vec::new(),
+    }
+}
+
+/// Keeps the order of what stays, so that the output changes as little as possible from one scrape to the next.
+fn keep_newest(backups: &mut Vec<Selected<'_>>, limit: usize) {
+    let mut by_age: Vec<usize> = (0..backups.len()).collect();
+    by_age.sort_by_key(|index| Reverse(backups.get(*index).map(|selected| selected.backup.stop)));
+    let mut keep = vec![false; backups.len()];
+    for index in by_age.into_iter().take(limit) {
+        if let Some(keep) = keep.get_mut(index) {
+            *keep = true;
+        }
+    }
+    let mut keep = keep.into_iter();
+    backups.retain(|_| keep.next().unwrap_or(false));
+}

@@ -1,0 +1,55 @@
+//! One stanza over its repositories: which cluster, and how far the repositories are apart.
+
+use std::fmt;
+
+use crate::pgbackrest::label::BackupType;
+use crate::state::comparison::{self, What};
+use crate::state::snapshot::{Snapshot, Stanza};
+
+use super::catalogue::{Metric, backups as catalogue};
+use super::compat::each_repo;
+use super::family::{Families, Label, Value};
+
+/// Cluster, agreement, skew and unusual sizes.
+pub(super) fn write(families: &mut Families<'_, '_>, snapshot: &Snapshot) -> fmt::Result {
+    families.family(&catalogue::STANZA_CLUSTER_INFO, |family| {
+        each_repo(snapshot, |stanza, repo| {
+            let Some(database) = repo.current_database() else { return Ok(()) };
+            let system_id = database.system_id.map_or(Label::Text(""), Label::Number);
+            let labels = [
+                database.id.into(),
+                database.version.as_str().into(),
+                repo.key.into(),
+                (&*stanza.name).into(),
+                system_id,
+            ];
+            family.add(&labels, 1_u64)
+        })
+    })?;
+    per_stanza(families, snapshot, &catalogue::STANZA_REPO_SYSTEM_ID_MATCH, comparison::system_ids_match)?;
+    per_stanza(families, snapshot, &catalogue::STANZA_REPO_BACKUP_SKEW_SECONDS, comparison::backup_skew)?;
+    per_stanza(families, snapshot, &catalogue::STANZA_REPO_WAL_SKEW_SEGMENTS, comparison::wal_skew_segments)?;
+    families.family(&catalogue::BACKUP_SIZE_DEVIATION_RATIO, |family| {
+        each_repo(snapshot, |stanza, repo| {
+            BackupType::ALL.into_iter().try_for_each(|kind| {
+                What::ALL.into_iter().try_for_each(|what| {
+                    let stanza = (&*stanza.name).into();
+                    let labels = [kind.as_str().into(), repo.key.into(), stanza, what.as_str().into()];
+                    family.add_known(&labels, comparison::size_deviation(repo, kind, what))
+                })
+            })
+        })
+    })
+}
+
+fn per_stanza<V: Into<Value>>(
+    families: &mut Families<'_, '_>,
+    snapshot: &Snapshot,
+    metric: &Metric,
+    value: fn(&Stanza) -> Option<V>,
+) -> fmt::Result {
+    families.family(metric, |family| {
+        let mut stanzas = snapshot.stanzas.iter();
+        stanzas.try_for_each(|stanza| family.add_known(&[(&*stanza.name).into()], value(stanza)))
+    })
+}

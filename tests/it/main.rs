@@ -1,0 +1,17 @@
+//! The one integration test binary: a module per subject.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::float_cmp,
+    reason = "a test that meets the unexpected must stop, and says what it skips; facts are copied, so equal"
+)]
+
+mod differential;
+mod fixtures;
+mod golden;
+mod metric_docs;
