@@ -4,4 +4,5 @@
 
 pub mod metrics;
 pub mod pgbackrest;
+pub mod source;
 pub mod state;

@@ -12,6 +12,8 @@
 )]
 
 mod differential;
+mod fake;
 mod fixtures;
 mod golden;
 mod metric_docs;
+mod process_limits;

@@ -1,0 +1,209 @@
+//! Why a call gave no answer, in a bounded word and in a line for people that ends with the remedy.
+
+use std::io;
+use std::path::Path;
+
+use crate::pgbackrest::command::InfoQuery;
+use crate::pgbackrest::exit_code::{self, Reason};
+use crate::pgbackrest::redact::redact;
+use crate::pgbackrest::sanitize;
+use crate::state::snapshot::{Failure, FailureReason};
+
+use super::process::{Ending, Limits, Stream};
+
+/// Characters of pgBackRest's own words that are passed on.
+const MAX_QUOTED: usize = 500;
+
+/// The call in a person's words: `pgbackrest info --stanza=demo --repo=2`.
+pub(super) fn name_of(query: &InfoQuery) -> String {
+    let parts = [
+        query.stanza.as_ref().map(|stanza| format!(" --stanza={stanza}")),
+        query.repo.map(|repo| format!(" --repo={repo}")),
+        query.set.as_ref().map(|label| format!(" --set={label}")),
+    ];
+    "pgbackrest info".to_owned() + &parts.into_iter().flatten().collect::<String>()
+}
+
+/// The program could not be started.
+pub(super) fn of_spawn(program: &Path, error: &io::Error) -> Failure {
+    let program = program.display();
+    let remedy = match error.kind() {
+        io::ErrorKind::NotFound => "install pgBackRest, or say where it is",
+        io::ErrorKind::PermissionDenied => "make it executable for the user that runs this program",
+        _ => "start it by hand to see more",
+    };
+    Failure {
+        reason: FailureReason::Spawn,
+        exit_code: None,
+        message: format!("cannot start '{program}': {error}; {remedy}"),
+    }
+}
+
+/// The program ended without an answer, or was ended. Not meant for exit code 0 and for cancellation.
+pub(super) fn of_ending(
+    what: &str,
+    ending: Ending,
+    limits: &Limits,
+    stdout: &[u8],
+    stderr: &[u8],
+) -> Failure {
+    let (reason, exit_code, message) = match ending {
+        Ending::TimedOut => {
+            let after = humantime::format_duration(limits.timeout);
+            let message = format!(
+                "{what} gave no answer within {after} and was killed; run it by hand to see which repository hangs, \
+                 or allow more time"
+            );
+            (FailureReason::Timeout, None, message)
+        }
+        Ending::TooLarge(stream) => {
+            let (stream, cap) = match stream {
+                Stream::Stdout => ("stdout", limits.stdout),
+                Stream::Stderr => ("stderr", limits.stderr),
+            };
+            let message = format!(
+                "{what} printed more than {cap} bytes on {stream} and was killed; run it by hand to see what it prints"
+            );
+            (FailureReason::OutputTooLarge, None, message)
+        }
+        Ending::Signalled(signal) => {
+            let message = format!(
+                "{what} was ended by signal {signal}, which was not ours; look for a lack of memory in the kernel's log"
+            );
+            (FailureReason::Killed, None, message)
+        }
+        Ending::Cancelled => (FailureReason::Killed, None, format!("{what} was ended because we stop")),
+        Ending::Exited(code) => return of_exit(what, code, stdout, stderr),
+    };
+    Failure { reason, exit_code, message }
+}
+
+fn of_exit(what: &str, code: i32, stdout: &[u8], stderr: &[u8]) -> Failure {
+    let said = words(stderr).or_else(|| words(stdout)).unwrap_or_else(|| "it said nothing".to_owned());
+    if exit_code::is_root_refusal(code, &text(stdout), &text(stderr)) {
+        let message = format!(
+            "{what} refuses to run as root ({said}); run this program as the user that owns the repositories \
+             (often postgres), or pass PGBACKREST_ALLOW_ROOT=y on to pgBackRest"
+        );
+        return Failure { reason: FailureReason::RootRefused, exit_code: Some(code), message };
+    }
+    let remedy = match exit_code::reason(code) {
+        Reason::Config => "correct pgBackRest's configuration or the flags that choose it",
+        Reason::MissingFile => "check that the files named exist; the flags choose the configuration",
+        Reason::Io => "check that the user that runs this program may read the files named",
+        Reason::Terminated => "find out who ended it",
+        _ => "run it by hand, as the same user, to see more",
+    };
+    let class = exit_code::name(code).map(|class| format!(" ({class})")).unwrap_or_default();
+    Failure {
+        reason: FailureReason::Exit,
+        exit_code: Some(code),
+        message: format!("{what} ended with exit code {code}{class}: {said}; {remedy}"),
+    }
+}
+
+/// pgBackRest's error message in one line: on stderr up to 2.54, on stdout since.
+fn words(output: &[u8]) -> Option<String> {
+    let lines = sanitize::clean(output).preamble;
+    let from = lines.iter().position(|line| line.contains("ERROR: ")).unwrap_or(0);
+    let lines = lines.get(from..)?;
+    let mut said = String::new();
+    for (number, line) in lines.iter().enumerate() {
+        let is_next_message = ["WARN: ", "INFO: ", "ERROR: "].iter().any(|level| line.contains(level));
+        if number > 0 && is_next_message {
+            break;
+        }
+        said.push_str(line.trim());
+        said.push(' ');
+    }
+    let message = said.split_once("ERROR: ").map_or(said.as_str(), |(_, message)| message);
+    // `[037]: ` repeats the exit code.
+    let message =
+        message.split_once("]: ").filter(|(code, _)| code.len() == 4).map_or(message, |(_, rest)| rest);
+    Some(one_line(message)).filter(|message| !message.is_empty())
+}
+
+/// Without line ends and repeated spaces, and not too long.
+pub(super) fn one_line(text: &str) -> String {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    redact(&words.join(" ")).chars().take(MAX_QUOTED).collect()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const LIMITS: Limits = Limits::with_timeout(Duration::from_secs(90));
+
+    fn exit(code: i32, stdout: &str, stderr: &str) -> Failure {
+        of_ending("pgbackrest info", Ending::Exited(code), &LIMITS, stdout.as_bytes(), stderr.as_bytes())
+    }
+
+    #[test]
+    fn the_error_is_found_on_either_stream_and_comes_with_a_remedy() {
+        for (stdout, stderr) in [
+            ("", "ERROR: [037]: info command requires option: repo2-cipher-pass\n"),
+            (
+                "P00   WARN: environment contains invalid option 'x'\nP00  ERROR: [037]: info command requires\n       option: repo2-cipher-pass\nP00   INFO: end\n",
+                "",
+            ),
+        ] {
+            let failure = exit(37, stdout, stderr);
+            assert_eq!((failure.reason, failure.exit_code), (FailureReason::Exit, Some(37)));
+            assert_eq!(
+                failure.message,
+                "pgbackrest info ended with exit code 37 (OptionRequiredError): info command requires option: \
+                 repo2-cipher-pass; correct pgBackRest's configuration or the flags that choose it"
+            );
+        }
+    }
+
+    #[test]
+    fn the_refusal_of_root_is_named() {
+        let words = "P00  ERROR: [031]: the 'info' command must not be run as the root user\n";
+        let failure = exit(31, words, "");
+        assert_eq!(failure.reason, FailureReason::RootRefused);
+        assert!(failure.message.contains("the user that owns the repositories"), "{}", failure.message);
+        assert_eq!(exit(31, "", "ERROR: [031]: invalid option '--x'").reason, FailureReason::Exit);
+    }
+
+    #[test]
+    fn every_ending_has_its_reason_and_one_line() {
+        let endings = [
+            (Ending::TimedOut, FailureReason::Timeout, "within 1m 30s"),
+            (Ending::TooLarge(Stream::Stderr), FailureReason::OutputTooLarge, "65536 bytes on stderr"),
+            (Ending::Signalled(9), FailureReason::Killed, "signal 9"),
+            (Ending::Exited(1), FailureReason::Exit, "exit code 1: it said nothing"),
+        ];
+        for (ending, reason, words) in endings {
+            let failure = of_ending("pgbackrest info", ending, &LIMITS, b"", b"");
+            assert_eq!(failure.reason, reason);
+            assert!(failure.message.contains(words) && failure.message.lines().count() == 1, "{failure:?}");
+        }
+        let failure = of_spawn(Path::new("/opt/x"), &io::Error::from(io::ErrorKind::NotFound));
+        assert!(failure.message.starts_with("cannot start '/opt/x': "), "{}", failure.message);
+    }
+
+    #[test]
+    fn what_pgbackrest_says_is_bounded() {
+        let failure = exit(29, &format!("P00  ERROR: [029]: {}", "long ".repeat(10_000)), "");
+        assert!(failure.message.len() < 2 * MAX_QUOTED, "{}", failure.message.len());
+    }
+
+    #[test]
+    fn a_call_is_named_as_one_would_type_it() {
+        let query = InfoQuery {
+            stanza: Some("demo".to_owned()),
+            repo: Some(2),
+            backup_type: None,
+            set: Some("20260101-000000F".to_owned()),
+        };
+        assert_eq!(name_of(&query), "pgbackrest info --stanza=demo --repo=2 --set=20260101-000000F");
+    }
+}

@@ -1,0 +1,11 @@
+//! Asks pgBackRest: child processes, the program's calls and its configuration files.
+//! Knows nothing of intervals or metrics.
+
+pub mod config_files;
+pub mod environment;
+pub mod pgbackrest;
+pub mod process;
+
+mod credentials;
+mod failure;
+mod notices;

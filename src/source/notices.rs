@@ -1,0 +1,86 @@
+//! pgBackRest's warnings in our log: each once when it appears, not once per call.
+
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
+
+use crate::pgbackrest::redact::redact;
+
+/// Lines remembered of one run.
+const MAX_LINES: usize = 500;
+/// Where in a line of pgBackRest's log the process name stands, which the time precedes.
+const MAX_TIME: usize = 40;
+
+/// What was said in this run and the one before.
+#[derive(Debug, Default)]
+pub(super) struct Notices {
+    runs: Mutex<Runs>,
+}
+
+#[derive(Debug, Default)]
+struct Runs {
+    now: BTreeSet<String>,
+    before: BTreeSet<String>,
+}
+
+impl Notices {
+    /// What is not said again from here on is forgotten, and news when it comes back.
+    pub(super) fn begin_run(&self) {
+        let mut runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
+        runs.before = std::mem::take(&mut runs.now);
+    }
+
+    /// Logs the line unless it was logged in this run or the one before.
+    pub(super) fn note(&self, what: &str, line: &str) {
+        if self.is_news(line) {
+            tracing::warn!(call = what, "pgBackRest says: {}", redact(without_time(line)));
+        }
+    }
+
+    fn is_news(&self, line: &str) -> bool {
+        let mut runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
+        let line = without_time(line);
+        if line.is_empty() || runs.now.len() >= MAX_LINES || runs.now.contains(line) {
+            return false;
+        }
+        runs.now.insert(line.to_owned());
+        !runs.before.contains(line)
+    }
+}
+
+/// Without the time that pgBackRest puts in front, which makes every line a new one.
+fn without_time(line: &str) -> &str {
+    let line = line.trim();
+    let name = line.find("P0").filter(|position| *position <= MAX_TIME);
+    name.and_then(|position| line.get(position..)).unwrap_or(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_warning_is_news_until_it_has_been_said_and_after_it_was_gone() {
+        let notices = Notices::default();
+        let at = |time: &str| {
+            format!("2026-11-22 10:08:{time} P00   WARN: environment contains invalid option 'x'")
+        };
+        let mut news = Vec::new();
+        for run in 0..5 {
+            notices.begin_run();
+            if run != 3 {
+                news.push((notices.is_news(&at(&format!("0{run}.123"))), notices.is_news(&at("59.000"))));
+            }
+        }
+        assert_eq!(news, [(true, false), (false, false), (false, false), (true, false)]);
+        assert!(!notices.is_news("  "));
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        let notices = Notices::default();
+        for number in 0..2 * MAX_LINES {
+            notices.is_news(&format!("line {number}"));
+        }
+        assert_eq!(notices.runs.lock().unwrap().now.len(), MAX_LINES);
+    }
+}
