@@ -2,6 +2,7 @@
 //!
 //! ARCHITECTURE.md draws the whole.
 
+pub mod collect;
 pub mod metrics;
 pub mod pgbackrest;
 pub mod source;

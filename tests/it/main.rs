@@ -11,6 +11,7 @@
     reason = "a test that meets the unexpected must stop, and says what it skips; facts are copied, so equal"
 )]
 
+mod collection;
 mod differential;
 mod fake;
 mod fixtures;

@@ -1,0 +1,59 @@
+//! Tells the log what is different between two snapshots: each failure once, and its end.
+
+use crate::state::snapshot::{Repo, RepoState, ScopeHealth, Snapshot};
+
+/// Logs what changed for the better or the worse.
+pub(super) fn log(before: &Snapshot, after: &Snapshot) {
+    if before.version != after.version
+        && let Some(version) = after.version
+    {
+        tracing::info!(%version, "pgBackRest answers");
+    }
+    for (scope, health) in &after.collection.scopes {
+        log_scope(scope, before.collection.scopes.get(scope), health);
+    }
+    for scope in before.collection.scopes.keys() {
+        if !after.collection.scopes.contains_key(scope) {
+            tracing::warn!(stanza = &**scope, "the stanza is gone");
+        }
+    }
+    for stanza in &after.stanzas {
+        let known = before.stanza(&stanza.name);
+        for repo in &stanza.repos {
+            log_repo(&stanza.name, known.and_then(|stanza| stanza.repo(repo.key)), repo);
+        }
+    }
+}
+
+fn log_scope(scope: &str, before: Option<&ScopeHealth>, after: &ScopeHealth) {
+    let reason = |health: &ScopeHealth| health.failure.as_ref().map(|failure| failure.reason);
+    let was_up = before.is_none_or(|before| before.up);
+    match &after.failure {
+        Some(failure) if was_up || before.and_then(reason) != Some(failure.reason) => {
+            tracing::warn!(scope, "not collected: {}", failure.message);
+        }
+        None if after.up && !was_up => tracing::info!(scope, "collected again"),
+        _ => (),
+    }
+}
+
+fn log_repo(stanza: &str, before: Option<&Repo>, after: &Repo) {
+    let was_well = before.is_none_or(|before| before.state == RepoState::Ok);
+    if before.is_some_and(|before| before.state == after.state) || (was_well && after.state == RepoState::Ok)
+    {
+        return;
+    }
+    let repo = after.key;
+    if after.state == RepoState::Ok {
+        tracing::info!(stanza, repo, "the repository is well again");
+        return;
+    }
+    // Without an answer the scope tells why.
+    if after.status_code.is_some() {
+        // The message may go over many lines and hold what a repository or a wrong passphrase made of it.
+        let words: Vec<&str> = after.status_message.split_whitespace().collect();
+        let message: String =
+            words.join(" ").chars().filter(|letter| !letter.is_control()).take(500).collect();
+        tracing::warn!(stanza, repo, "pgBackRest says of the repository: {message}");
+    }
+}

@@ -1,0 +1,112 @@
+//! How many databases each backup holds. One call per backup, made once: a backup does not change.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::pgbackrest::command::InfoQuery;
+use crate::pgbackrest::label::BackupType;
+use crate::pgbackrest::version::Version;
+use crate::state::merge::Target;
+use crate::state::snapshot::{RepoState, Snapshot};
+
+use super::settings::DatabaseCounts;
+
+/// The first version whose answer as JSON names the databases of a backup.
+const SINCE: Version = Version { major: 2, minor: 41, patch: 0 };
+
+/// One backup in one repository of one stanza.
+type Key = (Arc<str>, u32, String);
+
+/// What is known. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Counts {
+    known: Arc<BTreeMap<Key, u32>>,
+}
+
+/// A backup to be asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Question {
+    stanza: Arc<str>,
+    repo: u32,
+    label: String,
+}
+
+impl Question {
+    /// What must answer for this; where it hangs, no more is asked of it.
+    pub(super) fn target(&self) -> Target {
+        Target { stanza: Some(self.stanza.clone()), repo: Some(self.repo) }
+    }
+
+    pub(super) fn query(&self) -> InfoQuery {
+        InfoQuery {
+            stanza: Some(self.stanza.to_string()),
+            repo: (self.repo > 0).then_some(self.repo),
+            backup_type: None,
+            set: Some(self.label.clone()),
+        }
+    }
+}
+
+impl Counts {
+    /// Writes what is known into the snapshot.
+    pub(super) fn fill(&self, snapshot: &mut Snapshot) {
+        if self.known.is_empty() {
+            return;
+        }
+        for stanza in &mut snapshot.stanzas {
+            for repo in &mut stanza.repos {
+                for backup in &mut repo.backups {
+                    let key = (stanza.name.clone(), repo.key, backup.label.clone());
+                    backup.databases = self.known.get(&key).copied().or(backup.databases);
+                }
+            }
+        }
+    }
+
+    /// What is to be asked, newest backups first. Forgets backups that are no more.
+    pub(super) fn questions(
+        &mut self,
+        snapshot: &Snapshot,
+        which: DatabaseCounts,
+        version: Option<Version>,
+    ) -> Vec<Question> {
+        if which == DatabaseCounts::Off || version.is_some_and(|version| version < SINCE) {
+            self.known = Arc::default();
+            return Vec::new();
+        }
+        let (mut wanted, mut kept) = (Vec::new(), BTreeSet::new());
+        for stanza in &snapshot.stanzas {
+            for repo in &stanza.repos {
+                let newest = BackupType::ALL.map(|backup_type| repo.newest(backup_type));
+                let is_newest = |label: &str| newest.iter().flatten().any(|backup| backup.label == label);
+                for backup in &repo.backups {
+                    let key = (stanza.name.clone(), repo.key, backup.label.clone());
+                    let asked_for = which == DatabaseCounts::All || is_newest(&backup.label);
+                    if asked_for && repo.state == RepoState::Ok && !self.known.contains_key(&key) {
+                        wanted.push((backup.stop, key.clone()));
+                    }
+                    kept.insert(key);
+                }
+            }
+        }
+        Arc::make_mut(&mut self.known).retain(|key, _| kept.contains(key));
+        wanted.sort_by(|one, other| other.cmp(one));
+        wanted.into_iter().map(|(_, (stanza, repo, label))| Question { stanza, repo, label }).collect()
+    }
+
+    /// Takes an answer; false where it does not tell.
+    pub(super) fn learn(&mut self, question: Question, stanzas: &[crate::state::snapshot::Stanza]) -> bool {
+        let answer = stanzas
+            .iter()
+            .filter(|stanza| stanza.name == question.stanza)
+            .flat_map(|stanza| &stanza.repos)
+            .filter(|repo| repo.key == question.repo)
+            .flat_map(|repo| &repo.backups)
+            .find(|backup| backup.label == question.label)
+            .and_then(|backup| backup.databases);
+        if let Some(count) = answer {
+            Arc::make_mut(&mut self.known).insert((question.stanza, question.repo, question.label), count);
+        }
+        answer.is_some()
+    }
+}

@@ -1,0 +1,133 @@
+//! The one snapshot that everybody reads, swapped whole.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use tokio::sync::watch;
+
+use crate::metrics::Options;
+use crate::metrics::exposition::{EncodeError, StaticPart};
+use crate::state::snapshot::Snapshot;
+
+/// A snapshot and what of the exposition depends on it alone.
+#[derive(Debug)]
+pub struct Published {
+    /// The facts.
+    pub snapshot: Arc<Snapshot>,
+    /// Encoded and compressed once.
+    pub body: StaticPart,
+}
+
+/// Holds what was published last. Reading takes no lock.
+#[derive(Debug)]
+pub struct Store {
+    current: ArcSwap<Published>,
+    options: Arc<Options>,
+    changes: watch::Sender<u64>,
+    ready: AtomicBool,
+    born: Instant,
+    /// Milliseconds after `born` by which the poller must have been heard of again.
+    heard_of_by: AtomicU64,
+}
+
+impl Store {
+    /// An empty store, which is not ready.
+    ///
+    /// # Errors
+    /// If the encoder fails, which no input is known to cause.
+    pub fn new(options: Arc<Options>) -> Result<Self, EncodeError> {
+        let snapshot = Arc::new(Snapshot::default());
+        let body = StaticPart::encode(&snapshot, &options)?;
+        Ok(Self {
+            current: ArcSwap::from_pointee(Published { snapshot, body }),
+            options,
+            changes: watch::Sender::new(0),
+            ready: AtomicBool::new(false),
+            born: Instant::now(),
+            heard_of_by: AtomicU64::new(u64::MAX),
+        })
+    }
+
+    /// What was published last.
+    #[must_use]
+    pub fn load(&self) -> Arc<Published> {
+        self.current.load_full()
+    }
+
+    /// Puts a snapshot in place of the last one. Takes time in proportion to its size: not for an async thread.
+    ///
+    /// # Errors
+    /// If the encoder fails; then the last snapshot stays.
+    pub fn publish(&self, snapshot: Snapshot) -> Result<Arc<Published>, EncodeError> {
+        let snapshot = Arc::new(snapshot);
+        let body = StaticPart::encode(&snapshot, &self.options)?;
+        let published = Arc::new(Published { snapshot, body });
+        self.current.store(published.clone());
+        self.changes.send_modify(|number| *number = number.wrapping_add(1));
+        Ok(published)
+    }
+
+    /// Tells of every publication; the value counts them.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// A first run has ended, well or not: what is served then is all that there is. An instance whose pgBackRest fails
+    /// is ready too, because only its metrics tell of the failure.
+    #[must_use]
+    pub fn ready(&self) -> bool {
+        self.ready.load(Ordering::Acquire)
+    }
+
+    /// A run has ended.
+    pub fn set_ready(&self) {
+        self.ready.store(true, Ordering::Release);
+    }
+
+    /// The poller lives, and promises to be heard of again within that time.
+    pub fn beat(&self, within: Duration) {
+        let by = self.born.elapsed().saturating_add(within).as_millis();
+        self.heard_of_by.store(u64::try_from(by).unwrap_or(u64::MAX), Ordering::Release);
+    }
+
+    /// The poller has kept its promise, or has not made one yet.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        self.born.elapsed().as_millis() <= u128::from(self.heard_of_by.load(Ordering::Acquire))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_publication_is_seen_whole_and_told_of() {
+        let store = Store::new(Arc::new(Options::default())).unwrap();
+        let (mut changes, before) = (store.changes(), store.load());
+        assert!(!store.ready() && before.snapshot.stanzas.is_empty());
+        let version = crate::pgbackrest::version::parse("pgBackRest 2.45");
+        let snapshot = Snapshot { version, ..Snapshot::default() };
+        store.publish(snapshot.clone()).unwrap();
+        assert_eq!((*store.load().snapshot).clone(), snapshot);
+        assert!(changes.has_changed().unwrap());
+        assert_eq!(*changes.borrow_and_update(), 1);
+        assert!(before.snapshot.version.is_none(), "what a scrape holds does not change under its hands");
+    }
+
+    #[test]
+    fn silence_beyond_the_promise_is_noticed() {
+        let store = Store::new(Arc::new(Options::default())).unwrap();
+        assert!(store.is_alive(), "nothing was promised");
+        store.beat(Duration::from_mins(1));
+        assert!(store.is_alive());
+        store.beat(Duration::ZERO);
+        std::thread::sleep(Duration::from_millis(5));
+        assert!(!store.is_alive());
+        store.beat(Duration::from_mins(1));
+        assert!(store.is_alive());
+    }
+}
