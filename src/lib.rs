@@ -3,6 +3,7 @@
 //! ARCHITECTURE.md draws the whole.
 
 pub mod collect;
+pub mod http;
 pub mod metrics;
 pub mod pgbackrest;
 pub mod source;

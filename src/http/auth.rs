@@ -1,0 +1,287 @@
+//! Basic authentication with bcrypt, as exporter-toolkit does it: one hash at a time, verdicts remembered, and as much
+//! work for an unknown user as for a known one.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fmt;
+use std::str::FromStr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bcrypt::HashParts;
+use ring::hmac;
+use ring::rand::SystemRandom;
+use tokio::sync::Semaphore;
+
+/// The most that a hash may cost. One check at this cost takes minutes.
+const HIGHEST_COST: u32 = 20;
+/// Cost of the hash for unknown users where no known one tells a better one.
+const USUAL_COST: u32 = 10;
+/// Salt and hash of a password that nobody has, without `$2y$` and cost.
+const NOBODY: &str = "5TA7wXnC8W9VcZmERMzJSuQkwo6LWE6nXn4abrN3oJs.Vi.cErR9G";
+/// Checks that may wait for their turn; one more is refused, so that a flood of guesses cannot pile up.
+const WAITING_CHECKS: usize = 32;
+/// Verdicts remembered of each kind. Kept apart, so that guesses cannot push good passwords out.
+const REMEMBERED: usize = 128;
+
+/// The users and their hashes. Debug shows names only.
+#[derive(Clone, Default)]
+pub struct Users {
+    hashes: BTreeMap<String, String>,
+    highest_cost: Option<u32>,
+}
+
+impl fmt::Debug for Users {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_set().entries(self.hashes.keys()).finish()
+    }
+}
+
+impl Users {
+    /// Adds a user. The error tells reason and remedy and never the text, which may be a password.
+    pub fn add(&mut self, name: &str, hash: &str) -> Result<(), String> {
+        let parts = HashParts::from_str(hash).map_err(|_| {
+            "the value is not a bcrypt hash; make one with htpasswd -nBC 10 \"\" and write it in quotes"
+                .to_owned()
+        })?;
+        let cost = parts.get_cost();
+        if !(4..=HIGHEST_COST).contains(&cost) {
+            return Err(format!(
+                "the bcrypt cost {cost} is not between 4 and {HIGHEST_COST}; make the hash with htpasswd -nBC 10 \"\""
+            ));
+        }
+        self.highest_cost = self.highest_cost.max(Some(cost));
+        self.hashes.insert(name.to_owned(), hash.to_owned());
+        Ok(())
+    }
+
+    /// Whether everybody may come in.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.hashes.is_empty()
+    }
+
+    /// The hash to check against, and whether the user exists.
+    fn hash_of(&self, name: &str) -> (String, bool) {
+        match self.hashes.get(name) {
+            Some(hash) => (hash.clone(), true),
+            None => (format!("$2y${:02}${NOBODY}", self.highest_cost.unwrap_or(USUAL_COST)), false),
+        }
+    }
+}
+
+/// What came of a check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// A known user with the right password.
+    Accepted,
+    /// Anything else.
+    Refused,
+    /// Too many checks are waiting; the client should ask again.
+    Busy,
+}
+
+/// Checks passwords and remembers what it found.
+#[derive(Debug, Clone)]
+pub struct Checker {
+    turn: Arc<Semaphore>,
+    waiting: Arc<Semaphore>,
+    memory: Arc<Memory>,
+}
+
+#[derive(Debug)]
+struct Memory {
+    /// Random for this process, so that a memory image does not give short passwords away.
+    key: hmac::Key,
+    accepted: Mutex<HashSet<[u8; 32]>>,
+    refused: Mutex<HashSet<[u8; 32]>>,
+}
+
+impl Checker {
+    /// Makes a checker that knows nothing yet. Fails where the system has no random numbers.
+    pub fn new() -> std::io::Result<Self> {
+        let key = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new())
+            .map_err(|_| std::io::Error::other("the system gives no random numbers"))?;
+        Ok(Self {
+            turn: Arc::new(Semaphore::new(1)),
+            waiting: Arc::new(Semaphore::new(WAITING_CHECKS)),
+            memory: Arc::new(Memory { key, accepted: Mutex::default(), refused: Mutex::default() }),
+        })
+    }
+
+    /// Judges the `Authorization` header of a request.
+    pub async fn check(&self, users: &Users, authorization: Option<&str>) -> Verdict {
+        let Some((name, password)) = authorization.and_then(credentials) else { return Verdict::Refused };
+        let (hash, known) = users.hash_of(&name);
+        let trace = self.memory.trace(&name, &hash, &password);
+        if let Some(verdict) = self.memory.recall(&trace) {
+            return verdict;
+        }
+        let Ok(_place) = self.waiting.try_acquire() else { return Verdict::Busy };
+        let Ok(turn) = Arc::clone(&self.turn).acquire_owned().await else { return Verdict::Busy };
+        // Another request with the same password may have been judged in the meantime.
+        if let Some(verdict) = self.memory.recall(&trace) {
+            return verdict;
+        }
+        let checked = tokio::task::spawn_blocking(move || {
+            // The turn ends with the work, even where the client is gone.
+            let _turn = turn;
+            bcrypt::verify(password, &hash).unwrap_or(false)
+        });
+        let verdict =
+            if checked.await.unwrap_or(false) && known { Verdict::Accepted } else { Verdict::Refused };
+        self.memory.keep(trace, verdict);
+        verdict
+    }
+}
+
+impl Memory {
+    fn trace(&self, name: &str, hash: &str, password: &[u8]) -> [u8; 32] {
+        let mut context = hmac::Context::with_key(&self.key);
+        for part in [name.as_bytes(), hash.as_bytes(), password] {
+            // The lengths keep ("ab", "c") and ("a", "bc") apart.
+            context.update(&(part.len() as u64).to_be_bytes());
+            context.update(part);
+        }
+        let mut trace = [0; 32];
+        trace.copy_from_slice(context.sign().as_ref());
+        trace
+    }
+
+    fn recall(&self, trace: &[u8; 32]) -> Option<Verdict> {
+        let holds =
+            |set: &Mutex<HashSet<_>>| set.lock().unwrap_or_else(PoisonError::into_inner).contains(trace);
+        if holds(&self.accepted) {
+            return Some(Verdict::Accepted);
+        }
+        holds(&self.refused).then_some(Verdict::Refused)
+    }
+
+    fn keep(&self, trace: [u8; 32], verdict: Verdict) {
+        let set = if verdict == Verdict::Accepted { &self.accepted } else { &self.refused };
+        let mut set = set.lock().unwrap_or_else(PoisonError::into_inner);
+        if set.len() >= REMEMBERED {
+            set.clear();
+        }
+        set.insert(trace);
+    }
+}
+
+/// Reads `Basic BASE64(name:password)`, the scheme in any case, as Go's `Request.BasicAuth`.
+fn credentials(authorization: &str) -> Option<(String, Vec<u8>)> {
+    let (scheme, encoded) = authorization.split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let decoded = STANDARD.decode(encoded).ok()?;
+    let colon = decoded.iter().position(|byte| *byte == b':')?;
+    let (name, password) = decoded.split_at(colon);
+    Some((String::from_utf8(name.to_vec()).ok()?, password.get(1..)?.to_vec()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    fn basic(name: &str, password: &str) -> String {
+        format!("Basic {}", STANDARD.encode(format!("{name}:{password}")))
+    }
+
+    fn users() -> Users {
+        let mut users = Users::default();
+        users.add("alice", &bcrypt::hash("wonder:land", 4).expect("hash")).expect("hash is good");
+        users
+    }
+
+    #[tokio::test]
+    async fn only_the_right_password_is_accepted() {
+        let (checker, users) = (Checker::new().expect("random"), users());
+        for _ in 0..2 {
+            assert_eq!(checker.check(&users, Some(&basic("alice", "wonder:land"))).await, Verdict::Accepted);
+            assert_eq!(checker.check(&users, Some(&basic("alice", "wonder"))).await, Verdict::Refused);
+            assert_eq!(checker.check(&users, Some(&basic("bob", "wonder:land"))).await, Verdict::Refused);
+        }
+        assert_eq!(checker.check(&users, None).await, Verdict::Refused);
+        for wrong in ["", "Basic", "Basic !!!", "Bearer YTpi", "Basic YWxpY2U="] {
+            assert_eq!(checker.check(&users, Some(wrong)).await, Verdict::Refused, "{wrong}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_new_hash_forgets_the_old_password() {
+        let (checker, mut users) = (Checker::new().expect("random"), users());
+        let header = basic("alice", "wonder:land");
+        assert_eq!(checker.check(&users, Some(&header)).await, Verdict::Accepted);
+        users.add("alice", &bcrypt::hash("other", 4).expect("hash")).expect("hash is good");
+        assert_eq!(checker.check(&users, Some(&header)).await, Verdict::Refused);
+    }
+
+    #[tokio::test]
+    async fn a_remembered_password_is_quick_and_an_unknown_user_slow() {
+        let checker = Checker::new().expect("random");
+        let mut users = Users::default();
+        users.add("alice", &bcrypt::hash("secret", 8).expect("hash")).expect("hash is good");
+        let time = async |header: String| {
+            let start = Instant::now();
+            checker.check(&users, Some(&header)).await;
+            start.elapsed()
+        };
+        // A check at cost 8 takes no machine less than this.
+        let work = Duration::from_millis(4);
+        assert!(time(basic("alice", "secret")).await > work);
+        assert!(time(basic("mallory", "secret")).await > work, "an unknown user costs as much");
+        let mut again = work;
+        for _ in 0..5 {
+            again = again.min(time(basic("alice", "secret")).await);
+        }
+        assert!(again < work, "a remembered password costs nothing");
+    }
+
+    #[tokio::test]
+    async fn a_flood_of_guesses_is_turned_away() {
+        let (checker, users) = (Checker::new().expect("random"), users());
+        assert_eq!(checker.check(&users, Some(&basic("alice", "wonder:land"))).await, Verdict::Accepted);
+        let guesses = (0..200).map(|guess| {
+            let (checker, users) = (checker.clone(), users.clone());
+            async move { checker.check(&users, Some(&basic("alice", &guess.to_string()))).await }
+        });
+        let verdicts = futures_util::future::join_all(guesses).await;
+        assert!(verdicts.contains(&Verdict::Busy));
+        assert!(!verdicts.contains(&Verdict::Accepted));
+        assert_eq!(checker.check(&users, Some(&basic("alice", "wonder:land"))).await, Verdict::Accepted);
+    }
+
+    #[tokio::test]
+    async fn hashes_of_other_makers_are_read() {
+        // Made by crypt(3) of libxcrypt 4.4 with the prefixes that htpasswd, Python and PHP write.
+        let made = [
+            ("y", "$2y$05$Keeper1Keeper1Keeper1u8pibArzEY9wfuHBeTT2vvLLY8B69bTO"),
+            ("b", "$2b$05$Keeper1Keeper1Keeper1u8pibArzEY9wfuHBeTT2vvLLY8B69bTO"),
+            ("a", "$2a$05$Keeper1Keeper1Keeper1u8pibArzEY9wfuHBeTT2vvLLY8B69bTO"),
+        ];
+        let checker = Checker::new().expect("random");
+        for (name, hash) in made {
+            let mut users = Users::default();
+            users.add(name, hash).expect("a bcrypt hash");
+            assert_eq!(
+                checker.check(&users, Some(&basic(name, "Grüße: 1"))).await,
+                Verdict::Accepted,
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn hashes_are_checked_and_hidden() {
+        let mut users = Users::default();
+        let wrong = users.add("a", "keeper").expect_err("refused");
+        assert!(!wrong.contains("keeper"), "{wrong}");
+        assert!(users.add("a", "$2y$31$5TA7wXnC8W9VcZmERMzJSuQkwo6LWE6nXn4abrN3oJs.Vi.cErR9G").is_err());
+        assert!(users.add("a", "$2y$04$5TA7wXnC8W9VcZmERMzJSuQkwo6LWE6nXn4abrN3oJs.Vi.cErR9G").is_ok());
+        assert_eq!(format!("{users:?}"), "{\"a\"}");
+        let unknown = users.hash_of("b").0;
+        assert!(HashParts::from_str(&unknown).is_ok() && unknown.starts_with("$2y$04$"));
+    }
+}

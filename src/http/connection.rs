@@ -1,0 +1,203 @@
+//! One connection: handshake, HTTP/1.1 or HTTP/2, and the deadlines that end it.
+
+use std::convert::Infallible;
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use axum::Router;
+use axum::body::Body;
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulConnection;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{interval, timeout};
+use tokio_io_timeout::TimeoutStream;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+
+use super::limits::Limits;
+use super::slots::{Activity, InFlight, Place};
+use super::web_config::WebConfig;
+
+/// The first byte of a TLS handshake (RFC 8446 §5.1: content type 22).
+const TLS_HANDSHAKE: u8 = 22;
+
+/// What serving a connection takes.
+pub(super) struct Connection {
+    pub(super) place: Place,
+    pub(super) router: Router,
+    pub(super) config: Arc<WebConfig>,
+    pub(super) limits: Limits,
+    /// Asks for an end once the requests in flight are answered.
+    pub(super) stop: CancellationToken,
+}
+
+impl Connection {
+    /// Serves until the client leaves, a limit is passed or the server stops.
+    pub(super) async fn serve(self, stream: TcpStream) {
+        let activity = Arc::clone(&self.place.activity);
+        let cut = activity.cut.clone();
+        let end = tokio::select! {
+            end = self.speak(stream, &activity) => end,
+            () = cut.cancelled() => Err(io::Error::other("closed to make room, or at shutdown")),
+        };
+        if let Err(error) = end {
+            tracing::debug!(%error, "connection ended");
+        }
+    }
+
+    async fn speak(&self, stream: TcpStream, activity: &Arc<Activity>) -> io::Result<()> {
+        // A response is written whole; waiting to fill packets only delays it.
+        stream.set_nodelay(true)?;
+        let Some(tls) = &self.config.tls else {
+            return self.http1(self.guarded(stream), activity).await;
+        };
+        let handshake = async {
+            let mut first = [0];
+            stream.peek(&mut first).await?;
+            if first != [TLS_HANDSHAKE] {
+                return plain_text_refusal(stream).await;
+            }
+            let acceptor = TlsAcceptor::from(Arc::clone(&tls.server));
+            acceptor.accept(self.guarded(stream)).await.map(Some)
+        };
+        let stream = tokio::select! {
+            stream = timeout(self.limits.handshake, handshake) => stream??,
+            () = self.stop.cancelled() => return Ok(()),
+        };
+        let Some(stream) = stream else { return Ok(()) };
+        // What ALPN agreed on decides; guessing from the first bytes would wait for them without a limit.
+        if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
+            self.http2(stream, activity).await
+        } else {
+            self.http1(stream, activity).await
+        }
+    }
+
+    /// Puts the limits for silence and for a full send buffer on a stream.
+    fn guarded(&self, stream: TcpStream) -> Pin<Box<TimeoutStream<TcpStream>>> {
+        let mut stream = TimeoutStream::new(stream);
+        // Reading goes on while a response is written, and must not end a response that is in time.
+        stream.set_read_timeout(Some(self.limits.idle.max(self.limits.busy * 2)));
+        stream.set_write_timeout(Some(self.limits.write_stall));
+        Box::pin(stream)
+    }
+
+    async fn http1<S>(&self, stream: S, activity: &Arc<Activity>) -> io::Result<()>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let mut builder = http1::Builder::new();
+        builder
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.limits.idle)
+            .max_header_size(self.limits.header_bytes)
+            .max_headers(self.limits.header_count);
+        let service = service_fn(|request| answer(self.router.clone(), activity.request(), request));
+        self.drive(builder.serve_connection(TokioIo::new(stream), service), activity).await
+    }
+
+    async fn http2<S>(&self, stream: S, activity: &Arc<Activity>) -> io::Result<()>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let mut builder = http2::Builder::new(TokioExecutor::new());
+        builder
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(self.limits.http2_streams)
+            .max_header_list_size(u32::try_from(self.limits.header_bytes).unwrap_or(u32::MAX))
+            .max_send_buf_size(256 * 1024)
+            .keep_alive_interval(self.limits.idle / 2)
+            .keep_alive_timeout(self.limits.write_stall);
+        let (router, activity_of_requests) = (self.router.clone(), Arc::clone(activity));
+        let service =
+            service_fn(move |request| answer(router.clone(), activity_of_requests.request(), request));
+        self.drive(builder.serve_connection(TokioIo::new(stream), service), activity).await
+    }
+
+    /// Runs a connection, and ends it kindly when the server stops or it never rests, and then not so kindly.
+    async fn drive<C>(&self, connection: C, activity: &Activity) -> io::Result<()>
+    where
+        C: GracefulConnection<Error = hyper::Error>,
+    {
+        let mut connection = pin!(connection);
+        let mut asked_to_end = false;
+        let mut look = interval((self.limits.busy / 4).max(std::time::Duration::from_millis(10)));
+        loop {
+            tokio::select! {
+                end = connection.as_mut() => return end.map_err(io::Error::other),
+                () = self.stop.cancelled(), if !asked_to_end => {
+                    asked_to_end = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+                _ = look.tick() => {
+                    let Some(busy) = activity.busy_for() else { continue };
+                    if busy > self.limits.busy * 2 {
+                        return Err(io::Error::other("requests in flight for too long"));
+                    }
+                    if busy > self.limits.busy && !asked_to_end {
+                        asked_to_end = true;
+                        connection.as_mut().graceful_shutdown();
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Tells a client that speaks HTTP to a TLS port what is wrong, as Go's server does.
+async fn plain_text_refusal<S>(mut stream: TcpStream) -> io::Result<Option<S>> {
+    let text = "This port speaks HTTPS; use https:// in the address.\n";
+    let response = format!(
+        "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\n\
+         Connection: close\r\n\r\n{text}",
+        text.len()
+    );
+    stream.write_all(response.as_bytes()).await?;
+    stream.shutdown().await?;
+    Ok(None)
+}
+
+async fn answer(
+    router: Router,
+    in_flight: InFlight,
+    request: Request<Incoming>,
+) -> Result<Response<Counted>, Infallible> {
+    let response = router.oneshot(request.map(Body::new)).await?;
+    Ok(response.map(|body| Counted { body, _in_flight: in_flight }))
+}
+
+/// A response's body, whose request counts as in flight until all of it is handed over.
+struct Counted {
+    body: Body,
+    _in_flight: InFlight,
+}
+
+impl http_body::Body for Counted {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,78 @@
+//! What every request passes before it reaches an endpoint: rate limit, password, configured headers.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::extract::{Request, State};
+use axum::http::header::{AUTHORIZATION, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::{HeaderValue, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use super::auth::{Checker, Verdict};
+use super::rate_limit::Bucket;
+use super::web_config::{WebConfig, WebConfigHandle};
+
+/// Paths of the probes. They need no password and take no token, for a kubelet has none to give.
+pub(super) const OPEN_PATHS: [&str; 2] = ["/healthz", "/readyz"];
+
+/// What the gate remembers between requests.
+#[derive(Debug, Clone)]
+pub(super) struct Gate {
+    pub(super) config: WebConfigHandle,
+    pub(super) checker: Checker,
+    pub(super) bucket: Arc<Bucket>,
+}
+
+/// Lets a request through or answers it. The order is the toolkit's: rate limit, then password.
+pub(super) async fn pass(State(gate): State<Gate>, request: Request, next: Next) -> Response {
+    let config = gate.config.current();
+    let authorization = request.headers().get(AUTHORIZATION).cloned();
+    let mut response = match gate.refusal(&config, request.uri().path().to_owned(), authorization).await {
+        Some(refusal) => refusal,
+        None => next.run(request).await,
+    };
+    for (name, value) in &config.headers {
+        response.headers_mut().insert(name.clone(), value.clone());
+    }
+    response
+}
+
+impl Gate {
+    async fn refusal(
+        &self,
+        config: &WebConfig,
+        path: String,
+        authorization: Option<HeaderValue>,
+    ) -> Option<Response> {
+        if OPEN_PATHS.contains(&path.as_str()) {
+            return None;
+        }
+        if let Some(limit) = config.rate_limit
+            && let Err(wait) = self.bucket.take(limit, Instant::now())
+        {
+            let seconds = HeaderValue::from(wait.as_secs().saturating_add(1));
+            return Some(answer(StatusCode::TOO_MANY_REQUESTS, (RETRY_AFTER, seconds)));
+        }
+        if config.users.is_empty() {
+            return None;
+        }
+        let authorization = authorization.as_ref().and_then(|value| value.to_str().ok());
+        match self.checker.check(&config.users, authorization).await {
+            Verdict::Accepted => None,
+            Verdict::Refused => {
+                let challenge =
+                    HeaderValue::from_static("Basic realm=\"pgbackrest-keeper\", charset=\"UTF-8\"");
+                Some(answer(StatusCode::UNAUTHORIZED, (WWW_AUTHENTICATE, challenge)))
+            }
+            Verdict::Busy => {
+                Some(answer(StatusCode::SERVICE_UNAVAILABLE, (RETRY_AFTER, HeaderValue::from_static("1"))))
+            }
+        }
+    }
+}
+
+fn answer(status: StatusCode, header: (axum::http::HeaderName, HeaderValue)) -> Response {
+    let text = format!("{}\n", status.canonical_reason().unwrap_or_default());
+    (status, [header], text).into_response()
+}

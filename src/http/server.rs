@@ -1,0 +1,189 @@
+//! Serves a router on sockets that the caller has bound, within limits, until it is told to stop.
+//!
+//! Nothing that a client does ends the server: errors of one connection end that connection, errors of `accept` wait
+//! a moment, and a panic in an endpoint is answered with 500.
+
+use std::any::Any;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::http::StatusCode;
+use axum::middleware;
+use axum::response::{IntoResponse, Response};
+use thiserror::Error;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{JoinError, JoinSet};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::limit::RequestBodyLimitLayer;
+use tower_http::timeout::TimeoutLayer;
+
+use super::auth::Checker;
+use super::connection::Connection;
+use super::gate::{self, Gate};
+use super::limits::Limits;
+use super::rate_limit::Bucket;
+use super::slots::Slots;
+use super::web_config::WebConfigHandle;
+
+/// The pause after an error of `accept`, such as too many open files.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How often errors of `accept` are logged at most.
+const ACCEPT_LOG: Duration = Duration::from_secs(30);
+/// How long connections that are cut at the end of the drain may take to notice.
+const LAST_WAIT: Duration = Duration::from_secs(1);
+
+/// Why serving ended before it was told to.
+#[derive(Debug, Error)]
+pub enum ServerError {
+    /// There is no socket to serve on.
+    #[error("no address to listen on; give --web.listen-address")]
+    NoListener,
+    /// The system gives no random numbers.
+    #[error("passwords cannot be guarded: {0}")]
+    Random(#[source] io::Error),
+    /// A task of the server ended by itself.
+    #[error("serving ended unexpectedly: {0}")]
+    Task(#[source] JoinError),
+}
+
+/// Serves `router` on `listeners` until `shutdown`, then lets requests in flight finish for at most `limits.drain`.
+///
+/// TLS, passwords, headers and rate limit are those of `config`, whose files are watched meanwhile. `/healthz` and
+/// `/readyz` need no password and are not counted by the rate limit.
+pub async fn run(
+    listeners: Vec<TcpListener>,
+    router: Router,
+    config: WebConfigHandle,
+    limits: Limits,
+    shutdown: CancellationToken,
+) -> Result<(), ServerError> {
+    if listeners.is_empty() {
+        return Err(ServerError::NoListener);
+    }
+    let gate = Gate {
+        config: config.clone(),
+        checker: Checker::new().map_err(ServerError::Random)?,
+        bucket: Arc::new(Bucket::default()),
+    };
+    let face = Face {
+        router: layered(router, gate, &limits),
+        config: config.clone(),
+        limits,
+        slots: Slots::new(limits.connections),
+        connections: TaskTracker::new(),
+        stop: shutdown.child_token(),
+    };
+    let _stop_on_return = face.stop.clone().drop_guard();
+    let mut tasks = JoinSet::new();
+    for listener in listeners {
+        tasks.spawn(face.clone().accept(listener));
+    }
+    tasks.spawn({
+        let stop = face.stop.clone();
+        async move {
+            config.watch(limits.config_check, stop.clone()).await;
+            stop.cancelled().await;
+        }
+    });
+    while let Some(ended) = tasks.join_next().await {
+        ended.map_err(ServerError::Task)?;
+    }
+    face.drain().await;
+    Ok(())
+}
+
+/// From outside in: panics, time, then the gate, then the body's size.
+fn layered(router: Router, gate: Gate, limits: &Limits) -> Router {
+    router
+        .layer(RequestBodyLimitLayer::new(limits.body_bytes))
+        .layer(middleware::from_fn_with_state(gate, gate::pass))
+        .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, limits.request))
+        .layer(CatchPanicLayer::custom(on_panic))
+}
+
+fn on_panic(panic: Box<dyn Any + Send + 'static>) -> Response {
+    let text = panic
+        .downcast::<String>()
+        .map(|text| *text)
+        .or_else(|panic| panic.downcast::<&str>().map(|text| (*text).to_owned()))
+        .unwrap_or_else(|_| "no message".to_owned());
+    tracing::error!(panic = text, "an endpoint panicked; this is a bug, please report it");
+    (StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error\n").into_response()
+}
+
+/// What all connections share.
+#[derive(Clone)]
+struct Face {
+    router: Router,
+    config: WebConfigHandle,
+    limits: Limits,
+    slots: Slots,
+    connections: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Face {
+    async fn accept(self, listener: TcpListener) {
+        let mut logged: Option<Instant> = None;
+        loop {
+            let accepted = tokio::select! {
+                () = self.stop.cancelled() => return,
+                accepted = listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, peer)) => tokio::select! {
+                    () = self.stop.cancelled() => return,
+                    () = self.welcome(stream, peer) => {}
+                },
+                Err(error) if concerns_one_client(&error) => tracing::debug!(%error, "a client left at once"),
+                Err(error) => {
+                    if logged.is_none_or(|at| at.elapsed() > ACCEPT_LOG) {
+                        logged = Some(Instant::now());
+                        tracing::error!(%error, "cannot accept connections for the moment; raise the limit of open \
+                                                 files if this goes on");
+                    }
+                    // Out of file descriptors: one that nobody uses at the moment helps.
+                    self.slots.cut_longest_idle();
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    async fn welcome(&self, stream: TcpStream, peer: SocketAddr) {
+        let Some(place) = self.slots.admit(self.limits.admission).await else {
+            tracing::debug!(%peer, "closed at once: all connections are busy");
+            return;
+        };
+        let connection = Connection {
+            place,
+            router: self.router.clone(),
+            config: self.config.current(),
+            limits: self.limits,
+            stop: self.stop.clone(),
+        };
+        self.connections.spawn(connection.serve(stream));
+    }
+
+    async fn drain(self) {
+        self.connections.close();
+        if tokio::time::timeout(self.limits.drain, self.connections.wait()).await.is_ok() {
+            return;
+        }
+        tracing::warn!(connections = self.connections.len(), "requests still in flight at shutdown are cut");
+        self.slots.cut_all();
+        // Cut connections end at their next turn; nothing is lost where one does not.
+        let _ = tokio::time::timeout(LAST_WAIT, self.connections.wait()).await;
+    }
+}
+
+/// Errors that `accept` reports for a connection that was reset before it was taken.
+fn concerns_one_client(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
+}

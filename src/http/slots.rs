@@ -1,0 +1,195 @@
+//! Places for connections: so many at once, and who must leave when one more comes.
+//!
+//! Idle connections are cheap to open again, so the one that has rested longest makes room. A client that opens
+//! thousands and asks for nothing thus pushes out its own, and a scrape still gets through.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+/// How often a full house is looked at again for somebody who rests.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+/// All the places.
+#[derive(Debug, Clone)]
+pub(super) struct Slots(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    free: Arc<Semaphore>,
+    open: Mutex<HashMap<u64, Arc<Activity>>>,
+    next: AtomicU64,
+}
+
+/// One connection's place. It is free again when this is dropped.
+#[derive(Debug)]
+pub(super) struct Place {
+    number: u64,
+    slots: Slots,
+    pub(super) activity: Arc<Activity>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.slots.open().remove(&self.number);
+    }
+}
+
+/// What a connection is doing.
+#[derive(Debug)]
+pub(super) struct Activity {
+    /// Cancelled when the connection must end at once.
+    pub(super) cut: CancellationToken,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    requests: u32,
+    /// Since when it rests, or works without a rest.
+    since: Instant,
+}
+
+/// A request in flight: from its header to the last byte of its response handed over.
+#[derive(Debug)]
+pub(super) struct InFlight(Arc<Activity>);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        let mut state = self.0.state();
+        state.requests = state.requests.saturating_sub(1);
+        if state.requests == 0 {
+            state.since = Instant::now();
+        }
+    }
+}
+
+impl Slots {
+    pub(super) fn new(places: usize) -> Self {
+        Self(Arc::new(Inner {
+            free: Arc::new(Semaphore::new(places.clamp(1, Semaphore::MAX_PERMITS))),
+            open: Mutex::default(),
+            next: AtomicU64::new(0),
+        }))
+    }
+
+    /// Finds a place for a new connection, within `patience`; an idle one may lose its own.
+    pub(super) async fn admit(&self, patience: Duration) -> Option<Place> {
+        let deadline = Instant::now() + patience;
+        let mut wait = Duration::ZERO;
+        loop {
+            if let Ok(permit) = timeout(wait, Arc::clone(&self.0.free).acquire_owned()).await {
+                return permit.ok().map(|permit| self.take(permit));
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return None;
+            }
+            self.cut_longest_idle();
+            wait = LOOK_AGAIN.min(left);
+        }
+    }
+
+    fn take(&self, permit: OwnedSemaphorePermit) -> Place {
+        let number = self.0.next.fetch_add(1, Ordering::Relaxed);
+        let activity = Arc::new(Activity {
+            cut: CancellationToken::new(),
+            state: Mutex::new(State { requests: 0, since: Instant::now() }),
+        });
+        self.open().insert(number, Arc::clone(&activity));
+        Place { number, slots: self.clone(), activity, _permit: permit }
+    }
+
+    /// Ends the connection that has been idle longest, if one is.
+    pub(super) fn cut_longest_idle(&self) {
+        let open = self.open();
+        let resting = open.values().filter(|activity| !activity.cut.is_cancelled());
+        let longest = resting
+            .filter_map(|activity| {
+                let state = activity.state();
+                (state.requests == 0).then_some((state.since, activity))
+            })
+            .min_by_key(|(since, _)| *since);
+        if let Some((_, activity)) = longest {
+            activity.cut.cancel();
+        }
+    }
+
+    /// Ends all connections at once.
+    pub(super) fn cut_all(&self) {
+        for activity in self.open().values() {
+            activity.cut.cancel();
+        }
+    }
+
+    fn open(&self) -> MutexGuard<'_, HashMap<u64, Arc<Activity>>> {
+        self.0.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Activity {
+    pub(super) fn request(self: &Arc<Self>) -> InFlight {
+        let mut state = self.state();
+        if state.requests == 0 {
+            state.since = Instant::now();
+        }
+        state.requests += 1;
+        InFlight(Arc::clone(self))
+    }
+
+    /// How long there has been a request in flight without a pause; `None` while it rests.
+    pub(super) fn busy_for(&self) -> Option<Duration> {
+        let state = self.state();
+        (state.requests > 0).then(|| state.since.elapsed())
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOON: Duration = Duration::from_millis(120);
+
+    #[tokio::test]
+    async fn the_longest_idle_makes_room() {
+        let slots = Slots::new(2);
+        let first = slots.admit(SOON).await.expect("place");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+        let second = slots.admit(SOON).await.expect("place");
+        drop(first.activity.request());
+        // Now the second has rested longer.
+        let leaving = second.activity.cut.clone();
+        tokio::spawn(async move {
+            leaving.cancelled().await;
+            drop(second);
+        });
+        let third = slots.admit(SOON).await.expect("room was made");
+        assert!(!first.activity.cut.is_cancelled());
+        assert!(!third.activity.cut.is_cancelled());
+    }
+
+    #[tokio::test]
+    async fn working_ones_stay_and_the_new_one_is_turned_away() {
+        let slots = Slots::new(1);
+        let only = slots.admit(SOON).await.expect("place");
+        let request = only.activity.request();
+        assert!(only.activity.busy_for().is_some());
+        assert!(slots.admit(SOON).await.is_none());
+        assert!(!only.activity.cut.is_cancelled());
+        drop(request);
+        assert!(only.activity.busy_for().is_none());
+        drop(only);
+        assert!(slots.admit(SOON).await.is_some());
+        assert!(slots.open().is_empty());
+    }
+}

@@ -1,0 +1,109 @@
+//! The client's side, for checks of one's own server: trusts the certificates that the server was given, no others.
+
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::verify_server_cert_signed_by_trust_anchor;
+use rustls::crypto::{CryptoProvider, ring as backend, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+
+/// Makes a client that trusts the first certificate of `chain`, or one that the others of `chain` have issued.
+///
+/// Names are not compared: the server is asked by a local address, which its certificate need not hold. Nor is the
+/// end of the trusted certificate itself, for a server with an ended certificate is still alive. `own` is the
+/// client's certificate and key as PEM.
+pub fn client_config(
+    chain: &[CertificateDer<'static>],
+    own: Option<(&[u8], &[u8])>,
+) -> Result<ClientConfig, String> {
+    let provider = Arc::new(backend::default_provider());
+    let mut issuers = RootCertStore::empty();
+    for issuer in chain.iter().skip(1) {
+        issuers.add(issuer.clone()).map_err(|error| format!("the server's chain cannot be used: {error}"))?;
+    }
+    let verifier =
+        ChainOnly { certificate: chain.first().cloned(), issuers, provider: Arc::clone(&provider) };
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier));
+    match own {
+        None => Ok(builder.with_no_client_auth()),
+        Some((certificate, key)) => {
+            let (chain, key) = (super::certificates(certificate)?, super::private_key(key)?);
+            builder
+                .with_client_auth_cert(chain, key)
+                .map_err(|error| format!("they do not go together: {error}"))
+        }
+    }
+}
+
+#[derive(Debug)]
+struct ChainOnly {
+    certificate: Option<CertificateDer<'static>>,
+    issuers: RootCertStore,
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for ChainOnly {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        if self.certificate.as_ref().is_some_and(|trusted| trusted.as_ref() == end_entity.as_ref()) {
+            return Ok(ServerCertVerified::assertion());
+        }
+        if self.issuers.is_empty() {
+            return Err(Error::InvalidCertificate(CertificateError::UnknownIssuer));
+        }
+        let certificate = ParsedCertificate::try_from(end_entity)?;
+        let algorithms = self.provider.signature_verification_algorithms.all;
+        verify_server_cert_signed_by_trust_anchor(
+            &certificate,
+            &self.issuers,
+            intermediates,
+            now,
+            algorithms,
+        )?;
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(
+            message,
+            certificate,
+            signature,
+            &self.provider.signature_verification_algorithms,
+        )
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(
+            message,
+            certificate,
+            signature,
+            &self.provider.signature_verification_algorithms,
+        )
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}

@@ -1,0 +1,232 @@
+//! The web configuration file as written: its keys, and on which line each value stands.
+//!
+//! Shapes and names are those of Prometheus' exporter-toolkit 0.17 (docs/web-configuration.md). What the values mean
+//! is decided elsewhere; this module refuses only what is no such document.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use serde_saphyr::{Error, Location, Spanned};
+use thiserror::Error as ThisError;
+
+/// A value of the file that is written as one scalar, with its place.
+pub(super) type Text = Spanned<String>;
+/// A list of scalars, with the place of each and of the whole.
+pub(super) type List = Spanned<Vec<Text>>;
+
+const SECTIONS: [&str; 4] = ["tls_server_config", "http_server_config", "rate_limit", "basic_auth_users"];
+/// Keys whose value is easily written in the wrong shape.
+const NOT_TEXT: [&str; 5] = ["headers", "client_allowed_sans", "cipher_suites", "curve_preferences", "http2"];
+
+/// The whole file. An absent or empty section is `None`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Document {
+    pub(super) tls_server_config: Option<Spanned<TlsSection>>,
+    pub(super) http_server_config: Option<HttpSection>,
+    pub(super) rate_limit: Option<Spanned<RateLimitSection>>,
+    pub(super) basic_auth_users: Option<BTreeMap<String, Spanned<Option<Secret>>>>,
+}
+
+/// `tls_server_config`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct TlsSection {
+    pub(super) cert: Option<Text>,
+    pub(super) cert_file: Option<Text>,
+    pub(super) key: Option<Spanned<Secret>>,
+    pub(super) key_file: Option<Text>,
+    pub(super) client_auth_type: Option<Text>,
+    pub(super) client_ca: Option<Text>,
+    pub(super) client_ca_file: Option<Text>,
+    pub(super) client_allowed_sans: Option<List>,
+    pub(super) min_version: Option<Text>,
+    pub(super) max_version: Option<Text>,
+    pub(super) cipher_suites: Option<List>,
+    pub(super) curve_preferences: Option<List>,
+    pub(super) prefer_server_cipher_suites: Option<Text>,
+}
+
+/// `http_server_config`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct HttpSection {
+    pub(super) http2: Option<Text>,
+    pub(super) headers: Option<BTreeMap<String, Spanned<Option<String>>>>,
+}
+
+/// `rate_limit`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RateLimitSection {
+    pub(super) interval: Option<Text>,
+    pub(super) burst: Option<Text>,
+}
+
+/// A private key or a password hash. It is never printed.
+#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub(super) struct Secret(pub(super) String);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("<secret>")
+    }
+}
+
+/// Why a web configuration file is refused. Holds no key, certificate or hash.
+#[derive(Debug, Clone, PartialEq, Eq, ThisError)]
+#[error("{}{}: {problem}", .file.display(), place(*.line))]
+pub struct WebConfigError {
+    /// The file, as it was named on the command line.
+    pub file: PathBuf,
+    /// The line, counted from 1, where one is to blame.
+    pub line: Option<u64>,
+    /// The key, its value, the reason and the remedy.
+    pub problem: String,
+}
+
+fn place(line: Option<u64>) -> String {
+    line.map(|line| format!(":{line}")).unwrap_or_default()
+}
+
+/// What is wrong and where, before the file's name is known.
+#[derive(Debug)]
+pub(super) struct Problem {
+    line: Option<u64>,
+    text: String,
+}
+
+impl Problem {
+    /// A problem of the value at `location`.
+    pub(super) fn at(location: Location, text: impl Into<String>) -> Self {
+        Self { line: Some(location.line()).filter(|line| *line > 0), text: text.into() }
+    }
+
+    /// A problem of the file as a whole.
+    pub(super) fn of_file(text: impl Into<String>) -> Self {
+        Self { line: None, text: text.into() }
+    }
+
+    /// Names the file.
+    pub(super) fn in_file(self, file: &Path) -> WebConfigError {
+        WebConfigError { file: file.to_owned(), line: self.line, problem: self.text }
+    }
+}
+
+/// Reads the text of a file. An empty one is the empty document.
+pub(super) fn parse(text: &str) -> Result<Document, Problem> {
+    // A snippet of the source, and most of the parser's own messages, could show a secret.
+    let options = serde_saphyr::options! { with_snippet: false };
+    serde_saphyr::from_str_with_options::<Option<Document>>(text, options)
+        .map(Option::unwrap_or_default)
+        .map_err(|error| {
+            let place = error.location().unwrap_or(Location::UNKNOWN);
+            let above = usize::try_from(place.line()).unwrap_or_default().saturating_sub(1);
+            Problem::at(place, describe(&error, text.lines().nth(above).unwrap_or_default()))
+        })
+}
+
+/// The key that a line begins with, where it is one of ours; any other text could be a secret.
+fn key_on(line: &str) -> String {
+    let known = |key: &&str| SECTIONS.contains(key) || NOT_TEXT.contains(key);
+    let key = line.trim_start().split(':').next().filter(known);
+    key.map(|key| format!("{key}: ")).unwrap_or_default()
+}
+
+/// The parser's words for shapes, in those of people.
+fn shape(parsers: &str) -> &'static str {
+    match parsers {
+        "mapping start" => "a mapping is expected; write one `key: value` per line below, indented",
+        "sequence start" => "a list is expected; write one `- entry` per line below",
+        "string scalar" => {
+            "a single text is expected; write it on the line of its key, in quotes where in doubt"
+        }
+        _ => "a value of another shape is expected; check indentation and quotes",
+    }
+}
+
+fn describe(error: &Error, line: &str) -> String {
+    match error.without_snippet() {
+        Error::SerdeUnknownField { field, expected, .. } => {
+            format!("unknown key {field:?}; correct or remove it; known here: {}", expected.join(", "))
+        }
+        Error::DuplicateMappingKey { key: Some(key), .. } => {
+            format!("key {key:?} stands twice; keep one of them")
+        }
+        Error::DuplicateMappingKey { key: None, .. } => "a key stands twice; keep one of them".to_owned(),
+        Error::MultipleDocuments { .. } => {
+            "more than one YAML document; keep one, without --- lines between".to_owned()
+        }
+        Error::Unexpected { expected, .. } => format!("{}{}", key_on(line), shape(expected)),
+        Error::Message { .. } | Error::ExternalMessage { .. } | Error::Eof { .. } => {
+            "not valid YAML; check indentation, quotes and colons near this line".to_owned()
+        }
+        Error::Budget { .. }
+        | Error::AliasReplayLimitExceeded { .. }
+        | Error::AliasExpansionLimitExceeded { .. } => {
+            "larger or deeper than a web configuration can be; name certificates by file".to_owned()
+        }
+        Error::TaggedScalarCannotDeserializeIntoString { .. } | Error::NullIntoString { .. } => {
+            "text is expected here; give a value or remove the key".to_owned()
+        }
+        _ => "this value cannot be read here; check its shape and indentation".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line_of(text: &str) -> (Option<u64>, String) {
+        let problem = parse(text).expect_err("refused");
+        (problem.line, problem.text)
+    }
+
+    #[test]
+    fn nothing_is_an_empty_document() {
+        for text in ["", "\n", "# only a comment\n", "---\n", "{}", "tls_server_config:\nbasic_auth_users:\n"]
+        {
+            let document = parse(text).unwrap_or_else(|problem| panic!("{text:?}: {problem:?}"));
+            assert!(
+                document.tls_server_config.is_none_or(|section| section.value.cert.is_none()),
+                "{text:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn places_are_kept() {
+        let document = parse(
+            "tls_server_config:\n  cert_file: a\n  cipher_suites:\n  - x\n  - y\nbasic_auth_users:\n  bob: h\nhttp_server_config:\n  http2: false\n  headers:\n    X-A: b\n",
+        )
+        .expect("valid");
+        let tls = document.tls_server_config.expect("section").value;
+        assert_eq!(tls.cert_file.expect("set").referenced.line(), 2);
+        let suites = tls.cipher_suites.expect("set");
+        assert_eq!(suites.value[1].referenced.line(), 5);
+        assert_eq!(document.basic_auth_users.expect("set")["bob"].referenced.line(), 7);
+        let http = document.http_server_config.expect("set");
+        assert_eq!(http.http2.expect("set").value, "false");
+        assert_eq!(http.headers.expect("set")["X-A"].referenced.line(), 11);
+    }
+
+    #[test]
+    fn mistakes_have_a_line() {
+        assert_eq!(line_of("tls_server_config:\n  cert_fil: a\n").0, Some(2));
+        assert!(line_of("tls_server_config:\n  cert_fil: a\n").1.contains("\"cert_fil\""));
+        assert_eq!(line_of("rate_limit:\n  burst: 1\n  burst: 2\n").0, Some(3));
+        assert_eq!(line_of("http_server_config:\n  http2: [a]\n").0, Some(2));
+        assert_eq!(line_of("a: b\n---\nc: d\n").0, Some(1));
+    }
+
+    #[test]
+    fn secrets_stay_out_of_debug() {
+        let document =
+            parse("tls_server_config:\n  key: hidden1\nbasic_auth_users:\n  bob: hidden2\n").expect("valid");
+        let printed = format!("{document:?}");
+        assert!(!printed.contains("hidden"), "{printed}");
+    }
+}

@@ -1,0 +1,195 @@
+//! `--web.config.file`: Prometheus' exporter-toolkit format, read strictly.
+//!
+//! An absent or empty file means plain HTTP without passwords. Whatever cannot be done as written is refused with
+//! file, line, key, reason and remedy, so that nobody believes in a protection that is not there.
+
+mod document;
+mod handle;
+mod tls_section;
+mod values;
+
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use axum::http::{HeaderName, HeaderValue};
+
+pub use document::WebConfigError;
+pub use handle::{LastReload, WebConfigHandle};
+pub use tls_section::Tls;
+
+use super::auth::Users;
+use super::headers;
+use super::rate_limit::RateLimit;
+use document::{Document, HttpSection, Problem, RateLimitSection};
+use serde_saphyr::Spanned;
+
+/// No certificate, key or configuration is this large; a device or a mistaken path may be.
+const LARGEST_FILE: u64 = 1024 * 1024;
+
+/// What the file asks for, checked, with all the files that it names read in.
+#[derive(Debug, Clone, Default)]
+pub struct WebConfig {
+    /// TLS, or plain HTTP where `None`.
+    pub tls: Option<Tls>,
+    /// Headers of every response.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// The limit of requests, where there is one.
+    pub rate_limit: Option<RateLimit>,
+    /// Who may come in; everybody where empty.
+    pub users: Users,
+    /// What works but is hardly meant.
+    pub warnings: Vec<String>,
+}
+
+/// Reads and checks a web configuration file and what it names. Blocks on files.
+pub fn load(file: &Path) -> Result<WebConfig, WebConfigError> {
+    load_and_trace(file).0
+}
+
+/// What changes when a file is written or replaced: its time, length and inode; `None` where it is missing.
+type Trace = Option<(SystemTime, u64, u64)>;
+
+/// Does [`load`], and tells which files it opened and how they looked just before, whatever came of it.
+fn load_and_trace(file: &Path) -> (Result<WebConfig, WebConfigError>, Vec<(PathBuf, Trace)>) {
+    let mut files =
+        Files { directory: file.parent().unwrap_or(Path::new("")).to_owned(), opened: Vec::new() };
+    let config = files
+        .read_path(file)
+        .map_err(|reason| Problem::of_file(format!("this web configuration {reason}")))
+        .and_then(|bytes| check(&bytes, &mut files))
+        .map_err(|problem| problem.in_file(file));
+    (config, files.opened)
+}
+
+fn trace(path: &Path) -> Trace {
+    let metadata = std::fs::metadata(path).ok()?;
+    Some((metadata.modified().ok()?, metadata.len(), metadata.ino()))
+}
+
+/// Reads files beside the configuration, and remembers them.
+struct Files {
+    directory: PathBuf,
+    opened: Vec<(PathBuf, Trace)>,
+}
+
+impl Files {
+    /// Reads a file that the configuration names; a relative path starts at the configuration's directory.
+    fn read(&mut self, name: &str) -> Result<Vec<u8>, String> {
+        if name.is_empty() {
+            return Err("is empty; give a path or remove the key".to_owned());
+        }
+        self.read_path(&self.directory.join(name))
+    }
+
+    fn read_path(&mut self, path: &Path) -> Result<Vec<u8>, String> {
+        self.opened.push((path.to_owned(), trace(path)));
+        let mut bytes = Vec::new();
+        let read = File::open(path).and_then(|file| file.take(LARGEST_FILE + 1).read_to_end(&mut bytes));
+        if let Err(error) = read {
+            return Err(format!(
+                "cannot be read: {error}; correct the path ({}) or its permissions",
+                path.display()
+            ));
+        }
+        if bytes.len() as u64 > LARGEST_FILE {
+            return Err("is larger than 1 MiB; this is hardly the right file".to_owned());
+        }
+        Ok(bytes)
+    }
+}
+
+fn check(bytes: &[u8], files: &mut Files) -> Result<WebConfig, Problem> {
+    let text = std::str::from_utf8(bytes)
+        .map_err(|_| Problem::of_file("this web configuration is not UTF-8 text; save it as UTF-8"))?;
+    let document = document::parse(text)?;
+    let mut config = WebConfig { users: users(&document)?, ..WebConfig::default() };
+    let mut http2 = true;
+    if let Some(section) = &document.http_server_config {
+        http2 = wants_http2(section)?;
+        config.headers = configured_headers(section)?;
+    }
+    if let Some(section) = &document.rate_limit {
+        config.rate_limit = rate_limit(section, &mut config.warnings)?;
+    }
+    if let Some(section) = &document.tls_server_config {
+        config.tls = tls_section::build(section, http2, files, &mut config.warnings)?;
+    }
+    if config.tls.is_none() && !config.users.is_empty() {
+        let warning =
+            "basic_auth_users without tls_server_config: passwords travel readable; add a certificate";
+        config.warnings.push(warning.to_owned());
+    }
+    Ok(config)
+}
+
+fn users(document: &Document) -> Result<Users, Problem> {
+    let mut users = Users::default();
+    for (name, hash) in document.basic_auth_users.iter().flatten() {
+        // The value is left out of every message: someone may have written the password itself.
+        let wrong = |reason: &str| Problem::at(hash.referenced, format!("basic_auth_users.{name}: {reason}"));
+        if name.is_empty() || name.contains(':') {
+            return Err(wrong("a user's name may not be empty or hold a colon; rename the user"));
+        }
+        let text = hash.value.as_ref().map_or("", |secret| secret.0.as_str());
+        users.add(name, text).map_err(|reason| wrong(&reason))?;
+    }
+    Ok(users)
+}
+
+fn wants_http2(section: &HttpSection) -> Result<bool, Problem> {
+    let Some(text) = &section.http2 else { return Ok(true) };
+    values::boolean(&text.value)
+        .map_err(|reason| Problem::at(text.referenced, format!("http_server_config.http2: {reason}")))
+}
+
+fn configured_headers(section: &HttpSection) -> Result<Vec<(HeaderName, HeaderValue)>, Problem> {
+    let mut configured = Vec::new();
+    for (name, value) in section.headers.iter().flatten() {
+        let text = value.value.as_deref().unwrap_or_default();
+        let header = headers::configured(name, text).map_err(|reason| {
+            Problem::at(value.referenced, format!("http_server_config.headers.{name}: {reason}"))
+        })?;
+        configured.extend(header);
+    }
+    Ok(configured)
+}
+
+fn rate_limit(
+    section: &Spanned<RateLimitSection>,
+    warnings: &mut Vec<String>,
+) -> Result<Option<RateLimit>, Problem> {
+    let RateLimitSection { interval, burst } = &section.value;
+    let burst_count = burst
+        .as_ref()
+        .map(|text| {
+            text.value.parse::<u32>().map_err(|_| {
+                let reason =
+                    format!("{:?} is no whole number from 1 to {}; correct it", text.value, u32::MAX);
+                Problem::at(text.referenced, format!("rate_limit.burst: {reason}"))
+            })
+        })
+        .transpose()?;
+    let Some(interval_text) = interval else {
+        if burst.is_some() {
+            warnings.push("rate_limit.burst without interval: nothing is limited; add interval".to_owned());
+        }
+        return Ok(None);
+    };
+    let interval = values::duration(&interval_text.value)
+        .map_err(|reason| Problem::at(interval_text.referenced, format!("rate_limit.interval: {reason}")))?;
+    if interval.is_zero() {
+        return Ok(None);
+    }
+    match burst_count {
+        Some(burst) if burst > 0 => Ok(Some(RateLimit { interval, burst })),
+        _ => {
+            let place = burst.as_ref().map_or(interval_text.referenced, |text| text.referenced);
+            let text = "rate_limit.burst: 0 or missing, which would refuse every request; set it to 1 or more, or \
+                        interval to 0 to switch the limit off";
+            Err(Problem::at(place, text))
+        }
+    }
+}
