@@ -8,6 +8,7 @@ mod gate;
 pub mod headers;
 pub mod limits;
 pub mod listen;
+pub mod page;
 pub mod rate_limit;
 
 pub mod server;

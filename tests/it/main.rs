@@ -18,6 +18,7 @@ mod fixtures;
 mod golden;
 mod http_limits;
 mod metric_docs;
+mod page;
 mod process_limits;
 mod tls_auth;
 mod web_client;

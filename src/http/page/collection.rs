@@ -1,0 +1,74 @@
+//! How the calls to pgBackRest go: failures on top of the page, every scope at its end.
+
+use chrono::{DateTime, Utc};
+use maud::{Markup, html};
+
+use crate::state::health::Health;
+use crate::state::human;
+use crate::state::snapshot::{Collection, ScopeHealth, ScopeKind, Snapshot};
+
+use super::pieces;
+
+/// Rows of the table of scopes.
+const ROW_LIMIT: usize = 40;
+
+/// Calls that failed, in words and with the remedy.
+pub(super) fn failures(collection: &Collection, now: DateTime<Utc>) -> Markup {
+    let failed = || collection.scopes.iter().filter(|(_, scope)| scope.kind == ScopeKind::Call && !scope.up);
+    html! {
+        @if failed().next().is_some() {
+            section.notice aria-labelledby="no-answer" {
+                h2 #no-answer { "The last collection failed" }
+                @for (name, scope) in failed().take(ROW_LIMIT) {
+                    p { strong { bdi { (human::line(name, 80)) } } ": " (human::failure(scope)) }
+                    p.soft { "Last answer: " (last_success(scope, now)) }
+                }
+            }
+        }
+    }
+}
+
+/// Every scope, those that failed first.
+pub(super) fn section(snapshot: &Snapshot, now: DateTime<Utc>) -> Markup {
+    let mut scopes: Vec<_> = snapshot.collection.scopes.iter().collect();
+    scopes.sort_by_key(|(name, scope)| (scope.up, scope.kind == ScopeKind::Stanza, *name));
+    if scopes.is_empty() {
+        return html! {};
+    }
+    html! {
+        section aria-labelledby="collection" {
+            h2 #collection { "Collection" }
+            table.rows.scopes {
+                thead {
+                    tr { th scope="col" { "State" } th scope="col" { "Asked for" } th scope="col" { "Last run" }
+                        th scope="col" { "Last answer" } }
+                }
+                tbody {
+                    @for (name, scope) in scopes.iter().take(ROW_LIMIT) {
+                        tr {
+                            td { (badge(scope)) }
+                            th scope="row" {
+                                bdi { (human::line(name, 80)) }
+                                @if !scope.up { p.reason.failed { (human::failure(scope)) } }
+                            }
+                            td { (pieces::age(scope.last_run, now)) }
+                            td { (last_success(scope, now)) }
+                        }
+                    }
+                }
+            }
+            @if let Some(rest) = scopes.get(ROW_LIMIT..).filter(|rest| !rest.is_empty()) {
+                @let up = rest.iter().filter(|(_, scope)| scope.up).count();
+                p.soft { (rest.len()) " more, " (up) " of them answered." }
+            }
+        }
+    }
+}
+
+fn badge(scope: &ScopeHealth) -> Markup {
+    if scope.up { pieces::badge(Health::Ok, "answered") } else { pieces::badge(Health::Failed, "failed") }
+}
+
+fn last_success(scope: &ScopeHealth, now: DateTime<Utc>) -> Markup {
+    html! { @if let Some(at) = scope.last_success { (pieces::age(at, now)) } @else { "never" } }
+}

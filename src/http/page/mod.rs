@@ -1,0 +1,255 @@
+//! The status page: one snapshot as HTML that answers "to which second can I restore, and what broke?" first.
+//!
+//! Pure: reads the snapshot alone and takes `now`. Needs no script and nothing from elsewhere, so that a saved copy
+//! looks the same. Bounded: what does not fit is counted, and reached with `?stanza=NAME`.
+
+mod collection;
+mod pieces;
+mod repo;
+mod stanza;
+mod summary;
+mod timeline;
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+use crate::state::health::{self, Health, Judged};
+use crate::state::human;
+use crate::state::snapshot::Snapshot;
+
+/// The `Content-Security-Policy` header that goes with the page: nothing but its one inline style, named by hash.
+pub const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; \
+    style-src 'sha256-gwZ4ngGCIEyNBMY8qpAVElYShDdRyblu4ya/icVMVNs='; \
+    base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+const STYLE: &str = include_str!("style.css");
+/// Sections are added, worst stanza first, as long as they take no more bytes than this together.
+const SECTION_BUDGET_BYTES: usize = 80_000;
+/// Rows of the table of stanzas.
+const ROW_LIMIT: usize = 200;
+/// With more stanzas than this, sections are folded away.
+const UNFOLDED_LIMIT: usize = 3;
+/// Facts that missed this many intervals are called old.
+const FRESH_INTERVALS: u32 = 3;
+
+/// What the page needs to know beside the snapshot.
+#[derive(Debug, Clone, Copy)]
+pub struct PageContext<'a> {
+    /// Whose backups these are, such as the host's name.
+    pub title: &'a str,
+    /// Where the metrics are, such as `/metrics`.
+    pub metrics_path: &'a str,
+    /// How often pgBackRest is asked.
+    pub interval: Duration,
+    /// pgBackRest is asked for backups at all.
+    pub collects: bool,
+    /// Version of this program.
+    pub version: &'a str,
+    /// Only this stanza, from the query `?stanza=NAME`.
+    pub stanza: Option<&'a str>,
+}
+
+/// The whole page.
+#[must_use]
+pub fn render(snapshot: &Snapshot, context: &PageContext<'_>, now: DateTime<Utc>) -> String {
+    let mut entries = health::of_snapshot(snapshot, now, Some(fresh_for(context)));
+    if let Some(wanted) = context.stanza {
+        entries.retain(|entry| entry.name == wanted);
+    }
+    let marks = timeline::marks_per_type(&entries);
+    let fold = match entries.len() {
+        1 => stanza::Fold::Alone,
+        2..=UNFOLDED_LIMIT => stanza::Fold::Never,
+        _ => stanza::Fold::Closed,
+    };
+    let mut sections = String::new();
+    let mut shown = 0;
+    for entry in &entries {
+        let section = stanza::section(entry, fold, marks, now, fresh_for(context)).into_string();
+        if shown > 0 && sections.len() + section.len() > SECTION_BUDGET_BYTES {
+            break;
+        }
+        sections.push_str(&section);
+        shown += 1;
+    }
+    let headline = headline(snapshot, context, &entries);
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                meta name="robots" content="noindex";
+                title { (headline.text) " · " (human::line(context.title, 120)) }
+                style { (PreEscaped(STYLE)) }
+            }
+            body {
+                (header(snapshot, context, &headline, now))
+                main {
+                    (collection::failures(&snapshot.collection, now))
+                    @if entries.len() > 1 { (summary::table(&entries, shown, ROW_LIMIT, now)) }
+                    (timeline::shapes())
+                    (PreEscaped(sections))
+                    @if shown < entries.len() && shown > 0 {
+                        p.soft {
+                            "Details of " (human::count(entries.len() - shown, "more stanza"))
+                            " do not fit here: follow the name in the table."
+                        }
+                    }
+                    (collection::section(snapshot, now))
+                }
+                (footer(context, !entries.is_empty()))
+            }
+        }
+    }
+    .into_string()
+}
+
+/// The one sentence on top.
+struct Headline {
+    health: Option<Health>,
+    text: String,
+    explanation: Option<&'static str>,
+}
+
+fn headline(snapshot: &Snapshot, context: &PageContext<'_>, entries: &[Judged<'_>]) -> Headline {
+    let scopes = &snapshot.collection.scopes;
+    if let Some(wanted) = context.stanza.filter(|_| entries.is_empty()) {
+        return Headline {
+            health: Some(Health::Failed),
+            text: format!("No stanza {} is known", human::line(wanted, 60)),
+            explanation: Some("The name may be misspelt, or its facts have not been read yet."),
+        };
+    }
+    if !context.collects {
+        return Headline {
+            health: None,
+            text: "Collection is switched off".to_owned(),
+            explanation: Some("Only the version is asked for: --collector.pgbackrest is false here."),
+        };
+    }
+    if scopes.is_empty() && entries.is_empty() {
+        return Headline {
+            health: None,
+            text: "The first collection is running".to_owned(),
+            explanation: Some(
+                "pgBackRest has been asked and has not answered yet. Reload the page in a moment.",
+            ),
+        };
+    }
+    if entries.is_empty() && scopes.values().all(|scope| !scope.up) {
+        return Headline {
+            health: Some(Health::Failed),
+            text: "pgBackRest gives no answer".to_owned(),
+            explanation: Some("Nothing is known about the backups until a collection succeeds."),
+        };
+    }
+    if entries.is_empty() {
+        return Headline {
+            health: Some(Health::Warning),
+            text: "pgBackRest knows no stanza".to_owned(),
+            explanation: Some(
+                "It answered with an empty list. Create a stanza with `pgbackrest stanza-create`, or check \
+                 which configuration and which stanza filters are in use here.",
+            ),
+        };
+    }
+    let health = entries.iter().map(|entry| entry.assessment.health).max();
+    Headline { health, text: count_sentence(entries), explanation: None }
+}
+
+fn count_sentence(entries: &[Judged<'_>]) -> String {
+    let count = |health| entries.iter().filter(|entry| entry.assessment.health == health).count();
+    let (failed, warned) = (count(Health::Failed), count(Health::Warning));
+    let total = entries.len();
+    if let [only] = entries {
+        let words = match only.assessment.health {
+            Health::Ok => "is ok",
+            Health::Warning => "needs a look",
+            Health::Failed => "has failed",
+        };
+        return format!("{} {words}", human::line(only.name, 60));
+    }
+    let needs = if warned == 1 { "needs" } else { "need" };
+    match (failed, warned) {
+        (0, 0) => format!("All {total} stanzas are ok"),
+        (0, _) => format!("{warned} of {total} stanzas {needs} a look"),
+        (_, 0) => format!("{failed} of {total} stanzas failed"),
+        _ => format!("{failed} of {total} stanzas failed, {warned} {needs} a look"),
+    }
+}
+
+fn header(snapshot: &Snapshot, context: &PageContext<'_>, headline: &Headline, now: DateTime<Utc>) -> Markup {
+    let last_run = snapshot.collection.scopes.values().map(|scope| scope.last_run).max();
+    html! {
+        header {
+            p.soft { "pgBackRest backups · " bdi { (human::line(context.title, 120)) } }
+            h1 { (pieces::symbol(headline.health)) " " (headline.text) }
+            @if let Some(explanation) = headline.explanation { p { (explanation) } }
+            p.soft {
+                @if let Some(last_run) = last_run { "Last collection " (pieces::age(last_run, now)) " · " }
+                "every " (human::duration(interval(context)))
+                @if let Some(version) = snapshot.version { " · pgBackRest " (version) }
+                " · times in UTC"
+                @if context.stanza.is_some() { " · " a href="?" { "all stanzas" } }
+            }
+        }
+    }
+}
+
+fn footer(context: &PageContext<'_>, has_stanzas: bool) -> Markup {
+    html! {
+        footer {
+            @if has_stanzas {
+                p {
+                    strong { "Not verified" } ": recovery windows come from " code { "pgbackrest info" }
+                    ", which does not notice a missing file or a gap in the WAL. Only a restore proves a backup."
+                }
+            }
+            p {
+                "pgbackrest-keeper " (context.version) " · " a href=(context.metrics_path) { "metrics" }
+                " · reload the page for newer facts"
+            }
+        }
+    }
+}
+
+fn interval(context: &PageContext<'_>) -> TimeDelta {
+    TimeDelta::from_std(context.interval).unwrap_or(TimeDelta::MAX)
+}
+
+fn fresh_for(context: &PageContext<'_>) -> TimeDelta {
+    TimeDelta::from_std(context.interval.saturating_mul(FRESH_INTERVALS)).unwrap_or(TimeDelta::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::crypto::ring::cipher_suite::TLS13_AES_128_GCM_SHA256;
+
+    use super::*;
+
+    /// Base64 (RFC 4648) of the 32 bytes of a SHA-256.
+    fn base64(digest: &[u8]) -> String {
+        const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+        let mut text = String::new();
+        for group in digest.chunks(3) {
+            let bits =
+                group.iter().fold(0, |bits, byte| bits << 8 | usize::from(*byte)) << (8 * (3 - group.len()));
+            for digit in 0..=group.len() {
+                text.push(char::from(DIGITS[bits >> (18 - 6 * digit) & 63]));
+            }
+            text.push_str(&"=".repeat(3 - group.len()));
+        }
+        text
+    }
+
+    #[test]
+    fn the_policy_names_the_style() {
+        let suite = TLS13_AES_128_GCM_SHA256.tls13().unwrap();
+        let hash = base64(suite.common.hash_provider.hash(STYLE.as_bytes()).as_ref());
+        assert!(CONTENT_SECURITY_POLICY.contains(&format!("'sha256-{hash}'")), "the style's hash is {hash}");
+    }
+}

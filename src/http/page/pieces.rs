@@ -1,0 +1,80 @@
+//! Small parts that several sections of the page share: badges, times, anchors.
+
+use std::fmt::Write as _;
+
+use chrono::{DateTime, Utc};
+use maud::{Markup, html};
+
+use crate::state::health::Health;
+use crate::state::human;
+
+/// A word with its symbol; colour only repeats what both say.
+pub(super) fn badge(health: Health, word: &str) -> Markup {
+    html! { span class=(class("badge", health)) { (symbol(Some(health))) " " (word) } }
+}
+
+/// The symbol of a health, hidden from screen readers because a word always stands beside it.
+pub(super) fn symbol(health: Option<Health>) -> Markup {
+    let (glyph, name) = match health {
+        Some(Health::Ok) => ("✓", "ok"),
+        Some(Health::Warning) => ("▲", "warning"),
+        Some(Health::Failed) => ("✕", "failed"),
+        None => ("…", "pending"),
+    };
+    html! { span class={ "symbol " (name) } aria-hidden="true" { (glyph) } }
+}
+
+/// `base` and the class of a health.
+pub(super) fn class(base: &str, health: Health) -> String {
+    format!("{base} {health}")
+}
+
+/// An age with the exact instant on hover and for machines.
+pub(super) fn age(at: DateTime<Utc>, now: DateTime<Utc>) -> Markup {
+    html! { time datetime=(human::rfc3339(at)) title=(human::instant(at)) { (human::age(at, now)) } }
+}
+
+/// An exact instant, in two parts that break between date and time only.
+pub(super) fn instant(at: DateTime<Utc>) -> Markup {
+    html! {
+        time datetime=(human::rfc3339(at)) {
+            span.keep { (at.format("%Y-%m-%d")) } " " span.keep { (at.format("%H:%M:%S")) " UTC" }
+        }
+    }
+}
+
+/// The id of a stanza's section: bytes outside a plain set are written in hexadecimal, so that any name is one id.
+pub(super) fn anchor(name: &str) -> String {
+    escape("stanza-", name, '_')
+}
+
+/// The address that shows one stanza alone.
+pub(super) fn address(name: &str) -> String {
+    escape("?stanza=", name, '%')
+}
+
+fn escape(prefix: &str, name: &str, mark: char) -> String {
+    let mut escaped = prefix.to_owned();
+    for byte in name.bytes() {
+        if byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'.' {
+            escaped.push(char::from(byte));
+        } else {
+            // Writing to a String cannot fail.
+            let _ = write!(escaped, "{mark}{byte:02X}");
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_stay_apart_as_ids_and_addresses() {
+        assert_eq!(anchor("main-1"), "stanza-main-1");
+        assert_eq!(anchor("a b"), "stanza-a_20b");
+        assert_ne!(anchor("a b"), anchor("a_20b"));
+        assert_eq!(address("a&b=\"ä"), "?stanza=a%26b%3D%22%C3%A4");
+    }
+}

@@ -1,0 +1,193 @@
+//! One repository of a stanza: its state, its newest backups by type, and what is known about it.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use maud::{Markup, html};
+
+use crate::pgbackrest::label::BackupType;
+use crate::pgbackrest::wal::WalSegment;
+use crate::state::answer;
+use crate::state::health;
+use crate::state::human;
+use crate::state::recovery;
+use crate::state::retention;
+use crate::state::snapshot::{Backup, Repo, RepoState, Retention};
+
+use super::pieces;
+
+/// Lines and characters per line of pgBackRest's own words.
+const MESSAGE_LINES: usize = 30;
+const MESSAGE_WIDTH: usize = 300;
+/// Labels in the list of newest backups.
+const LIST_LIMIT: usize = 12;
+/// WAL ranges shown, the newest cluster's first.
+const ARCHIVE_LIMIT: usize = 4;
+
+/// The repository as a card.
+pub(super) fn card(repo: &Repo, now: DateTime<Utc>, fresh_for: TimeDelta) -> Markup {
+    let assessment = health::of_repo(repo, now, Some(fresh_for));
+    html! {
+        article.repo {
+            h3 {
+                (human::repo_name(repo.key)) " "
+                (pieces::badge(assessment.health, health::word_of_repo(repo, assessment.health)))
+            }
+            @if repo.backups.is_empty() { p.soft { "No backup is kept here." } } @else { (types(repo, now)) }
+            (facts(repo, now))
+            @if repo.state == RepoState::Other || repo.state == RepoState::Timeout { (message(repo)) }
+            @if !repo.backups.is_empty() { (newest(repo, now)) }
+        }
+    }
+}
+
+fn types(repo: &Repo, now: DateTime<Utc>) -> Markup {
+    html! {
+        table.types {
+            thead {
+                tr { th scope="col" { "Last" } th scope="col" { "Completed" } th scope="col" { "Took" }
+                    th scope="col" { "Size" } }
+            }
+            tbody {
+                @for backup_type in BackupType::ALL {
+                                        tr {
+                        th scope="row" {
+                            (backup_type.as_str())
+                            @if let kept @ 1.. = answer::kept(repo, backup_type) { p.soft { (kept) " kept" } }
+                        }
+                        @match repo.newest(backup_type) {
+                            Some(backup) => { (newest_of_type(backup, now)) }
+                            None => { td colspan="3" { span.soft { "none" } } }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn newest_of_type(backup: &Backup, now: DateTime<Utc>) -> Markup {
+    html! {
+        td {
+            (human::age(backup.stop, now))
+            p.soft { (pieces::instant(backup.stop)) }
+            @if backup.error == Some(true) { p.reason.warning { "page checksum errors" } }
+        }
+        td { (human::duration(backup.stop - backup.start)) }
+        td { (human::bytes(backup.size)) p.soft { (human::bytes(backup.repo_delta)) " stored" } }
+    }
+}
+
+fn facts(repo: &Repo, now: DateTime<Utc>) -> Markup {
+    let settings = repo.settings.as_ref();
+    let storage = settings.and_then(|settings| settings.storage.as_deref());
+    html! {
+        dl.facts {
+            @if let Some(window) = recovery::window(repo) {
+                dt { "Recovery window" }
+                dd {
+                    span.keep { (pieces::instant(window.earliest)) } " to "
+                    span.keep { (pieces::instant(window.latest)) }
+                    @if !window.verified { span.soft { " not verified" } }
+                }
+            }
+            (wal(repo))
+            dt { "Retention" } dd { (retention(repo, now)) }
+            dt { "Page checksums" } dd { (checksums(repo)) }
+            dt { "Encryption" } dd { (encryption(repo)) }
+            @if let Some(storage) = storage { dt { "Storage" } dd { (human::line(storage, 40)) } }
+            @if let Some(database) = repo.current_database() {
+                dt { "PostgreSQL" }
+                dd {
+                    (human::line(&database.version, 20))
+                    @if let Some(id) = database.system_id { span.soft { " system id " (id) } }
+                }
+            }
+            @if let Some(progress) = repo.progress {
+                dt { "Running backup" }
+                dd {
+                    (human::progress(progress))
+                    @if let Some(since) = repo.in_progress_since { ", first seen " (pieces::age(since, now)) }
+                }
+            }
+            dt { "Facts read" } dd { (pieces::age(repo.collected_at, now)) }
+        }
+    }
+}
+
+fn wal(repo: &Repo) -> Markup {
+    html! {
+        @for archive in repo.archives.iter().rev().take(ARCHIVE_LIMIT) {
+            dt { "WAL " (human::line(&archive.id, 20)) }
+            dd {
+                @match (&archive.min, &archive.max) {
+                    (Some(min), Some(max)) => {
+                        span.mono { (human::line(min, 40)) } " to " span.mono { (human::line(max, 40)) }
+                        @if let Some(timelines) = timelines(min, max) { span.soft { " " (timelines) } }
+                    }
+                    _ => { span.reason.warning { "none archived" } }
+                }
+            }
+        }
+    }
+}
+
+fn timelines(min: &str, max: &str) -> Option<String> {
+    let (first, last) = (WalSegment::parse(min)?.timeline, WalSegment::parse(max)?.timeline);
+    Some(if first == last { format!("timeline {first}") } else { format!("timelines {first} to {last}") })
+}
+
+fn retention(repo: &Repo, now: DateTime<Utc>) -> Markup {
+    let Some(settings) = &repo.settings else { return html! { span.soft { "configuration not read" } } };
+    let verdicts = retention::verdicts(repo, now);
+    html! {
+        @match settings.retention_full {
+            Some(Retention::Count(full)) => { (full) " full" }
+            Some(Retention::Days(days)) => { "full for " (days) " d" }
+            None => { "full: unlimited" }
+        }
+        @if let Some(diff) = settings.retention_diff { ", " (diff) " diff" }
+        @if !verdicts.is_empty() {
+            @if verdicts.iter().all(|verdict| verdict.satisfied) { ": satisfied" }
+            @else { ": " span.reason.warning { "not satisfied" } }
+        }
+    }
+}
+
+fn checksums(repo: &Repo) -> String {
+    let broken = repo.backups.iter().filter(|backup| backup.error == Some(true)).count();
+    match repo.backups.last().map(|newest| newest.error) {
+        None | Some(None) if broken == 0 => "not known".to_owned(),
+        _ if broken == 0 => "no errors".to_owned(),
+        _ => format!("errors in {}", human::count(broken, "backup")),
+    }
+}
+
+fn encryption(repo: &Repo) -> String {
+    match repo.cipher.as_deref() {
+        None => "not known".to_owned(),
+        Some("none") => "none".to_owned(),
+        Some(cipher) => human::line(cipher, 40),
+    }
+}
+
+fn message(repo: &Repo) -> Markup {
+    html! {
+        details.more {
+            summary { "What pgBackRest says" }
+            pre { (human::block(&repo.status_message, MESSAGE_LINES, MESSAGE_WIDTH)) }
+        }
+    }
+}
+
+fn newest(repo: &Repo, now: DateTime<Utc>) -> Markup {
+    html! {
+        details.more {
+            summary { "Newest backups" }
+            ul.labels {
+                @for backup in repo.backups.iter().rev().take(LIST_LIMIT) {
+                    li { span.mono { (human::line(&backup.label, 60)) } " " span.soft { (pieces::age(backup.stop, now)) }
+                        @if backup.error == Some(true) { " " span.reason.warning { "page checksum errors" } } }
+                }
+            }
+        }
+    }
+}

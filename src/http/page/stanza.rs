@@ -1,0 +1,150 @@
+//! The section of one stanza: the answer, what broke, the backups over time, then each repository.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use maud::{Markup, html};
+
+use crate::state::answer::{self, Restorable};
+use crate::state::health::Judged;
+use crate::state::human;
+use crate::state::snapshot::{Activity, Backup, Stanza};
+
+use super::{pieces, repo, timeline};
+
+/// Findings shown of one stanza.
+const FINDING_LIMIT: usize = 20;
+/// Repositories shown of one stanza; pgBackRest itself allows up to 256 numbers.
+const REPO_LIMIT: usize = 16;
+
+/// Whether a section is folded away.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fold {
+    /// The only stanza of the page, whose headline names it already.
+    Alone,
+    /// Always visible.
+    Never,
+    /// Behind its heading until asked for.
+    Closed,
+}
+
+/// One stanza in full; `marks` bounds the timeline.
+pub(super) fn section(
+    entry: &Judged<'_>,
+    fold: Fold,
+    marks: usize,
+    now: DateTime<Utc>,
+    fresh_for: TimeDelta,
+) -> Markup {
+    let health = entry.assessment.health;
+    let anchor = pieces::anchor(entry.name);
+    let heading = html! {
+        h2 { bdi { (human::line(entry.name, 80)) } " " (pieces::badge(health, health.as_str())) }
+    };
+    let content = html! {
+        (findings(entry))
+        @if let Some(stanza) = entry.stanza {
+            (answer(stanza, now))
+            (activity("Backup or expire", &stanza.backup_lock, now))
+            (activity("Restore", &stanza.restore_lock, now))
+            (timeline::figure(stanza, marks, now))
+            div.repos {
+                @for one in stanza.repos.iter().take(REPO_LIMIT) { (repo::card(one, now, fresh_for)) }
+            }
+        }
+    };
+    let unseen_heading = html! { h2.unseen { bdi { (human::line(entry.name, 80)) } } };
+    // The id is inside the folded part: a link to it then opens the fold, without a script.
+    html! {
+        section class=(pieces::class("stanza", health)) {
+            @match fold {
+                Fold::Alone => { div id=(anchor) { (unseen_heading) (content) } }
+                Fold::Never => { div id=(anchor) { (heading) (content) } }
+                Fold::Closed => { details { summary { (heading) } div id=(anchor) { (content) } } }
+            }
+        }
+    }
+}
+
+fn findings(entry: &Judged<'_>) -> Markup {
+    let findings = &entry.assessment.findings;
+    html! {
+        @if !findings.is_empty() {
+            ul.findings {
+                @for finding in findings.iter().take(FINDING_LIMIT) {
+                    li class=(finding.health) {
+                        (pieces::symbol(Some(finding.health))) " "
+                        span.unseen { (finding.health) ": " }
+                        @if let Some(key) = finding.repo_key { strong { (human::repo_name(key)) } " " }
+                        (finding.text)
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn answer(stanza: &Stanza, now: DateTime<Utc>) -> Markup {
+    html! {
+        dl.answer {
+            @match answer::restorable(stanza) {
+                Some(restorable) => { (window(&restorable, now)) }
+                None => {
+                    div { dt { "Restorable" } dd { strong { "nothing" } }
+                        dd.soft { "no usable backup is known" } }
+                }
+            }
+            @if let Some(newest) = answer::newest_backup(stanza) { (newest_backup(newest, now)) }
+        }
+    }
+}
+
+fn window(restorable: &Restorable, now: DateTime<Utc>) -> Markup {
+    let Restorable { repo_key, is_up, window, later_wal } = restorable;
+    html! {
+        div {
+            dt { "Restorable at least to" }
+            dd { strong { (pieces::instant(window.latest)) } }
+            dd.soft {
+                (human::age(window.latest, now)) " · " (human::repo_name(*repo_key))
+                @if !is_up { ", which does not answer now" }
+                @if !window.verified { " · not verified" }
+                @if let Some(segment) = later_wal {
+                    br; "WAL is archived on to " span.mono { (segment) }
+                }
+            }
+        }
+        div {
+            dt { "from" }
+            dd { strong { (pieces::instant(window.earliest)) } }
+            dd.soft {
+                @if window.length().is_zero() { "one point in time" }
+                @else { (human::duration(window.length())) " of history" }
+            }
+        }
+    }
+}
+
+fn newest_backup(newest: &Backup, now: DateTime<Utc>) -> Markup {
+    html! {
+        div {
+            dt { "Newest backup" }
+            dd { strong { (pieces::age(newest.stop, now)) } }
+            dd.soft { (newest.backup_type.as_str()) " · " span.mono { (human::line(&newest.label, 60)) } }
+        }
+    }
+}
+
+fn activity(what: &str, activity: &Activity, now: DateTime<Utc>) -> Markup {
+    if !activity.held {
+        return html! {};
+    }
+    html! {
+        p.running {
+            strong { (what) " running" }
+            @if let Some(since) = activity.since { ", first seen " (pieces::age(since, now)) }
+            @if let Some(progress) = activity.progress {
+                " " progress max="100" value=(human::percent(progress)) aria-label="progress" {}
+                " " (human::progress(progress))
+            }
+        }
+    }
+}
