@@ -2,9 +2,12 @@
 //!
 //! ARCHITECTURE.md draws the whole.
 
+pub mod cli;
 pub mod collect;
 pub mod http;
 pub mod metrics;
 pub mod pgbackrest;
+pub mod shutdown;
 pub mod source;
 pub mod state;
+pub mod telemetry;

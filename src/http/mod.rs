@@ -10,6 +10,7 @@ pub mod limits;
 pub mod listen;
 pub mod page;
 pub mod rate_limit;
+pub mod router;
 
 pub mod server;
 mod slots;

@@ -13,13 +13,17 @@
 
 mod collection;
 mod differential;
+mod exporter;
 mod fake;
 mod fixtures;
 mod golden;
+mod healthcheck;
 mod http_limits;
+mod info_table;
 mod metric_docs;
 mod page;
 mod process_limits;
+mod support;
 mod tls_auth;
 mod web_client;
 mod web_config;

@@ -1,0 +1,227 @@
+//! `exporter`: asks pgBackRest on this host at an interval and serves what it knows.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use chrono::{DateTime, FixedOffset, Local, Offset, TimeZone, Utc};
+use clap::Args;
+use listenfd::ListenFd;
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::collect::own_process;
+use crate::collect::poller;
+use crate::collect::store::Store;
+use crate::http::limits::Limits;
+use crate::http::listen;
+use crate::http::router::{self, Face, Lifecycle, RESERVED_PATHS, ReloadRequest};
+use crate::http::server::{self, ServerError};
+use crate::http::web_config::WebConfigHandle;
+use crate::metrics::options::{BackupDetail, ConstantLabels, DisabledMetrics};
+use crate::metrics::{CollectionMetrics, Options};
+use crate::shutdown::{Request, Signals};
+use crate::telemetry;
+
+use super::args::collect::{IntervalArgs, SourceArgs};
+use super::args::log::LogArgs;
+use super::args::metrics::{DetailArg, MetricsArgs};
+use super::args::web::WebArgs;
+use super::{build, settings};
+
+/// Reloads that may wait while one is under way.
+const RELOADS_WAITING: usize = 1;
+/// How long the rest may take to end after one part has ended by itself.
+const LAST_WAIT: Duration = Duration::from_secs(15);
+
+/// Arguments of `exporter`.
+#[derive(Debug, Args)]
+pub struct ExporterArgs {
+    #[command(flatten)]
+    web: WebArgs,
+    #[command(flatten)]
+    source: SourceArgs,
+    #[command(flatten)]
+    collect: IntervalArgs,
+    #[command(flatten)]
+    metrics: MetricsArgs,
+    #[command(flatten)]
+    log: LogArgs,
+}
+
+/// Runs until SIGTERM or SIGINT. An error means that it could not start, or that a part of it ended by itself.
+pub async fn run(args: ExporterArgs) -> anyhow::Result<ExitCode> {
+    let log_filter = telemetry::install(&args.log.level, args.log.format)?;
+    let signals = Signals::install().context("cannot listen to signals")?;
+    let options = Arc::new(options(&args)?);
+    check_telemetry_path(&args.web.telemetry_path)?;
+    let web_config = WebConfigHandle::load(args.web.config_file.as_deref())?;
+    let listeners = listeners(&args.web).await?;
+
+    let store = Arc::new(Store::new(Arc::clone(&options))?);
+    let collection = Arc::new(CollectionMetrics::new());
+    let stop = CancellationToken::new();
+    let refresh = Arc::new(Notify::new());
+    let polling = poller::run(
+        settings::polling(&args.source, &args.collect)?,
+        Arc::clone(&store),
+        Arc::clone(&collection),
+        Arc::clone(&refresh),
+        stop.clone(),
+    );
+    let (reloads, requests) = mpsc::channel(RELOADS_WAITING);
+    let router = router::router(Face {
+        store,
+        collection,
+        options,
+        telemetry_path: args.web.telemetry_path.clone(),
+        web_config: web_config.clone(),
+        title: host_name(),
+        interval: args.collect.interval,
+        collects: args.collect.collector,
+        own_process: own_process::figures,
+        lifecycle: args.web.enable_lifecycle.then(|| Lifecycle { reload: reloads.clone(), log_filter }),
+    });
+    let limits = Limits { connections: args.web.max_connections as usize, ..Limits::default() };
+
+    let serving = tokio::spawn(server::run(listeners, router, web_config.clone(), limits, stop.clone()));
+    let polling = tokio::spawn(polling);
+    let steering = steer(signals, requests, web_config, refresh);
+    finish(serving, polling, steering, stop).await
+}
+
+/// Waits for the end of either task, or for the signal to end both. A task that ends by itself is a failure.
+async fn finish(
+    mut serving: JoinHandle<Result<(), ServerError>>,
+    mut polling: JoinHandle<()>,
+    steering: impl Future<Output = ()>,
+    stop: CancellationToken,
+) -> anyhow::Result<ExitCode> {
+    let early = tokio::select! {
+        () = steering => None,
+        end = &mut serving => Some(end.map_or_else(|panic| Err(panic.into()), |end| end.map_err(Into::into))),
+        end = &mut polling => Some(end.map_err(anyhow::Error::from)),
+    };
+    tracing::info!("Stopping");
+    stop.cancel();
+    if let Some(end) = early {
+        // The other task drains within bounds of its own; what it says does not matter beside the first failure.
+        let _ = tokio::time::timeout(LAST_WAIT, async {
+            if !polling.is_finished() {
+                let _ = polling.await;
+            }
+            if !serving.is_finished() {
+                let _ = serving.await;
+            }
+        })
+        .await;
+        end?;
+        bail!(
+            "serving or polling ended by itself; this is a defect, and the log shows the last that was done"
+        );
+    }
+    let (served, polled) = tokio::join!(serving, polling);
+    served??;
+    polled?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Turns signals and requests into reloads until it is time to stop.
+async fn steer(
+    mut signals: Signals,
+    mut requests: mpsc::Receiver<ReloadRequest>,
+    web_config: WebConfigHandle,
+    refresh: Arc<Notify>,
+) {
+    loop {
+        let answer = tokio::select! {
+            signal = signals.next() => match signal {
+                Request::Stop => return,
+                Request::Reload => None,
+            },
+            Some(request) = requests.recv() => Some(request),
+        };
+        // pgBackRest's configuration is read again by the next run, which begins at once.
+        refresh.notify_one();
+        let outcome = web_config.reload().await.map_err(|error| error.to_string());
+        if let Some(answer) = answer {
+            // Whoever asked may have gone away.
+            let _ = answer.send(outcome);
+        }
+    }
+}
+
+/// What is served, from the flags.
+fn options(args: &ExporterArgs) -> anyhow::Result<Options> {
+    let metrics = &args.metrics;
+    Ok(Options {
+        compat: metrics.compat,
+        legacy_names: metrics.legacy_names,
+        backup_detail: match metrics.backup_detail {
+            DetailArg::All => BackupDetail::All,
+            DetailArg::Last => BackupDetail::Last,
+            DetailArg::None => BackupDetail::None,
+        },
+        backup_type: metrics.backup_type,
+        max_backups_per_stanza: metrics.max_backups_per_stanza,
+        disabled: DisabledMetrics::new(metrics.disable.iter().map(String::as_str))
+            .context("--metrics.disable")?,
+        backup_time_labels: metrics.backup_time_labels,
+        time_zone: local_offset,
+        verbose_wal: metrics.verbose_wal,
+        reference_count: metrics.reference_count,
+        database_count: args.collect.database_count,
+        database_count_latest: args.collect.database_count_latest,
+        constant_labels: ConstantLabels::new(metrics.label.iter().cloned()).context("--label")?,
+        build: build::info(),
+    })
+}
+
+fn local_offset(at: DateTime<Utc>) -> FixedOffset {
+    Local.offset_from_utc_datetime(&at.naive_utc()).fix()
+}
+
+/// Two handlers cannot share a path.
+fn check_telemetry_path(path: &str) -> anyhow::Result<()> {
+    if RESERVED_PATHS.contains(&path) {
+        bail!(
+            "--web.telemetry-path {path}: this path serves something else; choose another, such as /metrics"
+        );
+    }
+    Ok(())
+}
+
+async fn listeners(args: &WebArgs) -> anyhow::Result<Vec<TcpListener>> {
+    let listeners =
+        if args.systemd_socket { inherited()? } else { listen::bind(&args.listen_address).await? };
+    for listener in &listeners {
+        tracing::info!(address = %listener.local_addr()?, "Listening");
+    }
+    Ok(listeners)
+}
+
+/// The sockets that systemd passes on.
+fn inherited() -> anyhow::Result<Vec<TcpListener>> {
+    let mut passed = ListenFd::from_env();
+    let mut listeners = Vec::new();
+    for index in 0..passed.len() {
+        let listener =
+            passed.take_tcp_listener(index).context("--web.systemd-socket: a socket is no TCP listener")?;
+        if let Some(listener) = listener {
+            listener.set_nonblocking(true)?;
+            listeners.push(TcpListener::from_std(listener)?);
+        }
+    }
+    if listeners.is_empty() {
+        bail!("--web.systemd-socket: systemd passed no socket; start the service by its .socket unit");
+    }
+    Ok(listeners)
+}
+
+fn host_name() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .map_or_else(|_| "this host".to_owned(), |name| name.trim().to_owned())
+}

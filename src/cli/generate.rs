@@ -1,0 +1,45 @@
+//! What is made out of the flag definitions: shell completions and manual pages.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::Args;
+use clap_complete::Shell;
+
+use super::command;
+use super::output::print;
+
+/// Arguments of `completions`.
+#[derive(Debug, Args)]
+pub struct CompletionsArgs {
+    /// The shell.
+    #[arg(value_enum)]
+    pub shell: Shell,
+}
+
+/// Arguments of `man`.
+#[derive(Debug, Args)]
+pub struct ManArgs {
+    /// Write pgbackrest-keeper.1 and a page per command here, instead of printing the first.
+    #[arg(value_name = "DIR")]
+    pub directory: Option<PathBuf>,
+}
+
+/// Prints the completions for a shell.
+pub fn completions(args: &CompletionsArgs) -> anyhow::Result<()> {
+    let mut text = Vec::new();
+    clap_complete::generate(args.shell, &mut command(), "pgbackrest-keeper", &mut text);
+    print(&text)
+}
+
+/// Prints or writes the manual.
+pub fn man(args: &ManArgs) -> anyhow::Result<()> {
+    let Some(directory) = &args.directory else {
+        let mut page = Vec::new();
+        clap_mangen::Man::new(command()).render(&mut page)?;
+        return print(&page);
+    };
+    std::fs::create_dir_all(directory)
+        .and_then(|()| clap_mangen::generate_to(command(), directory))
+        .with_context(|| format!("cannot write manual pages into {}", directory.display()))
+}

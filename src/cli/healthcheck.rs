@@ -1,0 +1,254 @@
+//! `healthcheck`: asks a running exporter on this host whether it is alive, for exec probes and container health checks.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use clap::Args;
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::header::HOST;
+use hyper::{Request, Uri};
+use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use super::args::duration;
+use crate::http::listen::{ListenAddress, ListenError};
+use crate::http::tls::server_certificate;
+use crate::http::web_config::{self, Tls, WebConfigError};
+
+/// The most that is read of an answer.
+const LONGEST_ANSWER: usize = 64 * 1024;
+
+/// Flags of `healthcheck`.
+#[derive(Debug, Clone, Args)]
+pub struct HealthcheckArgs {
+    /// Address that the exporter listens on; the first counts.
+    #[arg(
+        long = "web.listen-address",
+        env = "KEEPER_WEB_LISTEN_ADDRESS",
+        value_name = "HOST:PORT",
+        value_delimiter = ',',
+        default_value = ":9854"
+    )]
+    pub listen_address: Vec<String>,
+
+    /// The exporter's web configuration: tells whether TLS is on and which certificate to trust.
+    #[arg(long = "web.config.file", env = "KEEPER_WEB_CONFIG_FILE", value_name = "FILE")]
+    pub config_file: Option<PathBuf>,
+
+    /// Ask this address instead, for example http://127.0.0.1:9854/readyz.
+    #[arg(long, env = "KEEPER_HEALTHCHECK_URL")]
+    pub url: Option<Uri>,
+
+    /// How long the answer may take.
+    #[arg(
+        long,
+        env = "KEEPER_HEALTHCHECK_TIMEOUT",
+        default_value = "5s",
+        value_parser = duration,
+        value_name = "DURATION"
+    )]
+    pub timeout: Duration,
+
+    /// Certificate to show, where the exporter asks clients for one (PEM).
+    #[arg(long, env = "KEEPER_HEALTHCHECK_CERT_FILE", requires = "key_file", value_name = "FILE")]
+    pub cert_file: Option<PathBuf>,
+
+    /// Private key of that certificate (PEM).
+    #[arg(long, env = "KEEPER_HEALTHCHECK_KEY_FILE", requires = "cert_file", value_name = "FILE")]
+    pub key_file: Option<PathBuf>,
+}
+
+/// Why the exporter counts as unhealthy.
+#[derive(Debug, Error)]
+pub enum HealthcheckError {
+    /// The web configuration cannot tell how to ask.
+    #[error(transparent)]
+    WebConfig(#[from] WebConfigError),
+    /// The listen address cannot be read.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The flags do not say enough, or contradict each other.
+    #[error("{0}")]
+    Flags(String),
+    /// The exporter cannot be reached.
+    #[error("{url}: {problem}")]
+    Unreachable {
+        /// What was asked.
+        url: Uri,
+        /// What happened.
+        problem: String,
+    },
+    /// It answers that it is not well.
+    #[error("{url}: answered {status}: {answer}")]
+    Unhealthy {
+        /// What was asked.
+        url: Uri,
+        /// The status of the answer.
+        status: hyper::StatusCode,
+        /// Its first line.
+        answer: String,
+    },
+}
+
+/// Asks once. The text is one line for people; an error means unhealthy.
+pub async fn run(args: &HealthcheckArgs) -> Result<String, HealthcheckError> {
+    let config = args.config_file.as_deref().map(web_config::load).transpose()?.unwrap_or_default();
+    let url = url(args, config.tls.is_some())?;
+    let tls = match (url.scheme_str(), &config.tls) {
+        (Some("https"), Some(tls)) => Some(client(args, tls)?),
+        (Some("https"), None) => {
+            return Err(HealthcheckError::Flags(format!(
+                "{url}: which certificate to trust is unknown; name the exporter's --web.config.file with its \
+                 tls_server_config"
+            )));
+        }
+        _ => None,
+    };
+    let unreachable = |problem| HealthcheckError::Unreachable { url: url.clone(), problem };
+    let asked = tokio::time::timeout(args.timeout, ask(&url, tls)).await;
+    let (status, answer) = asked
+        .map_err(|_| unreachable(format!("no answer within {}", humantime::format_duration(args.timeout))))?
+        .map_err(|error| unreachable(error.to_string()))?;
+    if status.is_success() {
+        return Ok(format!("{url}: {answer}"));
+    }
+    Err(HealthcheckError::Unhealthy { url, status, answer })
+}
+
+/// The address to ask: the one given, or the listen address as seen from this host.
+fn url(args: &HealthcheckArgs, tls: bool) -> Result<Uri, HealthcheckError> {
+    if let Some(url) = &args.url {
+        if matches!(url.scheme_str(), Some("http" | "https")) && url.host().is_some() {
+            return Ok(url.clone());
+        }
+        let text = format!("--url {url}: write a whole address, such as http://127.0.0.1:9854/healthz");
+        return Err(HealthcheckError::Flags(text));
+    }
+    let first = args.listen_address.first().map_or(":9854", String::as_str);
+    let address = ListenAddress::parse(first)?;
+    if address.port == 0 {
+        let text = format!("--web.listen-address {first}: port 0 says nothing; name the real one with --url");
+        return Err(HealthcheckError::Flags(text));
+    }
+    let host = match address.host.as_str() {
+        "" | "0.0.0.0" => Ipv4Addr::LOCALHOST.to_string(),
+        "::" => format!("[{}]", Ipv6Addr::LOCALHOST),
+        host if host.contains(':') => format!("[{host}]"),
+        host => host.to_owned(),
+    };
+    let scheme = if tls { "https" } else { "http" };
+    format!("{scheme}://{host}:{}/healthz", address.port).parse().map_err(|error| {
+        HealthcheckError::Flags(format!("--web.listen-address {first}: {error}; correct the host"))
+    })
+}
+
+fn client(args: &HealthcheckArgs, tls: &Tls) -> Result<ClientConfig, HealthcheckError> {
+    let own = match (&args.cert_file, &args.key_file) {
+        (Some(certificate), Some(key)) => Some((read("--cert-file", certificate)?, read("--key-file", key)?)),
+        _ if tls.client_auth.is_mandatory() => {
+            return Err(HealthcheckError::Flags(format!(
+                "the exporter asks for a client certificate (client_auth_type: {:?}); give --cert-file and --key-file",
+                tls.client_auth
+            )));
+        }
+        _ => None,
+    };
+    let own = own.as_ref().map(|(certificate, key)| (certificate.as_slice(), key.as_slice()));
+    server_certificate::client_config(&tls.chain, own)
+        .map_err(|problem| HealthcheckError::Flags(format!("--cert-file, --key-file: {problem}")))
+}
+
+fn read(flag: &str, file: &Path) -> Result<Vec<u8>, HealthcheckError> {
+    std::fs::read(file).map_err(|error| {
+        let text = format!("{flag} {}: {error}; correct the path or its permissions", file.display());
+        HealthcheckError::Flags(text)
+    })
+}
+
+type Answer = Result<(hyper::StatusCode, String), Box<dyn std::error::Error + Send + Sync>>;
+
+async fn ask(url: &Uri, tls: Option<ClientConfig>) -> Answer {
+    let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
+    let port = url.port_u16().unwrap_or(if tls.is_some() { 443 } else { 80 });
+    let addresses: Vec<SocketAddr> = tokio::net::lookup_host((host, port)).await?.collect();
+    let stream = match TcpStream::connect(addresses.as_slice()).await {
+        // An exporter that listens on all interfaces of a host with IPv6 alone.
+        Err(_) if addresses.iter().any(|address| address.ip() == IpAddr::V4(Ipv4Addr::LOCALHOST)) => {
+            TcpStream::connect((Ipv6Addr::LOCALHOST, port)).await?
+        }
+        other => other?,
+    };
+    let Some(tls) = tls else { return get(url, stream).await };
+    let name = ServerName::try_from(host.to_owned())?;
+    get(url, TlsConnector::from(Arc::new(tls)).connect(name, stream).await?).await
+}
+
+async fn get<S>(url: &Uri, stream: S) -> Answer
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    let path = url.path_and_query().map_or("/", |path| path.as_str());
+    let host = url.authority().map_or("", |authority| authority.as_str());
+    let request = Request::get(path).header(HOST, host).body(Empty::<Bytes>::new())?;
+    let exchange = async {
+        let response = sender.send_request(request).await?;
+        let status = response.status();
+        let body = Limited::new(response.into_body(), LONGEST_ANSWER).collect().await?.to_bytes();
+        let text = String::from_utf8_lossy(&body);
+        Ok((status, text.lines().next().unwrap_or_default().to_owned()))
+    };
+    tokio::pin!(exchange, connection);
+    tokio::select! {
+        answer = &mut exchange => answer,
+        ended = &mut connection => {
+            ended?;
+            // The whole answer may have come with the end.
+            exchange.await
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Command {
+        #[command(flatten)]
+        args: HealthcheckArgs,
+    }
+
+    fn asked(flags: &[&str], tls: bool) -> String {
+        let flags = std::iter::once("healthcheck").chain(flags.iter().copied());
+        let args = Command::try_parse_from(flags).expect("flags").args;
+        url(&args, tls).map_or_else(|error| format!("error: {error}"), |url| url.to_string())
+    }
+
+    #[test]
+    fn the_listen_address_becomes_a_local_url() {
+        assert_eq!(asked(&[], false), "http://127.0.0.1:9854/healthz");
+        assert_eq!(asked(&[], true), "https://127.0.0.1:9854/healthz");
+        assert_eq!(asked(&["--web.listen-address=0.0.0.0:80"], false), "http://127.0.0.1:80/healthz");
+        assert_eq!(asked(&["--web.listen-address=[::]:81"], false), "http://[::1]:81/healthz");
+        assert_eq!(
+            asked(&["--web.listen-address=[2001:db8::1]:82"], true),
+            "https://[2001:db8::1]:82/healthz"
+        );
+        assert_eq!(asked(&["--web.listen-address=db1:83,:84"], false), "http://db1:83/healthz");
+        assert_eq!(asked(&["--url=http://x:1/readyz"], true), "http://x:1/readyz");
+        assert!(asked(&["--web.listen-address=:0"], false).contains("--url"));
+        assert!(asked(&["--url=/readyz"], false).contains("whole address"));
+        assert!(asked(&["--web.listen-address=vsock://:1"], false).contains("vsock"));
+    }
+}

@@ -1,0 +1,94 @@
+//! `info`: asks pgBackRest once and prints what it knows, for people or as JSON.
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context;
+use chrono::Utc;
+use clap::{Args, ValueEnum};
+use terminal_size::terminal_size;
+use tokio_util::sync::CancellationToken;
+
+use crate::collect::poller;
+use crate::collect::store::Store;
+use crate::metrics::{CollectionMetrics, Options};
+use crate::shutdown::{Request, Signals};
+use crate::state::snapshot::{ScopeKind, Snapshot};
+use crate::telemetry::{self, LogFormat};
+
+use super::args::collect::SourceArgs;
+use super::info_table::{self, Terminal};
+use super::{output, settings};
+
+/// Width where standard output is no terminal.
+const USUAL_WIDTH: u16 = 120;
+
+/// Arguments of `info`.
+#[derive(Debug, Args)]
+pub struct InfoArgs {
+    #[command(flatten)]
+    source: SourceArgs,
+
+    /// A table for people, or the facts as JSON.
+    #[arg(long, env = "KEEPER_OUTPUT", value_name = "FORMAT", value_enum, default_value_t = Output::Text)]
+    output: Output,
+
+    /// What to say on standard error beside the table.
+    #[arg(long = "log.level", env = "KEEPER_LOG_LEVEL", value_name = "FILTER", default_value = "warn")]
+    log_level: String,
+}
+
+/// The form of the output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Output {
+    /// A table.
+    Text,
+    /// One JSON document.
+    Json,
+}
+
+/// Exit code 0: pgBackRest answered for all that was asked. 1: it did not; what is known is printed all the same.
+pub async fn run(args: InfoArgs) -> anyhow::Result<ExitCode> {
+    telemetry::install(&args.log_level, LogFormat::Text)?;
+    let mut signals = Signals::install().context("cannot listen to signals")?;
+    let store = Arc::new(Store::new(Arc::new(Options::default()))?);
+    let stop = CancellationToken::new();
+    let polling = poller::once(
+        settings::once(&args.source)?,
+        Arc::clone(&store),
+        Arc::new(CollectionMetrics::new()),
+        stop.clone(),
+    );
+    tokio::pin!(polling);
+    loop {
+        tokio::select! {
+            () = &mut polling => break,
+            // Children are ended before the program ends.
+            request = signals.next() => if request == Request::Stop { stop.cancel() },
+        }
+    }
+    let snapshot = &store.load().snapshot;
+    let text = match args.output {
+        Output::Text => info_table::render(snapshot, Utc::now(), terminal()),
+        Output::Json => serde_json::to_string_pretty(&**snapshot)? + "\n",
+    };
+    output::print(text.as_bytes())?;
+    Ok(if has_answered(snapshot) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Every call that was asked for as a whole was answered.
+fn has_answered(snapshot: &Snapshot) -> bool {
+    let mut calls =
+        snapshot.collection.scopes.values().filter(|scope| scope.kind == ScopeKind::Call).peekable();
+    calls.peek().is_some() && calls.all(|scope| scope.up)
+}
+
+fn terminal() -> Terminal {
+    let is_terminal = std::io::stdout().is_terminal();
+    let columns = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+    let width = columns.or_else(|| terminal_size().map(|(width, _)| width.0)).unwrap_or(USUAL_WIDTH);
+    // https://no-color.org: set and not empty.
+    let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    Terminal { width, has_colours: is_terminal && !no_color }
+}

@@ -1,0 +1,247 @@
+//! The snapshot as text for a terminal: a verdict per stanza, then a table of its repositories.
+//!
+//! Pure: the caller says how wide the terminal is and whether colours are wanted.
+
+use std::fmt::Write as _;
+
+use chrono::{DateTime, Utc};
+use comfy_table::presets::UTF8_FULL_CONDENSED;
+use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table};
+
+use crate::pgbackrest::label::BackupType;
+use crate::state::answer;
+use crate::state::health::{self, Assessment, Finding, Health, Judged};
+use crate::state::human;
+use crate::state::recovery;
+use crate::state::snapshot::{Activity, Repo, ScopeKind, Snapshot, Stanza};
+
+/// Columns of the terminal that the titles take, and that a repository needs for a column of its own.
+const TITLE_WIDTH: usize = 20;
+const REPO_WIDTH: usize = 27;
+/// Characters of a stanza's name.
+const NAME_LIMIT: usize = 60;
+
+/// How to write for the terminal at hand.
+#[derive(Debug, Clone, Copy)]
+pub struct Terminal {
+    /// Columns.
+    pub width: u16,
+    /// Whether to send colour sequences; the caller knows the terminal and `NO_COLOR`.
+    pub has_colours: bool,
+}
+
+/// Everything that the snapshot holds, worst stanza first, ending in a line break.
+#[must_use]
+pub fn render(snapshot: &Snapshot, now: DateTime<Utc>, terminal: Terminal) -> String {
+    // A command line asks and prints at once, so nothing is old.
+    let all = health::of_snapshot(snapshot, now, None);
+    let mut lines = failed_calls(snapshot, terminal);
+    if all.is_empty() && lines.is_empty() {
+        lines.push(
+            "no stanza to show: run stanza-create, or check the filters and which configuration is read"
+                .to_owned(),
+        );
+    }
+    lines.extend(all.iter().map(|judged| verdict(judged, now, terminal)));
+    for judged in &all {
+        lines.push(String::new());
+        lines.extend(section(judged, all.len() > 1, now, terminal));
+    }
+    lines.join("\n") + "\n"
+}
+
+/// `demo: ok, restorable from … to at least … (repo1, not verified), newest backup 3 h ago`.
+fn verdict(judged: &Judged<'_>, now: DateTime<Utc>, terminal: Terminal) -> String {
+    let health = judged.assessment.health;
+    let mut text = format!(
+        "{} {}: {}",
+        symbol(health),
+        human::line(judged.name, NAME_LIMIT),
+        painted(health, health.as_str(), terminal)
+    );
+    if let Some(stanza) = judged.stanza {
+        // Writing to a String cannot fail.
+        let _ = write!(text, ", {}", answer_words(stanza, now));
+    }
+    text
+}
+
+fn answer_words(stanza: &Stanza, now: DateTime<Utc>) -> String {
+    let Some(best) = answer::restorable(stanza) else { return "nothing can be restored".to_owned() };
+    let newest = answer::newest_backup(stanza)
+        .map_or_else(String::new, |newest| format!(", newest backup {}", human::age(newest.stop, now)));
+    let window = best.window;
+    let span = if window.length().is_zero() {
+        format!("restorable to at least {}", human::instant(window.latest))
+    } else {
+        format!(
+            "restorable from {} to at least {}",
+            human::instant(window.earliest),
+            human::instant(window.latest)
+        )
+    };
+    let down = if best.is_up { "" } else { ", which cannot be read now" };
+    let proof = if window.verified { "" } else { ", not verified" };
+    format!("{span} ({}{down}{proof}){newest}", human::repo_name(best.repo_key))
+}
+
+fn section(judged: &Judged<'_>, is_named: bool, now: DateTime<Utc>, terminal: Terminal) -> Vec<String> {
+    let mut lines = Vec::new();
+    if is_named {
+        lines.push(bold(&human::line(judged.name, NAME_LIMIT), terminal));
+    }
+    let of_stanza = judged.assessment.findings.iter().filter(|finding| finding.repo_key.is_none());
+    lines.extend(of_stanza.map(|finding| sentence(finding, terminal)));
+    let Some(stanza) = judged.stanza else { return lines };
+    lines.extend(running("backup or expire", &stanza.backup_lock));
+    lines.extend(running("restore", &stanza.restore_lock));
+    if !stanza.repos.is_empty() {
+        lines.push(table(stanza, now, terminal));
+    }
+    lines
+}
+
+fn failed_calls(snapshot: &Snapshot, terminal: Terminal) -> Vec<String> {
+    snapshot
+        .collection
+        .scopes
+        .iter()
+        .filter(|(_, scope)| scope.kind == ScopeKind::Call && !scope.up)
+        .map(|(name, scope)| {
+            let text = format!("{}: {}", human::line(name, NAME_LIMIT), human::failure(scope));
+            sentence(&Finding { health: Health::Failed, repo_key: None, text }, terminal)
+        })
+        .collect()
+}
+
+fn running(what: &str, activity: &Activity) -> Option<String> {
+    let progress =
+        activity.progress.map_or_else(String::new, |progress| format!(": {}", human::progress(progress)));
+    activity.held.then(|| format!("  {what} is running{progress}"))
+}
+
+/// A line per fact and a column per repository; the other way round where these columns would get too narrow.
+fn table(stanza: &Stanza, now: DateTime<Utc>, terminal: Terminal) -> String {
+    let mut columns = vec![titles()];
+    columns.extend(stanza.repos.iter().map(|repo| facts(repo, now, terminal)));
+    let needed = TITLE_WIDTH + REPO_WIDTH * stanza.repos.len();
+    let has_room = stanza.repos.len() < 2 || needed <= usize::from(terminal.width);
+    let rows = if has_room { transposed(columns) } else { columns };
+    let mut table = Table::new();
+    table
+        .load_style(UTF8_FULL_CONDENSED.with_rounded_corners())
+        .force_no_tty()
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_width(terminal.width.max(40));
+    if terminal.has_colours {
+        table.enforce_styling();
+    }
+    let mut rows = rows.into_iter();
+    if let Some(header) = rows.next() {
+        table.set_header(header);
+    }
+    table.add_rows(rows);
+    table.to_string()
+}
+
+fn transposed(columns: Vec<Vec<Cell>>) -> Vec<Vec<Cell>> {
+    let mut rows = Vec::new();
+    for column in columns {
+        rows.resize_with(column.len().max(rows.len()), Vec::new);
+        for (row, cell) in rows.iter_mut().zip(column) {
+            row.push(cell);
+        }
+    }
+    rows
+}
+
+fn titles() -> Vec<Cell> {
+    ["repo", "state", "last full", "last diff", "last incr", "WAL", "recovery window", "notes"]
+        .map(|title| Cell::new(title).add_attribute(Attribute::Bold))
+        .to_vec()
+}
+
+fn facts(repo: &Repo, now: DateTime<Utc>, terminal: Terminal) -> Vec<Cell> {
+    let assessment = health::of_repo(repo, now, None);
+    let health = assessment.health;
+    let mut state = Cell::new(format!("{} {}", symbol(health), health::word_of_repo(repo, health)));
+    if terminal.has_colours {
+        state = state.fg(colour(health));
+    }
+    let mut cells = vec![Cell::new(human::repo_name(repo.key)).add_attribute(Attribute::Bold), state];
+    cells.extend(BackupType::ALL.map(|backup_type| Cell::new(newest(repo, backup_type, now))));
+    cells.push(Cell::new(wal(repo)));
+    cells.push(Cell::new(window(repo)));
+    cells.push(Cell::new(notes(repo, &assessment)));
+    cells
+}
+
+fn newest(repo: &Repo, backup_type: BackupType, now: DateTime<Utc>) -> String {
+    let Some(backup) = repo.newest(backup_type) else { return "none".to_owned() };
+    let (size, stored) = (human::bytes(backup.size), human::bytes(backup.repo_delta));
+    format!("{}\n{size}, {stored} stored", human::age(backup.stop, now))
+}
+
+fn wal(repo: &Repo) -> String {
+    let current = repo.current_database_id();
+    let archive = repo.archives.iter().find(|archive| Some(archive.database_id) == current);
+    match archive.map(|archive| (&archive.min, &archive.max)) {
+        Some((Some(min), Some(max))) => format!("{}\n{}", human::line(min, 40), human::line(max, 40)),
+        _ => "none".to_owned(),
+    }
+}
+
+fn window(repo: &Repo) -> String {
+    match recovery::window(repo) {
+        Some(window) => format!("{}\n{}", human::instant(window.earliest), human::instant(window.latest)),
+        None => "none".to_owned(),
+    }
+}
+
+fn notes(repo: &Repo, assessment: &Assessment) -> String {
+    let mut notes: Vec<String> = assessment.findings.iter().map(|finding| finding.text.clone()).collect();
+    if let Some(progress) = repo.progress {
+        notes.push(format!("backup is running: {}", human::progress(progress)));
+    }
+    if let Some(cipher) = repo.cipher.as_deref().filter(|cipher| *cipher != "none") {
+        notes.push(format!("encrypted ({})", human::line(cipher, 40)));
+    }
+    if let Some(storage) = repo.settings.as_ref().and_then(|settings| settings.storage.as_deref()) {
+        notes.push(format!("storage: {}", human::line(storage, 40)));
+    }
+    notes.join("\n")
+}
+
+fn sentence(finding: &Finding, terminal: Terminal) -> String {
+    format!("{} {}", painted(finding.health, symbol(finding.health), terminal), finding.text)
+}
+
+const fn symbol(health: Health) -> &'static str {
+    match health {
+        Health::Ok => "✓",
+        Health::Warning => "▲",
+        Health::Failed => "✕",
+    }
+}
+
+const fn colour(health: Health) -> Color {
+    match health {
+        Health::Ok => Color::DarkGreen,
+        Health::Warning => Color::DarkYellow,
+        Health::Failed => Color::DarkRed,
+    }
+}
+
+/// With the sequences of ECMA-48 that every terminal knows: bold, and one of the eight colours.
+fn painted(health: Health, text: &str, terminal: Terminal) -> String {
+    let number = match health {
+        Health::Ok => 32,
+        Health::Warning => 33,
+        Health::Failed => 31,
+    };
+    if terminal.has_colours { format!("\u{1b}[1;{number}m{text}\u{1b}[0m") } else { text.to_owned() }
+}
+
+fn bold(text: &str, terminal: Terminal) -> String {
+    if terminal.has_colours { format!("\u{1b}[1m{text}\u{1b}[0m") } else { text.to_owned() }
+}

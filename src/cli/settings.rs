@@ -1,0 +1,56 @@
+//! From flags as typed to how pgBackRest is polled. Shared by `exporter` and `info`.
+
+use std::time::Duration;
+
+use anyhow::Context;
+
+use crate::collect::settings::{DatabaseCounts, Settings};
+use crate::pgbackrest::command::Program;
+use crate::state::filter::Filter;
+
+use super::args::collect::{IntervalArgs, SourceArgs};
+
+/// How `exporter` polls.
+pub(super) fn polling(source: &SourceArgs, collect: &IntervalArgs) -> anyhow::Result<Settings> {
+    Ok(Settings {
+        info: collect.collector,
+        database_counts: match (collect.database_count, collect.database_count_latest) {
+            (true, _) => DatabaseCounts::All,
+            (false, true) => DatabaseCounts::Latest,
+            (false, false) => DatabaseCounts::Off,
+        },
+        database_processes: collect.database_parallel_processes as usize,
+        ..settings(source, collect.interval, collect.max_staleness)?
+    })
+}
+
+/// How `info` asks once.
+pub(super) fn once(source: &SourceArgs) -> anyhow::Result<Settings> {
+    settings(source, Settings::USUAL_INTERVAL, None)
+}
+
+fn settings(
+    source: &SourceArgs,
+    interval: Duration,
+    max_staleness: Option<Duration>,
+) -> anyhow::Result<Settings> {
+    let program = Program {
+        binary: source.binary.clone(),
+        config: source.config.clone().filter(|file| !file.as_os_str().is_empty()),
+        config_include_path: source.config_include_path.clone().filter(|path| !path.as_os_str().is_empty()),
+    };
+    let filter = Filter::new(
+        &source.stanza_include,
+        &source.stanza_exclude,
+        source.stanza_include_regex.as_deref(),
+        source.stanza_exclude_regex.as_deref(),
+        &source.repo,
+    )
+    .context("--collect.stanza-include-regex or --collect.stanza-exclude-regex")?;
+    Ok(Settings {
+        pass_environment: source.pass_env.clone(),
+        max_processes: source.max_processes as usize,
+        filter,
+        ..Settings::new(program, interval, source.timeout, max_staleness)
+    })
+}

@@ -1,0 +1,268 @@
+//! The endpoints. Every answer is made from the current snapshot; none starts or waits for a command.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Query, State};
+use axum::http::header::{
+    ACCEPT, ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_SECURITY_POLICY,
+    CONTENT_TYPE, HeaderName, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
+};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use futures_util::stream;
+use serde::Deserialize;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+
+use crate::collect::store::Store;
+use crate::metrics::collection::Configuration;
+use crate::metrics::exposition::{self, Dynamic, EncodeError, Format};
+use crate::metrics::{CollectionMetrics, Options, ProcessFigures};
+use crate::telemetry::LogFilter;
+
+use super::page::{self, PageContext};
+use super::web_config::WebConfigHandle;
+
+/// How long a reload may take before its caller is told that it was not answered.
+const RELOAD_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Paths that the telemetry path may not take.
+pub const RESERVED_PATHS: [&str; 4] = ["/healthz", "/readyz", "/-/reload", "/-/log-filter"];
+
+/// What the endpoints answer from.
+#[derive(Debug)]
+pub struct Face {
+    /// Where the current snapshot is.
+    pub store: Arc<Store>,
+    /// The program's own counters.
+    pub collection: Arc<CollectionMetrics>,
+    /// Which metrics are served.
+    pub options: Arc<Options>,
+    /// Where the metrics are served.
+    pub telemetry_path: String,
+    /// The configuration that guards the endpoints, for how its last reading went.
+    pub web_config: WebConfigHandle,
+    /// Whose backups these are, for the status page: the host's name.
+    pub title: String,
+    /// How often pgBackRest is asked.
+    pub interval: Duration,
+    /// pgBackRest is asked for backups at all.
+    pub collects: bool,
+    /// Figures of this process, read at each scrape.
+    pub own_process: fn() -> ProcessFigures,
+    /// Endpoints that change the running process, where they are allowed.
+    pub lifecycle: Option<Lifecycle>,
+}
+
+/// How the running process is changed.
+#[derive(Debug, Clone)]
+pub struct Lifecycle {
+    /// Asks for a reload, and is told how it went.
+    pub reload: mpsc::Sender<ReloadRequest>,
+    /// Changes what is logged.
+    pub log_filter: LogFilter,
+}
+
+/// Answered with what went wrong, if anything did.
+pub type ReloadRequest = oneshot::Sender<Result<(), String>>;
+
+/// The router of all endpoints.
+pub fn router(face: Face) -> Router {
+    let mut router = Router::new()
+        .route(&face.telemetry_path, get(metrics))
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(readyz));
+    if face.telemetry_path != "/" {
+        router = router.route("/", get(status_page));
+    }
+    if let Some(lifecycle) = face.lifecycle.clone() {
+        router = router.merge(
+            Router::new()
+                .route("/-/reload", post(reload).put(reload))
+                .route("/-/log-filter", get(log_filter).put(set_log_filter))
+                .with_state(lifecycle),
+        );
+    }
+    router.with_state(Arc::new(face))
+}
+
+fn now() -> DateTime<Utc> {
+    Utc::now()
+}
+async fn metrics(State(face): State<Arc<Face>>, headers: HeaderMap) -> Response {
+    let format = exposition::negotiate(header(&headers, ACCEPT).as_deref());
+    match answer(&face, format, accepts_gzip(&headers)) {
+        Ok(response) => response,
+        Err(error) => {
+            tracing::error!(%error, "Metrics could not be encoded");
+            (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response()
+        }
+    }
+}
+
+fn answer(face: &Face, format: Format, gzip: bool) -> Result<Response, EncodeError> {
+    let published = face.store.load();
+    let read = face.web_config.last_reload();
+    face.collection.config_read(Configuration::Web, read.error.is_none(), DateTime::from(read.last_success));
+    let dynamic = exposition::dynamic_part(
+        &Dynamic {
+            snapshot: &published.snapshot,
+            static_part: &published.body,
+            collection: &face.collection,
+            process: Some((face.own_process)()),
+            options: &face.options,
+            now: now(),
+        },
+        format,
+    )?;
+    let response = Response::builder()
+        .header(CONTENT_TYPE, format.content_type())
+        .header(VARY, "Accept, Accept-Encoding");
+    let response = if gzip {
+        let pieces = exposition::gzip(&published.body, &dynamic)?;
+        let length: usize = pieces.iter().map(Bytes::len).sum();
+        let body = Body::from_stream(stream::iter(pieces.map(Ok::<_, Infallible>)));
+        response.header(CONTENT_ENCODING, "gzip").header(CONTENT_LENGTH, length).body(body)
+    } else {
+        let chunks = exposition::plain(&published.body, dynamic);
+        let length = chunks.length();
+        response.header(CONTENT_LENGTH, length).body(Body::from_stream(stream::iter(chunks)))
+    };
+    Ok(response
+        .unwrap_or_else(|error| (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response()))
+}
+
+/// All values of a header that may come in several lines, as one list.
+fn header(headers: &HeaderMap, name: HeaderName) -> Option<String> {
+    let values: Vec<&str> = headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
+    (!values.is_empty()).then(|| values.join(","))
+}
+
+/// Whether gzip is allowed: named, or covered by `*`, with a quality above 0 (RFC 9110 §12.5.3).
+fn accepts_gzip(headers: &HeaderMap) -> bool {
+    let Some(accepted) = header(headers, ACCEPT_ENCODING) else { return false };
+    let quality_of = |wanted: &str| {
+        accepted.split(',').find_map(|coding| {
+            let mut parts = coding.split(';').map(str::trim);
+            if !parts.next()?.eq_ignore_ascii_case(wanted) {
+                return None;
+            }
+            let quality = parts.find_map(|parameter| parameter.strip_prefix("q=")).map(str::parse::<f32>);
+            Some(quality.and_then(Result::ok).unwrap_or(1.0))
+        })
+    };
+    quality_of("gzip").or_else(|| quality_of("*")).is_some_and(|quality| quality > 0.0)
+}
+
+/// The query of the status page.
+#[derive(Debug, Deserialize)]
+struct PageQuery {
+    /// Only this stanza.
+    stanza: Option<String>,
+}
+
+async fn status_page(State(face): State<Arc<Face>>, Query(query): Query<PageQuery>) -> Response {
+    let published = face.store.load();
+    let context = PageContext {
+        title: &face.title,
+        metrics_path: &face.telemetry_path,
+        interval: face.interval,
+        collects: face.collects,
+        version: env!("CARGO_PKG_VERSION"),
+        stanza: query.stanza.as_deref(),
+    };
+    let html = page::render(&published.snapshot, &context, now());
+    let headers = [
+        (CONTENT_TYPE, "text/html; charset=utf-8"),
+        (CACHE_CONTROL, "no-store"),
+        (CONTENT_SECURITY_POLICY, page::CONTENT_SECURITY_POLICY),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (REFERRER_POLICY, "no-referrer"),
+    ];
+    (headers, html).into_response()
+}
+
+async fn healthz(State(face): State<Arc<Face>>) -> Response {
+    if face.store.is_alive() {
+        "ok\n".into_response()
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "collection has not been heard of for more than three intervals\n")
+            .into_response()
+    }
+}
+
+async fn readyz(State(face): State<Arc<Face>>) -> Response {
+    if face.store.ready() {
+        "ready\n".into_response()
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "the first collection has not ended yet\n").into_response()
+    }
+}
+
+async fn reload(State(lifecycle): State<Lifecycle>) -> Response {
+    let (answer, outcome) = oneshot::channel();
+    if lifecycle.reload.try_send(answer).is_err() {
+        return (StatusCode::SERVICE_UNAVAILABLE, "a reload is under way\n").into_response();
+    }
+    match timeout(RELOAD_DEADLINE, outcome).await {
+        Ok(Ok(Ok(()))) => "reloaded; pgBackRest is being asked again\n".into_response(),
+        Ok(Ok(Err(problem))) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{problem}\n")).into_response(),
+        Ok(Err(_)) | Err(_) => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the reload did not end in time; the log says what it waits for\n",
+        )
+            .into_response(),
+    }
+}
+
+async fn set_log_filter(State(lifecycle): State<Lifecycle>, filter: String) -> Response {
+    match lifecycle.log_filter.set(filter.trim()) {
+        Ok(()) => {
+            tracing::info!(filter = filter.trim(), "Log filter changed");
+            "changed\n".into_response()
+        }
+        Err(error) => (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response(),
+    }
+}
+
+async fn log_filter(State(lifecycle): State<Lifecycle>) -> Response {
+    match lifecycle.log_filter.get() {
+        Ok(filter) => format!("{filter}\n").into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn gzip_is_sent_to_those_who_take_it() {
+        let cases = [
+            (None, false),
+            (Some("gzip"), true),
+            (Some("deflate, gzip;q=0.5"), true),
+            (Some("gzip;q=0"), false),
+            (Some("gzip; q=0.0, *"), false),
+            (Some("*"), true),
+            (Some("identity"), false),
+            (Some("GZIP"), true),
+        ];
+        for (value, expected) in cases {
+            let mut headers = HeaderMap::new();
+            if let Some(value) = value {
+                headers.insert(ACCEPT_ENCODING, HeaderValue::from_static(value));
+            }
+            assert_eq!(accepts_gzip(&headers), expected, "{value:?}");
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! A directory with a PostgreSQL cluster that archives into two pgBackRest repos, the second one encrypted.
+
+use std::fs;
+use std::os::unix::fs::chown;
+use std::path::{Path, PathBuf};
+use std::process::Output;
+
+use nix::sys::signal::Signal;
+use tempfile::TempDir;
+
+use super::config::{CIPHER_PASS, Config};
+use super::machine::{Account, Pgbackrest, postgres_programs};
+use super::postgres::{PORT, Postgres};
+use super::process::{Running, call, command, output, wait_for};
+
+/// The stanza of the lab's cluster.
+pub(crate) const STANZA: &str = "demo";
+
+/// Where things are, and as whom they run. It outlives everything that is started in it.
+pub(crate) struct Site {
+    pub(crate) account: Option<Account>,
+    pub(crate) pgbackrest: Pgbackrest,
+    programs: PathBuf,
+    directory: TempDir,
+}
+
+impl Site {
+    /// An empty directory for a lab with this pgBackRest; an error tells what the machine lacks.
+    pub(crate) fn new(pgbackrest: Result<Pgbackrest, String>) -> Result<Self, String> {
+        let pgbackrest = pgbackrest?;
+        let programs = postgres_programs()?;
+        let account = Account::find()?;
+        let directory = tempfile::Builder::new().prefix("lab-").tempdir().unwrap();
+        let site = Self { account, pgbackrest, programs, directory };
+        site.own(site.directory.path());
+        for name in ["log", "lock", "spool", "postgres", "repo1", "repo2"] {
+            site.create_directory(name);
+        }
+        Ok(site)
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// Makes a directory that the account owns.
+    pub(crate) fn create_directory(&self, name: &str) -> PathBuf {
+        let path = self.path(name);
+        fs::create_dir_all(&path).unwrap();
+        self.own(&path);
+        path
+    }
+
+    /// Writes a file that the account owns.
+    pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.path(name);
+        fs::write(&path, text).unwrap();
+        self.own(&path);
+        path
+    }
+
+    /// Two repos of plain files, the second one encrypted, and the lab's stanza.
+    pub(crate) fn config(&self) -> Config {
+        let path = |name: &str| self.path(name).display().to_string();
+        Config::default()
+            .global("log-path", &path("log"))
+            .global("lock-path", &path("lock"))
+            .global("spool-path", &path("spool"))
+            .global("log-level-console", "warn")
+            .global("start-fast", "y")
+            .global("process-max", "1")
+            .global("compress-type", "gz")
+            .global("compress-level", "1")
+            .global("archive-timeout", "30")
+            .global("repo1-path", &path("repo1"))
+            .global("repo1-retention-full", "4")
+            .global("repo2-path", &path("repo2"))
+            .global("repo2-retention-full", "2")
+            .global("repo2-cipher-type", "aes-256-cbc")
+            .global("repo2-cipher-pass", CIPHER_PASS)
+            .set(STANZA, "pg1-path", &path("postgres/data"))
+            .set(STANZA, "pg1-port", PORT)
+            .set(STANZA, "pg1-socket-path", &path("postgres"))
+            .set(STANZA, "pg1-user", "postgres")
+    }
+
+    /// Runs pgBackRest with a configuration file.
+    pub(crate) fn run(&self, config: &Path, arguments: &[&str]) -> Output {
+        output(
+            call(self.account.as_ref(), &self.pgbackrest.program)
+                .env_clear()
+                .arg(format!("--config={}", config.display()))
+                .args(arguments),
+        )
+    }
+
+    /// What `info --output=json` says about everything in a configuration.
+    pub(crate) fn info(&self, config: &Path, arguments: &[&str]) -> serde_json::Value {
+        let mut all = vec!["info", "--output=json"];
+        all.extend(arguments);
+        let output = self.run(config, &all);
+        assert!(output.status.success(), "{output:?}");
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
+    }
+
+    fn own(&self, path: &Path) {
+        if let Some(account) = &self.account {
+            chown(path, Some(account.user.as_raw()), Some(account.group.as_raw())).unwrap();
+        }
+    }
+}
+
+/// A site with a running cluster whose stanza exists in both repos.
+pub(crate) struct Lab<'a> {
+    pub(crate) site: &'a Site,
+    pub(crate) postgres: Postgres<'a>,
+    /// The configuration that the cluster archives with: both repos.
+    pub(crate) both: PathBuf,
+}
+
+impl<'a> Lab<'a> {
+    /// Starts the cluster and creates the stanza.
+    pub(crate) fn start(site: &'a Site, wal_segment_megabytes: u32) -> Self {
+        let both = site.write("both.conf", &site.config().text());
+        let archive = format!(
+            "{} --config={} --stanza={STANZA} archive-push %p",
+            site.pgbackrest.program.display(),
+            both.display()
+        );
+        let mut postgres = Postgres::create(
+            site.account.as_ref(),
+            &site.programs,
+            &site.path("postgres"),
+            wal_segment_megabytes,
+            &archive,
+        );
+        postgres.start();
+        let lab = Self { site, postgres, both };
+        lab.pgbackrest(&["stanza-create"]);
+        lab.postgres.sql(
+            "create table ledger (id int primary key, entry text); \
+                          insert into ledger select g, md5(g::text) from generate_series(1, 20000) g",
+        );
+        lab
+    }
+
+    /// Runs a command of the stanza, which must succeed, and gives all that it printed.
+    pub(crate) fn pgbackrest(&self, arguments: &[&str]) -> String {
+        let stanza = format!("--stanza={STANZA}");
+        let mut all = vec![stanza.as_str()];
+        all.extend(arguments);
+        let output = self.site.run(&self.both, &all);
+        let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "pgbackrest {arguments:?}: {}\n{text}", output.status);
+        text.into_owned()
+    }
+
+    /// Changes some rows and takes a backup of a type into a repo. Gives its label.
+    pub(crate) fn back_up(&self, repo: u32, backup_type: &str) -> String {
+        self.postgres.sql("update ledger set entry = md5(entry) where id % 50 = 0");
+        self.pgbackrest(&[&format!("--repo={repo}"), &format!("--type={backup_type}"), "backup"]);
+        self.labels(repo).pop().unwrap()
+    }
+
+    /// Labels of a repo's backups, oldest first.
+    pub(crate) fn labels(&self, repo: u32) -> Vec<String> {
+        let info = self.site.info(&self.both, &[&format!("--repo={repo}"), &format!("--stanza={STANZA}")]);
+        let backups = info[0]["backup"].as_array().unwrap();
+        backups.iter().map(|backup| backup["label"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// Starts a full backup and stops all its processes in the middle, so that it runs until it is released.
+    pub(crate) fn hold_backup(&self, repo: u32) -> HeldBackup {
+        let mut command = command(self.site.account.as_ref(), &self.site.pgbackrest.program);
+        command
+            .env_clear()
+            .arg(format!("--config={}", self.both.display()))
+            .arg(format!("--stanza={STANZA}"))
+            .arg(format!("--repo={repo}"))
+            // Slow enough to be caught in the middle.
+            .args(["--type=full", "--compress-type=gz", "--compress-level=9", "backup"]);
+        let log = self.site.path("held-backup.log");
+        let mut backup = Running::start("pgbackrest backup", command, &log, Signal::SIGTERM);
+        wait_for("the backup to be seen by info", || {
+            if let Some(status) = backup.ended() {
+                panic!("the backup ended ({status}) before it could be stopped:\n{}", backup.log());
+            }
+            let info = self.site.info(&self.both, &[&format!("--stanza={STANZA}")]);
+            let lock = &info[0]["status"]["lock"]["backup"];
+            // Sizes are told since 2.48, once the manifest is made.
+            let sizes_told = self.site.pgbackrest.minor() < 48 || lock["size-cplt"].as_u64().is_some();
+            (lock["held"] == true && sizes_told).then_some(())
+        });
+        backup.signal_group(Signal::SIGSTOP);
+        HeldBackup { backup }
+    }
+}
+
+/// A backup that stands still.
+pub(crate) struct HeldBackup {
+    backup: Running,
+}
+
+impl HeldBackup {
+    /// Lets it go on, waits for its end and gives whether that was a good one.
+    pub(crate) fn release(mut self) -> bool {
+        self.backup.signal_group(Signal::SIGCONT);
+        self.backup.wait().success()
+    }
+}

@@ -1,0 +1,14 @@
+//! Real PostgreSQL, pgBackRest, Prometheus and our own program, started for a test and gone after it.
+//!
+//! Where the machine lacks one of them, a test says so and passes; with `CI=true` it fails.
+
+pub(crate) mod config;
+pub(crate) mod exporter;
+pub(crate) mod exposition;
+pub(crate) mod http;
+pub(crate) mod lab;
+pub(crate) mod machine;
+pub(crate) mod postgres;
+pub(crate) mod process;
+pub(crate) mod prometheus;
+pub(crate) mod relay;

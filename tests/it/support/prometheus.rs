@@ -1,0 +1,86 @@
+//! A real Prometheus that scrapes what a test tells it to.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::fs;
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::http;
+use super::machine;
+use super::process::{Running, command, wait_for};
+
+pub(crate) struct Prometheus {
+    /// Ended before its directory goes.
+    _process: Running,
+    address: String,
+    _directory: TempDir,
+}
+
+impl Prometheus {
+    /// Scrapes every second, a job for each name and address. An error tells what the machine lacks.
+    pub(crate) fn start(jobs: &[(&str, &str)]) -> Result<Self, String> {
+        let program = machine::program("prometheus")?;
+        let directory = tempfile::Builder::new().prefix("prometheus-").tempdir().unwrap();
+        let mut config = "global: {scrape_interval: 1s, scrape_timeout: 1s}\nscrape_configs:\n".to_owned();
+        for (name, address) in jobs {
+            writeln!(config, "- {{job_name: {name}, static_configs: [{{targets: ['{address}']}}]}}").unwrap();
+        }
+        let file = directory.path().join("prometheus.yml");
+        fs::write(&file, config).unwrap();
+        let mut command = command(None, program);
+        command
+            .arg(format!("--config.file={}", file.display()))
+            .arg(format!("--storage.tsdb.path={}", directory.path().join("data").display()))
+            .arg("--web.listen-address=127.0.0.1:0");
+        let log = directory.path().join("log");
+        let mut process = Running::start("prometheus", command, &log, Signal::SIGTERM);
+        let address = process.wait_in_log("Prometheus to listen", |log| {
+            let line = log.lines().find(|line| line.contains("msg=\"Listening on\""))?;
+            line.split("address=").nth(1).map(|address| address.trim().to_owned())
+        });
+        process.wait_in_log("Prometheus to be ready", |log| {
+            log.contains("Server is ready to receive web requests").then_some(())
+        });
+        Ok(Self { _process: process, address, _directory: directory })
+    }
+
+    /// What an instant query gives: labels and value of each series.
+    pub(crate) fn query(&self, expression: &str) -> Vec<(BTreeMap<String, String>, f64)> {
+        let mut encoded = String::new();
+        for byte in expression.bytes() {
+            write!(encoded, "%{byte:02X}").unwrap();
+        }
+        let answer = self.api(&format!("query?query={encoded}"));
+        answer["data"]["result"].as_array().unwrap().iter().map(series).collect()
+    }
+
+    /// Asks until the query gives one series, and gives its value.
+    pub(crate) fn wait_for_value(&self, expression: &str) -> f64 {
+        wait_for(&format!("Prometheus to have {expression}"), || match self.query(expression).as_slice() {
+            [] => None,
+            [(_, value)] => Some(*value),
+            several => panic!("several series of {expression}: {several:?}"),
+        })
+    }
+
+    /// The targets as Prometheus sees them.
+    pub(crate) fn targets(&self) -> Vec<Value> {
+        self.api("targets?state=active")["data"]["activeTargets"].as_array().unwrap().clone()
+    }
+
+    fn api(&self, path: &str) -> Value {
+        let answer = http::get(&format!("http://{}/api/v1/{path}", self.address), &[]).unwrap();
+        assert!(answer.status.is_success(), "{path}: {answer:?}");
+        serde_json::from_slice(&answer.body).unwrap()
+    }
+}
+
+fn series(result: &Value) -> (BTreeMap<String, String>, f64) {
+    let labels = result["metric"].as_object().unwrap();
+    let labels =
+        labels.iter().map(|(key, value)| (key.clone(), value.as_str().unwrap().to_owned())).collect();
+    (labels, result["value"][1].as_str().unwrap().parse().unwrap())
+}
