@@ -12,6 +12,7 @@
 )]
 
 mod collection;
+mod demo;
 mod differential;
 mod exporter;
 mod fake;
@@ -23,6 +24,9 @@ mod info_table;
 mod metric_docs;
 mod page;
 mod process_limits;
+mod real_pgbackrest;
+mod real_prometheus;
+mod real_trouble;
 mod support;
 mod tls_auth;
 mod web_client;
