@@ -7,6 +7,7 @@ pub mod collect;
 pub mod http;
 pub mod metrics;
 pub mod pgbackrest;
+pub mod schedule;
 pub mod shutdown;
 pub mod source;
 pub mod state;

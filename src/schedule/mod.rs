@@ -1,0 +1,155 @@
+//! Cron as Kubernetes means it: the CronJob controller reads schedules with robfig/cron v3 (`ParseStandard`), and so
+//! does this room. Pure: no clock; the moment to look from is handed in.
+//!
+//! What a wall clock does decides: a time that the spring change leaves out is skipped, and one that the autumn
+//! change repeats runs twice. robfig/cron agrees in every zone whose changes are whole hours away from midnight.
+//! Where a change falls on midnight (Cairo, Beirut, Havana) or moves the clock by other than an hour (Lord Howe), its
+//! search can miss or misplace a run on the day of the change; we tell what the expression says.
+
+mod calendar;
+mod error;
+mod every;
+mod fields;
+mod runs;
+pub mod zone;
+
+#[cfg(test)]
+mod tests;
+
+use std::ops::Range;
+
+use chrono::{DateTime, Datelike, SubsecRound, TimeDelta, Utc};
+use chrono_tz::Tz;
+
+use calendar::Calendar;
+pub use error::{Field, FieldProblem, ScheduleError};
+
+/// robfig/cron looks for the next run no further than to the end of the fifth year after the current one.
+const SEARCH_YEARS: i32 = 5;
+
+/// When a job runs, in one time zone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Schedule {
+    recurrence: Recurrence,
+    zone: Tz,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Recurrence {
+    /// Five fields, or a word that stands for them.
+    Calendar(Calendar),
+    /// `@every`: this long after the last run; the wall clock does not matter.
+    Every(TimeDelta),
+}
+
+impl Schedule {
+    /// Reads what stands in the `schedule` of a CronJob: five fields, or `@daily`, `@every 12h` and their like.
+    /// `zone` is the CronJob's `timeZone` (see [`zone::parse`]).
+    ///
+    /// Refuses exactly what the API server refuses, and nothing else; see [`Schedule::never_runs`] for expressions
+    /// that it takes although they lead nowhere.
+    pub fn parse(text: &str, zone: Tz) -> Result<Self, ScheduleError> {
+        // The API server looks for the two letters anywhere, before the expression is read.
+        if text.contains("TZ") {
+            return Err(ScheduleError::ZoneInside { text: text.to_owned() });
+        }
+        if text.is_empty() {
+            return Err(ScheduleError::Empty);
+        }
+        let recurrence = match text.strip_prefix("@every ") {
+            Some(duration) => Recurrence::Every(every::parse(duration)?),
+            None if text.starts_with('@') => Recurrence::Calendar(fields::parse_word(text)?),
+            None => Recurrence::Calendar(fields::parse(text)?),
+        };
+        Ok(Self { recurrence, zone })
+    }
+
+    /// The first run after `after`, which itself does not count. `None` if there is none until the end of the
+    /// fifth calendar year after that of `after`; Kubernetes starts nothing then either.
+    ///
+    /// For `@every`, `after` has to be the last run (or the creation of the CronJob when there was none).
+    #[must_use]
+    pub fn next(&self, after: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        match &self.recurrence {
+            Recurrence::Every(interval) => after.trunc_subsecs(0).checked_add_signed(*interval),
+            Recurrence::Calendar(calendar) => {
+                let last_year = self.year(after)?.checked_add(SEARCH_YEARS)?;
+                let start = after.trunc_subsecs(0).checked_add_signed(TimeDelta::seconds(1))?;
+                let end = runs::start_of_year(last_year.checked_add(1)?)?;
+                runs::between(calendar, self.zone, start..end)
+                    .next()
+                    .filter(|run| self.year(*run).is_some_and(|year| year <= last_year))
+            }
+        }
+    }
+
+    /// The last run before `before`, which itself does not count, no further back than the start of the fifth
+    /// calendar year before. `None` for `@every`: without its last run nobody can tell.
+    #[must_use]
+    pub fn previous(&self, before: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let Recurrence::Calendar(calendar) = &self.recurrence else { return None };
+        let first_year = self.year(before)?.checked_sub(SEARCH_YEARS)?;
+        let start = runs::start_of_year(first_year)?;
+        runs::between(calendar, self.zone, start..before)
+            .next_back()
+            .filter(|run| self.year(*run).is_some_and(|year| year >= first_year))
+    }
+
+    /// The longest time between two runs that follow each other: of the pair around `from`, and of every pair whose
+    /// first run falls into the time `over` after it. How old a backup may be when nothing has failed.
+    ///
+    /// `None` if no two runs can be found.
+    #[must_use]
+    pub fn longest_interval(&self, from: DateTime<Utc>, over: TimeDelta) -> Option<TimeDelta> {
+        let calendar = match &self.recurrence {
+            Recurrence::Every(interval) => return Some(*interval),
+            Recurrence::Calendar(calendar) => calendar,
+        };
+        let until = from.checked_add_signed(over)?;
+        let first = self.previous(from).or_else(|| self.next(from))?;
+        let mut last = first;
+        let mut longest = None;
+        let after_first = first.checked_add_signed(TimeDelta::seconds(1))?;
+        for run in runs::between(calendar, self.zone, after_first..until) {
+            longest = longest.max(Some(run - last));
+            last = run;
+        }
+        // The pair that reaches beyond the period.
+        longest.max(self.next(last).map(|run| run - last))
+    }
+
+    /// Whether no date fulfils the expression (`0 0 30 2 *`). The API server accepts it; no job ever starts.
+    #[must_use]
+    pub fn never_runs(&self) -> bool {
+        matches!(&self.recurrence, Recurrence::Calendar(calendar) if calendar.is_impossible())
+    }
+
+    fn year(&self, moment: DateTime<Utc>) -> Option<i32> {
+        runs::wall_clock(self.zone, moment.timestamp()).map(|wall| wall.year())
+    }
+}
+
+/// The first minute within `over` in which both schedules start a job. `None` if there is none, and for `@every`,
+/// whose minutes depend on when its CronJob was made.
+#[must_use]
+pub fn fire_at_same_minute(
+    one: &Schedule,
+    other: &Schedule,
+    over: Range<DateTime<Utc>>,
+) -> Option<DateTime<Utc>> {
+    let (Recurrence::Calendar(one_calendar), Recurrence::Calendar(other_calendar)) =
+        (&one.recurrence, &other.recurrence)
+    else {
+        return None;
+    };
+    let mut left = runs::between(one_calendar, one.zone, over.clone()).peekable();
+    let mut right = runs::between(other_calendar, other.zone, over).peekable();
+    loop {
+        let (first, second) = (left.peek()?, right.peek()?);
+        match (first.timestamp().div_euclid(60)).cmp(&second.timestamp().div_euclid(60)) {
+            std::cmp::Ordering::Equal => return left.next(),
+            std::cmp::Ordering::Less => left.next(),
+            std::cmp::Ordering::Greater => right.next(),
+        };
+    }
+}
