@@ -3,6 +3,7 @@
 //! ARCHITECTURE.md draws the whole.
 
 pub mod cli;
+pub mod cluster;
 pub mod collect;
 pub mod http;
 pub mod metrics;

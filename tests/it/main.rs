@@ -22,6 +22,7 @@ mod healthcheck;
 mod http_limits;
 mod info_table;
 mod metric_docs;
+mod objects;
 mod page;
 mod process_limits;
 mod real_pgbackrest;

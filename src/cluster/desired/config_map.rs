@@ -1,0 +1,42 @@
+//! The ConfigMaps with pgBackRest's configuration. They hold no secret.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::ConfigMap;
+
+use super::configuration::Configuration;
+use super::object::{self, Object};
+use crate::cluster::settings::Settings;
+use crate::cluster::validated::ValidatedCluster;
+use crate::cluster::{labels, names};
+
+/// For PostgreSQL's pods, which mount it at `/etc/pgbackrest/conf.d`.
+pub(super) fn for_instances(
+    cluster: &ValidatedCluster,
+    settings: &Settings,
+    configuration: &Configuration,
+) -> Object {
+    config_map(cluster, settings, names::instance_configuration(&cluster.name), configuration)
+}
+
+/// For the repo host.
+pub(super) fn for_repo_host(
+    cluster: &ValidatedCluster,
+    settings: &Settings,
+    configuration: &Configuration,
+) -> Object {
+    config_map(cluster, settings, names::repo_host_configuration(&cluster.name), configuration)
+}
+
+fn config_map(
+    cluster: &ValidatedCluster,
+    settings: &Settings,
+    name: String,
+    configuration: &Configuration,
+) -> Object {
+    let mut metadata = object::of_cluster(cluster, settings, name);
+    let hash = (labels::CONFIGURATION_HASH.to_owned(), configuration.hash());
+    metadata.annotations = Some(BTreeMap::from([hash]));
+    let file = (names::CONFIGURATION_KEY.to_owned(), configuration.text());
+    ConfigMap { metadata, data: Some(BTreeMap::from([file])), ..ConfigMap::default() }.into()
+}

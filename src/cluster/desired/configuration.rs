@@ -1,0 +1,216 @@
+//! What stands in pgBackRest's configuration files, for PostgreSQL's pods and for the repo host.
+//!
+//! Each option has one writer: what the resource's `global` says stands, and what is generated only fills in what it
+//! leaves open. pgBackRest refuses an option that is there twice (error 31) and one without a value (error 32).
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use ring::digest::{SHA256, digest};
+
+use super::certificates::{self, Side};
+use super::paths;
+use crate::cluster::labels;
+use crate::cluster::names;
+use crate::cluster::settings::Settings;
+use crate::cluster::validated::{GcsCredentials, Repo, RepoNumber, STANZA, Storage, ValidatedCluster};
+
+/// One configuration file.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Configuration {
+    global: BTreeMap<String, String>,
+    stanza: BTreeMap<String, String>,
+}
+
+/// The file in PostgreSQL's pods: how every repo is reached.
+pub(super) fn for_instances(cluster: &ValidatedCluster, settings: &Settings) -> Configuration {
+    let mut configuration = Configuration { global: cluster.global.clone(), stanza: BTreeMap::new() };
+    configuration.fill("log-path", &settings.database_log_path);
+    configuration.fill("spool-path", &settings.database_spool_path);
+    for repo in &cluster.repos {
+        configuration.fill_repo(cluster, settings, repo);
+    }
+    if cluster.needs_repo_host() {
+        configuration.fill_server(cluster, Side::Database);
+    }
+    configuration.fill_database(settings, 1);
+    configuration.fill_encrypted_data_directory(cluster);
+    configuration
+}
+
+/// The file on the repo host: where the volumes are, and in which pods PostgreSQL may be.
+///
+/// Repos that are not on a volume do not exist there. An option of such a repo would make pgBackRest see a repo on the
+/// container's own disk, so it is left out.
+pub(super) fn for_repo_host(cluster: &ValidatedCluster, settings: &Settings) -> Configuration {
+    let on_volumes: Vec<RepoNumber> =
+        cluster.repos.iter().filter(|repo| repo.storage.is_volume()).map(|repo| repo.number).collect();
+    let global = cluster
+        .global
+        .iter()
+        .filter(|(option, _)| repo_of_option(option).is_none_or(|number| on_volumes.contains(&number)));
+    let mut configuration = Configuration {
+        global: global.map(|(option, value)| (option.clone(), value.clone())).collect(),
+        stanza: BTreeMap::new(),
+    };
+    configuration.fill("log-path", paths::REPO_HOST_LOG);
+    for number in on_volumes {
+        configuration.fill(format!("{number}-path"), names::volume_mount(number));
+    }
+    configuration.fill_server(cluster, Side::RepoHost);
+    // Without any pg1 every command fails, `info` too; so the first pod stands there even when none runs.
+    for index in 1..=cluster.instances.max(1) {
+        let pod = names::database_pod(&cluster.name, index - 1);
+        let host = names::pod_host(&pod, &cluster.name, &cluster.namespace, &settings.cluster_domain);
+        configuration.fill_database(settings, index);
+        configuration.fill_connection(Section::Stanza, &format!("pg{index}"), &host, cluster, Side::RepoHost);
+    }
+    configuration.fill_encrypted_data_directory(cluster);
+    configuration
+}
+
+#[derive(Clone, Copy)]
+enum Section {
+    Global,
+    Stanza,
+}
+
+impl Configuration {
+    /// The file's text. Its first line is a comment with the hash of the rest.
+    pub(super) fn text(&self) -> String {
+        format!("# {}: {}\n{}", labels::CONFIGURATION_HASH, self.hash(), self.body())
+    }
+
+    /// The first 16 hexadecimal digits of the SHA-256 of everything but the first line.
+    pub(super) fn hash(&self) -> String {
+        digest(&SHA256, self.body().as_bytes()).as_ref().iter().take(8).fold(
+            String::new(),
+            |mut hash, byte| {
+                // Writing to a String cannot fail.
+                let _ = write!(hash, "{byte:02x}");
+                hash
+            },
+        )
+    }
+
+    fn body(&self) -> String {
+        let mut text = String::new();
+        for (section, options) in [("global", &self.global), (STANZA, &self.stanza)] {
+            if options.is_empty() {
+                continue;
+            }
+            let _ = writeln!(text, "[{section}]");
+            for (option, value) in options {
+                let _ = writeln!(text, "{option}={value}");
+            }
+        }
+        text
+    }
+
+    fn fill(&mut self, option: impl Into<String>, value: impl Into<String>) {
+        self.fill_in(Section::Global, option, value);
+    }
+
+    /// Sets an option that nobody has set. Nothing is written for an empty value.
+    fn fill_in(&mut self, section: Section, option: impl Into<String>, value: impl Into<String>) {
+        let value = value.into();
+        if value.is_empty() {
+            return;
+        }
+        let options = match section {
+            Section::Global => &mut self.global,
+            Section::Stanza => &mut self.stanza,
+        };
+        options.entry(option.into()).or_insert(value);
+    }
+
+    fn fill_repo(&mut self, cluster: &ValidatedCluster, settings: &Settings, repo: &Repo) {
+        let number = repo.number;
+        if !repo.storage.is_volume() {
+            self.fill(format!("{number}-type"), repo.storage.as_str());
+        }
+        match &repo.storage {
+            Storage::Volume(_) => {
+                let pod = names::repo_host_pod(&cluster.name);
+                let host = names::pod_host(&pod, &cluster.name, &cluster.namespace, &settings.cluster_domain);
+                self.fill_connection(Section::Global, &number.to_string(), &host, cluster, Side::Database);
+            }
+            Storage::S3 { bucket, endpoint, region } => {
+                self.fill(format!("{number}-s3-bucket"), bucket);
+                self.fill(format!("{number}-s3-endpoint"), endpoint);
+                self.fill(format!("{number}-s3-region"), region);
+            }
+            Storage::Azure { container, account, endpoint } => {
+                self.fill(format!("{number}-azure-container"), container);
+                self.fill(format!("{number}-azure-account"), account.as_deref().unwrap_or_default());
+                self.fill(format!("{number}-azure-endpoint"), endpoint.as_deref().unwrap_or_default());
+            }
+            Storage::Gcs { bucket, endpoint, credentials } => {
+                self.fill(format!("{number}-gcs-bucket"), bucket);
+                self.fill(format!("{number}-gcs-endpoint"), endpoint.as_deref().unwrap_or_default());
+                let key_type = match credentials {
+                    GcsCredentials::Service { file } => {
+                        self.fill(format!("{number}-gcs-key"), format!("{}/{file}", paths::CONFIGURATION));
+                        "service"
+                    }
+                    GcsCredentials::Auto => "auto",
+                    GcsCredentials::Token => "token",
+                };
+                self.fill(format!("{number}-gcs-key-type"), key_type);
+            }
+        }
+    }
+
+    /// How `side` reaches the other side's `pgbackrest server`; `prefix` is `repo1` or `pg1`.
+    fn fill_connection(
+        &mut self,
+        section: Section,
+        prefix: &str,
+        host: &str,
+        cluster: &ValidatedCluster,
+        side: Side,
+    ) {
+        let mut fill =
+            |option: &str, value: &str| self.fill_in(section, format!("{prefix}-host{option}"), value);
+        fill("", host);
+        fill("-type", "tls");
+        fill("-port", &paths::server_port(cluster).to_string());
+        fill("-ca-file", &certificates::path(certificates::ROOTS));
+        fill("-cert-file", &certificates::path(side.certificate()));
+        fill("-key-file", &certificates::path(side.key()));
+    }
+
+    /// What `pgbackrest server` of `side` needs.
+    fn fill_server(&mut self, cluster: &ValidatedCluster, side: Side) {
+        self.fill("tls-server-address", "*");
+        self.fill("tls-server-port", paths::server_port(cluster).to_string());
+        self.fill("tls-server-ca-file", certificates::path(certificates::ROOTS));
+        self.fill("tls-server-cert-file", certificates::path(side.certificate()));
+        self.fill("tls-server-key-file", certificates::path(side.key()));
+        // Not the stanza alone: `info` without a stanza would be refused.
+        self.fill("tls-server-auth", format!("{}=*", certificates::common_name(cluster)));
+    }
+
+    fn fill_database(&mut self, settings: &Settings, index: u32) {
+        // These are options of a stanza alone: in [global] pgBackRest would pass over them with a warning.
+        let stanza = Section::Stanza;
+        self.fill_in(stanza, format!("pg{index}-path"), &settings.database_path);
+        self.fill_in(stanza, format!("pg{index}-port"), settings.database_port.to_string());
+        self.fill_in(stanza, format!("pg{index}-socket-path"), &settings.database_socket_path);
+    }
+
+    /// Pages and WAL headers of an encrypted data directory cannot be read, so pgBackRest must not try.
+    fn fill_encrypted_data_directory(&mut self, cluster: &ValidatedCluster) {
+        if !cluster.encrypted_data_directory {
+            return;
+        }
+        self.fill("archive-header-check", "n");
+        let version = cluster.postgresql_version.as_deref().unwrap_or_default();
+        self.fill_in(Section::Stanza, "pg-version-force", version);
+    }
+}
+
+/// The repo that an option such as `repo2-retention-full` is about.
+fn repo_of_option(option: &str) -> Option<RepoNumber> {
+    option.split_once('-').and_then(|(repo, _)| RepoNumber::of_name(repo))
+}

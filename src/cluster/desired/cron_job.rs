@@ -1,0 +1,205 @@
+//! One CronJob per repo and scheduled backup type. Its pods run our own program, which finds the pod to back up from,
+//! runs pgBackRest there and watches it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use k8s_openapi::api::batch::v1::{
+    CronJob, CronJobSpec, Job, JobSpec, JobTemplateSpec, PodFailurePolicy,
+    PodFailurePolicyOnExitCodesRequirement, PodFailurePolicyOnPodConditionsPattern, PodFailurePolicyRule,
+};
+use k8s_openapi::api::core::v1::{Container, PodSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use super::object::{self, Object};
+use super::{pod, repo_host};
+use crate::cluster::labels::{self, Labels};
+use crate::cluster::names;
+use crate::cluster::settings::Settings;
+use crate::cluster::validated::{Repo, RepoNumber, STANZA, Suspension, ValidatedCluster};
+use crate::pgbackrest::label::BackupType;
+
+/// The one container of a job's pod.
+const CONTAINER: &str = "pgbackrest-backup";
+
+/// pgBackRest's errors of configuration: 27 config, 31 option-invalid, 32 option-invalid-value, 37 option-required. A
+/// second try meets the same configuration.
+const HOPELESS_EXIT_CODES: [i32; 4] = [27, 31, 32, 37];
+
+/// The sixth failed pod ends the job.
+const RETRIES: i32 = 5;
+
+/// How long a finished Job outside of the schedule stays, unless the resource says it: no history limit counts it.
+const ONE_TIME_STAYS: Duration = Duration::from_hours(7 * 24);
+
+/// What `kubectl create job --from` writes on a Job; whoever counts manual Jobs finds ours by it too.
+const MANUAL: (&str, &str) = ("cronjob.kubernetes.io/instantiate", "manual");
+
+/// One backup outside of the schedule. `None` when the cluster has no such repo.
+pub(super) fn one_time(
+    cluster: &ValidatedCluster,
+    settings: &Settings,
+    repo: RepoNumber,
+    backup_type: BackupType,
+    token: &str,
+) -> Option<Job> {
+    let repo = cluster.repos.iter().find(|candidate| candidate.number == repo)?;
+    let labels = labels::of_backup(cluster, repo.number, backup_type, settings);
+    let name = names::one_time_job(&cluster.name, repo.number, backup_type, token);
+    let mut metadata = object::owned(cluster, name, labels.clone());
+    metadata.annotations = Some(BTreeMap::from([(MANUAL.0.to_owned(), MANUAL.1.to_owned())]));
+    let mut spec = job(cluster, settings, repo, backup_type, labels);
+    spec.ttl_seconds_after_finished.get_or_insert(whole_seconds(ONE_TIME_STAYS));
+    Some(Job { metadata, spec: Some(spec), ..Job::default() })
+}
+
+/// All CronJobs, by repo number and backup type.
+pub(super) fn all(
+    cluster: &ValidatedCluster,
+    settings: &Settings,
+    waiting: &BTreeMap<RepoNumber, String>,
+) -> Vec<Object> {
+    cluster
+        .schedules()
+        .map(|(repo, backup_type, expression)| {
+            let reason = cluster.suspension.map(Suspension::as_str);
+            let reason = reason.or_else(|| waiting.get(&repo.number).map(String::as_str));
+            cron_job(cluster, settings, repo, (backup_type, expression), reason)
+        })
+        .collect()
+}
+
+fn cron_job(
+    cluster: &ValidatedCluster,
+    settings: &Settings,
+    repo: &Repo,
+    (backup_type, expression): (BackupType, &str),
+    suspended_because: Option<&str>,
+) -> Object {
+    let labels = labels::of_backup(cluster, repo.number, backup_type, settings);
+    let name = names::cron_job(&cluster.name, repo.number, backup_type);
+    let mut metadata = object::owned(cluster, name, labels.clone());
+    metadata.annotations = suspended_because
+        .map(|reason| BTreeMap::from([(labels::SUSPENDED_BECAUSE.to_owned(), reason.to_owned())]));
+    CronJob {
+        metadata,
+        spec: Some(CronJobSpec {
+            schedule: expression.to_owned(),
+            time_zone: cluster.jobs.time_zone.clone(),
+            concurrency_policy: Some("Forbid".to_owned()),
+            starting_deadline_seconds: Some(seconds(cluster.jobs.starting_deadline)),
+            successful_jobs_history_limit: cluster.jobs.successful_history,
+            failed_jobs_history_limit: cluster.jobs.failed_history,
+            // Left out otherwise: what a person has suspended is not ours to wake.
+            suspend: suspended_because.map(|_| true),
+            job_template: JobTemplateSpec {
+                metadata: Some(ObjectMeta { labels: Some(labels.clone()), ..ObjectMeta::default() }),
+                spec: Some(job(cluster, settings, repo, backup_type, labels)),
+            },
+        }),
+        ..CronJob::default()
+    }
+    .into()
+}
+
+fn job(
+    cluster: &ValidatedCluster,
+    settings: &Settings,
+    repo: &Repo,
+    backup_type: BackupType,
+    labels: Labels,
+) -> JobSpec {
+    let template = &cluster.jobs.pod;
+    let container = Container {
+        name: CONTAINER.to_owned(),
+        image: Some(settings.keeper_image.clone()),
+        args: Some(arguments(cluster, settings, repo, backup_type)),
+        env: pod::environment(
+            vec![
+                pod::field("POD_NAMESPACE", "metadata.namespace"),
+                pod::field("POD_NAME", "metadata.name"),
+                pod::field("JOB_NAME", "metadata.labels['batch.kubernetes.io/job-name']"),
+            ],
+            template,
+        ),
+        resources: Some(
+            cluster.jobs.resources.clone().unwrap_or_else(|| pod::resources("10m", "32Mi", "128Mi")),
+        ),
+        security_context: Some(pod::restricted_container()),
+        // The program writes its verdict there; if it cannot, the end of its log stands in.
+        termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
+        ..Container::default()
+    };
+    let spec = PodSpec {
+        restart_policy: Some("Never".to_owned()),
+        service_account_name: Some(names::backup_account(&cluster.name)),
+        security_context: Some(pod::restricted(settings.job_user, settings.job_user, None)),
+        ..PodSpec::default()
+    };
+    JobSpec {
+        backoff_limit: Some(RETRIES),
+        active_deadline_seconds: cluster.jobs.deadline.map(seconds),
+        ttl_seconds_after_finished: cluster.jobs.time_to_live.map(whole_seconds),
+        pod_failure_policy: Some(failure_policy()),
+        template: pod::template(template, labels, container, spec),
+        ..JobSpec::default()
+    }
+}
+
+/// What `pgbackrest-keeper backup` is told. Nothing in it is secret.
+fn arguments(
+    cluster: &ValidatedCluster,
+    settings: &Settings,
+    repo: &Repo,
+    backup_type: BackupType,
+) -> Vec<String> {
+    let on_volume = repo.storage.is_volume();
+    let (selector, container) = if on_volume {
+        (labels::repo_host_selector(&cluster.name, settings), repo_host::CONTAINER)
+    } else {
+        (labels::primary_selector(&cluster.name, settings), settings.database_container.as_str())
+    };
+    let selector: Vec<String> = selector.into_iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let mut arguments = vec![
+        "backup".to_owned(),
+        format!("--cluster={}", cluster.name),
+        format!("--stanza={STANZA}"),
+        format!("--repo={}", repo.number.get()),
+        format!("--type={}", backup_type.as_str()),
+        format!("--target={}", if on_volume { "repo-host" } else { "primary" }),
+        format!("--selector={}", selector.join(",")),
+        format!("--container={container}"),
+    ];
+    arguments.extend(cluster.jobs.deadline.map(|deadline| format!("--job-deadline={}s", deadline.as_secs())));
+    arguments
+}
+
+/// The first rule that fits decides; a failure that none fits counts towards the retries.
+fn failure_policy() -> PodFailurePolicy {
+    let evictions = PodFailurePolicyRule {
+        action: "Ignore".to_owned(),
+        on_pod_conditions: Some(vec![PodFailurePolicyOnPodConditionsPattern {
+            type_: "DisruptionTarget".to_owned(),
+            status: "True".to_owned(),
+        }]),
+        ..PodFailurePolicyRule::default()
+    };
+    let hopeless = PodFailurePolicyRule {
+        action: "FailJob".to_owned(),
+        on_exit_codes: Some(PodFailurePolicyOnExitCodesRequirement {
+            container_name: Some(CONTAINER.to_owned()),
+            operator: "In".to_owned(),
+            values: HOPELESS_EXIT_CODES.to_vec(),
+        }),
+        ..PodFailurePolicyRule::default()
+    };
+    PodFailurePolicy { rules: vec![evictions, hopeless] }
+}
+
+fn whole_seconds(duration: Duration) -> i32 {
+    i32::try_from(duration.as_secs()).unwrap_or(i32::MAX)
+}
+
+fn seconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)
+}

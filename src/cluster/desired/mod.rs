@@ -1,0 +1,97 @@
+//! What a validated cluster leads to: every object that we make for it, in the order in which they are applied.
+//!
+//! Pure, and the only place where objects are written. Two calls with the same input give the same objects, byte for
+//! byte, so that applying an unchanged cluster changes nothing.
+
+mod accounts;
+pub mod certificates;
+mod config_map;
+mod configuration;
+mod cron_job;
+mod network;
+mod object;
+mod paths;
+mod pod;
+mod repo_host;
+mod volumes;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+pub use certificates::CertificatePem;
+pub use object::Object;
+
+use k8s_openapi::api::batch::v1::Job;
+
+use crate::cluster::settings::Settings;
+use crate::cluster::validated::{RepoNumber, ValidatedCluster};
+use crate::pgbackrest::label::BackupType;
+
+/// What is asked for, whole.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Desired {
+    /// In the order in which they are applied: what others refer to comes first, CronJobs come last.
+    pub objects: Vec<Object>,
+    /// Hash of the configuration for PostgreSQL's pods. It also stands in the file's first line, so that a pod
+    /// can be asked which configuration it sees.
+    pub instance_configuration_hash: String,
+    /// The same for the repo host, where there is one.
+    pub repo_host_configuration_hash: Option<String>,
+}
+
+/// What is true at the moment and stands neither in the resource nor in the settings.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Circumstances {
+    /// Keys and certificates of the cluster. `None`: they are to be generated, and `<generated>` stands in their
+    /// place; such objects are for printing and must not be applied.
+    pub certificates: Option<CertificatePem>,
+    /// Repos whose CronJobs must wait, each with the reason in a word or two, such as `no-stanza`.
+    pub waiting: BTreeMap<RepoNumber, String>,
+}
+
+/// Builds every object of a cluster.
+///
+/// The Service of the pods is among them although somebody else may have made it; whoever applies the objects leaves
+/// an object alone that is not ours.
+#[must_use]
+pub fn build(cluster: &ValidatedCluster, settings: &Settings, circumstances: &Circumstances) -> Desired {
+    let instance = configuration::for_instances(cluster, settings);
+    let repo_host = cluster.needs_repo_host().then(|| configuration::for_repo_host(cluster, settings));
+    let mut objects = accounts::for_jobs(cluster, settings);
+    if let Some(configuration) = &repo_host {
+        let pem = circumstances.certificates.as_ref();
+        objects.push(accounts::for_repo_host(cluster, settings));
+        objects.push(certificates::authority_secret(cluster, settings, pem));
+        objects.push(certificates::pods_secret(cluster, settings, pem));
+        objects.push(config_map::for_repo_host(cluster, settings, configuration));
+    }
+    objects.push(config_map::for_instances(cluster, settings, &instance));
+    objects.extend(volumes::claims(cluster, settings));
+    objects.push(network::pods_service(cluster, settings));
+    if repo_host.is_some() {
+        objects.push(network::repo_host_policy(cluster, settings));
+        objects.push(repo_host::stateful_set(cluster, settings));
+    }
+    objects.extend(cron_job::all(cluster, settings, &circumstances.waiting));
+    Desired {
+        objects,
+        instance_configuration_hash: instance.hash(),
+        repo_host_configuration_hash: repo_host.map(|configuration| configuration.hash()),
+    }
+}
+
+/// Builds the Job of one backup outside of the schedule: the first full backup of a repo, or one that a person asks for.
+/// `token` tells one order from another and decides the name, so that the same order makes no second Job. `None` when
+/// the cluster has no such repo.
+#[must_use]
+pub fn one_time_job(
+    cluster: &ValidatedCluster,
+    settings: &Settings,
+    repo: RepoNumber,
+    backup_type: BackupType,
+    token: &str,
+) -> Option<Job> {
+    cron_job::one_time(cluster, settings, repo, backup_type, token)
+}

@@ -1,0 +1,110 @@
+//! What all pods of ours have in common: where they may run, what they may do, and what the resource says about them.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{
+    Affinity, Capabilities, Container, EnvVar, EnvVarSource, ObjectFieldSelector, PodSecurityContext,
+    PodSpec, PodTemplateSpec, ResourceRequirements, SeccompProfile, SecurityContext,
+};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use crate::cluster::labels::Labels;
+use crate::cluster::validated::PodTemplate;
+
+/// A pod template with `container`, with labels of ours and what the resource adds.
+pub(super) fn template(
+    from: &PodTemplate,
+    labels: Labels,
+    container: Container,
+    spec: PodSpec,
+) -> PodTemplateSpec {
+    // Ours win: objects are found by them.
+    let mut all_labels = from.labels.clone();
+    all_labels.extend(labels);
+    PodTemplateSpec {
+        metadata: Some(ObjectMeta {
+            labels: Some(all_labels),
+            annotations: Some(from.annotations.clone()).filter(|annotations| !annotations.is_empty()),
+            ..ObjectMeta::default()
+        }),
+        spec: Some(PodSpec {
+            containers: vec![container],
+            enable_service_links: Some(false),
+            tolerations: none_if_empty(&from.tolerations),
+            topology_spread_constraints: none_if_empty(&from.topology_spread),
+            affinity: from
+                .node_affinity
+                .clone()
+                .map(|node| Affinity { node_affinity: Some(node), ..Affinity::default() }),
+            scheduler_name: from.scheduler.clone(),
+            priority_class_name: from.priority_class.clone(),
+            ..spec
+        }),
+    }
+}
+
+/// What the pod security standard `restricted` asks of a pod.
+pub(super) fn restricted(user: Option<i64>, group: Option<i64>, fs_group: Option<i64>) -> PodSecurityContext {
+    PodSecurityContext {
+        run_as_non_root: Some(true),
+        run_as_user: user,
+        run_as_group: group,
+        fs_group,
+        // Changing the owner of every file of a large repo at each start takes hours.
+        fs_group_change_policy: fs_group.map(|_| "OnRootMismatch".to_owned()),
+        seccomp_profile: Some(SeccompProfile {
+            type_: "RuntimeDefault".to_owned(),
+            ..SeccompProfile::default()
+        }),
+        ..PodSecurityContext::default()
+    }
+}
+
+/// What the pod security standard `restricted` asks of a container, and a root file system that cannot be written.
+pub(super) fn restricted_container() -> SecurityContext {
+    SecurityContext {
+        allow_privilege_escalation: Some(false),
+        capabilities: Some(Capabilities { drop: Some(vec!["ALL".to_owned()]), ..Capabilities::default() }),
+        privileged: Some(false),
+        read_only_root_filesystem: Some(true),
+        ..SecurityContext::default()
+    }
+}
+
+/// Ours first, then the resource's; a name that is ours cannot be set anew.
+pub(super) fn environment(ours: Vec<EnvVar>, from: &PodTemplate) -> Option<Vec<EnvVar>> {
+    let theirs = from.env.iter().filter(|theirs| ours.iter().all(|one| one.name != theirs.name));
+    let theirs: Vec<EnvVar> = theirs.cloned().collect();
+    Some([ours, theirs].concat()).filter(|all| !all.is_empty())
+}
+
+/// A variable with a field of the pod itself.
+pub(super) fn field(name: &str, path: &str) -> EnvVar {
+    EnvVar {
+        name: name.to_owned(),
+        value_from: Some(EnvVarSource {
+            field_ref: Some(ObjectFieldSelector {
+                field_path: path.to_owned(),
+                ..ObjectFieldSelector::default()
+            }),
+            ..EnvVarSource::default()
+        }),
+        ..EnvVar::default()
+    }
+}
+
+/// CPU and memory that are set aside, and the memory that is never exceeded. No limit on CPU: a throttled backup takes
+/// longer and helps nobody.
+pub(super) fn resources(cpu: &str, memory: &str, most_memory: &str) -> ResourceRequirements {
+    let quantity = |name: &str, value: &str| (name.to_owned(), Quantity(value.to_owned()));
+    ResourceRequirements {
+        requests: Some(BTreeMap::from([quantity("cpu", cpu), quantity("memory", memory)])),
+        limits: Some(BTreeMap::from([quantity("memory", most_memory)])),
+        ..ResourceRequirements::default()
+    }
+}
+
+fn none_if_empty<Item: Clone>(items: &[Item]) -> Option<Vec<Item>> {
+    Some(items.to_vec()).filter(|items| !items.is_empty())
+}

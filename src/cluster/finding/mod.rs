@@ -1,0 +1,165 @@
+//! What is wrong, risky or not known about a resource, and what to do about it.
+
+pub mod codes;
+
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+
+/// How much a finding matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// Nothing is built from a resource with such a finding.
+    Error,
+    /// The backups are set up, and something is likely to go wrong.
+    Warning,
+    /// Good to know.
+    Info,
+    /// It could not be looked at, as when a manifest is checked without a Kubernetes API.
+    NotChecked,
+}
+
+impl Severity {
+    /// The word for people.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+            Self::Info => "info",
+            Self::NotChecked => "not checked",
+        }
+    }
+}
+
+/// A kind of finding: a stable word, how much it matters, and what it means. All are in `codes`.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Code {
+    /// Kebab-case; stays the same from release to release, for filters and for a metric's label.
+    pub word: &'static str,
+    /// The same for every finding of this code.
+    pub severity: Severity,
+    /// One sentence for the table of codes.
+    pub meaning: &'static str,
+}
+
+impl Serialize for &'static Code {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.word)
+    }
+}
+
+/// One finding.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// The same as `code.severity`, for readers of the JSON.
+    pub severity: Severity,
+    /// What kind of finding.
+    pub code: &'static Code,
+    /// The path of the field in the resource, such as `spec.backup.pgbackrest.repos[0].endpoint`.
+    pub field: String,
+    /// The field's value, where it is short and cannot be a secret.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub value: Option<String>,
+    /// What is the matter, to be read after the field's name.
+    pub message: String,
+    /// What to do.
+    pub remedy: String,
+}
+
+/// Longer texts out of a resource are cut.
+const LONGEST: usize = 200;
+
+impl Finding {
+    /// A finding without the field's value.
+    #[must_use]
+    pub fn new(
+        code: &'static Code,
+        field: impl AsRef<str>,
+        message: impl AsRef<str>,
+        remedy: impl AsRef<str>,
+    ) -> Self {
+        Self {
+            severity: code.severity,
+            code,
+            field: printable(field.as_ref()),
+            value: None,
+            message: printable(message.as_ref()),
+            remedy: printable(remedy.as_ref()),
+        }
+    }
+
+    /// Adds the field's value. Never give it what may be a secret.
+    #[must_use]
+    pub fn with_value(mut self, value: impl AsRef<str>) -> Self {
+        let value: String = value.as_ref().chars().take(LONGEST).collect();
+        self.value = Some(printable(&value));
+        self
+    }
+
+    /// Whether nothing may be built from the resource.
+    #[must_use]
+    pub fn is_error(&self) -> bool {
+        self.severity == Severity::Error
+    }
+}
+
+impl fmt::Display for Finding {
+    /// One line: `error secret-missing: FIELD (is "VALUE") MESSAGE; REMEDY`.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} {}: {}", self.severity.as_str(), self.code.word, self.field)?;
+        if let Some(value) = &self.value {
+            write!(formatter, " (is \"{value}\")")?;
+        }
+        write!(formatter, " {}; {}", self.message, self.remedy)
+    }
+}
+
+/// Bounded, on one line, and without control characters that a terminal would obey.
+fn printable(text: &str) -> String {
+    const LONGEST_SENTENCE: usize = 600;
+    let mut out = String::with_capacity(text.len().min(LONGEST_SENTENCE));
+    for (count, character) in text.chars().enumerate() {
+        if count == LONGEST_SENTENCE {
+            out.push('…');
+            break;
+        }
+        if character.is_control() {
+            out.extend(character.escape_default());
+        } else {
+            out.push(character);
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_finding_is_one_printable_line() {
+        let finding =
+            Finding::new(&codes::WRONG_TYPE, "spec.\u{1b}[31mx", "is\nodd", "mend it").with_value("a\tb");
+        assert_eq!(
+            finding.to_string(),
+            "error wrong-type: spec.\\u{1b}[31mx (is \"a\\tb\") is\\nodd; mend it"
+        );
+    }
+
+    #[test]
+    fn texts_are_bounded() {
+        let finding = Finding::new(&codes::WRONG_TYPE, "é".repeat(5000), "", "").with_value("é".repeat(5000));
+        assert_eq!(finding.field.chars().count(), 601);
+        assert_eq!(finding.value.unwrap().chars().count(), 200);
+    }
+
+    #[test]
+    fn json_names_code_and_severity() {
+        let json = serde_json::to_value(Finding::new(&codes::SECRET_NOT_CHECKED, "a", "b", "c")).unwrap();
+        assert_eq!(json["severity"], "not_checked");
+        assert_eq!(json["code"], "secret-not-checked");
+        assert!(json.get("value").is_none());
+    }
+}

@@ -1,0 +1,113 @@
+//! Every label and annotation key, once, and the labels of what is made for a cluster.
+
+use std::collections::BTreeMap;
+
+use super::settings::Settings;
+use super::validated::{RepoNumber, ValidatedCluster};
+use crate::pgbackrest::label::BackupType;
+
+/// What all annotations and labels of ours begin with.
+pub const PREFIX: &str = "pgbackrest-keeper.io/";
+
+/// On everything that we make.
+pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+/// The value of `MANAGED_BY`.
+pub const MANAGER: &str = "pgbackrest-keeper";
+/// The cluster's name, whatever key the installation uses for its own label.
+pub const CLUSTER: &str = "pgbackrest-keeper.io/cluster";
+/// `repo1` to `repo4`, on CronJobs, Jobs, their pods, and volume claims.
+pub const REPO: &str = "pgbackrest-keeper.io/repo";
+/// `full`, `diff` or `incr`, on CronJobs, Jobs and their pods.
+pub const BACKUP_TYPE: &str = "pgbackrest-keeper.io/backup-type";
+/// Annotation of ours: the hash of the configuration that a pod template was made for.
+pub const CONFIGURATION_HASH: &str = "pgbackrest-keeper.io/config-hash";
+/// Annotation of ours on a CronJob: why we suspended it. Without it a suspension is a person's.
+pub const SUSPENDED_BECAUSE: &str = "pgbackrest-keeper.io/suspended-because";
+
+/// CPO's annotation that says which controller handles a resource.
+pub const CPO_CONTROLLER: &str = "cpo.opensource.cybertec.at/controller";
+
+/// The member type of a backup job.
+pub const BACKUP_JOB: &str = "backup-job";
+/// The member type of a repo host.
+pub const REPO_HOST: &str = "repo-host";
+/// The member type of a PostgreSQL pod.
+pub const DATABASE: &str = "postgresql";
+
+/// A set of labels, as Kubernetes takes them.
+pub type Labels = BTreeMap<String, String>;
+
+/// The labels of everything that is made for a cluster.
+#[must_use]
+pub fn of_cluster(cluster: &ValidatedCluster, settings: &Settings) -> Labels {
+    let mut labels = cluster_selector(&cluster.name, settings);
+    labels.insert(MANAGED_BY.to_owned(), MANAGER.to_owned());
+    labels.insert(CLUSTER.to_owned(), cluster.name.clone());
+    if let Some(team) = &cluster.team {
+        labels.insert(settings.team_label.clone(), team.clone());
+    }
+    labels
+}
+
+/// The labels of a CronJob, its Jobs and their pods.
+#[must_use]
+pub fn of_backup(
+    cluster: &ValidatedCluster,
+    repo: RepoNumber,
+    backup_type: BackupType,
+    settings: &Settings,
+) -> Labels {
+    let mut labels = of_cluster(cluster, settings);
+    labels.insert(settings.member_type_label.clone(), BACKUP_JOB.to_owned());
+    labels.insert(REPO.to_owned(), repo.to_string());
+    labels.insert(BACKUP_TYPE.to_owned(), backup_type.as_str().to_owned());
+    labels
+}
+
+/// The labels of the repo host and its pod.
+#[must_use]
+pub fn of_repo_host(cluster: &ValidatedCluster, settings: &Settings) -> Labels {
+    let mut labels = of_cluster(cluster, settings);
+    labels.insert(settings.member_type_label.clone(), REPO_HOST.to_owned());
+    labels
+}
+
+/// What selects every pod of a cluster.
+#[must_use]
+pub fn cluster_selector(cluster: &str, settings: &Settings) -> Labels {
+    let mut labels = settings.cluster_labels.clone();
+    labels.insert(settings.cluster_name_label.clone(), cluster.to_owned());
+    labels
+}
+
+/// What selects the primary. No member type: CPO's own selector has none either.
+#[must_use]
+pub fn primary_selector(cluster: &str, settings: &Settings) -> Labels {
+    let mut labels = cluster_selector(cluster, settings);
+    labels.insert(settings.role_label.clone(), settings.primary_role.clone());
+    labels
+}
+
+/// What selects the repo host's pod.
+#[must_use]
+pub fn repo_host_selector(cluster: &str, settings: &Settings) -> Labels {
+    let mut labels = cluster_selector(cluster, settings);
+    labels.insert(settings.member_type_label.clone(), REPO_HOST.to_owned());
+    labels
+}
+
+/// Whether a label decides what finds an object, so that a resource may not set it on pods.
+#[must_use]
+pub fn is_reserved(key: &str, settings: &Settings) -> bool {
+    key.starts_with(PREFIX)
+        || key == MANAGED_BY
+        || settings.cluster_labels.contains_key(key)
+        || [
+            &settings.cluster_name_label,
+            &settings.member_type_label,
+            &settings.role_label,
+            &settings.team_label,
+        ]
+        .into_iter()
+        .any(|reserved| reserved == key)
+}

@@ -1,0 +1,337 @@
+//! A tolerant view of the `postgresql` resource (`cpo.opensource.cybertec.at/v1`), as far as backups need it.
+//!
+//! The resource belongs to another operator, which ships several versions of its schema. Every field is optional,
+//! `null` reads as absent, and unknown fields are ignored. The view is never written back.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+
+use super::finding::{Finding, codes};
+
+/// The API group and version of the resource.
+pub const API_VERSION: &str = "cpo.opensource.cybertec.at/v1";
+
+/// The kind of the resource: lower-case, unlike Kubernetes' own kinds.
+pub const KIND: &str = "postgresql";
+
+/// Where the part for backups is, as findings name it.
+pub const BACKUP: &str = "spec.backup.pgbackrest";
+
+/// One resource.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Postgresql {
+    /// Name, namespace, annotations.
+    #[serde(deserialize_with = "or_default")]
+    pub metadata: ObjectMeta,
+    /// What is asked for.
+    #[serde(deserialize_with = "or_default")]
+    pub spec: Spec,
+}
+
+impl Postgresql {
+    /// The section for backups, if there is one.
+    #[must_use]
+    pub fn pgbackrest(&self) -> Option<&Pgbackrest> {
+        self.spec.backup.as_ref()?.pgbackrest.as_ref()
+    }
+
+    /// The value of an annotation.
+    #[must_use]
+    pub fn annotation(&self, key: &str) -> Option<&str> {
+        self.metadata.annotations.as_ref()?.get(key).map(String::as_str)
+    }
+}
+
+/// `spec`, as far as it matters to backups.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[allow(missing_docs, reason = "the fields are documented by the resource's own schema")]
+pub struct Spec {
+    pub team_id: Option<String>,
+    pub number_of_instances: Option<i64>,
+    pub postgresql: Option<PostgresqlVersion>,
+    /// The volume of the database; only whether it is there matters.
+    pub volume: Option<Value>,
+    pub backup: Option<Backup>,
+    /// Present on a cluster that follows another one.
+    pub standby: Option<Value>,
+    pub tde: Option<Tde>,
+    #[serde(deserialize_with = "or_default")]
+    pub env: Vec<Value>,
+    #[serde(deserialize_with = "strings")]
+    pub labels: BTreeMap<String, String>,
+    #[serde(deserialize_with = "strings")]
+    pub pod_annotations: BTreeMap<String, String>,
+    #[serde(deserialize_with = "or_default")]
+    pub tolerations: Vec<Value>,
+    pub node_affinity: Option<Value>,
+    #[serde(deserialize_with = "or_default")]
+    pub topology_spread_constraints: Vec<Value>,
+    pub scheduler_name: Option<String>,
+    pub pod_priority_class_name: Option<String>,
+}
+
+/// `spec.postgresql`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(default)]
+pub struct PostgresqlVersion {
+    /// The major version, such as `17`.
+    pub version: Option<String>,
+}
+
+/// `spec.tde`: transparent encryption of the data directory.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(default)]
+pub struct Tde {
+    /// Whether it is switched on.
+    pub enable: Option<bool>,
+}
+
+/// `spec.backup`.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(default)]
+pub struct Backup {
+    /// Physical backups with pgBackRest.
+    pub pgbackrest: Option<Pgbackrest>,
+}
+
+/// `spec.backup.pgbackrest`.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(default)]
+#[allow(missing_docs, reason = "the fields are documented by the resource's own schema")]
+pub struct Pgbackrest {
+    pub image: Option<String>,
+    #[serde(deserialize_with = "list")]
+    pub repos: Vec<Repo>,
+    #[serde(deserialize_with = "strings")]
+    pub global: BTreeMap<String, String>,
+    pub configuration: Option<Configuration>,
+    /// An order to restore in place; whether it is there matters.
+    pub restore: Option<Restore>,
+    pub resources: Option<Value>,
+    #[serde(deserialize_with = "or_default")]
+    pub env: Vec<Value>,
+    #[serde(deserialize_with = "strings")]
+    pub labels: BTreeMap<String, String>,
+}
+
+/// `repos[]`. Which fields mean something depends on `storage`.
+#[derive(Clone, PartialEq, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[allow(missing_docs, reason = "the fields are documented by the resource's own schema")]
+pub struct Repo {
+    pub name: Option<String>,
+    pub storage: Option<String>,
+    pub resource: Option<String>,
+    pub endpoint: Option<String>,
+    pub region: Option<String>,
+    pub account: Option<String>,
+    /// gcs: a file name. azure: a secret that must not be here; never print it.
+    pub key: Option<String>,
+    pub key_type: Option<String>,
+    #[serde(deserialize_with = "strings")]
+    pub schedule: BTreeMap<String, String>,
+    pub volume: Option<Volume>,
+}
+
+impl std::fmt::Debug for Repo {
+    /// Leaves out what may be a secret.
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Repo")
+            .field("name", &self.name)
+            .field("storage", &self.storage)
+            .finish_non_exhaustive()
+    }
+}
+
+/// `repos[].volume`.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[allow(missing_docs, reason = "the fields are documented by the resource's own schema")]
+pub struct Volume {
+    pub size: Option<String>,
+    pub storage_class: Option<String>,
+    pub selector: Option<Value>,
+    pub iops: Option<Value>,
+    pub throughput: Option<Value>,
+    pub sub_path: Option<String>,
+}
+
+/// `configuration`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(default)]
+#[allow(missing_docs, reason = "the fields are documented by the resource's own schema")]
+pub struct Configuration {
+    pub secret: Option<String>,
+    pub protection: Option<Protection>,
+}
+
+/// `configuration.protection`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(default)]
+pub struct Protection {
+    /// Whether restores are to be ignored.
+    pub restore: Option<bool>,
+}
+
+/// `restore`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(default)]
+pub struct Restore {
+    /// Empty: nothing is asked for.
+    pub id: Option<String>,
+}
+
+/// Reads a document of any shape. What has the wrong type is reported and read as absent; a number or a boolean
+/// where a text belongs is reported and read as that text, so that the other checks can go on.
+#[must_use]
+pub fn read(mut document: Value) -> (Postgresql, Vec<Finding>) {
+    /// Beyond this many the document is of some other kind; what was read until then is enough to say so.
+    const MOST: usize = 64;
+    let mut findings = Vec::new();
+    while findings.len() < MOST {
+        let error = match serde_path_to_error::deserialize::<_, Postgresql>(&document) {
+            Ok(resource) => return (resource, findings),
+            Err(error) => error,
+        };
+        let path = error.path().clone();
+        let wants_text = error.inner().to_string().contains("expected a string");
+        let Some(node) = at_path(&mut document, &path) else { break };
+        findings.push(wrong_type(&path.to_string(), node, wants_text));
+        *node = match (&node, wants_text) {
+            // An unquoted y was meant for pgBackRest; everything else that is a boolean was true or false.
+            (Value::Bool(yes), true) if path.to_string().contains(".global.") => {
+                Value::from(if *yes { "y" } else { "n" })
+            }
+            (Value::Number(_) | Value::Bool(_), true) => Value::String(node.to_string()),
+            (Value::Null, _) => break,
+            _ => Value::Null,
+        };
+    }
+    (Postgresql::default(), findings)
+}
+
+fn wrong_type(path: &str, node: &Value, wants_text: bool) -> Finding {
+    let is = match node {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a text",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "a map",
+    };
+    let scalar = matches!(node, Value::Bool(_) | Value::Number(_));
+    if wants_text && scalar {
+        return Finding::new(
+            &codes::WRONG_TYPE,
+            path,
+            format!("is {is}, and the API server takes a text only"),
+            "put the value in quotes (YAML reads an unquoted y, n, yes, no, on or off as a boolean)",
+        );
+    }
+    Finding::new(
+        &codes::WRONG_TYPE,
+        path,
+        format!("is {is}, which this field cannot be"),
+        "see the resource's schema: kubectl explain postgresql",
+    )
+}
+
+fn at_path<'value>(
+    document: &'value mut Value,
+    path: &serde_path_to_error::Path,
+) -> Option<&'value mut Value> {
+    use serde_path_to_error::Segment;
+    path.iter().try_fold(document, |node, segment| match segment {
+        Segment::Seq { index } => node.get_mut(index),
+        Segment::Map { key } => node.get_mut(key),
+        Segment::Enum { .. } | Segment::Unknown => None,
+    })
+}
+
+fn or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de> + Default,
+{
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+/// A list in which `null` stands for an empty element, so that positions stay what they are in the document.
+fn list<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de> + Default,
+{
+    let elements: Vec<Option<T>> = or_default(deserializer)?;
+    Ok(elements.into_iter().map(Option::unwrap_or_default).collect())
+}
+
+/// A map without the keys whose value is `null`.
+fn strings<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, String>, D::Error> {
+    let entries: BTreeMap<String, Option<String>> = or_default(deserializer)?;
+    Ok(entries.into_iter().filter_map(|(key, value)| Some((key, value?))).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn every_schema_variant_reads_without_a_finding() {
+        let documents = [
+            json!({}),
+            json!({"spec": null}),
+            json!({"spec": {"backup": {"pgbackrest": null}}}),
+            json!({"spec": {"backup": {"pgbackrest": {"repos": null, "global": null, "env": null, "labels": null}}}}),
+            json!({"spec": {"backup": {"pgbackrest": {"repos": [{"name": "repo1", "storage": "pvc", "pvcsize": 3}]}}}}),
+            json!({"spec": {"monitor": {"image": "x", "env": []}, "backup": {"pgbackrest": {"repos": [null]}}}}),
+            json!({"metadata": {"name": "ledger", "managedFields": []}, "status": {"PostgresClusterStatus": "Running"}}),
+        ];
+        for document in documents {
+            let (_, findings) = read(document.clone());
+            assert!(findings.is_empty(), "{document}: {findings:?}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_type_spoils_nothing_else() {
+        let (resource, findings) = read(json!({
+            "metadata": {"name": "ledger", "annotations": {"pgbackrest-keeper.io/adopt": true}},
+            "spec": {"numberOfInstances": "three", "backup": {"pgbackrest": {
+                "global": {"repo1-retention-full": 7, "repo1-bundle": true, "process-max": ["2"]},
+                "repos": [7, {"name": "repo2", "schedule": {"full": "1 1 * * *", "incr": {}}}],
+            }}},
+        }));
+        let fields: Vec<&str> = findings.iter().map(|finding| finding.field.as_str()).collect();
+        assert_eq!(
+            fields,
+            [
+                "metadata.annotations.pgbackrest-keeper.io/adopt",
+                "spec.backup.pgbackrest.global.process-max",
+                "spec.backup.pgbackrest.global.repo1-bundle",
+                "spec.backup.pgbackrest.global.repo1-retention-full",
+                "spec.backup.pgbackrest.repos[0]",
+                "spec.backup.pgbackrest.repos[1].schedule.incr",
+                "spec.numberOfInstances",
+            ]
+        );
+        let pgbackrest = resource.pgbackrest().unwrap();
+        assert_eq!(pgbackrest.global["repo1-retention-full"], "7");
+        assert_eq!(pgbackrest.repos[1].schedule["full"], "1 1 * * *");
+        assert_eq!(resource.annotation("pgbackrest-keeper.io/adopt"), Some("true"));
+    }
+
+    #[test]
+    fn a_debug_print_shows_no_key() {
+        let repo = Repo { key: Some("hunter2".to_owned()), ..Repo::default() };
+        assert!(!format!("{repo:?}").contains("hunter2"));
+    }
+}

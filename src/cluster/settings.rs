@@ -1,0 +1,74 @@
+//! What the installation decides for all clusters: label keys, domain, images, users.
+
+use std::collections::BTreeMap;
+
+/// What holds for every cluster that one installation looks after.
+///
+/// The defaults are those of CPO (CYBERTEC-PG-Operator 0.9), so that objects find the pods that CPO makes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// The value of `cpo.opensource.cybertec.at/controller` that is ours. Empty: resources without the annotation.
+    pub controller_id: String,
+    /// The domain of the Kubernetes cluster, the end of every pod's DNS name.
+    pub cluster_domain: String,
+    /// The namespace of a resource that names none, as `kubectl` would fill it in.
+    pub default_namespace: String,
+    /// Labels that all pods of all clusters carry.
+    pub cluster_labels: BTreeMap<String, String>,
+    /// The label key whose value is the cluster's name.
+    pub cluster_name_label: String,
+    /// The label key that tells PostgreSQL pods, repo hosts and backup jobs apart.
+    pub member_type_label: String,
+    /// The label key that Patroni writes the role of a pod to.
+    pub role_label: String,
+    /// The value of the role label on the primary. CPO's Patroni writes it on a standby leader as well.
+    pub primary_role: String,
+    /// The label key for `spec.teamId`.
+    pub team_label: String,
+    /// The container of a PostgreSQL pod in which pgBackRest runs.
+    pub database_container: String,
+    /// The image of this program, for the job's pods.
+    pub keeper_image: String,
+    /// The numeric user of the repo host, the same as that of PostgreSQL in the database image.
+    pub repo_host_user: i64,
+    /// The group that owns the repo host's volumes and may read its key.
+    pub repo_host_fs_group: i64,
+    /// The numeric user of the job's pods. `None`: the image or the platform decides (OpenShift).
+    pub job_user: Option<i64>,
+    /// The data directory of PostgreSQL in its pods, `pg1-path` for pgBackRest.
+    pub database_path: String,
+    /// The port of PostgreSQL in its pods, `pg1-port` for pgBackRest.
+    pub database_port: u16,
+    /// The directory of PostgreSQL's socket in its pods, `pg1-socket-path` for pgBackRest.
+    pub database_socket_path: String,
+    /// Where pgBackRest writes its log files in PostgreSQL's pods.
+    pub database_log_path: String,
+    /// Where pgBackRest keeps the queue of asynchronous archiving in PostgreSQL's pods.
+    pub database_spool_path: String,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            controller_id: String::new(),
+            cluster_domain: "cluster.local".to_owned(),
+            default_namespace: "default".to_owned(),
+            cluster_labels: BTreeMap::from([("application".to_owned(), "cpo".to_owned())]),
+            cluster_name_label: "cluster.cpo.opensource.cybertec.at/name".to_owned(),
+            member_type_label: "member.cpo.opensource.cybertec.at/type".to_owned(),
+            role_label: "member.cpo.opensource.cybertec.at/role".to_owned(),
+            primary_role: "master".to_owned(),
+            team_label: "team".to_owned(),
+            database_container: "postgres".to_owned(),
+            keeper_image: concat!("pgbackrest-keeper:", env!("CARGO_PKG_VERSION")).to_owned(),
+            repo_host_user: 26,
+            repo_host_fs_group: 26,
+            job_user: Some(65_532),
+            database_path: "/home/postgres/pgdata/pgroot/data".to_owned(),
+            database_port: 5432,
+            database_socket_path: "/var/run/postgresql".to_owned(),
+            database_log_path: "/home/postgres/pgdata/pgbackrest/log".to_owned(),
+            database_spool_path: "/home/postgres/pgdata/pgbackrest/spool-path".to_owned(),
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! The options of `global`, which stand in a ConfigMap: no secret, nothing that pgBackRest would refuse.
+
+use std::collections::BTreeMap;
+
+use super::options::{self, Group, Known};
+use super::{Checks, fits_on_a_line};
+use crate::cluster::finding::codes;
+use crate::cluster::names;
+use crate::cluster::references::Lookup;
+use crate::cluster::resource::{BACKUP, Pgbackrest};
+use crate::cluster::validated::{Repo, RepoNumber};
+
+/// The options that can be passed on.
+pub(super) fn look(
+    section: &Pgbackrest,
+    repos: &[Repo],
+    checks: &mut Checks<'_>,
+) -> BTreeMap<String, String> {
+    let mut kept = BTreeMap::new();
+    let mut seen: BTreeMap<String, &str> = BTreeMap::new();
+    for (name, value) in &section.global {
+        let path = format!("{BACKUP}.global.{name}");
+        if !name_and_value_are_clean(name, value, &path, checks) {
+            continue;
+        }
+        let Some(known) = options::find(name) else {
+            let remedy = match options::nearest(name) {
+                Some(nearest) => format!("write {nearest}, or remove it"),
+                None => "see https://pgbackrest.org/configuration.html, or remove it".to_owned(),
+            };
+            checks.note(&codes::OPTION_UNKNOWN, &path, "is no option of pgBackRest up to 2.59", remedy);
+            kept.insert(name.clone(), value.clone());
+            continue;
+        };
+        if let Some(first) = seen.insert(known.canonical.clone(), name) {
+            checks.note(
+                &codes::OPTION_TWICE,
+                &path,
+                format!("is the same option as {first}; pgBackRest refuses both together (error 31)"),
+                "keep one of them",
+            );
+        }
+        if passes(&known, value, &path, section, checks) {
+            agrees_with_repos(&known, value, &path, repos, checks);
+            kept.insert(name.clone(), value.clone());
+        }
+    }
+    retention(section, &seen, checks);
+    kept
+}
+
+fn name_and_value_are_clean(name: &str, value: &str, path: &str, checks: &mut Checks<'_>) -> bool {
+    if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') {
+        checks.note(
+            &codes::OPTION_MALFORMED,
+            path,
+            "is no name of an option",
+            "write names as pgBackRest's documentation does, such as repo1-retention-full, without dashes in front",
+        );
+        return false;
+    }
+    if options::is_secret(name) {
+        checks.note(
+            &codes::SECRET_IN_RESOURCE,
+            path,
+            "is a secret, and stands in the resource; it would end up in a ConfigMap",
+            "remove it from the resource, replace it if anybody could read it, and put it into a *.conf key of the \
+             Secret of configuration.secret",
+        );
+        return false;
+    }
+    if value.trim().is_empty() {
+        checks.note_value(
+            &codes::OPTION_EMPTY,
+            path,
+            value,
+            "has no value; pgBackRest would fail every command (error 32)",
+            "give it a value, or remove it",
+        );
+        return false;
+    }
+    if !fits_on_a_line(value) {
+        checks.note(
+            &codes::OPTION_MALFORMED,
+            path,
+            "has control characters, or blanks at its ends",
+            "write the value on one line, without blanks around it",
+        );
+        return false;
+    }
+    true
+}
+
+/// Whether an option goes into the configuration.
+fn passes(known: &Known, value: &str, path: &str, section: &Pgbackrest, checks: &mut Checks<'_>) -> bool {
+    if known.number_missing {
+        checks.note(
+            &codes::OPTION_MALFORMED,
+            path,
+            "needs a number; pgBackRest refuses it without (error 31)",
+            "write the repo's number into the name, such as repo1-retention-full",
+        );
+        return false;
+    }
+    let ignored = match known.group {
+        Group::CommandLine => Some("is for the command line alone; pgBackRest ignores it in a file"),
+        Group::Stanza => {
+            Some("is for the stanza's section, which is generated; pgBackRest ignores it in [global]")
+        }
+        Group::Global | Group::Repo => None,
+    };
+    if let Some(why) = ignored {
+        checks.note(&codes::OPTION_IGNORED, path, why, "remove it");
+        return false;
+    }
+    if let Some(number) = known.repo
+        && !declared(section).any(|declared| u32::from(declared.get()) == number)
+    {
+        checks.note(
+            &codes::OPTION_WITHOUT_REPO,
+            path,
+            format!("is for repo{number}, which this cluster does not have; it is left out"),
+            "remove it, or add the repo",
+        );
+        return false;
+    }
+    if let Some(wanted) = options::complaint(known.kind, value) {
+        checks.note_value(
+            &codes::OPTION_VALUE_INVALID,
+            path,
+            value,
+            "is refused by pgBackRest (error 32)",
+            format!("write {wanted}"),
+        );
+        return false;
+    }
+    true
+}
+
+fn agrees_with_repos(known: &Known, value: &str, path: &str, repos: &[Repo], checks: &mut Checks<'_>) {
+    if known.canonical.starts_with("tls-server-") && repos.iter().any(|repo| repo.storage.is_volume()) {
+        overrides(path, value, checks);
+    }
+    let repo = repos.iter().find(|repo| Some(u32::from(repo.number.get())) == known.repo);
+    let Some(repo) = repo else { return };
+    let option = known.canonical.strip_prefix(&format!("{}-", repo.number)).unwrap_or_default();
+    let volume = repo.storage.is_volume();
+    match option {
+        "type"
+            if volume && !matches!(value, "posix" | "cifs") || !volume && value != repo.storage.as_str() =>
+        {
+            checks.note_value(
+                &codes::OPTION_CONTRADICTS,
+                path,
+                value,
+                format!("contradicts the repo's storage, which is {}", repo.storage.as_str()),
+                "remove it; the type follows from storage",
+            );
+        }
+        "path" if volume => {
+            let mount = names::volume_mount(repo.number);
+            let inside = value.trim_end_matches('/') == mount || value.starts_with(&format!("{mount}/"));
+            if !inside || value.split('/').any(|part| part == "..") {
+                checks.note_value(
+                    &codes::OPTION_CONTRADICTS,
+                    path,
+                    value,
+                    format!(
+                        "is not on the repo's volume, which is at {mount}; backups would go to the container"
+                    ),
+                    "remove it; the path follows from storage pvc",
+                );
+            }
+        }
+        _ if volume && (option == "host" || option.starts_with("host-")) => overrides(path, value, checks),
+        _ => {}
+    }
+}
+
+fn overrides(path: &str, value: &str, checks: &mut Checks<'_>) {
+    checks.note_value(
+        &codes::OPTION_OVERRIDES,
+        path,
+        value,
+        "replaces what connects PostgreSQL and the repo host",
+        "remove it, unless you have set up that connection yourself",
+    );
+}
+
+fn retention(section: &Pgbackrest, seen: &BTreeMap<String, &str>, checks: &mut Checks<'_>) {
+    let mut numbers: Vec<RepoNumber> = declared(section).collect();
+    numbers.sort_unstable();
+    numbers.dedup();
+    for number in numbers {
+        let option = format!("{number}-retention-full");
+        let in_secret = match &checks.references.secret {
+            Lookup::Found(facts) => facts.options().any(|(_, given)| given.name == option),
+            Lookup::NotChecked | Lookup::Missing => false,
+        };
+        if !seen.contains_key(&option) && !in_secret {
+            checks.note(
+                &codes::RETENTION_UNSET,
+                format!("{BACKUP}.global.{option}"),
+                "is not set: no full backup ever expires, until the storage is full",
+                format!("set {option}, such as '7' (with {number}-retention-full-type: time it counts days)"),
+            );
+        }
+    }
+}
+
+/// The repos that the resource names, whether they are otherwise valid or not.
+pub(super) fn declared(section: &Pgbackrest) -> impl Iterator<Item = RepoNumber> {
+    section.repos.iter().filter_map(|repo| RepoNumber::of_name(repo.name.as_deref()?))
+}

@@ -1,0 +1,172 @@
+//! The cluster itself: its name, its size, what the API server insists on, and the repo host's image.
+
+use super::Checks;
+use crate::cluster::finding::codes;
+use crate::cluster::names;
+use crate::cluster::references::Lookup;
+use crate::cluster::resource::{BACKUP, Pgbackrest, Postgresql};
+use crate::cluster::validated::Repo;
+
+/// Who the cluster is.
+pub(super) struct Identity {
+    pub(super) name: String,
+    pub(super) namespace: String,
+    pub(super) instances: u32,
+}
+
+pub(super) fn look(resource: &Postgresql, checks: &mut Checks<'_>) -> Identity {
+    let name = resource.metadata.name.clone().unwrap_or_default();
+    name_is_good(&name, checks);
+    let namespace = resource.metadata.namespace.clone().filter(|namespace| !namespace.is_empty());
+    if namespace.as_deref().is_some_and(|namespace| !is_dns_label(namespace, 63)) {
+        checks.note_value(
+            &codes::NAME_INVALID,
+            "metadata.namespace",
+            namespace.as_deref().unwrap_or_default(),
+            "is no name of a namespace",
+            "write lower-case letters, digits and dashes",
+        );
+    }
+    required_fields(resource, checks);
+    Identity {
+        name,
+        namespace: namespace.unwrap_or_else(|| checks.settings.default_namespace.clone()),
+        instances: instances(resource, checks),
+    }
+}
+
+fn name_is_good(name: &str, checks: &mut Checks<'_>) {
+    // A Service's name must begin with a letter (DNS-1035), and `<cluster>-clusterpods` is one.
+    if !is_dns_label(name, 253) || name.starts_with(|c: char| c.is_ascii_digit()) {
+        checks.note_value(
+            &codes::NAME_INVALID,
+            "metadata.name",
+            name,
+            "cannot begin the names of Services and pods",
+            "begin with a lower-case letter, go on with lower-case letters, digits and dashes, end with no dash",
+        );
+    } else if name.len() > names::LONGEST_CLUSTER {
+        checks.note_value(
+            &codes::NAME_INVALID,
+            "metadata.name",
+            name,
+            format!(
+                "has {} characters, and {} has no room for it",
+                name.len(),
+                names::pods_service("<name>")
+            ),
+            format!("use at most {} characters", names::LONGEST_CLUSTER),
+        );
+    }
+}
+
+pub(super) fn is_dns_label(text: &str, longest: usize) -> bool {
+    let inside = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    !text.is_empty()
+        && text.len() <= longest
+        && text.chars().all(inside)
+        && !text.starts_with('-')
+        && !text.ends_with('-')
+}
+
+/// The resource's own schema requires these (CPO 0.9); a manifest without them cannot be applied.
+fn required_fields(resource: &Postgresql, checks: &mut Checks<'_>) {
+    let spec = &resource.spec;
+    let version = spec.postgresql.as_ref().and_then(|postgresql| postgresql.version.as_ref());
+    for (field, is_there) in [
+        ("spec.numberOfInstances", spec.number_of_instances.is_some()),
+        ("spec.teamId", spec.team_id.is_some()),
+        ("spec.postgresql.version", version.is_some()),
+        ("spec.volume", spec.volume.is_some()),
+    ] {
+        if !is_there {
+            checks.note(
+                &codes::REQUIRED_FIELD_MISSING,
+                field,
+                "is not set, and the API server takes no postgresql resource without it",
+                "add it, unless something else does before the manifest is applied",
+            );
+        }
+    }
+}
+
+fn instances(resource: &Postgresql, checks: &mut Checks<'_>) -> u32 {
+    let Some(given) = resource.spec.number_of_instances else { return 1 };
+    match u32::try_from(given) {
+        // pgBackRest has room for 256 hosts.
+        Ok(instances) if instances <= 256 => instances,
+        _ => {
+            checks.note_value(
+                &codes::FIELD_MALFORMED,
+                "spec.numberOfInstances",
+                given.to_string(),
+                "is no number of pods that pgBackRest could look for the primary on",
+                "write a number from 0 to 256",
+            );
+            1
+        }
+    }
+}
+
+/// The image of the repo host.
+pub(super) fn image(section: &Pgbackrest, repos: &[Repo], checks: &mut Checks<'_>) -> Option<String> {
+    let path = format!("{BACKUP}.image");
+    let image = section.image.clone().filter(|image| !image.is_empty());
+    match &image {
+        Some(given) if given.chars().any(|c| c.is_whitespace() || c.is_control()) => checks.note_value(
+            &codes::FIELD_MALFORMED,
+            path,
+            given,
+            "is no image",
+            "write it as registry/name:tag, without blanks",
+        ),
+        Some(_) => {}
+        None if repos.iter().any(|repo| repo.storage.is_volume()) => checks.note(
+            &codes::IMAGE_MISSING,
+            path,
+            "is not set, and the repo host needs an image with pgBackRest",
+            "name the image whose pgBackRest is of the same version as the one beside PostgreSQL",
+        ),
+        None => checks.note(
+            &codes::REQUIRED_FIELD_MISSING,
+            path,
+            "is not set, and the API server takes no backup section without it",
+            "name an image with pgBackRest",
+        ),
+    }
+    image
+}
+
+/// Names that are shortened, or belong to somebody else.
+pub(super) fn names(identity: &Identity, repos: &[Repo], checks: &mut Checks<'_>) {
+    let with_repo_host = repos.iter().any(|repo| repo.storage.is_volume());
+    if identity.name.len() <= names::LONGEST_CLUSTER && names::shortens(&identity.name, with_repo_host) {
+        checks.note_value(
+            &codes::NAME_SHORTENED,
+            "metadata.name",
+            &identity.name,
+            "is too long for the names of its CronJobs or repo host, which are shortened with a hash",
+            "find them by their labels, such as pgbackrest-keeper.io/cluster",
+        );
+    }
+    match &checks.references.taken {
+        Lookup::NotChecked => checks.note(
+            &codes::NAMES_NOT_CHECKED,
+            "metadata.name",
+            "was not looked up: objects of the same names may exist",
+            "see `kubectl get cronjob,statefulset,configmap,secret,service`",
+        ),
+        Lookup::Missing => {}
+        Lookup::Found(taken) => {
+            for object in taken {
+                checks.note_value(
+                    &codes::NAME_TAKEN,
+                    "metadata.name",
+                    &identity.name,
+                    format!("leads to {} {}, which belongs to {}", object.kind, object.name, object.owner),
+                    "remove that object, or annotate the resource with pgbackrest-keeper.io/adopt: \"true\"",
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! Annotations: what the resource's schema has no field for.
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::ResourceRequirements;
+
+use super::{Checks, pods};
+use crate::cluster::finding::codes;
+use crate::cluster::labels::{CPO_CONTROLLER, PREFIX};
+use crate::cluster::resource::Postgresql;
+use crate::cluster::settings::Settings;
+use crate::cluster::validated::{BackupNow, JobTemplate, PodTemplate, Repo, RepoNumber};
+use crate::pgbackrest::label::BackupType;
+use crate::schedule::zone;
+
+/// All knobs, without the prefix.
+pub(super) const KNOBS: &[&str] = &[
+    "adopt",
+    "authorize-removal",
+    "backup-now",
+    "failed-jobs-history",
+    "job-deadline",
+    "job-resources",
+    "job-ttl",
+    "paused",
+    "release",
+    "stanza-upgrade",
+    "starting-deadline",
+    "successful-jobs-history",
+    "time-zone",
+];
+
+/// Kubernetes looks at schedules every ten seconds; a shorter deadline can miss every run.
+const SHORTEST_START: u64 = 10;
+/// The job's program gives up a minute before its deadline, and needs a minute to do anything.
+const SHORTEST_JOB: u64 = 120;
+const LONGEST: u64 = 366 * 24 * 3600;
+
+/// What a person wants us to do, or not to do, with a resource, whether it is valid or not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[allow(clippy::struct_excessive_bools, reason = "each is an annotation of its own")]
+pub struct Conduct {
+    /// `cpo.opensource.cybertec.at/controller` names somebody else.
+    pub other_controller: bool,
+    /// `pgbackrest-keeper.io/paused`. A value that is neither true nor false pauses too.
+    pub paused: bool,
+    /// `pgbackrest-keeper.io/adopt`: take over objects of the same names.
+    pub adopt: bool,
+    /// `pgbackrest-keeper.io/release`: hand everything back.
+    pub release: bool,
+    /// `pgbackrest-keeper.io/authorize-removal`: the second key to removing configuration and repo host.
+    pub authorize_removal: bool,
+}
+
+impl Conduct {
+    pub(super) fn of(resource: &Postgresql, settings: &Settings) -> Self {
+        let knob = |name: &str| resource.annotation(&format!("{PREFIX}{name}"));
+        let controller = resource.annotation(CPO_CONTROLLER);
+        Self {
+            other_controller: controller.is_some_and(|id| id != settings.controller_id),
+            paused: knob("paused").is_some_and(|value| value != "false"),
+            adopt: knob("adopt") == Some("true"),
+            release: knob("release") == Some("true"),
+            authorize_removal: knob("authorize-removal") == Some("true"),
+        }
+    }
+
+    /// Whether nothing may be written for the resource.
+    #[must_use]
+    pub fn forbids_writes(&self) -> bool {
+        self.other_controller || self.paused
+    }
+}
+
+/// Notes unknown knobs, wrong values of switches, and switches that stop us.
+pub(super) fn conduct(resource: &Postgresql, checks: &mut Checks<'_>) {
+    for key in resource.metadata.annotations.iter().flatten().map(|(key, _)| key) {
+        let Some(knob) = key.strip_prefix(PREFIX).filter(|knob| !KNOBS.contains(knob)) else { continue };
+        let nearest = KNOBS.iter().find(|known| strsim::jaro_winkler(known, knob) > 0.85);
+        checks.note(
+            &codes::KNOB_UNKNOWN,
+            field(knob),
+            "is no annotation that pgbackrest-keeper knows",
+            match nearest {
+                Some(nearest) => format!("write {PREFIX}{nearest}, or remove it"),
+                None => format!("remove it; known are {}", KNOBS.join(", ")),
+            },
+        );
+    }
+    for switch in ["adopt", "authorize-removal", "paused", "release"] {
+        let Some(value) = given(resource, switch).filter(|value| !matches!(*value, "true" | "false")) else {
+            continue;
+        };
+        invalid(switch, value, "is a switch", "write \"true\" or \"false\"", checks);
+    }
+    let conduct = Conduct::of(resource, checks.settings);
+    if conduct.paused {
+        checks.note(
+            &codes::PAUSED,
+            field("paused"),
+            "stops all writes for this cluster",
+            "remove the annotation to let them go on",
+        );
+    }
+    if conduct.other_controller {
+        checks.note_value(
+            &codes::OTHER_CONTROLLER,
+            format!("metadata.annotations.{CPO_CONTROLLER}"),
+            resource.annotation(CPO_CONTROLLER).unwrap_or_default(),
+            "leaves this resource to another controller",
+            "start with --controller-id of this value to look after it",
+        );
+    }
+}
+
+/// The knobs of the jobs. A wrong one is noted and left out.
+pub(super) fn jobs(resource: &Postgresql, checks: &mut Checks<'_>) -> JobTemplate {
+    let deadline = duration(resource, "job-deadline", SHORTEST_JOB, checks);
+    let time_to_live = duration(resource, "job-ttl", 0, checks);
+    let starting_deadline = duration(resource, "starting-deadline", SHORTEST_START, checks);
+    JobTemplate {
+        deadline,
+        time_to_live,
+        starting_deadline: starting_deadline.unwrap_or(Duration::from_mins(5)),
+        successful_history: history(resource, "successful-jobs-history", checks),
+        failed_history: history(resource, "failed-jobs-history", checks),
+        time_zone: time_zone(resource, checks),
+        resources: resources(resource, checks),
+        pod: PodTemplate::default(),
+    }
+}
+
+/// Acts that are asked for once.
+pub(super) struct Requests {
+    pub(super) backup_now: Option<BackupNow>,
+    pub(super) stanza_upgrade: Option<String>,
+}
+
+pub(super) fn requests(resource: &Postgresql, repos: &[Repo], checks: &mut Checks<'_>) -> Requests {
+    Requests {
+        backup_now: backup_now(resource, repos, checks),
+        stanza_upgrade: stanza_upgrade(resource, checks),
+    }
+}
+
+/// `full@repo1`, or `full@repo1#anything`.
+fn backup_now(resource: &Postgresql, repos: &[Repo], checks: &mut Checks<'_>) -> Option<BackupNow> {
+    let value = given(resource, "backup-now")?;
+    let order = value.split_once('#').map_or(value, |(order, _)| order);
+    let parsed = order.split_once('@').and_then(|(word, repo)| {
+        let backup_type = BackupType::ALL.into_iter().find(|known| known.as_str() == word)?;
+        Some((backup_type, RepoNumber::of_name(repo)?))
+    });
+    let Some((backup_type, repo)) = parsed.filter(|_| value.len() <= 128) else {
+        let remedy = "write type@repo, such as full@repo1, or full@repo1#2 to ask for the same once more";
+        invalid("backup-now", value, "orders no backup", remedy, checks);
+        return None;
+    };
+    if !repos.iter().any(|known| known.number == repo) {
+        invalid(
+            "backup-now",
+            value,
+            "is for a repo that this cluster does not have",
+            "name one of its repos",
+            checks,
+        );
+        return None;
+    }
+    Some(BackupNow { backup_type, repo, token: value.to_owned() })
+}
+
+fn stanza_upgrade(resource: &Postgresql, checks: &mut Checks<'_>) -> Option<String> {
+    let value = given(resource, "stanza-upgrade").filter(|value| *value != "false")?;
+    let token = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if value.is_empty() || value.len() > 63 || !value.chars().all(token) {
+        let remedy = "write a word that you have not used before, such as the new PostgreSQL version";
+        invalid("stanza-upgrade", value, "is no token of an upgrade", remedy, checks);
+        return None;
+    }
+    Some(value.to_owned())
+}
+
+fn duration(resource: &Postgresql, knob: &str, shortest: u64, checks: &mut Checks<'_>) -> Option<Duration> {
+    let value = given(resource, knob)?;
+    let duration = match value.parse::<u64>() {
+        Ok(seconds) => Some(Duration::from_secs(seconds)),
+        Err(_) => humantime::parse_duration(value).ok(),
+    };
+    let whole = duration.filter(|duration| {
+        duration.subsec_nanos() == 0 && (shortest..=LONGEST).contains(&duration.as_secs())
+    });
+    if whole.is_none() {
+        let remedy =
+            format!("write whole seconds, such as 6h or 1h30m, at least {shortest}s and at most a year");
+        invalid(knob, value, "is no duration that fits here", &remedy, checks);
+    }
+    whole
+}
+
+fn history(resource: &Postgresql, knob: &str, checks: &mut Checks<'_>) -> Option<i32> {
+    let value = given(resource, knob)?;
+    let number = value.parse::<i32>().ok().filter(|number| (0..=1000).contains(number));
+    if number.is_none() {
+        invalid(knob, value, "is no number of jobs to keep", "write a number from 0 to 1000", checks);
+    }
+    number
+}
+
+fn time_zone(resource: &Postgresql, checks: &mut Checks<'_>) -> Option<String> {
+    let value = given(resource, "time-zone")?;
+    match zone::parse(value) {
+        Ok(_) => Some(value.to_owned()),
+        Err(error) => {
+            let remedy = "write an IANA name such as Europe/Vienna";
+            invalid("time-zone", value, &format!("would be refused by Kubernetes: {error}"), remedy, checks);
+            None
+        }
+    }
+}
+
+/// JSON, as in a pod: `{"requests": {"cpu": "50m"}, "limits": {"memory": "128Mi"}}`.
+fn resources(resource: &Postgresql, checks: &mut Checks<'_>) -> Option<ResourceRequirements> {
+    let value = given(resource, "job-resources")?;
+    match serde_json::from_str(value) {
+        Ok(parsed) => pods::resources(&parsed, &field("job-resources"), checks),
+        Err(error) => {
+            let remedy = r#"write it as in a pod, such as {"requests": {"cpu": "50m", "memory": "64Mi"}}"#;
+            invalid("job-resources", value, &format!("is no JSON: {error}"), remedy, checks);
+            None
+        }
+    }
+}
+
+fn given<'resource>(resource: &'resource Postgresql, knob: &str) -> Option<&'resource str> {
+    resource.annotation(&format!("{PREFIX}{knob}"))
+}
+
+fn field(knob: &str) -> String {
+    format!("metadata.annotations.{PREFIX}{knob}")
+}
+
+fn invalid(knob: &str, value: &str, message: &str, remedy: &str, checks: &mut Checks<'_>) {
+    checks.note_value(&codes::KNOB_INVALID, field(knob), value, message, remedy);
+}

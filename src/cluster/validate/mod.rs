@@ -1,0 +1,217 @@
+//! Resource and what it refers to → `ValidatedCluster`, or findings that say why not.
+//!
+//! Each module looks at one subject, notes what it finds in `Checks`, and returns what is valid.
+
+mod global;
+mod identity;
+mod knobs;
+mod options;
+mod pods;
+mod repos;
+mod schedules;
+mod secrets;
+mod storage;
+mod unknown;
+
+use serde_json::Value;
+
+use super::finding::{Code, Finding, codes};
+use super::references::References;
+use super::resource::{self, BACKUP, Pgbackrest, Postgresql};
+use super::settings::Settings;
+use super::validated::{Suspension, ValidatedCluster};
+
+pub use knobs::Conduct;
+
+/// Judges a document of any shape: what `resource::read` finds, fields that nobody knows, and then everything that
+/// `validate` finds.
+#[must_use]
+pub fn document(
+    document: Value,
+    references: &References,
+    settings: &Settings,
+) -> (Option<ValidatedCluster>, Vec<Finding>) {
+    let mut findings = unknown::fields(&document);
+    let (resource, wrong) = resource::read(document);
+    findings.extend(wrong);
+    let (cluster, more) = validate(&resource, references, settings);
+    findings.extend(more);
+    without_echoes(&mut findings);
+    sort(&mut findings);
+    let valid = !findings.iter().any(Finding::is_error);
+    (cluster.filter(|_| valid), findings)
+}
+
+/// Judges a resource. The cluster is there when no finding is an error and there is a backup to set up; without a
+/// backup section the one finding is `no-backup` or `no-repos`.
+#[must_use]
+pub fn validate(
+    resource: &Postgresql,
+    references: &References,
+    settings: &Settings,
+) -> (Option<ValidatedCluster>, Vec<Finding>) {
+    let mut checks = Checks { settings, references, findings: Vec::new() };
+    let cluster = look(resource, &mut checks);
+    let mut findings = checks.findings;
+    sort(&mut findings);
+    let valid = !findings.iter().any(Finding::is_error);
+    (cluster.filter(|_| valid), findings)
+}
+
+/// What the annotations say about us and this resource. It holds also for a resource that is not valid.
+#[must_use]
+pub fn conduct(resource: &Postgresql, settings: &Settings) -> Conduct {
+    Conduct::of(resource, settings)
+}
+
+fn look(resource: &Postgresql, checks: &mut Checks<'_>) -> Option<ValidatedCluster> {
+    let identity = identity::look(resource, checks);
+    knobs::conduct(resource, checks);
+    let Some(section) = resource.pgbackrest() else {
+        checks.note(
+            &codes::NO_BACKUP,
+            BACKUP,
+            "is not there, so no backup is set up",
+            "add the section if this cluster is to be backed up",
+        );
+        return None;
+    };
+    restore(section, checks);
+    if section.repos.is_empty() {
+        checks.note(
+            &codes::NO_REPOS,
+            format!("{BACKUP}.repos"),
+            "has no entry, so no backup is set up",
+            "add repo1 with its storage; what exists is removed only with pgbackrest-keeper.io/authorize-removal",
+        );
+        return None;
+    }
+    let repos = repos::look(section, checks);
+    let global = global::look(section, &repos, checks);
+    secrets::look(section, &repos, &global, checks);
+    let jobs = knobs::jobs(resource, checks);
+    schedules::collisions(&repos, jobs.time_zone.as_deref(), checks);
+    let requests = knobs::requests(resource, &repos, checks);
+    let image = identity::image(section, &repos, checks);
+    let suspension = suspension(resource, checks);
+    let pods = pods::look(resource, section, checks);
+    identity::names(&identity, &repos, checks);
+    Some(ValidatedCluster {
+        name: identity.name,
+        namespace: identity.namespace,
+        uid: resource.metadata.uid.clone(),
+        team: resource.spec.team_id.clone().filter(|team| !team.is_empty()),
+        instances: identity.instances,
+        postgresql_version: resource
+            .spec
+            .postgresql
+            .as_ref()
+            .and_then(|postgresql| postgresql.version.clone()),
+        encrypted_data_directory: resource.spec.tde.as_ref().and_then(|tde| tde.enable).unwrap_or_default(),
+        repos,
+        image,
+        global,
+        secret: secrets::name(section),
+        suspension,
+        jobs: crate::cluster::validated::JobTemplate { pod: pods.job, ..jobs },
+        repo_host: pods.repo_host,
+        backup_now: requests.backup_now,
+        stanza_upgrade: requests.stanza_upgrade,
+    })
+}
+
+/// What every check needs, and where it notes what it finds.
+struct Checks<'given> {
+    settings: &'given Settings,
+    references: &'given References,
+    findings: Vec<Finding>,
+}
+
+impl Checks<'_> {
+    fn note(
+        &mut self,
+        code: &'static Code,
+        field: impl AsRef<str>,
+        message: impl AsRef<str>,
+        remedy: impl AsRef<str>,
+    ) {
+        self.findings.push(Finding::new(code, field, message, remedy));
+    }
+
+    /// As `note`, with the field's value, which must not be a secret.
+    fn note_value(
+        &mut self,
+        code: &'static Code,
+        field: impl AsRef<str>,
+        value: impl AsRef<str>,
+        message: impl AsRef<str>,
+        remedy: impl AsRef<str>,
+    ) {
+        self.findings.push(Finding::new(code, field, message, remedy).with_value(value));
+    }
+}
+
+fn suspension(resource: &Postgresql, checks: &mut Checks<'_>) -> Option<Suspension> {
+    if resource.spec.standby.as_ref().is_some_and(|standby| !standby.is_null()) {
+        checks.note(
+            &codes::SUSPENDED,
+            "spec.standby",
+            "makes this a standby cluster, which cannot be backed up; its jobs are suspended",
+            "back up the primary cluster; when this one is promoted, remove spec.standby",
+        );
+        return Some(Suspension::Standby);
+    }
+    if resource.spec.number_of_instances == Some(0) {
+        checks.note_value(
+            &codes::SUSPENDED,
+            "spec.numberOfInstances",
+            "0",
+            "leaves nothing to back up; the jobs are suspended",
+            "the jobs go on when there are instances again",
+        );
+        return Some(Suspension::NoInstances);
+    }
+    None
+}
+
+fn restore(section: &Pgbackrest, checks: &mut Checks<'_>) {
+    let asked =
+        section.restore.as_ref().and_then(|restore| restore.id.as_deref()).filter(|id| !id.is_empty());
+    if let Some(id) = asked {
+        checks.note_value(
+            &codes::RESTORE_NOT_EXECUTED,
+            format!("{BACKUP}.restore.id"),
+            id,
+            "asks for a restore, which pgbackrest-keeper does not execute",
+            "see `pgbackrest-keeper info --restore-command` for the command that restores",
+        );
+    }
+}
+
+/// A secret is to be moved and not to be put in quotes, and a field of the wrong type is not also missing.
+fn without_echoes(findings: &mut Vec<Finding>) {
+    for (told, echo) in [
+        (&codes::SECRET_IN_RESOURCE, &codes::WRONG_TYPE),
+        (&codes::WRONG_TYPE, &codes::REQUIRED_FIELD_MISSING),
+    ] {
+        let fields: Vec<String> = findings
+            .iter()
+            .filter(|finding| finding.code == told)
+            .map(|finding| finding.field.clone())
+            .collect();
+        findings.retain(|finding| finding.code != echo || !fields.contains(&finding.field));
+    }
+}
+
+/// Errors first, then by field, so that the same resource always reads the same.
+fn sort(findings: &mut [Finding]) {
+    findings.sort_by(|a, b| (a.severity, &a.field, a.code.word).cmp(&(b.severity, &b.field, b.code.word)));
+}
+
+/// Whether a text can be written on one line of a configuration file, as it is.
+fn fits_on_a_line(text: &str) -> bool {
+    !text.chars().any(char::is_control) && text.trim() == text
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,291 @@
+//! The options that pgBackRest takes from a configuration file, up to 2.59, and what their values look like.
+//!
+//! Names and ranges are facts of pgBackRest's `config.yaml` and command reference. Where versions differ, the wider
+//! range is here: a finding must never refuse what some version accepts.
+
+use std::cmp::Ordering;
+
+/// What a value looks like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// `y` or `n`.
+    Boolean,
+    /// A whole number within bounds.
+    Integer(i64, i64),
+    /// Seconds, or a number with ms, s, m, h, d or w; greater than zero.
+    Time,
+    /// Bytes, or a whole number with a unit such as KiB, MB or G.
+    Size,
+    /// An absolute path.
+    Path,
+    /// One of these words.
+    Choice(&'static [&'static str]),
+    /// `key=value`.
+    Pair,
+    /// Anything but nothing.
+    Text,
+}
+
+/// Where an option belongs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Group {
+    /// Stands alone.
+    Global,
+    /// `repo1-…`: one per repo.
+    Repo,
+    /// `pg1-…`, or an option of a stanza section.
+    Stanza,
+    /// On the command line alone.
+    CommandLine,
+}
+
+/// An option, recognized.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Known {
+    /// The present name with its number, such as `repo1-retention-full`; what makes two options the same.
+    pub(super) canonical: String,
+    /// Which part of the configuration it belongs to.
+    pub(super) group: Group,
+    /// The number in `repo1-…`.
+    pub(super) repo: Option<u32>,
+    /// What its value looks like.
+    pub(super) kind: Kind,
+    /// Whether pgBackRest insists on a number and there is none.
+    pub(super) number_missing: bool,
+}
+
+use Group::{CommandLine, Global, Repo, Stanza};
+use Kind::{Boolean, Choice, Integer, Pair, Path, Size, Text, Time};
+
+const LEVELS: Kind = Choice(&["off", "error", "warn", "info", "detail", "debug", "trace"]);
+const KEEP: Kind = Integer(1, 9_999_999);
+const PORT: Kind = Integer(0, 65_535);
+const HOST_TYPE: Kind = Choice(&["ssh", "tls"]);
+const STYLE: Kind = Choice(&["host", "path"]);
+
+/// Sorted by name; repo options without their number.
+#[rustfmt::skip]
+const OPTIONS: &[(&str, Group, Kind)] = &[
+    ("allow-root", Global, Boolean), ("annotation", Global, Pair), ("archive-async", Global, Boolean),
+    ("archive-check", Global, Boolean), ("archive-copy", Global, Boolean),
+    ("archive-get-queue-max", Global, Size), ("archive-header-check", Global, Boolean),
+    ("archive-missing-retry", Global, Boolean), ("archive-mode", Global, Choice(&["off", "preserve"])),
+    ("archive-mode-check", Global, Boolean), ("archive-push-queue-max", Global, Size),
+    ("archive-timeout", Global, Time), ("backup-full-incr", Global, Boolean),
+    ("backup-standby", Global, Choice(&["y", "n", "prefer"])), ("beta", Global, Boolean),
+    ("buffer-size", Global, Size), ("checksum-page", Global, Boolean), ("cmd", Global, Text),
+    ("cmd-ssh", Global, Text), ("compress", Global, Boolean), ("compress-level", Global, Integer(-7, 22)),
+    ("compress-level-network", Global, Integer(-5, 12)),
+    ("compress-type", Global, Choice(&["none", "bz2", "gz", "lz4", "zst"])), ("config", CommandLine, Text),
+    ("config-include-path", CommandLine, Text), ("config-path", CommandLine, Text), ("db-exclude", Global, Text),
+    ("db-include", Global, Text), ("db-timeout", Global, Time), ("delta", Global, Boolean),
+    ("detail-level", CommandLine, Text), ("dry-run", CommandLine, Text), ("exclude", Global, Text),
+    ("exec-id", CommandLine, Text), ("expire-auto", Global, Boolean), ("filter", CommandLine, Text),
+    ("force", CommandLine, Text), ("io-timeout", Global, Time), ("job-retry", Global, Integer(0, 360)),
+    ("job-retry-interval", Global, Text), ("link-all", Global, Boolean), ("link-map", Global, Pair),
+    ("lock-path", Global, Path), ("log-level-console", Global, LEVELS), ("log-level-file", Global, LEVELS),
+    ("log-level-stderr", Global, LEVELS), ("log-path", Global, Path), ("log-subprocess", Global, Boolean),
+    ("log-timestamp", Global, Boolean), ("manifest-save-threshold", Global, Size), ("neutral-umask", Global, Boolean),
+    ("online", CommandLine, Text), ("output", CommandLine, Text), ("page-header-check", Global, Boolean),
+    ("pg", CommandLine, Text), ("pg-database", Stanza, Text), ("pg-host", Stanza, Text),
+    ("pg-host-ca-file", Stanza, Text), ("pg-host-ca-path", Stanza, Text), ("pg-host-cert-file", Stanza, Text),
+    ("pg-host-cmd", Stanza, Text), ("pg-host-config", Stanza, Text), ("pg-host-config-include-path", Stanza, Path),
+    ("pg-host-config-path", Stanza, Path), ("pg-host-key-file", Stanza, Text), ("pg-host-port", Stanza, PORT),
+    ("pg-host-type", Stanza, HOST_TYPE), ("pg-host-user", Stanza, Text), ("pg-path", Stanza, Path),
+    ("pg-port", Stanza, PORT), ("pg-socket-path", Stanza, Path), ("pg-user", Stanza, Text),
+    ("pg-version-force", Stanza, Text), ("priority", Global, Integer(-20, 19)), ("process", CommandLine, Text),
+    ("process-max", Global, Integer(1, 999)), ("protocol-timeout", Global, Time), ("raw", CommandLine, Text),
+    ("recovery-option", Global, Pair), ("recurse", CommandLine, Text), ("remote-type", CommandLine, Text),
+    ("repo", CommandLine, Text), ("repo-azure-account", Repo, Text), ("repo-azure-container", Repo, Text),
+    ("repo-azure-endpoint", Repo, Text), ("repo-azure-key", Repo, Text),
+    ("repo-azure-key-type", Repo, Choice(&["shared", "sas", "auto"])), ("repo-azure-uri-style", Repo, STYLE),
+    ("repo-block", Repo, Boolean), ("repo-block-age-map", Repo, Pair), ("repo-block-checksum-size-map", Repo, Pair),
+    ("repo-block-size-map", Repo, Pair), ("repo-block-size-super", Repo, Size),
+    ("repo-block-size-super-full", Repo, Size), ("repo-bundle", Repo, Boolean), ("repo-bundle-limit", Repo, Size),
+    ("repo-bundle-size", Repo, Size), ("repo-cipher-pass", Repo, Text),
+    ("repo-cipher-type", Repo, Choice(&["none", "aes-256-cbc"])), ("repo-gcs-bucket", Repo, Text),
+    ("repo-gcs-endpoint", Repo, Text), ("repo-gcs-key", Repo, Text),
+    ("repo-gcs-key-type", Repo, Choice(&["auto", "service", "token"])), ("repo-gcs-user-project", Repo, Text),
+    ("repo-hardlink", Repo, Boolean), ("repo-host", Repo, Text), ("repo-host-ca-file", Repo, Text),
+    ("repo-host-ca-path", Repo, Text), ("repo-host-cert-file", Repo, Text), ("repo-host-cmd", Repo, Text),
+    ("repo-host-config", Repo, Text), ("repo-host-config-include-path", Repo, Path),
+    ("repo-host-config-path", Repo, Path), ("repo-host-key-file", Repo, Text), ("repo-host-port", Repo, PORT),
+    ("repo-host-type", Repo, HOST_TYPE), ("repo-host-user", Repo, Text), ("repo-path", Repo, Path),
+    ("repo-retention-archive", Repo, KEEP),
+    ("repo-retention-archive-type", Repo, Choice(&["full", "diff", "incr"])), ("repo-retention-diff", Repo, KEEP),
+    ("repo-retention-full", Repo, KEEP), ("repo-retention-full-type", Repo, Choice(&["count", "time"])),
+    ("repo-retention-history", Repo, Integer(0, 9_999_999)), ("repo-s3-bucket", Repo, Text),
+    ("repo-s3-endpoint", Repo, Text), ("repo-s3-key", Repo, Text), ("repo-s3-key-secret", Repo, Text),
+    ("repo-s3-key-type", Repo, Choice(&["shared", "auto", "web-id", "pod-id", "process"])),
+    ("repo-s3-kms-key-id", Repo, Text), ("repo-s3-process-cmd", Repo, Text), ("repo-s3-region", Repo, Text),
+    ("repo-s3-requester-pays", Repo, Boolean), ("repo-s3-role", Repo, Text), ("repo-s3-service", Repo, Text),
+    ("repo-s3-sse-customer-key", Repo, Text), ("repo-s3-sts-host", Repo, Text), ("repo-s3-token", Repo, Text),
+    ("repo-s3-uri-style", Repo, STYLE), ("repo-sftp-host", Repo, Text), ("repo-sftp-host-fingerprint", Repo, Text),
+    ("repo-sftp-host-key-check-type", Repo, Choice(&["accept-new", "fingerprint", "none", "strict"])),
+    ("repo-sftp-host-key-hash-type", Repo, Choice(&["md5", "sha1", "sha256"])), ("repo-sftp-host-port", Repo, PORT),
+    ("repo-sftp-host-user", Repo, Text), ("repo-sftp-known-host", Repo, Text),
+    ("repo-sftp-private-key-file", Repo, Text), ("repo-sftp-private-key-passphrase", Repo, Text),
+    ("repo-sftp-public-key-file", Repo, Text), ("repo-storage-ca-file", Repo, Text),
+    ("repo-storage-ca-path", Repo, Path), ("repo-storage-host", Repo, Text), ("repo-storage-port", Repo, PORT),
+    ("repo-storage-tag", Repo, Pair), ("repo-storage-upload-chunk-size", Repo, Size),
+    ("repo-storage-verify-tls", Repo, Boolean), ("repo-symlink", Repo, Boolean), ("repo-target-time", Repo, Text),
+    ("repo-type", Repo, Choice(&["azure", "cifs", "gcs", "posix", "s3", "sftp"])), ("resume", Global, Boolean),
+    ("sck-block", Global, Boolean), ("sck-keep-alive", Global, Boolean), ("set", CommandLine, Text),
+    ("sort", CommandLine, Text), ("spool-path", Global, Path), ("stanza", CommandLine, Text),
+    ("start-fast", Global, Boolean), ("stop-auto", Global, Boolean), ("tablespace-map", Global, Pair),
+    ("tablespace-map-all", Global, Text), ("target", CommandLine, Text), ("target-action", CommandLine, Text),
+    ("target-exclusive", CommandLine, Text), ("target-timeline", CommandLine, Text),
+    ("tcp-keep-alive-count", Global, Integer(1, 32)), ("tcp-keep-alive-idle", Global, Integer(1, 3600)),
+    ("tcp-keep-alive-interval", Global, Integer(1, 900)), ("tls-cipher-12", Global, Text),
+    ("tls-cipher-13", Global, Text), ("tls-server-address", Global, Text), ("tls-server-auth", Global, Pair),
+    ("tls-server-ca-file", Global, Path), ("tls-server-cert-file", Global, Path),
+    ("tls-server-key-file", Global, Path), ("tls-server-port", Global, Integer(1, 65_535)),
+    ("type", CommandLine, Text), ("verbose", CommandLine, Text),
+];
+
+/// Old names that pgBackRest still takes for repo1, and what they are called today (sorted).
+#[rustfmt::skip]
+const OLD_NAMES: &[(&str, &str)] = &[
+    ("archive-queue-max", "archive-push-queue-max"), ("backup-cmd", "repo1-host-cmd"),
+    ("backup-config", "repo1-host-config"), ("backup-host", "repo1-host"), ("backup-ssh-port", "repo1-host-port"),
+    ("backup-user", "repo1-host-user"), ("hardlink", "repo1-hardlink"), ("repo-cipher-pass", "repo1-cipher-pass"),
+    ("repo-cipher-type", "repo1-cipher-type"), ("repo-path", "repo1-path"), ("repo-s3-bucket", "repo1-s3-bucket"),
+    ("repo-s3-ca-file", "repo1-storage-ca-file"), ("repo-s3-ca-path", "repo1-storage-ca-path"),
+    ("repo-s3-endpoint", "repo1-s3-endpoint"), ("repo-s3-host", "repo1-storage-host"),
+    ("repo-s3-key", "repo1-s3-key"), ("repo-s3-key-secret", "repo1-s3-key-secret"),
+    ("repo-s3-region", "repo1-s3-region"), ("repo-s3-verify-ssl", "repo1-storage-verify-tls"),
+    ("repo-type", "repo1-type"), ("retention-archive", "repo1-retention-archive"),
+    ("retention-archive-type", "repo1-retention-archive-type"), ("retention-diff", "repo1-retention-diff"),
+    ("retention-full", "repo1-retention-full"),
+];
+
+/// Old ends of names that carry a number, and what they are called today.
+const OLD_ENDS: &[(&str, &str)] = &[
+    ("azure-ca-file", "storage-ca-file"),
+    ("azure-ca-path", "storage-ca-path"),
+    ("azure-host", "storage-host"),
+    ("azure-port", "storage-port"),
+    ("azure-verify-tls", "storage-verify-tls"),
+    ("s3-ca-file", "storage-ca-file"),
+    ("s3-ca-path", "storage-ca-path"),
+    ("s3-host", "storage-host"),
+    ("s3-port", "storage-port"),
+    ("s3-verify-ssl", "storage-verify-tls"),
+    ("s3-verify-tls", "storage-verify-tls"),
+];
+
+/// Recognizes an option by its name in a configuration file.
+pub(super) fn find(name: &str) -> Option<Known> {
+    let name = OLD_NAMES.iter().find(|(old, _)| *old == name).map_or(name, |(_, new)| new);
+    let (group, number, rest) =
+        numbered(name).map_or(("", None, name), |(group, n, rest)| (group, Some(n), rest));
+    let rest = match number {
+        Some(_) => OLD_ENDS.iter().find(|(old, _)| *old == rest).map_or(rest, |(_, new)| new),
+        None => rest,
+    };
+    let (bare, canonical) = match number {
+        None => (name.to_owned(), name.to_owned()),
+        Some(number) if rest.is_empty() => (group.to_owned(), format!("{group}{number}")),
+        Some(number) => (format!("{group}-{rest}"), format!("{group}{number}-{rest}")),
+    };
+    let (_, group, kind) = OPTIONS
+        .binary_search_by(|(known, ..)| known.cmp(&bare.as_str()))
+        .ok()
+        .and_then(|index| OPTIONS.get(index))?;
+    let takes_number = *group == Repo || bare.starts_with("pg-") && bare != "pg-version-force";
+    if number.is_some() && !takes_number {
+        return None;
+    }
+    Some(Known {
+        canonical,
+        group: *group,
+        repo: number.filter(|_| *group == Repo),
+        kind: *kind,
+        number_missing: takes_number && number.is_none(),
+    })
+}
+
+/// `repo2-path` → (`repo`, 2, `path`). `None` for a name without a number.
+fn numbered(name: &str) -> Option<(&'static str, u32, &str)> {
+    let (group, rest) =
+        [("repo"), ("pg")].into_iter().find_map(|group| Some((group, name.strip_prefix(group)?)))?;
+    let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+    let (number, rest) = rest.split_at_checked(digits)?;
+    let number = number.parse().ok()?;
+    match rest.strip_prefix('-') {
+        Some(rest) => Some((group, number, rest)),
+        None if rest.is_empty() => Some((group, number, "")),
+        None => None,
+    }
+}
+
+/// The option that a misspelt name most likely means.
+pub(super) fn nearest(name: &str) -> Option<String> {
+    let number = numbered(name).map(|(group, number, _)| (group, number));
+    let spelt = |known: &str| match number {
+        Some((group, number)) => known.strip_prefix(group).map(|rest| format!("{group}{number}{rest}")),
+        None => Some(known.to_owned()),
+    };
+    let best =
+        OPTIONS.iter().filter(|(_, group, _)| matches!(group, Global | Repo)).filter_map(|(known, ..)| {
+            let known = spelt(known)?;
+            let likeness = strsim::jaro_winkler(&known, name);
+            (likeness > 0.9).then_some((likeness, known))
+        });
+    best.max_by(|a, b| a.0.partial_cmp(&b.0).unwrap_or(Ordering::Equal)).map(|(_, known)| known)
+}
+
+/// Whether an option's value is a secret. Judged by the end of its name, so that options which this table does not
+/// know yet are covered: passwords, keys, key secrets and tokens (a `…-key-file` or `…-key-type` is none).
+pub(super) fn is_secret(name: &str) -> bool {
+    const ENDS: [&str; 8] =
+        ["-pass", "-passphrase", "-password", "-passwd", "-key", "-key-secret", "-secret", "-token"];
+    let name = name.trim().to_ascii_lowercase();
+    ENDS.iter().any(|end| name.ends_with(end))
+}
+
+/// What a value should be, if it is not that.
+pub(super) fn complaint(kind: Kind, value: &str) -> Option<String> {
+    let (fits, wanted) = match kind {
+        Boolean => (matches!(value, "y" | "n"), "y or n".to_owned()),
+        Integer(from, to) => (
+            value.parse::<i64>().is_ok_and(|number| (from..=to).contains(&number)),
+            format!("a whole number from {from} to {to}"),
+        ),
+        Time => (is_time(value), "a time such as 90, 90s, 5m or 1h".to_owned()),
+        Size => (is_size(value), "a whole number of bytes, or one with a unit such as 20MiB".to_owned()),
+        Path => (
+            value.starts_with('/') && !value.contains("//"),
+            "a path that begins with / and has no // in it".to_owned(),
+        ),
+        Choice(words) => (words.contains(&value), format!("one of {}", words.join(", "))),
+        Pair => {
+            (value.split_once('=').is_some_and(|(key, _)| !key.trim().is_empty()), "key=value".to_owned())
+        }
+        Text => return None,
+    };
+    (!fits).then_some(wanted)
+}
+
+fn is_time(value: &str) -> bool {
+    let unit = value.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(value.len());
+    let Some((number, unit)) = value.split_at_checked(unit) else { return false };
+    matches!(unit, "" | "ms" | "s" | "m" | "h" | "d" | "w")
+        && number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
+        && number.parse::<f64>().is_ok_and(|seconds| seconds > 0.0)
+}
+
+fn is_size(value: &str) -> bool {
+    let unit = value.find(|c: char| !c.is_ascii_digit()).unwrap_or(value.len());
+    let Some((number, unit)) = value.split_at_checked(unit) else { return false };
+    let unit = unit.to_ascii_lowercase();
+    let known = unit.is_empty()
+        || unit == "b"
+        || ["", "b", "ib"].iter().any(|end| {
+            unit.strip_suffix(end).is_some_and(|letter| matches!(letter, "k" | "m" | "g" | "t" | "p"))
+        });
+    known && number.parse::<u64>().is_ok()
+}
+
+#[cfg(test)]
+mod tests;

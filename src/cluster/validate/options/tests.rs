@@ -1,0 +1,93 @@
+//! The table of options by itself. `tests/it/lint.rs` holds it against the pgBackRest of the machine.
+
+use super::*;
+
+#[test]
+fn the_table_is_sorted_for_the_search() {
+    assert!(OPTIONS.windows(2).all(|pair| pair[0].0 < pair[1].0));
+}
+
+#[test]
+fn old_and_new_names_are_the_same_option() {
+    let canonical = |name: &str| find(name).map(|known| known.canonical);
+    assert_eq!(canonical("retention-full"), canonical("repo1-retention-full"));
+    assert_eq!(canonical("repo3-s3-verify-tls").as_deref(), Some("repo3-storage-verify-tls"));
+    assert_eq!(canonical("repo01-path").as_deref(), Some("repo1-path"));
+    for (old, new) in OLD_NAMES {
+        assert!(find(new).is_some_and(|known| known.canonical == *new), "{old}");
+    }
+}
+
+#[test]
+fn names_are_recognized_with_their_number() {
+    let repo2 = find("repo2-retention-full").unwrap();
+    assert_eq!((repo2.repo, repo2.group, repo2.number_missing), (Some(2), Repo, false));
+    assert!(find("repo-retention-full").unwrap().number_missing);
+    assert_eq!(find("pg1-path").unwrap().group, Stanza);
+    assert_eq!(find("stanza").unwrap().group, CommandLine);
+    assert!(!find("pg-version-force").unwrap().number_missing);
+    for unknown in
+        ["repo1-cipher-typ", "REPO1-path", "repo99999999999-path", "process1-max", "repo1", "", "-"]
+    {
+        assert_eq!(find(unknown), None, "{unknown}");
+    }
+}
+
+#[test]
+fn a_typing_error_is_recognized() {
+    assert_eq!(nearest("repo2-cipher-typ").as_deref(), Some("repo2-cipher-type"));
+    assert_eq!(nearest("proces-max").as_deref(), Some("process-max"));
+    assert_eq!(nearest("frobnicate"), None);
+}
+
+#[test]
+fn secrets_are_told_by_their_end() {
+    for secret in [
+        "repo1-cipher-pass",
+        "repo1-s3-key",
+        "repo2-s3-key-secret",
+        "repo1-s3-token",
+        "repo1-azure-key",
+        "repo1-gcs-key",
+        "repo1-s3-sse-customer-key",
+        "repo1-sftp-private-key-passphrase",
+        "REPO1-NEW-TOKEN ",
+    ] {
+        assert!(is_secret(secret), "{secret}");
+    }
+    for public in
+        ["repo1-s3-key-type", "repo1-host-key-file", "repo1-s3-kms-key-id", "repo1-cipher-type", "spool-path"]
+    {
+        assert!(!is_secret(public), "{public}");
+    }
+}
+
+#[test]
+fn values_are_judged_as_pgbackrest_does() {
+    let cases = [
+        (Boolean, "y", true),
+        (Boolean, "true", false),
+        (KEEP, "7", true),
+        (KEEP, "0", false),
+        (KEEP, "x", false),
+        (Time, "0.5", true),
+        (Time, "1h", true),
+        (Time, "0", false),
+        (Time, "-1", false),
+        (Time, "inf", false),
+        (Size, "1MB", true),
+        (Size, "2", true),
+        (Size, "1.5M", false),
+        (Size, "1x", false),
+        (Path, "/cluster/repo1/", true),
+        (Path, "rel", false),
+        (Path, "/a//b", false),
+        (Pair, "source=demo", true),
+        (Pair, "x", false),
+        (LEVELS, "info", true),
+        (LEVELS, "INFO", false),
+    ];
+    for (kind, value, fits) in cases {
+        assert_eq!(complaint(kind, value).is_none(), fits, "{kind:?} {value}");
+    }
+}

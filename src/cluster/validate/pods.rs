@@ -1,0 +1,210 @@
+//! What the resource says about pods: labels, environment, resources, placement.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use k8s_openapi::api::core::v1::{EnvVar, NodeAffinity, ResourceRequirements, Toleration};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::{Checks, options};
+use crate::cluster::finding::codes;
+use crate::cluster::labels;
+use crate::cluster::quantity;
+use crate::cluster::resource::{BACKUP, Pgbackrest, Postgresql};
+use crate::cluster::validated::PodTemplate;
+
+/// The pods that are made for a cluster.
+pub(super) struct Pods {
+    pub(super) job: PodTemplate,
+    pub(super) repo_host: PodTemplate,
+}
+
+pub(super) fn look(resource: &Postgresql, section: &Pgbackrest, checks: &mut Checks<'_>) -> Pods {
+    let spec = &resource.spec;
+    let tolerations: Vec<Toleration> = typed_list(&spec.tolerations, "spec.tolerations", checks);
+    let node_affinity: Option<NodeAffinity> =
+        spec.node_affinity.as_ref().and_then(|given| typed(given, "spec.nodeAffinity", checks));
+    let topology_spread =
+        typed_list(&spec.topology_spread_constraints, "spec.topologySpreadConstraints", checks);
+    let path = format!("{BACKUP}.resources");
+    let resources = section.resources.as_ref().and_then(|given| resources(given, &path, checks));
+    let job = PodTemplate {
+        labels: pod_labels(resource, section, checks),
+        annotations: spec.pod_annotations.clone(),
+        env: environment(resource, section, checks),
+        resources: None,
+        tolerations,
+        node_affinity: None,
+        topology_spread: Vec::new(),
+        scheduler: spec.scheduler_name.clone().filter(|name| !name.is_empty()),
+        priority_class: None,
+    };
+    let repo_host = PodTemplate {
+        resources,
+        node_affinity,
+        topology_spread,
+        priority_class: spec.pod_priority_class_name.clone().filter(|name| !name.is_empty()),
+        ..job.clone()
+    };
+    Pods { job, repo_host }
+}
+
+fn pod_labels(
+    resource: &Postgresql,
+    section: &Pgbackrest,
+    checks: &mut Checks<'_>,
+) -> BTreeMap<String, String> {
+    let mut kept = BTreeMap::new();
+    let path = format!("{BACKUP}.labels");
+    for (path, given) in [("spec.labels", &resource.spec.labels), (path.as_str(), &section.labels)] {
+        for (key, value) in given {
+            let field = format!("{path}.{key}");
+            if labels::is_reserved(key, checks.settings) {
+                checks.note(
+                    &codes::LABEL_RESERVED,
+                    field,
+                    "is a label by which pods are found; it is left out",
+                    "choose another key",
+                );
+            } else if !is_label_key(key) || !is_label_value(value) {
+                checks.note_value(
+                    &codes::FIELD_MALFORMED,
+                    field,
+                    value,
+                    "is no label that Kubernetes takes",
+                    "use up to 63 letters, digits, '-', '_' and '.', with a letter or digit at both ends",
+                );
+            } else {
+                kept.insert(key.clone(), value.clone());
+            }
+        }
+    }
+    kept
+}
+
+fn is_label_key(key: &str) -> bool {
+    let (prefix, name) = key.split_once('/').map_or((None, key), |(prefix, name)| (Some(prefix), name));
+    let prefix_is_good = prefix.is_none_or(|prefix| {
+        prefix.len() <= 253 && prefix.split('.').all(|label| super::identity::is_dns_label(label, 63))
+    });
+    prefix_is_good && !name.is_empty() && is_label_value(name)
+}
+
+fn is_label_value(value: &str) -> bool {
+    let edge = |c: char| c.is_ascii_alphanumeric();
+    value.is_empty()
+        || value.len() <= 63
+            && value.chars().all(|c| edge(c) || matches!(c, '-' | '_' | '.'))
+            && value.starts_with(edge)
+            && value.ends_with(edge)
+}
+
+/// First the backup section's own, then what `spec.env` adds.
+fn environment(resource: &Postgresql, section: &Pgbackrest, checks: &mut Checks<'_>) -> Vec<EnvVar> {
+    let mut seen = BTreeSet::new();
+    let mut kept = Vec::new();
+    let path = format!("{BACKUP}.env");
+    for (path, list, own) in [(path.as_str(), &section.env, true), ("spec.env", &resource.spec.env, false)] {
+        for (index, given) in list.iter().enumerate() {
+            let field = format!("{path}[{index}]");
+            let Some(variable) = typed::<EnvVar>(given, &field, checks) else { continue };
+            if variable.name.is_empty()
+                || variable.name.contains('=')
+                || variable.name.chars().any(char::is_control)
+            {
+                checks.note(
+                    &codes::FIELD_MALFORMED,
+                    format!("{field}.name"),
+                    "is no name of an environment variable",
+                    "write letters, digits and underscores",
+                );
+                continue;
+            }
+            if holds_secret(&variable) {
+                checks.note(
+                    &codes::SECRET_IN_RESOURCE,
+                    format!("{field}.value"),
+                    format!("is the value of {}, which is a secret, and stands in the resource", variable.name),
+                    "take it from a Secret with valueFrom.secretKeyRef, and replace it if anybody could read it",
+                );
+                continue;
+            }
+            if seen.insert(variable.name.to_ascii_uppercase()) {
+                kept.push(variable);
+            } else if own {
+                checks.note_value(
+                    &codes::ENV_TWICE,
+                    format!("{field}.name"),
+                    &variable.name,
+                    "is given twice; the first one holds",
+                    "keep one of them",
+                );
+            }
+        }
+    }
+    kept
+}
+
+/// A pgBackRest option that is a secret, or a PostgreSQL password, written out.
+fn holds_secret(variable: &EnvVar) -> bool {
+    if variable.value.as_deref().unwrap_or_default().is_empty() {
+        return false;
+    }
+    let name = variable.name.to_ascii_lowercase().replace('_', "-");
+    name == "pgpassword" || name.starts_with("pgbackrest-") && options::is_secret(&name)
+}
+
+/// `requests` and `limits`; `None` when a finding says what is wrong.
+pub(super) fn resources(given: &Value, path: &str, checks: &mut Checks<'_>) -> Option<ResourceRequirements> {
+    let requirements: ResourceRequirements = typed(given, path, checks)?;
+    let mut good = true;
+    for (kind, list) in [("requests", &requirements.requests), ("limits", &requirements.limits)] {
+        for (name, Quantity(amount)) in list.iter().flatten() {
+            if quantity::thousandths(amount).is_none() {
+                good = false;
+                checks.note_value(
+                    &codes::FIELD_MALFORMED,
+                    format!("{path}.{kind}.{name}"),
+                    amount,
+                    "is no quantity",
+                    "write a number with a unit of Kubernetes, such as 500m or 256Mi",
+                );
+            }
+        }
+    }
+    let limit = |name: &String| requirements.limits.as_ref()?.get(name);
+    for (name, Quantity(request)) in requirements.requests.iter().flatten() {
+        let Some(Quantity(limit)) = limit(name) else { continue };
+        if quantity::thousandths(request) > quantity::thousandths(limit) && good {
+            good = false;
+            checks.note_value(
+                &codes::FIELD_MALFORMED,
+                format!("{path}.requests.{name}"),
+                request,
+                format!("is more than the limit, which is {limit}"),
+                "raise the limit or lower the request",
+            );
+        }
+    }
+    good.then_some(requirements)
+}
+
+fn typed_list<T: DeserializeOwned>(given: &[Value], path: &str, checks: &mut Checks<'_>) -> Vec<T> {
+    let elements = given.iter().enumerate();
+    elements.filter_map(|(index, element)| typed(element, &format!("{path}[{index}]"), checks)).collect()
+}
+
+/// Reads a part that Kubernetes itself defines. The parser's words are left out: they may quote a secret.
+fn typed<T: DeserializeOwned>(given: &Value, path: &str, checks: &mut Checks<'_>) -> Option<T> {
+    let read = T::deserialize(given).ok();
+    if read.is_none() {
+        checks.note(
+            &codes::FIELD_MALFORMED,
+            path,
+            "is not what Kubernetes takes in this place",
+            "write it as in the pod's own field; see kubectl explain pod.spec",
+        );
+    }
+    read
+}

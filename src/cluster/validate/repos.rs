@@ -1,0 +1,89 @@
+//! Names of repos, and one repo put together from its parts.
+
+use std::collections::HashMap;
+
+use super::{Checks, schedules, storage};
+use crate::cluster::finding::codes;
+use crate::cluster::resource::{self, BACKUP, Pgbackrest};
+use crate::cluster::validated::{Repo, RepoNumber, Storage};
+
+/// The valid repos, ascending by number.
+pub(super) fn look(section: &Pgbackrest, checks: &mut Checks<'_>) -> Vec<Repo> {
+    let mut seen: HashMap<RepoNumber, usize> = HashMap::new();
+    let mut repos = Vec::new();
+    for (index, given) in section.repos.iter().enumerate() {
+        let path = format!("{BACKUP}.repos[{index}]");
+        let number = number(given, &path, checks);
+        if let Some(number) = number
+            && let Some(first) = seen.insert(number, index)
+        {
+            checks.note_value(
+                &codes::REPO_TWICE,
+                format!("{path}.name"),
+                number.to_string(),
+                format!("is also the name of repos[{first}]"),
+                "give each repo a name of its own, repo1 to repo4",
+            );
+        }
+        // The rest is looked at even without a number, so that all findings come at once.
+        let known = number.or_else(|| RepoNumber::of_name("repo1"));
+        let schedules = schedules::look(given, &path, checks);
+        let storage = known.and_then(|number| storage::look(given, number, &path, section, checks));
+        if let (Some(number), Some(storage)) = (number, storage) {
+            repos.push(Repo { number, storage, schedules });
+        }
+    }
+    repos.sort_by_key(|repo| repo.number);
+    shared_places(&repos, section, checks);
+    repos
+}
+
+fn number(given: &resource::Repo, path: &str, checks: &mut Checks<'_>) -> Option<RepoNumber> {
+    let name = given.name.as_deref().unwrap_or_default();
+    let number = RepoNumber::of_name(name);
+    if number.is_none() {
+        checks.note_value(
+            &codes::REPO_NAME_INVALID,
+            format!("{path}.name"),
+            name,
+            "is not the name of a repo",
+            "name it repo1, repo2, repo3 or repo4; the number is pgBackRest's",
+        );
+    }
+    number
+}
+
+/// Two repos in one place write over each other's stanza.
+fn shared_places(repos: &[Repo], section: &Pgbackrest, checks: &mut Checks<'_>) {
+    let mut seen = HashMap::new();
+    for repo in repos {
+        let path = section
+            .global
+            .get(&format!("{}-path", repo.number))
+            .map_or("", |path| path.trim_end_matches('/'));
+        let place = match &repo.storage {
+            Storage::Volume(_) => continue,
+            Storage::S3 { bucket, endpoint, .. } => ("s3", bucket.clone(), endpoint.clone(), path),
+            Storage::Azure { container, account, endpoint } => {
+                let account = account.clone().unwrap_or_default();
+                (
+                    "azure",
+                    container.clone(),
+                    format!("{account}@{}", endpoint.clone().unwrap_or_default()),
+                    path,
+                )
+            }
+            Storage::Gcs { bucket, endpoint, .. } => {
+                ("gcs", bucket.clone(), endpoint.clone().unwrap_or_default(), path)
+            }
+        };
+        if let Some(other) = seen.insert(place, repo.number) {
+            checks.note(
+                &codes::STORAGE_SHARED,
+                format!("{BACKUP}.global.{}-path", repo.number),
+                format!("leaves {} in the same place as {other}", repo.number),
+                format!("set {}-path to a path of its own, such as /{}", repo.number, repo.number),
+            );
+        }
+    }
+}

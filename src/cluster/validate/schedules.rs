@@ -1,0 +1,107 @@
+//! Cron expressions: each as Kubernetes reads it, and all of a cluster together.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::Checks;
+use crate::cluster::finding::codes;
+use crate::cluster::resource::{self, BACKUP};
+use crate::cluster::validated::Repo;
+use crate::pgbackrest::label::BackupType;
+use crate::schedule::{Schedule, fire_at_same_minute, zone};
+
+/// The schedules of a repo that Kubernetes would take.
+pub(super) fn look(
+    repo: &resource::Repo,
+    path: &str,
+    checks: &mut Checks<'_>,
+) -> BTreeMap<BackupType, String> {
+    let mut schedules = BTreeMap::new();
+    for (word, expression) in &repo.schedule {
+        let field = format!("{path}.schedule.{word}");
+        let Some(backup_type) = BackupType::ALL.into_iter().find(|known| known.as_str() == word) else {
+            checks.note(
+                &codes::SCHEDULE_TYPE_UNKNOWN,
+                field,
+                "is for no backup type of pgBackRest",
+                "write full, diff or incr",
+            );
+            continue;
+        };
+        match Schedule::parse(expression, chrono_tz::UTC) {
+            Ok(schedule) if schedule.never_runs() => checks.note_value(
+                &codes::SCHEDULE_NEVER,
+                field,
+                expression,
+                "names a day that no month has, so no job ever starts",
+                "correct the day of the month or the month",
+            ),
+            Ok(_) => {}
+            Err(error) => {
+                checks.note_value(
+                    &codes::SCHEDULE_INVALID,
+                    field,
+                    expression,
+                    format!("would be refused by Kubernetes: {error}"),
+                    "write minute, hour, day of month, month and day of week, such as 30 2 * * *",
+                );
+                continue;
+            }
+        }
+        schedules.insert(backup_type, expression.clone());
+    }
+    if repo.schedule.is_empty() {
+        checks.note(
+            &codes::NO_SCHEDULE,
+            format!("{path}.schedule"),
+            "is not set: the repo gets WAL and its first full backup, and no backup after that",
+            "add a schedule such as full: 30 2 * * *",
+        );
+    } else if !repo.schedule.contains_key("full") {
+        checks.note(
+            &codes::NO_FULL_SCHEDULE,
+            format!("{path}.schedule.full"),
+            "is not set: after the first full backup there is never another, and nothing expires",
+            "add a schedule for full backups, such as 30 2 * * 0",
+        );
+    }
+    schedules
+}
+
+/// Schedules of one cluster that start jobs at the same minute: locks are per stanza before pgBackRest 2.53, so one
+/// of the jobs finds the stanza locked.
+pub(super) fn collisions(repos: &[Repo], time_zone: Option<&str>, checks: &mut Checks<'_>) {
+    let zone = time_zone.and_then(|name| zone::parse(name).ok()).unwrap_or(chrono_tz::UTC);
+    let all: Vec<(String, &str, Schedule)> = repos
+        .iter()
+        .flat_map(|repo| {
+            repo.schedules.iter().filter_map(move |(backup_type, expression)| {
+                let schedule = Schedule::parse(expression, zone).ok()?;
+                Some((format!("{} {}", repo.number, backup_type.as_str()), expression.as_str(), schedule))
+            })
+        })
+        .collect();
+    for (index, (one, expression, schedule)) in all.iter().enumerate() {
+        for (other, other_expression, other_schedule) in all.iter().skip(index + 1) {
+            let Some(at) = fire_at_same_minute(schedule, other_schedule, a_leap_year()) else { continue };
+            checks.note(
+                &codes::SCHEDULES_COLLIDE,
+                format!("{BACKUP}.repos"),
+                format!(
+                    "has {one} ({expression}) and {other} ({other_expression}) at the same minute, such as {}; before \
+                     pgBackRest 2.53 one of them waits for the other's lock",
+                    at.with_timezone(&zone).format("%H:%M on a %A")
+                ),
+                "shift one of them, such as by a quarter of an hour",
+            );
+        }
+    }
+}
+
+/// Which year does not matter, as long as it is always the same one: a finding must not come and go with the date.
+fn a_leap_year() -> Range<DateTime<Utc>> {
+    let start = DateTime::from_timestamp(1_704_067_200, 0).unwrap_or_default();
+    start..start + TimeDelta::days(366)
+}

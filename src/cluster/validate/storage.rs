@@ -1,0 +1,397 @@
+//! What each kind of storage needs.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+
+use super::{Checks, fits_on_a_line};
+use crate::cluster::finding::codes;
+use crate::cluster::quantity;
+use crate::cluster::references::Lookup;
+use crate::cluster::resource::{Pgbackrest, Repo};
+use crate::cluster::validated::{GcsCredentials, RepoNumber, Storage, Volume};
+
+const IN_SECRET: &str = "remove it from the resource, replace it if anybody could read it, and put it into the Secret of \
+                         configuration.secret";
+
+/// The storage of a repo, or `None` when a finding says why not.
+pub(super) fn look(
+    repo: &Repo,
+    number: RepoNumber,
+    path: &str,
+    section: &Pgbackrest,
+    checks: &mut Checks<'_>,
+) -> Option<Storage> {
+    let given = repo.storage.as_deref().unwrap_or_default();
+    match given {
+        "pvc" => volume(repo, number, path, checks).map(Storage::Volume),
+        "s3" => s3(repo, path, checks),
+        "azure" => azure(repo, number, path, checks),
+        "gcs" => gcs(repo, number, path, section, checks),
+        _ => {
+            let remedy = match given {
+                "blob" => "write azure, which is what the schema calls it",
+                _ => "write pvc, s3, azure or gcs",
+            };
+            checks.note_value(
+                &codes::STORAGE_UNKNOWN,
+                format!("{path}.storage"),
+                given,
+                "is no storage that pgBackRest can be set up for",
+                remedy,
+            );
+            None
+        }
+    }
+}
+
+fn s3(repo: &Repo, path: &str, checks: &mut Checks<'_>) -> Option<Storage> {
+    no_key(repo, "s3", path, checks);
+    let bucket = required(repo.resource.as_deref(), path, "resource", "the name of the bucket", checks);
+    let endpoint = required(repo.endpoint.as_deref(), path, "endpoint", "the host of the S3 API", checks)
+        .filter(|endpoint| endpoint_is_clean(endpoint, path, checks));
+    let region =
+        required(repo.region.as_deref(), path, "region", "the bucket's region, such as eu-central-1", checks);
+    Some(Storage::S3 { bucket: bucket?, endpoint: endpoint?, region: region? })
+}
+
+fn azure(repo: &Repo, number: RepoNumber, path: &str, checks: &mut Checks<'_>) -> Option<Storage> {
+    if repo.key.as_deref().is_some_and(|key| !key.is_empty()) {
+        checks.note(
+            &codes::SECRET_IN_RESOURCE,
+            format!("{path}.key"),
+            "is the storage account's key, and stands in the resource",
+            format!("{IN_SECRET} as {number}-azure-key"),
+        );
+    }
+    unused(
+        repo.key_type.as_deref(),
+        path,
+        "keyType",
+        &format!("set {number}-azure-key-type in global"),
+        checks,
+    );
+    let container = required(repo.resource.as_deref(), path, "resource", "the name of the container", checks);
+    let account = optional(repo.account.as_deref(), path, "account", checks)?;
+    let endpoint = optional(repo.endpoint.as_deref(), path, "endpoint", checks)?;
+    match &endpoint {
+        Some(endpoint) if !endpoint_is_clean(endpoint, path, checks) => return None,
+        Some(_) => {}
+        None => default_used(path, "endpoint", "blob.core.windows.net", checks),
+    }
+    Some(Storage::Azure { container: container?, account, endpoint })
+}
+
+fn gcs(
+    repo: &Repo,
+    number: RepoNumber,
+    path: &str,
+    section: &Pgbackrest,
+    checks: &mut Checks<'_>,
+) -> Option<Storage> {
+    let bucket = required(repo.resource.as_deref(), path, "resource", "the name of the bucket", checks);
+    let endpoint = optional(repo.endpoint.as_deref(), path, "endpoint", checks)?;
+    if endpoint.as_ref().is_some_and(|endpoint| !endpoint_is_clean(endpoint, path, checks)) {
+        return None;
+    }
+    let key_type = optional(repo.key_type.as_deref(), path, "keyType", checks)?;
+    if key_type.is_none() {
+        default_used(path, "keyType", "service", checks);
+    }
+    let credentials = match key_type.as_deref() {
+        None | Some("service") => key_file(repo, path, checks),
+        Some("auto") => {
+            unused(repo.key.as_deref(), path, "key", "keyType auto takes the identity of the pod", checks);
+            Some(GcsCredentials::Auto)
+        }
+        Some("token") => {
+            if repo.key.as_deref().is_some_and(|key| !key.is_empty()) {
+                checks.note(
+                    &codes::SECRET_IN_RESOURCE,
+                    format!("{path}.key"),
+                    "is a token, and stands in the resource",
+                    format!("{IN_SECRET} as {number}-gcs-key"),
+                );
+            }
+            Some(GcsCredentials::Token)
+        }
+        Some(other) => {
+            checks.note_value(
+                &codes::FIELD_MALFORMED,
+                format!("{path}.keyType"),
+                other,
+                "is no way to sign in at GCS",
+                "write service, auto or token",
+            );
+            None
+        }
+    };
+    // A key in the global options replaces the file; global.rs refuses it as a secret.
+    let replaced = section.global.contains_key(&format!("{number}-gcs-key"));
+    Some(Storage::Gcs { bucket: bucket?, endpoint, credentials: credentials.filter(|_| !replaced)? })
+}
+
+/// A gcs key file is named, never contained.
+fn key_file(repo: &Repo, path: &str, checks: &mut Checks<'_>) -> Option<GcsCredentials> {
+    let file = repo.key.as_deref().unwrap_or_default();
+    if file.contains(['{', '\n']) || file.contains("PRIVATE KEY") {
+        checks.note(
+            &codes::SECRET_IN_RESOURCE,
+            format!("{path}.key"),
+            "holds the key itself, and stands in the resource",
+            format!("{IN_SECRET} under a name such as gcs.json, and write that name here"),
+        );
+        return None;
+    }
+    let file = required(
+        Some(file),
+        path,
+        "key",
+        "the name of the key file in the Secret, such as gcs.json",
+        checks,
+    )?;
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    if !file.chars().all(plain) || file.starts_with("..") {
+        checks.note(
+            &codes::FIELD_MALFORMED,
+            format!("{path}.key"),
+            "cannot be a key of a Secret",
+            "write the bare name of the file in the Secret, without a path: letters, digits, '.', '-', '_'",
+        );
+        return None;
+    }
+    Some(GcsCredentials::Service { file })
+}
+
+fn volume(repo: &Repo, number: RepoNumber, path: &str, checks: &mut Checks<'_>) -> Option<Volume> {
+    no_key(repo, "pvc", path, checks);
+    for (field, given) in [
+        ("resource", &repo.resource),
+        ("endpoint", &repo.endpoint),
+        ("region", &repo.region),
+        ("account", &repo.account),
+    ] {
+        unused(given.as_deref(), path, field, "a volume does not need it", checks);
+    }
+    let given = repo.volume.clone().unwrap_or_default();
+    let path = format!("{path}.volume");
+    for (field, present) in [
+        ("iops", given.iops.is_some()),
+        ("throughput", given.throughput.is_some()),
+        ("subPath", given.sub_path.is_some()),
+    ] {
+        unused(present.then_some("x"), &path, field, "choose a storage class that provides it", checks);
+    }
+    let size = size(given.size.as_deref().unwrap_or_default(), &path, checks);
+    // An empty class is what charts write when none was chosen.
+    let class = given.storage_class.as_deref().filter(|class| !class.is_empty());
+    let storage_class = optional(class, &path, "storageClass", checks)?;
+    let selector = match given.selector {
+        None => None,
+        Some(selector) => match serde_json::from_value::<LabelSelector>(selector) {
+            Ok(selector) => Some(selector),
+            Err(error) => {
+                checks.note(
+                    &codes::FIELD_MALFORMED,
+                    format!("{path}.selector"),
+                    format!("is no label selector: {error}"),
+                    "write matchLabels or matchExpressions, as in a PersistentVolumeClaim",
+                );
+                return None;
+            }
+        },
+    };
+    let volume = Volume { size: size?, storage_class, selector };
+    compare_with_cluster(&volume, number, &path, checks);
+    Some(volume)
+}
+
+fn size(size: &str, path: &str, checks: &mut Checks<'_>) -> Option<String> {
+    if quantity::thousandths(size).is_some_and(|size| size >= 1000) && !size.ends_with('m') {
+        return Some(size.to_owned());
+    }
+    checks.note_value(
+        &codes::VOLUME_SIZE_INVALID,
+        format!("{path}.size"),
+        size,
+        "is no size of a volume",
+        "write a quantity such as 15Gi",
+    );
+    None
+}
+
+/// What the volume and its class are in the Kubernetes cluster, where somebody has looked.
+fn compare_with_cluster(volume: &Volume, number: RepoNumber, path: &str, checks: &mut Checks<'_>) {
+    let mut expands = None;
+    if let Some(class) = &volume.storage_class {
+        match checks.references.storage_classes.get(class).unwrap_or(&Lookup::NotChecked) {
+            Lookup::Found(facts) => expands = Some(facts.allows_expansion),
+            Lookup::Missing => checks.note_value(
+                &codes::STORAGE_CLASS_MISSING,
+                format!("{path}.storageClass"),
+                class,
+                "does not exist",
+                "name a class that `kubectl get storageclass` shows, or leave the field out for the default one",
+            ),
+            Lookup::NotChecked => checks.note_value(
+                &codes::STORAGE_CLASS_NOT_CHECKED,
+                format!("{path}.storageClass"),
+                class,
+                "was not looked up",
+                "see `kubectl get storageclass`",
+            ),
+        }
+    }
+    let Some(existing) = checks.references.volumes.get(&number) else { return };
+    let field = format!("{path}.size");
+    let (wanted, has) = (quantity::thousandths(&volume.size), quantity::thousandths(&existing.size));
+    if wanted < has {
+        checks.note_value(
+            &codes::VOLUME_SHRINKS,
+            field,
+            &volume.size,
+            format!("is less than the volume has, which is {}", existing.size),
+            format!("write {} again; for a smaller one add another repo and remove this one", existing.size),
+        );
+    } else if wanted > has && expands == Some(false) {
+        checks.note_value(
+            &codes::VOLUME_CANNOT_GROW,
+            field,
+            &volume.size,
+            format!("is more than the volume has ({}), and its storage class does not let it grow", existing.size),
+            "set allowVolumeExpansion on the class if its driver can do it, or add a repo with a larger volume",
+        );
+    }
+    if volume.storage_class.is_some()
+        && existing.storage_class.is_some()
+        && volume.storage_class != existing.storage_class
+    {
+        checks.note_value(
+            &codes::VOLUME_CLASS_FIXED,
+            format!("{path}.storageClass"),
+            volume.storage_class.as_deref().unwrap_or_default(),
+            format!(
+                "is not the class of the volume, which is {}",
+                existing.storage_class.as_deref().unwrap_or_default()
+            ),
+            "a volume keeps its class: write that one, or add a repo with another volume",
+        );
+    }
+}
+
+/// An endpoint that pgBackRest can read: `host`, `host:port`, or either behind `https://` (`http://` since 2.58).
+fn endpoint_is_clean(endpoint: &str, path: &str, checks: &mut Checks<'_>) -> bool {
+    let field = format!("{path}.endpoint");
+    let (scheme, rest) = endpoint.split_once("://").unwrap_or(("https", endpoint));
+    let authority = rest.split('/').next().unwrap_or_default();
+    if authority.contains('@') {
+        checks.note(
+            &codes::SECRET_IN_RESOURCE,
+            field,
+            "holds a user name or a password before the host",
+            format!("{IN_SECRET}; write the host alone here"),
+        );
+        return false;
+    }
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) if !authority.ends_with(']') => (host, Some(port)),
+        _ => (authority, None),
+    };
+    let port_is_good = port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port > 0));
+    if matches!(scheme, "https" | "http")
+        && !host.is_empty()
+        && port_is_good
+        && !rest.contains([' ', '?', '#'])
+    {
+        return true;
+    }
+    checks.note_value(
+        &codes::FIELD_MALFORMED,
+        field,
+        endpoint,
+        "is no endpoint that pgBackRest can read",
+        "write host, host:port or https://host:port",
+    );
+    false
+}
+
+fn required(
+    given: Option<&str>,
+    path: &str,
+    field: &str,
+    what: &str,
+    checks: &mut Checks<'_>,
+) -> Option<String> {
+    let text = given.unwrap_or_default();
+    if text.trim().is_empty() {
+        checks.note_value(
+            &codes::FIELD_EMPTY,
+            format!("{path}.{field}"),
+            text,
+            "is needed for this storage and has no value",
+            format!("write {what}"),
+        );
+        return None;
+    }
+    one_line(text, path, field, checks)
+}
+
+/// `Some(None)`: absent. `None`: there, and wrong.
+#[allow(clippy::option_option, reason = "absent and wrong are different answers")]
+fn optional(given: Option<&str>, path: &str, field: &str, checks: &mut Checks<'_>) -> Option<Option<String>> {
+    let Some(text) = given else { return Some(None) };
+    if text.trim().is_empty() {
+        checks.note_value(
+            &codes::FIELD_EMPTY,
+            format!("{path}.{field}"),
+            text,
+            "is empty",
+            "give it a value, or leave the field out",
+        );
+        return None;
+    }
+    one_line(text, path, field, checks).map(Some)
+}
+
+fn one_line(text: &str, path: &str, field: &str, checks: &mut Checks<'_>) -> Option<String> {
+    if fits_on_a_line(text) {
+        return Some(text.to_owned());
+    }
+    checks.note(
+        &codes::FIELD_MALFORMED,
+        format!("{path}.{field}"),
+        "has control characters, or blanks at its ends",
+        "write it on one line, without blanks around it",
+    );
+    None
+}
+
+fn no_key(repo: &Repo, storage: &str, path: &str, checks: &mut Checks<'_>) {
+    if repo.key.as_deref().is_some_and(|key| !key.is_empty()) {
+        checks.note(
+            &codes::SECRET_IN_RESOURCE,
+            format!("{path}.key"),
+            format!("means nothing for {storage}; if it is a secret, it stands in the resource"),
+            IN_SECRET,
+        );
+    }
+    unused(repo.key_type.as_deref(), path, "keyType", "it is for gcs", checks);
+}
+
+fn unused(given: Option<&str>, path: &str, field: &str, remedy: &str, checks: &mut Checks<'_>) {
+    if given.is_some_and(|text| !text.is_empty()) {
+        checks.note(
+            &codes::FIELD_NOT_USED,
+            format!("{path}.{field}"),
+            "has no effect",
+            format!("remove it; {remedy}"),
+        );
+    }
+}
+
+fn default_used(path: &str, field: &str, default: &str, checks: &mut Checks<'_>) {
+    checks.note(
+        &codes::DEFAULT_USED,
+        format!("{path}.{field}"),
+        format!("is not set; pgBackRest's default {default} holds"),
+        "set it if that is not what you want",
+    );
+}

@@ -1,0 +1,268 @@
+//! What a `postgresql` resource asks for, once nothing is wrong with it.
+//!
+//! Only `validate` makes these values. They hold no secret: passwords and keys live in the Secret that
+//! `ValidatedCluster::secret` names, and no value of it is read into here.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{
+    EnvVar, NodeAffinity, ResourceRequirements, Toleration, TopologySpreadConstraint,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+
+use crate::pgbackrest::label::BackupType;
+
+/// The stanza of every cluster. CPO's images and scripts know no other.
+pub const STANZA: &str = "db";
+
+/// A cluster whose backups can be set up as described.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ValidatedCluster {
+    /// `metadata.name`: a DNS-1035 label of at most 51 characters, so that `<name>-clusterpods` is one too.
+    pub name: String,
+    /// `metadata.namespace`, or the default namespace of the settings.
+    pub namespace: String,
+    /// `metadata.uid`, for owner references and certificate names. `None` for a manifest that is not applied yet.
+    pub uid: Option<String>,
+    /// `spec.teamId`.
+    pub team: Option<String>,
+    /// `spec.numberOfInstances`: how many PostgreSQL pods (`<name>-0` …) a repo host may find the primary on.
+    pub instances: u32,
+    /// `spec.postgresql.version`, the major version such as `17`.
+    pub postgresql_version: Option<String>,
+    /// `spec.tde.enable`: pgBackRest must be told the version and leave archive headers alone.
+    pub encrypted_data_directory: bool,
+    /// One to four, ascending by number; numbers and names are unique.
+    pub repos: Vec<Repo>,
+    /// `spec.backup.pgbackrest.image`: pgBackRest for the repo host. Always `Some` when a repo is on a volume.
+    pub image: Option<String>,
+    /// `spec.backup.pgbackrest.global`: pgBackRest options by name (without `--`), verbatim, none of them secret
+    /// and none empty. They go into `[global]` and win over what is generated.
+    pub global: BTreeMap<String, String>,
+    /// `spec.backup.pgbackrest.configuration.secret`: the Secret whose `*.conf` keys pgBackRest reads.
+    pub secret: Option<String>,
+    /// Why no job may run at the moment; the CronJobs are suspended then.
+    pub suspension: Option<Suspension>,
+    /// How the job's pods are to be made.
+    pub jobs: JobTemplate,
+    /// How the repo host's pod is to be made. Meaningful when `needs_repo_host`.
+    pub repo_host: PodTemplate,
+    /// `pgbackrest-keeper.io/backup-now`: a backup that a person asks for.
+    pub backup_now: Option<BackupNow>,
+    /// `pgbackrest-keeper.io/stanza-upgrade`: the token of a `stanza-upgrade` that a person asks for. Each token
+    /// asks once.
+    pub stanza_upgrade: Option<String>,
+}
+
+impl ValidatedCluster {
+    /// Whether any repo is on a volume, and so needs a repo host with mutual TLS.
+    #[must_use]
+    pub fn needs_repo_host(&self) -> bool {
+        self.repos.iter().any(|repo| repo.storage.is_volume())
+    }
+
+    /// Every scheduled backup, by repo number and backup type.
+    pub fn schedules(&self) -> impl Iterator<Item = (&Repo, BackupType, &str)> {
+        self.repos.iter().flat_map(|repo| {
+            repo.schedules
+                .iter()
+                .map(move |(backup_type, expression)| (repo, *backup_type, expression.as_str()))
+        })
+    }
+}
+
+/// The number of a repo, 1 to 4, as in `--repo=1` and `repo1-path`. Written `repo1`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RepoNumber(u8);
+
+impl RepoNumber {
+    /// The number of a repo name, `repo1` to `repo4`; `None` for any other text.
+    #[must_use]
+    pub fn of_name(name: &str) -> Option<Self> {
+        match name {
+            "repo1" => Some(Self(1)),
+            "repo2" => Some(Self(2)),
+            "repo3" => Some(Self(3)),
+            "repo4" => Some(Self(4)),
+            _ => None,
+        }
+    }
+
+    /// The bare number.
+    #[must_use]
+    pub const fn get(self) -> u8 {
+        self.0
+    }
+}
+
+impl fmt::Display for RepoNumber {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "repo{}", self.0)
+    }
+}
+
+/// One repo, by its name and not by its place in the list.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Repo {
+    /// From `repos[].name`.
+    pub number: RepoNumber,
+    /// Where the backups go.
+    pub storage: Storage,
+    /// Cron expressions as written, each accepted by Kubernetes. A type without one is not scheduled.
+    pub schedules: BTreeMap<BackupType, String>,
+}
+
+/// Where a repo keeps its files. No field is empty.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Storage {
+    /// `pvc`: a volume of the repo host.
+    Volume(Volume),
+    /// `s3`: key and key secret are in the Secret.
+    S3 {
+        /// `resource`.
+        bucket: String,
+        /// `host`, `host:port` or `https://host:port`.
+        endpoint: String,
+        /// `region`.
+        region: String,
+    },
+    /// `azure`: the key is in the Secret.
+    Azure {
+        /// `resource`.
+        container: String,
+        /// `account`. `None` when the Secret holds it.
+        account: Option<String>,
+        /// `endpoint`. `None`: pgBackRest's default, `blob.core.windows.net`.
+        endpoint: Option<String>,
+    },
+    /// `gcs`.
+    Gcs {
+        /// `resource`.
+        bucket: String,
+        /// `endpoint`. `None`: pgBackRest's default, `storage.googleapis.com`.
+        endpoint: Option<String>,
+        /// How pgBackRest signs in.
+        credentials: GcsCredentials,
+    },
+}
+
+impl Storage {
+    /// The word that the resource uses: `pvc`, `s3`, `azure` or `gcs`.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Volume(_) => "pvc",
+            Self::S3 { .. } => "s3",
+            Self::Azure { .. } => "azure",
+            Self::Gcs { .. } => "gcs",
+        }
+    }
+
+    /// Whether the repo is on a volume of the repo host.
+    #[must_use]
+    pub const fn is_volume(&self) -> bool {
+        matches!(self, Self::Volume(_))
+    }
+}
+
+/// A volume for a repo (`repos[].volume`).
+#[derive(Debug, Clone, PartialEq)]
+pub struct Volume {
+    /// A Kubernetes quantity, such as `15Gi`.
+    pub size: String,
+    /// `None`: the default storage class.
+    pub storage_class: Option<String>,
+    /// Which existing volumes may be taken.
+    pub selector: Option<LabelSelector>,
+}
+
+/// `repos[].keyType` and `repos[].key` of a gcs repo.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum GcsCredentials {
+    /// `service`: a key file, by its name within the Secret.
+    Service {
+        /// A key of the Secret, such as `gcs.json`, mounted beside the `*.conf` files.
+        file: String,
+    },
+    /// `auto`: the identity of the pod.
+    Auto,
+    /// `token`: the Secret's configuration holds it as `repoN-gcs-key`.
+    Token,
+}
+
+/// Why no scheduled backup may run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Suspension {
+    /// `spec.standby` is set: the backup belongs to the primary cluster.
+    Standby,
+    /// `spec.numberOfInstances` is 0: there is nothing to back up.
+    NoInstances,
+}
+
+impl Suspension {
+    /// The reason in a word, for annotations and events.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Standby => "standby",
+            Self::NoInstances => "no-instances",
+        }
+    }
+}
+
+/// The knobs of the job that has no field in the resource's schema (annotations `pgbackrest-keeper.io/…`).
+#[derive(Debug, Clone, PartialEq)]
+pub struct JobTemplate {
+    /// `job-deadline`: `activeDeadlineSeconds`, whole seconds, at least two minutes. `None`: no deadline.
+    pub deadline: Option<Duration>,
+    /// `job-ttl`: `ttlSecondsAfterFinished`, whole seconds. `None`: the history limits alone decide.
+    pub time_to_live: Option<Duration>,
+    /// `starting-deadline`: `startingDeadlineSeconds`, whole seconds, at least ten; 300 s unless set.
+    pub starting_deadline: Duration,
+    /// `successful-jobs-history`: `None` leaves Kubernetes' own default of 3.
+    pub successful_history: Option<i32>,
+    /// `failed-jobs-history`: `None` leaves Kubernetes' own default of 1.
+    pub failed_history: Option<i32>,
+    /// `time-zone`: an IANA name. `None`: the zone of kube-controller-manager.
+    pub time_zone: Option<String>,
+    /// `job-resources`. `None`: what the installation gives to every job.
+    pub resources: Option<ResourceRequirements>,
+    /// Labels, annotations, environment and placement.
+    pub pod: PodTemplate,
+}
+
+/// What the resource says about pods that are made for it.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct PodTemplate {
+    /// `spec.labels`, overlaid by `spec.backup.pgbackrest.labels`. None of them is a label that selects pods.
+    pub labels: BTreeMap<String, String>,
+    /// `spec.podAnnotations`.
+    pub annotations: BTreeMap<String, String>,
+    /// `spec.backup.pgbackrest.env`, then what `spec.env` adds; names are unique, none holds a literal secret.
+    pub env: Vec<EnvVar>,
+    /// `spec.backup.pgbackrest.resources`, for the repo host alone. `None`: the installation's default.
+    pub resources: Option<ResourceRequirements>,
+    /// `spec.tolerations`.
+    pub tolerations: Vec<Toleration>,
+    /// `spec.nodeAffinity`.
+    pub node_affinity: Option<NodeAffinity>,
+    /// `spec.topologySpreadConstraints`.
+    pub topology_spread: Vec<TopologySpreadConstraint>,
+    /// `spec.schedulerName`.
+    pub scheduler: Option<String>,
+    /// `spec.podPriorityClassName`.
+    pub priority_class: Option<String>,
+}
+
+/// A backup asked for by annotation: `full@repo1`, or `full@repo1#why` to ask for the same again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BackupNow {
+    /// Which type.
+    pub backup_type: BackupType,
+    /// Into which repo of the cluster.
+    pub repo: RepoNumber,
+    /// The annotation's whole value. A value that was served before is not served again.
+    pub token: String,
+}

@@ -1,0 +1,187 @@
+//! The recorded configuration and the repo host's own command and probe, given to the real pgBackRest.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use serde_json::Value;
+
+use super::{objects, recorded, skip};
+
+const KEY: &str = "pgbackrest_instance.conf";
+
+/// pgBackRest reads all options before it does anything. Archiving a file of a data directory that does not exist ends
+/// right after that, on PostgreSQL's side at the directory, and on the repo host because it is one.
+#[test]
+fn pgbackrest_reads_every_recorded_configuration() {
+    let Some(version) = version() else { return };
+    let mut read = 0;
+    for path in recorded() {
+        let object = parsed(&path);
+        if object["kind"] != "ConfigMap" {
+            continue;
+        }
+        let text = object["data"][KEY].as_str().unwrap();
+        let directory = configuration(text);
+        fs::write(directory.path().join("secret.conf"), secret_for(text)).unwrap();
+        let output = run(pgbackrest(directory.path(), &version).args([
+            "--stanza=db",
+            "--no-archive-async",
+            "--log-level-file=off",
+            "--log-level-console=warn",
+            "--pg1-path=/nonexistent",
+            "archive-push",
+            "/nonexistent/000000010000000000000001",
+        ]));
+        let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+        let expected = if path.to_str().unwrap().contains("repohost") {
+            (72, "must be run on the PostgreSQL host")
+        } else {
+            (55, "/nonexistent/global/pg_control")
+        };
+        assert_eq!(output.status.code(), Some(expected.0), "{}: {said}", path.display());
+        assert!(said.contains(expected.1) && !said.contains("WARN"), "{}: {said}", path.display());
+        read += 1;
+    }
+    assert!(read > 20, "only {read} configurations");
+}
+
+#[test]
+fn the_repo_hosts_command_serves_and_its_probe_tells() {
+    let Some(version) = version() else { return };
+    let name = "ledger-pgbackrest-repohost-config";
+    let object = parsed(&objects().join(format!("pvc/configmap-{name}.yaml")));
+    let directory = configuration(object["data"][KEY].as_str().unwrap());
+    let set = parsed(&objects().join("pvc/statefulset-ledger-pgbackrest-repo-host.yaml"));
+    let container = &set["spec"]["template"]["spec"]["containers"][0];
+    let certificates = certificates();
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+
+    let probe = |expected: i32, until: Duration| {
+        let started = Instant::now();
+        loop {
+            let mut ping = pgbackrest(directory.path(), &version);
+            let output = run(ping
+                .args(words(&container["readinessProbe"]["exec"]["command"]))
+                .arg(format!("--tls-server-port={port}")));
+            let said = String::from_utf8_lossy(&output.stderr) + String::from_utf8_lossy(&output.stdout);
+            match output.status.code() {
+                Some(code) if code == expected => break,
+                code => assert!(started.elapsed() < until, "probe ends with {code:?}: {said}"),
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    };
+    // 49: nobody answers.
+    probe(49, Duration::ZERO);
+
+    let mut command = pgbackrest(directory.path(), &version);
+    command.args(words(&container["command"])).arg(format!("--tls-server-port={port}"));
+    for (option, file) in [("ca", "ca.crt"), ("cert", "server.crt"), ("key", "server.key")] {
+        let path = certificates.path().join(file);
+        command.arg(format!("--tls-server-{option}-file={}", path.display()));
+    }
+    let _server = Server(command.stdout(Stdio::null()).spawn().unwrap());
+    probe(0, Duration::from_secs(20));
+}
+
+/// A running server, gone when this goes.
+struct Server(Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A directory as the pod's volume is, with the one file.
+fn configuration(text: &str) -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join(KEY), text).unwrap();
+    directory
+}
+
+/// What a person would have put into the Secret.
+fn secret_for(configuration: &str) -> String {
+    let mut secret = String::from("[global]\n");
+    for number in 1..=4 {
+        let has = |option: &str| configuration.contains(&format!("\nrepo{number}-{option}"));
+        let needed = [
+            (has("type=s3"), "s3-key=id"),
+            (has("type=s3"), "s3-key-secret=secret"),
+            (has("type=azure"), "azure-key=c2VjcmV0"),
+            (has("type=azure") && !has("azure-account="), "azure-account=account"),
+            (has("gcs-key-type=token"), "gcs-key=token"),
+            (has("cipher-type=aes-256-cbc"), "cipher-pass=secret"),
+        ];
+        for (_, option) in needed.iter().filter(|(needed, _)| *needed) {
+            writeln!(secret, "repo{number}-{option}").unwrap();
+        }
+    }
+    secret
+}
+
+/// A CA and a server's certificate, in the files that their names say.
+fn certificates() -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    let authority_key = KeyPair::generate().unwrap();
+    let authority = params.self_signed(&authority_key).unwrap();
+    let issuer = Issuer::new(params, authority_key);
+    let key = KeyPair::generate().unwrap();
+    let leaf =
+        CertificateParams::new(vec!["localhost".to_owned()]).unwrap().signed_by(&key, &issuer).unwrap();
+    for (file, pem) in
+        [("ca.crt", authority.pem()), ("server.crt", leaf.pem()), ("server.key", key.serialize_pem())]
+    {
+        let path = directory.path().join(file);
+        fs::write(&path, pem).unwrap();
+        // pgBackRest refuses a key of ours that others may read.
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    directory
+}
+
+/// The installed pgBackRest with the files of a directory and nothing else of this machine.
+fn pgbackrest(include: &Path, version: &str) -> Command {
+    let mut command = Command::new("pgbackrest");
+    let scratch = include.display();
+    command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    command.arg("--no-config");
+    command.args([format!("--config-include-path={scratch}"), format!("--log-path={scratch}")]);
+    // From 2.60 on root must be allowed.
+    let minor = version.split('.').nth(1).and_then(|minor| minor.parse().ok()).unwrap_or(0);
+    command.args((minor >= 60 && nix::unistd::geteuid().is_root()).then_some("--allow-root"));
+    command
+}
+
+fn version() -> Option<String> {
+    let Ok(output) = Command::new("pgbackrest").arg("version").output() else {
+        skip("pgBackRest is not installed");
+        return None;
+    };
+    let said = String::from_utf8_lossy(&output.stdout);
+    said.trim().strip_prefix("pgBackRest ").map(str::to_owned)
+}
+
+fn run(command: &mut Command) -> Output {
+    command.stdin(Stdio::null()).output().unwrap()
+}
+
+/// The arguments behind the program's name.
+fn words(command: &Value) -> Vec<&str> {
+    let words: Vec<&str> = command.as_array().unwrap().iter().map(|word| word.as_str().unwrap()).collect();
+    assert_eq!(words[0], "pgbackrest");
+    words[1..].to_vec()
+}
+
+fn parsed(path: &PathBuf) -> Value {
+    serde_saphyr::from_str(&fs::read_to_string(path).unwrap()).unwrap()
+}
