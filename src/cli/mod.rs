@@ -8,7 +8,10 @@ pub mod healthcheck;
 pub mod info;
 pub mod info_table;
 mod kingpin;
+pub mod lint;
+pub mod manifest;
 mod output;
+pub mod render;
 mod settings;
 
 use std::ffi::OsString;
@@ -39,6 +42,10 @@ pub enum Command {
     Info(Box<info::InfoArgs>),
     /// Tell whether the exporter on this host works, for exec probes.
     Healthcheck(healthcheck::HealthcheckArgs),
+    /// Tell what is wrong or risky in the backup section of postgresql manifests.
+    Lint(Box<lint::LintArgs>),
+    /// Print the Kubernetes objects that postgresql manifests lead to.
+    Render(Box<render::RenderArgs>),
     /// Print the completions for a shell.
     Completions(generate::CompletionsArgs),
     /// Print the manual page, or write one per command into a directory.
@@ -73,6 +80,12 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     }
 }
 
+/// Says that a command's input is of no use.
+fn unusable(reason: &dyn std::fmt::Display) -> ExitCode {
+    let _ = writeln!(std::io::stderr(), "pgbackrest-keeper: {reason}");
+    ExitCode::from(2)
+}
+
 fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Exporter(args) => block_on(exporter::run(*args))?,
@@ -82,6 +95,8 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             output::print(format!("{said}\n").as_bytes())?;
             Ok(ExitCode::SUCCESS)
         }
+        Command::Lint(args) => lint::run(*args),
+        Command::Render(args) => render::run(*args),
         Command::Completions(args) => generate::completions(&args).map(|()| ExitCode::SUCCESS),
         Command::Man(args) => generate::man(&args).map(|()| ExitCode::SUCCESS),
     }

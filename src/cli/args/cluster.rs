@@ -1,0 +1,51 @@
+//! What holds for all clusters of an installation.
+
+use clap::Args;
+
+use crate::cluster::settings::Settings;
+
+/// Flags that become `cluster::settings::Settings`.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Clusters")]
+pub struct ClusterArgs {
+    /// The namespace of resources that name none.
+    #[arg(long, short = 'n', value_name = "NAME", default_value = "default")]
+    pub namespace: String,
+
+    /// The value of the annotation cpo.opensource.cybertec.at/controller that is ours.
+    #[arg(long, env = "KEEPER_CONTROLLER_ID", value_name = "ID", default_value = "")]
+    pub controller_id: String,
+
+    /// The domain of the Kubernetes cluster.
+    #[arg(long, env = "KEEPER_CLUSTER_DOMAIN", value_name = "DOMAIN", default_value = "cluster.local")]
+    pub cluster_domain: String,
+
+    /// The image of this program for the job's pods. By default pgbackrest-keeper:VERSION.
+    #[arg(long, env = "KEEPER_IMAGE", value_name = "IMAGE")]
+    pub keeper_image: Option<String>,
+
+    /// The numeric user of the repo host, the same as that of PostgreSQL in its image.
+    #[arg(long, env = "KEEPER_REPO_HOST_USER", value_name = "UID", default_value_t = 26,
+          value_parser = clap::value_parser!(i64).range(1..=i64::from(i32::MAX)))]
+    pub repo_host_user: i64,
+
+    /// The group that owns the repo host's volumes.
+    #[arg(long, env = "KEEPER_REPO_HOST_FS_GROUP", value_name = "GID", default_value_t = 26,
+          value_parser = clap::value_parser!(i64).range(1..=i64::from(i32::MAX)))]
+    pub repo_host_fs_group: i64,
+}
+
+impl From<ClusterArgs> for Settings {
+    fn from(args: ClusterArgs) -> Self {
+        let usual = Self::default();
+        Self {
+            controller_id: args.controller_id,
+            cluster_domain: args.cluster_domain,
+            default_namespace: args.namespace,
+            keeper_image: args.keeper_image.unwrap_or(usual.keeper_image),
+            repo_host_user: args.repo_host_user,
+            repo_host_fs_group: args.repo_host_fs_group,
+            ..usual
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! `lint`: what is wrong or risky in manifests, each finding with its field and its remedy.
+
+use std::fmt::Write;
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::builder::styling::{AnsiColor, Style};
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+
+use super::args::cluster::ClusterArgs;
+use super::manifest::Manifests;
+use super::output;
+use crate::cluster::finding::{Finding, Severity};
+use crate::cluster::settings::Settings;
+use crate::cluster::validate;
+
+/// Arguments of `lint`.
+#[derive(Debug, Args)]
+pub struct LintArgs {
+    /// Manifests with postgresql resources. Secrets and storage classes in them are looked at too, other kinds are
+    /// ignored. - is standard input.
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+
+    /// How to print the findings.
+    #[arg(long, short = 'o', value_enum, default_value_t = Output::Text)]
+    pub output: Output,
+
+    /// Fail on warnings too.
+    #[arg(long)]
+    pub strict: bool,
+
+    /// What holds for all clusters.
+    #[command(flatten)]
+    pub clusters: ClusterArgs,
+}
+
+/// How findings are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people; in colour on a terminal unless NO_COLOR is set.
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// Prints the findings. 0: none of them is an error. 1: some are. 2: a file could not be used.
+pub fn run(args: LintArgs) -> anyhow::Result<ExitCode> {
+    let settings = Settings::from(args.clusters);
+    let manifests = match Manifests::read(&args.files, &settings.default_namespace) {
+        Ok(manifests) => manifests,
+        Err(unusable) => return Ok(super::unusable(&unusable)),
+    };
+    let report = Report::of(manifests, &settings);
+    match args.output {
+        Output::Json => {
+            let mut json = serde_json::to_vec_pretty(&report)?;
+            json.push(b'\n');
+            output::print(&json)?;
+        }
+        Output::Text => output::print(report.text(on_a_terminal()).as_bytes())?,
+    }
+    let fails = report.summary.errors > 0 || args.strict && report.summary.warnings > 0;
+    Ok(if fails { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn on_a_terminal() -> bool {
+    std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// All findings about all resources.
+#[derive(Debug, Serialize)]
+struct Report {
+    clusters: Vec<Judged>,
+    summary: Summary,
+}
+
+/// The findings about one resource.
+#[derive(Debug, Serialize)]
+struct Judged {
+    file: String,
+    namespace: String,
+    name: String,
+    /// Whether its backups could be set up.
+    valid: bool,
+    findings: Vec<Finding>,
+}
+
+#[derive(Debug, Default, Serialize)]
+struct Summary {
+    errors: usize,
+    warnings: usize,
+    infos: usize,
+    not_checked: usize,
+}
+
+impl Report {
+    fn of(mut manifests: Manifests, settings: &Settings) -> Self {
+        let mut summary = Summary::default();
+        let mut clusters = Vec::new();
+        for resource in std::mem::take(&mut manifests.resources) {
+            let references = manifests.references(&resource, &settings.default_namespace);
+            let (file, name) = (resource.file.clone(), resource.name().to_owned());
+            let namespace = resource.namespace(&settings.default_namespace).to_owned();
+            let (_, findings) = validate::document(resource.document, &references, settings);
+            for finding in &findings {
+                match finding.severity {
+                    Severity::Error => summary.errors += 1,
+                    Severity::Warning => summary.warnings += 1,
+                    Severity::Info => summary.infos += 1,
+                    Severity::NotChecked => summary.not_checked += 1,
+                }
+            }
+            let valid = !findings.iter().any(Finding::is_error);
+            clusters.push(Judged { file, namespace, name, valid, findings });
+        }
+        Self { clusters, summary }
+    }
+
+    fn text(&self, colour: bool) -> String {
+        let mut text = String::new();
+        for cluster in &self.clusters {
+            let title = format!("{}: {}/{}", cluster.file, cluster.namespace, cluster.name);
+            // Writing into a text cannot fail.
+            let _ = writeln!(text, "{}", painted(&printable(&title), Style::new().bold(), colour));
+            for finding in &cluster.findings {
+                let word = painted(finding.severity.as_str(), style(finding.severity), colour);
+                let value = finding.value.as_ref().map(|value| format!(" = \"{value}\"")).unwrap_or_default();
+                let _ = writeln!(text, "  {word} {}", finding.code.word);
+                let _ = writeln!(text, "    {}{value}", finding.field);
+                let _ = writeln!(text, "    {}", finding.message);
+                let _ = writeln!(text, "    remedy: {}", finding.remedy);
+            }
+        }
+        let Summary { errors, warnings, infos, not_checked } = &self.summary;
+        let clusters = self.clusters.len();
+        let _ = writeln!(
+            text,
+            "{clusters} cluster{}: {errors} error{}, {warnings} warning{}, {infos} info, {not_checked} not checked",
+            plural(clusters),
+            plural(*errors),
+            plural(*warnings),
+        );
+        text
+    }
+}
+
+/// Names out of a manifest may hold anything.
+fn printable(text: &str) -> String {
+    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
+}
+
+fn plural(count: usize) -> &'static str {
+    if count == 1 { "" } else { "s" }
+}
+
+fn style(severity: Severity) -> Style {
+    let colour = match severity {
+        Severity::Error => AnsiColor::Red,
+        Severity::Warning => AnsiColor::Yellow,
+        Severity::Info => AnsiColor::Cyan,
+        Severity::NotChecked => AnsiColor::BrightBlack,
+    };
+    colour.on_default().bold()
+}
+
+fn painted(text: &str, style: Style, colour: bool) -> String {
+    if colour { format!("{style}{text}{style:#}") } else { text.to_owned() }
+}

@@ -1,0 +1,230 @@
+//! Manifests as files: the `postgresql` resources in them, and what else in them these refer to.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use k8s_openapi::ByteString;
+use serde_json::Value;
+use thiserror::Error;
+
+use crate::cluster::references::{Lookup, References, SecretFacts, SecretFile, StorageClassFacts};
+use crate::cluster::resource::KIND;
+
+/// More than any manifest that a person writes.
+const LARGEST: u64 = 8 << 20;
+
+/// The API group of the resource; its version does not matter here.
+const GROUP: &str = "cpo.opensource.cybertec.at/";
+
+/// Input that nothing can be said about.
+#[derive(Debug, Error)]
+pub enum Unusable {
+    /// The file cannot be read.
+    #[error("{file}: {error}; name a file that exists and can be read, or - for standard input")]
+    Unread {
+        /// As given.
+        file: String,
+        /// Why.
+        error: io::Error,
+    },
+    /// The file is not UTF-8.
+    #[error("{file}: line {line}: is not UTF-8; save the file as UTF-8")]
+    NotText {
+        /// As given.
+        file: String,
+        /// From 1.
+        line: usize,
+    },
+    /// The file is longer than any manifest.
+    #[error("{file}: is longer than {} MiB; give the manifest of the clusters alone", LARGEST >> 20)]
+    TooLong {
+        /// As given.
+        file: String,
+    },
+    /// The text is not YAML.
+    #[error("{file}: line {line}: {reason}; correct the YAML")]
+    NotYaml {
+        /// As given.
+        file: String,
+        /// From 1.
+        line: u64,
+        /// What the parser says.
+        reason: String,
+    },
+    /// No resource of ours in all files.
+    #[error("{files}: no resource of kind postgresql ({GROUP}v1); give a manifest that has one")]
+    NothingToDo {
+        /// As given.
+        files: String,
+    },
+}
+
+/// A resource and where it was found.
+#[derive(Debug)]
+pub struct Found {
+    /// The file, as given.
+    pub file: String,
+    /// The resource, unread.
+    pub document: Value,
+}
+
+impl Found {
+    /// `metadata.namespace`, or the default.
+    #[must_use]
+    pub fn namespace<'found>(&'found self, default: &'found str) -> &'found str {
+        namespace(&self.document, default)
+    }
+
+    /// `metadata.name`, or nothing.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.document.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default()
+    }
+}
+
+/// Everything in some files that matters here. Other kinds are ignored.
+#[derive(Debug, Default)]
+pub struct Manifests {
+    /// In the order of the files.
+    pub resources: Vec<Found>,
+    /// By namespace and name.
+    secrets: BTreeMap<(String, String), SecretFacts>,
+    storage_classes: BTreeMap<String, StorageClassFacts>,
+}
+
+impl Manifests {
+    /// Reads files; `-` is standard input. `default_namespace` is that of objects that name none.
+    pub fn read(files: &[PathBuf], default_namespace: &str) -> Result<Self, Unusable> {
+        let mut manifests = Self::default();
+        for file in files {
+            let name = if file == Path::new("-") { "stdin".to_owned() } else { file.display().to_string() };
+            let text = text(file, &name)?;
+            for document in documents(&text, &name)? {
+                manifests.add(document, &name, default_namespace);
+            }
+        }
+        if manifests.resources.is_empty() {
+            let files: Vec<_> = files.iter().map(|file| file.display().to_string()).collect();
+            return Err(Unusable::NothingToDo { files: files.join(", ") });
+        }
+        Ok(manifests)
+    }
+
+    /// What a resource refers to, as far as the files tell.
+    #[must_use]
+    pub fn references(&self, resource: &Found, default_namespace: &str) -> References {
+        let namespace = resource.namespace(default_namespace).to_owned();
+        let secret = resource.document.pointer("/spec/backup/pgbackrest/configuration/secret");
+        let secret = secret.and_then(Value::as_str).unwrap_or_default().to_owned();
+        let classes = self.storage_classes.iter().map(|(name, facts)| (name.clone(), Lookup::Found(*facts)));
+        References {
+            secret: self.secrets.get(&(namespace, secret)).cloned().map_or(Lookup::NotChecked, Lookup::Found),
+            storage_classes: classes.collect(),
+            ..References::default()
+        }
+    }
+
+    fn add(&mut self, document: Value, file: &str, default_namespace: &str) {
+        let field = |name: &str| document.get(name).and_then(Value::as_str).unwrap_or_default();
+        let (version, kind) = (field("apiVersion"), field("kind"));
+        let name = document.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default().to_owned();
+        match (version, kind) {
+            ("v1", "List") => {
+                let Value::Object(mut list) = document else { return };
+                let Some(Value::Array(items)) = list.remove("items") else { return };
+                for item in items {
+                    self.add(item, file, default_namespace);
+                }
+            }
+            ("v1", "Secret") => {
+                let namespace = namespace(&document, default_namespace).to_owned();
+                self.secrets.insert((namespace, name), secret(&document));
+            }
+            ("storage.k8s.io/v1", "StorageClass") => {
+                let expansion = document.get("allowVolumeExpansion").and_then(Value::as_bool);
+                let facts = StorageClassFacts { allows_expansion: expansion.unwrap_or_default() };
+                self.storage_classes.insert(name, facts);
+            }
+            (version, KIND) if version.starts_with(GROUP) => {
+                self.resources.push(Found { file: file.to_owned(), document });
+            }
+            _ => {}
+        }
+    }
+}
+
+fn namespace<'document>(document: &'document Value, default: &'document str) -> &'document str {
+    let given = document.pointer("/metadata/namespace").and_then(Value::as_str);
+    given.filter(|namespace| !namespace.is_empty()).unwrap_or(default)
+}
+
+/// The names in a Secret's `data` and `stringData`; the latter wins, as it does at the API server.
+fn secret(document: &Value) -> SecretFacts {
+    let mut contents: BTreeMap<&str, Option<Vec<u8>>> = BTreeMap::new();
+    for (field, is_text) in [("data", false), ("stringData", true)] {
+        let entries = match document.get(field) {
+            None | Some(Value::Null) => continue,
+            Some(Value::Object(entries)) => entries,
+            Some(_) => {
+                let unreadable = format!("{field} is no map; is a colon missing behind a key?");
+                return SecretFacts { unreadable: Some(unreadable), ..SecretFacts::default() };
+            }
+        };
+        for (key, value) in entries {
+            let content = match value {
+                Value::String(text) if is_text => Some(text.clone().into_bytes()),
+                Value::String(_) => serde_json::from_value(value.clone()).ok().map(|ByteString(bytes)| bytes),
+                _ => None,
+            };
+            contents.insert(key, content);
+        }
+    }
+    let readable = contents.iter().filter_map(|(key, content)| Some((*key, content.as_deref()?)));
+    let mut facts = SecretFacts::read(readable);
+    let unreadable = contents.iter().filter(|(_, content)| content.is_none());
+    facts.files.extend(
+        unreadable
+            .map(|(key, _)| ((*key).to_owned(), SecretFile { options: Vec::new(), bad_lines: vec![1] })),
+    );
+    facts
+}
+
+fn text(file: &Path, name: &str) -> Result<String, Unusable> {
+    let mut bytes = Vec::new();
+    let read = if file == Path::new("-") {
+        io::stdin().lock().take(LARGEST + 1).read_to_end(&mut bytes)
+    } else {
+        File::open(file).and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes))
+    };
+    read.map_err(|error| Unusable::Unread { file: name.to_owned(), error })?;
+    if u64::try_from(bytes.len()).is_ok_and(|length| length > LARGEST) {
+        return Err(Unusable::TooLong { file: name.to_owned() });
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let good = error.as_bytes().get(..error.utf8_error().valid_up_to()).unwrap_or_default();
+        let line = String::from_utf8_lossy(good).matches('\n').count() + 1;
+        Unusable::NotText { file: name.to_owned(), line }
+    })
+}
+
+/// The documents of a text; empty ones are left out.
+fn documents(text: &str, name: &str) -> Result<Vec<Value>, Unusable> {
+    let options = serde_saphyr::options! {
+        budget: serde_saphyr::budget! { max_depth: 64, max_nodes: 200_000 },
+        with_snippet: false,
+    };
+    serde_saphyr::from_multiple_with_options::<Value>(text, options)
+        .map(|documents| documents.into_iter().filter(|document| !document.is_null()).collect())
+        .map_err(|error| Unusable::NotYaml {
+            file: name.to_owned(),
+            line: error.location().map_or(1, |location| location.line()),
+            reason: without_place(&error.render_with_formatter(&serde_saphyr::UserMessageFormatter)),
+        })
+}
+
+/// The parser's words without the place, which stands before them.
+fn without_place(reason: &str) -> String {
+    reason.rsplit_once(" at line ").map_or(reason, |(reason, _)| reason).trim_end_matches(':').to_owned()
+}

@@ -1,0 +1,90 @@
+//! `render`: the objects that manifests lead to, without a Kubernetes API.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Args, ValueEnum};
+use serde_json::json;
+
+use super::args::cluster::ClusterArgs;
+use super::manifest::Manifests;
+use super::output;
+use crate::cluster::desired::{self, Circumstances, Object};
+use crate::cluster::finding::{Finding, Severity};
+use crate::cluster::settings::Settings;
+use crate::cluster::validate;
+
+/// Arguments of `render`.
+#[derive(Debug, Args)]
+pub struct RenderArgs {
+    /// Manifests with postgresql resources. Other kinds are ignored. - is standard input.
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+
+    /// How to print the objects.
+    #[arg(long, short = 'o', value_enum, default_value_t = Output::Yaml)]
+    pub output: Output,
+
+    /// What holds for all clusters.
+    #[command(flatten)]
+    pub clusters: ClusterArgs,
+}
+
+/// How objects are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// One document per object, in the order in which they are applied.
+    Yaml,
+    /// One list.
+    Json,
+}
+
+/// Prints the objects, and errors and warnings on standard error. 0: done. 1: some resource has an error, and
+/// nothing was printed, lest a part be applied as the whole. 2: a file could not be used.
+pub fn run(args: RenderArgs) -> anyhow::Result<ExitCode> {
+    let settings = Settings::from(args.clusters);
+    let mut manifests = match Manifests::read(&args.files, &settings.default_namespace) {
+        Ok(manifests) => manifests,
+        Err(unusable) => return Ok(super::unusable(&unusable)),
+    };
+    let mut objects = Vec::new();
+    let mut told = String::new();
+    let mut failed = false;
+    for resource in std::mem::take(&mut manifests.resources) {
+        let references = manifests.references(&resource, &settings.default_namespace);
+        let file = resource.file;
+        let (cluster, findings) = validate::document(resource.document, &references, &settings);
+        failed |= findings.iter().any(Finding::is_error);
+        for finding in findings.iter().filter(|finding| finding.severity <= Severity::Warning) {
+            writeln!(told, "{file}: {finding}")?;
+        }
+        if let Some(cluster) = cluster {
+            objects.extend(desired::build(&cluster, &settings, &Circumstances::default()).objects);
+        }
+    }
+    // Nothing is left to tell where even standard error cannot be written.
+    let _ = std::io::stderr().write_all(told.as_bytes());
+    if failed {
+        return Ok(ExitCode::FAILURE);
+    }
+    output::print(&printed(&objects, args.output)?)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn printed(objects: &[Object], format: Output) -> anyhow::Result<Vec<u8>> {
+    if format == Output::Json {
+        let list = json!({"apiVersion": "v1", "kind": "List", "items": objects});
+        let mut text = serde_json::to_vec_pretty(&list).context("cannot write JSON")?;
+        text.push(b'\n');
+        return Ok(text);
+    }
+    let mut text = String::new();
+    for object in objects {
+        text.push_str("---\n");
+        text.push_str(&serde_saphyr::to_string(object).context("cannot write YAML")?);
+    }
+    Ok(text.into_bytes())
+}

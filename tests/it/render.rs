@@ -1,0 +1,82 @@
+//! `render` as people run it. What the objects are is recorded elsewhere; here is how they are printed.
+
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+
+const GOOD: &[&str] =
+    &["pvc", "s3", "encryption", "azure", "gcs", "several_repos", "long_name", "knobs", "standby"];
+
+#[test]
+fn yaml_and_json_are_the_same_objects() {
+    for name in GOOD {
+        let file = format!("fixtures/clusters/{name}.yaml");
+        let yaml = render(&[&file]);
+        assert_eq!(yaml.status.code(), Some(0), "{name}: {}", String::from_utf8_lossy(&yaml.stderr));
+        let documents: Vec<Value> =
+            serde_saphyr::from_multiple(std::str::from_utf8(&yaml.stdout).unwrap()).unwrap();
+        let list: Value = serde_json::from_slice(&render(&[&file, "--output", "json"]).stdout).unwrap();
+        assert_eq!(list["kind"], "List");
+        assert_eq!(list["items"].as_array(), Some(&documents), "{name}");
+        assert!(documents.iter().any(|object| object["kind"] == "CronJob"), "{name}");
+        assert!(
+            documents
+                .iter()
+                .all(|object| object["apiVersion"].is_string() && object["metadata"]["name"].is_string()),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn secrets_are_neither_taken_nor_made() {
+    for name in GOOD {
+        let text = String::from_utf8(render(&[&format!("fixtures/clusters/{name}.yaml")]).stdout).unwrap();
+        for secret in ["ledger-key-id", "ledger-key-secret", "ledger-passphrase", "PRIVATE KEY", "bGVkZ2Vy"] {
+            assert!(!text.contains(secret), "{name}: {secret}");
+        }
+    }
+    let text = String::from_utf8(render(&["fixtures/clusters/pvc.yaml"]).stdout).unwrap();
+    assert!(text.contains("<generated>"), "{text}");
+}
+
+#[test]
+fn nothing_is_printed_when_anything_is_wrong() {
+    let both = ["fixtures/clusters/pvc.yaml", "fixtures/clusters/two_clusters.yaml"];
+    let output = render(&both);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(output.stdout.is_empty());
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        said.contains("two_clusters.yaml: error storage-unknown: spec.backup.pgbackrest.repos[0].storage"),
+        "{said}"
+    );
+}
+
+#[test]
+fn input_that_is_of_no_use_is_told_apart() {
+    assert_eq!(render(&["fixtures/clusters/key_twice.yaml"]).status.code(), Some(2));
+    assert_eq!(render(&["fixtures/clusters/no_cluster.yaml"]).status.code(), Some(2));
+    assert_eq!(render(&[]).status.code(), Some(2));
+    let nothing_asked = render(&["fixtures/clusters/no_backup.yaml"]);
+    assert_eq!((nothing_asked.status.code(), nothing_asked.stdout.len()), (Some(0), 0));
+}
+
+#[test]
+fn flags_reach_the_objects() {
+    let output = render(&[
+        "fixtures/clusters/pvc.yaml",
+        "--cluster-domain=k8s.example",
+        "--keeper-image=keeper.example:7",
+    ]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains(".svc.k8s.example") && !text.contains("cluster.local"), "{text}");
+    assert!(text.contains("keeper.example:7"), "{text}");
+}
+
+fn render(arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pgbackrest-keeper"));
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    command.arg("render").args(arguments).current_dir(root).stdin(Stdio::null()).output().unwrap()
+}
