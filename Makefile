@@ -1,6 +1,6 @@
 # `make demo` shows it at work, `make test` checks everything; both get what they need. `make bench` measures.
 # The parts of `make test` can be called one by one; they run in this order, one after the other.
-.PHONY: demo test set-up check-format check-scripts check-lints run-tests check-docs check-metrics
+.PHONY: bench demo test set-up check-format check-scripts check-lints run-tests check-docs check-metrics
 .NOTPARALLEL:
 
 demo:
@@ -32,3 +32,9 @@ check-docs:
 
 check-metrics:
 	@scripts/step "metrics" scripts/check-metrics
+
+# Ratios against the Go exporter, both fed by the same fake pgbackrest in one run.
+bench:
+	scripts/setup-debian demo
+	scripts/fetch-pgbackrest
+	scripts/bench

@@ -31,6 +31,7 @@ mod real_prometheus;
 mod real_trouble;
 mod render;
 mod support;
+mod tidy;
 mod tls_auth;
 mod web_client;
 mod web_config;

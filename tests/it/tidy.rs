@@ -1,0 +1,186 @@
+//! The tree keeps its own rules: layers, purity and file length.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Rooms by floor. A room may use rooms of lower floors, and its own.
+const FLOORS: &[(&str, u8)] = &[
+    ("cli", 6),
+    ("http", 5),
+    ("collect", 4),
+    ("source", 3),
+    ("metrics", 3),
+    ("state", 2),
+    ("cluster", 2),
+    ("pgbackrest", 1),
+    ("schedule", 1),
+    ("telemetry", 1),
+    ("shutdown", 1),
+];
+
+/// Rooms that take everything from their caller.
+const PURE: &[&str] = &["metrics", "state", "cluster", "schedule", "pgbackrest"];
+
+/// What a pure room may not name.
+const IMPURE: &[&str] = &[
+    "async fn",
+    ".await",
+    "Utc::now",
+    "Local::now",
+    "SystemTime",
+    "Instant::now",
+    "std::fs",
+    "std::env::var",
+    "std::env::args",
+    "env::var",
+    "std::net",
+    "std::process",
+    "tokio::",
+    "rand::",
+];
+
+const LONGEST_FILE: usize = 400;
+
+struct Source {
+    path: PathBuf,
+    room: String,
+    /// Code up to the unit tests, which may do what they like.
+    code: String,
+    lines: usize,
+}
+
+#[test]
+fn every_room_has_a_floor() {
+    for source in sources() {
+        assert!(
+            source.room == "lib" || source.room == "main" || floor(&source.room).is_some(),
+            "{} belongs to no known room: add it to FLOORS and to ARCHITECTURE.md",
+            source.path.display()
+        );
+    }
+}
+
+#[test]
+fn rooms_use_only_lower_floors() {
+    let mut wrong = Vec::new();
+    for source in sources() {
+        let Some(own) = floor(&source.room) else { continue };
+        for used in rooms_used(&source.code) {
+            if used == source.room {
+                continue;
+            }
+            if floor(&used).is_none_or(|floor| floor >= own) {
+                wrong.push(format!("{} uses crate::{used}", source.path.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "these reach up or sideways:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn pure_rooms_do_nothing_outside() {
+    let mut wrong = Vec::new();
+    for source in sources().iter().filter(|source| PURE.contains(&source.room.as_str())) {
+        for (number, line) in source.code.lines().enumerate() {
+            let code = line.split("//").next().unwrap_or_default();
+            for word in IMPURE.iter().filter(|word| code.contains(**word)) {
+                wrong.push(format!("{}:{}: {word}", source.path.display(), number + 1));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "pure rooms reach outside:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn no_file_is_too_long() {
+    let mut wrong: Vec<String> = sources()
+        .iter()
+        .filter(|source| source.lines > LONGEST_FILE)
+        .map(|source| format!("{}: {} lines", source.path.display(), source.lines))
+        .collect();
+    wrong.sort();
+    assert!(wrong.is_empty(), "longer than {LONGEST_FILE} lines:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_module_says_what_it_is() {
+    for source in sources() {
+        let text = fs::read_to_string(&source.path).unwrap();
+        assert!(text.starts_with("//! "), "{} does not open with //!", source.path.display());
+    }
+}
+
+#[test]
+fn architecture_names_every_room() {
+    let text = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    for (room, _) in FLOORS {
+        assert!(text.contains(&format!("`{room}")), "ARCHITECTURE.md does not name `{room}`");
+    }
+}
+
+fn floor(room: &str) -> Option<u8> {
+    FLOORS.iter().find(|(name, _)| *name == room).map(|(_, floor)| *floor)
+}
+
+/// Names behind `crate::`, also in braces: `use crate::{state, source::process}`.
+fn rooms_used(code: &str) -> Vec<String> {
+    let name = |text: &str| -> String {
+        text.trim_start().chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect()
+    };
+    let mut found = Vec::new();
+    for (at, _) in code.match_indices("crate::") {
+        let rest = &code[at + "crate::".len()..];
+        match rest.strip_prefix('{') {
+            Some(list) => {
+                let mut depth = 1;
+                let mut item = String::new();
+                for c in list.chars() {
+                    match c {
+                        '{' => depth += 1,
+                        '}' => depth -= 1,
+                        ',' if depth == 1 => {
+                            found.push(name(&std::mem::take(&mut item)));
+                            continue;
+                        }
+                        _ => {}
+                    }
+                    if depth == 0 {
+                        break;
+                    }
+                    item.push(c);
+                }
+                found.push(name(&item));
+            }
+            None => found.push(name(rest)),
+        }
+    }
+    found.retain(|room| !room.is_empty() && room.chars().all(|c| !c.is_ascii_uppercase()));
+    found
+}
+
+fn sources() -> Vec<Source> {
+    let mut found = Vec::new();
+    collect(&root().join("src"), &mut found);
+    assert!(found.len() > 10, "no sources found");
+    found
+}
+
+fn collect(directory: &Path, found: &mut Vec<Source>) {
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            collect(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let text = fs::read_to_string(&path).unwrap();
+            let relative = path.strip_prefix(root().join("src")).unwrap();
+            let room = relative.iter().next().unwrap().to_str().unwrap().trim_end_matches(".rs").to_owned();
+            let is_test_file = path.file_name().is_some_and(|name| name == "tests.rs");
+            let code = if is_test_file { "" } else { text.split("#[cfg(test)]").next().unwrap_or_default() };
+            found.push(Source { code: code.to_owned(), lines: text.lines().count(), room, path });
+        }
+    }
+}
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
