@@ -31,7 +31,11 @@ const SCRAPERS: usize = 8;
 const SCRAPES_EACH: usize = 12;
 const INTERVAL: Duration = Duration::from_secs(10);
 /// Collections whose CPU time is averaged.
-const COLLECTIONS: u32 = 3;
+const COLLECTIONS: usize = 3;
+/// How long a collection takes at the most, so that all of its CPU time has been spent then.
+const COLLECTION: Duration = Duration::from_secs(4);
+/// File with a line for each call of `info`.
+const CALLS: &str = "calls";
 
 fn main() -> Result<()> {
     let peer = env::var_os("PEER").map(PathBuf::from);
@@ -102,12 +106,24 @@ impl Lab {
         fs::write(&output, json)?;
         let program = directory.path().join("pgbackrest");
         let script = format!(
-            "#!/bin/sh\ncase \"$*\" in\n*version*num*) echo 2060000 ;;\n*version*) echo 'pgBackRest 2.60.0' ;;\n*) exec cat '{}' ;;\nesac\n",
+            "#!/bin/sh\ncase \"$*\" in\n*version*num*) echo 2060000 ;;\n*version*) echo 'pgBackRest 2.60.0' ;;\n*) echo >>'{}'; exec cat '{}' ;;\nesac\n",
+            directory.path().join(CALLS).display(),
             output.display()
         );
         fs::write(&program, script)?;
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?;
         Ok(Self { directory })
+    }
+
+    /// Waits until that many more collections have begun and the last of them has ended.
+    fn wait_for_collections(&self, wanted: usize) -> Result<()> {
+        let calls = || Ok::<_, std::io::Error>(fs::read(self.directory.path().join(CALLS))?.len());
+        let end = calls()? + wanted;
+        while calls()? < end {
+            thread::sleep(Duration::from_millis(50));
+        }
+        thread::sleep(COLLECTION);
+        Ok(())
     }
 
     fn measure(&self, program: &Path, arguments: &[&str]) -> Result<Figures> {
@@ -127,9 +143,10 @@ impl Lab {
         thread::sleep(Duration::from_secs(2));
         let (plain, plain_bytes) = running.scrape(false)?;
         let (gzip, gzip_bytes) = running.scrape(true)?;
+        self.wait_for_collections(1)?;
         let before = running.cpu_seconds()?;
-        thread::sleep(INTERVAL * COLLECTIONS);
-        let cpu_per_collection = (running.cpu_seconds()? - before) / f64::from(COLLECTIONS);
+        self.wait_for_collections(COLLECTIONS)?;
+        let cpu_per_collection = (running.cpu_seconds()? - before) / COLLECTIONS as f64;
         Ok(Figures {
             plain,
             gzip,
