@@ -148,18 +148,17 @@ impl Poller {
     async fn cycle(&mut self, began: Instant) {
         self.client.begin_run();
         self.survivors.retain_mut(|(_, survivor)| !survivor.is_gone());
-        let version = self.ask_version().await;
+        let told = self.ask_version().await;
         if self.shutdown.is_cancelled() {
             return;
         }
-        self.version = version.or(self.version);
+        self.version = told.or(self.version);
+        let version = self.version;
         if !self.settings.info {
-            let version = self.version;
             self.publish(move |_| Snapshot { version, ..Snapshot::default() }).await;
             return;
         }
         let previous = self.store.load().snapshot.clone();
-        let version = self.version;
         let Some(answers) = self.ask_info(&previous, version, began).await else { return };
         let run = Run { answers, finished: true, version };
         self.publish_merged(previous, run).await;

@@ -70,12 +70,6 @@ impl StaticPart {
     pub fn text_length(&self) -> u64 {
         self.length
     }
-
-    /// Bytes in memory.
-    #[must_use]
-    pub fn compressed_length(&self) -> usize {
-        self.head.len()
-    }
 }
 
 /// Joins both parts into one gzip member: two pieces to be sent one after the other, the first of them shared.
