@@ -58,7 +58,7 @@ pub async fn run(args: ExporterArgs) -> anyhow::Result<ExitCode> {
     let signals = Signals::install().context("cannot listen to signals")?;
     let options = Arc::new(options(&args)?);
     check_telemetry_path(&args.web.telemetry_path)?;
-    let web_config = WebConfigHandle::load(args.web.config_file.as_deref())?;
+    let web_config = WebConfigHandle::load(args.web.place.config_file.as_deref())?;
     let listeners = listeners(&args.web).await?;
 
     let store = Arc::new(Store::new(Arc::clone(&options))?);
@@ -196,7 +196,7 @@ fn check_telemetry_path(path: &str) -> anyhow::Result<()> {
 
 async fn listeners(args: &WebArgs) -> anyhow::Result<Vec<TcpListener>> {
     let listeners =
-        if args.systemd_socket { inherited()? } else { listen::bind(&args.listen_address).await? };
+        if args.systemd_socket { inherited()? } else { listen::bind(&args.place.listen_address).await? };
     for listener in &listeners {
         tracing::info!(address = %listener.local_addr()?, "Listening");
     }

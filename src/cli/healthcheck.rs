@@ -19,6 +19,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::args::duration;
+use super::args::web::WebPlaceArgs;
 use crate::http::listen::{ListenAddress, ListenError};
 use crate::http::tls::server_certificate;
 use crate::http::web_config::{self, Tls, WebConfigError};
@@ -29,19 +30,10 @@ const LONGEST_ANSWER: usize = 64 * 1024;
 /// Flags of `healthcheck`.
 #[derive(Debug, Clone, Args)]
 pub struct HealthcheckArgs {
-    /// Address that the exporter listens on; the first counts.
-    #[arg(
-        long = "web.listen-address",
-        env = "KEEPER_WEB_LISTEN_ADDRESS",
-        value_name = "HOST:PORT",
-        value_delimiter = ',',
-        default_value = ":9854"
-    )]
-    pub listen_address: Vec<String>,
-
-    /// The exporter's web configuration: tells whether TLS is on and which certificate to trust.
-    #[arg(long = "web.config.file", env = "KEEPER_WEB_CONFIG_FILE", value_name = "FILE")]
-    pub config_file: Option<PathBuf>,
+    /// Where the exporter listens; of several addresses the first counts. The web configuration tells whether TLS is
+    /// on and which certificate to trust.
+    #[command(flatten)]
+    pub place: WebPlaceArgs,
 
     /// Ask this address instead, for example http://127.0.0.1:9854/readyz.
     #[arg(long, env = "KEEPER_HEALTHCHECK_URL")]
@@ -100,7 +92,7 @@ pub enum HealthcheckError {
 
 /// Asks once. The text is one line for people; an error means unhealthy.
 pub async fn run(args: &HealthcheckArgs) -> Result<String, HealthcheckError> {
-    let config = args.config_file.as_deref().map(web_config::load).transpose()?.unwrap_or_default();
+    let config = args.place.config_file.as_deref().map(web_config::load).transpose()?.unwrap_or_default();
     let url = url(args, config.tls.is_some())?;
     let tls = match (url.scheme_str(), &config.tls) {
         (Some("https"), Some(tls)) => Some(client(args, tls)?),
@@ -132,7 +124,7 @@ fn url(args: &HealthcheckArgs, tls: bool) -> Result<Uri, HealthcheckError> {
         let text = format!("--url {url}: write a whole address, such as http://127.0.0.1:9854/healthz");
         return Err(HealthcheckError::Flags(text));
     }
-    let first = args.listen_address.first().map_or(":9854", String::as_str);
+    let first = args.place.listen_address.first().map_or(":9854", String::as_str);
     let address = ListenAddress::parse(first)?;
     if address.port == 0 {
         let text = format!("--web.listen-address {first}: port 0 says nothing; name the real one with --url");

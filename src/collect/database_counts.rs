@@ -41,7 +41,6 @@ impl Question {
         InfoQuery {
             stanza: Some(self.stanza.to_string()),
             repo: (self.repo > 0).then_some(self.repo),
-            backup_type: None,
             set: Some(self.label.clone()),
         }
     }

@@ -108,12 +108,8 @@ impl Poller {
     }
 
     async fn call(&self, target: Target) -> (Target, Call<Document>) {
-        let query = InfoQuery {
-            stanza: target.stanza.as_deref().map(str::to_owned),
-            repo: target.repo,
-            backup_type: None,
-            set: None,
-        };
+        let query =
+            InfoQuery { stanza: target.stanza.as_deref().map(str::to_owned), repo: target.repo, set: None };
         let call = self.client.info(&query, &self.shutdown).await;
         // Whether a repository exists was a question, and that it does not is an answer.
         let failure = call.failure().filter(|failure| !is_unknown_repo(&target, failure));

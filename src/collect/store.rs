@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use tokio::sync::watch;
 
 use crate::metrics::Options;
 use crate::metrics::exposition::{EncodeError, StaticPart};
@@ -25,7 +24,6 @@ pub struct Published {
 pub struct Store {
     current: ArcSwap<Published>,
     options: Arc<Options>,
-    changes: watch::Sender<u64>,
     ready: AtomicBool,
     born: Instant,
     /// Milliseconds after `born` by which the poller must have been heard of again.
@@ -43,7 +41,6 @@ impl Store {
         Ok(Self {
             current: ArcSwap::from_pointee(Published { snapshot, body }),
             options,
-            changes: watch::Sender::new(0),
             ready: AtomicBool::new(false),
             born: Instant::now(),
             heard_of_by: AtomicU64::new(u64::MAX),
@@ -65,14 +62,7 @@ impl Store {
         let body = StaticPart::encode(&snapshot, &self.options)?;
         let published = Arc::new(Published { snapshot, body });
         self.current.store(published.clone());
-        self.changes.send_modify(|number| *number = number.wrapping_add(1));
         Ok(published)
-    }
-
-    /// Tells of every publication; the value counts them.
-    #[must_use]
-    pub fn changes(&self) -> watch::Receiver<u64> {
-        self.changes.subscribe()
     }
 
     /// A first run has ended, well or not: what is served then is all that there is. An instance whose pgBackRest fails
@@ -105,16 +95,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_publication_is_seen_whole_and_told_of() {
+    fn a_publication_is_seen_whole() {
         let store = Store::new(Arc::new(Options::default())).unwrap();
-        let (mut changes, before) = (store.changes(), store.load());
+        let before = store.load();
         assert!(!store.ready() && before.snapshot.stanzas.is_empty());
         let version = crate::pgbackrest::version::parse("pgBackRest 2.45");
         let snapshot = Snapshot { version, ..Snapshot::default() };
         store.publish(snapshot.clone()).unwrap();
         assert_eq!((*store.load().snapshot).clone(), snapshot);
-        assert!(changes.has_changed().unwrap());
-        assert_eq!(*changes.borrow_and_update(), 1);
         assert!(before.snapshot.version.is_none(), "what a scrape holds does not change under its hands");
     }
 

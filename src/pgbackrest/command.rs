@@ -3,8 +3,6 @@
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
-use super::label::BackupType;
-
 /// Which pgBackRest is started, and with which configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Program {
@@ -23,8 +21,6 @@ pub struct InfoQuery {
     pub stanza: Option<String>,
     /// One repository (2.32 and later).
     pub repo: Option<u32>,
-    /// Backups of one type (2.38 and later).
-    pub backup_type: Option<BackupType>,
     /// One backup by label, with its databases; pgBackRest wants the stanza too.
     pub set: Option<String>,
 }
@@ -52,7 +48,6 @@ impl Program {
         add("--config-include-path=", self.config_include_path.as_deref().map(AsRef::as_ref));
         add("--stanza=", query.stanza.as_deref().map(AsRef::as_ref));
         add("--repo=", repo.as_deref().map(AsRef::as_ref));
-        add("--type=", query.backup_type.map(|backup_type| backup_type.as_str().as_ref()));
         add("--set=", query.set.as_deref().map(AsRef::as_ref));
         arguments
     }
@@ -82,7 +77,6 @@ mod tests {
         let query = InfoQuery {
             stanza: Some("--set=$(x); y".to_owned()),
             repo: Some(2),
-            backup_type: Some(BackupType::Diff),
             set: Some("20260101-000000F".to_owned()),
         };
         let expected = [
@@ -93,7 +87,6 @@ mod tests {
             "--config-include-path=/etc/conf.d",
             "--stanza=--set=$(x); y",
             "--repo=2",
-            "--type=diff",
             "--set=20260101-000000F",
         ];
         assert_eq!(program.info(&query), expected);

@@ -201,7 +201,6 @@ mod tests {
         let query = InfoQuery {
             stanza: Some("demo".to_owned()),
             repo: Some(2),
-            backup_type: None,
             set: Some("20260101-000000F".to_owned()),
         };
         assert_eq!(name_of(&query), "pgbackrest info --stanza=demo --repo=2 --set=20260101-000000F");

@@ -10,15 +10,9 @@ use super::{SWITCH, switch};
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Web")]
 pub struct WebArgs {
-    /// Address to listen on. Can be repeated; separate by commas in the variable.
-    #[arg(
-        long = "web.listen-address",
-        env = "KEEPER_WEB_LISTEN_ADDRESS",
-        value_name = "HOST:PORT",
-        value_delimiter = ',',
-        default_value = ":9854"
-    )]
-    pub listen_address: Vec<String>,
+    /// Where, and how secured.
+    #[command(flatten)]
+    pub place: WebPlaceArgs,
 
     /// Take the listening sockets from systemd instead.
     #[arg(
@@ -29,10 +23,6 @@ pub struct WebArgs {
         value_parser = switch()
     )]
     pub systemd_socket: bool,
-
-    /// File for TLS, basic authentication, headers and rate limit, as exporter-toolkit defines it.
-    #[arg(long = "web.config.file", env = "KEEPER_WEB_CONFIG_FILE", value_name = "FILE")]
-    pub config_file: Option<PathBuf>,
 
     /// Path of the metrics.
     #[arg(
@@ -64,6 +54,25 @@ pub struct WebArgs {
         value_parser = clap::value_parser!(u32).range(1..=65_536)
     )]
     pub max_connections: u32,
+}
+
+/// Where HTTP is served and how it is secured: what also a client on the same host needs to know.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Web")]
+pub struct WebPlaceArgs {
+    /// Address to listen on. Can be repeated; separate by commas in the variable.
+    #[arg(
+        long = "web.listen-address",
+        env = "KEEPER_WEB_LISTEN_ADDRESS",
+        value_name = "HOST:PORT",
+        value_delimiter = ',',
+        default_value = ":9854"
+    )]
+    pub listen_address: Vec<String>,
+
+    /// File for TLS, basic authentication, headers and rate limit, as exporter-toolkit defines it.
+    #[arg(long = "web.config.file", env = "KEEPER_WEB_CONFIG_FILE", value_name = "FILE")]
+    pub config_file: Option<PathBuf>,
 }
 
 fn url_path(text: &str) -> Result<String, String> {
