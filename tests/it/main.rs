@@ -12,6 +12,7 @@
 )]
 
 mod collection;
+mod control_plane;
 mod demo;
 mod differential;
 mod exporter;
@@ -23,6 +24,8 @@ mod http_limits;
 mod info_table;
 mod lint;
 mod metric_docs;
+mod node;
+mod object_stores;
 mod objects;
 mod page;
 mod process_limits;

@@ -1,13 +1,17 @@
-//! Real PostgreSQL, pgBackRest, Prometheus and our own program, started for a test and gone after it.
+//! Real PostgreSQL, pgBackRest, Prometheus, Kubernetes and our own program, started for a test and gone after it.
 //!
 //! Where the machine lacks one of them, a test says so and passes; with `CI=true` it fails.
 
 pub(crate) mod config;
+pub(crate) mod control_plane;
 pub(crate) mod exporter;
 pub(crate) mod exposition;
 pub(crate) mod http;
+pub(crate) mod kubernetes;
 pub(crate) mod lab;
 pub(crate) mod machine;
+pub(crate) mod node;
+pub(crate) mod object_store;
 pub(crate) mod postgres;
 pub(crate) mod process;
 pub(crate) mod prometheus;

@@ -67,13 +67,21 @@ pub(crate) fn successful(command: &mut Command) -> String {
 ///
 /// # Panics
 /// After a minute, with what is waited for.
-pub(crate) fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + Duration::from_mins(1);
+pub(crate) fn wait_for<T>(what: &str, ask: impl FnMut() -> Option<T>) -> T {
+    wait_up_to(Duration::from_mins(1), what, ask)
+}
+
+/// The same with another patience.
+///
+/// # Panics
+/// After that time, with what is waited for.
+pub(crate) fn wait_up_to<T>(longest: Duration, what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + longest;
     loop {
         if let Some(answer) = ask() {
             return answer;
         }
-        assert!(Instant::now() < deadline, "waited a minute for {what}");
+        assert!(Instant::now() < deadline, "waited {} s for {what}", longest.as_secs());
         thread::sleep(Duration::from_millis(50));
     }
 }

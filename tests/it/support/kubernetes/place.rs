@@ -1,0 +1,37 @@
+//! Where the processes of a cluster run: on this host, or in the namespaces of a node.
+
+use std::ffi::OsStr;
+use std::process::Command;
+
+/// How long a call that should end by itself may take.
+const LONGEST_CALL: &str = "180";
+
+/// On this host, or in the namespaces that a process holds.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Place {
+    Host,
+    Inside(u32),
+}
+
+impl Place {
+    /// A command that is killed when the thread that starts it ends, even where the test is killed itself.
+    pub(crate) fn command(self, program: impl AsRef<OsStr>) -> Command {
+        self.enter(&[], program)
+    }
+
+    /// The same for a call that ends by itself, with a limit on its time.
+    pub(crate) fn call(self, program: impl AsRef<OsStr>) -> Command {
+        self.enter(&["timeout", "--kill-after=5", LONGEST_CALL], program)
+    }
+
+    fn enter(self, before: &[&str], program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", "--"]).args(before);
+        if let Self::Inside(process) = self {
+            command.arg("nsenter").arg(format!("--target={process}"));
+            command.args(["--mount", "--uts", "--ipc", "--net", "--pid", "--"]);
+        }
+        command.arg(program).current_dir("/");
+        command
+    }
+}
