@@ -6,6 +6,7 @@ pub mod cli;
 pub mod cluster;
 pub mod collect;
 pub mod http;
+pub mod kubernetes;
 pub mod metrics;
 pub mod pgbackrest;
 pub mod schedule;

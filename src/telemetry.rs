@@ -4,7 +4,8 @@ use std::io::IsTerminal;
 
 use clap::ValueEnum;
 use thiserror::Error;
-use tracing_subscriber::filter::{EnvFilter, LevelFilter, ParseError};
+use tracing::Metadata;
+use tracing_subscriber::filter::{EnvFilter, LevelFilter, ParseError, filter_fn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 use tracing_subscriber::{Layer, Registry, fmt, reload};
@@ -59,7 +60,10 @@ pub fn install(filter: &str, format: LogFormat) -> Result<LogFilter, LogFilterEr
         LogFormat::Logfmt => tracing_logfmt::builder().layer().with_writer(std::io::stderr).boxed(),
         LogFormat::Json => fmt::layer().json().flatten_event(true).with_writer(std::io::stderr).boxed(),
     };
-    tracing_subscriber::registry().with(filter).with(lines).try_init()?;
+    tracing_subscriber::registry()
+        .with(filter)
+        .with(lines.with_filter(filter_fn(quotes_nobody)))
+        .try_init()?;
     Ok(LogFilter(handle))
 }
 
@@ -73,6 +77,12 @@ impl LogFilter {
     pub fn set(&self, filter: &str) -> Result<(), LogFilterError> {
         Ok(self.0.reload(parse(filter)?)?)
     }
+}
+
+/// Whatever the filter says: kube logs the whole answer of an API server that it does not understand, or that refuses
+/// something, and that may be a Secret. What went wrong is told by whoever asked.
+fn quotes_nobody(line: &Metadata<'_>) -> bool {
+    line.target() != "kube_client::client"
 }
 
 /// A bare word that is no level would be taken for a target, and silence everything else: it is refused. Directives for
@@ -91,7 +101,51 @@ fn parse(filter: &str) -> Result<EnvFilter, LogFilterError> {
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+    use std::sync::{Arc, Mutex};
+
     use super::*;
+
+    #[test]
+    fn answers_of_an_api_server_are_not_logged() {
+        let lines = Written::default();
+        let writer = lines.clone();
+        let lines_of_all = fmt::layer().with_writer(move || writer.clone());
+        let subscriber = tracing_subscriber::registry()
+            .with(parse("trace").unwrap())
+            .with(lines_of_all.with_filter(filter_fn(quotes_nobody)));
+        // As a Secret whose values are no base64.
+        let service = tower::service_fn(async |_: http::Request<kube::client::Body>| {
+            Ok::<_, Infallible>(http::Response::new(kube::client::Body::from(
+                br#"{"data": {"key": "hunter2"}}"#.to_vec(),
+            )))
+        });
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let error = tracing::subscriber::with_default(subscriber, || {
+            tracing::info!("told");
+            runtime.block_on(async {
+                let secrets: kube::Api<k8s_openapi::api::core::v1::Secret> =
+                    kube::Api::default_namespaced(kube::Client::new(service, "shop"));
+                secrets.get("a").await.unwrap_err()
+            })
+        });
+        assert!(matches!(error, kube::Error::SerdeError(_)), "{error:?}");
+        let lines = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        assert!(lines.contains("told") && !lines.contains("hunter2"), "{lines}");
+    }
+
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
 
     #[test]
     fn what_would_silence_the_program_is_refused() {

@@ -14,6 +14,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("cluster", 2),
     ("pgbackrest", 1),
     ("schedule", 1),
+    ("kubernetes", 1),
     ("telemetry", 1),
     ("shutdown", 1),
 ];

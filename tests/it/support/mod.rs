@@ -6,6 +6,7 @@ pub(crate) mod config;
 pub(crate) mod control_plane;
 pub(crate) mod exporter;
 pub(crate) mod exposition;
+pub(crate) mod fake_api;
 pub(crate) mod http;
 pub(crate) mod kubernetes;
 pub(crate) mod lab;

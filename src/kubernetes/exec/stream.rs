@@ -1,0 +1,71 @@
+//! Reads what a command prints, whether or not anybody waits for it, and keeps no more of it than was asked for.
+
+use std::sync::{Arc, Mutex};
+
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout_at};
+
+/// Read at once.
+const CHUNK: usize = 16 * 1024;
+
+/// A stream that is being read. Dropped, it is read no more.
+pub(super) struct Pump {
+    task: JoinHandle<()>,
+    kept: Arc<Mutex<Kept>>,
+    overflow: Arc<Notify>,
+}
+
+#[derive(Default)]
+struct Kept {
+    bytes: Vec<u8>,
+    more: bool,
+}
+
+impl Pump {
+    /// Reads to the end and keeps the first `most` bytes.
+    pub(super) fn start(stream: Option<impl AsyncRead + Unpin + Send + 'static>, most: usize) -> Self {
+        let (kept, overflow) = (Arc::new(Mutex::new(Kept::default())), Arc::new(Notify::new()));
+        let (into, tell) = (Arc::clone(&kept), Arc::clone(&overflow));
+        let task = tokio::spawn(async move {
+            let Some(mut stream) = stream else { return };
+            let mut chunk = vec![0; CHUNK];
+            while let Ok(read @ 1..) = stream.read(&mut chunk).await {
+                let Ok(mut kept) = into.lock() else { return };
+                let room = most.saturating_sub(kept.bytes.len());
+                kept.bytes.extend(chunk.iter().take(read.min(room)));
+                if read > room && !kept.more {
+                    kept.more = true;
+                    tell.notify_one();
+                }
+            }
+        });
+        Self { task, kept, overflow }
+    }
+
+    /// Waits until there was more than is kept; for ever if there is not.
+    pub(super) async fn overflows(&self) {
+        self.overflow.notified().await;
+    }
+
+    pub(super) fn has_overflowed(&self) -> bool {
+        self.kept.lock().is_ok_and(|kept| kept.more)
+    }
+
+    /// Waits for the end, until `last`. Whether it came.
+    pub(super) async fn ends(&mut self, last: Instant) -> bool {
+        timeout_at(last, &mut self.task).await.is_ok()
+    }
+
+    /// What was read so far.
+    pub(super) fn take(self) -> Vec<u8> {
+        self.kept.lock().map(|mut kept| std::mem::take(&mut kept.bytes)).unwrap_or_default()
+    }
+}
+
+impl Drop for Pump {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}

@@ -1,0 +1,78 @@
+//! What a look at the lease leads to, and what is written into it.
+
+use std::time::Duration;
+
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
+
+use super::LeaseOptions;
+
+/// What a look at the lease leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decision {
+    /// Nobody holds it, or its time has run out: write our name.
+    Acquire,
+    /// It is ours: write a new time.
+    Renew,
+    /// Somebody holds it.
+    Wait,
+}
+
+/// What is to be done. `unchanged_for`: how long this process has seen the lease just as it is.
+#[must_use]
+pub fn decide(
+    lease: Option<&LeaseSpec>,
+    identity: &str,
+    unchanged_for: Duration,
+    ours: Duration,
+) -> Decision {
+    let Some(lease) = lease else { return Decision::Acquire };
+    match holder(lease) {
+        None => Decision::Acquire,
+        Some(holder) if holder == identity => Decision::Renew,
+        Some(_) => {
+            // Whoever holds it counts on the duration that it wrote.
+            let written = lease.lease_duration_seconds.and_then(|seconds| u64::try_from(seconds).ok());
+            let duration = written.filter(|seconds| *seconds > 0).map_or(ours, Duration::from_secs);
+            if unchanged_for > duration { Decision::Acquire } else { Decision::Wait }
+        }
+    }
+}
+
+/// Who holds a lease.
+pub(super) fn holder(lease: &LeaseSpec) -> Option<&str> {
+    lease.holder_identity.as_deref().filter(|holder| !holder.is_empty())
+}
+
+/// The lease with our name and the time in it. Its version is that of the lease before, so that the server refuses it
+/// if anybody has written since.
+pub(super) fn held_by_us(before: Option<&Lease>, options: &LeaseOptions, now: MicroTime) -> Lease {
+    let spec = before.and_then(|lease| lease.spec.clone()).unwrap_or_default();
+    let is_ours = holder(&spec) == Some(&options.identity);
+    // As client-go counts: whoever makes the lease is the first, not a change.
+    let changes = match spec.lease_transitions {
+        changes if is_ours || before.is_none() => changes.unwrap_or_default(),
+        changes => changes.unwrap_or_default().saturating_add(1),
+    };
+    Lease {
+        metadata: ObjectMeta {
+            name: Some(options.name.clone()),
+            namespace: Some(options.namespace.clone()),
+            ..before.map(|lease| lease.metadata.clone()).unwrap_or_default()
+        },
+        spec: Some(LeaseSpec {
+            holder_identity: Some(options.identity.clone()),
+            lease_duration_seconds: Some(whole_seconds(options.duration)),
+            acquire_time: if is_ours { spec.acquire_time } else { Some(now.clone()) },
+            renew_time: Some(now),
+            lease_transitions: Some(changes),
+            ..spec
+        }),
+    }
+}
+
+/// Rounded up: others must not count on less than we do. The API takes nothing below one.
+fn whole_seconds(duration: Duration) -> i32 {
+    let begun = u64::from(duration.subsec_nanos() > 0);
+    i32::try_from(duration.as_secs().saturating_add(begun)).unwrap_or(i32::MAX).max(1)
+}

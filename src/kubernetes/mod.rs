@@ -1,0 +1,5 @@
+//! Calls to a Kubernetes API server, each with a deadline.
+
+pub mod client;
+pub mod exec;
+pub mod lease;
