@@ -8,6 +8,7 @@ pub mod collect;
 pub mod http;
 pub mod kubernetes;
 pub mod metrics;
+pub mod operator;
 pub mod pgbackrest;
 pub mod schedule;
 pub mod shutdown;

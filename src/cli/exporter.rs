@@ -7,8 +7,6 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use chrono::{DateTime, FixedOffset, Local, Offset, TimeZone, Utc};
 use clap::Args;
-use listenfd::ListenFd;
-use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -16,9 +14,9 @@ use tokio_util::sync::CancellationToken;
 use crate::collect::own_process;
 use crate::collect::poller;
 use crate::collect::store::Store;
+use crate::http::health::Health;
 use crate::http::limits::Limits;
-use crate::http::listen;
-use crate::http::router::{self, Face, Lifecycle, RESERVED_PATHS, ReloadRequest};
+use crate::http::router::{self, Face, Lifecycle, ReloadRequest};
 use crate::http::server::{self, ServerError};
 use crate::http::web_config::WebConfigHandle;
 use crate::metrics::options::{BackupDetail, ConstantLabels, DisabledMetrics};
@@ -30,6 +28,7 @@ use super::args::collect::{IntervalArgs, SourceArgs};
 use super::args::log::LogArgs;
 use super::args::metrics::{DetailArg, MetricsArgs};
 use super::args::web::WebArgs;
+use super::web::{check_telemetry_path, host_name, listeners};
 use super::{build, settings};
 
 /// Reloads that may wait while one is under way.
@@ -74,6 +73,8 @@ pub async fn run(args: ExporterArgs) -> anyhow::Result<ExitCode> {
     );
     let (reloads, requests) = mpsc::channel(RELOADS_WAITING);
     let router = router::router(Face {
+        health: Arc::clone(&store) as Arc<dyn Health>,
+        operator: None,
         store,
         collection,
         options,
@@ -182,46 +183,4 @@ fn options(args: &ExporterArgs) -> anyhow::Result<Options> {
 
 fn local_offset(at: DateTime<Utc>) -> FixedOffset {
     Local.offset_from_utc_datetime(&at.naive_utc()).fix()
-}
-
-/// Two handlers cannot share a path.
-fn check_telemetry_path(path: &str) -> anyhow::Result<()> {
-    if RESERVED_PATHS.contains(&path) {
-        bail!(
-            "--web.telemetry-path {path}: this path serves something else; choose another, such as /metrics"
-        );
-    }
-    Ok(())
-}
-
-async fn listeners(args: &WebArgs) -> anyhow::Result<Vec<TcpListener>> {
-    let listeners =
-        if args.systemd_socket { inherited()? } else { listen::bind(&args.place.listen_address).await? };
-    for listener in &listeners {
-        tracing::info!(address = %listener.local_addr()?, "Listening");
-    }
-    Ok(listeners)
-}
-
-/// The sockets that systemd passes on.
-fn inherited() -> anyhow::Result<Vec<TcpListener>> {
-    let mut passed = ListenFd::from_env();
-    let mut listeners = Vec::new();
-    for index in 0..passed.len() {
-        let listener =
-            passed.take_tcp_listener(index).context("--web.systemd-socket: a socket is no TCP listener")?;
-        if let Some(listener) = listener {
-            listener.set_nonblocking(true)?;
-            listeners.push(TcpListener::from_std(listener)?);
-        }
-    }
-    if listeners.is_empty() {
-        bail!("--web.systemd-socket: systemd passed no socket; start the service by its .socket unit");
-    }
-    Ok(listeners)
-}
-
-fn host_name() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/hostname")
-        .map_or_else(|_| "this host".to_owned(), |name| name.trim().to_owned())
 }

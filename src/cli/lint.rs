@@ -9,7 +9,7 @@ use clap::builder::styling::{AnsiColor, Style};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use super::args::cluster::ClusterArgs;
+use super::args::cluster::{ClusterArgs, NamespaceArgs};
 use super::manifest::Manifests;
 use super::output;
 use crate::cluster::finding::{Finding, Severity};
@@ -32,6 +32,10 @@ pub struct LintArgs {
     #[arg(long)]
     pub strict: bool,
 
+    /// Where resources belong that do not say so.
+    #[command(flatten)]
+    pub namespace: NamespaceArgs,
+
     /// What holds for all clusters.
     #[command(flatten)]
     pub clusters: ClusterArgs,
@@ -48,7 +52,7 @@ pub enum Output {
 
 /// Prints the findings. 0: none of them is an error. 1: some are. 2: a file could not be used.
 pub fn run(args: LintArgs) -> anyhow::Result<ExitCode> {
-    let settings = Settings::from(args.clusters);
+    let settings = Settings { default_namespace: args.namespace.namespace, ..Settings::from(args.clusters) };
     let manifests = match Manifests::read(&args.files, &settings.default_namespace) {
         Ok(manifests) => manifests,
         Err(unusable) => return Ok(super::unusable(&unusable)),

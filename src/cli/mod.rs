@@ -10,9 +10,11 @@ pub mod info_table;
 mod kingpin;
 pub mod lint;
 pub mod manifest;
+pub mod operator;
 mod output;
 pub mod render;
 mod settings;
+mod web;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -38,6 +40,8 @@ pub struct Cli {
 pub enum Command {
     /// Ask pgBackRest at an interval, and serve what it knows as Prometheus metrics and as a status page.
     Exporter(Box<exporter::ExporterArgs>),
+    /// Keep the backup objects of postgresql resources in a Kubernetes cluster as the resources ask.
+    Operator(Box<operator::OperatorArgs>),
     /// Ask pgBackRest once, and print what it knows.
     Info(Box<info::InfoArgs>),
     /// Tell whether the exporter on this host works, for exec probes.
@@ -89,6 +93,7 @@ fn unusable(reason: &dyn std::fmt::Display) -> ExitCode {
 fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Exporter(args) => block_on(exporter::run(*args))?,
+        Command::Operator(args) => block_on(operator::run(*args))?,
         Command::Info(args) => block_on(info::run(*args))?,
         Command::Healthcheck(args) => {
             let said = block_on(healthcheck::run(&args))??;

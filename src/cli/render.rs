@@ -9,7 +9,7 @@ use anyhow::Context;
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use super::args::cluster::ClusterArgs;
+use super::args::cluster::{ClusterArgs, NamespaceArgs};
 use super::manifest::Manifests;
 use super::output;
 use crate::cluster::desired::{self, Circumstances, Object};
@@ -28,6 +28,10 @@ pub struct RenderArgs {
     #[arg(long, short = 'o', value_enum, default_value_t = Output::Yaml)]
     pub output: Output,
 
+    /// Where resources belong that do not say so.
+    #[command(flatten)]
+    pub namespace: NamespaceArgs,
+
     /// What holds for all clusters.
     #[command(flatten)]
     pub clusters: ClusterArgs,
@@ -45,7 +49,7 @@ pub enum Output {
 /// Prints the objects, and errors and warnings on standard error. 0: done. 1: some resource has an error, and
 /// nothing was printed, lest a part be applied as the whole. 2: a file could not be used.
 pub fn run(args: RenderArgs) -> anyhow::Result<ExitCode> {
-    let settings = Settings::from(args.clusters);
+    let settings = Settings { default_namespace: args.namespace.namespace, ..Settings::from(args.clusters) };
     let mut manifests = match Manifests::read(&args.files, &settings.default_namespace) {
         Ok(manifests) => manifests,
         Err(unusable) => return Ok(super::unusable(&unusable)),

@@ -6,6 +6,7 @@ pub mod auth;
 mod connection;
 mod gate;
 pub mod headers;
+pub mod health;
 pub mod limits;
 pub mod listen;
 pub mod page;

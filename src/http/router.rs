@@ -24,9 +24,11 @@ use tokio::time::timeout;
 use crate::collect::store::Store;
 use crate::metrics::collection::Configuration;
 use crate::metrics::exposition::{self, Dynamic, EncodeError, Format};
-use crate::metrics::{CollectionMetrics, Options, ProcessFigures};
+use crate::metrics::{CollectionMetrics, OperatorMetrics, Options, ProcessFigures};
 use crate::telemetry::LogFilter;
 
+use super::health::Health;
+use super::page::fleet::{self, FleetContext};
 use super::page::{self, PageContext};
 use super::web_config::WebConfigHandle;
 
@@ -41,6 +43,10 @@ pub const RESERVED_PATHS: [&str; 4] = ["/healthz", "/readyz", "/-/reload", "/-/l
 pub struct Face {
     /// Where the current snapshot is.
     pub store: Arc<Store>,
+    /// What the probes are answered from.
+    pub health: Arc<dyn Health>,
+    /// The operator, where this is one. The status page then shows its clusters.
+    pub operator: Option<Arc<OperatorMetrics>>,
     /// The program's own counters.
     pub collection: Arc<CollectionMetrics>,
     /// Which metrics are served.
@@ -116,6 +122,7 @@ fn answer(face: &Face, format: Format, gzip: bool) -> Result<Response, EncodeErr
             snapshot: &published.snapshot,
             static_part: &published.body,
             collection: &face.collection,
+            operator: face.operator.as_ref(),
             process: Some((face.own_process)()),
             options: &face.options,
             now: now(),
@@ -169,16 +176,10 @@ struct PageQuery {
 }
 
 async fn status_page(State(face): State<Arc<Face>>, Query(query): Query<PageQuery>) -> Response {
-    let published = face.store.load();
-    let context = PageContext {
-        title: &face.title,
-        metrics_path: &face.telemetry_path,
-        interval: face.interval,
-        collects: face.collects,
-        version: env!("CARGO_PKG_VERSION"),
-        stanza: query.stanza.as_deref(),
+    let html = match &face.operator {
+        Some(operator) => fleet_page(&face, operator),
+        None => stanza_page(&face, &query),
     };
-    let html = page::render(&published.snapshot, &context, now());
     let headers = [
         (CONTENT_TYPE, "text/html; charset=utf-8"),
         (CACHE_CONTROL, "no-store"),
@@ -189,20 +190,43 @@ async fn status_page(State(face): State<Arc<Face>>, Query(query): Query<PageQuer
     (headers, html).into_response()
 }
 
+fn fleet_page(face: &Face, operator: &OperatorMetrics) -> String {
+    let (trouble, leader) = (face.health.ready().err(), face.health.leader());
+    let context = FleetContext {
+        title: &face.title,
+        metrics_path: &face.telemetry_path,
+        version: env!("CARGO_PKG_VERSION"),
+        trouble: trouble.as_deref(),
+        leader: leader.as_deref(),
+    };
+    fleet::render(operator.overview(), &context, now())
+}
+
+fn stanza_page(face: &Face, query: &PageQuery) -> String {
+    let published = face.store.load();
+    let context = PageContext {
+        title: &face.title,
+        metrics_path: &face.telemetry_path,
+        interval: face.interval,
+        collects: face.collects,
+        version: env!("CARGO_PKG_VERSION"),
+        stanza: query.stanza.as_deref(),
+    };
+    page::render(&published.snapshot, &context, now())
+}
+
 async fn healthz(State(face): State<Arc<Face>>) -> Response {
-    if face.store.is_alive() {
-        "ok\n".into_response()
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "collection has not been heard of for more than three intervals\n")
-            .into_response()
-    }
+    probed(face.health.alive(), "ok\n")
 }
 
 async fn readyz(State(face): State<Arc<Face>>) -> Response {
-    if face.store.ready() {
-        "ready\n".into_response()
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "the first collection has not ended yet\n").into_response()
+    probed(face.health.ready(), "ready\n")
+}
+
+fn probed(answer: Result<(), String>, good: &'static str) -> Response {
+    match answer {
+        Ok(()) => good.into_response(),
+        Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")).into_response(),
     }
 }
 

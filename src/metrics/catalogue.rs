@@ -7,6 +7,7 @@ use std::fmt;
 pub mod backups;
 pub mod compat;
 pub mod exporter;
+pub mod operator;
 pub mod wal;
 
 /// A metric as it is exposed.
@@ -73,6 +74,8 @@ pub enum Layer {
     Backups,
     /// WAL and recovery.
     Wal,
+    /// The operator, and what it knows of each cluster.
+    Operator,
     /// The exporter itself.
     Exporter,
     /// The operating system's view of the process.
@@ -142,7 +145,9 @@ impl Metric {
 
 /// All metrics, in the order of the docs.
 pub fn all() -> impl Iterator<Item = &'static Metric> {
-    [compat::ALL, backups::ALL, wal::ALL, exporter::ALL, exporter::PROCESS].into_iter().flatten()
+    [compat::ALL, backups::ALL, wal::ALL, operator::ALL, exporter::ALL, exporter::PROCESS]
+        .into_iter()
+        .flatten()
 }
 
 /// The metric of that name.

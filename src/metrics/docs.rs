@@ -38,7 +38,7 @@ pub fn markdown() -> String {
     page
 }
 
-const SECTIONS: [(Layer, &str, &str); 5] = [
+const SECTIONS: [(Layer, &str, &str); 6] = [
     (
         Layer::DropIn,
         "Drop-in set",
@@ -56,6 +56,7 @@ const SECTIONS: [(Layer, &str, &str); 5] = [
         "WAL and recovery",
         "From `info` alone, which knows the first and the last WAL segment and does not notice a gap between them.",
     ),
+    (Layer::Operator, "The operator", "From `operator` alone. A standby tells of itself, and of no cluster."),
     (
         Layer::Exporter,
         "The exporter itself",

@@ -17,6 +17,7 @@ use crate::state::snapshot::Snapshot;
 
 use super::collection::{self, CollectionMetrics};
 use super::family::Families;
+use super::operator::OperatorMetrics;
 use super::options::Options;
 use super::process::{self, ProcessFigures};
 use super::selection::Selection;
@@ -56,6 +57,8 @@ pub struct Dynamic<'a> {
     pub static_part: &'a StaticPart,
     /// Counters of the process.
     pub collection: &'a Arc<CollectionMetrics>,
+    /// The operator, where there is one.
+    pub operator: Option<&'a Arc<OperatorMetrics>>,
     /// The process, where the operating system tells of it.
     pub process: Option<ProcessFigures>,
     /// What is exposed.
@@ -74,6 +77,7 @@ pub fn dynamic_part(parts: &Dynamic<'_>, format: Format) -> Result<String, Encod
     let at_scrape = AtScrape {
         snapshot: Arc::clone(parts.snapshot),
         collection: Arc::clone(parts.collection),
+        operator: parts.operator.map(Arc::clone),
         process: parts.process,
         options: Arc::clone(parts.options),
         now: parts.now,
@@ -102,6 +106,7 @@ struct OfSnapshot {
 struct AtScrape {
     snapshot: Arc<Snapshot>,
     collection: Arc<CollectionMetrics>,
+    operator: Option<Arc<OperatorMetrics>>,
     process: Option<ProcessFigures>,
     options: Arc<Options>,
     now: DateTime<Utc>,
@@ -140,6 +145,9 @@ impl Collector for AtScrape {
         compat::last::write_ages(families, &self.snapshot, self.now)?;
         retention::write_verdicts(families, &self.snapshot, self.now)?;
         self.collection.write(families)?;
+        if let Some(operator) = &self.operator {
+            operator.write(families)?;
+        }
         if let Some(figures) = &self.process {
             process::write(families, figures)?;
         }

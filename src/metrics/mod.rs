@@ -6,6 +6,7 @@ pub mod exposition;
 pub mod options;
 
 pub mod collection;
+pub mod operator;
 pub mod process;
 
 mod backup;
@@ -18,5 +19,6 @@ mod stanza;
 mod wal;
 
 pub use collection::CollectionMetrics;
+pub use operator::OperatorMetrics;
 pub use options::Options;
 pub use process::ProcessFigures;

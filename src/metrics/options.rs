@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use crate::pgbackrest::label::BackupType;
 
-use super::catalogue::{self, Condition, Metric};
+use super::catalogue::{self, Condition, Layer, Metric};
 
 /// Which metrics are exposed with which labels.
 #[derive(Debug, Clone)]
@@ -258,7 +258,9 @@ fn owner(label: &str) -> Option<&'static str> {
     if label == "le" {
         return Some(catalogue::exporter::COLLECTOR_DURATION_SECONDS.name);
     }
-    catalogue::all().find(|metric| metric.labels.contains(&label)).map(|metric| metric.name)
+    // Constant labels are the exporter's; what the operator tells stands beside none of them.
+    let mut metrics = catalogue::all().filter(|metric| metric.layer != Layer::Operator);
+    metrics.find(|metric| metric.labels.contains(&label)).map(|metric| metric.name)
 }
 
 #[cfg(test)]

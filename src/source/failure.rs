@@ -79,7 +79,7 @@ pub(super) fn of_ending(
 }
 
 fn of_exit(what: &str, code: i32, stdout: &[u8], stderr: &[u8]) -> Failure {
-    let said = words(stderr).or_else(|| words(stdout)).unwrap_or_else(|| "it said nothing".to_owned());
+    let said = said(stdout, stderr);
     if exit_code::is_root_refusal(code, &text(stdout), &text(stderr)) {
         let message = format!(
             "{what} refuses to run as root ({said}); run this program as the user that owns the repositories \
@@ -100,6 +100,11 @@ fn of_exit(what: &str, code: i32, stdout: &[u8], stderr: &[u8]) -> Failure {
         exit_code: Some(code),
         message: format!("{what} ended with exit code {code}{class}: {said}; {remedy}"),
     }
+}
+
+/// pgBackRest's error message, or what else there is, in one line.
+pub(super) fn said(stdout: &[u8], stderr: &[u8]) -> String {
+    words(stderr).or_else(|| words(stdout)).unwrap_or_else(|| "it said nothing".to_owned())
 }
 
 /// pgBackRest's error message in one line: on stderr up to 2.54, on stdout since.

@@ -4,6 +4,7 @@
 pub mod config_files;
 pub mod environment;
 pub mod pgbackrest;
+pub mod pod;
 pub mod process;
 
 mod credentials;

@@ -1,5 +1,7 @@
 //! Recorded outputs of pgBackRest to whole answers. `UPDATE_GOLDEN=1` writes them anew; read the difference before you commit it.
 
+mod operator;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::fmt::Write as _;
@@ -15,7 +17,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use pgbackrest_keeper::metrics::catalogue::{self, Kind, Metric};
 use pgbackrest_keeper::metrics::collection::{Collector, Configuration, RunReport};
 use pgbackrest_keeper::metrics::exposition::{Dynamic, Format, StaticPart, dynamic_part, gzip};
-use pgbackrest_keeper::metrics::{CollectionMetrics, Options, ProcessFigures};
+use pgbackrest_keeper::metrics::{CollectionMetrics, OperatorMetrics, Options, ProcessFigures};
 use pgbackrest_keeper::state::snapshot::{
     CredentialExpiry, CredentialKind, FailureReason, RepoSettings, Retention, ScopeHealth, ScopeKind,
     Snapshot,
@@ -44,10 +46,17 @@ fn expositions_are_as_recorded() {
         }
     }
     let (everything, _) = everything();
-    for (format, name) in [(Format::Classic, "everything.prom"), (Format::OpenMetrics, "everything.om")] {
-        let path = fixtures::directory().join("metrics/made").join(name);
-        differences.extend(compare(&path, &everything(format)));
-        expected.insert(path);
+    let fleet = Arc::new(operator::fleet());
+    for (format, ending) in [(Format::Classic, "prom"), (Format::OpenMetrics, "om")] {
+        let made = [
+            ("everything", everything(format)),
+            ("operator", operator::exposition(&fleet, fixtures::options(), format)),
+        ];
+        for (name, text) in made {
+            let path = fixtures::directory().join(format!("metrics/made/{name}.{ending}"));
+            differences.extend(compare(&path, &text));
+            expected.insert(path);
+        }
     }
     for directory in fixtures::entries(&fixtures::directory().join("metrics")) {
         for path in fixtures::entries(&directory) {
@@ -101,6 +110,7 @@ fn everything() -> (impl Fn(Format) -> String, Arc<Options>) {
     });
     let (snapshot, collection) = (Arc::new(snapshot), Arc::new(collection(now)));
     let used = Arc::clone(&options);
+    let fleet = Arc::new(operator::fleet());
     let encode = move |format| {
         let static_part = &StaticPart::encode(&snapshot, &used).unwrap();
         let process = Some(process());
@@ -108,6 +118,7 @@ fn everything() -> (impl Fn(Format) -> String, Arc<Options>) {
             snapshot: &snapshot,
             static_part,
             collection: &collection,
+            operator: Some(&fleet),
             process,
             options: &used,
             now,
@@ -228,6 +239,10 @@ fn promtool_accepts_every_classic_exposition() {
         let options = Options { constant_labels, ..fixtures::options() };
         add(&mut families, &fixtures::exposition(snapshot, options, now, Format::Classic));
     }
+    let label = (String::from("case"), String::from("operator"));
+    let constant_labels = pgbackrest_keeper::metrics::options::ConstantLabels::new([label]).unwrap();
+    let options = Options { constant_labels, ..fixtures::options() };
+    add(&mut families, &operator::exposition(&Arc::new(operator::fleet()), options, Format::Classic));
     add(&mut families, &everything().0(Format::Classic));
     let mut all = String::new();
     for (header, samples) in families.values() {
@@ -264,6 +279,7 @@ fn other_programs_read_the_one_gzip_member() {
         snapshot: &snapshot,
         static_part,
         collection: &collection,
+        operator: None,
         process: None,
         options: &options,
         now,
@@ -285,6 +301,11 @@ fn other_programs_read_the_one_gzip_member() {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         assert!(output.stdout == text);
     }
+}
+
+/// What an operator with these metrics serves, in the classic format.
+pub(crate) fn operator_exposition(metrics: &Arc<OperatorMetrics>) -> String {
+    operator::exposition(metrics, fixtures::options(), Format::Classic)
 }
 
 /// Whether the program can be started; in CI it must.

@@ -11,6 +11,7 @@
     reason = "a test that meets the unexpected must stop, and says what it skips; facts are copied, so equal"
 )]
 
+mod apply_faults;
 mod collection;
 mod control_plane;
 mod demo;
@@ -36,6 +37,7 @@ mod real_pgbackrest;
 mod real_prometheus;
 mod real_trouble;
 mod render;
+mod stanza_care;
 mod support;
 mod tidy;
 mod tls_auth;

@@ -3,7 +3,7 @@
 //! commit it.
 
 mod pgbackrest;
-mod schemas;
+pub(crate) mod schemas;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -113,7 +113,7 @@ fn manifests() -> Vec<PathBuf> {
 }
 
 /// Every recorded object.
-fn recorded() -> Vec<PathBuf> {
+pub(crate) fn recorded() -> Vec<PathBuf> {
     let Ok(clusters) = fs::read_dir(objects()) else { return Vec::new() };
     clusters.flat_map(|cluster| yaml_files(&cluster.unwrap().path())).collect()
 }

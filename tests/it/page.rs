@@ -2,6 +2,7 @@
 
 mod browser;
 pub(crate) mod cases;
+mod fleet;
 
 use std::sync::Arc;
 
@@ -98,8 +99,8 @@ fn no_page_is_large_or_needs_anything_else() {
         })
         .collect();
     let extra = [("many-repos", many_repos), ("thousand-stanzas", cases::many_stanzas(1_000))];
-    for (name, snapshot) in cases::all().into_iter().chain(extra) {
-        let page = render(&snapshot);
+    let of_stanzas = cases::all().into_iter().chain(extra).map(|(name, snapshot)| (name, render(&snapshot)));
+    for (name, page) in of_stanzas.chain(fleet::pages()) {
         if let Some(kept) = cases::kept(&format!("{name}.html")) {
             std::fs::write(kept, &page).unwrap();
         }

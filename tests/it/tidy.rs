@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 const FLOORS: &[(&str, u8)] = &[
     ("cli", 6),
     ("http", 5),
+    ("operator", 5),
     ("collect", 4),
     ("source", 3),
     ("metrics", 3),

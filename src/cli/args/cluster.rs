@@ -8,10 +8,6 @@ use crate::cluster::settings::Settings;
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Clusters")]
 pub struct ClusterArgs {
-    /// The namespace of resources that name none.
-    #[arg(long, short = 'n', value_name = "NAME", default_value = "default")]
-    pub namespace: String,
-
     /// The value of the annotation cpo.opensource.cybertec.at/controller that is ours.
     #[arg(long, env = "KEEPER_CONTROLLER_ID", value_name = "ID", default_value = "")]
     pub controller_id: String,
@@ -35,13 +31,20 @@ pub struct ClusterArgs {
     pub repo_host_fs_group: i64,
 }
 
+/// Where resources belong that do not say so.
+#[derive(Debug, Clone, Args)]
+pub struct NamespaceArgs {
+    /// The namespace of resources that name none.
+    #[arg(long, short = 'n', value_name = "NAME", default_value = "default")]
+    pub namespace: String,
+}
+
 impl From<ClusterArgs> for Settings {
     fn from(args: ClusterArgs) -> Self {
         let usual = Self::default();
         Self {
             controller_id: args.controller_id,
             cluster_domain: args.cluster_domain,
-            default_namespace: args.namespace,
             keeper_image: args.keeper_image.unwrap_or(usual.keeper_image),
             repo_host_user: args.repo_host_user,
             repo_host_fs_group: args.repo_host_fs_group,

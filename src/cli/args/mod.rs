@@ -6,6 +6,7 @@ pub mod cluster;
 pub mod collect;
 pub mod log;
 pub mod metrics;
+pub mod operator;
 pub mod web;
 
 use std::path::PathBuf;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 
+use super::configuration::hash_of;
 use super::object::{self, Object};
 use super::paths;
 use crate::cluster::names;
@@ -12,7 +13,12 @@ use crate::cluster::settings::Settings;
 use crate::cluster::validated::ValidatedCluster;
 
 /// The key of the Secret with the trusted roots.
-pub(super) const ROOTS: &str = "pgbackrest.ca-roots";
+pub const ROOTS: &str = "pgbackrest.ca-roots";
+
+/// The key of the authority's Secret with its certificate.
+pub const AUTHORITY_CERTIFICATE: &str = "ca.crt";
+/// The key of the authority's Secret with its private key.
+pub const AUTHORITY_KEY: &str = "ca.key";
 
 /// What is printed for a secret that does not exist yet.
 const GENERATED: &str = "<generated>";
@@ -36,6 +42,13 @@ pub struct CertificatePem {
     pub repo_host_key: String,
 }
 
+impl CertificatePem {
+    /// A hash of roots and certificates; a new key comes with a new certificate.
+    pub(super) fn public_hash(&self) -> String {
+        hash_of(&[&self.roots, &self.database_certificate, &self.repo_host_certificate])
+    }
+}
+
 impl std::fmt::Debug for CertificatePem {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // Keys must not reach a log.
@@ -45,7 +58,7 @@ impl std::fmt::Debug for CertificatePem {
 
 /// Which of the two sides a file belongs to. The names of the Secret's keys are CPO's.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Side {
+pub enum Side {
     /// PostgreSQL's pods.
     Database,
     /// The repo host.
@@ -54,7 +67,8 @@ pub(super) enum Side {
 
 impl Side {
     /// The Secret's key with the certificate.
-    pub(super) const fn certificate(self) -> &'static str {
+    #[must_use]
+    pub const fn certificate(self) -> &'static str {
         match self {
             Self::Database => "pgbackrest-client.crt",
             Self::RepoHost => "pgbackrest-repo-host.crt",
@@ -62,7 +76,8 @@ impl Side {
     }
 
     /// The Secret's key with the private key.
-    pub(super) const fn key(self) -> &'static str {
+    #[must_use]
+    pub const fn key(self) -> &'static str {
         match self {
             Self::Database => "pgbackrest-client.key",
             Self::RepoHost => "pgbackrest-repo-host.key",
@@ -79,7 +94,8 @@ pub fn common_name(cluster: &ValidatedCluster) -> &str {
 }
 
 /// Where a key of the Secret is found inside the pods.
-pub(super) fn path(key: &str) -> String {
+#[must_use]
+pub fn path(key: &str) -> String {
     format!("{}/{key}", paths::CERTIFICATES)
 }
 
@@ -106,8 +122,8 @@ pub(super) fn authority_secret(
     pem: Option<&CertificatePem>,
 ) -> Object {
     let files = [
-        ("ca.crt", pem.map(|pem| &pem.authority_certificate)),
-        ("ca.key", pem.map(|pem| &pem.authority_key)),
+        (AUTHORITY_CERTIFICATE, pem.map(|pem| &pem.authority_certificate)),
+        (AUTHORITY_KEY, pem.map(|pem| &pem.authority_key)),
     ];
     secret(cluster, settings, names::certificate_authority(&cluster.name), files)
 }

@@ -6,17 +6,20 @@ use k8s_openapi::api::core::v1::ConfigMap;
 
 use super::configuration::Configuration;
 use super::object::{self, Object};
+use crate::cluster::record::Record;
 use crate::cluster::settings::Settings;
 use crate::cluster::validated::ValidatedCluster;
 use crate::cluster::{labels, names};
 
-/// For PostgreSQL's pods, which mount it at `/etc/pgbackrest/conf.d`.
+/// For PostgreSQL's pods, which mount it at `/etc/pgbackrest/conf.d`. It carries the record too.
 pub(super) fn for_instances(
     cluster: &ValidatedCluster,
     settings: &Settings,
     configuration: &Configuration,
+    record: &Record,
 ) -> Object {
-    config_map(cluster, settings, names::instance_configuration(&cluster.name), configuration)
+    let name = names::instance_configuration(&cluster.name);
+    config_map(cluster, settings, name, configuration, record.annotations())
 }
 
 /// For the repo host.
@@ -25,7 +28,8 @@ pub(super) fn for_repo_host(
     settings: &Settings,
     configuration: &Configuration,
 ) -> Object {
-    config_map(cluster, settings, names::repo_host_configuration(&cluster.name), configuration)
+    let name = names::repo_host_configuration(&cluster.name);
+    config_map(cluster, settings, name, configuration, BTreeMap::new())
 }
 
 fn config_map(
@@ -33,10 +37,11 @@ fn config_map(
     settings: &Settings,
     name: String,
     configuration: &Configuration,
+    mut annotations: BTreeMap<String, String>,
 ) -> Object {
     let mut metadata = object::of_cluster(cluster, settings, name);
-    let hash = (labels::CONFIGURATION_HASH.to_owned(), configuration.hash());
-    metadata.annotations = Some(BTreeMap::from([hash]));
+    annotations.insert(labels::CONFIGURATION_HASH.to_owned(), configuration.hash());
+    metadata.annotations = Some(annotations);
     let file = (names::CONFIGURATION_KEY.to_owned(), configuration.text());
     ConfigMap { metadata, data: Some(BTreeMap::from([file])), ..ConfigMap::default() }.into()
 }

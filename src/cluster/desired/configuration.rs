@@ -81,16 +81,22 @@ impl Configuration {
         format!("# {}: {}\n{}", labels::CONFIGURATION_HASH, self.hash(), self.body())
     }
 
-    /// The first 16 hexadecimal digits of the SHA-256 of everything but the first line.
+    /// The hash of everything but the first line.
     pub(super) fn hash(&self) -> String {
-        digest(&SHA256, self.body().as_bytes()).as_ref().iter().take(8).fold(
-            String::new(),
-            |mut hash, byte| {
-                // Writing to a String cannot fail.
-                let _ = write!(hash, "{byte:02x}");
-                hash
-            },
-        )
+        hash_of(&[&self.body()])
+    }
+
+    /// A hash of each repo's own options, without those that say how much is kept.
+    pub(super) fn repo_hashes(&self, cluster: &ValidatedCluster) -> BTreeMap<RepoNumber, String> {
+        let of_repo = |number: RepoNumber| {
+            let counts = |option: &str| {
+                repo_of_option(option) == Some(number) && !option.starts_with(&format!("{number}-retention-"))
+            };
+            let options = self.global.iter().filter(|(option, _)| counts(option));
+            let lines: Vec<String> = options.map(|(option, value)| format!("{option}={value}\n")).collect();
+            (number, hash_of(&[&lines.concat()]))
+        };
+        cluster.repos.iter().map(|repo| of_repo(repo.number)).collect()
     }
 
     fn body(&self) -> String {
@@ -208,6 +214,18 @@ impl Configuration {
         let version = cluster.postgresql_version.as_deref().unwrap_or_default();
         self.fill_in(Section::Stanza, "pg-version-force", version);
     }
+}
+
+/// The first 16 hexadecimal digits of the SHA-256 of the texts, with a zero byte between them.
+pub(super) fn hash_of(texts: &[&str]) -> String {
+    digest(&SHA256, texts.join("\0").as_bytes()).as_ref().iter().take(8).fold(
+        String::new(),
+        |mut hash, byte| {
+            // Writing to a String cannot fail.
+            let _ = write!(hash, "{byte:02x}");
+            hash
+        },
+    )
 }
 
 /// The repo that an option such as `repo2-retention-full` is about.

@@ -22,9 +22,11 @@ use std::collections::BTreeMap;
 
 pub use certificates::CertificatePem;
 pub use object::Object;
+pub use paths::CONFIGURATION_FILE;
 
 use k8s_openapi::api::batch::v1::Job;
 
+use crate::cluster::record::Record;
 use crate::cluster::settings::Settings;
 use crate::cluster::validated::{RepoNumber, ValidatedCluster};
 use crate::pgbackrest::label::BackupType;
@@ -39,6 +41,9 @@ pub struct Desired {
     pub instance_configuration_hash: String,
     /// The same for the repo host, where there is one.
     pub repo_host_configuration_hash: Option<String>,
+    /// Hash of what a running `pgbackrest server` reads once and again when it gets a SIGHUP: certificates, and both
+    /// configurations. `None` without a repo host, or where certificates are not generated yet.
+    pub servers_hash: Option<String>,
 }
 
 /// What is true at the moment and stands neither in the resource nor in the settings.
@@ -49,6 +54,23 @@ pub struct Circumstances {
     pub certificates: Option<CertificatePem>,
     /// Repos whose CronJobs must wait, each with the reason in a word or two, such as `no-stanza`.
     pub waiting: BTreeMap<RepoNumber, String>,
+    /// What is remembered about the cluster.
+    pub record: Record,
+}
+
+/// A hash per repo of the options that say where it is and how it is read. Retention and schedules do not count: they
+/// do not lead to another stanza.
+#[must_use]
+pub fn repo_hashes(cluster: &ValidatedCluster, settings: &Settings) -> BTreeMap<RepoNumber, String> {
+    configuration::for_instances(cluster, settings).repo_hashes(cluster)
+}
+
+/// `Desired::servers_hash` of these certificates. `None` without a repo host.
+#[must_use]
+pub fn servers_hash(cluster: &ValidatedCluster, settings: &Settings, pem: &CertificatePem) -> Option<String> {
+    let instance = configuration::for_instances(cluster, settings);
+    let repo_host = cluster.needs_repo_host().then(|| configuration::for_repo_host(cluster, settings))?;
+    Some(configuration::hash_of(&[&instance.hash(), &repo_host.hash(), &pem.public_hash()]))
 }
 
 /// Builds every object of a cluster.
@@ -67,7 +89,7 @@ pub fn build(cluster: &ValidatedCluster, settings: &Settings, circumstances: &Ci
         objects.push(certificates::pods_secret(cluster, settings, pem));
         objects.push(config_map::for_repo_host(cluster, settings, configuration));
     }
-    objects.push(config_map::for_instances(cluster, settings, &instance));
+    objects.push(config_map::for_instances(cluster, settings, &instance, &circumstances.record));
     objects.extend(volumes::claims(cluster, settings));
     objects.push(network::pods_service(cluster, settings));
     if repo_host.is_some() {
@@ -75,9 +97,12 @@ pub fn build(cluster: &ValidatedCluster, settings: &Settings, circumstances: &Ci
         objects.push(repo_host::stateful_set(cluster, settings));
     }
     objects.extend(cron_job::all(cluster, settings, &circumstances.waiting));
+    let servers_hash =
+        circumstances.certificates.as_ref().and_then(|pem| servers_hash(cluster, settings, pem));
     Desired {
         objects,
         instance_configuration_hash: instance.hash(),
+        servers_hash,
         repo_host_configuration_hash: repo_host.map(|configuration| configuration.hash()),
     }
 }

@@ -5,6 +5,8 @@ use crate::cluster::validated::ValidatedCluster;
 
 /// pgBackRest reads every `*.conf` here: the ConfigMap, and the Secret of the resource.
 pub(super) const CONFIGURATION: &str = "/etc/pgbackrest/conf.d";
+/// The configuration that is generated, within a pod.
+pub const CONFIGURATION_FILE: &str = "/etc/pgbackrest/conf.d/pgbackrest_instance.conf";
 /// Certificates and keys.
 pub(super) const CERTIFICATES: &str = "/etc/pgbackrest/certs";
 /// Log files of pgBackRest on the repo host; its own default.

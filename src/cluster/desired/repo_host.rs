@@ -85,9 +85,10 @@ fn container(cluster: &ValidatedCluster) -> Container {
 
 /// Asks the server for a TLS handshake, no more. pgBackRest takes twice its timeout to give up, which must be less than
 /// the probe's own. Named explicitly: without a host pgBackRest would ping what stands in
-/// `tls-server-address`, and `*` is no host.
+/// `tls-server-address`, and `*` is no host. By address: in a pod `localhost` is `::1` first, `*` is IPv4 alone, and
+/// pgBackRest 2.45 tries only one address of a name.
 fn ping(period_seconds: i32, failure_threshold: i32) -> Probe {
-    let command = ["pgbackrest", "server-ping", "localhost", "--io-timeout=3", "--log-level-file=off"];
+    let command = ["pgbackrest", "server-ping", "127.0.0.1", "--io-timeout=3", "--log-level-file=off"];
     Probe {
         exec: Some(ExecAction { command: Some(words(&command)) }),
         period_seconds: Some(period_seconds),

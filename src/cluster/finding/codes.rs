@@ -22,6 +22,18 @@ codes! {
 
     NO_BACKUP "no-backup" Info "The resource has no backup section: nothing is built."
     NO_REPOS "no-repos" Warning "The backup section has no repos: nothing is built, and what exists is kept until its removal is authorized."
+
+    NO_PRIMARY "no-primary" Info "No pod of the cluster is a primary that is ready; stanzas are looked after when there is one."
+    CONFIGURATION_NOT_VISIBLE "configuration-not-visible" Info "A pod does not show the newest configuration or certificates yet."
+    PRIMARY_MISSING "primary-missing" Warning "For minutes no pod of the cluster has been a primary that is ready, and stanzas wait for one."
+    CONFIGURATION_NOT_MOUNTED "configuration-not-mounted" Warning "For minutes a pod has not shown the newest configuration or certificates: it does not mount them."
+    REPO_HOST_NOT_READY "repo-host-not-ready" Warning "For minutes the repo host has not been ready: archiving fails for all repos."
+    POD_COMMAND_FAILED "pod-command-failed" Warning "A command could not be run in a pod."
+    REPO_UNREACHABLE "repo-unreachable" Error "PostgreSQL's pod cannot reach a repo: archiving fails for all repos, and the disk of the primary fills."
+    STANZA_NOT_CREATED "stanza-not-created" Error "A stanza could not be created."
+    STANZA_FOREIGN "stanza-foreign" Error "A repo holds the stanza of another PostgreSQL cluster, or of this one before an upgrade."
+    SERVER_MISSING "server-missing" Warning "A pod runs no pgBackRest server, which a repo on a volume needs."
+    VERSIONS_DIFFER "versions-differ" Error "PostgreSQL's pod and the repo host have different versions of pgBackRest, which refuse each other."
     REPO_NAME_INVALID "repo-name-invalid" Error "A repo is not named repo1, repo2, repo3 or repo4."
     REPO_TWICE "repo-twice" Error "Two repos have the same name."
     STORAGE_UNKNOWN "storage-unknown" Error "A repo's storage is not pvc, s3, azure or gcs."
@@ -78,4 +90,8 @@ codes! {
     RESTORE_NOT_EXECUTED "restore-not-executed" Warning "A restore is asked for, which is not executed."
     LABEL_RESERVED "label-reserved" Warning "A pod label is one that selects pods; it is left out."
     ENV_TWICE "env-twice" Warning "An environment variable is given twice; the first one holds."
+
+    OBJECT_REFUSED "object-refused" Warning "The API server does not take an object."
+    OBJECT_WAITS "object-waits" Info "An object is changed or removed later, such as after a running backup."
+    REMOVAL_NOT_AUTHORIZED "removal-not-authorized" Warning "The backup section is gone; what was made for it stays, with its jobs suspended, until its removal is authorized."
 }

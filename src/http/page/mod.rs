@@ -4,6 +4,7 @@
 //! looks the same. Bounded: what does not fit is counted, and reached with `?stanza=NAME`.
 
 mod collection;
+pub mod fleet;
 mod pieces;
 mod repo;
 mod stanza;
@@ -21,7 +22,7 @@ use crate::state::snapshot::Snapshot;
 
 /// The `Content-Security-Policy` header that goes with the page: nothing but its one inline style, named by hash.
 pub const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; \
-    style-src 'sha256-gwZ4ngGCIEyNBMY8qpAVElYShDdRyblu4ya/icVMVNs='; \
+    style-src 'sha256-K3sCNClD7kUh/gXZ9L9Zhu76SQpej7jGbaTHEEAQ0xc='; \
     base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 const STYLE: &str = include_str!("style.css");

@@ -32,7 +32,8 @@ fn parts(snapshot: Snapshot, options: Options, format: Format) -> (StaticPart, S
     let collection = &Arc::new(CollectionMetrics::new());
     let process = Some(ProcessFigures { cpu_seconds: Some(0.5), ..ProcessFigures::default() });
     let now = read_at() + TimeDelta::minutes(1);
-    let dynamic = Dynamic { snapshot, static_part: &static_part, collection, process, options, now };
+    let dynamic =
+        Dynamic { snapshot, static_part: &static_part, collection, operator: None, process, options, now };
     let dynamic = dynamic_part(&dynamic, format).unwrap();
     let text = text_of(plain(&static_part, String::new()));
     (static_part, text, dynamic)

@@ -207,6 +207,7 @@ impl Poll {
             snapshot: &published.snapshot,
             static_part: &published.body,
             collection: &self.metrics,
+            operator: None,
             process: None,
             options: &Arc::new(Options::default()),
             now: chrono::Utc::now(),

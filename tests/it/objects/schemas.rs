@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 use super::{recorded, skip};
 
 /// The oldest has what we use (`podFailurePolicy`, GA), the newest is the package's.
-const VERSIONS: [&str; 3] = ["1.31", "1.34", "1.37"];
+pub(crate) const VERSIONS: [&str; 3] = ["1.31", "1.34", "1.37"];
 
 /// Judges every file named on standard input for every version in the arguments. The package reads and parses its
 /// schemas anew for each document; keeping them makes minutes into seconds.
@@ -71,7 +71,7 @@ fn a_wrong_object_does_not_pass() {
 }
 
 /// How many judgements were made; or every complaint.
-fn judge(package: &Path, files: &[PathBuf]) -> Result<(usize, String), String> {
+pub(crate) fn judge(package: &Path, files: &[PathBuf]) -> Result<(usize, String), String> {
     let mut child = python()
         .args(["-c", JUDGE])
         .args(VERSIONS)
@@ -93,7 +93,7 @@ fn judge(package: &Path, files: &[PathBuf]) -> Result<(usize, String), String> {
 }
 
 /// Where the package is, as its script tells. `None` when it has not been fetched.
-fn package() -> Option<PathBuf> {
+pub(crate) fn package() -> Option<PathBuf> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/fetch-kubernetes-schemas");
     let output = Command::new(script).arg("--path").output().unwrap();
     if !output.status.success() {

@@ -9,10 +9,9 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use pgbackrest_keeper::http::page::CONTENT_SECURITY_POLICY;
-use pgbackrest_keeper::state::snapshot::Snapshot;
 use tempfile::TempDir;
 
-use super::cases;
+use super::{cases, fleet};
 
 const DEADLINE: Duration = Duration::from_mins(1);
 /// Writes down what the browser made of the page, with every fold open.
@@ -38,11 +37,12 @@ struct Browser {
 #[test]
 fn the_page_is_readable_at_both_widths_in_both_schemes() {
     let Some(browser) = Browser::find() else { return };
-    let page = browser.write("page", &cases::render(&cases::second_repo_hangs()));
+    let rendered = cases::render(&cases::second_repo_hangs());
+    let page = browser.write("page", &rendered);
     for scheme in [Scheme::Light, Scheme::Dark] {
         for width in [1280, 400] {
             assert_eq!(browser.screenshot(&page, width, scheme), [width, 1400]);
-            let ground = browser.measure("framed", &cases::second_repo_hangs(), width, scheme);
+            let ground = browser.measure("framed", &rendered, width, scheme);
             // The colours of style.css, which also shows that the policy lets the style through.
             let expected = if scheme == Scheme::Dark { "rgb(17, 21, 27)" } else { "rgb(246, 247, 249)" };
             assert_eq!(ground, expected);
@@ -55,7 +55,19 @@ fn nothing_overflows_on_a_narrow_screen() {
     let Some(browser) = Browser::find() else { return };
     let narrow = ["hostile", "many-stanzas", "nothing-answers", "in_progress_incr_with_earlier_backups"];
     for (name, snapshot) in cases::all().into_iter().filter(|(name, _)| narrow.contains(name)) {
-        browser.measure(name, &snapshot, 400, Scheme::Light);
+        browser.measure(name, &cases::render(&snapshot), 400, Scheme::Light);
+    }
+}
+
+#[test]
+fn the_fleet_is_readable_at_both_widths() {
+    let Some(browser) = Browser::find() else { return };
+    for (name, html) in fleet::pages() {
+        let page = browser.write(name, &html);
+        for width in [1280, 400] {
+            assert_eq!(browser.screenshot(&page, width, Scheme::Light), [width, 1400]);
+            browser.measure("framed", &html, width, Scheme::Light);
+        }
     }
 }
 
@@ -82,12 +94,11 @@ impl Browser {
 
     /// The page in a frame of that width, since no window is narrower than 500 pixels when the document is asked for; under
     /// its own policy, beside which only the probe is allowed.
-    fn write_probed(&self, name: &str, snapshot: &Snapshot, width: u32) -> PathBuf {
+    fn write_probed(&self, name: &str, page: &str, width: u32) -> PathBuf {
         let policy = format!(
             "<meta http-equiv=\"Content-Security-Policy\" content=\"{CONTENT_SECURITY_POLICY}; \
              script-src 'unsafe-inline'\">"
         );
-        let page = cases::render(snapshot);
         let page = page.replacen("<meta charset=\"utf-8\">", &format!("<meta charset=\"utf-8\">{policy}"), 1);
         let page = page.replacen("</body>", &format!("{PROBE}</body>"), 1);
         let escaped = page.replace('&', "&amp;").replace('"', "&quot;");
@@ -104,8 +115,9 @@ impl Browser {
         self.run(page, width, scheme, &format!("--screenshot={}", picture.display()));
         let bytes = std::fs::read(&picture).unwrap();
         assert_eq!(&bytes[..8], b"\x89PNG\r\n\x1a\n");
-        let name = if scheme == Scheme::Dark { "dark" } else { "light" };
-        if let Some(kept) = cases::kept(&format!("{width}-{name}.png")) {
+        let scheme = if scheme == Scheme::Dark { "dark" } else { "light" };
+        let name = page.file_stem().unwrap().to_string_lossy();
+        if let Some(kept) = cases::kept(&format!("{name}-{width}-{scheme}.png")) {
             std::fs::copy(&picture, kept).unwrap();
         }
         // The header chunk of a PNG begins with both, big-endian.
@@ -113,8 +125,8 @@ impl Browser {
     }
 
     /// The background that the browser computed; fails where anything is wider than the window.
-    fn measure(&self, name: &str, snapshot: &Snapshot, width: u32, scheme: Scheme) -> String {
-        let page = self.write_probed(name, snapshot, width);
+    fn measure(&self, name: &str, page: &str, width: u32, scheme: Scheme) -> String {
+        let page = self.write_probed(name, page, width);
         let dom = self.run(&page, 1400, scheme, "--dump-dom");
         let probe = dom.split_once("data-probe=\"").expect("the probe did not run").1;
         let fields: Vec<&str> = probe.split_once('"').unwrap().0.split('|').collect();

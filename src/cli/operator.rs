@@ -1,0 +1,229 @@
+//! `operator`: keeps the backup objects of `postgresql` resources as the resources ask.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use kube::Client;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::cluster::settings::Settings;
+use crate::collect::own_process;
+use crate::collect::store::Store;
+use crate::http::health::Health;
+use crate::http::limits::Limits;
+use crate::http::router::{self, Face, Lifecycle, ReloadRequest};
+use crate::http::server::{self, ServerError};
+use crate::http::web_config::WebConfigHandle;
+use crate::kubernetes::client;
+use crate::kubernetes::lease::{self, Leadership, LeaseOptions};
+use crate::metrics::{CollectionMetrics, OperatorMetrics, Options};
+use crate::operator::controller::Controller;
+use crate::operator::own_pod::OwnPod;
+use crate::operator::progress::Progress;
+use crate::operator::reconcile::ReconcileError;
+use crate::operator::scope::Scope;
+use crate::operator::terms;
+use crate::shutdown::{Request, Signals};
+use crate::telemetry;
+
+use super::args::cluster::ClusterArgs;
+use super::args::log::LogArgs;
+use super::args::operator::{KubernetesArgs, WorkArgs};
+use super::args::web::WebArgs;
+use super::build;
+use super::web::{check_telemetry_path, host_name, listeners};
+
+/// How long a lease counts without being renewed: client-go's usual value.
+const LEASE_DURATION: Duration = Duration::from_secs(15);
+/// Reloads that may wait while one is under way.
+const RELOADS_WAITING: usize = 1;
+/// How long everything may take to end: what runs, giving back the lease, and connections.
+const LAST_WAIT: Duration = Duration::from_secs(45);
+
+/// Arguments of `operator`.
+#[derive(Debug, Args)]
+pub struct OperatorArgs {
+    #[command(flatten)]
+    work: WorkArgs,
+    #[command(flatten)]
+    kubernetes: KubernetesArgs,
+    #[command(flatten)]
+    clusters: ClusterArgs,
+    #[command(flatten)]
+    web: WebArgs,
+    #[command(flatten)]
+    log: LogArgs,
+}
+
+/// Runs until SIGTERM or SIGINT. An error means that it could not start, or that a part of it ended by itself.
+pub async fn run(args: OperatorArgs) -> anyhow::Result<ExitCode> {
+    let log_filter = telemetry::install(&args.log.level, args.log.format)?;
+    let mut signals = Signals::install().context("cannot listen to signals")?;
+    check_telemetry_path(&args.web.telemetry_path)?;
+    let web_config = WebConfigHandle::load(args.web.place.config_file.as_deref())?;
+    let listeners = listeners(&args.web).await?;
+    let client = client::connect(&args.kubernetes.clone().into()).await?;
+
+    let metrics = Arc::new(OperatorMetrics::new(ReconcileError::CATEGORIES));
+    let progress = Arc::new(Progress::new(Arc::clone(&metrics)));
+    let (stop_work, stop_serving) = (CancellationToken::new(), CancellationToken::new());
+    let (reloads, mut requests) = mpsc::channel(RELOADS_WAITING);
+    let options = Arc::new(Options { compat: false, build: build::info(), ..Options::default() });
+    let store = Arc::new(Store::new(Arc::clone(&options))?);
+    let router = router::router(Face {
+        health: Arc::clone(&progress) as Arc<dyn Health>,
+        operator: Some(Arc::clone(&metrics)),
+        store,
+        collection: Arc::new(CollectionMetrics::without_collectors()),
+        options,
+        telemetry_path: args.web.telemetry_path.clone(),
+        web_config: web_config.clone(),
+        title: host_name(),
+        interval: Duration::ZERO,
+        collects: false,
+        own_process: own_process::figures,
+        lifecycle: args.web.enable_lifecycle.then(|| Lifecycle { reload: reloads.clone(), log_filter }),
+    });
+    let limits = Limits { connections: args.web.max_connections as usize, ..Limits::default() };
+    let serving =
+        tokio::spawn(server::run(listeners, router, web_config.clone(), limits, stop_serving.clone()));
+    let working = tokio::spawn(work(args, client, Arc::clone(&progress), metrics, stop_work.clone()));
+    let steering = async {
+        loop {
+            let answer: Option<ReloadRequest> = tokio::select! {
+                signal = signals.next() => match signal {
+                    Request::Stop => return,
+                    Request::Reload => None,
+                },
+                Some(request) = requests.recv() => Some(request),
+            };
+            let outcome = web_config.reload().await.map_err(|error| error.to_string());
+            if let Some(answer) = answer {
+                // Whoever asked may have gone away.
+                let _ = answer.send(outcome);
+            }
+        }
+    };
+    finish(serving, working, steering, &progress, (stop_work, stop_serving)).await
+}
+
+/// Waits for the end of either task, or for the signal to end both: first the work, so that the last scrape tells of
+/// its end. A task that ends by itself is a failure.
+async fn finish(
+    mut serving: JoinHandle<Result<(), ServerError>>,
+    mut working: JoinHandle<anyhow::Result<()>>,
+    steering: impl Future<Output = ()>,
+    progress: &Progress,
+    (stop_work, stop_serving): (CancellationToken, CancellationToken),
+) -> anyhow::Result<ExitCode> {
+    let early: Option<anyhow::Result<()>> = tokio::select! {
+        () = steering => None,
+        end = &mut serving => Some(end.map_err(Into::into).and_then(|end| end.map_err(Into::into))),
+        end = &mut working => Some(end.map_err(Into::into).flatten()),
+    };
+    tracing::info!("Stopping");
+    progress.stops();
+    stop_work.cancel();
+    let rest = async {
+        // What has ended early has told so above.
+        let worked = if working.is_finished() { Ok(Ok(())) } else { (&mut working).await };
+        stop_serving.cancel();
+        let served = if serving.is_finished() { Ok(Ok(())) } else { (&mut serving).await };
+        worked??;
+        anyhow::Ok(served??)
+    };
+    let rest = tokio::time::timeout(LAST_WAIT, rest).await.context("not everything has ended in time");
+    if let Some(end) = early {
+        end?;
+        bail!(
+            "serving or working ended by itself; this is a defect, and the log shows the last that was done"
+        );
+    }
+    rest.flatten()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Keeps the lease, and looks after the clusters while this process holds it.
+async fn work(
+    args: OperatorArgs,
+    client: Client,
+    progress: Arc<Progress>,
+    metrics: Arc<OperatorMetrics>,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let own_pod = own_pod();
+    let instance = own_pod.as_ref().map_or_else(host_name, |pod| pod.name.clone());
+    let lease = LeaseOptions {
+        namespace: args
+            .work
+            .lease_namespace
+            .clone()
+            .or_else(|| own_pod.as_ref().map(|pod| pod.namespace.clone()))
+            .unwrap_or_else(|| client.default_namespace().to_owned()),
+        name: args.work.lease_name.clone(),
+        // A container that was started again is another holder.
+        identity: format!("{instance}_{:016x}", rand::random::<u64>()),
+        duration: LEASE_DURATION,
+    };
+    let given = args.clusters.keeper_image.is_some();
+    let mut settings = Settings::from(args.clusters);
+    if let Some(pod) = own_pod.filter(|_| !given) {
+        tokio::select! {
+            image = pod.image(&client) => match image {
+                Some(image) => settings.keeper_image = image,
+                None => bail!("no container of this pod is named operator, so --keeper-image must be given"),
+            },
+            () = stop.cancelled() => return Ok(()),
+        }
+    }
+    tracing::info!(image = settings.keeper_image, "Jobs run this image");
+    let controller = Controller {
+        client: client.clone(),
+        settings: Arc::new(settings),
+        scopes: Scope::of(&args.work.namespaces),
+        concurrency: args.work.concurrency,
+        progress,
+        metrics,
+        instance,
+    };
+    if !args.work.leader_election {
+        let (_always, leadership) = watch::channel(Leadership::Leading);
+        return Ok(terms::run(&controller, leadership, stop).await?);
+    }
+    let (sender, leadership) = watch::channel(Leadership::Waiting);
+    // The lease is kept until the work has ended.
+    let stop_lease = CancellationToken::new();
+    let keeping = tokio::spawn(lease::keep(client, lease, sender, stop_lease.clone()));
+    let end = terms::run(&controller, leadership, stop).await;
+    stop_lease.cancel();
+    keeping.await?;
+    Ok(end?)
+}
+
+impl Health for Progress {
+    fn alive(&self) -> Result<(), String> {
+        if Self::alive(self) {
+            return Ok(());
+        }
+        Err("the work has not been heard of for a minute".to_owned())
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        Self::ready(self)
+    }
+
+    fn leader(&self) -> Option<String> {
+        Self::leader(self)
+    }
+}
+
+/// The pod that this process runs in, where the downward API tells it.
+fn own_pod() -> Option<OwnPod> {
+    let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+    Some(OwnPod { namespace: variable("POD_NAMESPACE")?, name: variable("POD_NAME")? })
+}

@@ -1,0 +1,126 @@
+//! What is remembered about a cluster from one look to the next: annotations on the ConfigMap for PostgreSQL's pods.
+//!
+//! It stands in the Kubernetes cluster and not in memory, so that a restart asks nothing twice.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+
+use super::labels::PREFIX;
+use super::validated::RepoNumber;
+
+/// What has been seen and done for a cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Record {
+    /// Repos whose stanza was seen, each with the hash of the repo's own options at that time
+    /// (`desired::repo_hashes`). A repo whose options lead elsewhere since is not known to have one.
+    pub stanzas: BTreeMap<RepoNumber, String>,
+    /// The `backup-now` token that was served last.
+    pub backup_now: Option<String>,
+    /// The `stanza-upgrade` token that was served last.
+    pub stanza_upgrade: Option<String>,
+    /// Certificates and server options (`Desired::servers_hash`) that every running `pgbackrest server` has loaded.
+    pub servers: Option<String>,
+    /// Why a repo's stanza is not known, in a word such as `repo-unreachable`, as it was when it was last looked for.
+    pub troubles: BTreeMap<RepoNumber, String>,
+    /// What is being waited for, and since when.
+    pub unfinished: Option<Unfinished>,
+}
+
+/// Something that was begun and is not done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unfinished {
+    /// Tells one aim from another: a hash of what is desired.
+    pub aim: String,
+    /// When it was first found not done, to the second.
+    pub since: DateTime<Utc>,
+}
+
+const STANZAS: &str = "stanzas";
+const BACKUP_NOW: &str = "backup-now-served";
+const STANZA_UPGRADE: &str = "stanza-upgrade-served";
+const SERVERS: &str = "servers-reloaded";
+const TROUBLES: &str = "troubles";
+const UNFINISHED: &str = "unfinished";
+
+impl Record {
+    /// Reads what `annotations` wrote; anything else in them is passed over.
+    #[must_use]
+    pub fn read(annotations: &BTreeMap<String, String>) -> Self {
+        let value = |name: &str| annotations.get(&format!("{PREFIX}{name}")).cloned();
+        let pairs = |name: &str| -> BTreeMap<RepoNumber, String> {
+            let text = value(name).unwrap_or_default();
+            let pairs = text.split(',').filter_map(|pair| pair.split_once('='));
+            pairs.filter_map(|(repo, word)| Some((RepoNumber::of_name(repo)?, word.to_owned()))).collect()
+        };
+        Self {
+            stanzas: pairs(STANZAS),
+            backup_now: value(BACKUP_NOW),
+            stanza_upgrade: value(STANZA_UPGRADE),
+            servers: value(SERVERS),
+            troubles: pairs(TROUBLES),
+            unfinished: value(UNFINISHED).and_then(|text| {
+                let (aim, since) = text.split_once('@')?;
+                Some(Unfinished { aim: aim.to_owned(), since: since.parse().ok()? })
+            }),
+        }
+    }
+
+    /// The annotations that hold it; what is not known has none.
+    #[must_use]
+    pub fn annotations(&self) -> BTreeMap<String, String> {
+        let pairs = |words: &BTreeMap<RepoNumber, String>| {
+            let pairs: Vec<String> = words.iter().map(|(repo, word)| format!("{repo}={word}")).collect();
+            Some(pairs.join(",")).filter(|pairs| !pairs.is_empty())
+        };
+        let unfinished = self.unfinished.as_ref().map(|Unfinished { aim, since }| {
+            format!("{aim}@{}", since.to_rfc3339_opts(SecondsFormat::Secs, true))
+        });
+        [
+            (STANZAS, pairs(&self.stanzas)),
+            (BACKUP_NOW, self.backup_now.clone()),
+            (STANZA_UPGRADE, self.stanza_upgrade.clone()),
+            (SERVERS, self.servers.clone()),
+            (TROUBLES, pairs(&self.troubles)),
+            (UNFINISHED, unfinished),
+        ]
+        .into_iter()
+        .filter_map(|(name, value)| Some((format!("{PREFIX}{name}"), value?)))
+        .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_reads_back() {
+        let repo = |name| RepoNumber::of_name(name).unwrap();
+        let record = Record {
+            stanzas: BTreeMap::from([(repo("repo1"), "aa".to_owned()), (repo("repo4"), "bb".to_owned())]),
+            backup_now: Some("full@repo1#2".to_owned()),
+            stanza_upgrade: None,
+            servers: Some("cc".to_owned()),
+            troubles: BTreeMap::from([(repo("repo2"), "repo-unreachable".to_owned())]),
+            unfinished: Some(Unfinished {
+                aim: "dd".to_owned(),
+                since: "2026-03-01T00:00:07Z".parse().unwrap(),
+            }),
+        };
+        let annotations = record.annotations();
+        assert_eq!(annotations["pgbackrest-keeper.io/stanzas"], "repo1=aa,repo4=bb");
+        assert_eq!(annotations["pgbackrest-keeper.io/unfinished"], "dd@2026-03-01T00:00:07Z");
+        assert_eq!(Record::read(&annotations), record);
+        assert_eq!(Record::read(&Record::default().annotations()), Record::default());
+    }
+
+    #[test]
+    fn nonsense_is_passed_over() {
+        let annotations = BTreeMap::from([
+            ("pgbackrest-keeper.io/stanzas".to_owned(), "repo9=x,,repo1".to_owned()),
+            ("pgbackrest-keeper.io/unfinished".to_owned(), "dd@yesterday".to_owned()),
+        ]);
+        assert_eq!(Record::read(&annotations), Record::default());
+    }
+}

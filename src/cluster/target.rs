@@ -1,0 +1,136 @@
+//! Which pod is asked: the primary, the repo host, or all that run `pgbackrest server`.
+
+use super::labels::{self, Labels};
+use super::names;
+use super::settings::Settings;
+
+/// The container that pgBackRest has for itself: of the repo host, and the server beside PostgreSQL.
+pub const PGBACKREST_CONTAINER: &str = "pgbackrest";
+
+/// A pod, as far as choosing needs it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Pod {
+    /// Its name.
+    pub name: String,
+    /// Its labels.
+    pub labels: Labels,
+    /// Its phase is Running.
+    pub running: bool,
+    /// Its Ready condition holds.
+    pub ready: bool,
+    /// It is being deleted.
+    pub terminating: bool,
+    /// The names of its containers.
+    pub containers: Vec<String>,
+}
+
+/// Why there is no pod to ask.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NoTarget {
+    /// Nothing fits the labels.
+    #[error("no pod has the labels {0}")]
+    None(String),
+    /// It is there and cannot be asked.
+    #[error("pod {0} is not ready")]
+    NotReady(String),
+    /// More than one, as for a moment during a failover.
+    #[error("more than one pod has the labels: {}", .0.join(", "))]
+    Several(Vec<String>),
+}
+
+/// The one primary that is ready and stays.
+pub fn primary<'pods>(
+    pods: &'pods [Pod],
+    cluster: &str,
+    settings: &Settings,
+) -> Result<&'pods Pod, NoTarget> {
+    one_ready(pods, &labels::primary_selector(cluster, settings))
+}
+
+/// The repo host.
+pub fn repo_host<'pods>(
+    pods: &'pods [Pod],
+    cluster: &str,
+    settings: &Settings,
+) -> Result<&'pods Pod, NoTarget> {
+    one_ready(pods, &labels::repo_host_selector(cluster, settings))
+}
+
+/// PostgreSQL's pods that run: those whose names a repo host is told.
+#[must_use]
+pub fn databases<'pods>(pods: &'pods [Pod], cluster: &str, instances: u32) -> Vec<&'pods Pod> {
+    let names: Vec<String> = (0..instances).map(|index| names::database_pod(cluster, index)).collect();
+    pods.iter().filter(|pod| names.contains(&pod.name) && pod.running && !pod.terminating).collect()
+}
+
+impl Pod {
+    /// Where `pgbackrest server` runs in it.
+    #[must_use]
+    pub fn server_container(&self, settings: &Settings) -> String {
+        let own = self.containers.iter().any(|container| container == PGBACKREST_CONTAINER);
+        if own { PGBACKREST_CONTAINER.to_owned() } else { settings.database_container.clone() }
+    }
+}
+
+fn one_ready<'pods>(pods: &'pods [Pod], selector: &Labels) -> Result<&'pods Pod, NoTarget> {
+    let fits = |pod: &&Pod| selector.iter().all(|(key, value)| pod.labels.get(key) == Some(value));
+    let staying: Vec<&Pod> = pods.iter().filter(fits).filter(|pod| !pod.terminating).collect();
+    match staying.as_slice() {
+        [] => {
+            let selector: Vec<String> =
+                selector.iter().map(|(key, value)| format!("{key}={value}")).collect();
+            Err(NoTarget::None(selector.join(",")))
+        }
+        [one] if one.ready && one.running => Ok(one),
+        [one] => Err(NoTarget::NotReady(one.name.clone())),
+        several => Err(NoTarget::Several(several.iter().map(|pod| pod.name.clone()).collect())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pod(name: &str, role: &str) -> Pod {
+        let settings = Settings::default();
+        let mut labels = labels::cluster_selector("ledger", &settings);
+        labels.insert(settings.role_label, role.to_owned());
+        Pod {
+            name: name.to_owned(),
+            labels,
+            running: true,
+            ready: true,
+            terminating: false,
+            containers: vec!["postgres".to_owned()],
+        }
+    }
+
+    #[test]
+    fn exactly_one_primary_is_taken() {
+        let settings = Settings::default();
+        let (master, replica) = (pod("ledger-0", "master"), pod("ledger-1", "replica"));
+        let name = |pods: &[Pod]| primary(pods, "ledger", &settings).map(|pod| pod.name.clone());
+        assert_eq!(name(&[replica.clone(), master.clone()]), Ok("ledger-0".to_owned()));
+        assert!(matches!(name(std::slice::from_ref(&replica)), Err(NoTarget::None(_))));
+        let starting = Pod { ready: false, ..master.clone() };
+        assert_eq!(name(&[starting]), Err(NoTarget::NotReady("ledger-0".to_owned())));
+        let leaving = Pod { terminating: true, ..master.clone() };
+        assert!(matches!(name(std::slice::from_ref(&leaving)), Err(NoTarget::None(_))));
+        let second = pod("ledger-1", "master");
+        assert_eq!(name(&[leaving, second.clone()]), Ok("ledger-1".to_owned()), "a failover that is over");
+        assert!(matches!(name(&[master.clone(), second]), Err(NoTarget::Several(_))));
+        assert!(primary(&[master], "other", &settings).is_err());
+    }
+
+    #[test]
+    fn servers_are_asked_where_they_run() {
+        let settings = Settings::default();
+        let plain = pod("ledger-0", "master");
+        assert_eq!(plain.server_container(&settings), "postgres");
+        let both = Pod { containers: vec!["postgres".to_owned(), "pgbackrest".to_owned()], ..plain };
+        assert_eq!(both.server_container(&settings), "pgbackrest");
+        let pods = [both, Pod { running: false, ..pod("ledger-1", "replica") }, pod("ledger-2", "replica")];
+        let names: Vec<&str> = databases(&pods, "ledger", 2).iter().map(|pod| pod.name.as_str()).collect();
+        assert_eq!(names, ["ledger-0"]);
+    }
+}

@@ -1,0 +1,133 @@
+//! Taking over, when the resource says so: what is there is deleted, so that ours can be made in its place.
+
+use std::collections::BTreeSet;
+
+use k8s_openapi::api::batch::v1::CronJob;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::Api;
+use kube::api::ListParams;
+use serde_json::Value;
+
+use super::kinds::{Kind, Place};
+use super::pass::{Pass, REMOVED};
+use super::server::{Dependents, Server, Trouble};
+use super::standing::{self, Standing};
+use super::{Owner, cleanup, cron_job, findings, repo_host};
+use crate::cluster::labels::{BACKUP_JOB, cluster_selector};
+use crate::cluster::settings::Settings;
+use crate::kubernetes::client::{CALL_DEADLINE, CallError, call};
+
+/// How it went.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Cleared {
+    /// The name is free.
+    Free {
+        /// A person had suspended the CronJob.
+        suspended: bool,
+    },
+    /// A backup has to end first, in words.
+    Busy(String),
+    /// It is deleted, and not gone yet.
+    Leaves,
+}
+
+/// Deletes somebody else's object. A backup that runs is waited for; a StatefulSet leaves its pod.
+pub(super) async fn clear(
+    server: &Server,
+    owner: Owner<'_>,
+    place: Place<'_>,
+    known: &ObjectMeta,
+) -> Result<Cleared, Trouble> {
+    let uid = known.uid.as_deref().unwrap_or_default();
+    let mut suspended = false;
+    let mut dependents = Dependents::Go;
+    match place.kind.name {
+        "CronJob" => {
+            let Some(live) = server.get(place).await? else { return Ok(Cleared::Free { suspended }) };
+            let active = live.data.pointer("/status/active").and_then(Value::as_array);
+            if active.is_some_and(|active| !active.is_empty()) {
+                return Ok(Cleared::Busy("a Job of it still runs".to_owned()));
+            }
+            suspended = cron_job::is_suspended(&live) && cron_job::reason(&live.metadata).is_none();
+        }
+        "StatefulSet" => {
+            if let Some(job) = repo_host::busy(server, owner).await? {
+                return Ok(Cleared::Busy(job));
+            }
+            dependents = Dependents::Stay;
+        }
+        _ => {}
+    }
+    server.delete(place, uid, dependents).await?;
+    if server.is_gone(place, uid).await? {
+        return Ok(Cleared::Free { suspended });
+    }
+    Ok(Cleared::Leaves)
+}
+
+impl Pass<'_> {
+    /// CronJobs that another controller has made for the same cluster, under names that are not ours: both would back
+    /// up.
+    pub(super) async fn other_cron_jobs(
+        &mut self,
+        desired: &BTreeSet<(&str, &str)>,
+    ) -> Result<(), CallError> {
+        let (namespace, cluster) = (self.owner.namespace, self.owner.name);
+        let Some(kind) = Kind::of("CronJob") else { return Ok(()) };
+        if self.writer.memory.is_alone(namespace, cluster) {
+            return Ok(());
+        }
+        let mut alone = true;
+        let found = match others(&self.writer.server, &self.writer.settings, self.owner).await {
+            Ok(found) => found,
+            Err(error) => {
+                let place = Place { kind, namespace, name: "of any name" };
+                self.applied.findings.push(findings::of_trouble(place, error.into())?);
+                return Ok(());
+            }
+        };
+        for job in found {
+            let place = Place { kind, namespace, name: cleanup::name(&job.metadata) };
+            if desired.contains(&(kind.name, place.name)) {
+                continue;
+            }
+            alone = false;
+            if !self.adopt {
+                let owner = standing::describe(&job.metadata);
+                self.applied.findings.push(findings::double(place, cluster, &owner));
+                continue;
+            }
+            match clear(&self.writer.server, self.owner, place, &job.metadata).await {
+                Ok(Cleared::Free { .. } | Cleared::Leaves) => self.tell(REMOVED, &place),
+                Ok(Cleared::Busy(job)) => _ = self.busy(place, "removed", &job),
+                Err(Trouble::Moved(_)) => {}
+                Err(trouble) => self.applied.findings.push(findings::of_trouble(place, trouble)?),
+            }
+        }
+        self.writer.memory.note_alone(namespace, cluster, alone);
+        Ok(())
+    }
+}
+
+/// CronJobs of the cluster that another controller has made: CPO cuts long names where we add a hash, so that not all
+/// of them stand under a name of ours.
+pub(super) async fn others(
+    server: &Server,
+    settings: &Settings,
+    owner: Owner<'_>,
+) -> Result<Vec<CronJob>, CallError> {
+    const MOST: u32 = 100;
+    let mut selector = cluster_selector(owner.name, settings);
+    selector.insert(settings.member_type_label.clone(), BACKUP_JOB.to_owned());
+    let selector: Vec<String> = selector.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let api: Api<CronJob> = Api::namespaced(server.client.clone(), owner.namespace);
+    let params = ListParams::default().labels(&selector.join(",")).limit(MOST);
+    let found = call(format!("list CronJobs of {}", owner.name), CALL_DEADLINE, api.list(&params)).await?;
+    Ok(found.items.into_iter().filter(|job| is_foreign(&job.metadata, owner)).collect())
+}
+
+fn is_foreign(metadata: &ObjectMeta, owner: Owner<'_>) -> bool {
+    let Some(kind) = Kind::of("CronJob") else { return false };
+    let is_pgbackrest = metadata.name.as_deref().is_some_and(|name| name.starts_with("pgbackrest-"));
+    is_pgbackrest && matches!(standing::of(metadata, kind, owner), Standing::Foreign(_))
+}

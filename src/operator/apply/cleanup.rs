@@ -1,0 +1,97 @@
+//! Removes what is ours and no longer desired. Volumes and the Service stay; what a running backup needs waits for it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use super::kinds::{Kind, Place};
+use super::pass::{Pass, REMOVED};
+use super::running::{self, Running};
+use super::server::{Dependents, Trouble};
+use super::standing::{self, Standing};
+use super::{cron_job, findings};
+use crate::cluster::names;
+use crate::kubernetes::client::CallError;
+use crate::operator::inventory::Metadata;
+
+/// Why a CronJob is suspended whose schedule is gone while its last Job still runs.
+const NOT_DESIRED: &str = "not-desired";
+
+impl Pass<'_> {
+    /// Everything of ours that the watches know.
+    pub(super) fn of_ours(&self) -> Vec<(&'static Kind, Arc<Metadata>)> {
+        let all = self.writer.inventory.of_cluster(self.owner.namespace, self.owner.name);
+        all.into_iter()
+            .filter_map(|(kind, object)| Some((Kind::of(kind)?, object)))
+            .filter(|(kind, object)| standing::of(&object.metadata, kind, self.owner) == Standing::Ours)
+            .collect()
+    }
+
+    /// Removes what is not in `desired`.
+    pub(super) async fn remove_others(&mut self, desired: &BTreeSet<(&str, &str)>) -> Result<(), CallError> {
+        let mut others = self.of_ours();
+        others.retain(|(kind, object)| {
+            kind.removable && !desired.contains(&(kind.name, name(&object.metadata)))
+        });
+        if others.is_empty() {
+            return Ok(());
+        }
+        // CronJobs first, so that nothing starts meanwhile.
+        others.sort_by_key(|(kind, _)| kind.name != "CronJob");
+        let running = match running::jobs(&self.writer.server, self.owner).await {
+            Ok(running) => running,
+            Err(error) => {
+                let Some(jobs) = Kind::of("Job") else { return Ok(()) };
+                let place = Place { kind: jobs, namespace: self.owner.namespace, name: "of any name" };
+                self.applied.findings.push(findings::of_trouble(place, error.into())?);
+                return Ok(());
+            }
+        };
+        for (kind, object) in others {
+            let place = Place { kind, namespace: self.owner.namespace, name: name(&object.metadata) };
+            if let Err(trouble) = self.remove(place, &object.metadata, &running).await {
+                let finding = findings::of_trouble(place, trouble)?;
+                self.applied.findings.push(finding);
+            }
+        }
+        Ok(())
+    }
+
+    async fn remove(
+        &mut self,
+        place: Place<'_>,
+        known: &ObjectMeta,
+        running: &[Running],
+    ) -> Result<(), Trouble> {
+        let server = &self.writer.server;
+        let needed_by = running.iter().find(|job| is_needed_by(place, known, job, self.owner.name));
+        if let Some(job) = needed_by {
+            if place.kind.name == "CronJob" {
+                cron_job::suspend(server, place, known, NOT_DESIRED).await?;
+            }
+            self.busy(place, "removed", &format!("Job {} still runs", job.name));
+            return Ok(());
+        }
+        let uid = known.uid.as_deref().unwrap_or_default();
+        if server.delete(place, uid, Dependents::Go).await? {
+            self.tell(REMOVED, &place);
+        }
+        Ok(())
+    }
+}
+
+/// Whether a running Job cannot do without an object.
+fn is_needed_by(place: Place<'_>, known: &ObjectMeta, job: &Running, cluster: &str) -> bool {
+    match place.kind.name {
+        "CronJob" => job.is_owned_by(known.uid.as_deref()),
+        // The rights of all jobs.
+        "ServiceAccount" | "Role" | "RoleBinding" if place.name == names::backup_account(cluster) => true,
+        "ConfigMap" if place.name == names::instance_configuration(cluster) => true,
+        _ => job.on_repo_host,
+    }
+}
+
+pub(super) fn name(metadata: &ObjectMeta) -> &str {
+    metadata.name.as_deref().unwrap_or_default()
+}

@@ -1,0 +1,81 @@
+//! The kinds of objects that are written, and how the API server is asked for them.
+
+use kube::core::ApiResource;
+
+/// One kind.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::operator) struct Kind {
+    /// Such as `CronJob`.
+    pub(in crate::operator) name: &'static str,
+    group: &'static str,
+    version: &'static str,
+    plural: &'static str,
+    /// Whether an object of ours goes when it is no longer desired.
+    pub(super) removable: bool,
+}
+
+/// Volumes hold backups and are a person's to delete; PostgreSQL's own pods may rely on the Service.
+const KINDS: &[Kind] = &[
+    kind("ServiceAccount", "", "v1", "serviceaccounts", true),
+    kind("Role", "rbac.authorization.k8s.io", "v1", "roles", true),
+    kind("RoleBinding", "rbac.authorization.k8s.io", "v1", "rolebindings", true),
+    kind("Secret", "", "v1", "secrets", true),
+    kind("ConfigMap", "", "v1", "configmaps", true),
+    kind("PersistentVolumeClaim", "", "v1", "persistentvolumeclaims", false),
+    kind("Service", "", "v1", "services", false),
+    kind("NetworkPolicy", "networking.k8s.io", "v1", "networkpolicies", true),
+    kind("StatefulSet", "apps", "v1", "statefulsets", true),
+    kind("CronJob", "batch", "v1", "cronjobs", true),
+    kind("Job", "batch", "v1", "jobs", false),
+];
+
+const fn kind(
+    name: &'static str,
+    group: &'static str,
+    version: &'static str,
+    plural: &'static str,
+    removable: bool,
+) -> Kind {
+    Kind { name, group, version, plural, removable }
+}
+
+impl Kind {
+    /// All kinds whose objects are known by watching. Jobs are asked for when it matters whether one runs.
+    pub(in crate::operator) fn watched() -> impl Iterator<Item = &'static Self> {
+        KINDS.iter().filter(|kind| kind.name != "Job")
+    }
+
+    /// The kind of this name.
+    pub(in crate::operator) fn of(name: &str) -> Option<&'static Self> {
+        KINDS.iter().find(|kind| kind.name == name)
+    }
+
+    /// As `kube` wants it.
+    pub(in crate::operator) fn resource(&self) -> ApiResource {
+        let api_version = match self.group {
+            "" => self.version.to_owned(),
+            group => format!("{group}/{}", self.version),
+        };
+        ApiResource {
+            group: self.group.to_owned(),
+            version: self.version.to_owned(),
+            api_version,
+            kind: self.name.to_owned(),
+            plural: self.plural.to_owned(),
+        }
+    }
+}
+
+/// One object, by its place in the API.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place<'a> {
+    pub(super) kind: &'static Kind,
+    pub(super) namespace: &'a str,
+    pub(super) name: &'a str,
+}
+
+impl std::fmt::Display for Place<'_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{} {}", self.kind.name, self.name)
+    }
+}

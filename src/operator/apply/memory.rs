@@ -1,0 +1,228 @@
+//! What was written last, so that what is as it was left costs no request.
+//!
+//! Only hashes are kept, and only for clusters that exist.
+
+use std::collections::{HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde_json::Value;
+
+/// How long the watch may take to tell of an object that was just made.
+pub(super) const WATCH_DELAY: Duration = Duration::from_secs(3);
+
+/// How long a Service of somebody else's is taken for granted.
+const SERVICE_STAYS: Duration = Duration::from_hours(1);
+
+/// By cluster, and in it by object.
+#[derive(Debug, Default)]
+pub(in crate::operator) struct Memory {
+    clusters: Mutex<HashMap<(String, String), Cluster>>,
+}
+
+#[derive(Debug, Default)]
+struct Cluster {
+    objects: HashMap<u64, Remembered>,
+    foreign_service: Option<Instant>,
+    looked_for_others: Option<Instant>,
+}
+
+/// One object as it was after it was last written.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Remembered {
+    /// What was asked for.
+    pub(super) desired: u64,
+    live: u64,
+    version: u64,
+    at: Instant,
+}
+
+impl Remembered {
+    /// Whether the object is still as it was left. Metadata from before the write says nothing to the contrary: the
+    /// watch is behind, and tells of what came after later.
+    pub(super) fn is_in_place(&self, desired: u64, live: &ObjectMeta) -> bool {
+        self.desired == desired && (self.live == fingerprint(live) || version(live) < self.version)
+    }
+
+    /// Whether an object that the watch does not know may have been made too recently for that.
+    pub(super) fn is_young(&self, desired: u64) -> bool {
+        self.desired == desired && self.at.elapsed() < WATCH_DELAY
+    }
+}
+
+impl Memory {
+    fn clusters(&self) -> MutexGuard<'_, HashMap<(String, String), Cluster>> {
+        // Nothing in here panics between two writes that belong together.
+        self.clusters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn with<T>(&self, namespace: &str, cluster: &str, act: impl FnOnce(&mut Cluster) -> T) -> T {
+        act(self.clusters().entry((namespace.to_owned(), cluster.to_owned())).or_default())
+    }
+
+    pub(super) fn find(&self, namespace: &str, cluster: &str, kind: &str, name: &str) -> Option<Remembered> {
+        self.with(namespace, cluster, |known| known.objects.get(&key(kind, name)).copied())
+    }
+
+    pub(super) fn remember(
+        &self,
+        namespace: &str,
+        cluster: &str,
+        (kind, name): (&str, &str),
+        desired: u64,
+        after: &ObjectMeta,
+    ) {
+        let remembered =
+            Remembered { desired, live: fingerprint(after), version: version(after), at: Instant::now() };
+        self.with(namespace, cluster, |known| _ = known.objects.insert(key(kind, name), remembered));
+    }
+
+    /// Keeps what is remembered of these objects alone.
+    pub(super) fn keep<'a>(
+        &self,
+        namespace: &str,
+        cluster: &str,
+        objects: impl Iterator<Item = (&'a str, &'a str)>,
+    ) {
+        let keys: HashSet<u64> = objects.map(|(kind, name)| key(kind, name)).collect();
+        self.with(namespace, cluster, |known| known.objects.retain(|key, _| keys.contains(key)));
+    }
+
+    /// Forgets a cluster.
+    pub(in crate::operator) fn forget(&self, namespace: &str, cluster: &str) {
+        self.clusters().remove(&(namespace.to_owned(), cluster.to_owned()));
+    }
+
+    /// The version that an object had after it was last written. What is older was read before that.
+    pub(in crate::operator) fn version(
+        &self,
+        namespace: &str,
+        cluster: &str,
+        kind: &str,
+        name: &str,
+    ) -> Option<u64> {
+        self.find(namespace, cluster, kind, name).map(|remembered| remembered.version)
+    }
+
+    pub(super) fn service_is_foreign(&self, namespace: &str, cluster: &str) -> bool {
+        self.with(namespace, cluster, |known| {
+            known.foreign_service.is_some_and(|seen| seen.elapsed() < SERVICE_STAYS)
+        })
+    }
+
+    pub(super) fn note_foreign_service(&self, namespace: &str, cluster: &str) {
+        self.with(namespace, cluster, |known| known.foreign_service = Some(Instant::now()));
+    }
+
+    /// Whether CronJobs of another controller were looked for in vain, not long ago.
+    pub(super) fn is_alone(&self, namespace: &str, cluster: &str) -> bool {
+        self.with(namespace, cluster, |known| {
+            known.looked_for_others.is_some_and(|seen| seen.elapsed() < SERVICE_STAYS)
+        })
+    }
+
+    pub(super) fn note_alone(&self, namespace: &str, cluster: &str, alone: bool) {
+        self.with(namespace, cluster, |known| known.looked_for_others = alone.then(Instant::now));
+    }
+}
+
+/// A hash of what is asked for.
+pub(super) fn hash(body: &Value) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    body.to_string().hash(&mut hasher);
+    hasher.finish()
+}
+
+/// `resourceVersion` as a number, which grows with every write. 0 where it is none.
+pub(in crate::operator) fn version(metadata: &ObjectMeta) -> u64 {
+    metadata.resource_version.as_deref().and_then(|version| version.parse().ok()).unwrap_or_default()
+}
+
+/// A hash that changes with everything that we write. Where there is a `generation`, which counts changes of the
+/// `spec`, it stands for it, since controllers write the status all the time.
+pub(super) fn fingerprint(metadata: &ObjectMeta) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    metadata.uid.hash(&mut hasher);
+    metadata.labels.hash(&mut hasher);
+    metadata.annotations.hash(&mut hasher);
+    metadata.deletion_timestamp.is_some().hash(&mut hasher);
+    for owner in metadata.owner_references.iter().flatten() {
+        (&owner.uid, owner.controller).hash(&mut hasher);
+    }
+    match metadata.generation {
+        Some(generation) => generation.hash(&mut hasher),
+        None => metadata.resource_version.hash(&mut hasher),
+    }
+    hasher.finish()
+}
+
+fn key(kind: &str, name: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (kind, name).hash(&mut hasher);
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn metadata(version: &str, generation: Option<i64>) -> ObjectMeta {
+        ObjectMeta {
+            uid: Some("u".to_owned()),
+            resource_version: Some(version.to_owned()),
+            generation,
+            ..ObjectMeta::default()
+        }
+    }
+
+    fn remembered(after: &ObjectMeta) -> Remembered {
+        let memory = Memory::default();
+        memory.remember("shop", "orders", ("CronJob", "a"), 1, after);
+        memory.find("shop", "orders", "CronJob", "a").unwrap()
+    }
+
+    #[test]
+    fn a_status_is_no_change_where_there_is_a_generation() {
+        let cron_job = remembered(&metadata("10", Some(1)));
+        assert!(cron_job.is_in_place(1, &metadata("11", Some(1))));
+        assert!(!cron_job.is_in_place(1, &metadata("11", Some(2))));
+        assert!(!cron_job.is_in_place(2, &metadata("10", Some(1))));
+        let config_map = remembered(&metadata("10", None));
+        assert!(config_map.is_in_place(1, &metadata("10", None)));
+        assert!(!config_map.is_in_place(1, &metadata("11", None)));
+    }
+
+    #[test]
+    fn a_watch_that_is_behind_is_no_change() {
+        let config_map = remembered(&metadata("10", None));
+        assert!(config_map.is_in_place(1, &metadata("9", None)));
+    }
+
+    #[test]
+    fn labels_and_owners_count() {
+        let before = metadata("10", Some(1));
+        let mut labelled = metadata("11", Some(1));
+        labelled.labels = Some([("a".to_owned(), "b".to_owned())].into());
+        assert!(!remembered(&before).is_in_place(1, &labelled));
+        let mut leaving = metadata("11", Some(1));
+        leaving.deletion_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(
+            "2026-01-01T00:00:00Z".parse().unwrap(),
+        ));
+        assert!(!remembered(&before).is_in_place(1, &leaving));
+    }
+
+    #[test]
+    fn only_what_exists_is_kept() {
+        let memory = Memory::default();
+        for name in ["a", "b"] {
+            memory.remember("shop", "orders", ("CronJob", name), 1, &metadata("1", None));
+        }
+        memory.keep("shop", "orders", [("CronJob", "b")].into_iter());
+        assert!(memory.find("shop", "orders", "CronJob", "a").is_none());
+        assert_eq!(memory.version("shop", "orders", "CronJob", "b"), Some(1));
+        memory.forget("shop", "orders");
+        assert!(memory.clusters().is_empty());
+    }
+}

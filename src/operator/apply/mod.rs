@@ -1,0 +1,183 @@
+//! The one writer: brings what is there to what is desired, and never touches what is somebody else's.
+//!
+//! Objects are applied by server-side apply under one field manager. Force is used only on what carries our label and
+//! belongs to the very resource, and names the object by its UID, so that another one that came to its name is safe.
+
+mod adopt;
+mod cleanup;
+mod cron_job;
+mod findings;
+mod kinds;
+mod memory;
+mod pass;
+mod release;
+mod repo_host;
+mod running;
+mod server;
+mod standing;
+mod volume;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::batch::v1::Job;
+use kube::Api;
+use kube::api::PostParams;
+
+use crate::cluster::desired::Desired;
+use crate::cluster::finding::Finding;
+use crate::cluster::names;
+use crate::cluster::settings::Settings;
+use crate::cluster::validate::Conduct;
+use crate::cluster::validated::ValidatedCluster;
+use crate::kubernetes::client::{CALL_DEADLINE, CallError, CallFailure, call};
+
+use super::deed::Deed;
+use super::inventory::Inventory;
+use kinds::Place;
+use pass::{Pass, SUSPENDED};
+use server::Server;
+
+pub(super) use kinds::Kind;
+pub(super) use memory::{Memory, version};
+pub(super) use standing::is_ours;
+
+/// Under which every field is written. It never changes: fields that stand under another name would stay for ever.
+pub const FIELD_MANAGER: &str = "pgbackrest-keeper";
+
+/// The reason on CronJobs whose removal nobody has authorized.
+const REMOVAL_NOT_AUTHORIZED: &str = "removal-not-authorized";
+
+/// Writes. What it has written it remembers, so that what is as it was left is not written again.
+pub struct Writer {
+    server: Server,
+    inventory: Arc<Inventory>,
+    settings: Arc<Settings>,
+    memory: Arc<Memory>,
+}
+
+impl std::fmt::Debug for Writer {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Writer").finish_non_exhaustive()
+    }
+}
+
+/// What came of it.
+#[derive(Debug, Default)]
+pub struct Applied {
+    /// What was created, taken over, mended or removed.
+    pub deeds: Vec<Deed>,
+    /// Objects of somebody else's, refusals, volumes that cannot grow, what had to wait.
+    pub findings: Vec<Finding>,
+    /// By kind: whether every object of it is as desired.
+    pub in_place: Vec<(&'static str, bool)>,
+    /// Objects whose fields somebody had changed, by kind.
+    pub drift: Vec<&'static str>,
+    /// Something waits, such as the repo host for the end of a backup: look again after this.
+    pub again_after: Option<Duration>,
+}
+
+/// The resource that objects belong to.
+#[derive(Debug, Clone, Copy)]
+pub struct Owner<'a> {
+    /// Its namespace.
+    pub namespace: &'a str,
+    /// Its name: the cluster's.
+    pub name: &'a str,
+    /// Its UID.
+    pub uid: &'a str,
+}
+
+impl Writer {
+    /// Writes with `client` what `inventory` does not show to be there.
+    #[must_use]
+    pub fn new(client: kube::Client, inventory: Arc<Inventory>, settings: Arc<Settings>) -> Self {
+        Self { server: Server { client }, inventory, settings, memory: Arc::default() }
+    }
+
+    /// What was written last; shared with who reads.
+    pub(super) fn memory(&self) -> Arc<Memory> {
+        Arc::clone(&self.memory)
+    }
+
+    /// Forgets a cluster whose resource is gone.
+    pub fn forget(&self, namespace: &str, name: &str) {
+        self.memory.forget(namespace, name);
+    }
+
+    /// Applies every desired object, and removes those of ours that are no longer desired. Trouble with one object is
+    /// a finding and does not stop the others.
+    pub async fn apply(
+        &self,
+        cluster: &ValidatedCluster,
+        desired: &Desired,
+        conduct: Conduct,
+    ) -> Result<Applied, CallError> {
+        let Some(uid) = cluster.uid.as_deref() else { return Ok(Applied::default()) };
+        let owner = Owner { namespace: &cluster.namespace, name: &cluster.name, uid };
+        let mut pass = Pass::new(self, owner, conduct.adopt);
+        let mut in_place: BTreeMap<&'static str, bool> = BTreeMap::new();
+        for object in &desired.objects {
+            let is_in_place = pass.object(object).await?;
+            *in_place.entry(object.kind()).or_insert(true) &= is_in_place;
+        }
+        let names: BTreeSet<(&str, &str)> =
+            desired.objects.iter().map(|object| (object.kind(), object.name())).collect();
+        pass.remove_others(&names).await?;
+        if conduct.adopt || names::shortens(&cluster.name, cluster.needs_repo_host()) {
+            pass.other_cron_jobs(&names).await?;
+        }
+        self.memory.keep(owner.namespace, owner.name, names.into_iter());
+        let mut applied = pass.end();
+        applied.in_place = in_place.into_iter().collect();
+        Ok(applied)
+    }
+
+    /// The resource no longer asks for backups: suspends the CronJobs, and with `authorized` removes what is ours.
+    pub async fn withdraw(&self, owner: Owner<'_>, authorized: bool) -> Result<Applied, CallError> {
+        let mut pass = Pass::new(self, owner, false);
+        self.memory.forget(owner.namespace, owner.name);
+        if authorized {
+            pass.remove_others(&BTreeSet::new()).await?;
+            return Ok(pass.end());
+        }
+        let ours = pass.of_ours();
+        if !ours.iter().any(|(kind, _)| kind.removable) {
+            return Ok(pass.end());
+        }
+        let mut count = 0;
+        for (kind, object) in ours.iter().filter(|(kind, _)| kind.name == "CronJob") {
+            let place = Place { kind, namespace: owner.namespace, name: cleanup::name(&object.metadata) };
+            count += 1;
+            match cron_job::suspend(&self.server, place, &object.metadata, REMOVAL_NOT_AUTHORIZED).await {
+                Ok(true) => pass.tell(SUSPENDED, &place),
+                Ok(false) => {}
+                Err(trouble) => pass.applied.findings.push(findings::of_trouble(place, trouble)?),
+            }
+        }
+        pass.applied.findings.push(findings::removal_not_authorized(count));
+        Ok(pass.end())
+    }
+
+    /// Hands everything back: our labels and owner references come off.
+    pub async fn release(&self, owner: Owner<'_>) -> Result<Applied, CallError> {
+        let mut pass = Pass::new(self, owner, false);
+        self.memory.forget(owner.namespace, owner.name);
+        pass.release_all().await?;
+        Ok(pass.end())
+    }
+
+    /// Makes a Job. `false`: it exists already.
+    pub async fn create_job(&self, job: &Job) -> Result<bool, CallError> {
+        let namespace = job.metadata.namespace.as_deref().unwrap_or_default();
+        let name = job.metadata.name.as_deref().unwrap_or_default();
+        let api: Api<Job> = Api::namespaced(self.server.client.clone(), namespace);
+        let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
+        match call(format!("create Job {name}"), CALL_DEADLINE, api.create(&params, job)).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.failure == CallFailure::AlreadyExists => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}

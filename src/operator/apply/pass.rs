@@ -1,0 +1,355 @@
+//! One pass over the objects of one cluster.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde_json::Value;
+
+use super::adopt::{self, Cleared};
+use super::kinds::{Kind, Place};
+use super::memory::{self, WATCH_DELAY};
+use super::repo_host::{self, Gate};
+use super::server::{Dependents, Server, Trouble};
+use super::standing::{self, Standing};
+use super::{Applied, Owner, Writer, cron_job, findings, volume};
+use crate::cluster::desired::Object;
+use crate::cluster::finding::Finding;
+use crate::kubernetes::client::{CallError, CallFailure};
+use crate::operator::deed::Deed;
+
+pub(super) const CREATED: &str = "BackupObjectsCreated";
+pub(super) const ADOPTED: &str = "BackupObjectsAdopted";
+pub(super) const RESTORED: &str = "BackupObjectsRestored";
+pub(super) const REMOVED: &str = "BackupObjectsRemoved";
+pub(super) const RELEASED: &str = "BackupObjectsReleased";
+pub(super) const SUSPENDED: &str = "BackupsSuspended";
+pub(super) const RESUMED: &str = "BackupsResumed";
+pub(super) const GROWN: &str = "RepoVolumeGrown";
+pub(super) const ROLLED: &str = "RepoHostReplaced";
+
+/// How often to look whether a backup has ended that something waits for.
+const WAIT_FOR_BACKUP: Duration = Duration::from_mins(1);
+
+/// How soon to look again for what Kubernetes is about to do.
+const WAIT_FOR_KUBERNETES: Duration = Duration::from_secs(5);
+
+/// How soon to try again what was refused.
+const WAIT_FOR_PEOPLE: Duration = Duration::from_mins(5);
+
+/// Twice somebody else may be faster.
+const TRIES: usize = 3;
+
+/// What one pass works with, and what came of it.
+pub(super) struct Pass<'a> {
+    pub(super) writer: &'a Writer,
+    pub(super) owner: Owner<'a>,
+    pub(super) adopt: bool,
+    pub(super) applied: Applied,
+    /// Calls in a row that the API server could not serve.
+    unserved: u32,
+    /// A volume that the repo host would mount is somebody else's.
+    volume_is_foreign: bool,
+    told: BTreeMap<&'static str, Vec<String>>,
+}
+
+/// What is known of an object before it is written.
+enum Before {
+    InPlace,
+    Absent,
+    Live(Arc<ObjectMeta>),
+}
+
+/// One object and what it is to be.
+struct Task<'a> {
+    place: Place<'a>,
+    object: &'a Object,
+    body: Value,
+    desired: u64,
+}
+
+impl<'a> Pass<'a> {
+    pub(super) fn new(writer: &'a Writer, owner: Owner<'a>, adopt: bool) -> Self {
+        Self {
+            writer,
+            owner,
+            adopt,
+            applied: Applied::default(),
+            unserved: 0,
+            volume_is_foreign: false,
+            told: BTreeMap::new(),
+        }
+    }
+
+    /// Notes something done to an object.
+    pub(super) fn tell(&mut self, reason: &'static str, what: &dyn std::fmt::Display) {
+        self.told.entry(reason).or_default().push(what.to_string());
+    }
+
+    /// Notes that something waits.
+    pub(super) fn wait(&mut self, finding: Finding, again_after: Duration) {
+        self.applied.findings.push(finding);
+        self.again_after(again_after);
+    }
+
+    fn again_after(&mut self, again_after: Duration) {
+        let soonest = self.applied.again_after.map_or(again_after, |known| known.min(again_after));
+        self.applied.again_after = Some(soonest);
+    }
+
+    /// What came of it all: one deed per reason.
+    pub(super) fn end(mut self) -> Applied {
+        for (reason, what) in self.told {
+            self.applied.deeds.push(Deed::new(reason, format!("{} {}", verb(reason), what.join(", "))));
+        }
+        self.applied
+    }
+
+    /// Brings one object to what is desired. `true`: it is.
+    pub(super) async fn object(&mut self, object: &Object) -> Result<bool, CallError> {
+        let Some(kind) = Kind::of(object.kind()) else { return Ok(false) };
+        let place = Place { kind, namespace: self.owner.namespace, name: object.name() };
+        let body = match serde_json::to_value(object) {
+            Ok(body) => body,
+            Err(_never) => return Ok(false),
+        };
+        let desired = memory::hash(&body);
+        let mut before = self.before(place, desired).await?;
+        let task = Task { place, object, body, desired };
+        let mut tries = 1;
+        loop {
+            let trouble = match self.bring(&task, before).await {
+                Ok(in_place) => {
+                    self.unserved = 0;
+                    return Ok(in_place);
+                }
+                Err(trouble) => self.weigh(trouble),
+            };
+            let again = matches!(trouble, Trouble::Moved(_)) && tries < TRIES;
+            if !again {
+                let moved = matches!(trouble, Trouble::Moved(_));
+                let again_after = if moved { WAIT_FOR_KUBERNETES } else { WAIT_FOR_PEOPLE };
+                self.wait(findings::of_trouble(place, trouble)?, again_after);
+                return Ok(false);
+            }
+            tries += 1;
+            before = self.server().metadata(place).await?.map_or(Before::Absent, Before::Live);
+        }
+    }
+
+    fn server(&self) -> &'a Server {
+        &self.writer.server
+    }
+
+    /// A webhook that is down fails one kind of object with the same words as an API server that is: the first time it
+    /// counts as a refusal.
+    fn weigh(&mut self, trouble: Trouble) -> Trouble {
+        match trouble {
+            Trouble::Broken(error) if error.failure == CallFailure::Unavailable && self.unserved == 0 => {
+                self.unserved += 1;
+                Trouble::Refused(error)
+            }
+            other => other,
+        }
+    }
+
+    async fn before(&mut self, place: Place<'_>, desired: u64) -> Result<Before, CallError> {
+        let (namespace, cluster) = (self.owner.namespace, self.owner.name);
+        let known = self.writer.inventory.find(place.kind.name, namespace, place.name);
+        let remembered = self.writer.memory.find(namespace, cluster, place.kind.name, place.name);
+        match (known, remembered) {
+            (Some(live), Some(last)) if last.is_in_place(desired, &live.metadata) => Ok(Before::InPlace),
+            (Some(live), _) => Ok(Before::Live(Arc::new(live.metadata.clone()))),
+            (None, Some(last)) if last.is_young(desired) => {
+                self.again_after(WATCH_DELAY);
+                Ok(Before::InPlace)
+            }
+            (None, _)
+                if place.kind.name == "Service"
+                    && self.writer.memory.service_is_foreign(namespace, cluster) =>
+            {
+                Ok(Before::InPlace)
+            }
+            (None, _) => Ok(self.server().metadata(place).await?.map_or(Before::Absent, Before::Live)),
+        }
+    }
+
+    async fn bring(&mut self, task: &Task<'_>, before: Before) -> Result<bool, Trouble> {
+        let place = task.place;
+        let live = match before {
+            Before::InPlace => return Ok(true),
+            Before::Absent => return self.create(task).await,
+            Before::Live(live) => live,
+        };
+        match standing::of(&live, place.kind, self.owner) {
+            Standing::Ours => self.mend(task, &live).await,
+            Standing::Leaving | Standing::Predecessor => Ok(self.leaves(place)),
+            Standing::OtherCluster(owner) => {
+                let finding = findings::of_another_cluster(place, self.owner.name, &owner);
+                self.leave_alone(task, finding);
+                Ok(false)
+            }
+            Standing::Foreign(owner) => self.foreign(task, &live, &owner).await,
+        }
+    }
+
+    async fn create(&mut self, task: &Task<'_>) -> Result<bool, Trouble> {
+        let place = task.place;
+        if self.volume_is_foreign && matches!(task.object, Object::StatefulSet(_)) {
+            let why = "is not made as long as a volume that it would mount is somebody else's";
+            let remedy = "see the finding for the PersistentVolumeClaim";
+            self.applied.findings.push(findings::waits(place, why, remedy));
+            return Ok(false);
+        }
+        let was_there = self.remembered(place).is_some();
+        let after = self.server().apply(place, &task.body, None).await?;
+        self.remember(task, &after);
+        if was_there {
+            self.applied.drift.push(place.kind.name);
+            self.tell(RESTORED, &place);
+        } else {
+            self.tell(CREATED, &place);
+        }
+        Ok(true)
+    }
+
+    /// Applies over an object of ours.
+    async fn mend(&mut self, task: &Task<'_>, live: &ObjectMeta) -> Result<bool, Trouble> {
+        let place = task.place;
+        if let Object::PersistentVolumeClaim(_) = task.object {
+            return self.keep_volume(task, false).await;
+        }
+        if let Object::StatefulSet(_) = task.object {
+            match repo_host::gate(self.server(), self.owner, place, &task.body, live).await? {
+                Gate::Open => {}
+                Gate::Rolls => self.tell(ROLLED, &place),
+                Gate::Busy(job) => return Ok(self.busy(place, "changed", &job)),
+                Gate::Replace => {
+                    let uid = live.uid.as_deref().unwrap_or_default();
+                    self.server().delete(place, uid, Dependents::Stay).await?;
+                    if !self.server().is_gone(place, uid).await? {
+                        return Ok(self.leaves(place));
+                    }
+                    self.tell(ROLLED, &place);
+                    let after = self.server().apply(place, &task.body, None).await?;
+                    self.remember(task, &after);
+                    return Ok(true);
+                }
+            }
+        }
+        let mut after = self.server().apply(place, &task.body, live.uid.as_deref()).await?;
+        if let Object::CronJob(desired) = task.object {
+            let was = cron_job::reason(live);
+            let is = cron_job::reason(&desired.metadata);
+            if cron_job::reason(&after).is_some() && is.is_none() {
+                after = cron_job::wake(self.server(), place, after).await?;
+            }
+            match (was, is) {
+                (Some(_), None) => self.tell(RESUMED, &place),
+                (None, Some(because)) => self.tell(SUSPENDED, &format!("{place} ({because})")),
+                _ => {}
+            }
+        }
+        let as_before = self.remembered(place).is_some_and(|last| last.desired == task.desired);
+        if as_before && memory::fingerprint(live) != memory::fingerprint(&after) {
+            self.applied.drift.push(place.kind.name);
+            self.tell(RESTORED, &place);
+        }
+        self.remember(task, &after);
+        Ok(true)
+    }
+
+    /// An object of somebody else's under a name of ours.
+    async fn foreign(&mut self, task: &Task<'_>, live: &ObjectMeta, owner: &str) -> Result<bool, Trouble> {
+        let place = task.place;
+        if let Object::Service(_) = task.object {
+            self.writer.memory.note_foreign_service(self.owner.namespace, self.owner.name);
+            return Ok(true);
+        }
+        if !self.adopt {
+            self.leave_alone(task, findings::taken(place, self.owner.name, owner));
+            return Ok(false);
+        }
+        if let Object::PersistentVolumeClaim(_) = task.object {
+            return self.keep_volume(task, true).await;
+        }
+        let suspended = match adopt::clear(self.server(), self.owner, place, live).await? {
+            Cleared::Busy(job) => return Ok(self.busy(place, "taken over", &job)),
+            Cleared::Leaves => return Ok(self.leaves(place)),
+            Cleared::Free { suspended } => suspended,
+        };
+        let after = if suspended {
+            cron_job::make_suspended(self.server(), place, &task.body).await?
+        } else {
+            self.server().apply(place, &task.body, None).await?
+        };
+        self.remember(task, &after);
+        self.tell(ADOPTED, &format!("{place} from {owner}"));
+        Ok(true)
+    }
+
+    fn leave_alone(&mut self, task: &Task<'_>, finding: Finding) {
+        self.volume_is_foreign |= matches!(task.object, Object::PersistentVolumeClaim(_));
+        self.applied.findings.push(finding);
+    }
+
+    async fn keep_volume(&mut self, task: &Task<'_>, take_over: bool) -> Result<bool, Trouble> {
+        let (place, Object::PersistentVolumeClaim(desired)) = (task.place, task.object) else {
+            return Ok(false);
+        };
+        let Some(kept) = volume::keep(self.server(), place, desired, take_over).await? else {
+            return self.create(task).await;
+        };
+        if take_over {
+            self.tell(ADOPTED, &place);
+        }
+        if let Some((from, to)) = kept.grown {
+            self.tell(GROWN, &format!("{place} from {from} to {to}"));
+        }
+        let in_place = kept.finding.is_none();
+        match kept.finding {
+            Some(finding) => self.wait(finding, WAIT_FOR_PEOPLE),
+            None => self.remember(task, &kept.after),
+        }
+        Ok(in_place)
+    }
+
+    /// Notes that an object waits for a backup, in words. `false`: it is not as desired.
+    pub(super) fn busy(&mut self, place: Place<'_>, done: &str, backup: &str) -> bool {
+        let why = format!("is to be {done}, and {backup}");
+        let remedy = "it is done when the backup has ended; delete the Job if it is not to end";
+        self.wait(findings::waits(place, &why, remedy), WAIT_FOR_BACKUP);
+        false
+    }
+
+    /// Notes that an object has to be gone first. `false`: it is not as desired.
+    pub(super) fn leaves(&mut self, place: Place<'_>) -> bool {
+        let remedy = "it is made anew when it is gone; see its finalizers if it stays";
+        self.wait(findings::waits(place, "is being deleted", remedy), WAIT_FOR_KUBERNETES);
+        false
+    }
+
+    fn remembered(&self, place: Place<'_>) -> Option<memory::Remembered> {
+        self.writer.memory.find(self.owner.namespace, self.owner.name, place.kind.name, place.name)
+    }
+
+    fn remember(&self, task: &Task<'_>, after: &ObjectMeta) {
+        let object = (task.place.kind.name, task.place.name);
+        self.writer.memory.remember(self.owner.namespace, self.owner.name, object, task.desired, after);
+    }
+}
+
+fn verb(reason: &str) -> &'static str {
+    match reason {
+        CREATED => "made",
+        ADOPTED => "took over",
+        RESTORED => "undid what somebody had changed in",
+        REMOVED => "removed",
+        RELEASED => "handed back",
+        SUSPENDED => "suspended",
+        RESUMED => "woke",
+        GROWN => "lets grow",
+        _ => "replaces the pod of",
+    }
+}

@@ -1,0 +1,63 @@
+//! Handing back: our labels and owner references come off, and nothing else changes.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde_json::{Map, Value, json};
+
+use super::cleanup::name;
+use super::findings;
+use super::kinds::Place;
+use super::pass::{Pass, RELEASED};
+use crate::cluster::labels::{BACKUP_TYPE, CLUSTER, MANAGED_BY, REPO};
+use crate::kubernetes::client::CallError;
+
+impl Pass<'_> {
+    /// Hands back everything.
+    pub(super) async fn release_all(&mut self) -> Result<(), CallError> {
+        for (kind, object) in self.of_ours() {
+            let place = Place { kind, namespace: self.owner.namespace, name: name(&object.metadata) };
+            let patch = patch(&object.metadata, self.owner.uid);
+            match self.writer.server.merge(place, &patch).await {
+                Ok(_) => self.tell(RELEASED, &place),
+                Err(error) => self.applied.findings.push(findings::of_trouble(place, error.into())?),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// For this version of the object alone, so that an owner that came in between is kept.
+fn patch(metadata: &ObjectMeta, uid: &str) -> Value {
+    let ours = [MANAGED_BY, CLUSTER, REPO, BACKUP_TYPE];
+    let has = |key: &&str| metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(*key));
+    let labels: Map<String, Value> =
+        ours.into_iter().filter(has).map(|key| (key.to_owned(), Value::Null)).collect();
+    let others: Vec<_> =
+        metadata.owner_references.iter().flatten().filter(|owner| owner.uid != uid).collect();
+    json!({"metadata": {
+        "uid": metadata.uid,
+        "resourceVersion": metadata.resource_version,
+        "labels": labels,
+        "ownerReferences": others,
+    }})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_ours_comes_off() {
+        let metadata = json!({"uid": "o", "resourceVersion": "7",
+            "labels": {MANAGED_BY: "pgbackrest-keeper", CLUSTER: "orders", "application": "cpo"},
+            "ownerReferences": [
+                {"apiVersion": "v1", "kind": "postgresql", "name": "orders", "uid": "u"},
+                {"apiVersion": "v1", "kind": "ConfigMap", "name": "mine", "uid": "x"}]});
+        let patch = patch(&serde_json::from_value(metadata).unwrap(), "u");
+        assert_eq!(
+            patch,
+            json!({"metadata": {"uid": "o", "resourceVersion": "7",
+                "labels": {MANAGED_BY: null, CLUSTER: null},
+                "ownerReferences": [{"apiVersion": "v1", "kind": "ConfigMap", "name": "mine", "uid": "x"}]}})
+        );
+    }
+}

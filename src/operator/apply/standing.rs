@@ -1,0 +1,153 @@
+//! Whose an object is.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use super::Owner;
+use super::kinds::Kind;
+use crate::cluster::labels::{CLUSTER, MANAGED_BY, MANAGER};
+use crate::cluster::resource::KIND;
+
+/// How an object under a name of ours stands to a resource.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// It carries our label and belongs to this very resource.
+    Ours,
+    /// It is being deleted.
+    Leaving,
+    /// It belongs to a resource of the same name that is gone; Kubernetes removes it.
+    Predecessor,
+    /// It is ours, and of another cluster.
+    OtherCluster(String),
+    /// It is somebody else's, in words.
+    Foreign(String),
+}
+
+/// Whether an object belongs to this very resource.
+pub(in crate::operator) fn is_ours(metadata: &ObjectMeta, kind: &str, owner: Owner<'_>) -> bool {
+    Kind::of(kind).is_some_and(|kind| of(metadata, kind, owner) == Standing::Ours)
+}
+
+/// Judges by labels and owner references alone. A volume has no owner.
+pub(super) fn of(metadata: &ObjectMeta, kind: &Kind, owner: Owner<'_>) -> Standing {
+    let label = |key| metadata.labels.as_ref().and_then(|labels| labels.get(key)).map(String::as_str);
+    let mut owners = metadata.owner_references.iter().flatten();
+    if metadata.deletion_timestamp.is_some() {
+        return Standing::Leaving;
+    }
+    if label(MANAGED_BY) != Some(MANAGER) {
+        return Standing::Foreign(describe(metadata));
+    }
+    match label(CLUSTER) {
+        Some(cluster) if cluster != owner.name => {
+            return Standing::OtherCluster(format!("the cluster {cluster}"));
+        }
+        _ => {}
+    }
+    if kind.name == "PersistentVolumeClaim" || owners.any(|known| known.uid == owner.uid) {
+        return Standing::Ours;
+    }
+    let mut owners = metadata.owner_references.iter().flatten();
+    if owners.any(|known| known.kind == KIND && known.name == owner.name) {
+        return Standing::Predecessor;
+    }
+    Standing::Foreign(describe(metadata))
+}
+
+/// Who seems to own an object: its controller, else who says that it manages it, and who wrote it.
+pub(super) fn describe(metadata: &ObjectMeta) -> String {
+    let owners = metadata.owner_references.as_deref().unwrap_or_default();
+    let controller = owners.iter().find(|owner| owner.controller == Some(true)).or(owners.first());
+    let controller = controller.map(|owner| format!("{} {}", owner.kind, owner.name));
+    let release = metadata
+        .annotations
+        .as_ref()
+        .and_then(|annotations| annotations.get("meta.helm.sh/release-name"))
+        .map(|release| format!("the Helm release {release}"));
+    let manager =
+        metadata.labels.as_ref().and_then(|labels| labels.get(MANAGED_BY)).map(|manager| match manager {
+            manager if manager == MANAGER => "nobody any more".to_owned(),
+            manager => manager.clone(),
+        });
+    let mut writers: Vec<&str> = metadata
+        .managed_fields
+        .iter()
+        .flatten()
+        .filter(|entry| entry.subresource.as_deref().unwrap_or_default().is_empty())
+        .filter_map(|entry| entry.manager.as_deref())
+        .collect();
+    writers.sort_unstable();
+    writers.dedup();
+    let owner = controller.or(release).or(manager);
+    match (owner, writers.is_empty()) {
+        (Some(owner), true) => owner,
+        (Some(owner), false) => format!("{owner} (written by {})", writers.join(", ")),
+        (None, false) => format!("whoever wrote it as {}", writers.join(", ")),
+        (None, true) => "nobody that it names".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const OWNER: Owner<'_> = Owner { namespace: "shop", name: "orders", uid: "u1" };
+
+    fn standing(kind: &str, metadata: Value) -> Standing {
+        of(&serde_json::from_value(metadata).unwrap(), Kind::of(kind).unwrap(), OWNER)
+    }
+
+    fn labels(cluster: &str) -> Value {
+        json!({MANAGED_BY: MANAGER, CLUSTER: cluster})
+    }
+
+    fn owned_by(uid: &str) -> Value {
+        json!([{"apiVersion": "cpo.opensource.cybertec.at/v1", "kind": "postgresql", "name": "orders", "uid": uid,
+            "controller": true}])
+    }
+
+    #[test]
+    fn both_label_and_owner_make_an_object_ours() {
+        let both = json!({"labels": labels("orders"), "ownerReferences": owned_by("u1")});
+        assert_eq!(standing("CronJob", both), Standing::Ours);
+        let label_alone = json!({"labels": labels("orders")});
+        assert_eq!(standing("CronJob", label_alone.clone()), Standing::Foreign("nobody any more".to_owned()));
+        assert_eq!(standing("PersistentVolumeClaim", label_alone), Standing::Ours);
+        let owner_alone = json!({"ownerReferences": owned_by("u1"), "managedFields": [{"manager": "cpo"}]});
+        assert_eq!(
+            standing("StatefulSet", owner_alone),
+            Standing::Foreign("postgresql orders (written by cpo)".to_owned())
+        );
+    }
+
+    #[test]
+    fn what_is_of_another_cluster_or_time_is_told_apart() {
+        let other = json!({"labels": labels("invoices"), "ownerReferences": owned_by("u1")});
+        assert_eq!(standing("CronJob", other), Standing::OtherCluster("the cluster invoices".to_owned()));
+        let before = json!({"labels": labels("orders"), "ownerReferences": owned_by("u0")});
+        assert_eq!(standing("CronJob", before), Standing::Predecessor);
+        let leaving = json!({"labels": labels("orders"), "ownerReferences": owned_by("u1"),
+            "deletionTimestamp": "2026-01-01T00:00:00Z"});
+        assert_eq!(standing("CronJob", leaving), Standing::Leaving);
+    }
+
+    #[test]
+    fn an_owner_is_told_as_well_as_it_is_known() {
+        for (metadata, expected) in [
+            (json!({}), "nobody that it names"),
+            (json!({"labels": {MANAGED_BY: "Helm"}}), "Helm"),
+            (
+                json!({"labels": {MANAGED_BY: "Helm"}, "annotations": {"meta.helm.sh/release-name": "db"},
+                    "managedFields": [{"manager": "helm"}, {"manager": "x", "subresource": "status"}]}),
+                "the Helm release db (written by helm)",
+            ),
+            (
+                json!({"managedFields": [{"manager": "kubectl"}, {"manager": "argo"}, {"manager": "kubectl"}]}),
+                "whoever wrote it as argo, kubectl",
+            ),
+        ] {
+            assert_eq!(describe(&serde_json::from_value(metadata).unwrap()), expected);
+        }
+    }
+}

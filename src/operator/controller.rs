@@ -1,0 +1,356 @@
+//! Watches, and one reconcile at a time for each cluster that changed.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use chrono::Utc;
+use futures_util::stream::{self, BoxStream};
+use futures_util::{FutureExt, Stream, StreamExt};
+use kube::core::{ApiResource, DynamicObject};
+use kube::runtime::controller::{Action, Config, applier};
+use kube::runtime::reflector::ObjectRef;
+use kube::runtime::reflector::store::{Store, Writer};
+use kube::runtime::watcher;
+use rand::Rng;
+use tokio::sync::Semaphore;
+use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::cluster::resource::KIND;
+use crate::cluster::settings::Settings;
+use crate::metrics::OperatorMetrics;
+
+use super::inventory::Inventory;
+use super::progress::{HEARTBEAT, Progress};
+use super::reconcile::{Outcome, ReconcileError, Reconciler};
+use super::report::{Failure, Reporter, Told};
+use super::scope::{Key, Scope, postgresql};
+use super::watch::{self, PAGE, Touch, Watch};
+
+/// How long the reconciles that run may go on after the end was asked for.
+const DRAIN: Duration = Duration::from_secs(20);
+/// A change is acted on when nothing else changed for this long.
+const DEBOUNCE: Duration = Duration::from_millis(500);
+/// Pause after the first failure; it doubles with each one after.
+const FIRST_RETRY: Duration = Duration::from_secs(5);
+const LONGEST_RETRY: Duration = Duration::from_mins(10);
+
+/// What a term works with.
+#[derive(Clone)]
+pub struct Controller {
+    /// The API server.
+    pub client: kube::Client,
+    /// What holds for all clusters.
+    pub settings: Arc<Settings>,
+    /// What is looked after.
+    pub scopes: Vec<Scope>,
+    /// How many clusters are looked after at once.
+    pub concurrency: u16,
+    /// Where it is told how far the work is.
+    pub progress: Arc<Progress>,
+    /// What is measured.
+    pub metrics: Arc<OperatorMetrics>,
+    /// Who Events come from: the pod's name.
+    pub instance: String,
+}
+
+impl std::fmt::Debug for Controller {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Controller").field("scopes", &self.scopes).finish_non_exhaustive()
+    }
+}
+
+/// The work ended although nobody asked for it.
+#[derive(Debug, thiserror::Error)]
+#[error("the watches have ended by themselves")]
+pub struct EndedByItself;
+
+/// What the reconciles of a term share.
+struct Term {
+    reconciler: Reconciler,
+    reporter: Reporter,
+    metrics: Arc<OperatorMetrics>,
+    inventory: Inventory,
+    slots: Semaphore,
+    /// How many reconciles have a slot.
+    running: AtomicUsize,
+    progress: Arc<Progress>,
+    /// Failures in a row, by cluster.
+    failures: Mutex<HashMap<Key, u32>>,
+}
+
+impl Controller {
+    /// Looks after all clusters until `stop`, and then ends what runs. Dropping it ends everything at once.
+    pub async fn run(&self, stop: CancellationToken) -> Result<(), EndedByItself> {
+        let (inventory, changes) = Inventory::watch(&self.client, &self.scopes, &self.progress);
+        let shared = Arc::new(inventory.clone());
+        let term = Arc::new(Term {
+            reconciler: Reconciler::new(self.client.clone(), Arc::clone(&self.settings), shared),
+            reporter: Reporter::new(self.client.clone(), &self.instance, Arc::clone(&self.metrics)),
+            metrics: Arc::clone(&self.metrics),
+            inventory,
+            slots: Semaphore::new(usize::from(self.concurrency)),
+            running: AtomicUsize::new(0),
+            progress: Arc::clone(&self.progress),
+            failures: Mutex::default(),
+        });
+        let kind = postgresql();
+        let parts = self.scopes.iter().zip(changes);
+        let parts: Vec<_> =
+            parts.map(|(scope, changes)| self.part(scope, changes, &kind, &term, &stop)).collect();
+        let end = drive(stream::select_all(parts), &term, &stop).await;
+        self.progress.term_ends();
+        end
+    }
+
+    /// The work in one scope: an item for each reconcile that ended.
+    fn part(
+        &self,
+        scope: &Scope,
+        changes: BoxStream<'static, Key>,
+        kind: &ApiResource,
+        term: &Arc<Term>,
+        stop: &CancellationToken,
+    ) -> BoxStream<'static, ()> {
+        let writer = Writer::new(kind.clone());
+        let store = writer.as_reader();
+        let watch = Watch {
+            kind: KIND,
+            scope: scope.clone(),
+            events: watcher(scope.api(&self.client, kind), watcher::Config::default().page_size(PAGE)),
+            writer,
+            key: Key::of,
+        };
+        let (in_store, of_kind) = (store.clone(), kind.clone());
+        let of_term = Arc::clone(term);
+        let resources = watch::follow(watch, Arc::clone(&self.progress)).filter_map(move |touch| {
+            let key = match touch {
+                Touch::Changed(key) => Some(key),
+                Touch::Gone(key) => {
+                    of_term.forget(&key);
+                    None
+                }
+            };
+            std::future::ready(key)
+        });
+        // What is left of a cluster that is gone asks for nothing.
+        let changes =
+            changes.filter(move |key| std::future::ready(in_store.get(&key.reference(&of_kind)).is_some()));
+        let (of_kind, progress) = (kind.clone(), Arc::clone(&self.progress));
+        let queue = stream::select(resources, changes)
+            .map(move |key| {
+                progress.waits(&key);
+                Ok::<_, Infallible>(key.reference(&of_kind))
+            })
+            .take_until(stop.clone().cancelled_owned());
+        let config = Config::default().debounce(DEBOUNCE).concurrency(self.concurrency);
+        let in_store = store.clone();
+        let reconcile = move |object: Arc<DynamicObject>, term: Arc<Term>| {
+            let store = in_store.clone();
+            // In a task of its own: a defect that one resource brings to light leaves the others alone.
+            let (of_term, about) = (Arc::clone(&term), Arc::clone(&object));
+            let task = tokio::spawn(async move { term.look_after(&object, &store).await });
+            let task = AbortOnDropHandle::new(task);
+            async move { task.await.unwrap_or_else(|_| Err(of_term.panicked(&about))) }.boxed()
+        };
+        let progress = Arc::clone(&self.progress);
+        let policy = |object: Arc<DynamicObject>, _: &ReconcileError, term: Arc<Term>| term.retry(&object);
+        applier(reconcile, policy, Arc::clone(term), store, queue, config)
+            .map(move |ended| {
+                if let Err(kube::runtime::controller::Error::ObjectNotFound(gone)) = &ended {
+                    progress.taken(&Key::new(gone.namespace.as_deref().unwrap_or_default(), &gone.name));
+                }
+            })
+            .boxed()
+    }
+}
+
+/// Polls the work, and says that it is alive. At the end it waits for the reconciles that run, and for no other.
+async fn drive(
+    mut work: impl Stream<Item = ()> + Unpin,
+    term: &Term,
+    stop: &CancellationToken,
+) -> Result<(), EndedByItself> {
+    let mut heartbeat = interval(HEARTBEAT);
+    heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let drained = async {
+        stop.cancelled().await;
+        sleep(DRAIN).await;
+    };
+    tokio::pin!(drained);
+    let mut stopping = false;
+    loop {
+        if stopping && term.running.load(Ordering::Acquire) == 0 {
+            return Ok(());
+        }
+        tokio::select! {
+            ended = work.next() => match ended {
+                Some(()) => {}
+                None if stop.is_cancelled() => return Ok(()),
+                None => return Err(EndedByItself),
+            },
+            _ = heartbeat.tick() => term.progress.beat(),
+            () = stop.cancelled(), if !stopping => stopping = true,
+            () = &mut drained => {
+                tracing::warn!("Reconciles did not end in time and are cut off; the next leader does them again");
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// Counts a reconcile for as long as it lives.
+struct Running<'a>(&'a AtomicUsize);
+
+impl<'a> Running<'a> {
+    fn one_of(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::AcqRel);
+        Self(count)
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl Term {
+    async fn look_after(
+        &self,
+        object: &DynamicObject,
+        store: &Store<DynamicObject>,
+    ) -> Result<Action, ReconcileError> {
+        let Some(key) = Key::of(object) else { return Ok(Action::await_change()) };
+        // A watch that is not complete yet would make objects look absent that are there.
+        if self.inventory.wait_until_ready().await.is_err() {
+            return Ok(Action::await_change());
+        }
+        let Ok(_slot) = self.slots.acquire().await else { return Ok(Action::await_change()) };
+        let _running = Running::one_of(&self.running);
+        self.progress.taken(&key);
+        let began = Instant::now();
+        let (end, outcome) = self.reconciler.reconcile(object).await;
+        self.tell(object, &key, &end, &outcome, began.elapsed()).await;
+        let reference = ObjectRef::from_obj_with(object, postgresql());
+        if store.get(&reference).is_none() {
+            self.forget(&key);
+            return Ok(Action::await_change());
+        }
+        let again = end?;
+        self.failures().remove(&key);
+        Ok(Action::requeue(spread(again, rand::rng().random())))
+    }
+
+    /// The log has the panic itself.
+    fn panicked(&self, object: &DynamicObject) -> ReconcileError {
+        let error = ReconcileError::Panic;
+        if let Some(Key { namespace, name: pg_cluster }) = Key::of(object) {
+            tracing::error!(namespace, pg_cluster, %error, "Reconcile failed; it is tried again");
+            self.metrics.reconciled(
+                &namespace,
+                &pg_cluster,
+                Err(error.category()),
+                Duration::ZERO,
+                Utc::now(),
+            );
+        }
+        error
+    }
+
+    async fn tell(
+        &self,
+        object: &DynamicObject,
+        key: &Key,
+        end: &Result<Duration, ReconcileError>,
+        outcome: &Outcome,
+        took: Duration,
+    ) {
+        let Key { namespace, name: pg_cluster } = key;
+        for deed in &outcome.deeds {
+            tracing::info!(namespace, pg_cluster, reason = deed.reason, "{}", deed.message);
+        }
+        let error = end.as_ref().err();
+        match error {
+            None => tracing::debug!(namespace, pg_cluster, ?took, "Reconciled"),
+            Some(error) => {
+                tracing::warn!(namespace, pg_cluster, phase = error.category(), %error, "Reconcile failed; it is tried again");
+            }
+        }
+        if !outcome.hands_off {
+            let in_a_word = error.map_or(Ok(()), |error| Err(error.category()));
+            self.metrics.reconciled(namespace, pg_cluster, in_a_word, took, Utc::now());
+            // A reconcile that failed before anything was applied says nothing about the objects.
+            if error.is_none() || !outcome.in_place.is_empty() {
+                self.metrics.applied(namespace, pg_cluster, &outcome.in_place, &outcome.drift);
+            }
+        }
+        let message = error.map(ToString::to_string).unwrap_or_default();
+        let told = Told {
+            findings: &outcome.findings,
+            deeds: &outcome.deeds,
+            hands_off: outcome.hands_off,
+            released: outcome.released,
+            pending: outcome.pending,
+            expiries: &outcome.expiries,
+            policies: &outcome.policies,
+            failure: error.map(|error| Failure { phase: error.category(), message: &message }),
+        };
+        self.reporter.report(object, told).await;
+    }
+
+    fn forget(&self, key: &Key) {
+        self.failures().remove(key);
+        self.progress.taken(key);
+        self.reconciler.forget(key);
+        self.reporter.forget(&key.namespace, &key.name);
+    }
+
+    /// When to try again after a failure.
+    fn retry(&self, object: &DynamicObject) -> Action {
+        let Some(key) = Key::of(object) else { return Action::await_change() };
+        let mut failures = self.failures();
+        let count = failures.entry(key).or_default();
+        let pause = pause(*count);
+        *count = count.saturating_add(1);
+        Action::requeue(spread(pause, rand::rng().random()))
+    }
+
+    fn failures(&self) -> MutexGuard<'_, HashMap<Key, u32>> {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn pause(failures_before: u32) -> Duration {
+    FIRST_RETRY
+        .saturating_mul(1_u32.checked_shl(failures_before.min(20)).unwrap_or(u32::MAX))
+        .min(LONGEST_RETRY)
+}
+
+/// A tenth more or less, so that clusters do not march in step. `chance` is from 0 to 1.
+fn spread(around: Duration, chance: f64) -> Duration {
+    around.mul_f64(0.9 + 0.2 * chance.clamp(0.0, 1.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_ten_minutes() {
+        let seconds: Vec<u64> = (0..9).map(|count| pause(count).as_secs()).collect();
+        assert_eq!(seconds, [5, 10, 20, 40, 80, 160, 320, 600, 600]);
+        assert_eq!(pause(u32::MAX), LONGEST_RETRY);
+    }
+
+    #[test]
+    fn no_two_clusters_march_in_step() {
+        let hour = Duration::from_hours(1);
+        assert_eq!(spread(hour, 0.0), Duration::from_mins(54));
+        assert_eq!(spread(hour, 1.0), Duration::from_mins(66));
+    }
+}

@@ -1,0 +1,18 @@
+//! Keeps the objects of each cluster as its resource asks, and tells how it went.
+//!
+//! One reconcile is observe → validate → build → apply → care → report. `apply` and `report` are the only writers.
+
+pub mod apply;
+pub mod certificates;
+pub mod controller;
+pub mod deed;
+pub mod inventory;
+pub mod observe;
+pub mod own_pod;
+pub mod progress;
+pub mod reconcile;
+pub mod report;
+pub mod scope;
+pub mod stanza;
+pub mod terms;
+mod watch;

@@ -1,0 +1,354 @@
+//! The first phase: reads what a resource refers to, and what is there already.
+
+mod certificates;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Secret};
+use k8s_openapi::api::storage::v1::StorageClass;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::Api;
+use kube::core::DynamicObject;
+
+use crate::cluster::names;
+use crate::cluster::record::Record;
+use crate::cluster::references::{Lookup, References, SecretFacts, StorageClassFacts, VolumeFacts};
+use crate::cluster::resource::{self, Pgbackrest};
+use crate::cluster::settings::Settings;
+use crate::cluster::validated::RepoNumber;
+use crate::kubernetes::client::{CALL_DEADLINE, CallError, CallFailure, call};
+
+use super::apply::{Memory, Owner, Writer, is_ours, version};
+use super::certificates::Stored;
+use super::inventory::Inventory;
+
+/// How long a Secret that nobody watches, or a storage class, is taken to be as it was.
+const STAYS: Duration = Duration::from_hours(1);
+
+/// Storage classes are few; a resource can name any.
+const MOST_CLASSES: usize = 256;
+
+/// What was read.
+#[derive(Debug, Clone, Default)]
+pub struct Observed {
+    /// For `validate`.
+    pub references: References,
+    /// What is remembered about the cluster.
+    pub record: Record,
+    /// Keys and certificates as they are in the two Secrets of ours.
+    pub stored: Option<Stored>,
+    /// Until when certificates are valid that the resource's own Secret brings, by key of the Secret.
+    pub expiries: Vec<(String, DateTime<Utc>)>,
+}
+
+/// Reads, and keeps what was read for as long as its version says that it holds.
+pub struct Observer {
+    client: kube::Client,
+    inventory: Arc<Inventory>,
+    settings: Arc<Settings>,
+    memory: Arc<Memory>,
+    clusters: Mutex<HashMap<(String, String), Known>>,
+    classes: Mutex<HashMap<String, (Instant, StorageClassFacts)>>,
+}
+
+impl std::fmt::Debug for Observer {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Observer").finish_non_exhaustive()
+    }
+}
+
+/// What is known of one cluster.
+#[derive(Default)]
+struct Known {
+    /// The resource's UID. Another resource of the same name starts anew.
+    uid: String,
+    secret: Option<KnownSecret>,
+    volumes: BTreeMap<RepoNumber, (u64, VolumeFacts)>,
+    certificates: BTreeMap<String, (u64, BTreeMap<String, Vec<u8>>)>,
+}
+
+#[derive(Clone)]
+struct KnownSecret {
+    name: String,
+    generation: Option<i64>,
+    read: Instant,
+    facts: SecretFacts,
+    expiries: Vec<(String, DateTime<Utc>)>,
+}
+
+/// One look at one resource.
+struct Look<'a> {
+    observer: &'a Observer,
+    owner: Owner<'a>,
+    generation: Option<i64>,
+}
+
+impl Observer {
+    /// Reads with `client` what `inventory` does not know. What `writer` has written is never taken to be older than it
+    /// is.
+    #[must_use]
+    pub fn new(
+        client: kube::Client,
+        inventory: Arc<Inventory>,
+        settings: Arc<Settings>,
+        writer: &Writer,
+    ) -> Self {
+        Self {
+            client,
+            inventory,
+            settings,
+            memory: writer.memory(),
+            clusters: Mutex::default(),
+            classes: Mutex::default(),
+        }
+    }
+
+    /// Reads. Something that does not exist is not an error; that the API server cannot be asked is.
+    pub async fn observe(&self, object: &DynamicObject) -> Result<Observed, CallError> {
+        let (Some(name), Some(uid)) = (object.metadata.name.as_deref(), object.metadata.uid.as_deref())
+        else {
+            return Ok(Observed::default());
+        };
+        let namespace =
+            object.metadata.namespace.as_deref().unwrap_or(self.settings.default_namespace.as_str());
+        let document = serde_json::to_value(object).unwrap_or_default();
+        let (resource, _told_by_validate) = resource::read(document);
+        let look = Look {
+            observer: self,
+            owner: Owner { namespace, name, uid },
+            generation: object.metadata.generation,
+        };
+        let mut observed = Observed { record: look.record().await?, ..Observed::default() };
+        // Others' objects are told of when they are met; to look for them here would cost a request each.
+        observed.references.taken = Lookup::Missing;
+        let Some(section) = resource.pgbackrest() else { return Ok(observed) };
+        if let Some(secret) = section.configuration.as_ref().and_then(|named| named.secret.as_deref()) {
+            (observed.references.secret, observed.expiries) = look.secret(secret).await?;
+        }
+        look.volumes(section, &mut observed.references).await?;
+        if volume_repos(section).next().is_some() {
+            observed.stored = look.stored().await?;
+        }
+        Ok(observed)
+    }
+
+    /// Reads the resource's own Secret anew next time: something is wrong with the resource, and it may be there.
+    pub fn distrust(&self, namespace: &str, name: &str) {
+        if let Some(known) = self.clusters().get_mut(&(namespace.to_owned(), name.to_owned())) {
+            known.secret = None;
+        }
+    }
+
+    /// Forgets a cluster whose resource is gone.
+    pub fn forget(&self, namespace: &str, name: &str) {
+        self.clusters().remove(&(namespace.to_owned(), name.to_owned()));
+    }
+
+    fn clusters(&self) -> MutexGuard<'_, HashMap<(String, String), Known>> {
+        self.clusters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn class(&self, name: &str) -> Result<Lookup<StorageClassFacts>, CallError> {
+        if let Some((read, facts)) = self.known_classes().get(name)
+            && read.elapsed() < STAYS
+        {
+            return Ok(Lookup::Found(*facts));
+        }
+        let api: Api<StorageClass> = Api::all(self.client.clone());
+        let class =
+            looked_up(call(format!("read StorageClass {name}"), CALL_DEADLINE, api.get_opt(name)).await)?;
+        Ok(match class {
+            Lookup::NotChecked => Lookup::NotChecked,
+            Lookup::Missing => Lookup::Missing,
+            Lookup::Found(class) => {
+                let facts =
+                    StorageClassFacts { allows_expansion: class.allow_volume_expansion.unwrap_or_default() };
+                let mut classes = self.known_classes();
+                if classes.len() >= MOST_CLASSES {
+                    classes.clear();
+                }
+                classes.insert(name.to_owned(), (Instant::now(), facts));
+                Lookup::Found(facts)
+            }
+        })
+    }
+
+    fn known_classes(&self) -> MutexGuard<'_, HashMap<String, (Instant, StorageClassFacts)>> {
+        self.classes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Look<'_> {
+    fn with<T>(&self, act: impl FnOnce(&mut Known) -> T) -> T {
+        let key = (self.owner.namespace.to_owned(), self.owner.name.to_owned());
+        let mut clusters = self.observer.clusters();
+        let known = clusters.entry(key).or_default();
+        if known.uid != self.owner.uid {
+            *known = Known { uid: self.owner.uid.to_owned(), ..Known::default() };
+        }
+        act(known)
+    }
+
+    /// What the watches know of an object, unless it is older than what we wrote ourselves.
+    fn known(&self, kind: &str, name: &str) -> Option<Arc<super::inventory::Metadata>> {
+        let Owner { namespace, name: cluster, .. } = self.owner;
+        let known = self.observer.inventory.find(kind, namespace, name)?;
+        let written = self.observer.memory.version(namespace, cluster, kind, name).unwrap_or_default();
+        (version(&known.metadata) >= written).then_some(known)
+    }
+
+    /// From the annotations of a ConfigMap of ours.
+    async fn record(&self) -> Result<Record, CallError> {
+        let Owner { namespace, name: cluster, .. } = self.owner;
+        let name = names::instance_configuration(cluster);
+        let read = |metadata: &ObjectMeta| {
+            let annotations = metadata.annotations.as_ref();
+            let ours = annotations.filter(|_| is_ours(metadata, "ConfigMap", self.owner));
+            ours.map(Record::read).unwrap_or_default()
+        };
+        if let Some(known) = self.known("ConfigMap", &name) {
+            return Ok(read(&known.metadata));
+        }
+        if self.observer.memory.version(namespace, cluster, "ConfigMap", &name).is_none() {
+            return Ok(Record::default());
+        }
+        let api: Api<k8s_openapi::api::core::v1::ConfigMap> =
+            Api::namespaced(self.observer.client.clone(), namespace);
+        let found =
+            call(format!("look for ConfigMap {name}"), CALL_DEADLINE, api.get_metadata_opt(&name)).await?;
+        Ok(found.map(|found| read(&found.metadata)).unwrap_or_default())
+    }
+
+    async fn secret(
+        &self,
+        name: &str,
+    ) -> Result<(Lookup<SecretFacts>, Vec<(String, DateTime<Utc>)>), CallError> {
+        let still_good = |known: &&KnownSecret| {
+            known.name == name && known.generation == self.generation && known.read.elapsed() < STAYS
+        };
+        let known = self.with(|known| known.secret.as_ref().filter(still_good).cloned());
+        if let Some(known) = known {
+            return Ok((Lookup::Found(known.facts), known.expiries));
+        }
+        let found = match looked_up(self.read_secret(name).await)? {
+            Lookup::NotChecked => return Ok((Lookup::NotChecked, Vec::new())),
+            Lookup::Missing => return Ok((Lookup::Missing, Vec::new())),
+            Lookup::Found(found) => found,
+        };
+        let data = found.data.unwrap_or_default();
+        let facts = SecretFacts::read(data.iter().map(|(key, content)| (key.as_str(), content.0.as_slice())));
+        let expiries = certificates::expiries(&data);
+        let known = KnownSecret {
+            name: name.to_owned(),
+            generation: self.generation,
+            read: Instant::now(),
+            facts: facts.clone(),
+            expiries: expiries.clone(),
+        };
+        self.with(|of_cluster| of_cluster.secret = Some(known));
+        Ok((Lookup::Found(facts), expiries))
+    }
+
+    async fn read_secret(&self, name: &str) -> Result<Option<Secret>, CallError> {
+        let api: Api<Secret> = Api::namespaced(self.observer.client.clone(), self.owner.namespace);
+        call(format!("read Secret {name}"), CALL_DEADLINE, api.get_opt(name)).await
+    }
+
+    async fn volumes(&self, section: &Pgbackrest, references: &mut References) -> Result<(), CallError> {
+        for (repo, class) in volume_repos(section) {
+            if let Some(class) = class
+                && !references.storage_classes.contains_key(class)
+            {
+                references.storage_classes.insert(class.to_owned(), self.observer.class(class).await?);
+            }
+            if let Some(facts) = self.volume(repo).await? {
+                references.volumes.insert(repo, facts);
+            }
+        }
+        Ok(())
+    }
+
+    async fn volume(&self, repo: RepoNumber) -> Result<Option<VolumeFacts>, CallError> {
+        let name = names::volume_claim(self.owner.name, repo);
+        let watched = self.known("PersistentVolumeClaim", &name).map(|known| version(&known.metadata));
+        let read = self.with(|known| known.volumes.get(&repo).cloned());
+        if let (Some(watched), Some((read, facts))) = (watched, read)
+            && watched <= read
+        {
+            return Ok(Some(facts));
+        }
+        let api: Api<PersistentVolumeClaim> =
+            Api::namespaced(self.observer.client.clone(), self.owner.namespace);
+        let found =
+            call(format!("read PersistentVolumeClaim {name}"), CALL_DEADLINE, api.get_opt(&name)).await?;
+        let facts = found.and_then(|found| Some((version(&found.metadata), facts(&found)?)));
+        self.with(|known| match &facts {
+            Some(facts) => _ = known.volumes.insert(repo, facts.clone()),
+            None => _ = known.volumes.remove(&repo),
+        });
+        Ok(facts.map(|(_, facts)| facts))
+    }
+
+    /// Ours alone: what another authority has signed is not renewed.
+    async fn stored(&self) -> Result<Option<Stored>, CallError> {
+        let authority = self.own_secret(&names::certificate_authority(self.owner.name)).await?;
+        let pods = self.own_secret(&names::certificates(self.owner.name)).await?;
+        if authority.is_none() && pods.is_none() {
+            return Ok(None);
+        }
+        Ok(Some(Stored { authority: authority.unwrap_or_default(), pods: pods.unwrap_or_default() }))
+    }
+
+    /// The content of a Secret of ours. One that the watches do not know yet is asked for all the same: to take an
+    /// authority for absent would make another one.
+    async fn own_secret(&self, name: &str) -> Result<Option<BTreeMap<String, Vec<u8>>>, CallError> {
+        let watched = self.known("Secret", name).map(|known| version(&known.metadata));
+        let read = self.with(|known| known.certificates.get(name).cloned());
+        if let (Some(watched), Some((read, data))) = (watched, read)
+            && watched <= read
+        {
+            return Ok(Some(data));
+        }
+        let found = self.read_secret(name).await?;
+        let ours = found.filter(|found| is_ours(&found.metadata, "Secret", self.owner));
+        let entry = ours.map(|found| {
+            let data = found.data.unwrap_or_default();
+            let data: BTreeMap<String, Vec<u8>> =
+                data.into_iter().map(|(key, content)| (key, content.0)).collect();
+            (version(&found.metadata), data)
+        });
+        self.with(|known| match &entry {
+            Some(entry) => _ = known.certificates.insert(name.to_owned(), entry.clone()),
+            None => _ = known.certificates.remove(name),
+        });
+        Ok(entry.map(|(_, data)| data))
+    }
+}
+
+/// What we may not read is not looked at; validation says so.
+fn looked_up<T>(read: Result<Option<T>, CallError>) -> Result<Lookup<T>, CallError> {
+    match read {
+        Ok(Some(found)) => Ok(Lookup::Found(found)),
+        Ok(None) => Ok(Lookup::Missing),
+        Err(error) if error.failure == CallFailure::Forbidden => Ok(Lookup::NotChecked),
+        Err(error) => Err(error),
+    }
+}
+
+/// Repos on volumes, with the storage class that the resource names.
+fn volume_repos(section: &Pgbackrest) -> impl Iterator<Item = (RepoNumber, Option<&str>)> {
+    let repos = section.repos.iter().filter(|repo| repo.storage.as_deref() == Some("pvc"));
+    repos.filter_map(|repo| {
+        let class = repo.volume.as_ref().and_then(|volume| volume.storage_class.as_deref());
+        Some((RepoNumber::of_name(repo.name.as_deref()?)?, class.filter(|class| !class.is_empty())))
+    })
+}
+
+fn facts(claim: &PersistentVolumeClaim) -> Option<VolumeFacts> {
+    let spec = claim.spec.as_ref()?;
+    let size = spec.resources.as_ref()?.requests.as_ref()?.get("storage")?.0.clone();
+    Some(VolumeFacts { size, storage_class: spec.storage_class_name.clone() })
+}

@@ -1,0 +1,220 @@
+//! How far the operator has come, for health checks and metrics: who leads, what is watched, what waits.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use kube::runtime::watcher::Error;
+
+use crate::kubernetes::lease::Leadership;
+use crate::metrics::OperatorMetrics;
+
+use super::scope::{Key, Scope};
+
+/// How often whoever does the work says that it lives.
+pub(super) const HEARTBEAT: Duration = Duration::from_secs(5);
+/// After this long without a word it counts as stuck.
+const STUCK: Duration = Duration::from_mins(1);
+/// More of what the API server says is cut.
+const LONGEST_REASON: usize = 300;
+
+/// Shared by everything that works and everything that tells.
+#[derive(Debug)]
+pub struct Progress {
+    leadership: Mutex<Leadership>,
+    stops: AtomicBool,
+    watches: Mutex<BTreeMap<(&'static str, Scope), Listing>>,
+    waiting: Mutex<HashSet<Key>>,
+    born: Instant,
+    /// Milliseconds after `born` at which the work was last heard of.
+    heard_of: AtomicU64,
+    metrics: Arc<OperatorMetrics>,
+}
+
+/// Whether a watch has listed what there is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Listing {
+    UnderWay,
+    Failed(String),
+    Done,
+}
+
+impl Progress {
+    /// Nothing is known yet. What changes is told to the metrics as well.
+    #[must_use]
+    pub fn new(metrics: Arc<OperatorMetrics>) -> Self {
+        Self {
+            leadership: Mutex::default(),
+            stops: AtomicBool::new(false),
+            watches: Mutex::default(),
+            waiting: Mutex::default(),
+            born: Instant::now(),
+            heard_of: AtomicU64::new(0),
+            metrics,
+        }
+    }
+
+    /// Why it is not ready, if it is not. A replica that stands by is ready.
+    pub fn ready(&self) -> Result<(), String> {
+        if self.stops.load(Ordering::Acquire) {
+            return Err("stopping".to_owned());
+        }
+        match &*held(&self.leadership) {
+            Leadership::Following(_) => return Ok(()),
+            Leadership::Waiting => return Err("the lease could not be read or renewed yet".to_owned()),
+            Leadership::Leading => {}
+        }
+        let watches = held(&self.watches);
+        if watches.is_empty() {
+            return Err("about to watch".to_owned());
+        }
+        let failed = watches.values().find_map(|listing| match listing {
+            Listing::Failed(reason) => Some(reason.clone()),
+            _ => None,
+        });
+        match failed {
+            Some(reason) => Err(reason),
+            None if watches.values().any(|listing| *listing == Listing::UnderWay) => {
+                Err("listing what there is".to_owned())
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Whether the work goes on: false when it was not heard of for a minute.
+    #[must_use]
+    pub fn alive(&self) -> bool {
+        let heard_of = Duration::from_millis(self.heard_of.load(Ordering::Acquire));
+        self.born.elapsed().saturating_sub(heard_of) < STUCK
+    }
+
+    /// Who leads instead, where that is known.
+    #[must_use]
+    pub fn leader(&self) -> Option<String> {
+        match &*held(&self.leadership) {
+            Leadership::Following(leader) => Some(leader.clone()),
+            Leadership::Leading | Leadership::Waiting => None,
+        }
+    }
+
+    pub(super) fn beat(&self) {
+        let now = u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.heard_of.store(now, Ordering::Release);
+    }
+
+    /// The end has begun.
+    pub fn stops(&self) {
+        self.stops.store(true, Ordering::Release);
+    }
+
+    pub(super) fn lead(&self, leadership: Leadership) {
+        self.metrics.leads(leadership == Leadership::Leading);
+        *held(&self.leadership) = leadership;
+    }
+
+    /// A term has ended: nothing is watched and nothing waits.
+    pub(super) fn term_ends(&self) {
+        held(&self.watches).clear();
+        self.queue(HashSet::clear);
+    }
+
+    pub(super) fn waits(&self, key: &Key) {
+        self.queue(|waiting| _ = waiting.insert(key.clone()));
+    }
+
+    pub(super) fn taken(&self, key: &Key) {
+        self.queue(|waiting| _ = waiting.remove(key));
+    }
+
+    fn queue(&self, change: impl FnOnce(&mut HashSet<Key>)) {
+        let mut waiting = held(&self.waiting);
+        change(&mut waiting);
+        self.metrics.queue_depth(waiting.len());
+    }
+
+    pub(super) fn begins(&self, kind: &'static str, scope: &Scope) {
+        held(&self.watches).insert((kind, scope.clone()), Listing::UnderWay);
+    }
+
+    pub(super) fn has_listed(&self, kind: &'static str, scope: &Scope) {
+        let before = held(&self.watches).insert((kind, scope.clone()), Listing::Done);
+        if let Some(Listing::Failed(_)) = before {
+            tracing::info!(kind, %scope, "Watching goes on");
+        }
+    }
+
+    pub(super) fn has_failed(&self, kind: &'static str, scope: &Scope, error: &Error) {
+        self.metrics.watch_restarted(kind);
+        let Error::InitialListFailed(reason) = error else {
+            // The watch goes on from where it was; whether the API server is there, the lease tells.
+            tracing::debug!(kind, %scope, %error, "A watch has ended and begins again");
+            return;
+        };
+        let reason = told(kind, scope, reason);
+        let failed = Listing::Failed(reason.clone());
+        let before = held(&self.watches).insert((kind, scope.clone()), failed.clone());
+        if before != Some(failed) {
+            tracing::warn!(kind, %scope, reason, "Cannot watch yet; trying again");
+        }
+    }
+}
+
+/// One line, which stays the same while the reason does.
+fn told(kind: &str, scope: &Scope, error: &kube::Error) -> String {
+    let reason = match error {
+        kube::Error::Api(status) if status.code == 404 => {
+            "the API server does not know this kind; install its CustomResourceDefinition".to_owned()
+        }
+        kube::Error::Api(status) => format!("{} ({})", status.message, status.code),
+        other => other.to_string(),
+    };
+    let reason: String = reason.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    format!("cannot list {kind} in {scope}: {}", reason.chars().take(LONGEST_REASON).collect::<String>())
+}
+
+/// Nothing panics between two writes that belong together.
+fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+
+    use super::*;
+
+    fn refused(code: u16) -> Error {
+        Error::InitialListFailed(kube::Error::Api(Box::new(Status {
+            code,
+            message: "no".to_owned(),
+            ..Status::default()
+        })))
+    }
+
+    #[test]
+    fn a_leader_is_ready_when_everything_is_listed() {
+        let progress = Progress::new(Arc::new(OperatorMetrics::new(&[])));
+        assert!(progress.ready().unwrap_err().contains("lease"));
+        progress.lead(Leadership::Following("other".to_owned()));
+        assert_eq!(progress.ready(), Ok(()), "a replica that stands by is ready");
+        assert_eq!(progress.leader().as_deref(), Some("other"));
+        progress.lead(Leadership::Leading);
+        assert!(progress.ready().is_err());
+        progress.begins("CronJob", &Scope::All);
+        progress.begins("postgresql", &Scope::All);
+        progress.has_listed("CronJob", &Scope::All);
+        assert!(progress.ready().is_err());
+        progress.has_failed("postgresql", &Scope::All, &refused(404));
+        let reason = progress.ready().unwrap_err();
+        assert!(reason.contains("cannot list postgresql in all namespaces") && reason.contains("install"));
+        progress.has_failed("postgresql", &Scope::All, &refused(403));
+        assert!(progress.ready().unwrap_err().ends_with("no (403)"));
+        progress.has_listed("postgresql", &Scope::All);
+        assert_eq!(progress.ready(), Ok(()));
+        progress.has_failed("CronJob", &Scope::All, &Error::NoResourceVersion);
+        assert_eq!(progress.ready(), Ok(()), "a watch that begins again knows what it knew");
+        progress.stops();
+        assert_eq!(progress.ready(), Err("stopping".to_owned()));
+    }
+}

@@ -1,0 +1,299 @@
+//! One reconcile: the phases in their order.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use kube::core::DynamicObject;
+use tokio::time::timeout;
+
+use crate::cluster::desired::{self, CertificatePem, Circumstances, Desired};
+use crate::cluster::finding::{Finding, codes};
+use crate::cluster::policy;
+use crate::cluster::record::Record;
+use crate::cluster::resource;
+use crate::cluster::settings::Settings;
+use crate::cluster::validate::{self, Conduct};
+use crate::cluster::validated::ValidatedCluster;
+use crate::kubernetes::client::CallError;
+
+use super::apply::{Applied, Owner, Writer};
+use super::certificates::{self, CertificateError, Stored};
+use super::deed::Deed;
+use super::observe::{Observed, Observer};
+use super::scope::Key;
+use super::stanza;
+
+/// How long one reconcile may take, with everything that runs in pods.
+const DEADLINE: Duration = Duration::from_mins(15);
+/// A cluster where nothing happens is looked at again after this.
+const USUAL: Duration = Duration::from_hours(1);
+/// One that is not valid may become so by an object that nobody watches, such as its Secret.
+const UNTIL_MENDED: Duration = Duration::from_secs(100);
+/// What asks for another look gets it after this at the earliest.
+const SOONEST: Duration = Duration::from_secs(1);
+
+/// Why a reconcile was not finished. It is tried again.
+#[derive(Debug, thiserror::Error)]
+pub enum ReconcileError {
+    /// What the resource refers to could not be read.
+    #[error("cannot see what is there: {0}")]
+    Observe(#[source] CallError),
+    /// No certificates.
+    #[error(transparent)]
+    Certificates(#[from] CertificateError),
+    /// Objects could not be written.
+    #[error("cannot write: {0}")]
+    Apply(#[source] CallError),
+    /// A Job outside of the schedule could not be made.
+    #[error("cannot start a backup: {0}")]
+    Job(#[source] CallError),
+    /// It took too long.
+    #[error("not done within {}", humantime::format_duration(*.0))]
+    Deadline(Duration),
+    /// It met a defect of this program.
+    #[error("this is a defect of pgbackrest-keeper; please report it with the log")]
+    Panic,
+}
+
+impl ReconcileError {
+    /// Every word that `category` can say.
+    pub const CATEGORIES: &'static [&'static str] =
+        &["observe", "certificates", "apply", "job", "deadline", "panic"];
+
+    /// A word for metrics: the phase.
+    #[must_use]
+    pub const fn category(&self) -> &'static str {
+        match self {
+            Self::Observe(_) => "observe",
+            Self::Certificates(_) => "certificates",
+            Self::Apply(_) => "apply",
+            Self::Job(_) => "job",
+            Self::Deadline(_) => "deadline",
+            Self::Panic => "panic",
+        }
+    }
+}
+
+/// Everything there is to tell about one reconcile, as far as it came.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// What is wrong or risky.
+    pub findings: Vec<Finding>,
+    /// What was done.
+    pub deeds: Vec<Deed>,
+    /// By kind: whether every object of it is as desired. Empty where nothing was applied.
+    pub in_place: Vec<(&'static str, bool)>,
+    /// Objects whose fields somebody had changed, by kind.
+    pub drift: Vec<&'static str>,
+    /// When certificates end: by name, ours and the resource's own.
+    pub expiries: Vec<(String, DateTime<Utc>)>,
+    /// Whether policies are followed.
+    pub policies: Vec<(&'static str, bool)>,
+    /// Nothing may be written for this resource, not even how it is.
+    pub hands_off: bool,
+    /// Everything was handed back.
+    pub released: bool,
+    /// Something is not done yet.
+    pub pending: bool,
+    /// What stands in the way of applying; what the last look found counts.
+    standing: Vec<Finding>,
+}
+
+impl Outcome {
+    fn add(&mut self, applied: Applied) -> Option<Duration> {
+        self.standing = applied.findings;
+        self.deeds.extend(applied.deeds);
+        self.in_place = applied.in_place;
+        self.drift.extend(applied.drift);
+        self.pending |= applied.again_after.is_some();
+        applied.again_after
+    }
+}
+
+/// Does reconciles. One for the time that this process leads.
+pub(super) struct Reconciler {
+    client: kube::Client,
+    settings: Arc<Settings>,
+    writer: Writer,
+    observer: Observer,
+}
+
+impl Reconciler {
+    pub(super) fn new(
+        client: kube::Client,
+        settings: Arc<Settings>,
+        inventory: Arc<super::inventory::Inventory>,
+    ) -> Self {
+        let writer = Writer::new(client.clone(), Arc::clone(&inventory), Arc::clone(&settings));
+        let observer = Observer::new(client.clone(), inventory, Arc::clone(&settings), &writer);
+        Self { client, settings, writer, observer }
+    }
+
+    /// The resource is gone.
+    pub(super) fn forget(&self, key: &Key) {
+        self.observer.forget(&key.namespace, &key.name);
+        self.writer.forget(&key.namespace, &key.name);
+    }
+
+    /// Looks after one cluster. The first value is when to look again at the latest.
+    pub(super) async fn reconcile(
+        &self,
+        object: &DynamicObject,
+    ) -> (Result<Duration, ReconcileError>, Outcome) {
+        let mut told = Outcome::default();
+        let end = match timeout(DEADLINE, Box::pin(self.phases(object, &mut told))).await {
+            Ok(end) => end,
+            Err(_) => Err(ReconcileError::Deadline(DEADLINE)),
+        };
+        told.findings.append(&mut told.standing);
+        (end.map(|again| again.unwrap_or(USUAL).clamp(SOONEST, USUAL)), told)
+    }
+
+    async fn phases(
+        &self,
+        object: &DynamicObject,
+        told: &mut Outcome,
+    ) -> Result<Option<Duration>, ReconcileError> {
+        let Some((key, uid)) = Key::of(object).zip(object.metadata.uid.as_deref()) else { return Ok(None) };
+        if object.metadata.deletion_timestamp.is_some() {
+            // What belongs to it is being removed, and must not be made again meanwhile.
+            told.hands_off = true;
+            return Ok(None);
+        }
+        let owner = Owner { namespace: &key.namespace, name: &key.name, uid };
+        let document = serde_json::to_value(object).unwrap_or_default();
+        let (resource, _told_by_validate) = resource::read(document.clone());
+        let conduct = validate::conduct(&resource, &self.settings);
+        if conduct.other_controller {
+            told.hands_off = true;
+            return Ok(None);
+        }
+        let observed = self.observer.observe(object).await.map_err(ReconcileError::Observe)?;
+        told.expiries.clone_from(&observed.expiries);
+        let (cluster, findings) = validate::document(document, &observed.references, &self.settings);
+        told.policies = cluster
+            .as_ref()
+            .map(|cluster| policy::followed(cluster, &observed.references))
+            .unwrap_or_default();
+        told.findings = findings;
+        if conduct.release && !conduct.paused {
+            let released = self.writer.release(owner).await.map_err(ReconcileError::Apply)?;
+            told.released = true;
+            return Ok(told.add(released));
+        }
+        match cluster {
+            Some(cluster) if !conduct.paused => self.keep(&cluster, conduct, observed, told).await,
+            Some(_) => Ok(None),
+            None => self.without_cluster(owner, conduct, told).await,
+        }
+    }
+
+    /// There is nothing to build: because nothing is asked for, or because what is asked for is wrong. What is wrong
+    /// changes nothing of what is there.
+    async fn without_cluster(
+        &self,
+        owner: Owner<'_>,
+        conduct: Conduct,
+        told: &mut Outcome,
+    ) -> Result<Option<Duration>, ReconcileError> {
+        let asks_for_nothing =
+            |finding: &Finding| *finding.code == codes::NO_BACKUP || *finding.code == codes::NO_REPOS;
+        if told.findings.iter().any(Finding::is_error) || !told.findings.iter().any(asks_for_nothing) {
+            self.observer.distrust(owner.namespace, owner.name);
+            return Ok(Some(UNTIL_MENDED));
+        }
+        if conduct.paused {
+            return Ok(None);
+        }
+        let withdrawn = self.writer.withdraw(owner, conduct.authorize_removal).await;
+        Ok(told.add(withdrawn.map_err(ReconcileError::Apply)?))
+    }
+
+    /// Builds, applies, and looks after what runs.
+    async fn keep(
+        &self,
+        cluster: &ValidatedCluster,
+        conduct: Conduct,
+        observed: Observed,
+        told: &mut Outcome,
+    ) -> Result<Option<Duration>, ReconcileError> {
+        let mut again = Vec::new();
+        let mut pem = None;
+        if cluster.needs_repo_host() {
+            pem = Some(self.certificates(cluster, &observed, told, &mut again)?);
+        }
+        let repo_hashes = desired::repo_hashes(cluster, &self.settings);
+        let build = |record: &Record| -> Desired {
+            let waiting = stanza::waiting(cluster, &repo_hashes, record);
+            let circumstances = Circumstances { certificates: pem.clone(), waiting, record: record.clone() };
+            desired::build(cluster, &self.settings, &circumstances)
+        };
+        let desired = build(&observed.record);
+        again.extend(told.add(self.apply(cluster, &desired, conduct).await?));
+        if stanza::is_due(cluster, &repo_hashes, &desired, &observed.record) {
+            let care =
+                stanza::care(&self.client, cluster, &self.settings, &repo_hashes, &desired, &observed.record)
+                    .await;
+            told.findings.extend(care.findings);
+            told.deeds.extend(care.deeds);
+            told.pending |= care.again_after.is_some();
+            again.extend(care.again_after);
+            // First the backups, then the note that they were started: an order that is given twice makes one Job.
+            for due in &care.due {
+                self.start(cluster, due, told).await?;
+            }
+            if care.record != observed.record {
+                again.extend(told.add(self.apply(cluster, &build(&care.record), conduct).await?));
+            }
+        }
+        Ok(again.into_iter().min())
+    }
+
+    fn certificates(
+        &self,
+        cluster: &ValidatedCluster,
+        observed: &Observed,
+        told: &mut Outcome,
+        again: &mut Vec<Duration>,
+    ) -> Result<CertificatePem, ReconcileError> {
+        let now = Utc::now();
+        let stored = observed.stored.as_ref();
+        let in_use =
+            stored.and_then(Stored::pem).and_then(|pem| desired::servers_hash(cluster, &self.settings, &pem));
+        let reloaded = in_use.is_some() && in_use == observed.record.servers;
+        let made = certificates::renew(cluster, &self.settings, stored, reloaded, now)?;
+        told.deeds.extend(made.deeds);
+        told.expiries.extend(made.expiries.into_iter().map(|(name, end)| (name.to_owned(), end)));
+        again.push((made.next - now).to_std().unwrap_or_default());
+        Ok(made.pem)
+    }
+
+    async fn apply(
+        &self,
+        cluster: &ValidatedCluster,
+        desired: &Desired,
+        conduct: Conduct,
+    ) -> Result<Applied, ReconcileError> {
+        self.writer.apply(cluster, desired, conduct).await.map_err(ReconcileError::Apply)
+    }
+
+    async fn start(
+        &self,
+        cluster: &ValidatedCluster,
+        due: &stanza::DueBackup,
+        told: &mut Outcome,
+    ) -> Result<(), ReconcileError> {
+        let job = desired::one_time_job(cluster, &self.settings, due.repo, due.backup_type, &due.token);
+        let Some(job) = job else { return Ok(()) };
+        if self.writer.create_job(&job).await.map_err(ReconcileError::Job)? {
+            let name = job.metadata.name.as_deref().unwrap_or_default();
+            let kind = due.backup_type.as_str();
+            told.deeds.push(Deed::new(
+                "BackupStarted",
+                format!("started a {kind} backup into {} as Job {name}", due.repo),
+            ));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,99 @@
+//! What an Event says. Pure.
+
+use kube::runtime::events::{Event, EventType};
+
+use crate::cluster::finding::Finding;
+
+use super::Failure;
+use super::verdict::cut;
+
+/// Kubernetes refuses a longer note.
+const LONGEST_NOTE: usize = 1024;
+
+/// An Event that is to be published.
+pub(super) struct Notice {
+    pub(super) event: Event,
+    /// What is known from then on.
+    pub(super) tells: Vec<String>,
+    /// What is no longer so from then on.
+    pub(super) ends: Vec<String>,
+}
+
+impl Notice {
+    /// Findings of one code.
+    pub(super) fn of_findings(findings: &[&Finding]) -> Option<Self> {
+        let reason = camel_case(findings.first()?.code.word);
+        let tells: Vec<String> = findings.iter().map(ToString::to_string).collect();
+        let event = event(EventType::Warning, &reason, "Check", &tells.join("\n"));
+        Some(Self { event, tells, ends: Vec::new() })
+    }
+
+    /// Deeds of one reason.
+    pub(super) fn of_deeds(reason: &str, messages: &[&str]) -> Self {
+        let event = event(EventType::Normal, reason, "Reconcile", &messages.join("\n"));
+        Self { event, tells: Vec::new(), ends: Vec::new() }
+    }
+
+    pub(super) fn of_failure(failure: Failure<'_>) -> Self {
+        let identity = identity(failure);
+        let note = format!("{identity}: {}", failure.message);
+        let event = event(EventType::Warning, "ReconcileFailed", "Reconcile", &note);
+        Self { event, tells: vec![identity], ends: Vec::new() }
+    }
+
+    /// What was wrong and is no more.
+    pub(super) fn of_end(ends: Vec<String>) -> Self {
+        let event = event(EventType::Normal, "Resolved", "Check", &ends.join("\n"));
+        Self { event, tells: Vec::new(), ends }
+    }
+}
+
+/// What makes a failure the same as the one before.
+pub(super) fn identity(failure: Failure<'_>) -> String {
+    format!("reconcile failed ({})", failure.phase)
+}
+
+fn event(kind: EventType, reason: &str, action: &str, note: &str) -> Event {
+    Event {
+        type_: kind,
+        reason: reason.to_owned(),
+        note: Some(cut(note, LONGEST_NOTE)),
+        action: action.to_owned(),
+        secondary: None,
+    }
+}
+
+/// `name-taken` → `NameTaken`.
+fn camel_case(word: &str) -> String {
+    word.split('-')
+        .flat_map(|part| {
+            let mut letters = part.chars();
+            letters.next().map(|first| first.to_ascii_uppercase()).into_iter().chain(letters)
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::cluster::finding::codes;
+
+    #[test]
+    fn codes_become_reasons() {
+        assert_eq!(camel_case("name-taken"), "NameTaken");
+        assert_eq!(camel_case("paused"), "Paused");
+        let reasons: BTreeSet<String> = codes::ALL.iter().map(|code| camel_case(code.word)).collect();
+        assert_eq!(reasons.len(), codes::ALL.len());
+        assert!(!reasons.contains("Resolved") && !reasons.contains("ReconcileFailed"));
+    }
+
+    #[test]
+    fn a_note_fits_and_ends_with_a_character() {
+        let finding = Finding::new(&codes::WRONG_TYPE, "é".repeat(600), "é".repeat(600), "x");
+        let notice = Notice::of_findings(&[&finding, &finding]).unwrap();
+        let note = notice.event.note.unwrap();
+        assert!(note.len() <= LONGEST_NOTE && note.len() > LONGEST_NOTE - 6 && note.ends_with('…'));
+    }
+}

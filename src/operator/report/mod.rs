@@ -1,0 +1,238 @@
+//! The last phase: tells people, in Events, in the resource's status, and in metrics.
+//!
+//! Events are published when something changes. What was told before a restart stands in the status, so it is not told
+//! again. Failing to tell is logged and counted, and fails nothing else.
+
+mod event;
+mod memory;
+mod verdict;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+use kube::api::{Api, Patch, PatchParams};
+use kube::core::{DynamicObject, Resource};
+use kube::runtime::events::{Recorder, Reporter as Instance};
+use serde_json::{Value, json};
+
+use crate::cluster::finding::{Finding, Severity};
+use crate::kubernetes::client::{CallError, CallFailure, call};
+use crate::metrics::OperatorMetrics;
+use crate::metrics::operator::Judgement;
+
+use super::apply::FIELD_MANAGER;
+use super::deed::Deed;
+use super::scope::{Key, postgresql};
+use event::Notice;
+use memory::Memory;
+pub use verdict::{Status, Verdict};
+
+/// How long one call may take. Telling must not hold up the next cluster.
+const DEADLINE: Duration = Duration::from_secs(5);
+/// The keys of ours in the resource's status, whose values must be texts.
+const STATUS: &str = "BackupStatus";
+const MESSAGE: &str = "BackupMessage";
+/// Kubernetes refuses a longer name of whoever publishes an Event.
+const LONGEST_INSTANCE: usize = 128;
+
+/// What a reconcile came to.
+#[derive(Debug, Clone, Copy, Default)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
+pub struct Told<'a> {
+    /// Everything that is wrong or risky, as far as the reconcile came.
+    pub findings: &'a [Finding],
+    /// Everything that was done.
+    pub deeds: &'a [Deed],
+    /// Nothing may be written about this resource: it is another controller's, or it is being deleted.
+    pub hands_off: bool,
+    /// Everything was handed back, now or before.
+    pub released: bool,
+    /// Something is not done yet, and is looked at again soon.
+    pub pending: bool,
+    /// When certificates end.
+    pub expiries: &'a [(String, DateTime<Utc>)],
+    /// Whether policies are followed.
+    pub policies: &'a [(&'static str, bool)],
+    /// Why the reconcile failed, if it did.
+    pub failure: Option<Failure<'a>>,
+}
+
+/// Why a reconcile failed.
+#[derive(Debug, Clone, Copy)]
+pub struct Failure<'a> {
+    /// Where, as a bounded word.
+    pub phase: &'static str,
+    /// One sentence without secrets; it may differ from one time to the next.
+    pub message: &'a str,
+}
+
+/// Tells. One for each term of leadership: what another leader told in between stands in the status.
+pub struct Reporter {
+    client: kube::Client,
+    instance: Instance,
+    metrics: Arc<OperatorMetrics>,
+    memories: Mutex<HashMap<Key, Memory>>,
+}
+
+impl std::fmt::Debug for Reporter {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Reporter").field("instance", &self.instance).finish_non_exhaustive()
+    }
+}
+
+/// Whether to go on telling after a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sent {
+    Well,
+    /// It would be refused again.
+    Refused,
+    /// So would everything else now.
+    NobodyListens,
+}
+
+impl Reporter {
+    /// `instance`: the pod's name.
+    #[must_use]
+    pub fn new(client: kube::Client, instance: &str, metrics: Arc<OperatorMetrics>) -> Self {
+        let instance: String = instance.chars().take(LONGEST_INSTANCE).collect();
+        let instance = Instance { controller: FIELD_MANAGER.to_owned(), instance: Some(instance) };
+        Self { client, instance, metrics, memories: Mutex::default() }
+    }
+
+    /// Tells of one reconcile. There is one at a time for each resource.
+    pub async fn report(&self, object: &DynamicObject, told: Told<'_>) {
+        let Some((key, uid)) = Key::of(object).zip(object.metadata.uid.as_deref()) else { return };
+        if told.hands_off {
+            self.forget(&key.namespace, &key.name);
+            return;
+        }
+        let before = Before::of(object);
+        let verdict = Verdict::of(&told);
+        let memory = self.memories().remove(&key).filter(|memory| memory.uid == uid);
+        let mut memory = memory.unwrap_or_else(|| Memory::recalled(uid, before, &verdict, &told));
+        let settled = memory.ended(told.failure.is_some());
+        self.measure(&key, &told, &verdict, settled);
+        let of_no_interest = verdict.status == Status::NotConfigured && before.status.is_none();
+        if !of_no_interest {
+            let version = object.metadata.resource_version.as_deref();
+            let is_news = settled && !before.says(&verdict) && !memory.wrote(version, &verdict);
+            if is_news && self.write_status(&key, uid, &verdict).await == Sent::Well {
+                memory.has_written(version, &verdict);
+            }
+            let notices = memory.notices(&told, settled, Instant::now());
+            self.publish(object, &key, notices, &mut memory).await;
+        }
+        self.memories().insert(key, memory);
+    }
+
+    /// The resource is gone, or is another controller's.
+    pub fn forget(&self, namespace: &str, name: &str) {
+        self.metrics.forget(namespace, name);
+        self.memories().remove(&Key::new(namespace, name));
+    }
+
+    fn measure(&self, key: &Key, told: &Told<'_>, verdict: &Verdict, settled: bool) {
+        let (namespace, name) = (key.namespace.as_str(), key.name.as_str());
+        match told.failure {
+            None => self.metrics.judged(namespace, name, judgement(told, verdict)),
+            // What was found before the failure is not all there is.
+            Some(_) if settled => {
+                self.metrics.fails(namespace, name, verdict.status.as_str(), verdict.lines.clone());
+            }
+            Some(_) => {}
+        }
+    }
+
+    async fn publish(&self, object: &DynamicObject, key: &Key, notices: Vec<Notice>, memory: &mut Memory) {
+        // The recorder takes Events of one reason for repeats, whatever they say, and would drop all notes but the
+        // first. One that remembers nothing leaves each as it is.
+        let recorder = Recorder::new(self.client.clone(), self.instance.clone());
+        let about = object.object_ref(&postgresql());
+        for notice in notices {
+            let what = format!("publish Event {}", notice.event.reason);
+            let sent = call(what, DEADLINE, recorder.publish(&notice.event, &about)).await;
+            match self.sent(key, "event", sent.err()) {
+                Sent::Well | Sent::Refused => memory.has_told(notice),
+                Sent::NobodyListens => return,
+            }
+        }
+    }
+
+    async fn write_status(&self, key: &Key, uid: &str, verdict: &Verdict) -> Sent {
+        let api: Api<DynamicObject> =
+            Api::namespaced_with(self.client.clone(), &key.namespace, &postgresql());
+        // With its UID, so that a resource that was made anew meanwhile is not given the status of the one before.
+        let patch = json!({
+            "metadata": {"uid": uid},
+            "status": {STATUS: verdict.status.as_str(), MESSAGE: verdict.message},
+        });
+        let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+        let patch = Patch::Merge(&patch);
+        let written = call("patch status", DEADLINE, api.patch_status(&key.name, &params, &patch)).await;
+        self.sent(key, "status", written.err())
+    }
+
+    /// Logs and counts what went wrong.
+    fn sent(&self, key: &Key, what: &'static str, error: Option<CallError>) -> Sent {
+        let Some(error) = error else { return Sent::Well };
+        self.metrics.tell_failed(what, error.failure.as_str());
+        tracing::warn!(namespace = key.namespace, cluster = key.name, %error, "Could not tell");
+        match error.failure {
+            CallFailure::NotFound
+            | CallFailure::AlreadyExists
+            | CallFailure::Conflict
+            | CallFailure::Invalid
+            | CallFailure::Other => Sent::Refused,
+            CallFailure::Forbidden
+            | CallFailure::Throttled
+            | CallFailure::Unavailable
+            | CallFailure::Timeout
+            | CallFailure::Transport => Sent::NobodyListens,
+        }
+    }
+
+    fn memories(&self) -> MutexGuard<'_, HashMap<Key, Memory>> {
+        self.memories.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What the resource's status says now.
+#[derive(Debug, Clone, Copy, Default)]
+struct Before<'a> {
+    status: Option<&'a str>,
+    message: Option<&'a str>,
+}
+
+impl<'a> Before<'a> {
+    fn of(object: &'a DynamicObject) -> Self {
+        let text = |key: &str| object.data.get("status")?.get(key).and_then(Value::as_str);
+        Self { status: text(STATUS), message: text(MESSAGE) }
+    }
+
+    /// A failure is the same as long as it is one of the same phase: what a server says may differ each time.
+    fn says(&self, verdict: &Verdict) -> bool {
+        let message = self.message.unwrap_or_default();
+        self.status == Some(verdict.status.as_str())
+            && match &verdict.failing {
+                Some(failing) => message.starts_with(failing),
+                None => self.message == Some(verdict.message.as_str()),
+            }
+    }
+}
+
+fn judgement(told: &Told<'_>, verdict: &Verdict) -> Judgement {
+    let mut findings = BTreeMap::new();
+    for finding in told.findings.iter().filter(|finding| finding.severity != Severity::NotChecked) {
+        *findings.entry((finding.severity.as_str(), finding.code.word)).or_default() += 1;
+    }
+    Judgement {
+        ok: !told.findings.iter().any(Finding::is_error),
+        status: verdict.status.as_str(),
+        lines: verdict.lines.clone(),
+        findings,
+        policies: told.policies.to_vec(),
+        expiries: told.expiries.to_vec(),
+    }
+}

@@ -1,0 +1,208 @@
+//! What a reconcile comes to, in a word and a message. Pure.
+
+use crate::cluster::finding::{Code, Finding, Severity, codes};
+
+use super::{Told, event};
+
+/// Longer messages are cut: a status is read in a terminal.
+const LONGEST_MESSAGE: usize = 1000;
+/// More lines are kept of no cluster.
+const MOST_LINES: usize = 10;
+
+/// Good to know to whoever asks `lint`, and the reason of nothing.
+const BESIDE_THE_POINT: [&str; 4] = [
+    codes::DEFAULT_USED.word,
+    codes::FIELD_NOT_USED.word,
+    codes::NAME_SHORTENED.word,
+    codes::NO_SCHEDULE.word,
+];
+
+/// The value of `BackupStatus`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// Everything is as the resource asks.
+    Ok,
+    /// So it is, and something is likely to go wrong.
+    Warning,
+    /// Something is not done yet, such as the first stanza.
+    Pending,
+    /// No backup can run at the moment, as on a standby.
+    Suspended,
+    /// A person has stopped all writes.
+    Paused,
+    /// Everything was handed back.
+    Released,
+    /// The resource asks for no backups.
+    NotConfigured,
+    /// Something is wrong that a person must mend.
+    Error,
+    /// The reconcile failed, and is tried again.
+    Failing,
+}
+
+impl Status {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::Ok,
+        Self::Warning,
+        Self::Pending,
+        Self::Suspended,
+        Self::Paused,
+        Self::Released,
+        Self::NotConfigured,
+        Self::Error,
+        Self::Failing,
+    ];
+    /// Those that are wrong, whose message stands in Events too.
+    pub(super) const WRONG: [Self; 3] = [Self::Warning, Self::Error, Self::Failing];
+
+    /// Whether somebody would ask why, although nothing is wrong.
+    const fn needs_a_reason(self) -> bool {
+        matches!(self, Self::Pending | Self::Suspended | Self::Paused | Self::Released | Self::NotConfigured)
+    }
+
+    /// As it stands in the status.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "Ok",
+            Self::Warning => "Warning",
+            Self::Pending => "Pending",
+            Self::Suspended => "Suspended",
+            Self::Paused => "Paused",
+            Self::Released => "Released",
+            Self::NotConfigured => "NotConfigured",
+            Self::Error => "Error",
+            Self::Failing => "Failing",
+        }
+    }
+}
+
+/// What stands in the resource's status.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    /// In a word.
+    pub status: Status,
+    /// What led to it, the worst first; empty where all is well.
+    pub lines: Vec<String>,
+    /// The same as one bounded text.
+    pub message: String,
+    /// How the message begins when the reconcile failed. The rest may differ from one failure to the next.
+    pub(super) failing: Option<String>,
+}
+
+impl Verdict {
+    pub(super) fn of(told: &Told<'_>) -> Self {
+        let status = status(told);
+        let tells = |finding: &&Finding| match finding.severity {
+            Severity::Error | Severity::Warning => true,
+            Severity::Info => status.needs_a_reason() && !BESIDE_THE_POINT.contains(&finding.code.word),
+            Severity::NotChecked => false,
+        };
+        let mut findings: Vec<&Finding> = told.findings.iter().filter(tells).collect();
+        findings.sort_by_key(|finding| finding.severity);
+        let failing = told.failure.map(event::identity);
+        let failure = failing.iter().zip(told.failure);
+        let mut lines: Vec<String> =
+            failure.map(|(identity, failure)| format!("{identity}: {}", failure.message)).collect();
+        lines.extend(findings.iter().map(ToString::to_string));
+        let message = cut(&lines.join(" | "), LONGEST_MESSAGE);
+        lines.truncate(MOST_LINES);
+        Self { status, lines, message, failing }
+    }
+}
+
+fn status(told: &Told<'_>) -> Status {
+    let has = |code: &Code| told.findings.iter().any(|finding| *finding.code == *code);
+    let is_there = |severity| told.findings.iter().any(|finding| finding.severity == severity);
+    if told.failure.is_some() {
+        return Status::Failing;
+    }
+    if told.released {
+        return Status::Released;
+    }
+    if has(&codes::PAUSED) {
+        return Status::Paused;
+    }
+    if is_there(Severity::Error) {
+        return Status::Error;
+    }
+    if has(&codes::NO_BACKUP) || has(&codes::NO_REPOS) {
+        return if is_there(Severity::Warning) { Status::Warning } else { Status::NotConfigured };
+    }
+    if has(&codes::SUSPENDED) {
+        return Status::Suspended;
+    }
+    if told.pending {
+        return Status::Pending;
+    }
+    if is_there(Severity::Warning) { Status::Warning } else { Status::Ok }
+}
+
+/// At most so many bytes, ending at the end of a character.
+pub(super) fn cut(text: &str, longest: usize) -> String {
+    const MARK: &str = "…";
+    if text.len() <= longest {
+        return text.to_owned();
+    }
+    let room = longest.saturating_sub(MARK.len());
+    let end = (0..=room).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default();
+    format!("{}{MARK}", text.get(..end).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operator::report::Failure;
+
+    fn verdict(codes: &[&'static Code], change: impl FnOnce(&mut Told<'_>)) -> (&'static str, String) {
+        let findings: Vec<Finding> =
+            codes.iter().map(|code| Finding::new(code, "f", "is so", "do it")).collect();
+        let mut told = Told { findings: &findings, ..Told::default() };
+        change(&mut told);
+        let verdict = Verdict::of(&told);
+        (verdict.status.as_str(), verdict.message)
+    }
+
+    #[test]
+    fn the_status_says_what_matters_most() {
+        let said = |codes: &[&'static Code]| verdict(codes, |_| {}).0;
+        assert_eq!(said(&[]), "Ok");
+        assert_eq!(said(&[&codes::DEFAULT_USED, &codes::SECRET_NOT_CHECKED]), "Ok");
+        assert_eq!(said(&[&codes::DEFAULT_USED, &codes::RETENTION_UNSET]), "Warning");
+        assert_eq!(said(&[&codes::RETENTION_UNSET, &codes::SECRET_MISSING]), "Error");
+        assert_eq!(said(&[&codes::SUSPENDED, &codes::RETENTION_UNSET]), "Suspended");
+        assert_eq!(said(&[&codes::SUSPENDED, &codes::SECRET_MISSING]), "Error");
+        assert_eq!(said(&[&codes::PAUSED, &codes::SECRET_MISSING]), "Paused");
+        assert_eq!(said(&[&codes::NO_BACKUP]), "NotConfigured");
+        assert_eq!(said(&[&codes::NO_BACKUP, &codes::REMOVAL_NOT_AUTHORIZED]), "Warning");
+        assert_eq!(said(&[&codes::NO_REPOS]), "Warning");
+        assert_eq!(verdict(&[], |told| told.pending = true).0, "Pending");
+        assert_eq!(verdict(&[&codes::PAUSED], |told| told.released = true).0, "Released");
+        let failure = Failure { phase: "apply", message: "no" };
+        let (status, message) = verdict(&[&codes::SECRET_MISSING], |told| told.failure = Some(failure));
+        assert_eq!(status, "Failing");
+        assert_eq!(message, "reconcile failed (apply): no | error secret-missing: f is so; do it");
+    }
+
+    #[test]
+    fn the_message_holds_what_is_wrong_and_what_explains_the_status() {
+        let said = |codes: &[&'static Code]| verdict(codes, |_| {}).1;
+        assert_eq!(said(&[&codes::DEFAULT_USED]), "");
+        assert_eq!(
+            said(&[&codes::RETENTION_UNSET, &codes::DEFAULT_USED, &codes::SECRET_MISSING]),
+            "error secret-missing: f is so; do it | warning retention-unset: f is so; do it"
+        );
+        assert_eq!(
+            said(&[&codes::DEFAULT_USED, &codes::SUSPENDED, &codes::RETENTION_UNSET]),
+            "warning retention-unset: f is so; do it | info suspended: f is so; do it"
+        );
+    }
+
+    #[test]
+    fn a_cut_ends_with_a_character() {
+        assert_eq!(cut("abc", 3), "abc");
+        assert_eq!(cut("ab\u{e9}\u{e9}", 5), "ab…");
+        assert_eq!(cut("abcdefgh", 7), "abcd…");
+    }
+}

@@ -1,0 +1,108 @@
+//! Which part of a Kubernetes cluster is looked after, and which `postgresql` cluster in it is meant.
+
+use std::fmt;
+
+use kube::core::{ApiResource, DynamicObject, DynamicResourceScope, GroupVersionKind, Resource};
+use kube::runtime::reflector::ObjectRef;
+use kube::{Api, Client};
+
+use crate::cluster::resource::{API_VERSION, KIND};
+
+/// As it stands in URLs and in rules of access.
+const PLURAL: &str = "postgresqls";
+
+/// All namespaces, or one.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Scope {
+    /// Every namespace.
+    All,
+    /// This one.
+    Namespace(String),
+}
+
+impl Scope {
+    /// One scope per namespace; all of them where none is named. A namespace that is named twice counts once.
+    #[must_use]
+    pub fn of(namespaces: &[String]) -> Vec<Self> {
+        let mut scopes: Vec<Self> = namespaces.iter().cloned().map(Self::Namespace).collect();
+        scopes.sort();
+        scopes.dedup();
+        if scopes.is_empty() { vec![Self::All] } else { scopes }
+    }
+
+    /// Objects of this kind within the scope.
+    pub(super) fn api<K>(&self, client: &Client, resource: &ApiResource) -> Api<K>
+    where
+        K: Resource<DynamicType = ApiResource, Scope = DynamicResourceScope>,
+    {
+        match self {
+            Self::All => Api::all_with(client.clone(), resource),
+            Self::Namespace(namespace) => Api::namespaced_with(client.clone(), namespace, resource),
+        }
+    }
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::All => formatter.write_str("all namespaces"),
+            Self::Namespace(namespace) => write!(formatter, "namespace {namespace}"),
+        }
+    }
+}
+
+/// A cluster: the place of its resource.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    /// The namespace.
+    pub namespace: String,
+    /// The name.
+    pub name: String,
+}
+
+impl Key {
+    /// A cluster.
+    #[must_use]
+    pub fn new(namespace: &str, name: &str) -> Self {
+        Self { namespace: namespace.to_owned(), name: name.to_owned() }
+    }
+
+    /// The cluster that a resource describes. The API server gives every one a name and a namespace.
+    #[must_use]
+    pub fn of(object: &DynamicObject) -> Option<Self> {
+        Some(Self::new(object.metadata.namespace.as_deref()?, object.metadata.name.as_deref()?))
+    }
+
+    /// The resource, as the queue of reconciles wants it.
+    pub(super) fn reference(&self, kind: &ApiResource) -> ObjectRef<DynamicObject> {
+        ObjectRef::new_with(&self.name, kind.clone()).within(&self.namespace)
+    }
+}
+
+/// The kind of the resource.
+#[must_use]
+pub fn postgresql() -> ApiResource {
+    let (group, version) = API_VERSION.split_once('/').unwrap_or(("", API_VERSION));
+    ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, KIND), PLURAL)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_namespace_is_all_of_them() {
+        assert_eq!(Scope::of(&[]), [Scope::All]);
+        let named = ["b", "a", "b"].map(str::to_owned);
+        assert_eq!(Scope::of(&named), [Scope::Namespace("a".to_owned()), Scope::Namespace("b".to_owned())]);
+    }
+
+    #[test]
+    fn the_kind_is_the_one_of_the_seed() {
+        let kind = postgresql();
+        assert_eq!(
+            (kind.api_version.as_str(), kind.kind.as_str(), kind.plural.as_str()),
+            ("cpo.opensource.cybertec.at/v1", "postgresql", "postgresqls")
+        );
+    }
+}

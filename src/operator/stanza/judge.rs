@@ -1,0 +1,280 @@
+//! What pgBackRest says about stanzas, and what it means for each repo. Pure.
+
+use std::collections::BTreeMap;
+
+use crate::cluster::validated::{RepoNumber, STANZA};
+use crate::pgbackrest::exit_code;
+use crate::pgbackrest::redact::redact;
+use crate::pgbackrest::{info, sanitize};
+use crate::source::pod::Ran;
+
+/// The stanza's state in one repo, as `info` tells it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum InRepo {
+    /// It is there.
+    Present {
+        /// Whether it holds a backup of the PostgreSQL cluster that uses it at present.
+        has_backup: bool,
+        /// That cluster's system identifier.
+        system: Option<u64>,
+    },
+    /// The repo can be read, and has no stanza.
+    Absent,
+    /// The repo cannot be read.
+    Unreachable(String),
+}
+
+/// Reads `info --stanza --repo --output=json`. The error is for people.
+pub(super) fn info(ran: &Ran, repo: RepoNumber) -> Result<InRepo, String> {
+    if ran.code != 0 {
+        return Err(format!("{}: {}", named(ran.code), ran.said()));
+    }
+    let cleaned = sanitize::clean(&ran.stdout);
+    let document = info::parse(&cleaned.text).map_err(|error| error.to_string())?;
+    let Some(stanza) = document.stanzas.iter().find(|stanza| &*stanza.name == STANZA) else {
+        return Ok(InRepo::Absent);
+    };
+    let number = u32::from(repo.get());
+    let told = stanza.repo.iter().find(|told| told.key == number);
+    let (code, message) = told.map_or((stanza.status.code.0, &stanza.status.message), |told| {
+        (told.status.code.0, &told.status.message)
+    });
+    Ok(match code {
+        // 2: the stanza is there and holds no backup that counts.
+        0 | 2 => {
+            let is_here = |key: Option<u32>| key.is_none_or(|key| key == number);
+            let databases = stanza.db.iter().filter(|database| is_here(database.repo_key));
+            let current = databases.max_by_key(|database| database.id);
+            let is_current = |id: u64| current.is_none_or(|current| current.id == id);
+            InRepo::Present {
+                has_backup: stanza.backup.iter().any(|backup| is_current(backup.database.id)),
+                system: current.and_then(|current| current.system_id),
+            }
+        }
+        1 | 3 => InRepo::Absent,
+        _ => InRepo::Unreachable(one_line(message)),
+    })
+}
+
+/// `CryptoError (95)`, or the bare number.
+pub(super) fn named(code: i32) -> String {
+    exit_code::name(code).map_or_else(|| format!("exit code {code}"), |name| format!("{name} ({code})"))
+}
+
+/// Bounded and without secrets.
+fn one_line(message: &str) -> String {
+    let words: Vec<&str> = message.split_whitespace().collect();
+    redact(&words.join(" ")).chars().take(400).collect()
+}
+
+/// How `stanza-create` or `stanza-upgrade` ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum End {
+    /// Every repo is as it should be.
+    Done,
+    /// Another command holds the lock: nothing is wrong.
+    Locked,
+    /// A repo's stanza is that of another PostgreSQL cluster.
+    Foreign(String),
+    /// Something else.
+    Failed(String),
+}
+
+/// What `stanza-create` or `stanza-upgrade` found out. Both go through all repos, in the order of their numbers, and end
+/// at the first that fails.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Verdict {
+    /// How it ended.
+    pub(super) end: End,
+    /// Repos whose stanza is there and is this PostgreSQL cluster's.
+    pub(super) passed: Vec<RepoNumber>,
+    /// The repo that failed, if it came as far as the repos.
+    pub(super) stopped_at: Option<RepoNumber>,
+}
+
+/// Reads what the command printed with `--log-level-console=info`: a line for each repo that it turns to.
+pub(super) fn verdict(ran: &Ran) -> Verdict {
+    let text = String::from_utf8_lossy(&ran.stdout);
+    let turned_to = text.lines().filter_map(|line| {
+        let (_, rest) = line.split_once("INFO: stanza-")?;
+        let (_, repo) = rest.split_once(&format!(" for stanza '{STANZA}' on "))?;
+        RepoNumber::of_name(repo.trim())
+    });
+    let mut passed: Vec<RepoNumber> = turned_to.collect();
+    let said = || format!("{}: {}", named(ran.code), ran.said());
+    let end = match ran.code {
+        0 => End::Done,
+        50 => End::Locked,
+        // FileInvalidError, ArchiveMismatchError, BackupMismatchError, DbMismatchError
+        28 | 44 | 51 | 58 => End::Foreign(said()),
+        _ => End::Failed(said()),
+    };
+    let stopped_at = if end == End::Done { None } else { passed.pop() };
+    Verdict { end, passed, stopped_at }
+}
+
+/// What is true of a repo after all was tried.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// It has this PostgreSQL cluster's stanza.
+    Known { has_backup: bool, system: Option<u64>, is_new: bool },
+    /// It has another one's.
+    Foreign(String),
+    /// It cannot be read.
+    Unreachable(String),
+    /// Its stanza could not be made or checked.
+    Failed(String),
+    /// Not its turn yet.
+    Waits,
+}
+
+/// Judges one repo. `before` and `after` are what `info` said before and after the command; `ours` is PostgreSQL's own
+/// system identifier, where it was asked.
+pub(super) fn outcome(
+    repo: RepoNumber,
+    before: &BTreeMap<RepoNumber, InRepo>,
+    after: &BTreeMap<RepoNumber, InRepo>,
+    verdict: &Verdict,
+    ours: Option<u64>,
+) -> Outcome {
+    let is_new = before.get(&repo) == Some(&InRepo::Absent);
+    let passed = verdict.passed.contains(&repo);
+    match (after.get(&repo), &verdict.end) {
+        (Some(InRepo::Unreachable(said)), _) => Outcome::Unreachable(said.clone()),
+        (None, _) => Outcome::Waits,
+        (Some(InRepo::Present { has_backup, system }), _) if passed => {
+            Outcome::Known { has_backup: *has_backup, system: *system, is_new }
+        }
+        (_, End::Foreign(said)) if verdict.stopped_at == Some(repo) => Outcome::Foreign(said.clone()),
+        (_, End::Failed(said)) if verdict.stopped_at == Some(repo) => Outcome::Failed(said.clone()),
+        (Some(InRepo::Present { has_backup, system: Some(theirs) }), _) if ours.is_some() => {
+            if ours == Some(*theirs) {
+                Outcome::Known { has_backup: *has_backup, system: Some(*theirs), is_new }
+            } else {
+                Outcome::Foreign(format!("its system identifier is {theirs}"))
+            }
+        }
+        (_, End::Done) => Outcome::Failed("stanza-create ended well, and info shows no stanza".to_owned()),
+        (_, End::Failed(said)) if verdict.stopped_at.is_none() => Outcome::Failed(said.clone()),
+        (_, End::Failed(_) | End::Foreign(_)) => {
+            let at = verdict.stopped_at.map_or_else(String::new, |repo| format!(" at {repo}"));
+            Outcome::Failed(format!("pgBackRest goes through the repos in their order, and stopped{at}"))
+        }
+        (_, End::Locked) => Outcome::Waits,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ran(code: i32, stdout: &str) -> Ran {
+        Ran { code, stdout: stdout.as_bytes().to_vec(), stderr: String::new() }
+    }
+
+    fn repo(number: u8) -> RepoNumber {
+        RepoNumber::of_name(&format!("repo{number}")).unwrap()
+    }
+
+    fn stanza(repo_status: i64, backups: &str) -> String {
+        format!(
+            r#"P00   WARN: environment contains invalid option 'repo-port'
+[{{"name":"db","status":{{"code":{repo_status},"message":"x","lock":{{}}}},"archive":[],"backup":{backups},
+"db":[{{"id":1,"repo-key":2,"system-id":7711165317871593031,"version":"15"}},{{"id":2,"repo-key":2,"system-id":7711165321424774762,"version":"16"}},{{"id":9,"repo-key":1,"system-id":5}}],
+"repo":[{{"key":2,"cipher":"none","status":{{"code":{repo_status},"message":"[HostConnectError] no\nmore at line 3: hunter2"}}}}]}}]"#
+        )
+    }
+
+    #[test]
+    fn each_status_of_a_repo_is_told_apart() {
+        let backup = |database: u32| {
+            format!(
+                r#"[{{"label":"20260101-000000F","type":"full","timestamp":{{"start":1,"stop":2}},"info":{{}},"database":{{"id":{database},"repo-key":2}}}}]"#
+            )
+        };
+        let present = |has_backup| InRepo::Present { has_backup, system: Some(7_711_165_321_424_774_762) };
+        let cases = [
+            (stanza(0, &backup(2)), present(true)),
+            (stanza(0, &backup(1)), present(false)),
+            (stanza(2, "[]"), present(false)),
+            (stanza(1, "[]"), InRepo::Absent),
+            (stanza(3, "[]"), InRepo::Absent),
+            ("[]".to_owned(), InRepo::Absent),
+            (stanza(99, "[]"), InRepo::Unreachable("[HostConnectError] no more at line 3: …".to_owned())),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(info(&ran(0, &text), repo(2)), Ok(expected), "{text}");
+        }
+        assert!(info(&ran(0, "nonsense"), repo(2)).is_err());
+        let error =
+            info(&ran(37, "P00   WARN: x\nP00  ERROR: [037]: info command requires option\n"), repo(2));
+        assert_eq!(error, Err("OptionRequiredError (37): info command requires option".to_owned()));
+        let secret =
+            info(&ran(29, "P00  ERROR: [029]: missing '=' in key/value at line 3: hunter2\n"), repo(2));
+        assert!(!secret.unwrap_err().contains("hunter2"));
+    }
+
+    /// As 2.45 and 2.60 print it.
+    const TWO_REPOS: &str = "2026-11-23 01:00:16.634 P00   INFO: stanza-create command begin 2.45: --stanza=db\n\
+        2026-11-23 01:00:16.634 P00   INFO: stanza-create for stanza 'db' on repo1\n\
+        2026-11-23 01:00:16.634 P00   INFO: stanza 'db' already exists on repo1 and is valid\n\
+        2026-11-23 01:00:16.634 P00   INFO: stanza-create for stanza 'db' on repo2\n";
+
+    #[test]
+    fn the_repo_that_stopped_the_command_is_the_last_one_named() {
+        let done = verdict(&ran(0, TWO_REPOS));
+        assert_eq!((done.end, done.passed, done.stopped_at), (End::Done, vec![repo(1), repo(2)], None));
+        let text = format!("{TWO_REPOS}P00  ERROR: [028]: info files exist but do not match the database\n");
+        let foreign = verdict(&ran(28, &text));
+        assert_eq!((foreign.passed, foreign.stopped_at), (vec![repo(1)], Some(repo(2))));
+        assert!(
+            matches!(foreign.end, End::Foreign(said) if said.starts_with("FileInvalidError (28): info files"))
+        );
+        let locked = verdict(&ran(50, ""));
+        assert_eq!((locked.end, locked.stopped_at), (End::Locked, None));
+        assert!(matches!(verdict(&ran(56, "")).end, End::Failed(_)));
+        let upgraded = verdict(&ran(0, "P00   INFO: stanza-upgrade for stanza 'db' on repo3\n"));
+        assert_eq!(upgraded.passed, [repo(3)]);
+    }
+
+    #[test]
+    fn a_repo_counts_only_where_it_is_known_to_be_ours() {
+        let present = |system| InRepo::Present { has_backup: true, system: Some(system) };
+        let known = |is_new| Outcome::Known { has_backup: true, system: Some(1), is_new };
+        let verdict = |end, passed: &[u8], stopped_at: Option<u8>| Verdict {
+            end,
+            passed: passed.iter().map(|number| repo(*number)).collect(),
+            stopped_at: stopped_at.map(repo),
+        };
+        let failed = || End::Failed("why".to_owned());
+        let judge = |before, after, verdict: &Verdict, ours| {
+            let (before, after) = (BTreeMap::from([(repo(2), before)]), BTreeMap::from([(repo(2), after)]));
+            outcome(repo(2), &before, &after, verdict, ours)
+        };
+        let all = verdict(End::Done, &[1, 2], None);
+        assert_eq!(judge(InRepo::Absent, present(1), &all, None), known(true));
+        assert_eq!(judge(present(1), present(1), &all, None), known(false));
+        assert!(matches!(judge(InRepo::Absent, InRepo::Absent, &all, None), Outcome::Failed(_)));
+        let down = InRepo::Unreachable("down".to_owned());
+        assert_eq!(judge(down.clone(), down.clone(), &all, None), Outcome::Unreachable("down".to_owned()));
+
+        let before_it = verdict(failed(), &[], Some(1));
+        assert!(
+            matches!(judge(present(1), present(1), &before_it, None), Outcome::Failed(why) if why.ends_with("repo1"))
+        );
+        assert_eq!(judge(present(1), present(1), &before_it, Some(1)), known(false));
+        assert!(matches!(judge(present(2), present(2), &before_it, Some(1)), Outcome::Foreign(_)));
+        assert!(matches!(judge(InRepo::Absent, InRepo::Absent, &before_it, Some(1)), Outcome::Failed(_)));
+
+        let at_it = verdict(End::Foreign("28".to_owned()), &[1], Some(2));
+        assert_eq!(judge(present(2), present(2), &at_it, Some(1)), Outcome::Foreign("28".to_owned()));
+        let behind_it = verdict(failed(), &[1, 2], Some(3));
+        assert_eq!(judge(InRepo::Absent, present(1), &behind_it, None), known(true));
+
+        let locked = verdict(End::Locked, &[], None);
+        assert_eq!(judge(InRepo::Absent, InRepo::Absent, &locked, None), Outcome::Waits);
+        assert_eq!(judge(present(1), present(1), &locked, Some(1)), known(false));
+        let none = verdict(failed(), &[], None);
+        assert_eq!(judge(present(1), present(1), &none, None), Outcome::Failed("why".to_owned()));
+    }
+}

@@ -1,0 +1,303 @@
+//! Sees to it that every repo has its stanza and its first backup, and that servers load new certificates.
+//!
+//! What was seen is remembered in the cluster (`cluster::record`), so that most of the time nothing is due, and no pod is
+//! asked anything.
+
+mod findings;
+mod judge;
+mod pods;
+mod repos;
+mod servers;
+mod visible;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use chrono::{DateTime, SubsecRound, Utc};
+
+use crate::cluster::desired::Desired;
+use crate::cluster::finding::Finding;
+use crate::cluster::record::{Record, Unfinished};
+use crate::cluster::settings::Settings;
+use crate::cluster::target::{self, PGBACKREST_CONTAINER, Pod};
+use crate::cluster::validated::{RepoNumber, ValidatedCluster};
+use crate::pgbackrest::label::BackupType;
+use crate::pgbackrest::version::{self, Version};
+use crate::source::pod::{NoEnd, Place, Pods, RunInPod};
+
+use super::deed::Deed;
+
+/// Until a kubelet has brought a file, or a pod has become ready.
+const SOON: Duration = Duration::from_secs(10);
+/// Until somebody has mended something.
+const LATER: Duration = Duration::from_mins(1);
+/// Longer waits than this are for nobody's good. Until then a wait is a quarter of what has been waited already.
+const LONGEST: Duration = Duration::from_mins(5);
+/// What comes by itself comes within this time; after it somebody has to be told.
+const PATIENCE: Duration = Duration::from_mins(3);
+const VERSION_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Why the CronJobs of a repo are suspended, where nothing more is known.
+const NO_STANZA: &str = "no-stanza";
+
+/// A backup outside of the schedule that is due.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DueBackup {
+    /// Into which repo.
+    pub repo: RepoNumber,
+    /// Which type.
+    pub backup_type: BackupType,
+    /// Tells one order from another.
+    pub token: String,
+}
+
+/// What was found and done in the pods.
+#[derive(Debug, Default)]
+pub struct Care {
+    /// What is to be remembered from now on.
+    pub record: Record,
+    /// What was done.
+    pub deeds: Vec<Deed>,
+    /// What is wrong.
+    pub findings: Vec<Finding>,
+    /// Backups to be made at once.
+    pub due: Vec<DueBackup>,
+    /// Something is not done yet: look again after this.
+    pub again_after: Option<Duration>,
+}
+
+/// Repos whose CronJobs must wait, with the reason.
+#[must_use]
+pub fn waiting(
+    cluster: &ValidatedCluster,
+    repo_hashes: &BTreeMap<RepoNumber, String>,
+    record: &Record,
+) -> BTreeMap<RepoNumber, String> {
+    let numbers = cluster.repos.iter().map(|repo| repo.number);
+    numbers
+        .filter(|repo| !is_known(*repo, repo_hashes, record))
+        .map(|repo| (repo, record.troubles.get(&repo).map_or(NO_STANZA, String::as_str).to_owned()))
+        .collect()
+}
+
+/// Whether anything is to be done in the pods at all; most of the time it is not.
+#[must_use]
+pub fn is_due(
+    cluster: &ValidatedCluster,
+    repo_hashes: &BTreeMap<RepoNumber, String>,
+    desired: &Desired,
+    record: &Record,
+) -> bool {
+    servers_are_due(desired, record) || stanzas_are_due(cluster, repo_hashes, record)
+}
+
+fn servers_are_due(desired: &Desired, record: &Record) -> bool {
+    desired.servers_hash.is_some() && desired.servers_hash != record.servers
+}
+
+fn stanzas_are_due(
+    cluster: &ValidatedCluster,
+    repo_hashes: &BTreeMap<RepoNumber, String>,
+    record: &Record,
+) -> bool {
+    let asked_for = cluster.backup_now.as_ref().map(|order| &order.token);
+    // A standby has its primary elsewhere, and without instances there is nobody to ask.
+    cluster.suspension.is_none()
+        && (!waiting(cluster, repo_hashes, record).is_empty()
+            || asked_for.is_some() && asked_for != record.backup_now.as_ref()
+            || cluster.stanza_upgrade.is_some() && cluster.stanza_upgrade != record.stanza_upgrade)
+}
+
+fn is_known(repo: RepoNumber, repo_hashes: &BTreeMap<RepoNumber, String>, record: &Record) -> bool {
+    record.stanzas.get(&repo).is_some_and(|seen| Some(seen) == repo_hashes.get(&repo))
+}
+
+/// Looks after the stanzas and the servers. Never fails: what is wrong is among the findings.
+pub async fn care(
+    client: &kube::Client,
+    cluster: &ValidatedCluster,
+    settings: &Settings,
+    repo_hashes: &BTreeMap<RepoNumber, String>,
+    desired: &Desired,
+    record: &Record,
+) -> Care {
+    let pods = match pods::of_cluster(client, cluster, settings).await {
+        Ok(pods) => pods,
+        Err(error) => {
+            let finding = findings::pod_failed("list", "the list of pods", &error.to_string());
+            let again_after = Some(LATER);
+            return Care { record: record.clone(), findings: vec![finding], again_after, ..Care::default() };
+        }
+    };
+    let runner = Pods::new(client.clone());
+    let now = Utc::now();
+    care_in(&runner, &Task { cluster, settings, repo_hashes, desired, pods: &pods, now }, record).await
+}
+
+/// What care is taken of.
+pub struct Task<'a> {
+    /// The cluster.
+    pub cluster: &'a ValidatedCluster,
+    /// What holds for all clusters.
+    pub settings: &'a Settings,
+    /// Where each repo is, as a hash.
+    pub repo_hashes: &'a BTreeMap<RepoNumber, String>,
+    /// What was applied.
+    pub desired: &'a Desired,
+    /// The cluster's pods.
+    pub pods: &'a [Pod],
+    /// The time.
+    pub now: DateTime<Utc>,
+}
+
+impl std::fmt::Debug for Task<'_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Task").field("cluster", &self.cluster.name).finish_non_exhaustive()
+    }
+}
+
+/// The same with anything that runs commands.
+pub async fn care_in(runner: &impl RunInPod, task: &Task<'_>, record: &Record) -> Care {
+    let desired = task.desired;
+    let aim = desired.servers_hash.as_ref().unwrap_or(&desired.instance_configuration_hash);
+    let known = record.unfinished.as_ref().filter(|unfinished| unfinished.aim == *aim);
+    let since = known.map_or(task.now.trunc_subsecs(0), |unfinished| unfinished.since);
+    let waited = (task.now - since).to_std().unwrap_or_default();
+    let scene = Scene { runner, task, is_late: waited >= PATIENCE };
+    let mut care = Care { record: record.clone(), ..Care::default() };
+    if servers_are_due(desired, record) {
+        servers::reload(&scene, &mut care).await;
+    }
+    if stanzas_are_due(task.cluster, task.repo_hashes, record) {
+        stanzas(&scene, &mut care).await;
+    }
+    let exists = |repo: &RepoNumber| task.cluster.repos.iter().any(|existing| existing.number == *repo);
+    care.record.stanzas.retain(|repo, _| exists(repo));
+    care.record.troubles.retain(|repo, _| exists(repo));
+    care.again_after = care.again_after.map(|after| after.max((waited / 4).min(LONGEST)));
+    care.record.unfinished = care.again_after.map(|_| Unfinished { aim: aim.clone(), since });
+    care
+}
+
+/// One look at a cluster.
+struct Scene<'a, Runner> {
+    runner: &'a Runner,
+    task: &'a Task<'a>,
+    /// What is not there yet has been waited for long enough.
+    is_late: bool,
+}
+
+impl Care {
+    /// The same thing is told once, however often it is met.
+    fn find(&mut self, finding: Finding) {
+        if !self.findings.contains(&finding) {
+            self.findings.push(finding);
+        }
+    }
+
+    fn look_again(&mut self, after: Duration) {
+        self.again_after = Some(self.again_after.map_or(after, |known| known.min(after)));
+    }
+}
+
+async fn stanzas(scene: &Scene<'_, impl RunInPod>, care: &mut Care) {
+    let Task { cluster, settings, desired, pods, .. } = *scene.task;
+    let primary = match target::primary(pods, &cluster.name, settings) {
+        Ok(primary) => primary,
+        Err(reason) => {
+            care.find(findings::no_primary(&reason.to_string(), scene.is_late));
+            care.look_again(SOON);
+            return;
+        }
+    };
+    let primary =
+        Place { namespace: &cluster.namespace, pod: &primary.name, container: &settings.database_container };
+    if !scene.is_visible(primary, &desired.instance_configuration_hash, care).await {
+        care.look_again(SOON);
+        return;
+    }
+    let mut no_repo_host = None;
+    if cluster.needs_repo_host() {
+        no_repo_host = scene.why_no_repo_host(primary, care).await.err();
+        if no_repo_host.is_some() && !scene.is_late {
+            care.look_again(SOON);
+            return;
+        }
+    }
+    let repos = repos::Repos { scene, primary, no_repo_host };
+    repos.look_after(care).await;
+    order(scene.task, care);
+}
+
+impl<Runner: RunInPod> Scene<'_, Runner> {
+    /// Whether the pod shows this configuration.
+    async fn is_visible(&self, place: Place<'_>, hash: &str, care: &mut Care) -> bool {
+        match visible::configuration(self.runner, place, hash).await {
+            Ok(true) => return true,
+            Ok(false) => {
+                care.find(findings::not_visible(place.pod, "configuration", self.is_late));
+            }
+            Err(error) => self.failed(place, "head", &error, care),
+        }
+        false
+    }
+
+    /// A command could not be run. A container that starts takes none for a moment.
+    fn failed(&self, place: Place<'_>, what: &str, error: &NoEnd, care: &mut Care) {
+        let finding = findings::pod_failed(place.pod, what, &error.to_string());
+        if self.is_late {
+            care.find(finding);
+        }
+    }
+
+    /// An error: the repo host does not run yet, or does not show its configuration yet.
+    async fn why_no_repo_host(&self, primary: Place<'_>, care: &mut Care) -> Result<(), String> {
+        let Task { cluster, settings, desired, pods, .. } = *self.task;
+        let pod = target::repo_host(pods, &cluster.name, settings).map_err(|reason| {
+            if self.is_late {
+                care.find(findings::no_repo_host(&reason.to_string()));
+            }
+            reason.to_string()
+        })?;
+        let place = Place { namespace: &cluster.namespace, pod: &pod.name, container: PGBACKREST_CONTAINER };
+        let hash = desired.repo_host_configuration_hash.as_deref().unwrap_or_default();
+        if !self.is_visible(place, hash, care).await {
+            return Err(format!("pod {} does not show its configuration", pod.name));
+        }
+        let (ours, theirs) = (self.version(primary, care).await, self.version(place, care).await);
+        if let (Some(ours), Some(theirs)) = (ours, theirs)
+            && ours != theirs
+        {
+            care.find(findings::versions_differ(&ours.to_string(), &theirs.to_string()));
+        }
+        Ok(())
+    }
+
+    async fn version(&self, place: Place<'_>, care: &mut Care) -> Option<Version> {
+        match self.runner.run(place, &["pgbackrest", "version"], VERSION_TIMEOUT).await {
+            Ok(ran) => version::parse(&String::from_utf8_lossy(&ran.stdout)),
+            Err(error) => {
+                self.failed(place, "pgbackrest version", &error, care);
+                None
+            }
+        }
+    }
+}
+
+/// A backup that a person asks for, once its repo has a stanza.
+fn order(task: &Task<'_>, care: &mut Care) {
+    let Some(order) = &task.cluster.backup_now else { return };
+    if care.record.backup_now.as_ref() == Some(&order.token) {
+        return;
+    }
+    if is_known(order.repo, task.repo_hashes, &care.record) {
+        let (repo, backup_type, token) = (order.repo, order.backup_type, order.token.clone());
+        care.record.backup_now = Some(token.clone());
+        // One full backup is both the first and the one that was asked for.
+        care.due.retain(|due| (due.repo, due.backup_type) != (repo, backup_type));
+        care.due.push(DueBackup { repo, backup_type, token });
+    }
+}

@@ -1,0 +1,218 @@
+//! Makes the stanza where one is missing, and finds out for each repo whether it has this PostgreSQL cluster's.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::cluster::validated::{RepoNumber, STANZA};
+use crate::operator::deed::Deed;
+use crate::pgbackrest::label::BackupType;
+use crate::source::pod::{NoEnd, Place, RunInPod};
+
+use super::judge::{self, End, InRepo, Outcome, Verdict};
+use super::{Care, DueBackup, LATER, NO_STANZA, SOON, Scene, findings, waiting};
+
+/// A repo that does not answer is given up sooner than pgBackRest itself would, which waits a minute for each try.
+const IO_TIMEOUT: &str = "--io-timeout=10";
+const INFO_TIMEOUT: Duration = Duration::from_secs(100);
+const STANZA_TIMEOUT: Duration = Duration::from_mins(3);
+const IDENTITY_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// What is needed to look after repos.
+pub(super) struct Repos<'a, Runner> {
+    pub(super) scene: &'a Scene<'a, Runner>,
+    pub(super) primary: Place<'a>,
+    /// Why repos on volumes cannot be reached.
+    pub(super) no_repo_host: Option<String>,
+}
+
+impl<Runner: RunInPod> Repos<'_, Runner> {
+    /// Upgrades where a person asks for it, and creates what is missing.
+    pub(super) async fn look_after(&self, care: &mut Care) {
+        let upgraded = self.upgrade(care).await;
+        let created = self.create(care).await;
+        let upgraded = match upgraded {
+            // It ends at a repo without a stanza, which has one by now.
+            Some(End::Failed(_) | End::Foreign(_)) if created == Some(End::Done) => {
+                let again = self.upgrade(care).await;
+                if again == Some(End::Done) {
+                    self.create(care).await;
+                }
+                again
+            }
+            upgraded => upgraded,
+        };
+        match upgraded {
+            None | Some(End::Done) => {}
+            Some(End::Locked) => care.look_again(SOON),
+            Some(End::Foreign(said) | End::Failed(said)) => {
+                care.find(findings::not_upgraded(&said));
+                care.look_again(LATER);
+            }
+        }
+    }
+
+    /// `stanza-upgrade`, once for each word that asks for it.
+    async fn upgrade(&self, care: &mut Care) -> Option<End> {
+        let asked = self.scene.task.cluster.stanza_upgrade.as_ref();
+        let token = asked.filter(|token| Some(*token) != care.record.stanza_upgrade.as_ref())?;
+        let end = self.command("stanza-upgrade").await.end;
+        if end == End::Done {
+            care.record.stanza_upgrade = Some(token.clone());
+            // Every repo is judged anew: it has no backup of the upgraded cluster yet.
+            care.record.stanzas.clear();
+            care.deeds.push(Deed::new("StanzaUpgraded", format!("stanza-upgrade was run, as {token} asks")));
+        }
+        Some(end)
+    }
+
+    /// `stanza-create`, which checks the stanzas that are there as well. `None`: it was not run.
+    async fn create(&self, care: &mut Care) -> Option<End> {
+        let task = self.scene.task;
+        let unknown: Vec<RepoNumber> =
+            waiting(task.cluster, task.repo_hashes, &care.record).into_keys().collect();
+        if unknown.is_empty() {
+            return None;
+        }
+        let before = self.look(&unknown, care).await;
+        if before.is_empty() {
+            care.look_again(SOON);
+            return None;
+        }
+        // It goes through all repos in their order, and would end at the first that is down.
+        let is_down = |state: &InRepo| matches!(state, InRepo::Unreachable(_));
+        let first_down = before.iter().find(|(_, state)| is_down(state)).map(|(repo, _)| *repo);
+        let can_do = |repo: &RepoNumber| first_down.is_none_or(|down| *repo < down);
+        let ran = before.keys().any(can_do);
+        let verdict = if ran {
+            self.command("stanza-create").await
+        } else {
+            Verdict { end: End::Failed(String::new()), passed: Vec::new(), stopped_at: first_down }
+        };
+        let made: Vec<RepoNumber> =
+            verdict.passed.iter().filter(|repo| before.get(repo) == Some(&InRepo::Absent)).copied().collect();
+        let mut after = before.clone();
+        after.extend(self.look(&made, care).await);
+        let ours = self.identity_if_needed(&after, &verdict, care).await;
+        for repo in unknown {
+            let outcome = judge::outcome(repo, &before, &after, &verdict, ours);
+            self.note(repo, outcome, care);
+        }
+        ran.then_some(verdict.end)
+    }
+
+    fn note(&self, repo: RepoNumber, outcome: Outcome, care: &mut Care) {
+        let task = self.scene.task;
+        let on_volume = self.is_on_volume(repo);
+        let (trouble, finding, again) = match outcome {
+            Outcome::Known { has_backup, system, is_new } => {
+                let hash = task.repo_hashes.get(&repo).cloned().unwrap_or_default();
+                if is_new {
+                    care.deeds.push(Deed::new("StanzaCreated", format!("{repo} has its stanza")));
+                }
+                if !has_backup {
+                    let system = system.map_or_else(String::new, |system| system.to_string());
+                    let token = format!("first-full {hash} {system}");
+                    care.due.push(DueBackup { repo, backup_type: BackupType::Full, token });
+                }
+                care.record.troubles.remove(&repo);
+                care.record.stanzas.insert(repo, hash);
+                return;
+            }
+            // The name of a repo host that has just been made is not known everywhere yet.
+            Outcome::Unreachable(_) if on_volume && !self.scene.is_late => ("repo-unreachable", None, SOON),
+            Outcome::Unreachable(said) => {
+                ("repo-unreachable", Some(findings::unreachable(repo, &said)), LATER)
+            }
+            Outcome::Foreign(said) => ("foreign-stanza", Some(findings::foreign(repo, &said)), LATER),
+            Outcome::Failed(said) => (NO_STANZA, Some(findings::not_created(repo, &said)), LATER),
+            Outcome::Waits => (NO_STANZA, None, SOON),
+        };
+        care.record.troubles.insert(repo, trouble.to_owned());
+        if let Some(finding) = finding {
+            care.find(finding);
+        }
+        care.look_again(again);
+    }
+
+    fn is_on_volume(&self, repo: RepoNumber) -> bool {
+        let repos = &self.scene.task.cluster.repos;
+        repos.iter().any(|known| known.number == repo && known.storage.is_volume())
+    }
+
+    /// The state in each repo that could be asked.
+    async fn look(&self, repos: &[RepoNumber], care: &mut Care) -> BTreeMap<RepoNumber, InRepo> {
+        let stanza = format!("--stanza={STANZA}");
+        let mut states = BTreeMap::new();
+        for repo in repos {
+            if let Some(reason) = self.no_repo_host.as_ref().filter(|_| self.is_on_volume(*repo)) {
+                states.insert(*repo, InRepo::Unreachable(reason.clone()));
+                continue;
+            }
+            // Asked one by one: a repo that does not answer would hold up the others.
+            let number = format!("--repo={}", repo.get());
+            let ask = [
+                "pgbackrest",
+                "info",
+                &stanza,
+                &number,
+                "--output=json",
+                IO_TIMEOUT,
+                "--log-level-console=off",
+            ];
+            let what = format!("pgbackrest info for {repo}");
+            match self.scene.runner.run(self.primary, &ask, INFO_TIMEOUT).await {
+                Ok(ran) => match judge::info(&ran, *repo) {
+                    Ok(state) => _ = states.insert(*repo, state),
+                    Err(said) => care.find(findings::pod_failed(self.primary.pod, &what, &said)),
+                },
+                Err(NoEnd::TimedOut(after)) => {
+                    let said = format!("no answer within {}", humantime::format_duration(after));
+                    states.insert(*repo, InRepo::Unreachable(said));
+                }
+                Err(error) => self.scene.failed(self.primary, &what, &error, care),
+            }
+        }
+        states
+    }
+
+    /// On the primary, which knows every repo, also those on the repo host.
+    async fn command(&self, name: &str) -> Verdict {
+        let stanza = format!("--stanza={STANZA}");
+        let words =
+            ["pgbackrest", name, &stanza, IO_TIMEOUT, "--log-level-console=info", "--log-level-file=off"];
+        match self.scene.runner.run(self.primary, &words, STANZA_TIMEOUT).await {
+            Ok(ran) => judge::verdict(&ran),
+            Err(error) => {
+                Verdict { end: End::Failed(error.to_string()), passed: Vec::new(), stopped_at: None }
+            }
+        }
+    }
+
+    /// PostgreSQL's own system identifier, where a stanza is there that pgBackRest has not come to.
+    async fn identity_if_needed(
+        &self,
+        after: &BTreeMap<RepoNumber, InRepo>,
+        verdict: &Verdict,
+        care: &mut Care,
+    ) -> Option<u64> {
+        let is_open = |(repo, state): (&RepoNumber, &InRepo)| {
+            matches!(state, InRepo::Present { .. })
+                && !verdict.passed.contains(repo)
+                && verdict.stopped_at != Some(*repo)
+        };
+        if verdict.end == End::Done || !after.iter().any(is_open) {
+            return None;
+        }
+        // The first eight bytes of this file, in the byte order of the machine, in every version of PostgreSQL.
+        let file = format!("{}/global/pg_control", self.scene.task.settings.database_path);
+        let ask = ["od", "-A", "n", "-t", "u8", "-N", "8", &file];
+        match self.scene.runner.run(self.primary, &ask, IDENTITY_TIMEOUT).await {
+            Ok(ran) if ran.code == 0 => String::from_utf8_lossy(&ran.stdout).trim().parse().ok(),
+            Ok(_) => None,
+            Err(error) => {
+                self.scene.failed(self.primary, "od", &error, care);
+                None
+            }
+        }
+    }
+}

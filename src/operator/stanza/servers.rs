@@ -1,0 +1,154 @@
+//! Lets every running `pgbackrest server` load new certificates and options: it does so when it gets a SIGHUP.
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Secret;
+use ring::digest::{SHA256, digest};
+
+use crate::cluster::desired::certificates::{ROOTS, Side};
+use crate::cluster::desired::{Desired, Object};
+use crate::cluster::names;
+use crate::cluster::target::{self, PGBACKREST_CONTAINER};
+use crate::cluster::validated::ValidatedCluster;
+use crate::operator::deed::Deed;
+use crate::source::pod::{NoEnd, Place, RunInPod};
+
+use super::{Care, SOON, Scene, Task, findings};
+
+const TIMEOUT: Duration = Duration::from_secs(20);
+/// The exit code of the script below where no server runs.
+const NO_SERVER: i32 = 3;
+
+/// Sends a SIGHUP to the server, and not to the children that it makes for connections. A constant: nothing is put into
+/// it. It is for a shell because `kill` is a program of its own in few images.
+const SIGNAL: &str = r#"
+is_server() {
+    [ -r "$1/cmdline" ] || return 1
+    words="$(tr '\0' ' ' 2>/dev/null <"$1/cmdline") "
+    # By its first word: the shell of this script has the others among its arguments.
+    case "${words%% *}" in
+    pgbackrest | */pgbackrest) ;;
+    *) return 1 ;;
+    esac
+    case "$words" in
+    *" server "*) return 0 ;;
+    esac
+    return 1
+}
+end=3
+for process in /proc/[0-9]*; do
+    is_server "$process" || continue
+    parent=
+    while read -r name value; do
+        [ "$name" = PPid: ] && parent=$value
+    done 2>/dev/null <"$process/status"
+    [ -n "$parent" ] && [ "$parent" != 0 ] && is_server "/proc/$parent" && continue
+    if kill -HUP "${process#/proc/}"; then
+        [ "$end" = 3 ] && end=0
+    else
+        end=4
+    fi
+done
+exit "$end"
+"#;
+
+/// Tells every server whose pod shows the new files.
+pub(super) async fn reload(scene: &Scene<'_, impl RunInPod>, care: &mut Care) {
+    let Task { cluster, settings, desired, pods, .. } = *scene.task;
+    let repo_host = match target::repo_host(pods, &cluster.name, settings) {
+        Ok(repo_host) => repo_host,
+        Err(reason) => {
+            // It loads everything when it starts, and then it is looked after.
+            if scene.is_late {
+                care.find(findings::no_repo_host(&reason.to_string()));
+            }
+            care.look_again(SOON);
+            return;
+        }
+    };
+    let mut servers = vec![(repo_host, PGBACKREST_CONTAINER.to_owned(), Side::RepoHost)];
+    let databases = target::databases(pods, &cluster.name, cluster.instances);
+    servers.extend(databases.into_iter().map(|pod| (pod, pod.server_container(settings), Side::Database)));
+    let all = servers.len();
+    let mut told = 0;
+    for (pod, container, side) in servers {
+        let place = Place { namespace: &cluster.namespace, pod: &pod.name, container: &container };
+        if one(scene, place, side, care).await {
+            told += 1;
+        }
+    }
+    if told < all {
+        care.look_again(SOON);
+        return;
+    }
+    care.record.servers.clone_from(&desired.servers_hash);
+    let message = format!("{told} pgBackRest servers were told to load certificates and options");
+    care.deeds.push(Deed::new("ServersReloaded", message));
+}
+
+/// Whether this server has been told.
+async fn one(scene: &Scene<'_, impl RunInPod>, place: Place<'_>, side: Side, care: &mut Care) -> bool {
+    let desired = scene.task.desired;
+    let configuration = match side {
+        Side::Database => Some(&desired.instance_configuration_hash),
+        Side::RepoHost => desired.repo_host_configuration_hash.as_ref(),
+    };
+    if !scene.is_visible(place, configuration.map(String::as_str).unwrap_or_default(), care).await {
+        return false;
+    }
+    match certificates(scene, place, side).await {
+        Ok(true) => {}
+        Ok(false) => {
+            care.find(findings::not_visible(place.pod, "certificates", scene.is_late));
+            return false;
+        }
+        Err(error) => {
+            scene.failed(place, "sha256sum", &error, care);
+            return false;
+        }
+    }
+    match scene.runner.run(place, &["sh", "-c", SIGNAL], TIMEOUT).await {
+        Ok(ran) if ran.code == 0 => return true,
+        // It may be about to start.
+        Ok(ran) if ran.code == NO_SERVER => {
+            if scene.is_late {
+                care.find(findings::server_missing(place.pod));
+            }
+        }
+        Ok(ran) => care.find(findings::pod_failed(place.pod, "kill -HUP", &ran.said())),
+        Err(error) => scene.failed(place, "kill -HUP", &error, care),
+    }
+    false
+}
+
+/// Compares roots and certificate, by their hashes; the key comes with them.
+async fn certificates(scene: &Scene<'_, impl RunInPod>, place: Place<'_>, side: Side) -> Result<bool, NoEnd> {
+    let files = [ROOTS, side.certificate()];
+    let secret = secret(scene.task.cluster, scene.task.desired);
+    let expected = files.map(|file| {
+        let content = secret.and_then(|secret| secret.data.as_ref()?.get(file));
+        content.map(|content| hexadecimal(digest(&SHA256, &content.0).as_ref())).unwrap_or_default()
+    });
+    let [roots, certificate] = &files.map(crate::cluster::desired::certificates::path);
+    let ran = scene.runner.run(place, &["sha256sum", roots, certificate], TIMEOUT).await?;
+    let shown = String::from_utf8_lossy(&ran.stdout);
+    let sums: Vec<&str> = shown.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    Ok(sums == expected)
+}
+
+fn secret<'desired>(cluster: &ValidatedCluster, desired: &'desired Desired) -> Option<&'desired Secret> {
+    let name = names::certificates(&cluster.name);
+    desired.objects.iter().find_map(|object| match object {
+        Object::Secret(secret) if object.name() == name => Some(&**secret),
+        _ => None,
+    })
+}
+
+pub(super) fn hexadecimal(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

@@ -1,0 +1,348 @@
+//! Stanza care in front of scripted answers.
+
+mod waits;
+
+use std::collections::VecDeque;
+use std::sync::Mutex;
+
+use serde_json::json;
+
+use super::*;
+use crate::cluster::desired::{self, Circumstances};
+use crate::cluster::labels;
+use crate::cluster::references::References;
+use crate::cluster::validate;
+use crate::operator::certificates;
+use crate::source::pod::{NoEnd, Ran};
+
+const BACKUP: &str = r#"[{"label":"20260101-000000F","type":"full","timestamp":{"start":1,"stop":2},"info":{},"database":{"id":1,"repo-key":1}}]"#;
+
+type Answers = VecDeque<Result<Ran, NoEnd>>;
+
+/// Answers by what a command begins with; each answer is given once, the last one for ever.
+struct Script {
+    answers: Mutex<Vec<(&'static str, Answers)>>,
+    asked: Mutex<Vec<String>>,
+}
+
+impl Script {
+    fn new(answers: Vec<(&'static str, Vec<Ran>)>) -> Self {
+        let answers = answers.into_iter().map(|(start, all)| (start, all.into_iter().map(Ok).collect()));
+        Self { answers: Mutex::new(answers.collect()), asked: Mutex::default() }
+    }
+
+    fn asked(&self, word: &str) -> usize {
+        self.asked.lock().unwrap().iter().filter(|command| command.contains(word)).count()
+    }
+}
+
+impl RunInPod for Script {
+    async fn run(&self, place: Place<'_>, command: &[&str], _timeout: Duration) -> Result<Ran, NoEnd> {
+        let text = format!("{}: {}", place.pod, command.join(" "));
+        self.asked.lock().unwrap().push(text.clone());
+        let mut answers = self.answers.lock().unwrap();
+        let (_, queue) = answers
+            .iter_mut()
+            .find(|(start, _)| text.contains(start))
+            .unwrap_or_else(|| panic!("nobody answers {text}"));
+        if queue.len() > 1 { queue.pop_front().unwrap() } else { queue.front().unwrap().clone() }
+    }
+}
+
+fn ran(code: i32, stdout: impl Into<String>) -> Ran {
+    Ran { code, stdout: stdout.into().into_bytes(), stderr: String::new() }
+}
+
+/// What `info` says of a repo whose stanza, where it has one, is of the PostgreSQL cluster with this system identifier.
+fn info_of(system: u64, repo: u8, status: i64, backups: &str) -> Ran {
+    ran(
+        0,
+        format!(
+            r#"[{{"name":"db","status":{{"code":{status},"message":"m","lock":{{}}}},"archive":[],"backup":{backups},
+            "db":[{{"id":1,"repo-key":{repo},"system-id":{system},"version":"15"}}],
+            "repo":[{{"key":{repo},"cipher":"none","status":{{"code":{status},"message":"[HostConnectError] down"}}}}]}}]"#
+        ),
+    )
+}
+
+fn info(repo: u8, status: i64, backups: &str) -> Ran {
+    info_of(7, repo, status, backups)
+}
+
+/// `stanza-create` or `stanza-upgrade` that comes to these repos before it ends.
+fn went(code: i32, repos: &[u8], error: &str) -> Ran {
+    let lines: Vec<String> = repos
+        .iter()
+        .map(|repo| format!("P00   INFO: stanza-create for stanza 'db' on repo{repo}\n"))
+        .collect();
+    ran(code, lines.concat() + error)
+}
+
+struct World {
+    cluster: ValidatedCluster,
+    settings: Settings,
+    hashes: BTreeMap<RepoNumber, String>,
+    desired: Desired,
+    pods: Vec<Pod>,
+    now: DateTime<Utc>,
+}
+
+impl World {
+    fn new(storages: &[&str], annotations: &serde_json::Value) -> Self {
+        let repos: Vec<_> = storages
+            .iter()
+            .zip(1..)
+            .map(|(storage, number)| {
+                json!({"name": format!("repo{number}"), "storage": storage, "resource": format!("b{number}"), "endpoint": "e",
+                    "region": "r", "volume": {"size": "1Gi"}})
+            })
+            .collect();
+        let document = json!({
+            "apiVersion": "cpo.opensource.cybertec.at/v1", "kind": "postgresql",
+            "metadata": {"name": "ledger", "namespace": "shop", "annotations": annotations},
+            "spec": {"numberOfInstances": 1, "postgresql": {"version": "15"}, "backup": {"pgbackrest": {
+                "image": "pgbackrest:1", "repos": repos, "configuration": {"secret": "keys"}}}},
+        });
+        let settings = Settings::default();
+        let (cluster, findings) = validate::document(document, &References::default(), &settings);
+        let cluster = cluster.unwrap_or_else(|| panic!("{findings:?}"));
+        let now = "2026-03-01T00:00:00Z".parse().unwrap();
+        let certificates = cluster
+            .needs_repo_host()
+            .then(|| certificates::renew(&cluster, &settings, None, false, now).unwrap().pem);
+        let circumstances = Circumstances { certificates, ..Circumstances::default() };
+        let desired = desired::build(&cluster, &settings, &circumstances);
+        let pod = |name: &str, labels, containers: &[&str]| Pod {
+            name: name.to_owned(),
+            labels,
+            running: true,
+            ready: true,
+            terminating: false,
+            containers: containers.iter().map(|name| (*name).to_owned()).collect(),
+        };
+        let pods = vec![
+            pod("ledger-0", labels::primary_selector("ledger", &settings), &["postgres", "pgbackrest"]),
+            pod(
+                "ledger-pgbackrest-repo-host-0",
+                labels::repo_host_selector("ledger", &settings),
+                &["pgbackrest"],
+            ),
+        ];
+        let hashes = desired::repo_hashes(&cluster, &settings);
+        Self { cluster, settings, hashes, desired, pods, now }
+    }
+
+    async fn care(&self, script: &Script, record: &Record) -> Care {
+        let task = Task {
+            cluster: &self.cluster,
+            settings: &self.settings,
+            repo_hashes: &self.hashes,
+            desired: &self.desired,
+            pods: &self.pods,
+            now: self.now,
+        };
+        care_in(script, &task, record).await
+    }
+
+    fn head(&self) -> (&'static str, Vec<Ran>) {
+        let line =
+            format!("# pgbackrest-keeper.io/config-hash: {}\n", self.desired.instance_configuration_hash);
+        ("ledger-0: head", vec![ran(0, line)])
+    }
+
+    fn seen(&self) -> Record {
+        Record { stanzas: self.hashes.clone(), ..Record::default() }
+    }
+}
+
+fn codes_of(care: &Care) -> Vec<&'static str> {
+    care.findings.iter().map(|finding| finding.code.word).collect()
+}
+
+fn reasons_of(care: &Care) -> Vec<&'static str> {
+    care.deeds.iter().map(|deed| deed.reason).collect()
+}
+
+#[tokio::test]
+async fn a_new_repo_gets_its_stanza_and_its_first_backup() {
+    let world = World::new(&["s3"], &json!({}));
+    assert!(is_due(&world.cluster, &world.hashes, &world.desired, &Record::default()));
+    assert_eq!(waiting(&world.cluster, &world.hashes, &Record::default()).len(), 1);
+    let script = Script::new(vec![
+        world.head(),
+        ("backrest info", vec![info(1, 1, "[]"), info(1, 2, "[]")]),
+        ("stanza-create", vec![went(0, &[1], "")]),
+    ]);
+    let care = world.care(&script, &Record::default()).await;
+    assert_eq!(care.record.stanzas, world.hashes);
+    assert_eq!(reasons_of(&care), ["StanzaCreated"]);
+    assert_eq!(care.due.len(), 1);
+    assert_eq!(care.due[0].backup_type, BackupType::Full);
+    assert_eq!((care.findings.len(), care.again_after), (0, None));
+    assert!(!is_due(&world.cluster, &world.hashes, &world.desired, &care.record));
+    assert!(waiting(&world.cluster, &world.hashes, &care.record).is_empty());
+}
+
+#[tokio::test]
+async fn a_stanza_with_backups_is_only_remembered() {
+    let world = World::new(&["s3"], &json!({}));
+    let script = Script::new(vec![
+        world.head(),
+        ("backrest info", vec![info(1, 0, BACKUP)]),
+        ("stanza-create", vec![went(0, &[1], "")]),
+    ]);
+    let care = world.care(&script, &Record::default()).await;
+    assert_eq!(care.record.stanzas, world.hashes);
+    assert!(care.due.is_empty() && care.deeds.is_empty() && care.findings.is_empty());
+}
+
+#[tokio::test]
+async fn nothing_is_made_before_the_pod_shows_the_configuration() {
+    let world = World::new(&["s3"], &json!({}));
+    for shown in ["# pgbackrest-keeper.io/config-hash: 0000\n", ""] {
+        let script = Script::new(vec![("head", vec![ran(0, shown)])]);
+        let care = world.care(&script, &Record::default()).await;
+        assert_eq!(codes_of(&care), ["configuration-not-visible"]);
+        assert_eq!(care.again_after, Some(SOON));
+        assert_eq!(script.asked("pgbackrest"), 1, "the file's name alone");
+    }
+}
+
+#[tokio::test]
+async fn an_unreachable_repo_holds_up_no_other() {
+    let world = World::new(&["s3", "s3"], &json!({}));
+    let script = Script::new(vec![
+        world.head(),
+        ("--repo=1", vec![info(1, 1, "[]"), info(1, 2, "[]")]),
+        ("--repo=2", vec![info(2, 99, "[]")]),
+        ("stanza-create", vec![went(49, &[1, 2], "P00  ERROR: [049]: unable to connect\n")]),
+    ]);
+    let care = world.care(&script, &Record::default()).await;
+    let known: Vec<String> = care.record.stanzas.keys().map(ToString::to_string).collect();
+    assert_eq!(known, ["repo1"]);
+    assert_eq!(codes_of(&care), ["repo-unreachable"]);
+    assert!(care.findings[0].is_error() && care.findings[0].message.contains("HostConnectError"));
+    assert_eq!(care.again_after, Some(LATER));
+    let waiting = waiting(&world.cluster, &world.hashes, &care.record);
+    assert_eq!(waiting.values().collect::<Vec<_>>(), ["repo-unreachable"]);
+}
+
+#[tokio::test]
+async fn behind_an_unreachable_repo_a_stanza_counts_by_its_system_identifier() {
+    let world = World::new(&["s3", "s3", "s3"], &json!({}));
+    let answers = |identity: Ran| {
+        Script::new(vec![
+            world.head(),
+            ("--repo=1", vec![info(1, 99, "[]")]),
+            ("--repo=2", vec![info_of(7_711_165_317_871_593_031, 2, 2, "[]")]),
+            ("--repo=3", vec![info(3, 1, "[]")]),
+            ("od -A n", vec![identity]),
+        ])
+    };
+    let script = answers(ran(0, "  7711165317871593031\n"));
+    let care = world.care(&script, &Record::default()).await;
+    let known: Vec<String> = care.record.stanzas.keys().map(ToString::to_string).collect();
+    assert_eq!(known, ["repo2"]);
+    assert_eq!(script.asked("stanza-create"), 0, "it would end at repo1");
+    assert_eq!(codes_of(&care), ["repo-unreachable", "stanza-not-created"]);
+    assert_eq!(care.due.len(), 1);
+
+    let care = world.care(&answers(ran(0, " 1\n")), &Record::default()).await;
+    assert_eq!(codes_of(&care), ["repo-unreachable", "stanza-foreign", "stanza-not-created"]);
+    let care = world.care(&answers(ran(1, "")), &Record::default()).await;
+    assert!(care.record.stanzas.is_empty(), "what nobody has checked is not ours");
+}
+
+#[tokio::test]
+async fn a_foreign_repo_holds_up_no_other() {
+    let world = World::new(&["s3", "s3"], &json!({}));
+    let script = Script::new(vec![
+        world.head(),
+        ("--repo=1", vec![info(1, 1, "[]"), info(1, 2, "[]")]),
+        ("--repo=2", vec![info(2, 0, BACKUP)]),
+        ("stanza-create", vec![went(28, &[1, 2], "P00  ERROR: [028]: info files do not match\n")]),
+    ]);
+    let care = world.care(&script, &Record::default()).await;
+    assert_eq!(care.record.stanzas.len(), 1);
+    assert_eq!(reasons_of(&care), ["StanzaCreated"]);
+    assert_eq!(codes_of(&care), ["stanza-foreign"]);
+    assert_eq!(care.findings[0].value.as_deref(), Some("repo2"));
+}
+
+#[tokio::test]
+async fn a_foreign_stanza_is_never_upgraded_without_a_word() {
+    let foreign = "P00  ERROR: [028]: backup and archive info files exist but do not match\n";
+    let world = World::new(&["s3"], &json!({}));
+    let script = Script::new(vec![
+        world.head(),
+        ("backrest info", vec![info(1, 0, BACKUP)]),
+        ("stanza-create", vec![went(28, &[1], foreign)]),
+    ]);
+    let care = world.care(&script, &Record::default()).await;
+    assert!(care.record.stanzas.is_empty());
+    assert_eq!(codes_of(&care), ["stanza-foreign"]);
+    assert_eq!(script.asked("stanza-upgrade"), 0);
+
+    let world = World::new(&["s3"], &json!({"pgbackrest-keeper.io/stanza-upgrade": "17"}));
+    let script = Script::new(vec![
+        world.head(),
+        ("backrest info", vec![info(1, 0, BACKUP)]),
+        ("stanza-create", vec![went(0, &[1], "")]),
+        ("stanza-upgrade", vec![went(0, &[1], "")]),
+    ]);
+    let care = world.care(&script, &Record::default()).await;
+    assert_eq!(reasons_of(&care), ["StanzaUpgraded"]);
+    assert_eq!(care.record.stanza_upgrade.as_deref(), Some("17"));
+    assert_eq!(care.record.stanzas, world.hashes);
+    let care = world.care(&script, &care.record).await;
+    assert_eq!(script.asked("stanza-upgrade"), 1, "each word asks once");
+    assert!(care.deeds.is_empty());
+}
+
+#[tokio::test]
+async fn an_upgrade_that_meets_a_repo_without_stanza_is_run_again_once_there_is_one() {
+    let world = World::new(&["s3", "s3"], &json!({"pgbackrest-keeper.io/stanza-upgrade": "17"}));
+    let script = Script::new(vec![
+        world.head(),
+        ("--repo=1", vec![info(1, 2, "[]")]),
+        ("--repo=2", vec![info(2, 1, "[]"), info(2, 2, "[]")]),
+        ("stanza-create", vec![went(0, &[1, 2], "")]),
+        ("stanza-upgrade", vec![went(55, &[1, 2], "P00  ERROR: [055]: missing\n"), went(0, &[1, 2], "")]),
+    ]);
+    let care = world.care(&script, &Record::default()).await;
+    assert_eq!(care.record.stanza_upgrade.as_deref(), Some("17"));
+    assert_eq!(care.record.stanzas, world.hashes);
+    assert_eq!((codes_of(&care), care.again_after), (vec![], None));
+}
+
+#[tokio::test]
+async fn a_held_lock_is_waited_for() {
+    let world = World::new(&["s3"], &json!({}));
+    let script = Script::new(vec![
+        world.head(),
+        ("backrest info", vec![info(1, 1, "[]")]),
+        ("stanza-create", vec![ran(50, "")]),
+    ]);
+    let care = world.care(&script, &Record::default()).await;
+    assert!(care.record.stanzas.is_empty() && care.findings.is_empty(), "{:?}", care.findings);
+    assert_eq!(care.again_after, Some(SOON));
+}
+
+#[tokio::test]
+async fn an_order_is_given_once() {
+    let world = World::new(&["s3"], &json!({"pgbackrest-keeper.io/backup-now": "incr@repo1#2"}));
+    let script = Script::new(vec![world.head()]);
+    let care = world.care(&script, &world.seen()).await;
+    assert_eq!(care.due.len(), 1);
+    assert_eq!((care.due[0].backup_type, care.due[0].token.as_str()), (BackupType::Incr, "incr@repo1#2"));
+    assert!(!is_due(&world.cluster, &world.hashes, &world.desired, &care.record));
+}
+
+#[tokio::test]
+async fn without_a_primary_nothing_is_asked() {
+    let mut world = World::new(&["s3"], &json!({}));
+    world.pods[0].ready = false;
+    let care = world.care(&Script::new(vec![]), &Record::default()).await;
+    assert_eq!(codes_of(&care), ["no-primary"]);
+    assert_eq!(care.again_after, Some(SOON));
+}

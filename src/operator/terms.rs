@@ -1,0 +1,60 @@
+//! Terms of leadership: the work goes on while this process leads, and ends at once when it no longer does.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use crate::kubernetes::lease::Leadership;
+
+use super::controller::{Controller, EndedByItself};
+use super::progress::{HEARTBEAT, Progress};
+
+/// Works whenever this process leads, until `stop`. Whoever keeps the lease must do so until this has returned.
+///
+/// A term that is lost is cut off, wherever it is: everything that it does can be done again. At `stop` what runs may
+/// end.
+pub async fn run(
+    controller: &Controller,
+    mut leadership: watch::Receiver<Leadership>,
+    stop: CancellationToken,
+) -> Result<(), EndedByItself> {
+    let progress = Arc::clone(&controller.progress);
+    loop {
+        tokio::select! {
+            led = until(&mut leadership, &progress, |state| *state == Leadership::Leading) => led?,
+            () = stop.cancelled() => return Ok(()),
+        }
+        tracing::info!("This replica leads");
+        tokio::select! {
+            end = controller.run(stop.clone()) => return end,
+            lost = until(&mut leadership, &progress, |state| *state != Leadership::Leading) => {
+                lost?;
+                progress.term_ends();
+                tracing::warn!("This replica no longer leads; its work is cut off");
+            }
+        }
+    }
+}
+
+/// Waits for a state. That nobody keeps the lease any more is an end by itself.
+async fn until(
+    leadership: &mut watch::Receiver<Leadership>,
+    progress: &Progress,
+    reached: impl Fn(&Leadership) -> bool,
+) -> Result<(), EndedByItself> {
+    let mut heartbeat = interval(HEARTBEAT);
+    heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let state = leadership.borrow_and_update().clone();
+        progress.lead(state.clone());
+        if reached(&state) {
+            return Ok(());
+        }
+        tokio::select! {
+            changed = leadership.changed() => changed.map_err(|_| EndedByItself)?,
+            _ = heartbeat.tick() => if state != Leadership::Leading { progress.beat() },
+        }
+    }
+}

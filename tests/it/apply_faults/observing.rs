@@ -1,0 +1,156 @@
+//! What the first phase reads, and what it does not read again.
+
+use std::sync::Arc;
+
+use kube::core::DynamicObject;
+use pgbackrest_keeper::cluster::record::Record;
+use pgbackrest_keeper::cluster::references::Lookup;
+use pgbackrest_keeper::cluster::settings::Settings;
+use pgbackrest_keeper::cluster::validated::RepoNumber;
+use pgbackrest_keeper::kubernetes::client::CallFailure;
+use pgbackrest_keeper::operator::observe::Observer;
+use serde_json::{Value, json};
+
+use super::api::Fault;
+use super::world::{CLAIM, CONFIG, World};
+
+const SECRET: &str = "/api/v1/namespaces/shop/secrets/keys";
+const CLASS: &str = "/apis/storage.k8s.io/v1/storageclasses/fast";
+
+fn resource(generation: i64) -> DynamicObject {
+    serde_json::from_value(json!({
+        "apiVersion": "cpo.opensource.cybertec.at/v1",
+        "kind": "postgresql",
+        "metadata": {"name": "orders", "namespace": "shop", "uid": "3f0c", "generation": generation},
+        "spec": {"backup": {"pgbackrest": {"image": "pgbackrest:2", "configuration": {"secret": "keys"},
+            "repos": [{"name": "repo1", "storage": "pvc", "volume": {"size": "5Gi", "storageClass": "fast"}}]}}},
+    }))
+    .unwrap()
+}
+
+fn observer(world: &World) -> Observer {
+    let settings = Arc::new(Settings::default());
+    Observer::new(world.api.client(), Arc::clone(&world.inventory), settings, &world.writer)
+}
+
+/// `s3.conf` and a key, as base64.
+fn secret() -> Value {
+    json!({"metadata": {"name": "keys"}, "data": {"s3.conf": "W2dsb2JhbF0KcmVwbzEtczMta2V5PWh1bnRlcjIK"}})
+}
+
+fn paths(world: &World) -> Vec<String> {
+    world.api.take_seen().into_iter().map(|seen| seen.path).collect()
+}
+
+#[tokio::test]
+async fn before_anything_is_made_everything_is_looked_for() {
+    let world = World::new();
+    let observed = observer(&world).observe(&resource(1)).await.unwrap();
+    assert_eq!(observed.references.secret, Lookup::Missing);
+    assert_eq!(observed.references.storage_classes["fast"], Lookup::Missing);
+    assert!(observed.references.volumes.is_empty() && observed.stored.is_none());
+    assert_eq!(observed.references.taken, Lookup::Missing);
+    assert_eq!(observed.record, Record::default());
+}
+
+#[tokio::test]
+async fn what_was_read_is_not_read_again() {
+    let mut world = World::new();
+    world.api.put(SECRET, secret());
+    world
+        .api
+        .put(CLASS, json!({"metadata": {"name": "fast"}, "provisioner": "p", "allowVolumeExpansion": true}));
+    world.apply().await.unwrap();
+    world.see();
+    let observer = observer(&world);
+    world.api.take_seen();
+    let first = observer.observe(&resource(1)).await.unwrap();
+    assert_eq!(paths(&world).len(), 5, "the Secret, the class, the claim, and two Secrets of ours");
+    let Lookup::Found(facts) = &first.references.secret else { panic!("{first:?}") };
+    assert_eq!(facts.files["s3.conf"].options[0].name, "repo1-s3-key");
+    let Lookup::Found(class) = &first.references.storage_classes["fast"] else { panic!("{first:?}") };
+    assert!(class.allows_expansion);
+    let repo1 = RepoNumber::of_name("repo1").unwrap();
+    assert_eq!(first.references.volumes[&repo1].size, "5Gi");
+    let stored = first.stored.as_ref().unwrap();
+    assert_eq!(stored.authority["ca.crt"], b"-----authority-----");
+    assert_eq!(stored.pods["pgbackrest.ca-roots"], b"-----roots-----");
+    assert!(!format!("{first:?}").contains("hunter2"));
+
+    let again = observer.observe(&resource(1)).await.unwrap();
+    assert_eq!(paths(&world), [""; 0]);
+    assert_eq!(again.references, first.references);
+    assert_eq!(again.stored.unwrap().authority, stored.authority);
+
+    // Only what has changed is.
+    let mut claim = world.api.get(CLAIM).unwrap();
+    claim["spec"]["resources"]["requests"]["storage"] = json!("7Gi");
+    world.api.put(CLAIM, claim);
+    world.see();
+    let again = observer.observe(&resource(1)).await.unwrap();
+    assert_eq!(paths(&world), [CLAIM]);
+    assert_eq!(again.references.volumes[&repo1].size, "7Gi");
+    observer.observe(&resource(2)).await.unwrap();
+    assert_eq!(paths(&world), [SECRET]);
+    observer.distrust("shop", "orders");
+    observer.observe(&resource(2)).await.unwrap();
+    assert_eq!(paths(&world), [SECRET]);
+    observer.forget("shop", "orders");
+    observer.observe(&resource(2)).await.unwrap();
+    assert_eq!(paths(&world).len(), 4);
+}
+
+#[tokio::test]
+async fn keys_that_the_watches_do_not_know_yet_are_not_taken_for_absent() {
+    let world = World::new();
+    world.apply().await.unwrap();
+    let observed = observer(&world).observe(&resource(1)).await.unwrap();
+    assert_eq!(observed.stored.unwrap().authority["ca.crt"], b"-----authority-----");
+}
+
+#[tokio::test]
+async fn keys_of_somebody_else_are_not_ours() {
+    let world = World::new();
+    world.apply().await.unwrap();
+    for name in ["orders-pgbackrest-ca", "orders-pgbackrest-cert"] {
+        let path = format!("/api/v1/namespaces/shop/secrets/{name}");
+        let mut secret = world.api.get(&path).unwrap();
+        secret["metadata"].as_object_mut().unwrap().remove("labels");
+        world.api.put(&path, secret);
+    }
+    assert!(observer(&world).observe(&resource(1)).await.unwrap().stored.is_none());
+}
+
+#[tokio::test]
+async fn the_record_is_never_older_than_what_was_written() {
+    let mut world = World::new();
+    world.apply().await.unwrap();
+    world.see();
+    let observer = observer(&world);
+    assert_eq!(observer.observe(&resource(1)).await.unwrap().record, Record::default());
+    // It is written, and the watch is behind.
+    let record = Record { backup_now: Some("full@repo1".to_owned()), ..Record::default() };
+    world.remember(&record);
+    world.apply().await.unwrap();
+    world.api.take_seen();
+    assert_eq!(observer.observe(&resource(1)).await.unwrap().record, record);
+    assert!(paths(&world).contains(&CONFIG.to_owned()));
+    world.see();
+    assert_eq!(observer.observe(&resource(1)).await.unwrap().record, record);
+    assert!(!paths(&world).contains(&CONFIG.to_owned()));
+}
+
+#[tokio::test]
+async fn what_may_not_be_read_is_not_looked_at_and_what_cannot_be_asked_is_an_error() {
+    let world = World::new();
+    world.api.judge(|seen| {
+        let forbidden = seen.path == SECRET || seen.path == CLASS;
+        forbidden.then_some(Fault::Status(403, "Forbidden", "no"))
+    });
+    let observed = observer(&world).observe(&resource(1)).await.unwrap();
+    assert_eq!(observed.references.secret, Lookup::NotChecked);
+    assert_eq!(observed.references.storage_classes["fast"], Lookup::NotChecked);
+    world.api.judge(|_| Some(Fault::Status(503, "ServiceUnavailable", "no")));
+    let error = observer(&world).observe(&resource(1)).await.unwrap_err();
+    assert_eq!(error.failure, CallFailure::Unavailable);
+}

@@ -1,0 +1,262 @@
+//! Stanza care in front of real PostgreSQL and real pgBackRest, which run here in place of pods.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use pgbackrest_keeper::cluster::desired::{self, Circumstances, Desired};
+use pgbackrest_keeper::cluster::labels;
+use pgbackrest_keeper::cluster::record::Record;
+use pgbackrest_keeper::cluster::references::References;
+use pgbackrest_keeper::cluster::settings::Settings;
+use pgbackrest_keeper::cluster::target::Pod;
+use pgbackrest_keeper::cluster::validate;
+use pgbackrest_keeper::cluster::validated::{RepoNumber, ValidatedCluster};
+use pgbackrest_keeper::operator::stanza::{Care, Task, care_in, is_due, waiting};
+use pgbackrest_keeper::source::pod::{NoEnd, Place, Ran, RunInPod};
+use serde_json::json;
+
+use crate::support::config::Config;
+use crate::support::lab::Site;
+use crate::support::machine::{Pgbackrest, postgres_programs, skip};
+use crate::support::postgres::{PORT, Postgres};
+use crate::support::process::{call, output};
+
+/// Runs what is meant for a pod on this host, with a configuration file in place of the one that the pod mounts.
+struct Here<'a> {
+    site: &'a Site,
+    configuration: &'a Path,
+}
+
+impl RunInPod for Here<'_> {
+    async fn run(&self, _place: Place<'_>, command: &[&str], timeout: Duration) -> Result<Ran, NoEnd> {
+        let configuration = self.configuration.display().to_string();
+        let [program, arguments @ ..] = command else { panic!("no command") };
+        let program = match *program {
+            "pgbackrest" => self.site.pgbackrest.program.as_path(),
+            other => Path::new(other),
+        };
+        let mut running: Command = call(self.site.account.as_ref(), program);
+        for argument in arguments {
+            match *argument {
+                desired::CONFIGURATION_FILE => running.arg(&configuration),
+                // Sooner, since nothing here is far away.
+                "--io-timeout=10" => running.arg("--io-timeout=1"),
+                argument => running.arg(argument),
+            };
+        }
+        if command[0] == "pgbackrest" {
+            running.arg(format!("--config={configuration}"));
+        }
+        assert!(timeout >= Duration::from_secs(20));
+        let output = output(&mut running);
+        Ok(Ran {
+            code: output.status.code().unwrap(),
+            stdout: output.stdout,
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        })
+    }
+}
+
+/// A cluster as the operator sees it.
+struct Seen {
+    settings: Settings,
+    cluster: ValidatedCluster,
+    hashes: BTreeMap<RepoNumber, String>,
+    desired: Desired,
+    pods: Vec<Pod>,
+}
+
+impl Seen {
+    /// With this many repos, and PostgreSQL's data there.
+    fn new(repos: usize, data: &Path, annotations: &serde_json::Value) -> Self {
+        let repos: Vec<_> = (1..=repos)
+            .map(|number| {
+                json!({"name": format!("repo{number}"), "storage": "s3", "resource": format!("b{number}"),
+                    "endpoint": "e", "region": "r"})
+            })
+            .collect();
+        let document = json!({
+            "apiVersion": "cpo.opensource.cybertec.at/v1", "kind": "postgresql",
+            "metadata": {"name": "ledger", "namespace": "shop", "annotations": annotations},
+            "spec": {"numberOfInstances": 1, "postgresql": {"version": "15"}, "backup": {"pgbackrest": {
+                "image": "pgbackrest:1", "repos": repos, "configuration": {"secret": "keys"}}}},
+        });
+        let settings = Settings { database_path: data.display().to_string(), ..Settings::default() };
+        let (cluster, findings) = validate::document(document, &References::default(), &settings);
+        let cluster = cluster.unwrap_or_else(|| panic!("{findings:?}"));
+        let pods = vec![Pod {
+            name: "ledger-0".to_owned(),
+            labels: labels::primary_selector("ledger", &settings),
+            running: true,
+            ready: true,
+            terminating: false,
+            containers: vec!["postgres".to_owned()],
+        }];
+        Self {
+            hashes: desired::repo_hashes(&cluster, &settings),
+            desired: desired::build(&cluster, &settings, &Circumstances::default()),
+            pods,
+            cluster,
+            settings,
+        }
+    }
+
+    /// Takes care with pgBackRest configured so.
+    async fn care(&self, site: &Site, config: &Config, record: &Record) -> Care {
+        let hash = &self.desired.instance_configuration_hash;
+        let text = format!("# {}: {hash}\n{}", labels::CONFIGURATION_HASH, config.text());
+        let configuration = site.write("instance.conf", &text);
+        let task = Task {
+            cluster: &self.cluster,
+            settings: &self.settings,
+            repo_hashes: &self.hashes,
+            desired: &self.desired,
+            pods: &self.pods,
+            now: chrono::Utc::now(),
+        };
+        care_in(&Here { site, configuration: &configuration }, &task, record).await
+    }
+}
+
+fn configure(site: &Site, postgres: &Postgres<'_>, repos: usize) -> Config {
+    let path = |name: &str| site.path(name).display().to_string();
+    let mut config = Config::default()
+        .global("log-path", &path("log"))
+        .global("lock-path", &path("lock"))
+        .global("spool-path", &path("spool"));
+    for number in 1..=repos {
+        config = config.global(&format!("repo{number}-path"), &path(&format!("repo{number}")));
+    }
+    config
+        .set("db", "pg1-path", &postgres.data.display().to_string())
+        .set("db", "pg1-port", PORT)
+        .set("db", "pg1-socket-path", &postgres.socket_directory.display().to_string())
+        .set("db", "pg1-user", "postgres")
+}
+
+/// A repo where nobody answers.
+fn down(config: Config, number: usize) -> Config {
+    let option = |name: &str| format!("repo{number}-{name}");
+    config
+        .without(&option("path"))
+        .global(&option("type"), "s3")
+        .global(&option("s3-bucket"), "b")
+        .global(&option("s3-endpoint"), "s3.local")
+        .global(&option("s3-region"), "r")
+        .global(&option("s3-key"), "K")
+        .global(&option("s3-key-secret"), "S")
+        .global(&option("storage-host"), "127.0.0.1")
+        .global(&option("storage-port"), "1")
+}
+
+fn start<'a>(site: &'a Site, directory: &str) -> Postgres<'a> {
+    let directory = site.create_directory(directory);
+    let programs = postgres_programs().unwrap();
+    let mut postgres = Postgres::create(site.account.as_ref(), &programs, &directory, 16, "/bin/true");
+    postgres.start();
+    postgres
+}
+
+fn codes(care: &Care) -> Vec<(&'static str, Option<&str>)> {
+    care.findings.iter().map(|finding| (finding.code.word, finding.value.as_deref())).collect()
+}
+
+fn reasons(care: &Care) -> Vec<&'static str> {
+    care.deeds.iter().map(|deed| deed.reason).collect()
+}
+
+fn due(care: &Care) -> Vec<String> {
+    care.due.iter().map(|due| format!("{} {}", due.backup_type.as_str(), due.repo)).collect()
+}
+
+#[tokio::test]
+async fn stanzas_of_the_installed_version() {
+    stanzas("stanzas_of_the_installed_version", Pgbackrest::installed()).await;
+}
+
+#[tokio::test]
+async fn stanzas_of_a_version_in_between() {
+    stanzas("stanzas_of_a_version_in_between", Pgbackrest::in_between()).await;
+}
+
+/// The life of a cluster: a first repo, a second one later, a lock, a repo that is down.
+async fn stanzas(test: &str, pgbackrest: Result<Pgbackrest, String>) {
+    let site = match Site::new(pgbackrest) {
+        Ok(site) => site,
+        Err(missing) => return skip(test, missing),
+    };
+    let postgres = start(&site, "postgres");
+    let none = json!({});
+
+    let one = Seen::new(1, &postgres.data, &none);
+    let first = one.care(&site, &configure(&site, &postgres, 1), &Record::default()).await;
+    assert_eq!((reasons(&first), codes(&first)), (vec!["StanzaCreated"], vec![]));
+    assert_eq!((due(&first), first.again_after), (vec!["full repo1".to_owned()], None));
+    assert!(site.path("repo1/backup/db/backup.info").is_file());
+    assert!(!is_due(&one.cluster, &one.hashes, &one.desired, &first.record));
+
+    let two = Seen::new(2, &postgres.data, &none);
+    assert!(is_due(&two.cluster, &two.hashes, &two.desired, &first.record));
+    // The installed version has one lock for all repos of a stanza, later ones have one for each.
+    let locks = ["db-backup.lock", "db-backup-1.lock", "db-backup-2.lock"];
+    let held: Vec<File> =
+        locks.map(|name| File::create(site.write(&format!("lock/{name}"), "")).unwrap()).into();
+    for lock in &held {
+        lock.lock().unwrap();
+    }
+    let locked = two.care(&site, &configure(&site, &postgres, 2), &first.record).await;
+    assert_eq!((reasons(&locked), codes(&locked)), (vec![], vec![]));
+    assert!(locked.again_after.is_some() && locked.record.stanzas.len() == 1);
+    drop(held);
+
+    let unreachable = two.care(&site, &down(configure(&site, &postgres, 2), 2), &locked.record).await;
+    assert_eq!(codes(&unreachable), [("repo-unreachable", Some("repo2"))]);
+    assert!(unreachable.findings[0].message.contains("HostConnectError"), "{:?}", unreachable.findings);
+    let waits = waiting(&two.cluster, &two.hashes, &unreachable.record);
+    assert_eq!(waits.into_values().collect::<Vec<_>>(), ["repo-unreachable"]);
+
+    let second = two.care(&site, &configure(&site, &postgres, 2), &unreachable.record).await;
+    assert_eq!((reasons(&second), codes(&second)), (vec!["StanzaCreated"], vec![]));
+    assert_eq!(due(&second), ["full repo2"]);
+    assert_eq!(second.record.stanzas, two.hashes);
+    assert!(second.record.troubles.is_empty() && second.record.unfinished.is_none());
+
+    // Nothing is remembered, and the first repo is down: the second one is known by its system identifier.
+    let anew = two.care(&site, &down(configure(&site, &postgres, 2), 1), &Record::default()).await;
+    assert_eq!(codes(&anew), [("repo-unreachable", Some("repo1"))]);
+    assert_eq!(anew.record.stanzas.keys().map(ToString::to_string).collect::<Vec<_>>(), ["repo2"]);
+}
+
+#[tokio::test]
+async fn a_stanza_of_another_cluster_is_upgraded_only_when_asked() {
+    let site = match Site::new(Pgbackrest::installed()) {
+        Ok(site) => site,
+        Err(missing) => return skip("a_stanza_of_another_cluster_is_upgraded_only_when_asked", missing),
+    };
+    let (former, postgres) = (start(&site, "postgres"), start(&site, "other"));
+    let theirs = Seen::new(1, &former.data, &json!({}));
+    theirs.care(&site, &configure(&site, &former, 1), &Record::default()).await;
+    let info = || std::fs::read(site.path("repo1/backup/db/backup.info")).unwrap();
+    let before = info();
+
+    // The first repo is the other cluster's, and the second one, which is behind it, has nothing yet.
+    let ours = Seen::new(2, &postgres.data, &json!({}));
+    let config = configure(&site, &postgres, 2);
+    let care = ours.care(&site, &config, &Record::default()).await;
+    assert_eq!(codes(&care), [("stanza-foreign", Some("repo1")), ("stanza-not-created", Some("repo2"))]);
+    assert!(care.findings[0].message.contains("FileInvalidError (28)"), "{:?}", care.findings);
+    assert!(care.record.stanzas.is_empty() && care.due.is_empty());
+    assert_eq!(info(), before, "nothing was changed");
+
+    let asked = Seen::new(2, &postgres.data, &json!({"pgbackrest-keeper.io/stanza-upgrade": "16"}));
+    let care = asked.care(&site, &config, &care.record).await;
+    assert_eq!(codes(&care), []);
+    assert_eq!(care.record.stanza_upgrade.as_deref(), Some("16"));
+    assert_eq!(care.record.stanzas, asked.hashes);
+    assert!(due(&care).contains(&"full repo1".to_owned()), "its backups are the other cluster's: {care:?}");
+    assert_ne!(info(), before);
+    assert!(!is_due(&asked.cluster, &asked.hashes, &asked.desired, &care.record), "each word asks once");
+}
