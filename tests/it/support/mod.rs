@@ -13,6 +13,7 @@ pub(crate) mod lab;
 pub(crate) mod machine;
 pub(crate) mod node;
 pub(crate) mod object_store;
+pub(crate) mod operator;
 pub(crate) mod postgres;
 pub(crate) mod process;
 pub(crate) mod prometheus;

@@ -1,0 +1,321 @@
+//! The operator, a PostgreSQL that archives, and a repo host, all in pods of a real node: from the example to a backup.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::Path;
+use std::process::Command;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::support::kubernetes::images::{KEEPER, POSTGRES};
+use crate::support::kubernetes::kubectl::Kubectl;
+use crate::support::machine::skip;
+use crate::support::node::Node;
+use crate::support::object_store::{Kind, ObjectStore};
+use crate::support::process::wait_up_to;
+use crate::web_client::Authority;
+
+const OPERATOR: &str = "pgbackrest-keeper";
+/// Of deploy/examples/complete.
+const NAMESPACE: &str = "cpo";
+const CLUSTER: &str = "cluster";
+/// A kubelet brings a changed file after some ten seconds, an image starts, a stanza is made: each well within it.
+const LONGEST: Duration = Duration::from_mins(6);
+
+/// The shared node with the operator of deploy/base on it.
+fn node_with_operator(test: &str) -> Option<&'static Node> {
+    static INSTALLED: OnceLock<()> = OnceLock::new();
+    let node = Node::shared(test)?;
+    INSTALLED.get_or_init(|| {
+        let base = kustomized(node.kubectl(), "deploy/base").replace("pgbackrest-keeper:0.1.0", KEEPER);
+        node.kubectl().apply(&base, &[]);
+        node.kubectl().wait(OPERATOR, "deployment/pgbackrest-keeper-operator", "condition=Available");
+    });
+    Some(node)
+}
+
+fn kustomized(kubectl: &Kubectl, directory: &str) -> String {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join(directory);
+    let mut command = Command::new(&kubectl.program);
+    let output = command.arg("kustomize").arg(directory).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The cluster's pods and what is asked of them.
+struct Cluster<'node> {
+    node: &'node Node,
+}
+
+impl Cluster<'_> {
+    fn kubectl(&self) -> &Kubectl {
+        self.node.kubectl()
+    }
+
+    fn exec(&self, pod: &str, container: &str, command: &[&str]) -> std::process::Output {
+        let before = ["--namespace", NAMESPACE, "exec", pod, "--container", container, "--"];
+        self.kubectl().output(&[&before[..], command].concat())
+    }
+
+    /// Standard output of a command that must end well.
+    fn said(&self, pod: &str, container: &str, command: &[&str]) -> String {
+        let output = self.exec(pod, container, command);
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            output.status.success(),
+            "{pod} {command:?}: {}\n{text}{error}\n{}",
+            output.status,
+            self.state()
+        );
+        text
+    }
+
+    fn psql(&self, statement: &str) -> String {
+        let command = format!("--command={statement}");
+        let psql = ["psql", "--host=/var/run/postgresql", "--no-align", "--tuples-only", "--quiet", &command];
+        self.said("cluster-0", "postgres", &psql).trim().to_owned()
+    }
+
+    fn info(&self, pod: &str, container: &str) -> Value {
+        let info = ["pgbackrest", "info", "--stanza=db", "--output=json", "--log-level-console=off"];
+        serde_json::from_str(&self.said(pod, container, &info)).unwrap()
+    }
+
+    fn backup(&self, backup_type: &str) {
+        let backup_type = format!("--type={backup_type}");
+        let backup = ["pgbackrest", "backup", "--stanza=db", "--repo=1", &backup_type];
+        self.said("cluster-pgbackrest-repo-host-0", "pgbackrest", &backup);
+    }
+
+    /// Writes something, and waits until its WAL is in every repo.
+    fn archive(&self) {
+        let before: u64 = self.psql("select archived_count from pg_stat_archiver").parse().unwrap();
+        self.psql("create table if not exists kept (line text)");
+        self.psql("insert into kept select md5(random()::text) from generate_series(1, 100)");
+        self.psql("select pg_switch_wal()");
+        wait_up_to(LONGEST, "WAL to be archived", || {
+            let count: u64 = self.psql("select archived_count from pg_stat_archiver").parse().unwrap();
+            (count > before).then_some(())
+        });
+    }
+
+    fn resource(&self) -> Value {
+        self.kubectl().get(NAMESPACE, "postgresql", CLUSTER).unwrap()
+    }
+
+    fn record(&self, key: &str) -> Option<String> {
+        let config_map = self.kubectl().get(NAMESPACE, "configmap", "cluster-pgbackrest-config")?;
+        let annotations = &config_map["metadata"]["annotations"];
+        annotations[format!("pgbackrest-keeper.io/{key}")].as_str().map(str::to_owned)
+    }
+
+    fn wait<T>(&self, what: &str, ask: impl FnMut() -> Option<T>) -> T {
+        let mut ask = ask;
+        let deadline = std::time::Instant::now() + LONGEST;
+        loop {
+            if let Some(answer) = ask() {
+                return answer;
+            }
+            assert!(std::time::Instant::now() < deadline, "waited for {what}\n{}", self.state());
+            std::thread::sleep(Duration::from_millis(500));
+        }
+    }
+
+    /// What a reader of a failed test wants to know.
+    fn state(&self) -> String {
+        let said = |arguments: &[&str]| {
+            let output = self.kubectl().output(arguments);
+            String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+        };
+        [
+            &["--namespace", NAMESPACE, "get", "postgresql,pods,cronjobs,jobs,pvc", "--output=wide"][..],
+            &["--namespace", NAMESPACE, "get", "postgresql", CLUSTER, "--output=jsonpath={.status}"],
+            &["--namespace", NAMESPACE, "get", "events", "--sort-by=.lastTimestamp"],
+            &["--namespace", OPERATOR, "logs", "deployment/pgbackrest-keeper-operator", "--tail=60"],
+            &["--namespace", NAMESPACE, "logs", "cluster-0", "--all-containers", "--tail=30"],
+        ]
+        .map(said)
+        .join("\n")
+    }
+}
+
+#[test]
+fn the_complete_example_is_backed_up_and_outlives_new_certificates() {
+    let test = "the_complete_example_is_backed_up_and_outlives_new_certificates";
+    let Some(node) = node_with_operator(test) else { return };
+    let cluster = Cluster { node };
+    node.provide_volumes(1, "10Gi");
+    node.provide_volumes(1, "15Gi");
+    let example = kustomized(node.kubectl(), "deploy/examples/complete")
+        .replace("registry.example/postgres-with-pgbackrest:15", POSTGRES);
+    node.kubectl().apply(&example, &[]);
+
+    // Without a hand: PostgreSQL runs, the repo host runs, both servers know each other, and the stanza is made.
+    node.kubectl().wait(NAMESPACE, "pod/cluster-0", "condition=Ready");
+    node.kubectl().wait(NAMESPACE, "pod/cluster-pgbackrest-repo-host-0", "condition=Ready");
+    cluster.wait("the stanza", || cluster.record("stanzas").filter(|seen| seen.contains("repo1=")));
+    let info = cluster.info("cluster-pgbackrest-repo-host-0", "pgbackrest");
+    assert_eq!(info[0]["name"], "db", "{info}");
+    cluster.archive();
+
+    // Its first full backup is ordered at once, and its CronJobs are awake.
+    let full = cluster.wait("the Job of the first full backup", || {
+        let jobs = node.kubectl().run(&["--namespace", NAMESPACE, "get", "jobs", "--output=name"]);
+        jobs.lines()
+            .find(|job| job.starts_with("job.batch/pgbackrest-cluster-repo1-full-"))
+            .map(str::to_owned)
+    });
+    let labels =
+        node.kubectl().run(&["--namespace", NAMESPACE, "get", &full, "--output=jsonpath={.metadata.labels}"]);
+    assert!(labels.contains(r#""pgbackrest-keeper.io/backup-type":"full""#), "{labels}");
+    for name in ["pgbackrest-cluster-repo1-full", "pgbackrest-cluster-repo1-diff"] {
+        cluster.wait(&format!("CronJob {name} to be awake"), || {
+            let job = node.kubectl().get(NAMESPACE, "cronjob", name)?;
+            (job["spec"]["suspend"] == false).then_some(())
+        });
+    }
+    cluster.backup("full");
+    let info = cluster.info("cluster-0", "postgres");
+    assert_eq!(info[0]["backup"][0]["type"], "full", "{info}");
+    cluster.wait("a status without errors", || {
+        let status = cluster.resource()["status"]["BackupStatus"].as_str()?.to_owned();
+        ["Ok", "Warning"].contains(&status.as_str()).then_some(())
+    });
+
+    // A new authority, in steps: each waits until both servers have loaded the one before.
+    let roots = || secret(&cluster, "cluster-pgbackrest-cert", "pgbackrest.ca-roots");
+    let leaf = || secret(&cluster, "cluster-pgbackrest-cert", "pgbackrest-client.crt");
+    let (first_roots, first_leaf) = (roots(), leaf());
+    cluster.wait("the first certificates to be loaded", || cluster.record("servers-reloaded"));
+    let damage = json!({"stringData": {"ca.key": "lost"}}).to_string();
+    let patch = [
+        "--namespace",
+        NAMESPACE,
+        "patch",
+        "secret",
+        "cluster-pgbackrest-ca",
+        "--type=merge",
+        "--patch",
+        &damage,
+    ];
+    node.kubectl().run(&patch);
+    cluster.wait("the new root beside the old one", || (roots() != first_roots).then_some(()));
+    assert_eq!(leaf(), first_leaf, "leaves must wait until the new root is trusted everywhere");
+    cluster.archive();
+    cluster.backup("incr");
+    cluster.wait("new leaves", || (leaf() != first_leaf).then_some(()));
+    cluster.archive();
+    cluster.backup("incr");
+    cluster.wait("the old root to be dropped", || {
+        let now = roots();
+        (count_of_certificates(&now) == 1 && now != first_roots).then_some(())
+    });
+    cluster.archive();
+    cluster.backup("incr");
+    // New connections with the last files alone.
+    let check = ["pgbackrest", "check", "--stanza=db"];
+    cluster.said("cluster-pgbackrest-repo-host-0", "pgbackrest", &check);
+    let info = cluster.info("cluster-0", "postgres");
+    assert_eq!(info[0]["backup"].as_array().unwrap().len(), 4, "{info}");
+    repos_that_are_added_later(&cluster);
+}
+
+/// S3, Azure and GCS beside the volume: each gets its stanza and its backup without a hand.
+fn repos_that_are_added_later(cluster: &Cluster<'_>) {
+    let (node, authority) = (cluster.node, Authority::new());
+    let directory = node.directory().join("stores-of-operator");
+    let start = |kind, name| ObjectStore::start(kind, node.host(name), &authority, &directory);
+    let stores: Result<Vec<ObjectStore>, String> =
+        [(Kind::S3, "s3-later"), (Kind::Azure, "azure-later"), (Kind::Gcs, "gcs-later")]
+            .map(|(kind, name)| start(kind, name))
+            .into_iter()
+            .collect();
+    let stores = match stores {
+        Ok(stores) => stores,
+        Err(missing) => return skip("repos_that_are_added_later", missing),
+    };
+    let mut secrets = "[global]\nrepo4-gcs-key=/etc/pgbackrest/conf.d/token\n".to_owned();
+    let mut global = json!({});
+    let mut repos = cluster.resource()["spec"]["backup"]["pgbackrest"]["repos"].clone();
+    for (store, number) in stores.iter().zip(2..) {
+        for (name, value) in store.secrets(number) {
+            writeln!(secrets, "{name}={value}").unwrap();
+        }
+        let mut options: BTreeMap<String, String> = store.options(number).into_iter().collect();
+        let mut take = |name: &str| options.remove(&format!("repo{number}-{name}"));
+        let storage = take("type").unwrap();
+        // What the resource has a field for stands in the field.
+        let field = |name: &str| format!("{storage}-{name}");
+        let repo = json!({
+            "name": format!("repo{number}"),
+            "storage": storage,
+            "resource": take(&field("bucket")).or_else(|| take(&field("container"))),
+            "endpoint": take(&field("endpoint")),
+            "region": take(&field("region")),
+            "account": take(&field("account")),
+            "keyType": take(&field("key-type")),
+            "schedule": {"full": format!("{number} 5 * * 0")},
+        });
+        let mut repo = repo;
+        repo.as_object_mut().unwrap().retain(|_, value| !value.is_null());
+        repos.as_array_mut().unwrap().push(repo);
+        options.insert(format!("repo{number}-storage-ca-file"), "/etc/pgbackrest/conf.d/ca.crt".to_owned());
+        options.insert(format!("repo{number}-retention-full"), "2".to_owned());
+        global.as_object_mut().unwrap().extend(options.into_iter().map(|(name, value)| (name, json!(value))));
+    }
+    let secret = json!({
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "cluster-s3-credential", "namespace": NAMESPACE},
+        "stringData": {"repos.conf": secrets, "ca.crt": authority.certificate_pem(), "token": "any"},
+    });
+    cluster.kubectl().apply(&secret.to_string(), &[]);
+    let asked = json!({"spec": {"backup": {"pgbackrest": {
+        "configuration": {"secret": "cluster-s3-credential"}, "repos": repos, "global": global}}}});
+    let patch = asked.to_string();
+    cluster.kubectl().run(&[
+        "--namespace",
+        NAMESPACE,
+        "patch",
+        "postgresql",
+        CLUSTER,
+        "--type=merge",
+        "--patch",
+        &patch,
+    ]);
+
+    cluster.wait("a stanza in every repo", || {
+        let seen = cluster.record("stanzas")?;
+        ["repo2=", "repo3=", "repo4="].iter().all(|repo| seen.contains(repo)).then_some(())
+    });
+    cluster.archive();
+    for number in 2..=4 {
+        let ordered = cluster.kubectl().run(&["--namespace", NAMESPACE, "get", "jobs", "--output=name"]);
+        assert!(ordered.contains(&format!("pgbackrest-cluster-repo{number}-full-")), "{ordered}");
+        let repo = format!("--repo={number}");
+        cluster.said("cluster-0", "postgres", &["pgbackrest", "backup", "--stanza=db", &repo, "--type=full"]);
+    }
+    let info = cluster.info("cluster-0", "postgres");
+    let codes: Vec<i64> = info[0]["repo"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|repo| repo["status"]["code"].as_i64().unwrap())
+        .collect();
+    assert_eq!(codes, [0, 0, 0, 0], "{info}");
+}
+
+/// A key of a Secret, as it is stored.
+fn secret(cluster: &Cluster<'_>, name: &str, key: &str) -> String {
+    let secret = cluster.kubectl().get(NAMESPACE, "secret", name).unwrap();
+    secret["data"][key].as_str().unwrap().to_owned()
+}
+
+fn count_of_certificates(base64: &str) -> usize {
+    use base64::Engine;
+    let text = base64::engine::general_purpose::STANDARD.decode(base64).unwrap();
+    String::from_utf8(text).unwrap().matches("BEGIN CERTIFICATE").count()
+}

@@ -1,0 +1,206 @@
+//! The operator as it is installed by deploy/base: its program on this host, with the rights of its service account.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::control_plane::ControlPlane;
+use super::exporter::CLASSIC;
+use super::exposition::Samples;
+use super::http::{self, Response};
+use super::kubernetes::kubectl::Kubectl;
+use super::process::{Running, command, wait_for};
+
+/// Where deploy/base puts it.
+pub(crate) const NAMESPACE: &str = "pgbackrest-keeper";
+const NAME: &str = "pgbackrest-keeper-operator";
+/// The group of all service accounts of the namespace, as the API server's audit names the user.
+const USER: &str = "system:serviceaccount:pgbackrest-keeper:";
+
+/// deploy/base on a control plane. Its Deployment's pods never run there: there is no node.
+pub(crate) struct Installation {
+    kubectl: Kubectl,
+    kubeconfig: PathBuf,
+    audit_log: PathBuf,
+    kind: String,
+    logs: TempDir,
+}
+
+impl Installation {
+    /// With everything that deploy/base holds.
+    pub(crate) fn whole(plane: &ControlPlane) -> Self {
+        let installation = Self::without_kind(plane);
+        installation.install_kind();
+        installation
+    }
+
+    /// Without the CustomResourceDefinition, as where nobody has installed it yet.
+    pub(crate) fn without_kind(plane: &ControlPlane) -> Self {
+        let kubectl = plane.kubectl().clone();
+        let base = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/base");
+        let manifests = kubectl.run(&["kustomize", &base.display().to_string()]);
+        let (kind, rest): (Vec<&str>, Vec<&str>) = manifests
+            .split("\n---\n")
+            .partition(|manifest| manifest.contains("kind: CustomResourceDefinition"));
+        assert_eq!(kind.len(), 1, "one kind is defined");
+        kubectl.apply(&rest.join("\n---\n"), &[]);
+        Self {
+            kubeconfig: plane.service_account(NAMESPACE, NAME),
+            audit_log: plane.audit_log(),
+            kind: kind.concat(),
+            logs: tempfile::Builder::new().prefix("operator-").tempdir().unwrap(),
+            kubectl,
+        }
+    }
+
+    pub(crate) fn install_kind(&self) {
+        self.kubectl.apply(&self.kind, &[]);
+        let name = "crd/postgresqls.cpo.opensource.cybertec.at";
+        self.kubectl.run(&["wait", "--for=condition=Established", "--timeout=60s", name]);
+    }
+
+    /// Starts the program, as one replica. Its pod is one of the Deployment's.
+    pub(crate) fn start(&self, arguments: &[&str]) -> Operator {
+        let pod = wait_for("the Deployment's pods", || {
+            let selector = "--selector=app.kubernetes.io/component=operator";
+            let pods =
+                self.kubectl.run(&["--namespace", NAMESPACE, "get", "pods", selector, "--output=name"]);
+            pods.lines().next().map(|name| name.trim_start_matches("pod/").to_owned())
+        });
+        let mut command = command(None, env!("CARGO_BIN_EXE_pgbackrest-keeper"));
+        command
+            .args(["operator", "--web.listen-address=127.0.0.1:0", "--log.format=json"])
+            .arg(format!("--kubeconfig={}", self.kubeconfig.display()))
+            .args(arguments)
+            .envs([("POD_NAME", pod.as_str()), ("POD_NAMESPACE", NAMESPACE)]);
+        let log = tempfile::Builder::new().prefix("operator-").tempfile_in(self.logs.path()).unwrap();
+        let log = log.into_temp_path().keep().unwrap();
+        let mut process = Running::start("pgbackrest-keeper operator", command, &log, Signal::SIGTERM);
+        let address = process.wait_in_log("the operator's address", |log| {
+            lines(log).find_map(|line| Some(line.get("address")?.as_str()?.to_owned()))
+        });
+        Operator { process, address }
+    }
+
+    /// What the operator's replicas have asked the API server for so far.
+    pub(crate) fn requests(&self) -> Vec<Request> {
+        let log = fs::read_to_string(&self.audit_log).unwrap_or_default();
+        // The last line may be half written.
+        lines(&log).filter_map(|line| Request::of(&line)).collect()
+    }
+
+    /// Who holds the lease; `None`: nobody.
+    pub(crate) fn leader(&self) -> Option<String> {
+        let lease = self.kubectl.get(NAMESPACE, "lease", NAME)?;
+        let holder = lease["spec"]["holderIdentity"].as_str()?;
+        (!holder.is_empty()).then(|| holder.to_owned())
+    }
+}
+
+/// The image that deploy/base runs the operator in.
+pub(crate) fn image_of_deployment(kubectl: &Kubectl) -> String {
+    let deployment = kubectl.get(NAMESPACE, "deployment", NAME).unwrap();
+    deployment["spec"]["template"]["spec"]["containers"][0]["image"].as_str().unwrap().to_owned()
+}
+
+/// One request of the operator, as the API server has noted it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Request {
+    pub(crate) verb: String,
+    /// With the subresource, such as `postgresqls/status`.
+    pub(crate) resource: String,
+    pub(crate) place: String,
+    pub(crate) code: i64,
+}
+
+impl Request {
+    fn of(line: &Value) -> Option<Self> {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        if !line["user"]["username"].as_str()?.starts_with(USER) {
+            return None;
+        }
+        // A watch is noted when it begins, and again when it ends.
+        let ends_watch = line["verb"] == "watch" && line["stage"] == "ResponseComplete";
+        let object = &line["objectRef"];
+        let subresource = object["subresource"].as_str().map(|name| format!("/{name}"));
+        (!ends_watch).then(|| Self {
+            verb: text(&line["verb"]),
+            resource: format!("{}{}", text(&object["resource"]), subresource.unwrap_or_default()),
+            place: format!("{}/{}", text(&object["namespace"]), text(&object["name"])),
+            code: line["responseStatus"]["code"].as_i64().unwrap_or_default(),
+        })
+    }
+
+    /// Beyond watching, and holding the lease.
+    pub(crate) fn is_work(&self) -> bool {
+        self.verb != "watch" && self.resource != "leases"
+    }
+
+    pub(crate) fn writes(&self) -> bool {
+        self.is_work() && !matches!(self.verb.as_str(), "get" | "list")
+    }
+}
+
+/// A replica.
+pub(crate) struct Operator {
+    process: Running,
+    address: String,
+}
+
+impl Operator {
+    pub(crate) fn get(&self, path: &str) -> Response {
+        http::get(&format!("http://{}{path}", self.address), &[("accept", CLASSIC)]).unwrap()
+    }
+
+    pub(crate) fn samples(&self) -> Samples {
+        Samples::parse(self.get("/metrics").text())
+    }
+
+    /// The status of /readyz, and what it says.
+    pub(crate) fn ready(&self) -> (u16, String) {
+        let answer = self.get("/readyz");
+        (answer.status.as_u16(), answer.text().trim().to_owned())
+    }
+
+    pub(crate) fn wait_until_ready(&self) {
+        wait_for("the operator to be ready", || (self.ready().0 == 200).then_some(()));
+    }
+
+    pub(crate) fn leads(&self) -> bool {
+        self.samples().find("pgbackrest_operator_leader", &[]) == Some(1.0)
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    pub(crate) fn log(&self) -> String {
+        self.process.log()
+    }
+
+    /// Lines of the log that hold this text.
+    pub(crate) fn log_lines(&self, text: &str) -> usize {
+        self.log().lines().filter(|line| line.contains(text)).count()
+    }
+
+    /// As a node does that loses power.
+    pub(crate) fn kill(mut self) {
+        killpg(Pid::from_raw(i32::try_from(self.process.id()).unwrap()), Signal::SIGKILL).unwrap();
+        self.process.wait();
+    }
+
+    /// As a kubelet does; gives the exit code and the log.
+    pub(crate) fn stop(mut self) -> (Option<i32>, String) {
+        self.process.signal_group(Signal::SIGTERM);
+        let code = self.process.wait().code();
+        (code, self.process.log())
+    }
+}
+
+fn lines(log: &str) -> impl Iterator<Item = Value> {
+    log.lines().filter_map(|line| serde_json::from_str(line).ok())
+}
