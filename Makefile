@@ -24,6 +24,7 @@ check-lints:
 # Built first, so that what is left over afterwards can only come from the tests.
 run-tests:
 	@scripts/step "building tests" cargo test --locked --no-run
+	@scripts/step "building for an image" scripts/build-static
 	@scripts/step "tests" scripts/without-leftovers cargo test --locked --no-fail-fast
 
 check-docs:
@@ -33,8 +34,8 @@ check-docs:
 check-metrics:
 	@scripts/step "metrics" scripts/check-metrics
 
-# Ratios against the Go exporter, both fed by the same fake pgbackrest in one run.
+# Ratios against the Go exporter, both fed by the same fake pgbackrest in one run; then the operator with a fleet.
 bench:
-	scripts/setup-debian demo
+	scripts/setup-debian
 	scripts/fetch-pgbackrest
 	scripts/bench
