@@ -16,23 +16,21 @@ use crate::collect::poller;
 use crate::collect::store::Store;
 use crate::http::health::Health;
 use crate::http::limits::Limits;
-use crate::http::router::{self, Face, Lifecycle, ReloadRequest};
+use crate::http::router::{self, Face, Lifecycle};
 use crate::http::server::{self, ServerError};
 use crate::http::web_config::WebConfigHandle;
 use crate::metrics::options::{BackupDetail, ConstantLabels, DisabledMetrics};
 use crate::metrics::{CollectionMetrics, Options};
-use crate::shutdown::{Request, Signals};
+use crate::shutdown::Signals;
 use crate::telemetry;
 
 use super::args::collect::{IntervalArgs, SourceArgs};
 use super::args::log::LogArgs;
 use super::args::metrics::{DetailArg, MetricsArgs};
 use super::args::web::WebArgs;
-use super::web::{check_telemetry_path, host_name, listeners};
+use super::web::{RELOADS_WAITING, check_telemetry_path, host_name, listeners, steer};
 use super::{build, settings};
 
-/// Reloads that may wait while one is under way.
-const RELOADS_WAITING: usize = 1;
 /// How long the rest may take to end after one part has ended by itself.
 const LAST_WAIT: Duration = Duration::from_secs(15);
 
@@ -90,7 +88,8 @@ pub async fn run(args: ExporterArgs) -> anyhow::Result<ExitCode> {
 
     let serving = tokio::spawn(server::run(listeners, router, web_config.clone(), limits, stop.clone()));
     let polling = tokio::spawn(polling);
-    let steering = steer(signals, requests, web_config, refresh);
+    // pgBackRest's configuration is read again by the next run, which begins at once.
+    let steering = steer(signals, requests, web_config, move || refresh.notify_one());
     finish(serving, polling, steering, stop).await
 }
 
@@ -128,31 +127,6 @@ async fn finish(
     served??;
     polled?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// Turns signals and requests into reloads until it is time to stop.
-async fn steer(
-    mut signals: Signals,
-    mut requests: mpsc::Receiver<ReloadRequest>,
-    web_config: WebConfigHandle,
-    refresh: Arc<Notify>,
-) {
-    loop {
-        let answer = tokio::select! {
-            signal = signals.next() => match signal {
-                Request::Stop => return,
-                Request::Reload => None,
-            },
-            Some(request) = requests.recv() => Some(request),
-        };
-        // pgBackRest's configuration is read again by the next run, which begins at once.
-        refresh.notify_one();
-        let outcome = web_config.reload().await.map_err(|error| error.to_string());
-        if let Some(answer) = answer {
-            // Whoever asked may have gone away.
-            let _ = answer.send(outcome);
-        }
-    }
 }
 
 /// What is served, from the flags.

@@ -16,7 +16,7 @@ use crate::collect::own_process;
 use crate::collect::store::Store;
 use crate::http::health::Health;
 use crate::http::limits::Limits;
-use crate::http::router::{self, Face, Lifecycle, ReloadRequest};
+use crate::http::router::{self, Face, Lifecycle};
 use crate::http::server::{self, ServerError};
 use crate::http::web_config::WebConfigHandle;
 use crate::kubernetes::client;
@@ -28,7 +28,7 @@ use crate::operator::progress::Progress;
 use crate::operator::reconcile::ReconcileError;
 use crate::operator::scope::Scope;
 use crate::operator::terms;
-use crate::shutdown::{Request, Signals};
+use crate::shutdown::Signals;
 use crate::telemetry;
 
 use super::args::cluster::ClusterArgs;
@@ -36,12 +36,10 @@ use super::args::log::LogArgs;
 use super::args::operator::{KubernetesArgs, WorkArgs};
 use super::args::web::WebArgs;
 use super::build;
-use super::web::{check_telemetry_path, host_name, listeners};
+use super::web::{RELOADS_WAITING, check_telemetry_path, host_name, listeners, steer};
 
 /// How long a lease counts without being renewed: client-go's usual value.
 const LEASE_DURATION: Duration = Duration::from_secs(15);
-/// Reloads that may wait while one is under way.
-const RELOADS_WAITING: usize = 1;
 /// How long everything may take to end: what runs, giving back the lease, and connections.
 const LAST_WAIT: Duration = Duration::from_secs(45);
 
@@ -63,7 +61,7 @@ pub struct OperatorArgs {
 /// Runs until SIGTERM or SIGINT. An error means that it could not start, or that a part of it ended by itself.
 pub async fn run(args: OperatorArgs) -> anyhow::Result<ExitCode> {
     let log_filter = telemetry::install(&args.log.level, args.log.format)?;
-    let mut signals = Signals::install().context("cannot listen to signals")?;
+    let signals = Signals::install().context("cannot listen to signals")?;
     check_telemetry_path(&args.web.telemetry_path)?;
     let web_config = WebConfigHandle::load(args.web.place.config_file.as_deref())?;
     let listeners = listeners(&args.web).await?;
@@ -72,7 +70,7 @@ pub async fn run(args: OperatorArgs) -> anyhow::Result<ExitCode> {
     let metrics = Arc::new(OperatorMetrics::new(ReconcileError::CATEGORIES));
     let progress = Arc::new(Progress::new(Arc::clone(&metrics)));
     let (stop_work, stop_serving) = (CancellationToken::new(), CancellationToken::new());
-    let (reloads, mut requests) = mpsc::channel(RELOADS_WAITING);
+    let (reloads, requests) = mpsc::channel(RELOADS_WAITING);
     let options = Arc::new(Options { compat: false, build: build::info(), ..Options::default() });
     let store = Arc::new(Store::new(Arc::clone(&options))?);
     let router = router::router(Face {
@@ -93,22 +91,7 @@ pub async fn run(args: OperatorArgs) -> anyhow::Result<ExitCode> {
     let serving =
         tokio::spawn(server::run(listeners, router, web_config.clone(), limits, stop_serving.clone()));
     let working = tokio::spawn(work(args, client, Arc::clone(&progress), metrics, stop_work.clone()));
-    let steering = async {
-        loop {
-            let answer: Option<ReloadRequest> = tokio::select! {
-                signal = signals.next() => match signal {
-                    Request::Stop => return,
-                    Request::Reload => None,
-                },
-                Some(request) = requests.recv() => Some(request),
-            };
-            let outcome = web_config.reload().await.map_err(|error| error.to_string());
-            if let Some(answer) = answer {
-                // Whoever asked may have gone away.
-                let _ = answer.send(outcome);
-            }
-        }
-    };
+    let steering = steer(signals, requests, web_config, || {});
     finish(serving, working, steering, &progress, (stop_work, stop_serving)).await
 }
 

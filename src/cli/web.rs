@@ -3,11 +3,17 @@
 use anyhow::{Context, bail};
 use listenfd::ListenFd;
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 
 use crate::http::listen;
-use crate::http::router::RESERVED_PATHS;
+use crate::http::router::{RESERVED_PATHS, ReloadRequest};
+use crate::http::web_config::WebConfigHandle;
+use crate::shutdown::{Request, Signals};
 
 use super::args::web::WebArgs;
+
+/// Reloads that may wait while one is under way.
+pub(super) const RELOADS_WAITING: usize = 1;
 
 /// Two handlers cannot share a path.
 pub(super) fn check_telemetry_path(path: &str) -> anyhow::Result<()> {
@@ -45,6 +51,31 @@ fn inherited() -> anyhow::Result<Vec<TcpListener>> {
         bail!("--web.systemd-socket: systemd passed no socket; start the service by its .socket unit");
     }
     Ok(listeners)
+}
+
+/// Turns signals and requests into reloads until it is time to stop. `before` comes before each reload of the web
+/// configuration.
+pub(super) async fn steer(
+    mut signals: Signals,
+    mut requests: mpsc::Receiver<ReloadRequest>,
+    web_config: WebConfigHandle,
+    before: impl Fn(),
+) {
+    loop {
+        let answer = tokio::select! {
+            signal = signals.next() => match signal {
+                Request::Stop => return,
+                Request::Reload => None,
+            },
+            Some(request) = requests.recv() => Some(request),
+        };
+        before();
+        let outcome = web_config.reload().await.map_err(|error| error.to_string());
+        if let Some(answer) = answer {
+            // Whoever asked may have gone away.
+            let _ = answer.send(outcome);
+        }
+    }
 }
 
 /// For the status page.

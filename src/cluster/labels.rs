@@ -96,6 +96,13 @@ pub fn repo_host_selector(cluster: &str, settings: &Settings) -> Labels {
     labels
 }
 
+/// Labels as a selector in the words of the API server and of `kubectl --selector`.
+#[must_use]
+pub fn selector_text(labels: &Labels) -> String {
+    let pairs: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    pairs.join(",")
+}
+
 /// Whether a label decides what finds an object, so that a resource may not set it on pods.
 #[must_use]
 pub fn is_reserved(key: &str, settings: &Settings) -> bool {

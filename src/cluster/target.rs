@@ -76,11 +76,7 @@ fn one_ready<'pods>(pods: &'pods [Pod], selector: &Labels) -> Result<&'pods Pod,
     let fits = |pod: &&Pod| selector.iter().all(|(key, value)| pod.labels.get(key) == Some(value));
     let staying: Vec<&Pod> = pods.iter().filter(fits).filter(|pod| !pod.terminating).collect();
     match staying.as_slice() {
-        [] => {
-            let selector: Vec<String> =
-                selector.iter().map(|(key, value)| format!("{key}={value}")).collect();
-            Err(NoTarget::None(selector.join(",")))
-        }
+        [] => Err(NoTarget::None(labels::selector_text(selector))),
         [one] if one.ready && one.running => Ok(one),
         [one] => Err(NoTarget::NotReady(one.name.clone())),
         several => Err(NoTarget::Several(several.iter().map(|pod| pod.name.clone()).collect())),

@@ -11,12 +11,11 @@ use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Secret};
 use k8s_openapi::api::storage::v1::StorageClass;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Api;
-use kube::core::DynamicObject;
 
 use crate::cluster::names;
 use crate::cluster::record::Record;
 use crate::cluster::references::{Lookup, References, SecretFacts, StorageClassFacts, VolumeFacts};
-use crate::cluster::resource::{self, Pgbackrest};
+use crate::cluster::resource::{Pgbackrest, Postgresql};
 use crate::cluster::settings::Settings;
 use crate::cluster::validated::RepoNumber;
 use crate::kubernetes::client::{CALL_DEADLINE, CallError, CallFailure, call};
@@ -107,20 +106,14 @@ impl Observer {
     }
 
     /// Reads. Something that does not exist is not an error; that the API server cannot be asked is.
-    pub async fn observe(&self, object: &DynamicObject) -> Result<Observed, CallError> {
-        let (Some(name), Some(uid)) = (object.metadata.name.as_deref(), object.metadata.uid.as_deref())
-        else {
+    pub async fn observe(&self, resource: &Postgresql) -> Result<Observed, CallError> {
+        let metadata = &resource.metadata;
+        let (Some(name), Some(uid)) = (metadata.name.as_deref(), metadata.uid.as_deref()) else {
             return Ok(Observed::default());
         };
-        let namespace =
-            object.metadata.namespace.as_deref().unwrap_or(self.settings.default_namespace.as_str());
-        let document = serde_json::to_value(object).unwrap_or_default();
-        let (resource, _told_by_validate) = resource::read(document);
-        let look = Look {
-            observer: self,
-            owner: Owner { namespace, name, uid },
-            generation: object.metadata.generation,
-        };
+        let namespace = metadata.namespace.as_deref().unwrap_or(self.settings.default_namespace.as_str());
+        let look =
+            Look { observer: self, owner: Owner { namespace, name, uid }, generation: metadata.generation };
         let mut observed = Observed { record: look.record().await?, ..Observed::default() };
         // Others' objects are told of when they are met; to look for them here would cost a request each.
         observed.references.taken = Lookup::Missing;

@@ -11,7 +11,6 @@ use crate::cluster::desired::{self, CertificatePem, Circumstances, Desired};
 use crate::cluster::finding::{Finding, codes};
 use crate::cluster::policy;
 use crate::cluster::record::Record;
-use crate::cluster::resource;
 use crate::cluster::settings::Settings;
 use crate::cluster::validate::{self, Conduct};
 use crate::cluster::validated::ValidatedCluster;
@@ -162,16 +161,15 @@ impl Reconciler {
             return Ok(None);
         }
         let owner = Owner { namespace: &key.namespace, name: &key.name, uid };
-        let document = serde_json::to_value(object).unwrap_or_default();
-        let (resource, _told_by_validate) = resource::read(document.clone());
+        let (resource, found) = validate::read(serde_json::to_value(object).unwrap_or_default());
         let conduct = validate::conduct(&resource, &self.settings);
         if conduct.other_controller {
             told.hands_off = true;
             return Ok(None);
         }
-        let observed = self.observer.observe(object).await.map_err(ReconcileError::Observe)?;
+        let observed = self.observer.observe(&resource).await.map_err(ReconcileError::Observe)?;
         told.expiries.clone_from(&observed.expiries);
-        let (cluster, findings) = validate::document(document, &observed.references, &self.settings);
+        let (cluster, findings) = validate::judge(&resource, found, &observed.references, &self.settings);
         told.policies = cluster
             .as_ref()
             .map(|cluster| policy::followed(cluster, &observed.references))

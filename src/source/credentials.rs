@@ -20,10 +20,14 @@ fn ends(pem: &[u8]) -> impl Iterator<Item = DateTime<Utc>> {
     let certificates = Pem::iter_from_buffer(pem)
         .map_while(Result::ok)
         .filter(|block| matches!(&*block.label, "CERTIFICATE" | "TRUSTED CERTIFICATE" | "X509 CERTIFICATE"));
-    certificates.filter_map(|block| {
-        let certificate = block.parse_x509().ok()?;
-        DateTime::from_timestamp(certificate.validity().not_after.timestamp(), 0)
-    })
+    certificates.filter_map(|block| end(&block))
+}
+
+/// When the certificate of a PEM block ends.
+#[must_use]
+pub fn end(block: &Pem) -> Option<DateTime<Utc>> {
+    let certificate = block.parse_x509().ok()?;
+    DateTime::from_timestamp(certificate.validity().not_after.timestamp(), 0)
 }
 
 /// Whether a file may hold a certificate at all; a device or a pipe could block its reader.

@@ -2,11 +2,11 @@
 //! Knows nothing of intervals or metrics.
 
 pub mod config_files;
+pub mod credentials;
 pub mod environment;
 pub mod pgbackrest;
 pub mod pod;
 pub mod process;
 
-mod credentials;
 mod failure;
 mod notices;

@@ -80,9 +80,7 @@ async fn of_many_who_begin_at_once_one_leads() {
 #[tokio::test]
 async fn a_leader_that_is_gone_is_followed_once_its_time_is_over() {
     let world = World::new();
-    let (mut a, mut b) = (world.keeper("a").await, world.keeper("b").await);
-    a.start();
-    a.turns(&Leadership::Leading).await;
+    let (mut a, mut b) = (world.leader("a").await, world.keeper("b").await);
     b.start();
     b.turns(&Leadership::Following("a".to_owned())).await;
     a.dies().await;
@@ -97,9 +95,7 @@ async fn a_leader_that_is_gone_is_followed_once_its_time_is_over() {
 async fn a_leader_that_cannot_renew_stops_before_another_starts() {
     for mode in [Mode::Silent, Mode::Refuses(503), Mode::WritesSilently] {
         let world = World::new();
-        let (mut a, mut b) = (world.keeper("a").await, world.keeper("b").await);
-        a.start();
-        a.turns(&Leadership::Leading).await;
+        let (mut a, mut b) = (world.leader("a").await, world.keeper("b").await);
         b.start();
         b.turns(&Leadership::Following("a".to_owned())).await;
         a.door.set(mode);
@@ -122,9 +118,7 @@ async fn a_leader_that_cannot_renew_stops_before_another_starts() {
 #[tokio::test]
 async fn a_short_trouble_changes_nothing() {
     let world = World::new();
-    let mut a = world.keeper("a").await;
-    a.start();
-    a.turns(&Leadership::Leading).await;
+    let mut a = world.leader("a").await;
     let changes = a.record_changes();
     for mode in [Mode::RefusesOnce(500), Mode::RefusesOnce(429), Mode::MeddlesOnce, Mode::MeddlesTwice] {
         a.door.set(mode);
@@ -142,9 +136,7 @@ async fn a_short_trouble_changes_nothing() {
 #[tokio::test]
 async fn a_leader_that_always_comes_too_late_stops() {
     let world = World::new();
-    let mut a = world.keeper("a").await;
-    a.start();
-    a.turns(&Leadership::Leading).await;
+    let mut a = world.leader("a").await;
     a.door.set(Mode::Meddles);
     a.turns(&Leadership::Waiting).await;
     assert!(world.last_write().elapsed() < DURATION);
@@ -180,9 +172,7 @@ async fn a_lease_that_was_taken_or_removed_is_seen() {
 async fn the_end_comes_though_nobody_answers() {
     for mode in [Mode::Silent, Mode::Refuses(503), Mode::Meddles] {
         let world = World::new();
-        let mut a = world.keeper("a").await;
-        a.start();
-        a.turns(&Leadership::Leading).await;
+        let mut a = world.leader("a").await;
         a.door.set(mode);
         // In the middle of a call.
         a.door.is_asked().await;

@@ -218,14 +218,9 @@ impl Configuration {
 
 /// The first 16 hexadecimal digits of the SHA-256 of the texts, with a zero byte between them.
 pub(super) fn hash_of(texts: &[&str]) -> String {
-    digest(&SHA256, texts.join("\0").as_bytes()).as_ref().iter().take(8).fold(
-        String::new(),
-        |mut hash, byte| {
-            // Writing to a String cannot fail.
-            let _ = write!(hash, "{byte:02x}");
-            hash
-        },
-    )
+    let mut hash = hex::encode(digest(&SHA256, texts.join("\0").as_bytes()));
+    hash.truncate(16);
+    hash
 }
 
 /// The repo that an option such as `repo2-retention-full` is about.

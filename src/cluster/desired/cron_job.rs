@@ -159,7 +159,6 @@ fn arguments(
     } else {
         (labels::primary_selector(&cluster.name, settings), settings.database_container.as_str())
     };
-    let selector: Vec<String> = selector.into_iter().map(|(key, value)| format!("{key}={value}")).collect();
     let mut arguments = vec![
         "backup".to_owned(),
         format!("--cluster={}", cluster.name),
@@ -167,7 +166,7 @@ fn arguments(
         format!("--repo={}", repo.number.get()),
         format!("--type={}", backup_type.as_str()),
         format!("--target={}", if on_volume { "repo-host" } else { "primary" }),
-        format!("--selector={}", selector.join(",")),
+        format!("--selector={}", labels::selector_text(&selector)),
         format!("--container={container}"),
     ];
     arguments.extend(cluster.jobs.deadline.map(|deadline| format!("--job-deadline={}s", deadline.as_secs())));

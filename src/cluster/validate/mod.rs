@@ -31,10 +31,28 @@ pub fn document(
     references: &References,
     settings: &Settings,
 ) -> (Option<ValidatedCluster>, Vec<Finding>) {
+    let (resource, findings) = read(document);
+    judge(&resource, findings, references, settings)
+}
+
+/// Reads a document of any shape, with what is found by that alone: fields that nobody knows, and wrong types.
+#[must_use]
+pub fn read(document: Value) -> (Postgresql, Vec<Finding>) {
     let mut findings = unknown::fields(&document);
     let (resource, wrong) = resource::read(document);
     findings.extend(wrong);
-    let (cluster, more) = validate(&resource, references, settings);
+    (resource, findings)
+}
+
+/// Judges what `read` has read and found.
+#[must_use]
+pub fn judge(
+    resource: &Postgresql,
+    mut findings: Vec<Finding>,
+    references: &References,
+    settings: &Settings,
+) -> (Option<ValidatedCluster>, Vec<Finding>) {
+    let (cluster, more) = validate(resource, references, settings);
     findings.extend(more);
     without_echoes(&mut findings);
     sort(&mut findings);

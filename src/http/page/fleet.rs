@@ -1,13 +1,13 @@
 //! The status page of the operator: every cluster in one table, the worst first.
 
 use chrono::{DateTime, Utc};
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{Markup, PreEscaped, html};
 
 use crate::metrics::operator::Overview;
 use crate::state::health::Health;
 use crate::state::human;
 
-use super::{STYLE, pieces};
+use super::pieces;
 
 /// Rows are added, worst cluster first, as long as they take no more bytes than this together.
 const ROW_BUDGET_BYTES: usize = 160_000;
@@ -34,41 +34,25 @@ pub struct FleetContext<'a> {
 pub fn render(mut clusters: Vec<Overview>, context: &FleetContext<'_>, now: DateTime<Utc>) -> String {
     clusters.sort_by(|a, b| rank(b).cmp(&rank(a)).then_with(|| a.key.cmp(&b.key)));
     let (worst, headline) = headline(&clusters, context);
-    html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="color-scheme" content="light dark";
-                meta name="robots" content="noindex";
-                title { (headline) " · " (human::line(context.title, 120)) }
-                style { (PreEscaped(STYLE)) }
-            }
-            body {
-                header {
-                    p.soft { "pgBackRest backups · operator " bdi { (human::line(context.title, 120)) } }
-                    h1 { (pieces::symbol(worst)) " " (headline) }
-                    @if let Some(trouble) = context.trouble { p { (human::line(trouble, TEXT_LIMIT)) } }
-                    @else if let Some(leader) = context.leader {
-                        p { bdi { (human::line(leader, 120)) } " leads, and its page shows the clusters." }
-                    }
-                }
-                main { @if !clusters.is_empty() { (table(&clusters, now)) } }
-                footer {
-                    p {
-                        "This is about the set-up. Whether backups run, and to when they can be restored, "
-                        "the metrics and " code { "pgbackrest info" } " tell."
-                    }
-                    p {
-                        "pgbackrest-keeper " (context.version) " · " a href=(context.metrics_path) { "metrics" }
-                        " · reload the page for newer facts"
-                    }
-                }
+    let body = html! {
+        header {
+            p.soft { "pgBackRest backups · operator " bdi { (human::line(context.title, 120)) } }
+            h1 { (pieces::symbol(worst)) " " (headline) }
+            @if let Some(trouble) = context.trouble { p { (human::line(trouble, TEXT_LIMIT)) } }
+            @else if let Some(leader) = context.leader {
+                p { bdi { (human::line(leader, 120)) } " leads, and its page shows the clusters." }
             }
         }
-    }
-    .into_string()
+        main { @if !clusters.is_empty() { (table(&clusters, now)) } }
+        footer {
+            p {
+                "This is about the set-up. Whether backups run, and to when they can be restored, "
+                "the metrics and " code { "pgbackrest info" } " tell."
+            }
+            (pieces::last_line(context.version, context.metrics_path))
+        }
+    };
+    pieces::document(&headline, context.title, &body)
 }
 
 fn table(clusters: &[Overview], now: DateTime<Utc>) -> Markup {

@@ -14,7 +14,7 @@ mod timeline;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{Markup, PreEscaped, html};
 
 use crate::state::health::{self, Health, Judged};
 use crate::state::human;
@@ -76,37 +76,24 @@ pub fn render(snapshot: &Snapshot, context: &PageContext<'_>, now: DateTime<Utc>
         shown += 1;
     }
     let headline = headline(snapshot, context, &entries);
-    html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="color-scheme" content="light dark";
-                meta name="robots" content="noindex";
-                title { (headline.text) " · " (human::line(context.title, 120)) }
-                style { (PreEscaped(STYLE)) }
-            }
-            body {
-                (header(snapshot, context, &headline, now))
-                main {
-                    (collection::failures(&snapshot.collection, now))
-                    @if entries.len() > 1 { (summary::table(&entries, shown, ROW_LIMIT, now)) }
-                    (timeline::shapes())
-                    (PreEscaped(sections))
-                    @if shown < entries.len() && shown > 0 {
-                        p.soft {
-                            "Details of " (human::count(entries.len() - shown, "more stanza"))
-                            " do not fit here: follow the name in the table."
-                        }
-                    }
-                    (collection::section(snapshot, now))
+    let body = html! {
+        (header(snapshot, context, &headline, now))
+        main {
+            (collection::failures(&snapshot.collection, now))
+            @if entries.len() > 1 { (summary::table(&entries, shown, ROW_LIMIT, now)) }
+            (timeline::shapes())
+            (PreEscaped(sections))
+            @if shown < entries.len() && shown > 0 {
+                p.soft {
+                    "Details of " (human::count(entries.len() - shown, "more stanza"))
+                    " do not fit here: follow the name in the table."
                 }
-                (footer(context, !entries.is_empty()))
             }
+            (collection::section(snapshot, now))
         }
-    }
-    .into_string()
+        (footer(context, !entries.is_empty()))
+    };
+    pieces::document(&headline.text, context.title, &body)
 }
 
 /// The one sentence on top.
@@ -210,10 +197,7 @@ fn footer(context: &PageContext<'_>, has_stanzas: bool) -> Markup {
                     ", which does not notice a missing file or a gap in the WAL. Only a restore proves a backup."
                 }
             }
-            p {
-                "pgbackrest-keeper " (context.version) " · " a href=(context.metrics_path) { "metrics" }
-                " · reload the page for newer facts"
-            }
+            (pieces::last_line(context.version, context.metrics_path))
         }
     }
 }

@@ -3,10 +3,41 @@
 use std::fmt::Write as _;
 
 use chrono::{DateTime, Utc};
-use maud::{Markup, html};
+use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::state::health::Health;
 use crate::state::human;
+
+use super::STYLE;
+
+/// A whole page, with the one style and nothing from elsewhere.
+pub(super) fn document(headline: &str, title: &str, body: &Markup) -> String {
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                meta name="robots" content="noindex";
+                title { (headline) " · " (human::line(title, 120)) }
+                style { (PreEscaped(STYLE)) }
+            }
+            body { (body) }
+        }
+    }
+    .into_string()
+}
+
+/// What every page ends with.
+pub(super) fn last_line(version: &str, metrics_path: &str) -> Markup {
+    html! {
+        p {
+            "pgbackrest-keeper " (version) " · " a href=(metrics_path) { "metrics" }
+            " · reload the page for newer facts"
+        }
+    }
+}
 
 /// A word with its symbol; colour only repeats what both say.
 pub(super) fn badge(health: Health, word: &str) -> Markup {

@@ -13,7 +13,7 @@ use super::pass::{Pass, REMOVED};
 use super::server::{Dependents, Server, Trouble};
 use super::standing::{self, Standing};
 use super::{Owner, cleanup, cron_job, findings, repo_host};
-use crate::cluster::labels::{BACKUP_JOB, cluster_selector};
+use crate::cluster::labels::{BACKUP_JOB, cluster_selector, selector_text};
 use crate::cluster::settings::Settings;
 use crate::kubernetes::client::{CALL_DEADLINE, CallError, call};
 
@@ -119,9 +119,8 @@ pub(super) async fn others(
     const MOST: u32 = 100;
     let mut selector = cluster_selector(owner.name, settings);
     selector.insert(settings.member_type_label.clone(), BACKUP_JOB.to_owned());
-    let selector: Vec<String> = selector.iter().map(|(key, value)| format!("{key}={value}")).collect();
     let api: Api<CronJob> = Api::namespaced(server.client.clone(), owner.namespace);
-    let params = ListParams::default().labels(&selector.join(",")).limit(MOST);
+    let params = ListParams::default().labels(&selector_text(&selector)).limit(MOST);
     let found = call(format!("list CronJobs of {}", owner.name), CALL_DEADLINE, api.list(&params)).await?;
     Ok(found.items.into_iter().filter(|job| is_foreign(&job.metadata, owner)).collect())
 }

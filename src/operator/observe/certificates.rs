@@ -6,6 +6,8 @@ use chrono::{DateTime, Utc};
 use k8s_openapi::ByteString;
 use x509_parser::pem::Pem;
 
+use crate::source::credentials;
+
 /// Other texts in a Secret, such as a long key, are not searched.
 const LONGEST: usize = 1 << 20;
 
@@ -20,11 +22,7 @@ fn first_end(content: &[u8]) -> Option<DateTime<Utc>> {
     }
     let blocks = Pem::iter_from_buffer(content).filter_map(Result::ok);
     let certificates = blocks.filter(|block| block.label == "CERTIFICATE");
-    let ends = certificates.filter_map(|block| {
-        let certificate = block.parse_x509().ok()?;
-        DateTime::from_timestamp(certificate.validity().not_after.timestamp(), 0)
-    });
-    ends.min()
+    certificates.filter_map(|block| credentials::end(&block)).min()
 }
 
 #[cfg(test)]

@@ -18,8 +18,7 @@ pub(super) async fn of_cluster(
     settings: &Settings,
 ) -> Result<Vec<Pod>, CallError> {
     let selector = labels::cluster_selector(&cluster.name, settings);
-    let selector: Vec<String> = selector.into_iter().map(|(key, value)| format!("{key}={value}")).collect();
-    let params = ListParams::default().labels(&selector.join(",")).limit(MOST);
+    let params = ListParams::default().labels(&labels::selector_text(&selector)).limit(MOST);
     let api: Api<Found> = Api::namespaced(client.clone(), &cluster.namespace);
     let pods = call("list Pods", CALL_DEADLINE, api.list(&params)).await?;
     Ok(pods.items.into_iter().map(pod).collect())

@@ -127,7 +127,7 @@ async fn certificates(scene: &Scene<'_, impl RunInPod>, place: Place<'_>, side: 
     let secret = secret(scene.task.cluster, scene.task.desired);
     let expected = files.map(|file| {
         let content = secret.and_then(|secret| secret.data.as_ref()?.get(file));
-        content.map(|content| hexadecimal(digest(&SHA256, &content.0).as_ref())).unwrap_or_default()
+        content.map(|content| hex::encode(digest(&SHA256, &content.0))).unwrap_or_default()
     });
     let [roots, certificate] = &files.map(crate::cluster::desired::certificates::path);
     let ran = scene.runner.run(place, &["sha256sum", roots, certificate], TIMEOUT).await?;
@@ -141,14 +141,5 @@ fn secret<'desired>(cluster: &ValidatedCluster, desired: &'desired Desired) -> O
     desired.objects.iter().find_map(|object| match object {
         Object::Secret(secret) if object.name() == name => Some(&**secret),
         _ => None,
-    })
-}
-
-pub(super) fn hexadecimal(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
     })
 }

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use kube::core::DynamicObject;
 use pgbackrest_keeper::cluster::record::Record;
 use pgbackrest_keeper::cluster::references::Lookup;
+use pgbackrest_keeper::cluster::resource::{self, Postgresql};
 use pgbackrest_keeper::cluster::settings::Settings;
 use pgbackrest_keeper::cluster::validated::RepoNumber;
 use pgbackrest_keeper::kubernetes::client::CallFailure;
@@ -17,15 +17,15 @@ use super::world::{CLAIM, CONFIG, World};
 const SECRET: &str = "/api/v1/namespaces/shop/secrets/keys";
 const CLASS: &str = "/apis/storage.k8s.io/v1/storageclasses/fast";
 
-fn resource(generation: i64) -> DynamicObject {
-    serde_json::from_value(json!({
+fn resource(generation: i64) -> Postgresql {
+    let (resource, _) = resource::read(json!({
         "apiVersion": "cpo.opensource.cybertec.at/v1",
         "kind": "postgresql",
         "metadata": {"name": "orders", "namespace": "shop", "uid": "3f0c", "generation": generation},
         "spec": {"backup": {"pgbackrest": {"image": "pgbackrest:2", "configuration": {"secret": "keys"},
             "repos": [{"name": "repo1", "storage": "pvc", "volume": {"size": "5Gi", "storageClass": "fast"}}]}}},
-    }))
-    .unwrap()
+    }));
+    resource
 }
 
 fn observer(world: &World) -> Observer {

@@ -145,6 +145,14 @@ impl World {
         }
     }
 
+    /// A keeper that has become the leader.
+    pub(super) async fn leader(&self, name: &str) -> Keeper {
+        let mut keeper = self.keeper(name).await;
+        keeper.start();
+        keeper.turns(&Leadership::Leading).await;
+        keeper
+    }
+
     pub(super) fn lease(&self) -> Option<Value> {
         self.inner.lock().unwrap().lease.clone()
     }

@@ -109,10 +109,7 @@ async fn servers_are_told_once_all_files_are_visible() {
         _ => None,
     });
     let data = secret.unwrap().data.clone().unwrap();
-    let sum = |key: &str| {
-        let digest = ring::digest::digest(&ring::digest::SHA256, &data[key].0);
-        servers::hexadecimal(digest.as_ref())
-    };
+    let sum = |key: &str| hex::encode(ring::digest::digest(&ring::digest::SHA256, &data[key].0));
     let sums = |side: &str| ran(0, format!("{}  a\n{}  b\n", sum("pgbackrest.ca-roots"), sum(side)));
     let both = ["pgbackrest-repo-host.crt", "pgbackrest-client.crt"]
         .repeat(2)
