@@ -41,7 +41,7 @@ impl RunInPod for Here<'_> {
         let mut running: Command = call(self.site.account.as_ref(), program);
         for argument in arguments {
             match *argument {
-                desired::CONFIGURATION_FILE => running.arg(&configuration),
+                file if file == desired::configuration_file() => running.arg(&configuration),
                 // Sooner, since nothing here is far away.
                 "--io-timeout=10" => running.arg("--io-timeout=1"),
                 argument => running.arg(argument),

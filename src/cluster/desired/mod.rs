@@ -22,7 +22,7 @@ use std::collections::BTreeMap;
 
 pub use certificates::CertificatePem;
 pub use object::Object;
-pub use paths::CONFIGURATION_FILE;
+pub use paths::configuration_file;
 
 use k8s_openapi::api::batch::v1::Job;
 
@@ -70,7 +70,11 @@ pub fn repo_hashes(cluster: &ValidatedCluster, settings: &Settings) -> BTreeMap<
 pub fn servers_hash(cluster: &ValidatedCluster, settings: &Settings, pem: &CertificatePem) -> Option<String> {
     let instance = configuration::for_instances(cluster, settings);
     let repo_host = cluster.needs_repo_host().then(|| configuration::for_repo_host(cluster, settings))?;
-    Some(configuration::hash_of(&[&instance.hash(), &repo_host.hash(), &pem.public_hash()]))
+    Some(hash_for_servers(&instance.hash(), &repo_host.hash(), pem))
+}
+
+fn hash_for_servers(instance: &str, repo_host: &str, pem: &CertificatePem) -> String {
+    configuration::hash_of(&[instance, repo_host, &pem.public_hash()])
 }
 
 /// Builds every object of a cluster.
@@ -97,14 +101,13 @@ pub fn build(cluster: &ValidatedCluster, settings: &Settings, circumstances: &Ci
         objects.push(repo_host::stateful_set(cluster, settings));
     }
     objects.extend(cron_job::all(cluster, settings, &circumstances.waiting));
-    let servers_hash =
-        circumstances.certificates.as_ref().and_then(|pem| servers_hash(cluster, settings, pem));
-    Desired {
-        objects,
-        instance_configuration_hash: instance.hash(),
-        servers_hash,
-        repo_host_configuration_hash: repo_host.map(|configuration| configuration.hash()),
-    }
+    let instance_configuration_hash = instance.hash();
+    let repo_host_configuration_hash = repo_host.map(|configuration| configuration.hash());
+    let servers_hash = repo_host_configuration_hash
+        .as_deref()
+        .zip(circumstances.certificates.as_ref())
+        .map(|(repo_host, pem)| hash_for_servers(&instance_configuration_hash, repo_host, pem));
+    Desired { objects, instance_configuration_hash, repo_host_configuration_hash, servers_hash }
 }
 
 /// Builds the Job of one backup outside of the schedule: the first full backup of a repo, or one that a person asks for.

@@ -147,7 +147,7 @@ impl Server {
         let api = self.api(place);
         match call(format!("delete {place}"), CALL_DEADLINE, api.delete(place.name, &params)).await {
             Ok(_) => Ok(true),
-            Err(error) if error.failure == CallFailure::NotFound => Ok(false),
+            Err(error) if error.is_not_found() => Ok(false),
             Err(error) => Err(error),
         }
     }

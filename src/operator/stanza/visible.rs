@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::cluster::desired::CONFIGURATION_FILE;
+use crate::cluster::desired;
 use crate::cluster::labels::CONFIGURATION_HASH;
 use crate::source::pod::{NoEnd, Place, RunInPod};
 
@@ -14,7 +14,7 @@ pub(super) async fn configuration(
     place: Place<'_>,
     hash: &str,
 ) -> Result<bool, NoEnd> {
-    let ran = runner.run(place, &["head", "-n", "1", CONFIGURATION_FILE], TIMEOUT).await?;
+    let ran = runner.run(place, &["head", "-n", "1", &desired::configuration_file()], TIMEOUT).await?;
     let line = String::from_utf8_lossy(&ran.stdout);
     let shown = line.trim().strip_prefix("# ").and_then(|rest| rest.strip_prefix(CONFIGURATION_HASH));
     Ok(shown.map(|rest| rest.trim_start_matches(':').trim()) == Some(hash))
