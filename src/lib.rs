@@ -6,6 +6,7 @@ pub mod cli;
 pub mod cluster;
 pub mod collect;
 pub mod http;
+pub mod job;
 pub mod kubernetes;
 pub mod metrics;
 pub mod operator;

@@ -1,4 +1,4 @@
-//! Asks pgBackRest: child processes, the program's calls and its configuration files.
+//! Asks pgBackRest: child processes and commands in pods, the program's calls and its configuration files.
 //! Knows nothing of intervals or metrics.
 
 pub mod config_files;
@@ -6,6 +6,7 @@ pub mod credentials;
 pub mod environment;
 pub mod pgbackrest;
 pub mod pod;
+pub mod pods;
 pub mod process;
 
 mod failure;

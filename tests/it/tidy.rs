@@ -9,6 +9,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("http", 5),
     ("operator", 5),
     ("collect", 4),
+    ("job", 4),
     ("source", 3),
     ("metrics", 3),
     ("state", 2),

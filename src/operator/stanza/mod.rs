@@ -5,7 +5,6 @@
 
 mod findings;
 mod judge;
-mod pods;
 mod repos;
 mod servers;
 mod visible;
@@ -20,6 +19,7 @@ use chrono::{DateTime, SubsecRound, Utc};
 
 use crate::cluster::desired::Desired;
 use crate::cluster::finding::Finding;
+use crate::cluster::labels;
 use crate::cluster::record::{Record, Unfinished};
 use crate::cluster::settings::Settings;
 use crate::cluster::target::{self, PGBACKREST_CONTAINER, Pod};
@@ -27,6 +27,7 @@ use crate::cluster::validated::{RepoNumber, ValidatedCluster};
 use crate::pgbackrest::label::BackupType;
 use crate::pgbackrest::version::{self, Version};
 use crate::source::pod::{NoEnd, Place, Pods, RunInPod};
+use crate::source::pods;
 
 use super::deed::Deed;
 
@@ -124,7 +125,8 @@ pub async fn care(
     desired: &Desired,
     record: &Record,
 ) -> Care {
-    let pods = match pods::of_cluster(client, cluster, settings).await {
+    let selector = labels::selector_text(&labels::cluster_selector(&cluster.name, settings));
+    let pods = match pods::list(client, &cluster.namespace, &selector).await {
         Ok(pods) => pods,
         Err(error) => {
             let finding = findings::pod_failed("list", "the list of pods", &error.to_string());

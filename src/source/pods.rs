@@ -1,25 +1,18 @@
-//! The pods of a cluster, as choosing among them needs them.
+//! Lists pods, as choosing among them needs them.
 
 use k8s_openapi::api::core::v1::Pod as Found;
 use kube::api::{Api, ListParams};
 
-use crate::cluster::labels;
-use crate::cluster::settings::Settings;
 use crate::cluster::target::Pod;
-use crate::cluster::validated::ValidatedCluster;
 use crate::kubernetes::client::{CALL_DEADLINE, CallError, call};
 
 /// More pods than this are not one cluster's.
 const MOST: u32 = 500;
 
-pub(super) async fn of_cluster(
-    client: &kube::Client,
-    cluster: &ValidatedCluster,
-    settings: &Settings,
-) -> Result<Vec<Pod>, CallError> {
-    let selector = labels::cluster_selector(&cluster.name, settings);
-    let params = ListParams::default().labels(&labels::selector_text(&selector)).limit(MOST);
-    let api: Api<Found> = Api::namespaced(client.clone(), &cluster.namespace);
+/// The pods of a namespace that a selector, in the words of `kubectl --selector`, fits.
+pub async fn list(client: &kube::Client, namespace: &str, selector: &str) -> Result<Vec<Pod>, CallError> {
+    let params = ListParams::default().labels(selector).limit(MOST);
+    let api: Api<Found> = Api::namespaced(client.clone(), namespace);
     let pods = call("list Pods", CALL_DEADLINE, api.list(&params)).await?;
     Ok(pods.items.into_iter().map(pod).collect())
 }
