@@ -1,12 +1,12 @@
 //! The first phase: reads what a resource refers to, and what is there already.
 
 mod certificates;
+mod secret;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, Utc};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Secret};
 use k8s_openapi::api::storage::v1::StorageClass;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -23,6 +23,7 @@ use crate::kubernetes::client::{CALL_DEADLINE, CallError, CallFailure, call};
 use super::apply::{Memory, Owner, Writer, is_ours, version};
 use super::certificates::Stored;
 use super::inventory::Inventory;
+use secret::SecretWords;
 
 /// How long a Secret that nobody watches, or a storage class, is taken to be as it was.
 const STAYS: Duration = Duration::from_hours(1);
@@ -39,8 +40,8 @@ pub struct Observed {
     pub record: Record,
     /// Keys and certificates as they are in the two Secrets of ours.
     pub stored: Option<Stored>,
-    /// Until when certificates are valid that the resource's own Secret brings, by key of the Secret.
-    pub expiries: Vec<(String, DateTime<Utc>)>,
+    /// What the resource's own Secret says beside what is validated.
+    pub secret: SecretWords,
 }
 
 /// Reads, and keeps what was read for as long as its version says that it holds.
@@ -75,7 +76,7 @@ struct KnownSecret {
     generation: Option<i64>,
     read: Instant,
     facts: SecretFacts,
-    expiries: Vec<(String, DateTime<Utc>)>,
+    words: SecretWords,
 }
 
 /// One look at one resource.
@@ -119,7 +120,7 @@ impl Observer {
         observed.references.taken = Lookup::Missing;
         let Some(section) = resource.pgbackrest() else { return Ok(observed) };
         if let Some(secret) = section.configuration.as_ref().and_then(|named| named.secret.as_deref()) {
-            (observed.references.secret, observed.expiries) = look.secret(secret).await?;
+            (observed.references.secret, observed.secret) = look.secret(secret).await?;
         }
         look.volumes(section, &mut observed.references).await?;
         if volume_repos(section).next().is_some() {
@@ -215,34 +216,31 @@ impl Look<'_> {
         Ok(found.map(|found| read(&found.metadata)).unwrap_or_default())
     }
 
-    async fn secret(
-        &self,
-        name: &str,
-    ) -> Result<(Lookup<SecretFacts>, Vec<(String, DateTime<Utc>)>), CallError> {
+    async fn secret(&self, name: &str) -> Result<(Lookup<SecretFacts>, SecretWords), CallError> {
         let still_good = |known: &&KnownSecret| {
             known.name == name && known.generation == self.generation && known.read.elapsed() < STAYS
         };
         let known = self.with(|known| known.secret.as_ref().filter(still_good).cloned());
         if let Some(known) = known {
-            return Ok((Lookup::Found(known.facts), known.expiries));
+            return Ok((Lookup::Found(known.facts), known.words));
         }
         let found = match looked_up(self.read_secret(name).await)? {
-            Lookup::NotChecked => return Ok((Lookup::NotChecked, Vec::new())),
-            Lookup::Missing => return Ok((Lookup::Missing, Vec::new())),
+            Lookup::NotChecked => return Ok((Lookup::NotChecked, SecretWords::default())),
+            Lookup::Missing => return Ok((Lookup::Missing, SecretWords::default())),
             Lookup::Found(found) => found,
         };
         let data = found.data.unwrap_or_default();
         let facts = SecretFacts::read(data.iter().map(|(key, content)| (key.as_str(), content.0.as_slice())));
-        let expiries = certificates::expiries(&data);
+        let words = SecretWords::read(&data);
         let known = KnownSecret {
             name: name.to_owned(),
             generation: self.generation,
             read: Instant::now(),
             facts: facts.clone(),
-            expiries: expiries.clone(),
+            words: words.clone(),
         };
         self.with(|of_cluster| of_cluster.secret = Some(known));
-        Ok((Lookup::Found(facts), expiries))
+        Ok((Lookup::Found(facts), words))
     }
 
     async fn read_secret(&self, name: &str) -> Result<Option<Secret>, CallError> {

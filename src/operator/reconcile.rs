@@ -168,7 +168,7 @@ impl Reconciler {
             return Ok(None);
         }
         let observed = self.observer.observe(&resource).await.map_err(ReconcileError::Observe)?;
-        told.expiries.clone_from(&observed.expiries);
+        told.expiries.clone_from(&observed.secret.expiries);
         let (cluster, findings) = validate::judge(&resource, found, &observed.references, &self.settings);
         told.policies = cluster
             .as_ref()

@@ -4,6 +4,7 @@
 //! this order, as `src/config/parse.c` of pgBackRest does. Only the options named here are kept. No value of any other
 //! option stays in memory, so no secret can: of a shared access signature only its end is kept.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
@@ -91,6 +92,15 @@ impl Conf {
         Ok(conf)
     }
 
+    /// The same with what other files say, which are included.
+    #[must_use]
+    pub fn including(mut self, others: Self) -> Self {
+        for (name, section) in others.sections {
+            self.sections.entry(name).or_default().include(section);
+        }
+        self
+    }
+
     /// Names of the stanzas that have a section, ascending.
     #[must_use]
     pub fn stanzas(&self) -> Vec<&str> {
@@ -165,10 +175,22 @@ impl Section {
             self.repo_keys.insert(key);
         }
         let Some(name) = Name::of(option) else { return };
-        self.options
-            .entry((key, name))
-            .and_modify(|value| *value = Value::repeated(line))
-            .or_insert_with(|| Value::new(name, line));
+        self.set((key, name), Value::new(name, line));
+    }
+
+    fn include(&mut self, other: Self) {
+        self.repo_keys.extend(other.repo_keys);
+        for (option, value) in other.options {
+            self.set(option, value);
+        }
+    }
+
+    /// Of an option that is set twice in a section pgBackRest takes neither value.
+    fn set(&mut self, option: (u32, Name), value: Value) {
+        match self.options.entry(option) {
+            Entry::Vacant(vacant) => _ = vacant.insert(value),
+            Entry::Occupied(mut taken) => _ = taken.insert(value.repeated()),
+        }
     }
 }
 

@@ -26,9 +26,11 @@ pub use paths::configuration_file;
 
 use k8s_openapi::api::batch::v1::Job;
 
+use crate::cluster::names;
 use crate::cluster::record::Record;
 use crate::cluster::settings::Settings;
-use crate::cluster::validated::{RepoNumber, ValidatedCluster};
+use crate::cluster::validated::{RepoNumber, STANZA, ValidatedCluster};
+use crate::pgbackrest::conf::{Conf, RepoOptions};
 use crate::pgbackrest::label::BackupType;
 
 /// What is asked for, whole.
@@ -63,6 +65,29 @@ pub struct Circumstances {
 #[must_use]
 pub fn repo_hashes(cluster: &ValidatedCluster, settings: &Settings) -> BTreeMap<RepoNumber, String> {
     configuration::for_instances(cluster, settings).repo_hashes(cluster)
+}
+
+/// What pgBackRest's configuration says of each repo where the repo is asked: the repo host for one on a volume, else a
+/// pod of PostgreSQL. `secret` is what the resource's Secret adds. A repo whose options pgBackRest refuses is left out.
+#[must_use]
+pub fn repo_options(
+    cluster: &ValidatedCluster,
+    settings: &Settings,
+    secret: &Conf,
+) -> BTreeMap<RepoNumber, RepoOptions> {
+    let read = |text: &str| {
+        let ours = Conf::parse(&[(names::CONFIGURATION_KEY, text)]).unwrap_or_default();
+        ours.including(secret.clone())
+    };
+    let instance = read(&configuration::for_instances(cluster, settings).text());
+    let repo_host =
+        cluster.needs_repo_host().then(|| read(&configuration::for_repo_host(cluster, settings).text()));
+    let repo_host = repo_host.unwrap_or_default();
+    let options = cluster.repos.iter().filter_map(|repo| {
+        let conf = if repo.storage.is_volume() { &repo_host } else { &instance };
+        Some((repo.number, conf.repo_options(STANZA, repo.number.get().into()).ok()?))
+    });
+    options.collect()
 }
 
 /// `Desired::servers_hash` of these certificates. `None` without a repo host.

@@ -7,11 +7,12 @@ use k8s_openapi::api::core::v1::{ConfigMap, PodTemplateSpec};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::{CertificatePem, Circumstances, Desired, Object, build, one_time_job};
+use super::{CertificatePem, Circumstances, Desired, Object, build, one_time_job, repo_options};
 use crate::cluster::references::References;
 use crate::cluster::settings::Settings;
 use crate::cluster::validated::{RepoNumber, ValidatedCluster};
 use crate::cluster::{labels, validate};
+use crate::pgbackrest::conf::Conf;
 use crate::pgbackrest::label::BackupType;
 
 /// A cluster with a volume as repo2 and a bucket as repo1, changed by `change`.
@@ -349,4 +350,22 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn what_is_configured_is_told_for_each_repo_where_it_is_asked() {
+    let cluster = cluster(option("repo1-retention-full-type", "time"));
+    let secret =
+        Conf::parse(&[("s.conf", "[global]\nrepo1-retention-diff=2\nrepo2-retention-full=9\n")]).unwrap();
+    let options = repo_options(&cluster, &Settings::default(), &secret);
+    let [first, second] = ["repo1", "repo2"].map(|name| options.get(&RepoNumber::of_name(name).unwrap()));
+    let first = first.unwrap();
+    assert_eq!((first.storage, first.retention_full, first.retention_diff), ("s3", Some(3), Some(2)));
+    assert_eq!(second, None, "pgBackRest takes no option twice");
+    let options = repo_options(&cluster, &Settings::default(), &Conf::default());
+    assert_eq!(
+        options[&RepoNumber::of_name("repo2").unwrap()].storage,
+        "posix",
+        "it is asked at the repo host"
+    );
 }

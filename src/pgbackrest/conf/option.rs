@@ -95,10 +95,9 @@ impl Value {
         Self { content, option: line.key.to_owned(), file: line.file.to_owned(), line: line.number }
     }
 
-    /// The same option a second time in its section, of which pgBackRest takes neither.
-    pub(super) fn repeated(line: &Line<'_>) -> Self {
-        let content = Content::Repeated;
-        Self { content, option: line.key.to_owned(), file: line.file.to_owned(), line: line.number }
+    /// The same option where it is set a second time in its section.
+    pub(super) fn repeated(self) -> Self {
+        Self { content: Content::Repeated, ..self }
     }
 
     pub(super) fn text(&self) -> Result<String, ConfError> {

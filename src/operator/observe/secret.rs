@@ -1,0 +1,55 @@
+//! What is kept of the resource's own Secret beside what `validate` needs. None of it is secret.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use k8s_openapi::ByteString;
+
+use super::certificates;
+use crate::cluster::references::is_configuration_file;
+use crate::pgbackrest::conf::Conf;
+
+/// What a Secret says.
+#[derive(Debug, Clone, Default)]
+pub struct SecretWords {
+    /// Until when certificates are valid that it brings, by key.
+    pub expiries: Vec<(String, DateTime<Utc>)>,
+    /// pgBackRest's options in it, as far as they tell where backups are, how many are kept, and when a shared access
+    /// signature ends.
+    pub options: Conf,
+}
+
+impl SecretWords {
+    pub(super) fn read(data: &BTreeMap<String, ByteString>) -> Self {
+        Self { expiries: certificates::expiries(data), options: options(data) }
+    }
+}
+
+/// A file that pgBackRest could not read is a finding of `validate`, and says nothing here.
+fn options(data: &BTreeMap<String, ByteString>) -> Conf {
+    let files = data.iter().filter(|(name, _)| is_configuration_file(name));
+    let read = files
+        .filter_map(|(name, content)| Conf::parse(&[(name, std::str::from_utf8(&content.0).ok()?)]).ok());
+    read.fold(Conf::default(), Conf::including)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_of_all_files_count_and_no_secret_is_kept() {
+        let data = [
+            ("azure.conf", "[global]\nrepo2-azure-key=?sv=1&se=2030-01-02T03:04:05Z&sig=hunter2\n"),
+            ("broken.conf", "repo1-retention-full=7 in no section"),
+            ("notes.txt", "[global]\nrepo3-retention-full=7\n"),
+            ("type.conf", "[global]\nrepo2-azure-key-type=sas\nrepo2-type=azure\n"),
+        ];
+        let data = data.map(|(name, text)| (name.to_owned(), ByteString(text.as_bytes().to_vec())));
+        let words = SecretWords::read(&data.into());
+        let options = words.options.repo_options("db", 2).unwrap();
+        assert_eq!(options.azure_sas_expiry, Some("2030-01-02T03:04:05Z".parse().unwrap()));
+        assert_eq!(words.options.repo_keys(), [2]);
+        assert!(!format!("{words:?}").contains("hunter2"));
+    }
+}
