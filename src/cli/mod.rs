@@ -1,6 +1,7 @@
 //! The command line: flags as typed, and each command put together from the rooms below.
 
 pub mod args;
+pub mod backup;
 mod build;
 pub mod exporter;
 pub mod generate;
@@ -42,6 +43,8 @@ pub enum Command {
     Exporter(Box<exporter::ExporterArgs>),
     /// Keep the backup objects of postgresql resources in a Kubernetes cluster as the resources ask.
     Operator(Box<operator::OperatorArgs>),
+    /// Make one backup of a PostgreSQL cluster in Kubernetes, and prove it. Jobs run this.
+    Backup(Box<backup::BackupArgs>),
     /// Ask pgBackRest once, and print what it knows.
     Info(Box<info::InfoArgs>),
     /// Tell whether the exporter on this host works, for exec probes.
@@ -94,6 +97,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Exporter(args) => block_on(exporter::run(*args))?,
         Command::Operator(args) => block_on(operator::run(*args))?,
+        Command::Backup(args) => block_on(backup::run(*args))?,
         Command::Info(args) => block_on(info::run(*args))?,
         Command::Healthcheck(args) => {
             let said = block_on(healthcheck::run(&args))??;

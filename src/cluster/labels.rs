@@ -24,6 +24,9 @@ pub const CONFIGURATION_HASH: &str = "pgbackrest-keeper.io/config-hash";
 /// Annotation of ours on a CronJob: why we suspended it. Without it a suspension is a person's.
 pub const SUSPENDED_BECAUSE: &str = "pgbackrest-keeper.io/suspended-because";
 
+/// pgBackRest's annotation on a backup: the Job and the pod that have made it. It also tells their process from others.
+pub const MADE_BY: &str = "pgbackrest-keeper.io-job";
+
 /// CPO's annotation that says which controller handles a resource.
 pub const CPO_CONTROLLER: &str = "cpo.opensource.cybertec.at/controller";
 

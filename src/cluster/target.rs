@@ -72,15 +72,23 @@ impl Pod {
     }
 }
 
-fn one_ready<'pods>(pods: &'pods [Pod], selector: &Labels) -> Result<&'pods Pod, NoTarget> {
-    let fits = |pod: &&Pod| selector.iter().all(|(key, value)| pod.labels.get(key) == Some(value));
-    let staying: Vec<&Pod> = pods.iter().filter(fits).filter(|pod| !pod.terminating).collect();
+/// The one of these pods, all of which fit the selector, that is ready and stays.
+pub fn only<'pods>(
+    pods: impl IntoIterator<Item = &'pods Pod>,
+    selector: &str,
+) -> Result<&'pods Pod, NoTarget> {
+    let staying: Vec<&Pod> = pods.into_iter().filter(|pod| !pod.terminating).collect();
     match staying.as_slice() {
-        [] => Err(NoTarget::None(labels::selector_text(selector))),
+        [] => Err(NoTarget::None(selector.to_owned())),
         [one] if one.ready && one.running => Ok(one),
         [one] => Err(NoTarget::NotReady(one.name.clone())),
         several => Err(NoTarget::Several(several.iter().map(|pod| pod.name.clone()).collect())),
     }
+}
+
+fn one_ready<'pods>(pods: &'pods [Pod], selector: &Labels) -> Result<&'pods Pod, NoTarget> {
+    let fits = |pod: &&Pod| selector.iter().all(|(key, value)| pod.labels.get(key) == Some(value));
+    only(pods.iter().filter(fits), &labels::selector_text(selector))
 }
 
 #[cfg(test)]

@@ -1,6 +1,9 @@
 //! What the end of a job means: the exit code of its pod's container, and the reason in a word. Pure.
 
 use crate::pgbackrest::exit_code;
+use crate::pgbackrest::redact::redact;
+
+use super::limits::Stop;
 
 /// Ends that are ours to tell. Their codes lie below those of pgBackRest's errors, which begin at 25, and beside those
 /// that Rust, clap and `timeout` use.
@@ -47,6 +50,61 @@ impl Own {
     }
 }
 
+/// As a shell reports an end by SIGTERM.
+const TERMINATED: u8 = 143;
+/// Characters of a verdict. Kubernetes keeps 4096 bytes.
+const LONGEST: usize = 1000;
+
+/// How the pod ends, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    /// The exit code: 0, ours or pgBackRest's own.
+    pub code: u8,
+    /// One bounded line for people, without secrets.
+    pub message: String,
+}
+
+impl Verdict {
+    pub(super) fn made(message: &str) -> Self {
+        Self::new(0, message)
+    }
+
+    pub(super) fn own(own: Own, message: &str) -> Self {
+        Self::new(own.code(), message)
+    }
+
+    pub(super) fn stopped(stop: Stop, message: &str) -> Self {
+        match stop {
+            Stop::Terminated => Self::new(TERMINATED, message),
+            Stop::TimeUp => Self::own(Own::TimeUp, message),
+        }
+    }
+
+    /// pgBackRest's code, with what it said last.
+    pub(super) fn exited(code: i32, said: Option<&str>) -> Self {
+        let name = exit_code::name(code).map(|name| format!(" ({name})")).unwrap_or_default();
+        let said = said.map(|said| format!(": {said}")).unwrap_or_default();
+        let message = format!("pgBackRest ended with exit code {code}{name}{said}");
+        // What is no code of a process is still no success.
+        Self::new(u8::try_from(code).ok().filter(|code| *code > 0).unwrap_or(1), &message)
+    }
+
+    fn new(code: u8, message: &str) -> Self {
+        let flat =
+            redact(message).chars().map(|c| if c.is_control() { ' ' } else { c }).take(LONGEST).collect();
+        Self { code, message: flat }
+    }
+
+    /// What stands in the termination message.
+    #[must_use]
+    pub fn line(&self) -> String {
+        match self.code {
+            0 => self.message.clone(),
+            code => format!("{} ({code}): {}", reason(code.into()), self.message),
+        }
+    }
+}
+
 /// Why a job's container ended with this code, in a word that fits a label: ours or pgBackRest's.
 #[must_use]
 pub fn reason(code: i32) -> &'static str {
@@ -65,5 +123,20 @@ mod tests {
             assert_eq!(reason(own.code().into()), own.reason());
         }
         assert_eq!((reason(50), reason(82)), ("lock_conflict", "archive_timeout"));
+    }
+
+    #[test]
+    fn a_verdict_is_one_bounded_line() {
+        let line = |code, said: &str| Verdict::exited(code, Some(said)).line();
+        assert_eq!(
+            line(82, "WAL segment\nwas not archived"),
+            "archive_timeout (82): pgBackRest ended with exit code 82 (ArchiveTimeoutError): WAL segment was not archived"
+        );
+        assert!(!line(37, "bad repo1-cipher-pass=hunter2").contains("hunter2"));
+        assert!(line(99, &"\u{1d11e}".repeat(5000)).len() <= 4096);
+        assert_eq!((Verdict::exited(-1, None).code, Verdict::exited(256, None).code), (1, 1));
+        assert_eq!(Verdict::stopped(Stop::Terminated, "gone").line(), "terminated (143): gone");
+        assert_eq!(Verdict::stopped(Stop::TimeUp, "late").line(), "deadline (12): late");
+        assert_eq!(Verdict::made("done").line(), "done");
     }
 }

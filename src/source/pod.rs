@@ -6,9 +6,11 @@
 use std::future::Future;
 use std::time::Duration;
 
+use tokio::sync::mpsc;
+
 use super::failure;
 use crate::kubernetes::client::CallFailure;
-use crate::kubernetes::exec::{self, End, Exec, ExecError};
+use crate::kubernetes::exec::{self, End, Exec, ExecError, Heard};
 
 /// How much longer the connection may last than the command.
 const MARGIN: Duration = Duration::from_secs(15);
@@ -96,34 +98,63 @@ impl Pods {
 
 impl RunInPod for Pods {
     async fn run(&self, place: Place<'_>, command: &[&str], timeout: Duration) -> Result<Ran, NoEnd> {
-        // Closing the connection ends nothing in the pod.
-        let seconds = timeout.as_secs().to_string();
-        let bounded = BOUND.into_iter().chain([seconds.as_str()]).chain(command.iter().copied());
-        let bounded: Vec<String> = bounded.map(str::to_owned).collect();
-        let Place { namespace, pod, container } = place;
-        let deadline = timeout.saturating_add(MARGIN);
-        let exec = Exec { namespace, pod, container, command: &bounded, deadline, most_output: MOST_OUTPUT };
-        match exec::exec(&self.client, exec).await {
-            Ok(output) => match output.end {
-                End::Exited(TIMED_OUT) => Err(NoEnd::TimedOut(timeout)),
-                End::Exited(code) => {
-                    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-                    Ok(Ran { code, stdout: output.stdout, stderr })
-                }
-                End::Lost(reason) => Err(NoEnd::Lost(reason)),
-            },
-            Err(error) => {
-                let may_run = match &error {
-                    // The command may have been started, and the answer lost.
-                    ExecError::Call(call) => {
-                        matches!(call.failure, CallFailure::Timeout | CallFailure::Transport)
-                    }
-                    ExecError::NotStarted { .. } => false,
-                    ExecError::Timeout(_) | ExecError::TooMuch(_) => true,
-                };
-                let said = error.to_string();
-                Err(if may_run { NoEnd::Lost(said) } else { NoEnd::NotStarted(said) })
+        let bounded = bounded(command, timeout);
+        match exec::exec(&self.client, place.exec(&bounded, timeout)).await {
+            Ok(output) => {
+                let code = code(output.end, timeout)?;
+                let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+                Ok(Ran { code, stdout: output.stdout, stderr })
             }
+            Err(error) => Err(no_end(&error)),
         }
     }
+}
+
+impl Pods {
+    /// Runs to the end, or for `timeout`, and hands on each line that is printed. Gives the exit code.
+    pub async fn follow(
+        &self,
+        place: Place<'_>,
+        command: &[&str],
+        timeout: Duration,
+        heard: &mpsc::Sender<Heard>,
+    ) -> Result<i32, NoEnd> {
+        let bounded = bounded(command, timeout);
+        let end = exec::follow(&self.client, place.exec(&bounded, timeout), heard).await;
+        code(end.map_err(|error| no_end(&error))?, timeout)
+    }
+}
+
+impl<'a> Place<'a> {
+    fn exec(self, command: &'a [String], timeout: Duration) -> Exec<'a> {
+        let Self { namespace, pod, container } = self;
+        let deadline = timeout.saturating_add(MARGIN);
+        Exec { namespace, pod, container, command, deadline, most_output: MOST_OUTPUT }
+    }
+}
+
+/// Closing the connection ends nothing in the pod, so the command is bounded there.
+fn bounded(command: &[&str], timeout: Duration) -> Vec<String> {
+    let seconds = timeout.as_secs().to_string();
+    let words = BOUND.into_iter().chain([seconds.as_str()]).chain(command.iter().copied());
+    words.map(str::to_owned).collect()
+}
+
+fn code(end: End, timeout: Duration) -> Result<i32, NoEnd> {
+    match end {
+        End::Exited(TIMED_OUT) => Err(NoEnd::TimedOut(timeout)),
+        End::Exited(code) => Ok(code),
+        End::Lost(reason) => Err(NoEnd::Lost(reason)),
+    }
+}
+
+fn no_end(error: &ExecError) -> NoEnd {
+    let may_run = match error {
+        // The command may have been started, and the answer lost.
+        ExecError::Call(call) => matches!(call.failure, CallFailure::Timeout | CallFailure::Transport),
+        ExecError::NotStarted { .. } => false,
+        ExecError::Timeout(_) | ExecError::TooMuch(_) => true,
+    };
+    let said = error.to_string();
+    if may_run { NoEnd::Lost(said) } else { NoEnd::NotStarted(said) }
 }

@@ -1,5 +1,7 @@
 //! Commands in pods, against a peer that speaks the protocol of the API server and ends as real ones have ended.
 
+mod following;
+
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 

@@ -12,6 +12,8 @@
 )]
 
 mod apply_faults;
+mod backup_docs;
+mod backup_pgbackrest;
 mod collection;
 mod control_plane;
 mod demo;
@@ -31,6 +33,7 @@ mod kubernetes_lease;
 mod lint;
 mod metric_docs;
 mod node;
+mod node_backup;
 mod node_operator;
 mod object_stores;
 mod objects;

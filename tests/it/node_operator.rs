@@ -2,156 +2,21 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::path::Path;
-use std::process::Command;
-use std::sync::OnceLock;
-use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::support::kubernetes::images::{KEEPER, POSTGRES};
-use crate::support::kubernetes::kubectl::Kubectl;
+use crate::support::example::{CLUSTER, Example, node_with_operator};
 use crate::support::machine::skip;
-use crate::support::node::Node;
 use crate::support::object_store::{Kind, ObjectStore};
-use crate::support::process::wait_up_to;
 use crate::web_client::Authority;
 
-const OPERATOR: &str = "pgbackrest-keeper";
-/// Of deploy/examples/complete.
 const NAMESPACE: &str = "cpo";
-const CLUSTER: &str = "cluster";
-/// A kubelet brings a changed file after some ten seconds, an image starts, a stanza is made: each well within it.
-const LONGEST: Duration = Duration::from_mins(6);
-
-/// The shared node with the operator of deploy/base on it.
-fn node_with_operator(test: &str) -> Option<&'static Node> {
-    static INSTALLED: OnceLock<()> = OnceLock::new();
-    let node = Node::shared(test)?;
-    INSTALLED.get_or_init(|| {
-        let base = kustomized(node.kubectl(), "deploy/base").replace("pgbackrest-keeper:0.1.0", KEEPER);
-        node.kubectl().apply(&base, &[]);
-        node.kubectl().wait(OPERATOR, "deployment/pgbackrest-keeper-operator", "condition=Available");
-    });
-    Some(node)
-}
-
-fn kustomized(kubectl: &Kubectl, directory: &str) -> String {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join(directory);
-    let mut command = Command::new(&kubectl.program);
-    let output = command.arg("kustomize").arg(directory).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
-}
-
-/// The cluster's pods and what is asked of them.
-struct Cluster<'node> {
-    node: &'node Node,
-}
-
-impl Cluster<'_> {
-    fn kubectl(&self) -> &Kubectl {
-        self.node.kubectl()
-    }
-
-    fn exec(&self, pod: &str, container: &str, command: &[&str]) -> std::process::Output {
-        let before = ["--namespace", NAMESPACE, "exec", pod, "--container", container, "--"];
-        self.kubectl().output(&[&before[..], command].concat())
-    }
-
-    /// Standard output of a command that must end well.
-    fn said(&self, pod: &str, container: &str, command: &[&str]) -> String {
-        let output = self.exec(pod, container, command);
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let error = String::from_utf8_lossy(&output.stderr);
-        assert!(
-            output.status.success(),
-            "{pod} {command:?}: {}\n{text}{error}\n{}",
-            output.status,
-            self.state()
-        );
-        text
-    }
-
-    fn psql(&self, statement: &str) -> String {
-        let command = format!("--command={statement}");
-        let psql = ["psql", "--host=/var/run/postgresql", "--no-align", "--tuples-only", "--quiet", &command];
-        self.said("cluster-0", "postgres", &psql).trim().to_owned()
-    }
-
-    fn info(&self, pod: &str, container: &str) -> Value {
-        let info = ["pgbackrest", "info", "--stanza=db", "--output=json", "--log-level-console=off"];
-        serde_json::from_str(&self.said(pod, container, &info)).unwrap()
-    }
-
-    fn backup(&self, backup_type: &str) {
-        let backup_type = format!("--type={backup_type}");
-        let backup = ["pgbackrest", "backup", "--stanza=db", "--repo=1", &backup_type];
-        self.said("cluster-pgbackrest-repo-host-0", "pgbackrest", &backup);
-    }
-
-    /// Writes something, and waits until its WAL is in every repo.
-    fn archive(&self) {
-        let before: u64 = self.psql("select archived_count from pg_stat_archiver").parse().unwrap();
-        self.psql("create table if not exists kept (line text)");
-        self.psql("insert into kept select md5(random()::text) from generate_series(1, 100)");
-        self.psql("select pg_switch_wal()");
-        wait_up_to(LONGEST, "WAL to be archived", || {
-            let count: u64 = self.psql("select archived_count from pg_stat_archiver").parse().unwrap();
-            (count > before).then_some(())
-        });
-    }
-
-    fn resource(&self) -> Value {
-        self.kubectl().get(NAMESPACE, "postgresql", CLUSTER).unwrap()
-    }
-
-    fn record(&self, key: &str) -> Option<String> {
-        let config_map = self.kubectl().get(NAMESPACE, "configmap", "cluster-pgbackrest-config")?;
-        let annotations = &config_map["metadata"]["annotations"];
-        annotations[format!("pgbackrest-keeper.io/{key}")].as_str().map(str::to_owned)
-    }
-
-    fn wait<T>(&self, what: &str, ask: impl FnMut() -> Option<T>) -> T {
-        let mut ask = ask;
-        let deadline = std::time::Instant::now() + LONGEST;
-        loop {
-            if let Some(answer) = ask() {
-                return answer;
-            }
-            assert!(std::time::Instant::now() < deadline, "waited for {what}\n{}", self.state());
-            std::thread::sleep(Duration::from_millis(500));
-        }
-    }
-
-    /// What a reader of a failed test wants to know.
-    fn state(&self) -> String {
-        let said = |arguments: &[&str]| {
-            let output = self.kubectl().output(arguments);
-            String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
-        };
-        [
-            &["--namespace", NAMESPACE, "get", "postgresql,pods,cronjobs,jobs,pvc", "--output=wide"][..],
-            &["--namespace", NAMESPACE, "get", "postgresql", CLUSTER, "--output=jsonpath={.status}"],
-            &["--namespace", NAMESPACE, "get", "events", "--sort-by=.lastTimestamp"],
-            &["--namespace", OPERATOR, "logs", "deployment/pgbackrest-keeper-operator", "--tail=60"],
-            &["--namespace", NAMESPACE, "logs", "cluster-0", "--all-containers", "--tail=30"],
-        ]
-        .map(said)
-        .join("\n")
-    }
-}
 
 #[test]
 fn the_complete_example_is_backed_up_and_outlives_new_certificates() {
     let test = "the_complete_example_is_backed_up_and_outlives_new_certificates";
     let Some(node) = node_with_operator(test) else { return };
-    let cluster = Cluster { node };
-    node.provide_volumes(1, "10Gi");
-    node.provide_volumes(1, "15Gi");
-    let example = kustomized(node.kubectl(), "deploy/examples/complete")
-        .replace("registry.example/postgres-with-pgbackrest:15", POSTGRES);
-    node.kubectl().apply(&example, &[]);
+    let cluster = Example::apply(node, NAMESPACE);
 
     // Without a hand: PostgreSQL runs, the repo host runs, both servers know each other, and the stanza is made.
     node.kubectl().wait(NAMESPACE, "pod/cluster-0", "condition=Ready");
@@ -177,7 +42,7 @@ fn the_complete_example_is_backed_up_and_outlives_new_certificates() {
             (job["spec"]["suspend"] == false).then_some(())
         });
     }
-    cluster.backup("full");
+    cluster.wait_for_job(full.trim_start_matches("job.batch/"), "Complete");
     let info = cluster.info("cluster-0", "postgres");
     assert_eq!(info[0]["backup"][0]["type"], "full", "{info}");
     cluster.wait("a status without errors", || {
@@ -224,7 +89,7 @@ fn the_complete_example_is_backed_up_and_outlives_new_certificates() {
 }
 
 /// S3, Azure and GCS beside the volume: each gets its stanza and its backup without a hand.
-fn repos_that_are_added_later(cluster: &Cluster<'_>) {
+fn repos_that_are_added_later(cluster: &Example<'_>) {
     let (node, authority) = (cluster.node, Authority::new());
     let directory = node.directory().join("stores-of-operator");
     let start = |kind, name| ObjectStore::start(kind, node.host(name), &authority, &directory);
@@ -293,10 +158,11 @@ fn repos_that_are_added_later(cluster: &Cluster<'_>) {
     });
     cluster.archive();
     for number in 2..=4 {
-        let ordered = cluster.kubectl().run(&["--namespace", NAMESPACE, "get", "jobs", "--output=name"]);
-        assert!(ordered.contains(&format!("pgbackrest-cluster-repo{number}-full-")), "{ordered}");
-        let repo = format!("--repo={number}");
-        cluster.said("cluster-0", "postgres", &["pgbackrest", "backup", "--stanza=db", &repo, "--type=full"]);
+        let start = format!("pgbackrest-cluster-repo{number}-full-");
+        let job = cluster.wait("the Job of the first full backup", || {
+            cluster.jobs().into_iter().find(|job| job.starts_with(&start))
+        });
+        cluster.wait_for_job(&job, "Complete");
     }
     let info = cluster.info("cluster-0", "postgres");
     let codes: Vec<i64> = info[0]["repo"]
@@ -309,7 +175,7 @@ fn repos_that_are_added_later(cluster: &Cluster<'_>) {
 }
 
 /// A key of a Secret, as it is stored.
-fn secret(cluster: &Cluster<'_>, name: &str, key: &str) -> String {
+fn secret(cluster: &Example<'_>, name: &str, key: &str) -> String {
     let secret = cluster.kubectl().get(NAMESPACE, "secret", name).unwrap();
     secret["data"][key].as_str().unwrap().to_owned()
 }

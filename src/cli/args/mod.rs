@@ -2,6 +2,7 @@
 //!
 //! Names, defaults and meaning of the flags that the Go exporter has are the same here.
 
+pub mod backup;
 pub mod cluster;
 pub mod collect;
 pub mod log;

@@ -1,5 +1,6 @@
 //! Runs a command in a container, within bounds. How the connection ends is told apart from how the command ends.
 
+mod lines;
 mod stream;
 
 use std::time::Duration;
@@ -7,9 +8,11 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
 use kube::api::{Api, AttachParams, AttachedProcess};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
 use super::client::{self, CallError};
+pub use lines::Heard;
 use stream::Pump;
 
 /// What the connection holds back of a stream until it is read.
@@ -44,6 +47,12 @@ pub struct Exec<'a> {
     pub deadline: Duration,
     /// Most bytes of standard output that are kept; more is an error.
     pub most_output: usize,
+}
+
+impl Exec<'_> {
+    fn program(&self) -> &str {
+        self.command.first().map(String::as_str).unwrap_or_default()
+    }
 }
 
 /// How it ended.
@@ -88,11 +97,32 @@ pub enum ExecError {
     Timeout(Duration),
 }
 
-/// Runs a command.
+/// Runs a command, and keeps what it prints.
 pub async fn exec(client: &kube::Client, exec: Exec<'_>) -> Result<Output, ExecError> {
     let deadline = Instant::now() + exec.deadline;
-    let program = exec.command.first().map(String::as_str).unwrap_or_default();
-    let what = format!("run {program} in pod {}", exec.pod);
+    let mut running = start(client, &exec).await?;
+    let stdout = Pump::start(running.stdout(), exec.most_output);
+    let stderr = Pump::start(running.stderr(), MOST_ERROR);
+    // Large, and there is one per command.
+    Box::pin(finish(running, &exec, deadline, stdout, stderr)).await
+}
+
+/// Runs a command, and hands on each line of both streams as it comes. Nothing is kept: where nobody takes the lines,
+/// they are counted and forgotten, and the command goes on.
+pub async fn follow(
+    client: &kube::Client,
+    exec: Exec<'_>,
+    heard: &mpsc::Sender<Heard>,
+) -> Result<End, ExecError> {
+    let deadline = Instant::now() + exec.deadline;
+    let mut running = start(client, &exec).await?;
+    let stdout = Pump::lines(running.stdout(), heard.clone());
+    let stderr = Pump::lines(running.stderr(), heard.clone());
+    Ok(Box::pin(finish(running, &exec, deadline, stdout, stderr)).await?.end)
+}
+
+async fn start(client: &kube::Client, exec: &Exec<'_>) -> Result<AttachedProcess, ExecError> {
+    let what = format!("run {} in pod {}", exec.program(), exec.pod);
     let pods: Api<Pod> = Api::namespaced(client.clone(), exec.namespace);
     let params = AttachParams::default()
         .container(exec.container)
@@ -102,22 +132,20 @@ pub async fn exec(client: &kube::Client, exec: Exec<'_>) -> Result<Output, ExecE
         .max_stdout_buf_size(BUFFER)
         .max_stderr_buf_size(BUFFER);
     let started = client::call(what, exec.deadline, pods.exec(exec.pod, exec.command, &params));
-    // Both are large, and there is one of each per command.
-    let running = Box::pin(started).await?;
-    Box::pin(finish(running, program, exec.deadline, deadline, exec.most_output)).await
+    // Large, and there is one per command.
+    Ok(Box::pin(started).await?)
 }
 
 async fn finish(
     mut running: AttachedProcess,
-    program: &str,
-    allowed: Duration,
+    exec: &Exec<'_>,
     deadline: Instant,
-    most_output: usize,
+    mut stdout: Pump,
+    mut stderr: Pump,
 ) -> Result<Output, ExecError> {
+    let Exec { deadline: allowed, most_output, .. } = *exec;
     // Taken before anything is awaited: it is lost otherwise.
     let status = running.take_status();
-    let mut stdout = Pump::start(running.stdout(), most_output);
-    let mut stderr = Pump::start(running.stderr(), MOST_ERROR);
     let ended = async {
         let status = match status {
             Some(status) => status.await,
@@ -140,7 +168,7 @@ async fn finish(
     }
     let end = match status {
         Some(_) if !stdout_ended => return Err(ExecError::Timeout(allowed)),
-        Some(status) => end_of(&status, program)?,
+        Some(status) => end_of(&status, exec.program())?,
         None => End::Lost(match transport {
             Ok(()) => "the connection was closed".to_owned(),
             Err(error) => client::one_line(&error.to_string()),

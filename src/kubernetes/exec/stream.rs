@@ -3,9 +3,11 @@
 use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
+
+use super::lines::{Heard, Lines};
 
 /// Read at once.
 const CHUNK: usize = 16 * 1024;
@@ -28,20 +30,29 @@ impl Pump {
     pub(super) fn start(stream: Option<impl AsyncRead + Unpin + Send + 'static>, most: usize) -> Self {
         let (kept, overflow) = (Arc::new(Mutex::new(Kept::default())), Arc::new(Notify::new()));
         let (into, tell) = (Arc::clone(&kept), Arc::clone(&overflow));
-        let task = tokio::spawn(async move {
-            let Some(mut stream) = stream else { return };
-            let mut chunk = vec![0; CHUNK];
-            while let Ok(read @ 1..) = stream.read(&mut chunk).await {
-                let Ok(mut kept) = into.lock() else { return };
-                let room = most.saturating_sub(kept.bytes.len());
-                kept.bytes.extend(chunk.iter().take(read.min(room)));
-                if read > room && !kept.more {
-                    kept.more = true;
-                    tell.notify_one();
-                }
+        let task = tokio::spawn(read(stream, move |chunk| {
+            let Ok(mut kept) = into.lock() else { return };
+            let room = most.saturating_sub(kept.bytes.len());
+            kept.bytes.extend(chunk.iter().take(room));
+            if chunk.len() > room && !kept.more {
+                kept.more = true;
+                tell.notify_one();
             }
-        });
+        }));
         Self { task, kept, overflow }
+    }
+
+    /// Reads to the end, hands on each line, and keeps nothing.
+    pub(super) fn lines(
+        stream: Option<impl AsyncRead + Unpin + Send + 'static>,
+        heard: mpsc::Sender<Heard>,
+    ) -> Self {
+        let mut lines = Lines::new(heard);
+        let task = tokio::spawn(async move {
+            read(stream, |chunk| lines.take(chunk)).await;
+            lines.end();
+        });
+        Self { task, kept: Arc::default(), overflow: Arc::default() }
     }
 
     /// Waits until there was more than is kept; for ever if there is not.
@@ -61,6 +72,14 @@ impl Pump {
     /// What was read so far.
     pub(super) fn take(self) -> Vec<u8> {
         self.kept.lock().map(|mut kept| std::mem::take(&mut kept.bytes)).unwrap_or_default()
+    }
+}
+
+async fn read(stream: Option<impl AsyncRead + Unpin>, mut take: impl FnMut(&[u8])) {
+    let Some(mut stream) = stream else { return };
+    let mut chunk = vec![0; CHUNK];
+    while let Ok(read @ 1..) = stream.read(&mut chunk).await {
+        take(chunk.get(..read).unwrap_or_default());
     }
 }
 

@@ -4,6 +4,7 @@
 
 pub(crate) mod config;
 pub(crate) mod control_plane;
+pub(crate) mod example;
 pub(crate) mod exporter;
 pub(crate) mod exposition;
 pub(crate) mod fake_api;

@@ -1,0 +1,95 @@
+//! What is backed up, and from where.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+use super::{duration, path};
+use crate::pgbackrest::label::BackupType;
+
+/// Which backup is made. The operator writes these flags into its CronJobs.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Backup")]
+pub struct BackupOrder {
+    /// The name of the PostgreSQL cluster.
+    #[arg(long, env = "KEEPER_CLUSTER", value_name = "NAME")]
+    pub cluster: String,
+
+    /// pgBackRest's name for it.
+    #[arg(long, env = "KEEPER_STANZA", value_name = "NAME", default_value = "db")]
+    pub stanza: String,
+
+    /// The number of the repo.
+    #[arg(long, env = "KEEPER_REPO", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
+    pub repo: u32,
+
+    /// The type of the backup. Without a prior backup pgBackRest makes a full one.
+    #[arg(long = "type", env = "KEEPER_TYPE", value_name = "TYPE", value_enum)]
+    pub backup_type: TypeArg,
+}
+
+/// Where pgBackRest is run.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Pod")]
+pub struct TargetArgs {
+    /// Which pod pgBackRest is run in: the repo host is that of a repo on a volume.
+    #[arg(long, env = "KEEPER_TARGET", value_name = "TARGET", value_enum, default_value_t = TargetArg::Primary)]
+    pub target: TargetArg,
+
+    /// The labels of the pod, as kubectl takes them. Unset: those that the operator's defaults give the target.
+    #[arg(long, env = "KEEPER_SELECTOR", value_name = "LABELS")]
+    pub selector: Option<String>,
+
+    /// The container in it. Unset: that of the operator's defaults.
+    #[arg(long, env = "KEEPER_CONTAINER", value_name = "NAME")]
+    pub container: Option<String>,
+
+    /// The namespace of the cluster. Unset: POD_NAMESPACE, or that of the service account or context.
+    #[arg(long, short = 'n', env = "KEEPER_NAMESPACE", value_name = "NAME")]
+    pub namespace: Option<String>,
+}
+
+/// How the job ends.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Job")]
+pub struct EndArgs {
+    /// The job's activeDeadlineSeconds: the program ends a minute before. Unset: it ends after a day.
+    #[arg(long, env = "KEEPER_JOB_DEADLINE", value_name = "DURATION", value_parser = duration)]
+    pub job_deadline: Option<Duration>,
+
+    /// File that the reason is written to, where it exists.
+    #[arg(long, env = "KEEPER_TERMINATION_LOG", value_name = "FILE", default_value = "/dev/termination-log",
+          value_parser = path())]
+    pub termination_log: PathBuf,
+}
+
+/// `full`, `diff` or `incr`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum TypeArg {
+    /// Depends on nothing.
+    Full,
+    /// Depends on the last full backup.
+    Diff,
+    /// Depends on the last backup.
+    Incr,
+}
+
+/// Where the repo is written from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum TargetArg {
+    /// The repo host.
+    RepoHost,
+    /// The primary.
+    Primary,
+}
+
+impl From<TypeArg> for BackupType {
+    fn from(arg: TypeArg) -> Self {
+        match arg {
+            TypeArg::Full => Self::Full,
+            TypeArg::Diff => Self::Diff,
+            TypeArg::Incr => Self::Incr,
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! `backup`: makes one backup in a pod of the cluster, and ends as it ended.
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Args;
+use tokio_util::sync::CancellationToken;
+
+use crate::cluster::labels;
+use crate::cluster::settings::Settings;
+use crate::cluster::target::PGBACKREST_CONTAINER;
+use crate::job::access::Cluster;
+use crate::job::deadline;
+use crate::job::limits::Limits;
+use crate::job::outcome::Verdict;
+use crate::job::run;
+use crate::job::task::{Patience, Task};
+use crate::kubernetes::client;
+use crate::shutdown::{Request, Signals};
+use crate::telemetry;
+
+use super::args::backup::{BackupOrder, EndArgs, TargetArg, TargetArgs};
+use super::args::log::LogArgs;
+use super::args::operator::KubernetesArgs;
+
+/// Arguments of `backup`.
+#[derive(Debug, Args)]
+pub struct BackupArgs {
+    #[command(flatten)]
+    order: BackupOrder,
+    #[command(flatten)]
+    target: TargetArgs,
+    #[command(flatten)]
+    end: EndArgs,
+    #[command(flatten)]
+    kubernetes: KubernetesArgs,
+    #[command(flatten)]
+    log: LogArgs,
+}
+
+/// 0: the backup is there. Otherwise pgBackRest's exit code, or one of `job::outcome::Own`.
+pub async fn run(args: BackupArgs) -> anyhow::Result<ExitCode> {
+    telemetry::install(&args.log.level, args.log.format)?;
+    let terminated = CancellationToken::new();
+    let signals = Signals::install().context("cannot listen to signals")?;
+    let listening = tokio::spawn(listen(signals, terminated.clone()));
+    let client = client::connect(&args.kubernetes.clone().into()).await?;
+
+    let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let (job, pod) = (variable("JOB_NAME"), variable("POD_NAME"));
+    let namespace = args.target.namespace.clone().or_else(|| variable("POD_NAMESPACE"));
+    let namespace = namespace.unwrap_or_else(|| client.default_namespace().to_owned());
+    let task = task(&args, namespace, &mark(job.as_deref(), pod));
+    let deadline = deadline::until(&client, &task.namespace, job.as_deref(), args.end.job_deadline).await;
+    let limits = Limits { terminated, until: deadline };
+    let access = Cluster::new(client, &task.namespace, &task.selector);
+    let verdict = run::run(&access, &task, &Patience::default(), &limits).await;
+    listening.abort();
+    tell(&verdict, &args.end.termination_log);
+    Ok(ExitCode::from(verdict.code))
+}
+
+async fn listen(mut signals: Signals, terminated: CancellationToken) {
+    while signals.next().await != Request::Stop {}
+    tracing::info!("Asked to end");
+    terminated.cancel();
+}
+
+/// No other run has the same.
+fn mark(job: Option<&str>, pod: Option<String>) -> String {
+    let pod = pod.unwrap_or_else(|| format!("{:016x}", rand::random::<u64>()));
+    format!("{}/{pod}", job.unwrap_or("by-hand"))
+}
+
+fn task(args: &BackupArgs, namespace: String, mark: &str) -> Task {
+    let settings = Settings::default();
+    let BackupOrder { cluster, stanza, repo, backup_type } = args.order.clone();
+    let (selector, container) = match args.target.target {
+        TargetArg::RepoHost => {
+            (labels::repo_host_selector(&cluster, &settings), PGBACKREST_CONTAINER.to_owned())
+        }
+        TargetArg::Primary => {
+            (labels::primary_selector(&cluster, &settings), settings.database_container.clone())
+        }
+    };
+    Task {
+        namespace,
+        cluster,
+        stanza,
+        repo,
+        backup_type: backup_type.into(),
+        container: args.target.container.clone().unwrap_or(container),
+        selector: args.target.selector.clone().unwrap_or_else(|| labels::selector_text(&selector)),
+        mark: mark.to_owned(),
+    }
+}
+
+/// In the log, and where Kubernetes keeps it with the pod's status.
+fn tell(verdict: &Verdict, termination_log: &Path) {
+    let line = verdict.line();
+    if verdict.code == 0 {
+        tracing::info!("{line}");
+    } else {
+        tracing::error!(exit_code = verdict.code, "{line}");
+    }
+    // The kubelet makes the file; elsewhere there is nobody to read it.
+    let written = OpenOptions::new()
+        .write(true)
+        .truncate(true)
+        .open(termination_log)
+        .and_then(|mut file| file.write_all(line.as_bytes()));
+    if let Err(error) = written
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
+        tracing::warn!(%error, file = %termination_log.display(), "Cannot write the termination message");
+    }
+}

@@ -1,0 +1,88 @@
+//! The questions of a job to pgBackRest in a pod.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use crate::pgbackrest::exit_code::{self, Reason};
+use crate::pgbackrest::version;
+use crate::source::pod::{Place, RunInPod};
+
+use super::look::{self, Claim, Look};
+use super::step::End;
+use super::task::{Patience, Task, annotates};
+
+const INFO_TIMEOUT: Duration = Duration::from_secs(100);
+const VERSION_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Why there is no answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Silence {
+    pub(super) said: String,
+    /// Asking again is of no use.
+    is_hopeless: bool,
+}
+
+/// What is in the repo now, in pgBackRest's words of this pod.
+pub(super) async fn info(runner: &impl RunInPod, task: &Task, place: Place<'_>) -> Result<Look, Silence> {
+    let (stanza, repo) = (format!("--stanza={}", task.stanza), format!("--repo={}", task.repo));
+    let ask = ["pgbackrest", "info", &stanza, &repo, "--output=json", "--log-level-console=off"];
+    let silence = |said: String| Silence { said, is_hopeless: false };
+    let ran = runner.run(place, &ask, INFO_TIMEOUT).await.map_err(|error| silence(error.to_string()))?;
+    if ran.code != 0 {
+        let is_hopeless = exit_code::reason(ran.code) == Reason::Config;
+        return Err(Silence { is_hopeless, said: ran.said() });
+    }
+    look::read(&ran.stdout, &task.stanza, task.repo, &task.mark).map_err(silence)
+}
+
+/// What will tell our backup from others. An error means that pgBackRest cannot be run there, and what it said.
+pub(super) async fn claim(
+    runner: &impl RunInPod,
+    task: &Task,
+    place: Place<'_>,
+    patience: &Patience,
+) -> Result<Claim, (End, Option<String>)> {
+    let ran = runner.run(place, &["pgbackrest", "version"], VERSION_TIMEOUT).await;
+    let ran = ran.map_err(|error| (End::NotStarted(error.to_string()), None))?;
+    if ran.code != 0 {
+        return Err((End::Exited(ran.code), Some(ran.said())));
+    }
+    let version = version::parse(&String::from_utf8_lossy(&ran.stdout));
+    let annotates = version.is_some_and(annotates);
+    if !annotates {
+        let version = version.map(|version| version.to_string());
+        tracing::warn!(
+            version,
+            "This pgBackRest takes no annotations (2.41 does), so our backup is told from others by its time alone, and \
+             is not ended when this pod is"
+        );
+    }
+    let before = labels(runner, task, place, patience).await;
+    Ok(Claim { before, annotates, backup_type: task.backup_type })
+}
+
+/// The backups that are there. `None`: it cannot be found out; then pgBackRest will say what is wrong.
+async fn labels(
+    runner: &impl RunInPod,
+    task: &Task,
+    place: Place<'_>,
+    patience: &Patience,
+) -> Option<BTreeSet<String>> {
+    for ask in 1..=patience.asks {
+        match info(runner, task, place).await {
+            Ok(look) => return Some(look.labels()),
+            Err(silence) => {
+                tracing::warn!(reason = silence.said, "Cannot list the backups that are there");
+                if silence.is_hopeless {
+                    break;
+                }
+            }
+        }
+        if ask < patience.asks {
+            sleep(patience.pause).await;
+        }
+    }
+    None
+}

@@ -1,0 +1,181 @@
+//! What one answer of `info` tells a job: the backups that are there, which of them is its own, and the lock. Pure.
+
+use std::collections::BTreeSet;
+
+use crate::cluster::labels;
+use crate::pgbackrest::label::BackupType;
+use crate::pgbackrest::redact::redact;
+use crate::pgbackrest::{info, sanitize};
+
+/// How `info` says of a repo that it could not be read.
+const UNREADABLE: i64 = 99;
+/// Characters of its words.
+const LONGEST: usize = 300;
+
+/// A repo, as it is now.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Look {
+    pub(super) backups: Vec<Backup>,
+    /// Whether somebody holds the lock on the host that was asked; `None`: not told.
+    pub(super) held: Option<bool>,
+    /// Bytes that are copied, and bytes to copy.
+    pub(super) progress: Option<(u64, u64)>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Backup {
+    label: String,
+    made: BackupType,
+    is_marked: bool,
+}
+
+/// What makes a backup the job's own.
+#[derive(Debug, Clone)]
+pub(super) struct Claim {
+    /// The labels that were there before; `None`: nobody could tell.
+    pub(super) before: Option<BTreeSet<String>>,
+    /// Whether ours carry the mark.
+    pub(super) annotates: bool,
+    /// What was asked for.
+    pub(super) backup_type: BackupType,
+}
+
+/// Reads what was printed.
+pub(super) fn read(stdout: &[u8], stanza: &str, repo: u32, mark: &str) -> Result<Look, String> {
+    let cleaned = sanitize::clean(stdout);
+    let document = info::parse(&cleaned.text).map_err(|error| error.to_string())?;
+    let Some(found) = document.stanzas.iter().find(|found| &*found.name == stanza) else {
+        return Ok(Look::default());
+    };
+    let of_repo = found.repo.iter().find(|one| one.key == repo);
+    let (code, message) = of_repo
+        .map_or((found.status.code, &found.status.message), |one| (one.status.code, &one.status.message));
+    if code.0 == UNREADABLE {
+        let words: Vec<&str> = message.split_whitespace().collect();
+        return Err(redact(&words.join(" ")).chars().take(LONGEST).collect());
+    }
+    let lock = found.status.lock.backup.as_ref();
+    let in_repo = lock.and_then(|lock| lock.repo.iter().find(|one| one.key == repo));
+    let sizes = in_repo.map_or_else(
+        || lock.map(|lock| (lock.size_complete, lock.size)),
+        |one| Some((one.size_complete, one.size)),
+    );
+    let backups = found.backup.iter().filter(|backup| backup.database.repo_key.is_none_or(|key| key == repo));
+    Ok(Look {
+        backups: backups
+            .filter_map(|backup| {
+                let marks = backup.annotation.as_ref();
+                Some(Backup {
+                    label: backup.label.to_string(),
+                    made: backup.backup_type?,
+                    is_marked: marks.is_some_and(|all| {
+                        all.iter().any(|(key, value)| &**key == labels::MADE_BY && &**value == mark)
+                    }),
+                })
+            })
+            .collect(),
+        held: lock.and_then(|lock| lock.held),
+        progress: sizes.and_then(|(done, all)| Some((done?, all?))),
+    })
+}
+
+impl Look {
+    pub(super) fn labels(&self) -> BTreeSet<String> {
+        self.backups.iter().map(|backup| backup.label.clone()).collect()
+    }
+
+    /// The backup that the job has made, and its type.
+    pub(super) fn proof(&self, claim: &Claim) -> Option<(String, BackupType)> {
+        let is_new = |label: &str| match &claim.before {
+            Some(before) => !before.contains(label),
+            // Marks are proof enough: no other pod has ours.
+            None => claim.annotates,
+        };
+        let ours = self.backups.iter().rev().find(|backup| {
+            is_new(&backup.label)
+                && fits(claim.backup_type, backup.made)
+                && (backup.is_marked || !claim.annotates)
+        })?;
+        Some((ours.label.clone(), ours.made))
+    }
+}
+
+/// Without a prior backup pgBackRest makes a full one.
+fn fits(asked: BackupType, made: BackupType) -> bool {
+    made == asked || made == BackupType::Full
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn backup(label: &str, backup_type: &str, mark: Option<&str>) -> Value {
+        let annotation = mark.map(|mark| json!({labels::MADE_BY: mark, "other": "x"}));
+        json!({"label": label, "type": backup_type, "timestamp": {"start": 1, "stop": 2},
+            "database": {"id": 1, "repo-key": 2}, "annotation": annotation})
+    }
+
+    fn look(backups: &[Value], lock: &Value, code: i64) -> Result<Look, String> {
+        let status = json!({"code": code, "message": "[CryptoError]\n repo2-cipher-pass=hunter2"});
+        let document = json!([
+            {"name": "other", "status": {"code": 0}, "backup": [backup("20250101-000000F", "full", Some("m"))]},
+            {"name": "db", "status": {"code": 4, "message": "different", "lock": {"backup": lock}},
+                "repo": [{"key": 2, "status": status}], "backup": backups},
+        ]);
+        let printed = format!("P00   WARN: a word\n{document}");
+        read(printed.as_bytes(), "db", 2, "m")
+    }
+
+    #[test]
+    fn a_backup_is_ours_by_its_mark_its_newness_and_its_type() {
+        let (old, new) = ("20260101-000000F", "20260102-000000F");
+        let incremental = "20260101-000000F_20260102-000000I";
+        let table = [
+            (backup(new, "full", Some("m")), BackupType::Full, true, Some(new)),
+            // As the first backup of all.
+            (backup(new, "full", Some("m")), BackupType::Incr, true, Some(new)),
+            (backup(incremental, "incr", Some("m")), BackupType::Incr, true, Some(incremental)),
+            (backup(incremental, "incr", Some("m")), BackupType::Full, true, None),
+            (backup(incremental, "incr", Some("m")), BackupType::Diff, true, None),
+            (backup(new, "full", Some("another")), BackupType::Full, true, None),
+            (backup(new, "full", None), BackupType::Full, true, None),
+            (backup(old, "full", Some("m")), BackupType::Full, true, None),
+            // Before 2.41.
+            (backup(new, "full", None), BackupType::Full, false, Some(new)),
+            (backup(incremental, "incr", None), BackupType::Diff, false, None),
+            (backup(old, "full", None), BackupType::Full, false, None),
+        ];
+        for (made, backup_type, annotates, expected) in table {
+            let before = Some(BTreeSet::from([old.to_owned()]));
+            let claim = Claim { before, annotates, backup_type };
+            let all = [backup(old, "full", None), made];
+            let proof = look(&all, &json!({"held": false}), 0).unwrap().proof(&claim);
+            assert_eq!(proof.as_ref().map(|(label, _)| label.as_str()), expected, "{all:?} {claim:?}");
+        }
+    }
+
+    #[test]
+    fn without_the_list_only_a_mark_is_proof() {
+        let claim = |annotates| Claim { before: None, annotates, backup_type: BackupType::Full };
+        let all = [backup("20260102-000000F", "full", Some("m"))];
+        let seen = look(&all, &Value::Null, 0).unwrap();
+        assert!(seen.proof(&claim(true)).is_some());
+        assert_eq!(seen.proof(&claim(false)), None);
+    }
+
+    #[test]
+    fn what_is_not_told_is_not_known() {
+        let seen = |lock: Value| look(&[], &lock, 2).unwrap();
+        assert_eq!((seen(json!({})).held, seen(json!({"held": true})).held), (None, Some(true)));
+        let (done, all) = ("size-cplt", "size");
+        assert_eq!(seen(json!({"held": true, all: 9})).progress, None);
+        assert_eq!(seen(json!({"held": true, all: 9, done: 3})).progress, Some((3, 9)));
+        let repos = json!([{"key": 1, all: 5, done: 1}, {"key": 2, all: 4, done: 2}]);
+        assert_eq!(seen(json!({"held": true, all: 9, done: 3, "repo": repos})).progress, Some((2, 4)));
+        assert_eq!(read(b"[]", "db", 2, "m"), Ok(Look::default()));
+        assert_eq!(look(&[], &Value::Null, 99), Err("[CryptoError] repo2-cipher-pass=…".to_owned()));
+        assert!(read(b"no document", "db", 2, "m").is_err());
+    }
+}

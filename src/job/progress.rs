@@ -1,0 +1,28 @@
+//! Says how far a backup is while it runs.
+
+use tokio::time::sleep;
+
+use crate::source::pod::{Place, RunInPod};
+
+use super::ask;
+use super::look::Look;
+use super::task::{Patience, Task, longer};
+
+/// Asks and tells for as long as it is awaited. The host that runs the backup knows its progress, from 2.48 on.
+pub(super) async fn keep_telling(runner: &impl RunInPod, task: &Task, place: Place<'_>, patience: &Patience) {
+    let (mut pause, longest) = patience.progress;
+    loop {
+        sleep(pause).await;
+        match ask::info(runner, task, place).await {
+            Ok(look) => tell(&look),
+            Err(silence) => tracing::debug!(reason = silence.said, "Cannot tell the progress"),
+        }
+        pause = longer(pause, longest);
+    }
+}
+
+pub(super) fn tell(look: &Look) {
+    let Some((bytes_done, bytes_total)) = look.progress else { return };
+    let percent = bytes_done.saturating_mul(100).checked_div(bytes_total);
+    tracing::info!(bytes_done, bytes_total, percent, "The backup is being made");
+}

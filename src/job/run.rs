@@ -1,0 +1,312 @@
+//! The steps of a job, from the choice of the pod to the proof.
+
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::cluster::target::{self, Pod};
+use crate::pgbackrest::label::BackupType;
+use crate::source::pod::{NoEnd, Place};
+
+use super::access::Access;
+use super::limits::{Limits, Stop};
+use super::listen::Listener;
+use super::look::Claim;
+use super::outcome::{Own, Verdict};
+use super::process::{self, Found, Signal};
+use super::step::{End, Next, after};
+use super::task::{Patience, Task, longer};
+use super::{ask, lost, progress};
+
+/// Lines of pgBackRest that wait to be logged.
+const LINES: usize = 1024;
+/// How much longer than the job its backup may run, should nobody be there to end it.
+const LEEWAY: Duration = Duration::from_secs(45);
+
+/// Makes one backup, and tells how the pod is to end.
+pub async fn run(access: &impl Access, task: &Task, patience: &Patience, limits: &Limits) -> Verdict {
+    let job = Job { access, task, patience, limits };
+    match Box::pin(job.go()).await {
+        Ok((label, made)) => {
+            let asked = task.backup_type;
+            let instead = if made == asked {
+                String::new()
+            } else {
+                format!(" ({}, because there was no prior backup for {})", made.as_str(), asked.as_str())
+            };
+            Verdict::made(&format!(
+                "backup {label}{instead} is in repo{} of cluster {}",
+                task.repo, task.cluster
+            ))
+        }
+        Err(verdict) => verdict,
+    }
+}
+
+/// One job.
+pub(super) struct Job<'a, A> {
+    pub(super) access: &'a A,
+    pub(super) task: &'a Task,
+    pub(super) patience: &'a Patience,
+    limits: &'a Limits,
+}
+
+/// How one run of pgBackRest ended.
+struct Ran {
+    end: End,
+    said: Option<String>,
+    /// Why it was told to end.
+    stopped: Option<(Stop, Found)>,
+}
+
+impl<A: Access> Job<'_, A> {
+    async fn go(&self) -> Result<(String, BackupType), Verdict> {
+        let mut claim = None;
+        let mut lock_pause = self.patience.lock.0;
+        let mut tries = 0;
+        loop {
+            let pod = self.until_stopped("a pod to back up from was looked for", self.target()).await??;
+            let place = self.task.place(&pod);
+            let ran = self.attempt(place, &mut claim).await?;
+            if let Some((stop, found)) = &ran.stopped {
+                let made = self.made_at_last(place, claim.as_ref(), &ran.end).await;
+                return made.ok_or_else(|| interrupted(place, &ran.end, *stop, found));
+            }
+            let failed = verdict(&ran);
+            match (after(&ran.end), &claim) {
+                (Next::Prove, Some(claim)) => {
+                    return self.until_stopped("the backup was looked for", self.prove(claim)).await?;
+                }
+                (Next::WaitForLock, _) => {
+                    tracing::info!(pause = ?lock_pause, "Another command of the stanza runs; waiting for it");
+                    self.until_stopped("another command held the lock", sleep(lock_pause)).await?;
+                    lock_pause = longer(lock_pause, self.patience.lock.1);
+                    continue;
+                }
+                (Next::LookForTarget, _) if self.is_still(&pod).await => return Err(failed),
+                (Next::LookForTarget | Next::TryAgain, _) => {}
+                (Next::Follow, Some(claim)) => {
+                    tracing::warn!(reason = failed.message, "The connection was lost; following the backup");
+                    if let Some(made) = self.follow(place, claim).await? {
+                        return Ok(made);
+                    }
+                }
+                (Next::Fail(_) | Next::Prove | Next::Follow, _) => return Err(failed),
+            }
+            tries += 1;
+            if tries >= self.patience.tries {
+                return Err(failed);
+            }
+            tracing::warn!(reason = failed.message, "The backup was not made; trying again");
+            self.until_stopped("the backup was to be tried again", sleep(self.patience.pause)).await?;
+        }
+    }
+
+    /// The pod to back up from; waits for one.
+    pub(super) async fn target(&self) -> Result<String, Verdict> {
+        let until = Instant::now() + self.patience.target;
+        let mut told = String::new();
+        loop {
+            let seen = match self.access.pods().await {
+                Ok(pods) => match self.choose(&pods) {
+                    Ok(pod) => return Ok(pod),
+                    Err(reason) => reason,
+                },
+                Err(error) if error.is_retryable() => error.to_string(),
+                Err(error) => return Err(Verdict::own(Own::NotStarted, &error.to_string())),
+            };
+            if Instant::now() >= until {
+                let waited = humantime::format_duration(self.patience.target);
+                let message = format!("no pod to back up from within {waited}: {seen}");
+                return Err(Verdict::own(Own::NoTarget, &message));
+            }
+            if told != seen {
+                tracing::warn!(reason = seen, "No pod to back up from; waiting for one");
+                told = seen;
+            }
+            sleep(self.patience.pause).await;
+        }
+    }
+
+    fn choose(&self, pods: &[Pod]) -> Result<String, String> {
+        let pod = target::only(pods, &self.task.selector).map_err(|reason| reason.to_string())?;
+        if pod.containers.contains(&self.task.container) {
+            return Ok(pod.name.clone());
+        }
+        Err(format!("pod {} has no container {}", pod.name, self.task.container))
+    }
+
+    /// Whether this would be chosen now. Where nobody tells, it would.
+    async fn is_still(&self, pod: &str) -> bool {
+        self.access.pods().await.map_or(true, |pods| self.choose(&pods).is_ok_and(|chosen| chosen == pod))
+    }
+
+    /// Asks what is there before, and then runs pgBackRest.
+    async fn attempt(&self, place: Place<'_>, claim: &mut Option<Claim>) -> Result<Ran, Verdict> {
+        if let Some(claim) = claim {
+            return Ok(self.back_up(place, claim).await);
+        }
+        let asking = ask::claim(self.access, self.task, place, self.patience);
+        match self.until_stopped("pgBackRest was asked for its backups", asking).await? {
+            Ok(first) => Ok(self.back_up(place, claim.insert(first)).await),
+            Err((end, said)) => Ok(Ran { end, said, stopped: None }),
+        }
+    }
+
+    /// Runs pgBackRest, listens to it, and ends it when the job must end.
+    async fn back_up(&self, place: Place<'_>, claim: &Claim) -> Ran {
+        tracing::info!(
+            pod = place.pod,
+            repo = self.task.repo,
+            backup_type = self.task.backup_type.as_str(),
+            "Running pgBackRest"
+        );
+        let command = self.task.command(claim.annotates);
+        let words: Vec<&str> = command.iter().map(String::as_str).collect();
+        let (sender, mut heard) = mpsc::channel(LINES);
+        let mut listener = Listener::new();
+        let bound = self.limits.left().saturating_add(LEEWAY);
+        let mut running = Box::pin(self.access.follow(place, &words, bound, &sender));
+        let mut telling = Box::pin(progress::keep_telling(self.access, self.task, place, self.patience));
+        let mut reached = Box::pin(self.limits.reached());
+        let end = loop {
+            tokio::select! {
+                biased;
+                end = &mut running => break Ok(end),
+                Some(line) = heard.recv() => listener.take(line),
+                stop = &mut reached => break Err(stop),
+                () = &mut telling => {}
+            }
+        };
+        drop(telling);
+        let (end, stopped) = match end {
+            Ok(end) => (Some(end), None),
+            Err(stop) => {
+                let listening = async {
+                    loop {
+                        tokio::select! {
+                            biased;
+                            end = &mut running => break end,
+                            Some(line) = heard.recv() => listener.take(line),
+                        }
+                    }
+                };
+                let ending = self.terminate(place, claim);
+                let (found, end) = tokio::join!(ending, timeout(self.patience.grace, listening));
+                (end.ok(), Some((stop, found)))
+            }
+        };
+        while let Ok(line) = heard.try_recv() {
+            listener.take(line);
+        }
+        let end = match end {
+            Some(Ok(code)) => End::Exited(code),
+            Some(Err(NoEnd::NotStarted(said))) => End::NotStarted(said),
+            Some(Err(NoEnd::TimedOut(_))) => End::TimedOut,
+            Some(Err(NoEnd::Lost(said))) => End::Lost(said),
+            None => End::Lost("it was not waited for any longer".to_owned()),
+        };
+        Ran { end, said: listener.error(), stopped }
+    }
+
+    /// Asks the process of our backup to end. Closing the connection would not.
+    async fn terminate(&self, place: Place<'_>, claim: &Claim) -> Found {
+        let found = if claim.annotates {
+            let signalling = process::signal(self.access, self.task, place, Signal::Terminate);
+            timeout(self.patience.grace, signalling)
+                .await
+                .unwrap_or_else(|_| Found::Unknown("no answer".to_owned()))
+        } else {
+            Found::Unknown("pgBackRest is too old to mark its process".to_owned())
+        };
+        match &found {
+            Found::Yes => tracing::info!(pod = place.pod, "The backup was asked to end"),
+            Found::No => tracing::info!(pod = place.pod, "The backup has ended already"),
+            Found::Unknown(reason) => tracing::warn!(
+                pod = place.pod,
+                reason,
+                "The backup cannot be asked to end; it goes on in its pod until it is done"
+            ),
+        }
+        found
+    }
+
+    /// The backup of a job that was told to end, where that came too late.
+    async fn made_at_last(
+        &self,
+        place: Place<'_>,
+        claim: Option<&Claim>,
+        end: &End,
+    ) -> Option<(String, BackupType)> {
+        let claim = claim.filter(|_| *end == End::Exited(0))?;
+        let asking = ask::info(self.access, self.task, place);
+        timeout(self.patience.grace, asking).await.ok()?.ok()?.proof(claim)
+    }
+
+    async fn follow(&self, place: Place<'_>, claim: &Claim) -> Result<Option<(String, BackupType)>, Verdict> {
+        match self.limits.first(lost::follow(self, place, claim)).await {
+            Ok(known) => known,
+            Err(stop) => {
+                let found = self.terminate(place, claim).await;
+                Err(interrupted(place, &End::Lost(String::new()), stop, &found))
+            }
+        }
+    }
+
+    /// Looks for the backup, since an exit code of 0 alone proves nothing.
+    async fn prove(&self, claim: &Claim) -> Result<(String, BackupType), Verdict> {
+        let mut seen = String::new();
+        for ask in 1..=self.patience.asks {
+            let pod = self.target().await?;
+            match ask::info(self.access, self.task, self.task.place(&pod)).await {
+                Ok(look) => match look.proof(claim) {
+                    Some(made) => return Ok(made),
+                    None => "info shows no backup that this job has made".clone_into(&mut seen),
+                },
+                Err(silence) => seen = format!("info gives no answer: {}", silence.said),
+            }
+            if ask < self.patience.asks {
+                sleep(self.patience.pause).await;
+            }
+        }
+        Err(Verdict::own(Own::Unproven, &format!("pgBackRest ended with exit code 0, but {seen}")))
+    }
+
+    async fn until_stopped<T>(&self, doing: &str, something: impl Future<Output = T>) -> Result<T, Verdict> {
+        let stopped = |stop| Verdict::stopped(stop, &format!("{} while {doing}", why(stop)));
+        self.limits.first(something).await.map_err(stopped)
+    }
+}
+
+/// The end of a job that was told to end while pgBackRest ran.
+fn interrupted(place: Place<'_>, end: &End, stop: Stop, found: &Found) -> Verdict {
+    let told = match (end, found) {
+        (End::Exited(code), _) => format!("pgBackRest ended with exit code {code}"),
+        (_, Found::Yes) => "pgBackRest was asked to end".to_owned(),
+        (_, Found::No) => "pgBackRest had ended already".to_owned(),
+        (_, Found::Unknown(said)) => format!("pgBackRest may go on in pod {}: {said}", place.pod),
+    };
+    Verdict::stopped(stop, &format!("{} while the backup was being made; {told}", why(stop)))
+}
+
+fn why(stop: Stop) -> &'static str {
+    match stop {
+        Stop::Terminated => "the pod was told to end",
+        Stop::TimeUp => "the job's time was over",
+    }
+}
+
+/// What this end means where nothing better follows.
+fn verdict(ran: &Ran) -> Verdict {
+    match &ran.end {
+        End::Exited(code @ (126 | 127)) => {
+            let message = format!("the container cannot run pgbackrest (exit code {code})");
+            Verdict::own(Own::NotStarted, &message)
+        }
+        End::Exited(code) => Verdict::exited(*code, ran.said.as_deref()),
+        End::NotStarted(said) => Verdict::own(Own::NotStarted, said),
+        End::TimedOut => Verdict::own(Own::TimeUp, "the backup ran until the job's time was over"),
+        End::Lost(said) => Verdict::own(Own::Lost, said),
+    }
+}

@@ -1,0 +1,207 @@
+//! Backup jobs as Kubernetes runs them: CronJobs, Jobs and pods of a real node, with a repo on a volume.
+
+mod cable;
+
+use std::fs;
+
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+
+use crate::support::example::{CLUSTER, Example, node_with_operator};
+use crate::support::process::{Running, command};
+use cable::Cable;
+
+const REPO_HOST: &str = "cluster-pgbackrest-repo-host-0";
+/// What pgBackRest says when it has begun to copy.
+const COPYING: &str = "backup start archive";
+
+/// A cluster with its first backup, whose schedules never fire by themselves.
+fn cluster(test: &str, namespace: &'static str) -> Option<Example<'static>> {
+    let cluster = Example::apply(node_with_operator(test)?, namespace);
+    cluster.kubectl().wait(namespace, "pod/cluster-0", "condition=Ready");
+    cluster.kubectl().wait(namespace, &format!("pod/{REPO_HOST}"), "condition=Ready");
+    let first = cluster.wait("the Job of the first full backup", || cluster.jobs().pop());
+    cluster.wait_for_job(&first, "Complete");
+    Some(cluster)
+}
+
+/// A Job as the CronJob makes it, with one argument in place of another.
+fn start(cluster: &Example<'_>, name: &str, backup_type: &str, instead: (&str, &str)) {
+    let namespace = cluster.namespace;
+    let from = format!("pgbackrest-cluster-repo1-{backup_type}");
+    let cron_job = cluster.kubectl().get(namespace, "cronjob", &from).unwrap();
+    let mut spec = cron_job["spec"]["jobTemplate"]["spec"].clone();
+    for argument in spec["template"]["spec"]["containers"][0]["args"].as_array_mut().unwrap() {
+        if *argument == instead.0 {
+            *argument = json!(instead.1);
+        }
+    }
+    let job = json!({"apiVersion": "batch/v1", "kind": "Job",
+        "metadata": {"name": name, "namespace": namespace}, "spec": spec});
+    cluster.kubectl().apply(&job.to_string(), &[]);
+}
+
+fn pods(cluster: &Example<'_>, job: &str) -> Vec<Value> {
+    let selector = format!("--selector=batch.kubernetes.io/job-name={job}");
+    let pods =
+        cluster.kubectl().run(&["--namespace", cluster.namespace, "get", "pods", &selector, "--output=json"]);
+    let pods: Value = serde_json::from_str(&pods).unwrap();
+    pods["items"].as_array().unwrap().clone()
+}
+
+/// Exit code and termination message.
+fn end(pod: &Value) -> (i64, String) {
+    let ended = &pod["status"]["containerStatuses"][0]["state"]["terminated"];
+    let message = ended["message"].as_str().unwrap_or_default().to_owned();
+    (ended["exitCode"].as_i64().unwrap_or(-1), message)
+}
+
+fn log(cluster: &Example<'_>, job: &str) -> String {
+    let job = format!("job/{job}");
+    let output = cluster.kubectl().output(&["--namespace", cluster.namespace, "logs", &job]);
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// The Jobs and pods that have made the backups, by their annotations.
+fn makers(cluster: &Example<'_>) -> Vec<String> {
+    let info = cluster.info(REPO_HOST, "pgbackrest");
+    let backups = info[0]["backup"].as_array().unwrap();
+    let maker = |backup: &Value| backup["annotation"]["pgbackrest-keeper.io-job"].as_str().map(str::to_owned);
+    backups.iter().filter_map(maker).collect()
+}
+
+#[test]
+fn jobs_make_backups_and_outlive_what_happens_meanwhile() {
+    let Some(cluster) = cluster("jobs_make_backups_and_outlive_what_happens_meanwhile", "backups") else {
+        return;
+    };
+    a_wrong_configuration_fails_at_once(&cluster);
+    two_schedules_of_a_minute_are_both_made(&cluster);
+    cluster.psql(
+        "create table bulk as select md5(g::text) || md5((-g)::text) as entry from generate_series(1, 2000000) g",
+    );
+    a_cut_connection_is_followed(&cluster);
+    a_deleted_repo_host_is_waited_for(&cluster);
+}
+
+fn a_wrong_configuration_fails_at_once(cluster: &Example<'_>) {
+    start(cluster, "wrong", "full", ("--repo=1", "--repo=4"));
+    assert_eq!(cluster.wait_for_job("wrong", "Failed"), "PodFailurePolicy");
+    let pods = pods(cluster, "wrong");
+    assert_eq!(pods.len(), 1, "{}", cluster.state());
+    let (code, message) = end(&pods[0]);
+    assert_eq!(code, 32, "{message}");
+    assert!(message.starts_with("config (32): pgBackRest ended with exit code 32"), "{message}");
+}
+
+fn two_schedules_of_a_minute_are_both_made(cluster: &Example<'_>) {
+    let mut repos = cluster.resource()["spec"]["backup"]["pgbackrest"]["repos"].clone();
+    let schedule = |repos: &mut Value, schedule: Value| {
+        repos[0]["schedule"] = schedule;
+        let patch = json!({"spec": {"backup": {"pgbackrest": {"repos": repos}}}}).to_string();
+        let resource = ["patch", "postgresql", CLUSTER, "--type=merge", "--patch", &patch];
+        cluster.kubectl().run(&[&["--namespace", cluster.namespace][..], &resource[..]].concat());
+    };
+    schedule(&mut repos, json!({"full": "* * * * *", "incr": "* * * * *"}));
+    // Ten digits are the minute, and nine letters an order of the operator.
+    let minute = |job: &String| {
+        let (name, minute) = job.rsplit_once('-')?;
+        minute.bytes().all(|byte| byte.is_ascii_digit()).then(|| (name.to_owned(), minute.to_owned()))
+    };
+    let both = |minutes: &[(String, String)]| {
+        let (_, full) = minutes.iter().find(|(name, _)| name == "pgbackrest-cluster-repo1-full")?;
+        minutes.iter().find(|(name, at)| name == "pgbackrest-cluster-repo1-incr" && at == full)?;
+        Some(full.clone())
+    };
+    let at = cluster.wait("both Jobs of a minute", || {
+        both(&cluster.jobs().iter().filter_map(minute).collect::<Vec<_>>())
+    });
+    schedule(&mut repos, json!({"full": "0 0 1 1 *", "incr": "0 0 1 1 *"}));
+    for backup_type in ["full", "incr"] {
+        let job = format!("pgbackrest-cluster-repo1-{backup_type}-{at}");
+        cluster.wait_for_job(&job, "Complete");
+        let pods = pods(cluster, &job);
+        assert_eq!(pods.len(), 1, "{}", cluster.state());
+        let (code, message) = end(&pods[0]);
+        assert_eq!(code, 0, "{message}");
+        assert!(
+            message.starts_with("backup ") && message.ends_with(" is in repo1 of cluster cluster"),
+            "{message}"
+        );
+        let log = log(cluster, &job);
+        assert!(log.contains("pgBackRest: backup command begin") && log.contains(&message), "{log}");
+        let makers = makers(cluster);
+        assert!(makers.iter().any(|maker| maker.starts_with(&format!("{job}/"))), "{job}: {makers:?}");
+    }
+}
+
+/// By hand, with the rights of the job, and through a connection that is cut in the middle.
+fn a_cut_connection_is_followed(cluster: &Example<'_>) {
+    let node = cluster.node;
+    let direct = node.plane().service_account(cluster.namespace, "cluster-pgbackrest-backup");
+    let direct = fs::read_to_string(direct).unwrap();
+    let mut config: Value = serde_json::from_str(&direct).unwrap();
+    let server = config["clusters"][0]["cluster"]["server"].as_str().unwrap().to_owned();
+    let port: u16 = server.rsplit_once(':').unwrap().1.parse().unwrap();
+    let directory = tempfile::tempdir_in(node.directory()).unwrap();
+    let kubeconfig = directory.path().join("kubeconfig");
+    let log = directory.path().join("log");
+    let (cable, mut job) = node.in_network(|| {
+        let cable = Cable::lay(port);
+        config["clusters"][0]["cluster"]["server"] = json!(format!("https://127.0.0.1:{}", cable.port));
+        fs::write(&kubeconfig, config.to_string()).unwrap();
+        let mut command = command(None, env!("CARGO_BIN_EXE_pgbackrest-keeper"));
+        command
+            .args(["backup", "--cluster=cluster", "--repo=1", "--type=full", "--target=repo-host"])
+            .arg(format!("--namespace={}", cluster.namespace))
+            .arg(format!("--kubeconfig={}", kubeconfig.display()))
+            .envs([("JOB_NAME", "by-hand"), ("POD_NAME", "cut")]);
+        (cable, Running::start("pgbackrest-keeper backup", command, &log, Signal::SIGTERM))
+    });
+    job.wait_in_log("the backup to copy", |log| log.contains(COPYING).then_some(()));
+    cable.cut();
+    let code = cluster.wait("the end of the backup", || job.ended()).code();
+    let log = job.log();
+    assert_eq!(code, Some(0), "{log}");
+    assert!(log.contains("The connection was lost; following the backup"), "{log}");
+    assert_eq!(log.matches("backup command begin").count(), 1, "it was made once: {log}");
+    assert!(makers(cluster).contains(&"by-hand/cut".to_owned()), "{log}");
+}
+
+fn a_deleted_repo_host_is_waited_for(cluster: &Example<'_>) {
+    start(cluster, "interrupted", "full", ("", ""));
+    cluster.wait("the backup to copy", || log(cluster, "interrupted").contains(COPYING).then_some(()));
+    cluster.kubectl().run(&["--namespace", cluster.namespace, "delete", "pod", REPO_HOST, "--wait=false"]);
+    cluster.wait_for_job("interrupted", "Complete");
+    let made = makers(cluster);
+    assert!(
+        made.iter().any(|maker| maker.starts_with("interrupted/")),
+        "{made:?}\n{}",
+        log(cluster, "interrupted")
+    );
+}
+
+/// The back-off between the pods takes more than five minutes.
+#[test]
+fn a_repo_that_fails_has_six_pods() {
+    let Some(cluster) = cluster("a_repo_that_fails_has_six_pods", "failures") else { return };
+    let mode = |mode: &str| {
+        cluster.said(REPO_HOST, "pgbackrest", &["chmod", mode, "/data/pgbackrest/repo1/backup/db"]);
+    };
+    mode("000");
+    start(&cluster, "fails", "full", ("", ""));
+    cluster.wait_in(std::time::Duration::from_mins(12), "the Job to fail", || {
+        (cluster.kubectl().get(cluster.namespace, "job", "fails")?["status"]["failed"] == 6).then_some(())
+    });
+    assert_eq!(cluster.wait_for_job("fails", "Failed"), "BackoffLimitExceeded");
+    let pods = pods(&cluster, "fails");
+    assert_eq!(pods.len(), 6, "{}", cluster.state());
+    for pod in pods {
+        let (code, message) = end(&pod);
+        assert!(
+            code > 24 && message.contains(&format!("pgBackRest ended with exit code {code}")),
+            "{message}"
+        );
+    }
+    mode("750");
+}

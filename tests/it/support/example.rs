@@ -1,0 +1,168 @@
+//! deploy/examples/complete on a node, in a namespace of its own, and what is asked of its pods.
+
+use std::path::Path;
+use std::process::Command;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::kubernetes::images::{KEEPER, POSTGRES};
+use super::kubernetes::kubectl::Kubectl;
+use super::node::Node;
+use super::process::wait_up_to;
+
+const OPERATOR: &str = "pgbackrest-keeper";
+/// The name of the example's cluster.
+pub(crate) const CLUSTER: &str = "cluster";
+/// A kubelet brings a changed file after some ten seconds, an image starts, a stanza is made: each well within it.
+const LONGEST: Duration = Duration::from_mins(6);
+
+/// The shared node with the operator of deploy/base on it.
+pub(crate) fn node_with_operator(test: &str) -> Option<&'static Node> {
+    static INSTALLED: OnceLock<()> = OnceLock::new();
+    let node = Node::shared(test)?;
+    INSTALLED.get_or_init(|| {
+        let base = kustomized(node.kubectl(), "deploy/base").replace("pgbackrest-keeper:0.1.0", KEEPER);
+        node.kubectl().apply(&base, &[]);
+        node.kubectl().wait(OPERATOR, "deployment/pgbackrest-keeper-operator", "condition=Available");
+    });
+    Some(node)
+}
+
+fn kustomized(kubectl: &Kubectl, directory: &str) -> String {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join(directory);
+    let mut command = Command::new(&kubectl.program);
+    let output = command.arg("kustomize").arg(directory).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The cluster's pods and what is asked of them.
+pub(crate) struct Example<'node> {
+    pub(crate) node: &'node Node,
+    pub(crate) namespace: &'static str,
+}
+
+impl<'node> Example<'node> {
+    /// Makes deploy/examples/complete in a namespace of its own.
+    pub(crate) fn apply(node: &'node Node, namespace: &'static str) -> Self {
+        node.provide_volumes(1, "10Gi");
+        node.provide_volumes(1, "15Gi");
+        let example = kustomized(node.kubectl(), "deploy/examples/complete")
+            .replace("registry.example/postgres-with-pgbackrest:15", POSTGRES)
+            .replace("namespace: cpo\n", &format!("namespace: {namespace}\n"))
+            .replace("\n  name: cpo\n", &format!("\n  name: {namespace}\n"));
+        node.kubectl().apply(&example, &[]);
+        Self { node, namespace }
+    }
+
+    pub(crate) fn jobs(&self) -> Vec<String> {
+        let jobs = self.kubectl().run(&["--namespace", self.namespace, "get", "jobs", "--output=name"]);
+        jobs.lines().map(|job| job.trim_start_matches("job.batch/").to_owned()).collect()
+    }
+
+    /// Waits until a Job has this condition, and gives the condition's reason.
+    pub(crate) fn wait_for_job(&self, job: &str, condition: &str) -> String {
+        self.wait(&format!("Job {job} to be {condition}"), || {
+            let job = self.kubectl().get(self.namespace, "job", job)?;
+            let conditions = job["status"]["conditions"].as_array()?;
+            let is_so = |found: &&Value| found["type"] == condition && found["status"] == "True";
+            Some(conditions.iter().find(is_so)?["reason"].as_str().unwrap_or_default().to_owned())
+        })
+    }
+
+    pub(crate) fn kubectl(&self) -> &Kubectl {
+        self.node.kubectl()
+    }
+
+    pub(crate) fn exec(&self, pod: &str, container: &str, command: &[&str]) -> std::process::Output {
+        let before = ["--namespace", self.namespace, "exec", pod, "--container", container, "--"];
+        self.kubectl().output(&[&before[..], command].concat())
+    }
+
+    /// Standard output of a command that must end well.
+    pub(crate) fn said(&self, pod: &str, container: &str, command: &[&str]) -> String {
+        let output = self.exec(pod, container, command);
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            output.status.success(),
+            "{pod} {command:?}: {}\n{text}{error}\n{}",
+            output.status,
+            self.state()
+        );
+        text
+    }
+
+    pub(crate) fn psql(&self, statement: &str) -> String {
+        let command = format!("--command={statement}");
+        let psql = ["psql", "--host=/var/run/postgresql", "--no-align", "--tuples-only", "--quiet", &command];
+        self.said("cluster-0", "postgres", &psql).trim().to_owned()
+    }
+
+    pub(crate) fn info(&self, pod: &str, container: &str) -> Value {
+        let info = ["pgbackrest", "info", "--stanza=db", "--output=json", "--log-level-console=off"];
+        serde_json::from_str(&self.said(pod, container, &info)).unwrap()
+    }
+
+    pub(crate) fn backup(&self, backup_type: &str) {
+        let backup_type = format!("--type={backup_type}");
+        let backup = ["pgbackrest", "backup", "--stanza=db", "--repo=1", &backup_type];
+        self.said("cluster-pgbackrest-repo-host-0", "pgbackrest", &backup);
+    }
+
+    /// Writes something, and waits until its WAL is in every repo.
+    pub(crate) fn archive(&self) {
+        let before: u64 = self.psql("select archived_count from pg_stat_archiver").parse().unwrap();
+        self.psql("create table if not exists kept (line text)");
+        self.psql("insert into kept select md5(random()::text) from generate_series(1, 100)");
+        self.psql("select pg_switch_wal()");
+        wait_up_to(LONGEST, "WAL to be archived", || {
+            let count: u64 = self.psql("select archived_count from pg_stat_archiver").parse().unwrap();
+            (count > before).then_some(())
+        });
+    }
+
+    pub(crate) fn resource(&self) -> Value {
+        self.kubectl().get(self.namespace, "postgresql", CLUSTER).unwrap()
+    }
+
+    pub(crate) fn record(&self, key: &str) -> Option<String> {
+        let config_map = self.kubectl().get(self.namespace, "configmap", "cluster-pgbackrest-config")?;
+        let annotations = &config_map["metadata"]["annotations"];
+        annotations[format!("pgbackrest-keeper.io/{key}")].as_str().map(str::to_owned)
+    }
+
+    pub(crate) fn wait<T>(&self, what: &str, ask: impl FnMut() -> Option<T>) -> T {
+        self.wait_in(LONGEST, what, ask)
+    }
+
+    pub(crate) fn wait_in<T>(&self, longest: Duration, what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+        let deadline = std::time::Instant::now() + longest;
+        loop {
+            if let Some(answer) = ask() {
+                return answer;
+            }
+            assert!(std::time::Instant::now() < deadline, "waited for {what}\n{}", self.state());
+            std::thread::sleep(Duration::from_millis(500));
+        }
+    }
+
+    /// What a reader of a failed test wants to know.
+    pub(crate) fn state(&self) -> String {
+        let said = |arguments: &[&str]| {
+            let output = self.kubectl().output(arguments);
+            String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+        };
+        [
+            &["--namespace", self.namespace, "get", "postgresql,pods,cronjobs,jobs,pvc", "--output=wide"][..],
+            &["--namespace", self.namespace, "get", "postgresql", CLUSTER, "--output=jsonpath={.status}"],
+            &["--namespace", self.namespace, "get", "events", "--sort-by=.lastTimestamp"],
+            &["--namespace", OPERATOR, "logs", "deployment/pgbackrest-keeper-operator", "--tail=60"],
+            &["--namespace", self.namespace, "logs", "cluster-0", "--all-containers", "--tail=30"],
+        ]
+        .map(said)
+        .join("\n")
+    }
+}
