@@ -23,6 +23,7 @@ use crate::kubernetes::client;
 use crate::kubernetes::lease::{self, Leadership, LeaseOptions};
 use crate::metrics::{CollectionMetrics, OperatorMetrics, Options};
 use crate::operator::controller::Controller;
+use crate::operator::mode::Mode;
 use crate::operator::own_pod::OwnPod;
 use crate::operator::progress::Progress;
 use crate::operator::reconcile::ReconcileError;
@@ -153,7 +154,9 @@ async fn work(
         identity: format!("{instance}_{:016x}", rand::random::<u64>()),
         duration: LEASE_DURATION,
     };
-    let given = args.clusters.keeper_image.is_some();
+    let mode = Mode::from(args.work.mode);
+    // Whoever only observes starts no jobs.
+    let given = args.clusters.keeper_image.is_some() || mode == Mode::Observe;
     let mut settings = Settings::from(args.clusters);
     if let Some(pod) = own_pod.filter(|_| !given) {
         tokio::select! {
@@ -164,10 +167,14 @@ async fn work(
             () = stop.cancelled() => return Ok(()),
         }
     }
-    tracing::info!(image = settings.keeper_image, "Jobs run this image");
+    match mode {
+        Mode::Manage => tracing::info!(image = settings.keeper_image, "Jobs run this image"),
+        Mode::Observe => tracing::info!("Backups are observed; nothing is written but the Lease and Events"),
+    }
     let controller = Controller {
         client: client.clone(),
         settings: Arc::new(settings),
+        mode,
         scopes: Scope::of(&args.work.namespaces),
         concurrency: args.work.concurrency,
         progress,

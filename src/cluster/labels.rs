@@ -26,6 +26,8 @@ pub const SUSPENDED_BECAUSE: &str = "pgbackrest-keeper.io/suspended-because";
 
 /// pgBackRest's annotation on a backup: the Job and the pod that have made it. It also tells their process from others.
 pub const MADE_BY: &str = "pgbackrest-keeper.io-job";
+/// What `kubectl create job --from` writes on a Job, and we on Jobs outside of the schedule.
+pub const MANUAL: (&str, &str) = ("cronjob.kubernetes.io/instantiate", "manual");
 
 /// CPO's annotation that says which controller handles a resource.
 pub const CPO_CONTROLLER: &str = "cpo.opensource.cybertec.at/controller";

@@ -199,7 +199,8 @@ fn fleet_page(face: &Face, operator: &OperatorMetrics) -> String {
         trouble: trouble.as_deref(),
         leader: leader.as_deref(),
     };
-    fleet::render(operator.overview(), &context, now())
+    let now = now();
+    fleet::render(operator.overview(now), &context, now)
 }
 
 fn stanza_page(face: &Face, query: &PageQuery) -> String {

@@ -7,6 +7,7 @@ use std::fmt;
 pub mod backups;
 pub mod compat;
 pub mod exporter;
+pub mod jobs;
 pub mod operator;
 pub mod wal;
 
@@ -76,6 +77,8 @@ pub enum Layer {
     Wal,
     /// The operator, and what it knows of each cluster.
     Operator,
+    /// Backup jobs and schedules of each cluster.
+    Jobs,
     /// The exporter itself.
     Exporter,
     /// The operating system's view of the process.
@@ -145,7 +148,7 @@ impl Metric {
 
 /// All metrics, in the order of the docs.
 pub fn all() -> impl Iterator<Item = &'static Metric> {
-    [compat::ALL, backups::ALL, wal::ALL, operator::ALL, exporter::ALL, exporter::PROCESS]
+    [compat::ALL, backups::ALL, wal::ALL, operator::ALL, jobs::ALL, exporter::ALL, exporter::PROCESS]
         .into_iter()
         .flatten()
 }

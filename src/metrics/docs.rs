@@ -38,7 +38,7 @@ pub fn markdown() -> String {
     page
 }
 
-const SECTIONS: [(Layer, &str, &str); 6] = [
+const SECTIONS: [(Layer, &str, &str); 7] = [
     (
         Layer::DropIn,
         "Drop-in set",
@@ -57,6 +57,17 @@ const SECTIONS: [(Layer, &str, &str); 6] = [
         "From `info` alone, which knows the first and the last WAL segment and does not notice a gap between them.",
     ),
     (Layer::Operator, "The operator", "From `operator` alone. A standby tells of itself, and of no cluster."),
+    (
+        Layer::Jobs,
+        "Jobs and schedules",
+        "From `operator` alone: what Kubernetes' Jobs and CronJobs tell, one series for each repo and backup type. \
+         Gauges come from the objects that are there, also after a restart; counters start with the process, and a first \
+         series of a `reason` begins at 1, so that rules about failures had better use the gauges. `reason` is \
+         `lock_conflict`, `archive_timeout`, `database`, `repo_host`, `access`, `service`, `crypto`, `stopped`, \
+         `terminated`, `missing_file`, `io`, `archive_duplicate`, `mismatch`, `config`, `completed_with_errors`, \
+         `oom_or_kill` (all by pgBackRest's exit code), `no_target`, `not_started`, `unproven`, `connection_lost`, \
+         `deadline`, `evicted`, `image_pull`, `unschedulable` or `other`.",
+    ),
     (
         Layer::Exporter,
         "The exporter itself",

@@ -146,7 +146,7 @@ impl Collector for AtScrape {
         retention::write_verdicts(families, &self.snapshot, self.now)?;
         self.collection.write(families)?;
         if let Some(operator) = &self.operator {
-            operator.write(families)?;
+            operator.write(families, self.now)?;
         }
         if let Some(figures) = &self.process {
             process::write(families, figures)?;

@@ -6,6 +6,7 @@ pub mod exposition;
 pub mod options;
 
 pub mod collection;
+pub mod job;
 pub mod operator;
 pub mod process;
 
@@ -14,6 +15,7 @@ mod compat;
 mod family;
 mod repo;
 mod retention;
+mod schedule;
 mod selection;
 mod stanza;
 mod wal;

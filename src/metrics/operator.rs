@@ -9,8 +9,11 @@ use chrono::{DateTime, Utc};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::histogram::Histogram;
 
+use crate::state::jobs::Concern;
+
 use super::catalogue::{Metric, operator as catalogue};
 use super::family::{Families, Family, Label, Value};
+use super::job::JobMetrics;
 
 /// Upper bounds: from a reconcile that finds nothing to do, to one that waits for commands in pods.
 const DURATION_BUCKETS: [f64; 11] = [0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0, 120.0, 300.0];
@@ -22,6 +25,8 @@ const HISTOGRAM_EXTRA: u64 = 3;
 pub struct OperatorMetrics {
     succeeded: Histogram,
     failed: Histogram,
+    /// What runs and what should.
+    pub jobs: JobMetrics,
     /// Held for the length of a copy only.
     present: Mutex<Present>,
 }
@@ -72,6 +77,8 @@ pub struct Overview {
     pub judgement: Arc<Judgement>,
     /// When the last reconcile ended that did not fail.
     pub last_success: Option<DateTime<Utc>>,
+    /// What is wrong with its jobs and schedules, the worst first.
+    pub jobs: Arc<[Concern]>,
 }
 
 impl OperatorMetrics {
@@ -82,6 +89,7 @@ impl OperatorMetrics {
         Self {
             succeeded: Histogram::new(DURATION_BUCKETS),
             failed: Histogram::new(DURATION_BUCKETS),
+            jobs: JobMetrics::default(),
             present: Mutex::new(Present { errors, ..Present::default() }),
         }
     }
@@ -143,12 +151,13 @@ impl OperatorMetrics {
 
     /// What is known of every cluster, by namespace and name.
     #[must_use]
-    pub fn overview(&self) -> Vec<Overview> {
+    pub fn overview(&self, now: DateTime<Utc>) -> Vec<Overview> {
         let present = self.present();
         let clusters = present.clusters.iter().map(|(key, known)| Overview {
             key: key.clone(),
             judgement: Arc::clone(&known.judgement),
             last_success: known.last_success,
+            jobs: self.jobs.concerns(&key.0, &key.1, now),
         });
         clusters.collect()
     }
@@ -164,6 +173,7 @@ impl OperatorMetrics {
         present.leads = leads;
         if !leads {
             present.clusters.clear();
+            self.jobs.forget_all();
         }
     }
 
@@ -182,7 +192,7 @@ impl OperatorMetrics {
         self.present.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn write(&self, families: &mut Families<'_, '_>) -> fmt::Result {
+    pub(super) fn write(&self, families: &mut Families<'_, '_>, now: DateTime<Utc>) -> fmt::Result {
         let present = self.present().clone();
         // Counts of reconciles stay far below 2^53.
         families.counter(&catalogue::RECONCILE_TOTAL, present.reconciles as f64)?;
@@ -215,7 +225,8 @@ impl OperatorMetrics {
         })?;
         families.family(&catalogue::LEADER, |family| family.add(&[], present.leads))?;
         families.family(&catalogue::QUEUE_DEPTH, |family| family.add(&[], present.queue_depth))?;
-        present.write_clusters(families)
+        present.write_clusters(families)?;
+        self.jobs.write(families, now)
     }
 }
 

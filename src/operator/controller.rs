@@ -25,6 +25,8 @@ use crate::cluster::settings::Settings;
 use crate::metrics::OperatorMetrics;
 
 use super::inventory::Inventory;
+use super::jobs;
+use super::mode::Mode;
 use super::progress::{HEARTBEAT, Progress};
 use super::reconcile::{Outcome, ReconcileError, Reconciler};
 use super::report::{Failure, Reporter, Told};
@@ -46,6 +48,8 @@ pub struct Controller {
     pub client: kube::Client,
     /// What holds for all clusters.
     pub settings: Arc<Settings>,
+    /// Who keeps the objects.
+    pub mode: Mode,
     /// What is looked after.
     pub scopes: Vec<Scope>,
     /// How many clusters are looked after at once.
@@ -86,11 +90,12 @@ struct Term {
 impl Controller {
     /// Looks after all clusters until `stop`, and then ends what runs. Dropping it ends everything at once.
     pub async fn run(&self, stop: CancellationToken) -> Result<(), EndedByItself> {
-        let (inventory, changes) = Inventory::watch(&self.client, &self.scopes, &self.progress);
+        let (inventory, changes) = self.mode.inventory(&self.client, &self.scopes, &self.progress);
         let shared = Arc::new(inventory.clone());
         let term = Arc::new(Term {
-            reconciler: Reconciler::new(self.client.clone(), Arc::clone(&self.settings), shared),
-            reporter: Reporter::new(self.client.clone(), &self.instance, Arc::clone(&self.metrics)),
+            reconciler: Reconciler::new(self.client.clone(), Arc::clone(&self.settings), shared, self.mode),
+            reporter: Reporter::new(self.client.clone(), &self.instance, Arc::clone(&self.metrics))
+                .in_mode(self.mode),
             metrics: Arc::clone(&self.metrics),
             inventory,
             slots: Semaphore::new(usize::from(self.concurrency)),
@@ -102,7 +107,12 @@ impl Controller {
         let parts = self.scopes.iter().zip(changes);
         let parts: Vec<_> =
             parts.map(|(scope, changes)| self.part(scope, changes, &kind, &term, &stop)).collect();
-        let end = drive(stream::select_all(parts), &term, &stop).await;
+        let reader = Arc::new(self.mode.reader(&self.settings));
+        let metrics = Arc::clone(&self.metrics);
+        let end = tokio::select! {
+            end = drive(stream::select_all(parts), &term, &stop) => end,
+            () = jobs::follow(self.client.clone(), &self.scopes, &reader, &self.progress, metrics) => Err(EndedByItself),
+        };
         self.progress.term_ends();
         end
     }

@@ -7,6 +7,8 @@ pub mod certificates;
 pub mod controller;
 pub mod deed;
 pub mod inventory;
+pub mod jobs;
+pub mod mode;
 pub mod observe;
 pub mod own_pod;
 pub mod progress;

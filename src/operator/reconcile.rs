@@ -11,6 +11,7 @@ use crate::cluster::desired::{self, CertificatePem, Circumstances, Desired};
 use crate::cluster::finding::{Finding, codes};
 use crate::cluster::policy;
 use crate::cluster::record::Record;
+use crate::cluster::references::References;
 use crate::cluster::settings::Settings;
 use crate::cluster::validate::{self, Conduct};
 use crate::cluster::validated::ValidatedCluster;
@@ -19,6 +20,7 @@ use crate::kubernetes::client::CallError;
 use super::apply::{Applied, Owner, Writer};
 use super::certificates::{self, CertificateError, Stored};
 use super::deed::Deed;
+use super::mode::Mode;
 use super::observe::{Observed, Observer};
 use super::scope::Key;
 use super::stanza;
@@ -114,6 +116,7 @@ impl Outcome {
 pub(super) struct Reconciler {
     client: kube::Client,
     settings: Arc<Settings>,
+    mode: Mode,
     writer: Writer,
     observer: Observer,
 }
@@ -123,10 +126,11 @@ impl Reconciler {
         client: kube::Client,
         settings: Arc<Settings>,
         inventory: Arc<super::inventory::Inventory>,
+        mode: Mode,
     ) -> Self {
         let writer = Writer::new(client.clone(), Arc::clone(&inventory), Arc::clone(&settings));
         let observer = Observer::new(client.clone(), inventory, Arc::clone(&settings), &writer);
-        Self { client, settings, writer, observer }
+        Self { client, settings, mode, writer, observer }
     }
 
     /// The resource is gone.
@@ -162,6 +166,11 @@ impl Reconciler {
         }
         let owner = Owner { namespace: &key.namespace, name: &key.name, uid };
         let (resource, found) = validate::read(serde_json::to_value(object).unwrap_or_default());
+        if self.mode == Mode::Observe {
+            // Whoever keeps it, nothing that it refers to is read.
+            told.findings = validate::judge(&resource, found, &References::default(), &self.settings).1;
+            return Ok(None);
+        }
         let conduct = validate::conduct(&resource, &self.settings);
         if conduct.other_controller {
             told.hands_off = true;

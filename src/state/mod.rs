@@ -6,6 +6,7 @@ pub mod comparison;
 pub mod filter;
 pub mod health;
 pub mod human;
+pub mod jobs;
 pub mod merge;
 pub mod recovery;
 pub mod retention;

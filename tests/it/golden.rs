@@ -1,5 +1,6 @@
 //! Recorded outputs of pgBackRest to whole answers. `UPDATE_GOLDEN=1` writes them anew; read the difference before you commit it.
 
+mod jobs;
 mod operator;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,6 +1,7 @@
 //! The operator's life on the real API server: it begins, stands by, is killed, loses the API server, and ends.
 
 mod fleet;
+mod jobs;
 mod life;
 mod replicas;
 

@@ -29,6 +29,35 @@ pub struct ClusterArgs {
     #[arg(long, env = "KEEPER_REPO_HOST_FS_GROUP", value_name = "GID", default_value_t = 26,
           value_parser = clap::value_parser!(i64).range(1..=i64::from(i32::MAX)))]
     pub repo_host_fs_group: i64,
+
+    /// Labels that all pods of all clusters carry. Can be repeated, or separated by commas. By default application=cpo.
+    #[arg(long, env = "KEEPER_CLUSTER_LABELS", value_name = "KEY=VALUE", value_delimiter = ',', value_parser = label)]
+    pub cluster_labels: Vec<(String, String)>,
+
+    /// The label whose value is the cluster's name. By default cluster.cpo.opensource.cybertec.at/name.
+    #[arg(long, env = "KEEPER_CLUSTER_NAME_LABEL", value_name = "KEY")]
+    pub cluster_name_label: Option<String>,
+
+    /// The label that tells PostgreSQL pods, repo hosts and backup jobs apart. By default
+    /// member.cpo.opensource.cybertec.at/type.
+    #[arg(long, env = "KEEPER_MEMBER_TYPE_LABEL", value_name = "KEY")]
+    pub member_type_label: Option<String>,
+
+    /// The label that Patroni writes the role of a pod to. By default member.cpo.opensource.cybertec.at/role.
+    #[arg(long, env = "KEEPER_ROLE_LABEL", value_name = "KEY")]
+    pub role_label: Option<String>,
+
+    /// The value of the role label on the primary. By default master.
+    #[arg(long, env = "KEEPER_PRIMARY_ROLE", value_name = "VALUE")]
+    pub primary_role: Option<String>,
+}
+
+/// Reads `key=value`.
+fn label(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("is no label; write key=value, such as application=cpo".to_owned()),
+    }
 }
 
 /// Where resources belong that do not say so.
@@ -48,6 +77,15 @@ impl From<ClusterArgs> for Settings {
             keeper_image: args.keeper_image.unwrap_or(usual.keeper_image),
             repo_host_user: args.repo_host_user,
             repo_host_fs_group: args.repo_host_fs_group,
+            cluster_labels: if args.cluster_labels.is_empty() {
+                usual.cluster_labels
+            } else {
+                args.cluster_labels.into_iter().collect()
+            },
+            cluster_name_label: args.cluster_name_label.unwrap_or(usual.cluster_name_label),
+            member_type_label: args.member_type_label.unwrap_or(usual.member_type_label),
+            role_label: args.role_label.unwrap_or(usual.role_label),
+            primary_role: args.primary_role.unwrap_or(usual.primary_role),
             ..usual
         }
     }

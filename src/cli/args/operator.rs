@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::{SWITCH, path, switch};
 use crate::kubernetes::client::ConnectOptions;
+use crate::operator::mode::Mode;
 
 /// Where the API server is.
 #[derive(Debug, Clone, Args)]
@@ -27,10 +28,33 @@ impl From<KubernetesArgs> for ConnectOptions {
     }
 }
 
+/// The values of `--mode`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ModeArg {
+    /// This program keeps the backup objects.
+    Manage,
+    /// Somebody else does.
+    Observe,
+}
+
+impl From<ModeArg> for Mode {
+    fn from(mode: ModeArg) -> Self {
+        match mode {
+            ModeArg::Manage => Self::Manage,
+            ModeArg::Observe => Self::Observe,
+        }
+    }
+}
+
 /// What is looked after, and by whom.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Operator")]
 pub struct WorkArgs {
+    /// Who keeps the backup objects: this program (manage), or somebody else such as CPO (observe). In observe nothing is
+    /// written but the Lease and Events.
+    #[arg(long, env = "KEEPER_MODE", value_name = "MODE", default_value = "manage")]
+    pub mode: ModeArg,
+
     /// Look after the clusters of these namespaces alone. Can be repeated, or separated by commas. Each operator of a
     /// fleet that is split needs a lease of its own.
     #[arg(long, env = "KEEPER_NAMESPACES", value_name = "NAME", value_delimiter = ',')]

@@ -32,9 +32,6 @@ const RETRIES: i32 = 5;
 /// How long a finished Job outside of the schedule stays, unless the resource says it: no history limit counts it.
 const ONE_TIME_STAYS: Duration = Duration::from_hours(7 * 24);
 
-/// What `kubectl create job --from` writes on a Job; whoever counts manual Jobs finds ours by it too.
-const MANUAL: (&str, &str) = ("cronjob.kubernetes.io/instantiate", "manual");
-
 /// One backup outside of the schedule. `None` when the cluster has no such repo.
 pub(super) fn one_time(
     cluster: &ValidatedCluster,
@@ -47,7 +44,7 @@ pub(super) fn one_time(
     let labels = labels::of_backup(cluster, repo.number, backup_type, settings);
     let name = names::one_time_job(&cluster.name, repo.number, backup_type, token);
     let mut metadata = object::owned(cluster, name, labels.clone());
-    metadata.annotations = Some(BTreeMap::from([(MANUAL.0.to_owned(), MANUAL.1.to_owned())]));
+    metadata.annotations = Some(BTreeMap::from([(labels::MANUAL.0.to_owned(), labels::MANUAL.1.to_owned())]));
     let mut spec = job(cluster, settings, repo, backup_type, labels);
     spec.ttl_seconds_after_finished.get_or_insert(whole_seconds(ONE_TIME_STAYS));
     Some(Job { metadata, spec: Some(spec), ..Job::default() })

@@ -173,6 +173,7 @@ mod tests {
             key: ("shop".to_owned(), name.to_owned()),
             judgement: Arc::new(Judgement { status, lines, ..Judgement::default() }),
             last_success: Some(now()),
+            jobs: Arc::default(),
         }
     }
 

@@ -24,6 +24,7 @@ use crate::metrics::operator::Judgement;
 
 use super::apply::FIELD_MANAGER;
 use super::deed::Deed;
+use super::mode::Mode;
 use super::scope::{Key, postgresql};
 use event::Notice;
 use memory::Memory;
@@ -73,6 +74,7 @@ pub struct Reporter {
     client: kube::Client,
     instance: Instance,
     metrics: Arc<OperatorMetrics>,
+    mode: Mode,
     memories: Mutex<HashMap<Key, Memory>>,
 }
 
@@ -98,7 +100,14 @@ impl Reporter {
     pub fn new(client: kube::Client, instance: &str, metrics: Arc<OperatorMetrics>) -> Self {
         let instance: String = instance.chars().take(LONGEST_INSTANCE).collect();
         let instance = Instance { controller: FIELD_MANAGER.to_owned(), instance: Some(instance) };
-        Self { client, instance, metrics, memories: Mutex::default() }
+        Self { client, instance, metrics, mode: Mode::Manage, memories: Mutex::default() }
+    }
+
+    /// Where somebody else keeps the objects, the status is not written.
+    #[must_use]
+    pub const fn in_mode(mut self, mode: Mode) -> Self {
+        self.mode = mode;
+        self
     }
 
     /// Tells of one reconcile. There is one at a time for each resource.
@@ -118,7 +127,10 @@ impl Reporter {
         if !of_no_interest {
             let version = object.metadata.resource_version.as_deref();
             let is_news = settled && !before.says(&verdict) && !memory.wrote(version, &verdict);
-            if is_news && self.write_status(&key, uid, &verdict).await == Sent::Well {
+            if is_news
+                && self.mode == Mode::Manage
+                && self.write_status(&key, uid, &verdict).await == Sent::Well
+            {
                 memory.has_written(version, &verdict);
             }
             let notices = memory.notices(&told, settled, Instant::now());

@@ -16,6 +16,9 @@ use serde_json::Value;
 use super::{list, root};
 use crate::objects::recorded;
 
+/// The rights of whoever only observes.
+const OBSERVE: &str = "../overlays/observe/cluster-role.yaml";
+
 /// One thing that may be done: group, resource, verb.
 type Right = (String, String, String);
 
@@ -76,7 +79,7 @@ fn every_right_that_is_given_is_held() {
 
 #[test]
 fn nothing_is_given_wholesale() {
-    for file in ["cluster-role.yaml", "role.yaml"] {
+    for file in ["cluster-role.yaml", "role.yaml", OBSERVE] {
         for (group, resource, verb) in rights(&rules(file)) {
             let right = format!("{file}: {group} {resource} {verb}");
             for word in [&group, &resource, &verb] {
@@ -95,9 +98,19 @@ fn nothing_is_given_wholesale() {
     }
 }
 
+/// Whoever only observes could not write if he would.
+#[test]
+fn to_observe_is_to_read() {
+    for (group, resource, verb) in rights(&rules(OBSERVE)) {
+        let tells = matches!(resource.as_str(), "events" | "pods/exec");
+        assert!(tells || ["get", "list", "watch"].contains(&verb.as_str()), "{group} {resource} {verb}");
+        assert!(!["secrets", "configmaps"].contains(&resource.as_str()), "{resource}");
+    }
+}
+
 #[test]
 fn a_right_stands_in_one_rule() {
-    for file in ["cluster-role.yaml", "role.yaml"] {
+    for file in ["cluster-role.yaml", "role.yaml", OBSERVE] {
         let mut seen = BTreeSet::new();
         for rule in rules(file) {
             for right in rights(&[rule]) {
@@ -111,7 +124,11 @@ fn a_right_stands_in_one_rule() {
 #[test]
 fn the_documented_rights_are_those_of_the_manifests() {
     let document = fs::read_to_string(root().join("docs/operator.md")).unwrap();
-    for (marker, file) in [("permissions", "cluster-role.yaml"), ("own-permissions", "role.yaml")] {
+    for (marker, file) in [
+        ("permissions", "cluster-role.yaml"),
+        ("own-permissions", "role.yaml"),
+        ("observe-permissions", OBSERVE),
+    ] {
         let (_, rest) = document.split_once(&format!("<!-- {marker} -->\n")).expect(marker);
         let (table, _) = rest.split_once(&format!("<!-- /{marker} -->")).expect(marker);
         let mut documented = BTreeSet::new();

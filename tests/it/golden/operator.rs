@@ -43,6 +43,7 @@ pub(super) fn fleet() -> OperatorMetrics {
     metrics.judged("shop", "orders", well);
     metrics.reconciled("shop", "orders", Err(ReconcileError::CATEGORIES[0]), Duration::from_secs(20), now());
     metrics.fails("shop", "orders", "Failing", vec!["reconcile failed".to_owned()]);
+    super::jobs::happen(&metrics, now());
     metrics
 }
 

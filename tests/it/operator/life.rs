@@ -161,7 +161,7 @@ fn the_next_one_changes_nothing(
 }
 
 /// Writes down what the operator does when it has looked into the pods, which never run here.
-fn pretend_that_stanzas_were_seen(kubectl: &Kubectl, namespace: &str, name: &str) {
+pub(super) fn pretend_that_stanzas_were_seen(kubectl: &Kubectl, namespace: &str, name: &str) {
     let settings = Settings::default();
     let document = kubectl.get(namespace, "postgresql", name).unwrap();
     let references = References {

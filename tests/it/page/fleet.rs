@@ -22,6 +22,7 @@ fn cluster(name: &str, status: &'static str, lines: &[&str]) -> Overview {
         key: ("payments".to_owned(), name.to_owned()),
         judgement: Arc::new(Judgement { status, lines, ..Judgement::default() }),
         last_success: Some(now() - TimeDelta::minutes(12)),
+        jobs: Arc::default(),
     }
 }
 

@@ -38,6 +38,16 @@ impl Installation {
         installation
     }
 
+    /// As deploy/overlays/observe has it, where somebody has brought the kind.
+    pub(crate) fn observing(plane: &ControlPlane) -> Self {
+        let installation = Self::whole(plane);
+        let overlay = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/overlays/observe");
+        let manifests = installation.kubectl.run(&["kustomize", &overlay.display().to_string()]);
+        assert!(!manifests.contains("kind: CustomResourceDefinition"));
+        installation.kubectl.apply(&manifests, &[]);
+        installation
+    }
+
     /// Without the CustomResourceDefinition, as where nobody has installed it yet.
     pub(crate) fn without_kind(plane: &ControlPlane) -> Self {
         let kubectl = plane.kubectl().clone();

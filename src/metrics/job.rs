@@ -1,0 +1,230 @@
+//! Backup jobs: counted since the process began, and as they are. Written by the operator, read by scrapes.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use chrono::{DateTime, Utc};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::histogram::Histogram;
+
+use crate::pgbackrest::label::BackupType;
+use crate::state::jobs::ledger::{Cluster, Ledger};
+use crate::state::jobs::line::LineView;
+use crate::state::jobs::{ClusterKey, Concern, JobFact, Line, Slot, Tally, Trigger};
+
+use super::catalogue::{Metric, jobs as catalogue};
+use super::family::{Families, Family, Label, Value};
+use super::schedule;
+
+/// Upper bounds: from ten seconds to a day.
+const DURATION_BUCKETS: [f64; 12] =
+    [10.0, 30.0, 60.0, 300.0, 900.0, 1_800.0, 3_600.0, 7_200.0, 14_400.0, 28_800.0, 43_200.0, 86_400.0];
+/// Lines of a histogram beside its finite buckets: +Inf, sum and count.
+const HISTOGRAM_EXTRA: u64 = 3;
+
+/// All that is known of jobs and schedules.
+#[derive(Debug, Default)]
+pub struct JobMetrics {
+    /// Held for the length of a change or of a copy only.
+    present: Mutex<Present>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Present {
+    ledger: Ledger,
+    /// As long as the process lives, for each cluster that is there.
+    counts: BTreeMap<ClusterKey, Arc<Counts>>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Counts {
+    runs: BTreeMap<(Slot, &'static str, Trigger), Counter>,
+    attempts: BTreeMap<(Slot, Outcome), Counter>,
+    durations: BTreeMap<(BackupType, Outcome), Histogram>,
+}
+
+/// How a run or a pod has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Outcome {
+    Failure,
+    Success,
+}
+
+impl Outcome {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Failure => "failure",
+            Self::Success => "success",
+        }
+    }
+}
+
+/// One repo and backup type, at the time of a scrape.
+pub(super) struct Row<'a> {
+    pub(super) key: &'a ClusterKey,
+    pub(super) slot: Slot,
+    pub(super) line: &'a Line,
+    pub(super) view: LineView,
+}
+
+impl<'a> Row<'a> {
+    /// In the order of the catalogue.
+    pub(super) fn labels(&self) -> [Label<'a>; 4] {
+        slot_labels(self.key, self.slot)
+    }
+}
+
+fn slot_labels(key: &ClusterKey, slot: Slot) -> [Label<'_>; 4] {
+    [slot.backup_type.as_str().into(), (&*key.namespace).into(), (&*key.name).into(), slot.repo_key.into()]
+}
+
+impl JobMetrics {
+    /// Looks at, or changes, what is known of the clusters.
+    pub fn with_ledger<T>(&self, work: impl FnOnce(&mut Ledger) -> T) -> T {
+        work(&mut self.present().ledger)
+    }
+
+    /// Takes what a Job says. What had happened before this process came to lead is not counted.
+    pub fn job(&self, fact: &JobFact, counts: bool, now: DateTime<Utc>) {
+        let mut present = self.present();
+        let tally = present.ledger.job(fact, now);
+        if !counts || tally == Tally::default() {
+            return;
+        }
+        let counted = Arc::make_mut(present.counts.entry(fact.cluster.clone()).or_default());
+        for (outcome, pods) in
+            [(Outcome::Failure, tally.failed_pods), (Outcome::Success, tally.succeeded_pods)]
+        {
+            if pods > 0 {
+                counted.attempts.entry((fact.slot, outcome)).or_default().inc_by(pods);
+            }
+        }
+        let Some(end) = fact.end.as_ref().filter(|_| tally.ended) else { return };
+        let (outcome, reason) = match end.failure {
+            None => (Outcome::Success, ""),
+            Some(failure) => (Outcome::Failure, failure.reason),
+        };
+        counted.runs.entry((fact.slot, reason, fact.trigger)).or_default().inc();
+        if let Some(duration) = fact.duration() {
+            let histogram = counted.durations.entry((fact.slot.backup_type, outcome));
+            let histogram = histogram.or_insert_with(|| Histogram::new(DURATION_BUCKETS));
+            histogram.observe(duration.as_seconds_f64());
+        }
+    }
+
+    /// Everything has been listed: counts of clusters that are no more end.
+    pub fn listed(&self) {
+        let mut present = self.present();
+        let Present { ledger, counts } = &mut *present;
+        counts.retain(|key, _| ledger.clusters().contains_key(key));
+    }
+
+    /// A term has ended: how things are, others tell from now on.
+    pub fn forget_all(&self) {
+        self.present().ledger = Ledger::default();
+    }
+
+    /// What should be looked at in a cluster, the worst first.
+    #[must_use]
+    pub fn concerns(&self, namespace: &str, name: &str, now: DateTime<Utc>) -> Arc<[Concern]> {
+        let key = ClusterKey::new(namespace, name);
+        let cluster = self.present().ledger.clusters().get(&key).map(Arc::clone);
+        cluster.map(|cluster| cluster.concerns(now).into()).unwrap_or_default()
+    }
+
+    fn present(&self) -> MutexGuard<'_, Present> {
+        // A panic between two changes leaves nothing that could mislead later ones.
+        self.present.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn write(&self, families: &mut Families<'_, '_>, now: DateTime<Utc>) -> fmt::Result {
+        let Present { ledger, counts } = self.present().clone();
+        write_counts(families, &counts)?;
+        let rows: Vec<Row<'_>> =
+            ledger.clusters().iter().flat_map(|(key, cluster)| rows(key, cluster, now)).collect();
+        write_rows(families, &rows)?;
+        schedule::write(families, &rows)
+    }
+}
+
+fn rows<'a>(key: &'a ClusterKey, cluster: &'a Cluster, now: DateTime<Utc>) -> impl Iterator<Item = Row<'a>> {
+    cluster.lines().map(move |(slot, line)| Row { key, slot, line, view: line.view(now) })
+}
+
+fn write_counts(families: &mut Families<'_, '_>, counts: &BTreeMap<ClusterKey, Arc<Counts>>) -> fmt::Result {
+    let each = || counts.iter().map(|(key, counts)| (key, &**counts));
+    families.family(&catalogue::RUNS_TOTAL, |family| {
+        for (key, counts) in each() {
+            for ((slot, reason, trigger), count) in &counts.runs {
+                let outcome = if reason.is_empty() { Outcome::Success } else { Outcome::Failure };
+                let [backup_type, namespace, cluster, repo] = slot_labels(key, *slot);
+                let (outcome, reason, trigger) = (outcome.as_str(), *reason, trigger.as_str());
+                let labels =
+                    [backup_type, namespace, outcome.into(), cluster, reason.into(), repo, trigger.into()];
+                family.add_own(&labels, count, 1)?;
+            }
+        }
+        Ok(())
+    })?;
+    families.family(&catalogue::ATTEMPTS_TOTAL, |family| {
+        for (key, counts) in each() {
+            for ((slot, outcome), count) in &counts.attempts {
+                let [backup_type, namespace, cluster, repo] = slot_labels(key, *slot);
+                family.add_own(
+                    &[backup_type, namespace, outcome.as_str().into(), cluster, repo],
+                    count,
+                    1,
+                )?;
+            }
+        }
+        Ok(())
+    })?;
+    families.family(&catalogue::DURATION_SECONDS, |family| {
+        let lines = DURATION_BUCKETS.len() as u64 + HISTOGRAM_EXTRA;
+        for (key, counts) in each() {
+            for ((backup_type, outcome), histogram) in &counts.durations {
+                let (namespace, cluster) = ((&*key.namespace).into(), (&*key.name).into());
+                let labels = [backup_type.as_str().into(), namespace, outcome.as_str().into(), cluster];
+                family.add_own(&labels, histogram, lines)?;
+            }
+        }
+        Ok(())
+    })
+}
+
+fn write_rows(families: &mut Families<'_, '_>, rows: &[Row<'_>]) -> fmt::Result {
+    let at = |moment: Option<DateTime<Utc>>| moment.map(|moment| moment.timestamp());
+    known(families, &catalogue::LAST_SUCCESS_TIMESTAMP_SECONDS, rows, |row| at(row.view.last_success))?;
+    known(families, &catalogue::LAST_FAILURE_TIMESTAMP_SECONDS, rows, |row| at(row.view.last_failure))?;
+    known(families, &catalogue::LAST_DURATION_SECONDS, rows, |row| {
+        row.view.last_duration.map(|duration| duration.num_seconds())
+    })?;
+    known(families, &catalogue::CONSECUTIVE_FAILURES, rows, |row| row.view.consecutive_failures)?;
+    families.family(&catalogue::LAST_FAILURE_INFO, |family| {
+        rows.iter().try_for_each(|row| failure_info(family, row))
+    })?;
+    known(families, &catalogue::ACTIVE, rows, |row| Some(row.view.active))?;
+    known(families, &catalogue::ACTIVE_SINCE_TIMESTAMP_SECONDS, rows, |row| at(row.view.active_since))?;
+    known(families, &catalogue::DEADLINE_SECONDS, rows, |row| {
+        Some(row.line.timer()?.fact.deadline?.num_seconds())
+    })
+}
+
+fn failure_info(family: &mut Family<'_, '_>, row: &Row<'_>) -> fmt::Result {
+    let Some(failure) = row.view.failing else { return Ok(()) };
+    let code = failure.exit_code.map(|code| code.to_string()).unwrap_or_default();
+    let [backup_type, namespace, cluster, repo] = row.labels();
+    family.add(&[backup_type, code.as_str().into(), namespace, cluster, failure.reason.into(), repo], 1_u64)
+}
+
+/// One series for each row that has the value.
+pub(super) fn known<V: Into<Value>>(
+    families: &mut Families<'_, '_>,
+    metric: &Metric,
+    rows: &[Row<'_>],
+    value: impl Fn(&Row<'_>) -> Option<V>,
+) -> fmt::Result {
+    families
+        .family(metric, |family| rows.iter().try_for_each(|row| family.add_known(&row.labels(), value(row))))
+}

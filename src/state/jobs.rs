@@ -1,0 +1,19 @@
+//! What the Jobs and CronJobs of a cluster tell about its backups.
+//!
+//! Facts come in one by one ([`ledger`]); each repo and backup type has a [`mod@line`] of runs, and CronJobs have a
+//! [`timer`] that knows when they should have run.
+
+pub mod concern;
+pub mod fact;
+pub mod ledger;
+pub mod line;
+pub mod timer;
+
+#[cfg(test)]
+mod tests;
+
+pub use concern::Concern;
+pub use fact::{ClusterKey, CronFact, End, Failure, JobFact, Slot, Suspension, Trigger};
+pub use ledger::{Cluster, Ledger, Tally};
+pub use line::{Line, LineView};
+pub use timer::{ScheduleView, Timer};

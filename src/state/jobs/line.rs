@@ -1,0 +1,177 @@
+//! The runs of one repo and backup type, one after the other.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::fact::{End, Failure, JobFact};
+use super::ledger::Tally;
+use super::timer::{ScheduleView, Timer};
+
+/// What is known of a repo and backup type. What a Job has told stays when the Job goes: Kubernetes keeps only a few.
+#[derive(Debug, Clone, Default)]
+pub struct Line {
+    /// Its CronJobs, by UID: one, unless somebody has made another.
+    pub(super) timers: BTreeMap<Box<str>, Timer>,
+    /// The Jobs that are there, by UID.
+    jobs: BTreeMap<Box<str>, Known>,
+    last_success: Option<DateTime<Utc>>,
+    last_failure: Option<(DateTime<Utc>, Failure)>,
+    newest: Option<Newest>,
+    /// How long the last success took.
+    usual: Option<TimeDelta>,
+    consecutive_failures: u64,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    failed_pods: u64,
+    succeeded_pods: u64,
+    state: State,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Waits,
+    Runs(DateTime<Utc>),
+    Ended,
+}
+
+/// The run that ended last.
+#[derive(Debug, Clone, Copy)]
+struct Newest {
+    at: DateTime<Utc>,
+    duration: Option<TimeDelta>,
+    failed: bool,
+}
+
+/// What there is to tell about a repo and backup type.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LineView {
+    /// When a run last succeeded.
+    pub last_success: Option<DateTime<Utc>>,
+    /// When a run last failed.
+    pub last_failure: Option<DateTime<Utc>>,
+    /// How long the last run took.
+    pub last_duration: Option<TimeDelta>,
+    /// Failed runs since the last that succeeded; absent where none has ended.
+    pub consecutive_failures: Option<u64>,
+    /// Why the newest run failed, if it did.
+    pub failing: Option<Failure>,
+    /// How many runs go on.
+    pub active: u64,
+    /// When the oldest of them began.
+    pub active_since: Option<DateTime<Utc>>,
+    /// The CronJob, if there is one.
+    pub schedule: Option<ScheduleView>,
+}
+
+impl Line {
+    /// Takes what a Job says. What is new of it comes back.
+    pub(super) fn job(&mut self, fact: &JobFact) -> Tally {
+        let before = self.jobs.get(&fact.uid).copied();
+        let state = match (&fact.end, fact.started) {
+            (Some(_), _) => State::Ended,
+            (None, Some(since)) => State::Runs(since),
+            (None, None) => State::Waits,
+        };
+        let (failed_pods, succeeded_pods) = (fact.failed_pods, fact.succeeded_pods);
+        self.jobs.insert(fact.uid.clone(), Known { failed_pods, succeeded_pods, state });
+        let ended = before.is_none_or(|before| before.state != State::Ended);
+        if let Some(end) = fact.end.as_ref().filter(|_| ended) {
+            self.ended(end, fact.duration());
+        }
+        let (failed, succeeded) = before.map_or((0, 0), |before| (before.failed_pods, before.succeeded_pods));
+        Tally {
+            failed_pods: failed_pods.saturating_sub(failed),
+            succeeded_pods: succeeded_pods.saturating_sub(succeeded),
+            ended: ended && fact.end.is_some(),
+        }
+    }
+
+    /// A run has ended. Of two that were told in the wrong order the later one stays the newest.
+    fn ended(&mut self, end: &End, duration: Option<TimeDelta>) {
+        let is_newest = self.newest.is_none_or(|newest| end.at >= newest.at);
+        if is_newest {
+            self.newest = Some(Newest { at: end.at, duration, failed: end.failure.is_some() });
+        }
+        match end.failure {
+            None => {
+                if self.last_success.is_none_or(|last| end.at >= last) {
+                    (self.last_success, self.usual) = (Some(end.at), duration.or(self.usual));
+                }
+                if is_newest {
+                    self.consecutive_failures = 0;
+                }
+            }
+            Some(failure) => {
+                if self.last_failure.is_none_or(|(last, _)| end.at >= last) {
+                    self.last_failure = Some((end.at, failure));
+                }
+                if self.last_success.is_none_or(|success| success < end.at) {
+                    self.consecutive_failures = self.consecutive_failures.saturating_add(1);
+                }
+            }
+        }
+    }
+
+    /// Whether this Job is known to have ended.
+    pub(super) fn has_ended(&self, uid: &str) -> bool {
+        self.jobs.get(uid).is_some_and(|known| known.state == State::Ended)
+    }
+
+    pub(super) fn job_gone(&mut self, uid: &str) {
+        self.jobs.remove(uid);
+    }
+
+    /// Nothing of it is there any more.
+    pub(super) fn is_empty(&self) -> bool {
+        self.timers.is_empty() && self.jobs.is_empty()
+    }
+
+    /// Computes what depends on the last success anew.
+    pub(super) fn settle(&mut self, now: DateTime<Utc>) {
+        let last_success = self.last_success();
+        for timer in self.timers.values_mut() {
+            timer.wind(last_success, now);
+        }
+    }
+
+    /// The CronJob that counts: the oldest.
+    #[must_use]
+    pub fn timer(&self) -> Option<&Timer> {
+        self.timers.values().min_by_key(|timer| (timer.fact.created, &timer.fact.name))
+    }
+
+    /// Kubernetes remembers it for Jobs that are gone.
+    fn last_success(&self) -> Option<DateTime<Utc>> {
+        self.timers.values().map(|timer| timer.fact.last_success).max().flatten().max(self.last_success)
+    }
+
+    /// How things are at `now`.
+    #[must_use]
+    pub fn view(&self, now: DateTime<Utc>) -> LineView {
+        let mut active: Vec<DateTime<Utc>> = Vec::new();
+        active.extend(self.jobs.values().filter_map(|known| match known.state {
+            State::Runs(since) => Some(since),
+            State::Waits | State::Ended => None,
+        }));
+        let last_success = self.last_success();
+        let failing = self.last_failure.filter(|(at, _)| {
+            self.newest.is_some_and(|newest| newest.failed)
+                && last_success.is_none_or(|success| success < *at)
+        });
+        LineView {
+            last_success,
+            last_failure: self.last_failure.map(|(at, _)| at),
+            last_duration: self.newest.and_then(|newest| newest.duration),
+            consecutive_failures: self
+                .newest
+                .map(|_| if failing.is_some() { self.consecutive_failures } else { 0 }),
+            failing: failing.map(|(_, failure)| failure),
+            active: active.len() as u64,
+            active_since: active.iter().min().copied(),
+            schedule: self.timer().map(|timer| timer.view(self.usual, &active, now)),
+        }
+    }
+}
