@@ -19,14 +19,14 @@ use crate::http::limits::Limits;
 use crate::http::router::{self, Face, Lifecycle};
 use crate::http::server::{self, ServerError};
 use crate::http::web_config::WebConfigHandle;
-use crate::metrics::options::{BackupDetail, ConstantLabels, DisabledMetrics};
+use crate::metrics::options::{ConstantLabels, DisabledMetrics};
 use crate::metrics::{CollectionMetrics, Options};
 use crate::shutdown::Signals;
 use crate::telemetry;
 
 use super::args::collect::{IntervalArgs, SourceArgs};
 use super::args::log::LogArgs;
-use super::args::metrics::{DetailArg, MetricsArgs};
+use super::args::metrics::MetricsArgs;
 use super::args::web::WebArgs;
 use super::web::{RELOADS_WAITING, check_telemetry_path, host_name, listeners, steer};
 use super::{build, settings};
@@ -135,11 +135,7 @@ fn options(args: &ExporterArgs) -> anyhow::Result<Options> {
     Ok(Options {
         compat: metrics.compat,
         legacy_names: metrics.legacy_names,
-        backup_detail: match metrics.backup_detail {
-            DetailArg::All => BackupDetail::All,
-            DetailArg::Last => BackupDetail::Last,
-            DetailArg::None => BackupDetail::None,
-        },
+        backup_detail: metrics.backup_detail.into(),
         backup_type: metrics.backup_type,
         max_backups_per_stanza: metrics.max_backups_per_stanza,
         disabled: DisabledMetrics::new(metrics.disable.iter().map(String::as_str))

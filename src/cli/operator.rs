@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::cluster::settings::Settings;
+use crate::collect::fleet::FleetPoller;
 use crate::collect::own_process;
 use crate::collect::store::Store;
 use crate::http::health::Health;
@@ -33,6 +34,7 @@ use crate::shutdown::Signals;
 use crate::telemetry;
 
 use super::args::cluster::ClusterArgs;
+use super::args::fleet::FleetArgs;
 use super::args::log::LogArgs;
 use super::args::operator::{KubernetesArgs, WorkArgs};
 use super::args::web::WebArgs;
@@ -54,6 +56,8 @@ pub struct OperatorArgs {
     #[command(flatten)]
     clusters: ClusterArgs,
     #[command(flatten)]
+    fleet: FleetArgs,
+    #[command(flatten)]
     web: WebArgs,
     #[command(flatten)]
     log: LogArgs,
@@ -72,26 +76,42 @@ pub async fn run(args: OperatorArgs) -> anyhow::Result<ExitCode> {
     let progress = Arc::new(Progress::new(Arc::clone(&metrics)));
     let (stop_work, stop_serving) = (CancellationToken::new(), CancellationToken::new());
     let (reloads, requests) = mpsc::channel(RELOADS_WAITING);
-    let options = Arc::new(Options { compat: false, build: build::info(), ..Options::default() });
+    let options = Arc::new(Options {
+        compat: false,
+        backup_detail: args.fleet.backup_detail.into(),
+        build: build::info(),
+        ..Options::default()
+    });
     let store = Arc::new(Store::new(Arc::clone(&options))?);
+    let collects = args.fleet.collector;
+    let collection = Arc::new(if collects {
+        CollectionMetrics::in_pods()
+    } else {
+        CollectionMetrics::without_collectors()
+    });
+    let settings = Arc::new(Settings::from(args.clusters.clone()));
+    let fleet = collects.then(|| {
+        let (store, collection) = (Arc::clone(&store), Arc::clone(&collection));
+        Arc::new(FleetPoller::new(store, settings, args.fleet.pace(), collection))
+    });
     let router = router::router(Face {
         health: Arc::clone(&progress) as Arc<dyn Health>,
         operator: Some(Arc::clone(&metrics)),
         store,
-        collection: Arc::new(CollectionMetrics::without_collectors()),
+        collection,
         options,
         telemetry_path: args.web.telemetry_path.clone(),
         web_config: web_config.clone(),
         title: host_name(),
-        interval: Duration::ZERO,
-        collects: false,
+        interval: args.fleet.interval,
+        collects,
         own_process: own_process::figures,
         lifecycle: args.web.enable_lifecycle.then(|| Lifecycle { reload: reloads.clone(), log_filter }),
     });
     let limits = Limits { connections: args.web.max_connections as usize, ..Limits::default() };
     let serving =
         tokio::spawn(server::run(listeners, router, web_config.clone(), limits, stop_serving.clone()));
-    let working = tokio::spawn(work(args, client, Arc::clone(&progress), metrics, stop_work.clone()));
+    let working = tokio::spawn(work(args, client, Arc::clone(&progress), metrics, fleet, stop_work.clone()));
     let steering = steer(signals, requests, web_config, || {});
     finish(serving, working, steering, &progress, (stop_work, stop_serving)).await
 }
@@ -138,6 +158,7 @@ async fn work(
     client: Client,
     progress: Arc<Progress>,
     metrics: Arc<OperatorMetrics>,
+    fleet: Option<Arc<FleetPoller>>,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let own_pod = own_pod();
@@ -179,6 +200,7 @@ async fn work(
         concurrency: args.work.concurrency,
         progress,
         metrics,
+        fleet,
         instance,
     };
     if !args.work.leader_election {

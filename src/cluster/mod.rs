@@ -5,6 +5,7 @@
 
 pub mod desired;
 pub mod finding;
+pub mod key;
 pub mod labels;
 pub mod names;
 pub mod policy;

@@ -6,15 +6,17 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 
-use crate::metrics::Options;
 use crate::metrics::exposition::{EncodeError, StaticPart};
+use crate::metrics::{Fleet, Options};
 use crate::state::snapshot::Snapshot;
 
 /// A snapshot and what of the exposition depends on it alone.
 #[derive(Debug)]
 pub struct Published {
-    /// The facts.
+    /// The facts of this host; none where this is about a fleet.
     pub snapshot: Arc<Snapshot>,
+    /// The facts of a fleet; none where this is about this host.
+    pub fleet: Arc<Fleet>,
     /// Encoded and compressed once.
     pub body: StaticPart,
 }
@@ -39,7 +41,7 @@ impl Store {
         let snapshot = Arc::new(Snapshot::default());
         let body = StaticPart::encode(&snapshot, &options)?;
         Ok(Self {
-            current: ArcSwap::from_pointee(Published { snapshot, body }),
+            current: ArcSwap::from_pointee(Published { snapshot, fleet: Arc::default(), body }),
             options,
             ready: AtomicBool::new(false),
             born: Instant::now(),
@@ -60,9 +62,24 @@ impl Store {
     pub fn publish(&self, snapshot: Snapshot) -> Result<Arc<Published>, EncodeError> {
         let snapshot = Arc::new(snapshot);
         let body = StaticPart::encode(&snapshot, &self.options)?;
-        let published = Arc::new(Published { snapshot, body });
-        self.current.store(published.clone());
+        let published = Arc::new(Published { snapshot, fleet: Arc::default(), body });
+        self.put(Arc::clone(&published));
         Ok(published)
+    }
+
+    /// What is published of a fleet. Takes time in proportion to its size: not for an async thread.
+    ///
+    /// # Errors
+    /// If the encoder fails.
+    pub fn encode(&self, fleet: Fleet) -> Result<Arc<Published>, EncodeError> {
+        let fleet = Arc::new(fleet);
+        let body = StaticPart::encode_fleet(&fleet, &self.options)?;
+        Ok(Arc::new(Published { snapshot: Arc::default(), fleet, body }))
+    }
+
+    /// Puts this in place of what was published last.
+    pub fn put(&self, published: Arc<Published>) {
+        self.current.store(published);
     }
 
     /// A first run has ended, well or not: what is served then is all that there is. An instance whose pgBackRest fails

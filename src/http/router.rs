@@ -173,11 +173,24 @@ fn accepts_gzip(headers: &HeaderMap) -> bool {
 struct PageQuery {
     /// Only this stanza.
     stanza: Option<String>,
+    /// Only this cluster of a fleet.
+    cluster: Option<String>,
 }
 
 async fn status_page(State(face): State<Arc<Face>>, Query(query): Query<PageQuery>) -> Response {
     let html = match &face.operator {
-        Some(operator) => fleet_page(&face, operator),
+        // Every cluster is judged anew, for which a thread that serves others is too good.
+        Some(operator) => {
+            let (face, operator) = (Arc::clone(&face), Arc::clone(operator));
+            let page = tokio::task::spawn_blocking(move || fleet_page(&face, &operator, &query)).await;
+            match page {
+                Ok(page) => page,
+                Err(error) => {
+                    tracing::error!(%error, "The status page could not be made");
+                    return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+                }
+            }
+        }
         None => stanza_page(&face, &query),
     };
     let headers = [
@@ -190,17 +203,20 @@ async fn status_page(State(face): State<Arc<Face>>, Query(query): Query<PageQuer
     (headers, html).into_response()
 }
 
-fn fleet_page(face: &Face, operator: &OperatorMetrics) -> String {
+fn fleet_page(face: &Face, operator: &OperatorMetrics, query: &PageQuery) -> String {
     let (trouble, leader) = (face.health.ready().err(), face.health.leader());
     let context = FleetContext {
         title: &face.title,
         metrics_path: &face.telemetry_path,
+        interval: face.interval,
+        collects: face.collects,
         version: env!("CARGO_PKG_VERSION"),
         trouble: trouble.as_deref(),
         leader: leader.as_deref(),
+        cluster: query.cluster.as_deref(),
     };
     let now = now();
-    fleet::render(operator.overview(now), &context, now)
+    fleet::render(&operator.overview(now), &face.store.load().fleet, &context, now)
 }
 
 fn stanza_page(face: &Face, query: &PageQuery) -> String {

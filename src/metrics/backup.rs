@@ -3,68 +3,65 @@
 use std::fmt;
 
 use crate::pgbackrest::label::BackupType;
-use crate::state::snapshot::{Backup, Repo, Snapshot, Stanza};
+use crate::state::snapshot::{Backup, Repo, Stanza};
 
 use super::catalogue::{Metric, backups as catalogue};
-use super::compat::each_repo;
+use super::facts::Facts;
 use super::family::{Families, Label, Value};
 
 /// Counts, times and sizes.
-pub(super) fn write(families: &mut Families<'_, '_>, snapshot: &Snapshot) -> fmt::Result {
-    per_type(families, snapshot, &catalogue::BACKUP_LAST_COMPLETION_TIMESTAMP_SECONDS, |repo, kind| {
+pub(super) fn write(families: &mut Families<'_, '_>, facts: &Facts) -> fmt::Result {
+    per_type(families, facts, &catalogue::BACKUP_LAST_COMPLETION_TIMESTAMP_SECONDS, |repo, kind| {
         repo.newest(kind).map(stop)
     })?;
-    per_type(families, snapshot, &catalogue::BACKUP_LAST_START_TIMESTAMP_SECONDS, |repo, kind| {
+    per_type(families, facts, &catalogue::BACKUP_LAST_START_TIMESTAMP_SECONDS, |repo, kind| {
         repo.newest(kind).map(|backup| backup.start.timestamp())
     })?;
-    per_type(
-        families,
-        snapshot,
-        &catalogue::BACKUP_CHAIN_LAST_COMPLETION_TIMESTAMP_SECONDS,
-        |repo, kind| repo.backups.iter().filter(|backup| backup.backup_type <= kind).map(stop).max(),
-    )?;
-    per_type(families, snapshot, &catalogue::BACKUP_OLDEST_COMPLETION_TIMESTAMP_SECONDS, |repo, kind| {
+    per_type(families, facts, &catalogue::BACKUP_CHAIN_LAST_COMPLETION_TIMESTAMP_SECONDS, |repo, kind| {
+        repo.backups.iter().filter(|backup| backup.backup_type <= kind).map(stop).max()
+    })?;
+    per_type(families, facts, &catalogue::BACKUP_OLDEST_COMPLETION_TIMESTAMP_SECONDS, |repo, kind| {
         of_type(repo, kind).map(stop).min()
     })?;
-    per_type(families, snapshot, &catalogue::BACKUPS, |repo, kind| {
+    per_type(families, facts, &catalogue::BACKUPS, |repo, kind| {
         repo_tells_backups(repo).then(|| count(of_type(repo, kind).count()))
     })?;
     families.family(&catalogue::BACKUPS_WITH_ERRORS, |family| {
-        each_repo(snapshot, |stanza, repo| {
+        facts.each_repo(family, |family, stanza, repo| {
             let told = repo.backups.is_empty() || repo.backups.iter().any(|backup| backup.error.is_some());
             let bad = repo.backups.iter().filter(|backup| backup.error == Some(true)).count();
             let bad = (told && repo_tells_backups(repo)).then(|| count(bad));
             family.add_known(&[repo.key.into(), (&*stanza.name).into()], bad)
         })
     })?;
-    of_newest(families, snapshot, &catalogue::REPO_BACKUP_LAST_DURATION_SECONDS, |b| Some(duration(b)))?;
-    of_newest(families, snapshot, &catalogue::REPO_BACKUP_LAST_DATABASE_BYTES, |b| Some(b.size))?;
-    of_newest(families, snapshot, &catalogue::REPO_BACKUP_LAST_COPIED_BYTES, |b| Some(b.delta))?;
-    of_newest(families, snapshot, &catalogue::REPO_BACKUP_LAST_STORED_BYTES, |b| Some(b.repo_delta))?;
-    of_newest(families, snapshot, &catalogue::BACKUP_LAST_THROUGHPUT_BYTES_PER_SECOND, |backup| {
+    of_newest(families, facts, &catalogue::REPO_BACKUP_LAST_DURATION_SECONDS, |b| Some(duration(b)))?;
+    of_newest(families, facts, &catalogue::REPO_BACKUP_LAST_DATABASE_BYTES, |b| Some(b.size))?;
+    of_newest(families, facts, &catalogue::REPO_BACKUP_LAST_COPIED_BYTES, |b| Some(b.delta))?;
+    of_newest(families, facts, &catalogue::REPO_BACKUP_LAST_STORED_BYTES, |b| Some(b.repo_delta))?;
+    of_newest(families, facts, &catalogue::BACKUP_LAST_THROUGHPUT_BYTES_PER_SECOND, |backup| {
         let duration = duration(backup);
         (duration > 0).then(|| backup.delta as f64 / duration as f64)
     })?;
-    of_newest(families, snapshot, &catalogue::BACKUP_LAST_COMPRESSION_RATIO, |backup| {
+    of_newest(families, facts, &catalogue::BACKUP_LAST_COMPRESSION_RATIO, |backup| {
         (backup.repo_delta > 0).then(|| backup.delta as f64 / backup.repo_delta as f64)
     })?;
     families.family(&catalogue::RESTORE_SIZE_BYTES, |family| {
-        each_repo(snapshot, |stanza, repo| {
+        facts.each_repo(family, |family, stanza, repo| {
             let newest = repo.backups.iter().max_by_key(|backup| backup.stop);
             family.add_known(&[repo.key.into(), (&*stanza.name).into()], newest.map(|backup| backup.size))
         })
     })?;
-    in_progress(families, snapshot)
+    in_progress(families, facts)
 }
 
-fn in_progress(families: &mut Families<'_, '_>, snapshot: &Snapshot) -> fmt::Result {
+fn in_progress(families: &mut Families<'_, '_>, facts: &Facts) -> fmt::Result {
     families.family(&catalogue::BACKUP_IN_PROGRESS, |family| {
-        each_repo(snapshot, |stanza, repo| {
+        facts.each_repo(family, |family, stanza, repo| {
             family.add_known(&[repo.key.into(), (&*stanza.name).into()], runs(stanza, repo))
         })
     })?;
     families.family(&catalogue::BACKUP_IN_PROGRESS_SINCE_TIMESTAMP_SECONDS, |family| {
-        each_repo(snapshot, |stanza, repo| {
+        facts.each_repo(family, |family, stanza, repo| {
             let since = repo.in_progress_since.or(stanza.backup_lock.since);
             let since = since.filter(|_| runs(stanza, repo) == Some(true)).map(|since| since.timestamp());
             family.add_known(&[repo.key.into(), (&*stanza.name).into()], since)
@@ -93,12 +90,12 @@ fn repo_tells_backups(repo: &Repo) -> bool {
 
 fn per_type<V: Into<Value>>(
     families: &mut Families<'_, '_>,
-    snapshot: &Snapshot,
+    facts: &Facts,
     metric: &Metric,
     value: impl Fn(&Repo, BackupType) -> Option<V>,
 ) -> fmt::Result {
     families.family(metric, |family| {
-        each_repo(snapshot, |stanza, repo| {
+        facts.each_repo(family, |family, stanza, repo| {
             BackupType::ALL
                 .into_iter()
                 .try_for_each(|kind| family.add_known(&type_labels(stanza, repo, kind), value(repo, kind)))
@@ -108,11 +105,11 @@ fn per_type<V: Into<Value>>(
 
 fn of_newest<V: Into<Value>>(
     families: &mut Families<'_, '_>,
-    snapshot: &Snapshot,
+    facts: &Facts,
     metric: &Metric,
     value: impl Fn(&Backup) -> Option<V>,
 ) -> fmt::Result {
-    per_type(families, snapshot, metric, |repo, kind| repo.newest(kind).and_then(&value))
+    per_type(families, facts, metric, |repo, kind| repo.newest(kind).and_then(&value))
 }
 
 /// Labels of what exists once per backup type in a repository.

@@ -9,9 +9,10 @@ use chrono::{DateTime, Utc};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::histogram::Histogram;
 
-use crate::state::snapshot::{FailureReason, Snapshot};
+use crate::state::snapshot::{FailureReason, ScopeHealth};
 
 use super::catalogue::{Metric, exporter as catalogue};
+use super::facts::Facts;
 use super::family::{Families, Label, Value};
 
 /// Upper bounds of the duration histogram: from a local repository to a big archive in a far bucket.
@@ -63,6 +64,8 @@ pub struct RunReport {
 pub struct CollectionMetrics {
     /// What is run at all.
     collectors: &'static [Collector],
+    /// With which reasons it can fail.
+    reasons: &'static [FailureReason],
     info: Counted,
     version: Counted,
     /// Held for the length of a copy only, never while a command runs.
@@ -99,17 +102,24 @@ impl CollectionMetrics {
     /// Everything at 0, and every reason of failure with it, so that an increase from the first failure on is seen.
     #[must_use]
     pub fn new() -> Self {
-        Self::of(&Collector::ALL)
+        Self::of(&Collector::ALL, &ON_THIS_HOST)
+    }
+
+    /// Of commands in pods.
+    #[must_use]
+    pub fn in_pods() -> Self {
+        Self::of(&Collector::ALL, &IN_PODS)
     }
 
     /// Of a process that runs no command: it tells of its configuration alone.
     #[must_use]
     pub fn without_collectors() -> Self {
-        Self::of(&[])
+        Self::of(&[], &[])
     }
 
-    fn of(collectors: &'static [Collector]) -> Self {
-        Self { collectors, info: Counted::new(), version: Counted::new(), present: Mutex::default() }
+    fn of(collectors: &'static [Collector], reasons: &'static [FailureReason]) -> Self {
+        let (info, version) = (Counted::new(), Counted::new());
+        Self { collectors, reasons, info, version, present: Mutex::default() }
     }
 
     /// Tells how often a collector runs and when a run is killed.
@@ -135,10 +145,8 @@ impl CollectionMetrics {
         if report.sanitized {
             counted.sanitized.inc();
         }
-        let failed =
-            REASONS.into_iter().zip(&counted.failures).find(|(reason, _)| report.failure == Some(*reason));
-        if let Some((_, counter)) = failed {
-            counter.inc();
+        if let Some(reason) = report.failure {
+            counted.failed(reason);
         }
         let mut present = self.present();
         let state = present.collectors.entry(collector).or_default();
@@ -147,6 +155,11 @@ impl CollectionMetrics {
         if state.running == 0 {
             state.running_since = None;
         }
+    }
+
+    /// A command that was due could not be run.
+    pub fn not_run(&self, collector: Collector, reason: FailureReason) {
+        self.counted(collector).failed(reason);
     }
 
     /// How the newest reading of a configuration went, and when the one in force was read, where one is.
@@ -188,7 +201,9 @@ impl CollectionMetrics {
         })?;
         families.family(&catalogue::COLLECTOR_FAILURES_TOTAL, |family| {
             all.iter().try_for_each(|([collector], counted)| {
-                REASONS.into_iter().zip(&counted.failures).try_for_each(|(reason, failures)| {
+                let all = REASONS.into_iter().zip(&counted.failures);
+                let mut told = all.filter(|(reason, _)| self.reasons.contains(reason));
+                told.try_for_each(|(reason, failures)| {
                     family.add_own(&[*collector, reason_name(reason).into()], failures, 1)
                 })
             })
@@ -229,22 +244,28 @@ impl Default for CollectionMetrics {
 }
 
 /// The health that the snapshot carries: it changes with the facts, so that both tell the same story.
-pub(super) fn write_health(families: &mut Families<'_, '_>, snapshot: &Snapshot) -> fmt::Result {
-    let scopes = &snapshot.collection.scopes;
+pub(super) fn write_health(families: &mut Families<'_, '_>, facts: &Facts) -> fmt::Result {
+    per_scope(families, facts, &catalogue::COLLECTOR_UP, |health| Some(Value::from(health.up)))?;
+    per_scope(families, facts, &catalogue::COLLECTOR_LAST_SUCCESS_TIMESTAMP_SECONDS, |health| {
+        health.last_success.map(|at| at.timestamp().into())
+    })?;
+    per_scope(families, facts, &catalogue::COLLECTOR_LAST_RUN_TIMESTAMP_SECONDS, |health| {
+        Some(health.last_run.timestamp().into())
+    })
+}
+
+fn per_scope(
+    families: &mut Families<'_, '_>,
+    facts: &Facts,
+    metric: &Metric,
+    value: fn(&ScopeHealth) -> Option<Value>,
+) -> fmt::Result {
     let collector = Collector::Info.as_str();
-    families.family(&catalogue::COLLECTOR_UP, |family| {
-        let mut all = scopes.iter();
-        all.try_for_each(|(scope, health)| family.add(&[collector.into(), (&**scope).into()], health.up))
-    })?;
-    families.family(&catalogue::COLLECTOR_LAST_SUCCESS_TIMESTAMP_SECONDS, |family| {
-        scopes.iter().try_for_each(|(scope, health)| {
-            let last_success = health.last_success.map(|at| at.timestamp());
-            family.add_known(&[collector.into(), (&**scope).into()], last_success)
-        })
-    })?;
-    families.family(&catalogue::COLLECTOR_LAST_RUN_TIMESTAMP_SECONDS, |family| {
-        scopes.iter().try_for_each(|(scope, health)| {
-            family.add(&[collector.into(), (&**scope).into()], health.last_run.timestamp())
+    families.family(metric, |family| {
+        facts.each(family, |family, snapshot| {
+            snapshot.collection.scopes.iter().try_for_each(|(scope, health)| {
+                family.add_known(&[collector.into(), (&**scope).into()], value(health))
+            })
         })
     })
 }
@@ -283,9 +304,18 @@ impl Counted {
             failures: Default::default(),
         }
     }
+
+    fn failed(&self, reason: FailureReason) {
+        if let Some((_, counter)) =
+            REASONS.into_iter().zip(&self.failures).find(|(known, _)| *known == reason)
+        {
+            counter.inc();
+        }
+    }
 }
 
-const REASONS: [FailureReason; 7] = [
+/// Every reason.
+const REASONS: [FailureReason; 9] = [
     FailureReason::Timeout,
     FailureReason::Exit,
     FailureReason::Parse,
@@ -293,6 +323,26 @@ const REASONS: [FailureReason; 7] = [
     FailureReason::RootRefused,
     FailureReason::Killed,
     FailureReason::OutputTooLarge,
+    FailureReason::NoPod,
+    FailureReason::Lost,
+];
+const ON_THIS_HOST: [FailureReason; 7] = [
+    FailureReason::Timeout,
+    FailureReason::Exit,
+    FailureReason::Parse,
+    FailureReason::Spawn,
+    FailureReason::RootRefused,
+    FailureReason::Killed,
+    FailureReason::OutputTooLarge,
+];
+const IN_PODS: [FailureReason; 7] = [
+    FailureReason::Timeout,
+    FailureReason::Exit,
+    FailureReason::Parse,
+    FailureReason::Spawn,
+    FailureReason::RootRefused,
+    FailureReason::NoPod,
+    FailureReason::Lost,
 ];
 
 const fn reason_name(reason: FailureReason) -> &'static str {
@@ -304,6 +354,8 @@ const fn reason_name(reason: FailureReason) -> &'static str {
         FailureReason::RootRefused => "root_refused",
         FailureReason::Killed => "killed",
         FailureReason::OutputTooLarge => "output_too_large",
+        FailureReason::NoPod => "no_pod",
+        FailureReason::Lost => "lost",
     }
 }
 

@@ -2,9 +2,10 @@
 
 use std::fmt;
 
-use crate::state::snapshot::{Activity, Progress, Repo, ScopeKind, Snapshot, Stanza, Version};
+use crate::state::snapshot::{Activity, Progress, Repo, ScopeKind, Stanza, Version};
 
 use super::catalogue::{Metric, compat as catalogue};
+use super::facts::Facts;
 use super::family::{Families, Label};
 use super::options::BuildInfo;
 
@@ -15,24 +16,24 @@ pub(super) mod last;
 const UNNUMBERED_REPO: u32 = 0;
 
 /// Status of stanzas and repositories, locks and progress.
-pub(super) fn status(families: &mut Families<'_, '_>, snapshot: &Snapshot) -> fmt::Result {
+pub(super) fn status(families: &mut Families<'_, '_>, facts: &Facts) -> fmt::Result {
     families.family(&catalogue::STANZA_STATUS, |family| {
-        each(snapshot, |stanza| family.add(&[(&*stanza.name).into()], stanza.status_code))
+        facts.each_stanza(family, |family, stanza| family.add(&[(&*stanza.name).into()], stanza.status_code))
     })?;
     let backup: LockOf = |stanza| stanza.backup_lock;
     let restore: LockOf = |stanza| stanza.restore_lock;
-    lock_status(families, snapshot, &catalogue::STANZA_BACKUP_LOCK_STATUS, backup)?;
-    progress(families, snapshot, &catalogue::STANZA_BACKUP_COMPLETE_BYTES, backup, COMPLETE)?;
-    progress(families, snapshot, &catalogue::STANZA_BACKUP_TOTAL_BYTES, backup, TOTAL)?;
-    repo_progress(families, snapshot, &catalogue::STANZA_BACKUP_REPO_COMPLETE_BYTES, COMPLETE)?;
-    repo_progress(families, snapshot, &catalogue::STANZA_BACKUP_REPO_TOTAL_BYTES, TOTAL)?;
-    lock_status(families, snapshot, &catalogue::STANZA_RESTORE_LOCK_STATUS, restore)?;
-    progress(families, snapshot, &catalogue::STANZA_RESTORE_COMPLETE_BYTES, restore, COMPLETE)?;
-    progress(families, snapshot, &catalogue::STANZA_RESTORE_TOTAL_BYTES, restore, TOTAL)?;
-    lock_status(families, snapshot, &catalogue::LEGACY_STANZA_LOCK_STATUS, backup)?;
-    progress(families, snapshot, &catalogue::LEGACY_STANZA_BACKUP_COMPETE_BYTES, backup, COMPLETE)?;
+    lock_status(families, facts, &catalogue::STANZA_BACKUP_LOCK_STATUS, backup)?;
+    progress(families, facts, &catalogue::STANZA_BACKUP_COMPLETE_BYTES, backup, COMPLETE)?;
+    progress(families, facts, &catalogue::STANZA_BACKUP_TOTAL_BYTES, backup, TOTAL)?;
+    repo_progress(families, facts, &catalogue::STANZA_BACKUP_REPO_COMPLETE_BYTES, COMPLETE)?;
+    repo_progress(families, facts, &catalogue::STANZA_BACKUP_REPO_TOTAL_BYTES, TOTAL)?;
+    lock_status(families, facts, &catalogue::STANZA_RESTORE_LOCK_STATUS, restore)?;
+    progress(families, facts, &catalogue::STANZA_RESTORE_COMPLETE_BYTES, restore, COMPLETE)?;
+    progress(families, facts, &catalogue::STANZA_RESTORE_TOTAL_BYTES, restore, TOTAL)?;
+    lock_status(families, facts, &catalogue::LEGACY_STANZA_LOCK_STATUS, backup)?;
+    progress(families, facts, &catalogue::LEGACY_STANZA_BACKUP_COMPETE_BYTES, backup, COMPLETE)?;
     families.family(&catalogue::REPO_STATUS, |family| {
-        each_repo(snapshot, |stanza, repo| {
+        facts.each_repo(family, |family, stanza, repo| {
             let unnumbered = repo.key == UNNUMBERED_REPO;
             let cipher = repo.cipher.as_deref().unwrap_or("none");
             let code = if unnumbered { Some(0) } else { repo.status_code };
@@ -46,27 +47,22 @@ type BytesOf = fn(Progress) -> u64;
 const COMPLETE: BytesOf = |progress| progress.complete;
 const TOTAL: BytesOf = |progress| progress.total;
 
-fn lock_status(
-    families: &mut Families<'_, '_>,
-    snapshot: &Snapshot,
-    metric: &Metric,
-    lock: LockOf,
-) -> fmt::Result {
+fn lock_status(families: &mut Families<'_, '_>, facts: &Facts, metric: &Metric, lock: LockOf) -> fmt::Result {
     families.family(metric, |family| {
-        each(snapshot, |stanza| family.add(&[(&*stanza.name).into()], lock(stanza).held))
+        facts.each_stanza(family, |family, stanza| family.add(&[(&*stanza.name).into()], lock(stanza).held))
     })
 }
 
 fn progress(
     families: &mut Families<'_, '_>,
-    snapshot: &Snapshot,
+    facts: &Facts,
     metric: &Metric,
     lock: LockOf,
     bytes: BytesOf,
 ) -> fmt::Result {
     let options = families.options;
     families.family(metric, |family| {
-        each(snapshot, |stanza| {
+        facts.each_stanza(family, |family, stanza| {
             let bytes = options.or_zero(lock(stanza).progress.map(bytes));
             family.add_known(&[(&*stanza.name).into()], bytes)
         })
@@ -75,13 +71,13 @@ fn progress(
 
 fn repo_progress(
     families: &mut Families<'_, '_>,
-    snapshot: &Snapshot,
+    facts: &Facts,
     metric: &Metric,
     bytes: BytesOf,
 ) -> fmt::Result {
     let options = families.options;
     families.family(metric, |family| {
-        each_repo(snapshot, |stanza, repo| {
+        facts.each_repo(family, |family, stanza, repo| {
             let bytes = options.or_zero(repo.progress.map(bytes));
             family.add_known(&[repo.key.into(), (&*stanza.name).into()], bytes)
         })
@@ -89,10 +85,10 @@ fn repo_progress(
 }
 
 /// Whether WAL is there, by database.
-pub(super) fn wal_archive_status(families: &mut Families<'_, '_>, snapshot: &Snapshot) -> fmt::Result {
+pub(super) fn wal_archive_status(families: &mut Families<'_, '_>, facts: &Facts) -> fmt::Result {
     let verbose = families.options.verbose_wal;
     families.family(&catalogue::WAL_ARCHIVE_STATUS, |family| {
-        each_repo(snapshot, |stanza, repo| {
+        facts.each_repo(family, |family, stanza, repo| {
             repo.archives.iter().try_for_each(|archive| {
                 let shown = |name: &Option<String>| name.clone().filter(|_| verbose).unwrap_or_default();
                 let (min, max) = (shown(&archive.min), shown(&archive.max));
@@ -111,14 +107,19 @@ pub(super) fn wal_archive_status(families: &mut Families<'_, '_>, snapshot: &Sna
 }
 
 /// What was asked, whether it answered, and what asks.
-pub(super) fn exporter(families: &mut Families<'_, '_>, snapshot: &Snapshot) -> fmt::Result {
+pub(super) fn exporter(families: &mut Families<'_, '_>, facts: &Facts) -> fmt::Result {
     let options = families.options;
     families.family(&catalogue::VERSION_INFO, |family| {
-        family.add_known(&[], options.or_zero(snapshot.version.map(Version::number)))
+        facts.each(family, |family, snapshot| {
+            family.add_known(&[], options.or_zero(snapshot.version.map(Version::number)))
+        })
     })?;
     families.family(&catalogue::EXPORTER_STATUS, |family| {
-        let calls = snapshot.collection.scopes.iter().filter(|(_, health)| health.kind == ScopeKind::Call);
-        calls.into_iter().try_for_each(|(scope, health)| family.add(&[(&**scope).into()], health.up))
+        facts.each(family, |family, snapshot| {
+            let scopes = snapshot.collection.scopes.iter();
+            let mut calls = scopes.filter(|(_, health)| health.kind == ScopeKind::Call);
+            calls.try_for_each(|(scope, health)| family.add(&[(&**scope).into()], health.up))
+        })
     })?;
     let BuildInfo { version, revision, branch, operating_system, architecture, .. } = options.build;
     families.family(&catalogue::EXPORTER_BUILD_INFO, |family| {
@@ -132,18 +133,4 @@ pub(super) fn exporter(families: &mut Families<'_, '_>, snapshot: &Snapshot) -> 
 pub(super) fn postgresql_version(repo: &Repo, database_id: u64) -> &str {
     let database = repo.databases.iter().find(|database| database.id == database_id);
     database.map_or("", |database| database.version.as_str())
-}
-
-fn each<'a>(snapshot: &'a Snapshot, visit: impl FnMut(&'a Stanza) -> fmt::Result) -> fmt::Result {
-    snapshot.stanzas.iter().try_for_each(visit)
-}
-
-/// Visits every repository of every stanza.
-pub(super) fn each_repo<'a>(
-    snapshot: &'a Snapshot,
-    mut visit: impl FnMut(&'a Stanza, &'a Repo) -> fmt::Result,
-) -> fmt::Result {
-    let repos =
-        snapshot.stanzas.iter().flat_map(|stanza| stanza.repos.iter().map(move |repo| (stanza, repo)));
-    repos.into_iter().try_for_each(|(stanza, repo)| visit(stanza, repo))
 }

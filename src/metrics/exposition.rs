@@ -16,6 +16,7 @@ use thiserror::Error;
 use crate::state::snapshot::Snapshot;
 
 use super::collection::{self, CollectionMetrics};
+use super::facts::Facts;
 use super::family::Families;
 use super::operator::OperatorMetrics;
 use super::options::Options;
@@ -51,7 +52,7 @@ pub enum EncodeError {
 /// What a scrape adds to the static part.
 #[derive(Debug, Clone)]
 pub struct Dynamic<'a> {
-    /// The snapshot that the static part was made of.
+    /// The snapshot that the static part was made of; an empty one where that is about a fleet.
     pub snapshot: &'a Arc<Snapshot>,
     /// The static part, for the number of its series.
     pub static_part: &'a StaticPart,
@@ -96,7 +97,7 @@ pub fn dynamic_part(parts: &Dynamic<'_>, format: Format) -> Result<String, Encod
 /// Families that depend on the snapshot alone. Gauges only: their text is the same in both formats.
 #[derive(Debug)]
 struct OfSnapshot {
-    snapshot: Arc<Snapshot>,
+    facts: Facts,
     options: Arc<Options>,
     series: Arc<AtomicU64>,
 }
@@ -115,20 +116,24 @@ struct AtScrape {
 
 impl Collector for OfSnapshot {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let (snapshot, options) = (&*self.snapshot, &*self.options);
+        let (facts, options) = (&self.facts, &*self.options);
         let families = &mut Families { encoder, options, series: &self.series };
-        compat::status(families, snapshot)?;
-        let selection = Selection::of(snapshot, options);
+        compat::status(families, facts)?;
+        let selection = Selection::of(facts, options);
         compat::detail::write(families, &selection)?;
-        compat::last::write(families, snapshot)?;
-        compat::wal_archive_status(families, snapshot)?;
-        compat::exporter(families, snapshot)?;
-        backup::write(families, snapshot)?;
-        repo::write(families, snapshot)?;
-        stanza::write(families, snapshot)?;
-        retention::write(families, snapshot)?;
-        wal::write(families, snapshot)?;
-        collection::write_health(families, snapshot)?;
+        compat::last::write(families, facts)?;
+        compat::wal_archive_status(families, facts)?;
+        compat::exporter(families, facts)?;
+        backup::write(families, facts)?;
+        repo::write(families, facts)?;
+        stanza::write(families, facts)?;
+        retention::write(families, facts)?;
+        wal::write(families, facts)?;
+        collection::write_health(families, facts)?;
+        if let Facts::Fleet(fleet) = facts {
+            // Too many for a scrape. A fleet is told anew all the time.
+            retention::write_verdicts(families, facts, fleet.as_of)?;
+        }
         families.family(&catalogue::exporter::EXPORTER_SERIES_DROPPED, |family| {
             family.add(&[], selection.hidden_series(options))
         })?;
@@ -142,8 +147,9 @@ impl Collector for OfSnapshot {
 impl Collector for AtScrape {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let families = &mut Families { encoder, options: &self.options, series: &self.series };
-        compat::last::write_ages(families, &self.snapshot, self.now)?;
-        retention::write_verdicts(families, &self.snapshot, self.now)?;
+        let facts = &Facts::Host(Arc::clone(&self.snapshot));
+        compat::last::write_ages(families, facts, self.now)?;
+        retention::write_verdicts(families, facts, self.now)?;
         self.collection.write(families)?;
         if let Some(operator) = &self.operator {
             operator.write(families, self.now)?;

@@ -2,6 +2,7 @@
 //! a family without series leaves no trace, and every series is counted.
 
 use std::fmt::{self, Write};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use chrono::{DateTime, Datelike, FixedOffset, Timelike};
@@ -11,8 +12,10 @@ use prometheus_client::encoding::{
 };
 use prometheus_client::metrics::MetricType;
 
+use crate::cluster::key::Key;
 use crate::pgbackrest::wal::{Lsn, WalSegment};
 
+use super::catalogue::operator::CLUSTER;
 use super::catalogue::{Kind, Metric};
 use super::options::Options;
 
@@ -29,6 +32,8 @@ pub(super) struct Family<'s, 'e> {
     metric: &'s Metric,
     unopened: Option<&'s mut DescriptorEncoder<'e>>,
     encoder: Option<MetricEncoder<'s>>,
+    /// Whose series are added; none for this host's.
+    cluster: Option<Arc<Key>>,
     series: u64,
 }
 
@@ -63,7 +68,8 @@ impl<'e> Families<'_, 'e> {
         if !self.options.exposes(metric) {
             return Ok(());
         }
-        let mut family = Family { metric, unopened: Some(&mut self.encoder), encoder: None, series: 0 };
+        let unopened = Some(&mut self.encoder);
+        let mut family = Family { metric, unopened, encoder: None, cluster: None, series: 0 };
         fill(&mut family)?;
         self.series.fetch_add(family.series, Ordering::Relaxed);
         Ok(())
@@ -82,15 +88,21 @@ impl<'e> Families<'_, 'e> {
 }
 
 impl<'s> Family<'s, '_> {
+    /// Whose series are added from now on.
+    pub(super) fn of(&mut self, cluster: Option<&Arc<Key>>) {
+        self.cluster = cluster.cloned();
+    }
+
     /// Adds a series; `labels` in the order of the catalogue.
     pub(super) fn add(&mut self, labels: &[Label<'_>], value: impl Into<Value>) -> fmt::Result {
-        let names = self.metric.labels;
+        let (names, cluster) = (self.metric.labels, self.cluster.clone());
         let encoder = self.open(labels)?;
         let value = value.into();
-        if labels.is_empty() {
+        if labels.is_empty() && cluster.is_none() {
             return encoder.encode_gauge(&value);
         }
-        encoder.encode_family(&LabelSet { names, values: labels })?.encode_gauge(&value)
+        let labels = LabelSet { cluster: cluster.as_deref(), names, values: labels };
+        encoder.encode_family(&labels)?.encode_gauge(&value)
     }
 
     /// Adds a counter or histogram that keeps its own value and takes so many lines; it has at least one label.
@@ -102,7 +114,7 @@ impl<'s> Family<'s, '_> {
     ) -> fmt::Result {
         let names = self.metric.labels;
         let encoder = self.open(labels)?;
-        own.encode(encoder.encode_family(&LabelSet { names, values: labels })?)?;
+        own.encode(encoder.encode_family(&LabelSet { cluster: None, names, values: labels })?)?;
         self.series += lines - 1;
         Ok(())
     }
@@ -137,12 +149,18 @@ const fn metric_type(metric: &Metric) -> MetricType {
 }
 
 struct LabelSet<'a> {
+    cluster: Option<&'a Key>,
     names: &'a [&'a str],
     values: &'a [Label<'a>],
 }
 
 impl EncodeLabelSet for LabelSet<'_> {
     fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> fmt::Result {
+        if let Some(Key { namespace, name }) = self.cluster {
+            let [of_namespace, of_cluster] = CLUSTER;
+            (of_namespace, namespace.as_str()).encode(encoder.encode_label())?;
+            (of_cluster, name.as_str()).encode(encoder.encode_label())?;
+        }
         for (name, value) in self.names.iter().zip(self.values) {
             (*name, *value).encode(encoder.encode_label())?;
         }

@@ -12,6 +12,7 @@ pub mod process;
 
 mod backup;
 mod compat;
+mod facts;
 mod family;
 mod repo;
 mod retention;
@@ -21,6 +22,7 @@ mod stanza;
 mod wal;
 
 pub use collection::CollectionMetrics;
+pub use facts::Fleet;
 pub use operator::OperatorMetrics;
 pub use options::Options;
 pub use process::ProcessFigures;

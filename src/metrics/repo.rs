@@ -2,28 +2,28 @@
 
 use std::fmt;
 
-use crate::state::snapshot::{CredentialKind, RepoState, Snapshot};
+use crate::state::snapshot::{CredentialKind, RepoState};
 
 use super::catalogue::backups as catalogue;
-use super::compat::each_repo;
+use super::facts::Facts;
 use super::family::Families;
 
 /// State, kind, sizes and credentials.
-pub(super) fn write(families: &mut Families<'_, '_>, snapshot: &Snapshot) -> fmt::Result {
+pub(super) fn write(families: &mut Families<'_, '_>, facts: &Facts) -> fmt::Result {
     families.family(&catalogue::REPO_UP, |family| {
-        each_repo(snapshot, |stanza, repo| {
+        facts.each_repo(family, |family, stanza, repo| {
             family.add(&[repo.key.into(), (&*stanza.name).into()], repo.is_up())
         })
     })?;
     families.family(&catalogue::REPO_STATE, |family| {
-        each_repo(snapshot, |stanza, repo| {
+        facts.each_repo(family, |family, stanza, repo| {
             STATES.into_iter().try_for_each(|(state, name)| {
                 family.add(&[repo.key.into(), (&*stanza.name).into(), name.into()], repo.state == state)
             })
         })
     })?;
     families.family(&catalogue::REPO_COLLECTED_TIMESTAMP_SECONDS, |family| {
-        each_repo(snapshot, |stanza, repo| {
+        facts.each_repo(family, |family, stanza, repo| {
             // A repository that has never answered has told nothing at no time.
             let read =
                 (repo.status_code.is_some() || repo.has_facts()).then(|| repo.collected_at.timestamp());
@@ -31,13 +31,13 @@ pub(super) fn write(families: &mut Families<'_, '_>, snapshot: &Snapshot) -> fmt
         })
     })?;
     families.family(&catalogue::REPO_ERROR_INFO, |family| {
-        each_repo(snapshot, |stanza, repo| {
+        facts.each_repo(family, |family, stanza, repo| {
             let Some(error) = repo.error else { return Ok(()) };
             family.add(&[error.into(), repo.key.into(), (&*stanza.name).into()], 1_u64)
         })
     })?;
     families.family(&catalogue::REPO_INFO, |family| {
-        each_repo(snapshot, |stanza, repo| {
+        facts.each_repo(family, |family, stanza, repo| {
             let cipher = repo.cipher.as_deref().unwrap_or_default();
             let version = repo.current_database().map_or("", |database| &database.version);
             let storage = repo.settings.as_ref().and_then(|settings| settings.storage.as_deref());
@@ -48,13 +48,13 @@ pub(super) fn write(families: &mut Families<'_, '_>, snapshot: &Snapshot) -> fmt
         })
     })?;
     families.family(&catalogue::REPO_ENCRYPTED, |family| {
-        each_repo(snapshot, |stanza, repo| {
+        facts.each_repo(family, |family, stanza, repo| {
             let encrypted = repo.cipher.as_deref().map(|cipher| cipher != "none");
             family.add_known(&[repo.key.into(), (&*stanza.name).into()], encrypted)
         })
     })?;
     families.family(&catalogue::REPO_STORED_BYTES, |family| {
-        each_repo(snapshot, |stanza, repo| {
+        facts.each_repo(family, |family, stanza, repo| {
             let stored = repo.backups.iter().map(|backup| backup.repo_delta).fold(0, u64::saturating_add);
             let known = repo.is_up() || !repo.backups.is_empty();
             let labels = ["backup".into(), repo.key.into(), (&*stanza.name).into()];
@@ -62,7 +62,7 @@ pub(super) fn write(families: &mut Families<'_, '_>, snapshot: &Snapshot) -> fmt
         })
     })?;
     families.family(&catalogue::REPO_CREDENTIAL_EXPIRY_TIMESTAMP_SECONDS, |family| {
-        each_repo(snapshot, |stanza, repo| {
+        facts.each_repo(family, |family, stanza, repo| {
             let credentials = repo.settings.iter().flat_map(|settings| &settings.credentials);
             // Two files of one kind (both CA options) would be one series twice: the earlier end counts.
             [CredentialKind::TlsClient, CredentialKind::TlsCa, CredentialKind::AzureSas]

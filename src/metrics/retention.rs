@@ -5,17 +5,16 @@ use std::fmt;
 use chrono::{DateTime, Utc};
 
 use crate::state::retention::{self, Verdict};
-use crate::state::snapshot::Snapshot;
 
 use super::backup::type_labels;
 use super::catalogue::{Metric, backups as catalogue};
-use super::compat::each_repo;
+use super::facts::Facts;
 use super::family::{Families, Value};
 
 /// The configured window.
-pub(super) fn write(families: &mut Families<'_, '_>, snapshot: &Snapshot) -> fmt::Result {
+pub(super) fn write(families: &mut Families<'_, '_>, facts: &Facts) -> fmt::Result {
     families.family(&catalogue::RETENTION_WINDOW_SECONDS, |family| {
-        each_repo(snapshot, |stanza, repo| {
+        facts.each_repo(family, |family, stanza, repo| {
             family.add_known(&[repo.key.into(), (&*stanza.name).into()], retention::window(repo))
         })
     })
@@ -24,22 +23,22 @@ pub(super) fn write(families: &mut Families<'_, '_>, snapshot: &Snapshot) -> fmt
 /// Whether retention is met at `now`: a young repository is given time.
 pub(super) fn write_verdicts(
     families: &mut Families<'_, '_>,
-    snapshot: &Snapshot,
+    facts: &Facts,
     now: DateTime<Utc>,
 ) -> fmt::Result {
-    per_verdict(families, snapshot, now, &catalogue::RETENTION_BACKUPS_REQUIRED, |verdict| verdict.required)?;
-    per_verdict(families, snapshot, now, &catalogue::RETENTION_SATISFIED, |verdict| verdict.satisfied)
+    per_verdict(families, facts, now, &catalogue::RETENTION_BACKUPS_REQUIRED, |verdict| verdict.required)?;
+    per_verdict(families, facts, now, &catalogue::RETENTION_SATISFIED, |verdict| verdict.satisfied)
 }
 
 fn per_verdict<V: Into<Value>>(
     families: &mut Families<'_, '_>,
-    snapshot: &Snapshot,
+    facts: &Facts,
     now: DateTime<Utc>,
     metric: &Metric,
     value: fn(&Verdict) -> V,
 ) -> fmt::Result {
     families.family(metric, |family| {
-        each_repo(snapshot, |stanza, repo| {
+        facts.each_repo(family, |family, stanza, repo| {
             retention::verdicts(repo, now).iter().try_for_each(|verdict| {
                 family.add(&type_labels(stanza, repo, verdict.backup_type), value(verdict))
             })

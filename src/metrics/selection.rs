@@ -1,16 +1,20 @@
 //! Which backups get series of their own: the cardinality controls.
 
 use std::cmp::Reverse;
+use std::sync::Arc;
 
+use crate::cluster::key::Key;
 use crate::pgbackrest::label::BackupType;
 use crate::state::snapshot::{Backup, Repo, Snapshot, Stanza};
 
 use super::catalogue::{self, compat};
+use super::facts::Facts;
 use super::options::{BackupDetail, Options};
 
 /// A backup with where it lies.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Selected<'a> {
+    pub(super) cluster: Option<&'a Arc<Key>>,
     pub(super) stanza: &'a Stanza,
     pub(super) repo: &'a Repo,
     pub(super) backup: &'a Backup,
@@ -23,11 +27,14 @@ pub(super) struct Selection<'a> {
 }
 
 impl<'a> Selection<'a> {
-    pub(super) fn of(snapshot: &'a Snapshot, options: &Options) -> Self {
+    pub(super) fn of(facts: &'a Facts, options: &Options) -> Self {
         let mut selection = Self { backups: Vec::new(), hidden: 0 };
-        for stanza in &snapshot.stanzas {
-            let mut wanted: Vec<_> =
-                stanza.repos.iter().flat_map(|repo| of_repo(stanza, repo, options)).collect();
+        let of_part = |(cluster, snapshot): (_, &'a Snapshot)| {
+            snapshot.stanzas.iter().map(move |stanza| (cluster, stanza))
+        };
+        for (cluster, stanza) in facts.parts().flat_map(of_part) {
+            let repos = stanza.repos.iter();
+            let mut wanted: Vec<_> = repos.flat_map(|repo| of_repo(cluster, stanza, repo, options)).collect();
             let limit = options.max_backups_per_stanza;
             if limit > 0 && wanted.len() > limit {
                 selection.hidden += wanted.len() - limit;
@@ -48,8 +55,13 @@ impl<'a> Selection<'a> {
     }
 }
 
-fn of_repo<'a>(stanza: &'a Stanza, repo: &'a Repo, options: &Options) -> Vec<Selected<'a>> {
-    let selected = |backup| Selected { stanza, repo, backup };
+fn of_repo<'a>(
+    cluster: Option<&'a Arc<Key>>,
+    stanza: &'a Stanza,
+    repo: &'a Repo,
+    options: &Options,
+) -> Vec<Selected<'a>> {
+    let selected = |backup| Selected { cluster, stanza, repo, backup };
     match options.backup_detail {
         BackupDetail::All => {
             let told = repo.backups.iter().filter(|backup| options.tells_of(backup.backup_type));

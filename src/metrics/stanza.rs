@@ -4,16 +4,16 @@ use std::fmt;
 
 use crate::pgbackrest::label::BackupType;
 use crate::state::comparison::{self, What};
-use crate::state::snapshot::{Snapshot, Stanza};
+use crate::state::snapshot::Stanza;
 
 use super::catalogue::{Metric, backups as catalogue};
-use super::compat::each_repo;
+use super::facts::Facts;
 use super::family::{Families, Label, Value};
 
 /// Cluster, agreement, skew and unusual sizes.
-pub(super) fn write(families: &mut Families<'_, '_>, snapshot: &Snapshot) -> fmt::Result {
+pub(super) fn write(families: &mut Families<'_, '_>, facts: &Facts) -> fmt::Result {
     families.family(&catalogue::STANZA_CLUSTER_INFO, |family| {
-        each_repo(snapshot, |stanza, repo| {
+        facts.each_repo(family, |family, stanza, repo| {
             let Some(database) = repo.current_database() else { return Ok(()) };
             let system_id = database.system_id.map_or(Label::Text(""), Label::Number);
             let labels = [
@@ -26,11 +26,11 @@ pub(super) fn write(families: &mut Families<'_, '_>, snapshot: &Snapshot) -> fmt
             family.add(&labels, 1_u64)
         })
     })?;
-    per_stanza(families, snapshot, &catalogue::STANZA_REPO_SYSTEM_ID_MATCH, comparison::system_ids_match)?;
-    per_stanza(families, snapshot, &catalogue::STANZA_REPO_BACKUP_SKEW_SECONDS, comparison::backup_skew)?;
-    per_stanza(families, snapshot, &catalogue::STANZA_REPO_WAL_SKEW_SEGMENTS, comparison::wal_skew_segments)?;
+    per_stanza(families, facts, &catalogue::STANZA_REPO_SYSTEM_ID_MATCH, comparison::system_ids_match)?;
+    per_stanza(families, facts, &catalogue::STANZA_REPO_BACKUP_SKEW_SECONDS, comparison::backup_skew)?;
+    per_stanza(families, facts, &catalogue::STANZA_REPO_WAL_SKEW_SEGMENTS, comparison::wal_skew_segments)?;
     families.family(&catalogue::BACKUP_SIZE_DEVIATION_RATIO, |family| {
-        each_repo(snapshot, |stanza, repo| {
+        facts.each_repo(family, |family, stanza, repo| {
             BackupType::ALL.into_iter().try_for_each(|kind| {
                 What::ALL.into_iter().try_for_each(|what| {
                     let stanza = (&*stanza.name).into();
@@ -44,12 +44,11 @@ pub(super) fn write(families: &mut Families<'_, '_>, snapshot: &Snapshot) -> fmt
 
 fn per_stanza<V: Into<Value>>(
     families: &mut Families<'_, '_>,
-    snapshot: &Snapshot,
+    facts: &Facts,
     metric: &Metric,
     value: fn(&Stanza) -> Option<V>,
 ) -> fmt::Result {
     families.family(metric, |family| {
-        let mut stanzas = snapshot.stanzas.iter();
-        stanzas.try_for_each(|stanza| family.add_known(&[(&*stanza.name).into()], value(stanza)))
+        facts.each_stanza(family, |family, stanza| family.add_known(&[(&*stanza.name).into()], value(stanza)))
     })
 }

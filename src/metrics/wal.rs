@@ -3,46 +3,44 @@
 use std::fmt;
 
 use crate::state::recovery::{self, RecoveryWindow};
-use crate::state::snapshot::{Snapshot, Stanza};
+use crate::state::snapshot::Stanza;
 use crate::state::wal_range::{self, WalRange};
 
 use super::catalogue::{Metric, wal as catalogue};
-use super::compat::each_repo;
+use super::facts::Facts;
 use super::family::{Families, Value};
 
 /// WAL ranges, segment sizes and recovery windows.
-pub(super) fn write(families: &mut Families<'_, '_>, snapshot: &Snapshot) -> fmt::Result {
-    range(families, snapshot, &catalogue::WAL_MIN_SEGMENT, |range| Some(range.min_number))?;
-    range(families, snapshot, &catalogue::WAL_MAX_SEGMENT, |range| Some(range.max_number))?;
-    range(families, snapshot, &catalogue::WAL_MIN_TIMELINE, |range| Some(range.min.timeline))?;
-    range(families, snapshot, &catalogue::WAL_MAX_TIMELINE, |range| Some(range.max.timeline))?;
-    range(families, snapshot, &catalogue::WAL_MAX_LSN_BYTES, |range| range.end.map(|end| end.0))?;
+pub(super) fn write(families: &mut Families<'_, '_>, facts: &Facts) -> fmt::Result {
+    range(families, facts, &catalogue::WAL_MIN_SEGMENT, |range| Some(range.min_number))?;
+    range(families, facts, &catalogue::WAL_MAX_SEGMENT, |range| Some(range.max_number))?;
+    range(families, facts, &catalogue::WAL_MIN_TIMELINE, |range| Some(range.min.timeline))?;
+    range(families, facts, &catalogue::WAL_MAX_TIMELINE, |range| Some(range.max.timeline))?;
+    range(families, facts, &catalogue::WAL_MAX_LSN_BYTES, |range| range.end.map(|end| end.0))?;
     families.family(&catalogue::WAL_SEGMENT_SIZE_BYTES, |family| {
-        snapshot.stanzas.iter().filter_map(|stanza| Some((stanza, best_known(stanza)?))).try_for_each(
-            |(stanza, range)| {
-                family
-                    .add(&[range.source.as_str().into(), (&*stanza.name).into()], range.segment_size.bytes())
-            },
-        )
+        facts.each_stanza(family, |family, stanza| {
+            let Some(range) = best_known(stanza) else { return Ok(()) };
+            family.add(&[range.source.as_str().into(), (&*stanza.name).into()], range.segment_size.bytes())
+        })
     })?;
-    window(families, snapshot, &catalogue::RECOVERY_EARLIEST_TIMESTAMP_SECONDS, |window| {
+    window(families, facts, &catalogue::RECOVERY_EARLIEST_TIMESTAMP_SECONDS, |window| {
         window.earliest.timestamp()
     })?;
-    window(families, snapshot, &catalogue::RECOVERY_LATEST_TIMESTAMP_SECONDS, |window| {
+    window(families, facts, &catalogue::RECOVERY_LATEST_TIMESTAMP_SECONDS, |window| {
         window.latest.timestamp()
     })?;
-    window(families, snapshot, &catalogue::RECOVERY_WINDOW_SECONDS, |window| window.length().num_seconds())?;
-    window(families, snapshot, &catalogue::RECOVERY_WINDOW_VERIFIED, |window| window.verified)
+    window(families, facts, &catalogue::RECOVERY_WINDOW_SECONDS, |window| window.length().num_seconds())?;
+    window(families, facts, &catalogue::RECOVERY_WINDOW_VERIFIED, |window| window.verified)
 }
 
 fn range<V: Into<Value>>(
     families: &mut Families<'_, '_>,
-    snapshot: &Snapshot,
+    facts: &Facts,
     metric: &Metric,
     value: impl Fn(&WalRange) -> Option<V>,
 ) -> fmt::Result {
     families.family(metric, |family| {
-        each_repo(snapshot, |stanza, repo| {
+        facts.each_repo(family, |family, stanza, repo| {
             let Some(range) = wal_range::range(stanza, repo) else { return Ok(()) };
             let labels = [range.database_id.into(), repo.key.into(), (&*stanza.name).into()];
             family.add_known(&labels, value(&range))
@@ -57,12 +55,12 @@ fn best_known(stanza: &Stanza) -> Option<WalRange> {
 
 fn window<V: Into<Value>>(
     families: &mut Families<'_, '_>,
-    snapshot: &Snapshot,
+    facts: &Facts,
     metric: &Metric,
     value: impl Fn(RecoveryWindow) -> V,
 ) -> fmt::Result {
     families.family(metric, |family| {
-        each_repo(snapshot, |stanza, repo| {
+        facts.each_repo(family, |family, stanza, repo| {
             family.add_known(&[repo.key.into(), (&*stanza.name).into()], recovery::window(repo).map(&value))
         })
     })

@@ -22,13 +22,15 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::cluster::resource::KIND;
 use crate::cluster::settings::Settings;
+use crate::collect::fleet::FleetPoller;
 use crate::metrics::OperatorMetrics;
+use crate::source::pod::Pods;
 
 use super::inventory::Inventory;
 use super::jobs;
 use super::mode::Mode;
 use super::progress::{HEARTBEAT, Progress};
-use super::reconcile::{Outcome, ReconcileError, Reconciler};
+use super::reconcile::{Collect, Outcome, ReconcileError, Reconciler};
 use super::report::{Failure, Reporter, Told};
 use super::scope::{Key, Scope, postgresql};
 use super::watch::{self, PAGE, Touch, Watch};
@@ -58,6 +60,8 @@ pub struct Controller {
     pub progress: Arc<Progress>,
     /// What is measured.
     pub metrics: Arc<OperatorMetrics>,
+    /// Who asks pgBackRest of the clusters, where anybody does.
+    pub fleet: Option<Arc<FleetPoller>>,
     /// Who Events come from: the pod's name.
     pub instance: String,
 }
@@ -78,6 +82,7 @@ struct Term {
     reconciler: Reconciler,
     reporter: Reporter,
     metrics: Arc<OperatorMetrics>,
+    fleet: Option<Arc<FleetPoller>>,
     inventory: Inventory,
     slots: Semaphore,
     /// How many reconciles have a slot.
@@ -97,6 +102,7 @@ impl Controller {
             reporter: Reporter::new(self.client.clone(), &self.instance, Arc::clone(&self.metrics))
                 .in_mode(self.mode),
             metrics: Arc::clone(&self.metrics),
+            fleet: self.fleet.clone(),
             inventory,
             slots: Semaphore::new(usize::from(self.concurrency)),
             running: AtomicUsize::new(0),
@@ -109,12 +115,20 @@ impl Controller {
             parts.map(|(scope, changes)| self.part(scope, changes, &kind, &term, &stop)).collect();
         let reader = Arc::new(self.mode.reader(&self.settings));
         let metrics = Arc::clone(&self.metrics);
+        let _told = self.fleet.as_ref().map(|fleet| fleet.term());
         let end = tokio::select! {
             end = drive(stream::select_all(parts), &term, &stop) => end,
             () = jobs::follow(self.client.clone(), &self.scopes, &reader, &self.progress, metrics) => Err(EndedByItself),
+            () = self.collect() => Err(EndedByItself),
         };
         self.progress.term_ends();
         end
+    }
+
+    /// Asks pgBackRest of the clusters, in a task of its own. Ends only where that has.
+    async fn collect(&self) {
+        let Some(fleet) = self.fleet.clone() else { return std::future::pending().await };
+        let _ = AbortOnDropHandle::new(tokio::spawn(fleet.run(Pods::new(self.client.clone())))).await;
     }
 
     /// The work in one scope: an item for each reconcile that ended.
@@ -245,6 +259,7 @@ impl Term {
         self.progress.taken(&key);
         let began = Instant::now();
         let (end, outcome) = self.reconciler.reconcile(object).await;
+        self.collect(&key, &outcome);
         self.tell(object, &key, &end, &outcome, began.elapsed()).await;
         let reference = ObjectRef::from_obj_with(object, postgresql());
         if store.get(&reference).is_none() {
@@ -254,6 +269,18 @@ impl Term {
         let again = end?;
         self.failures().remove(&key);
         Ok(Action::requeue(spread(again, rand::rng().random())))
+    }
+
+    fn collect(&self, key: &Key, outcome: &Outcome) {
+        let Some(fleet) = &self.fleet else { return };
+        match &outcome.collect {
+            Collect::AsBefore => {}
+            Collect::Nothing => fleet.remove(key),
+            Collect::Of(subject) => fleet.set(key, subject.clone()),
+        }
+        if !outcome.deeds.is_empty() {
+            fleet.soon(key);
+        }
     }
 
     /// The log has the panic itself.
@@ -317,6 +344,9 @@ impl Term {
         self.failures().remove(key);
         self.progress.taken(key);
         self.reconciler.forget(key);
+        if let Some(fleet) = &self.fleet {
+            fleet.remove(key);
+        }
         self.reporter.forget(&key.namespace, &key.name);
     }
 

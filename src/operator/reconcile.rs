@@ -15,6 +15,7 @@ use crate::cluster::references::References;
 use crate::cluster::settings::Settings;
 use crate::cluster::validate::{self, Conduct};
 use crate::cluster::validated::ValidatedCluster;
+use crate::collect::fleet::Subject;
 use crate::kubernetes::client::CallError;
 
 use super::apply::{Applied, Owner, Writer};
@@ -97,8 +98,22 @@ pub struct Outcome {
     pub released: bool,
     /// Something is not done yet.
     pub pending: bool,
+    /// What is to be asked of its pgBackRest from now on.
+    pub collect: Collect,
     /// What stands in the way of applying; what the last look found counts.
     standing: Vec<Finding>,
+}
+
+/// What a reconcile means for the collection of facts.
+#[derive(Debug, Default)]
+pub enum Collect {
+    /// What was asked before.
+    #[default]
+    AsBefore,
+    /// Nothing.
+    Nothing,
+    /// This.
+    Of(Subject),
 }
 
 impl Outcome {
@@ -161,7 +176,7 @@ impl Reconciler {
         let Some((key, uid)) = Key::of(object).zip(object.metadata.uid.as_deref()) else { return Ok(None) };
         if object.metadata.deletion_timestamp.is_some() {
             // What belongs to it is being removed, and must not be made again meanwhile.
-            told.hands_off = true;
+            (told.hands_off, told.collect) = (true, Collect::Nothing);
             return Ok(None);
         }
         let owner = Owner { namespace: &key.namespace, name: &key.name, uid };
@@ -173,12 +188,15 @@ impl Reconciler {
         }
         let conduct = validate::conduct(&resource, &self.settings);
         if conduct.other_controller {
-            told.hands_off = true;
+            (told.hands_off, told.collect) = (true, Collect::Nothing);
             return Ok(None);
         }
         let observed = self.observer.observe(&resource).await.map_err(ReconcileError::Observe)?;
         told.expiries.clone_from(&observed.secret.expiries);
         let (cluster, findings) = validate::judge(&resource, found, &observed.references, &self.settings);
+        if let Some(cluster) = &cluster {
+            told.collect = Collect::Of(Subject::of(cluster));
+        }
         told.policies = cluster
             .as_ref()
             .map(|cluster| policy::followed(cluster, &observed.references))
@@ -210,6 +228,7 @@ impl Reconciler {
             self.observer.distrust(owner.namespace, owner.name);
             return Ok(Some(UNTIL_MENDED));
         }
+        told.collect = Collect::Nothing;
         if conduct.paused {
             return Ok(None);
         }

@@ -6,6 +6,7 @@ use kube::core::{ApiResource, DynamicObject, DynamicResourceScope, GroupVersionK
 use kube::runtime::reflector::ObjectRef;
 use kube::{Api, Client};
 
+pub use crate::cluster::key::Key;
 use crate::cluster::resource::{API_VERSION, KIND};
 
 /// As it stands in URLs and in rules of access.
@@ -51,22 +52,7 @@ impl fmt::Display for Scope {
     }
 }
 
-/// A cluster: the place of its resource.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Key {
-    /// The namespace.
-    pub namespace: String,
-    /// The name.
-    pub name: String,
-}
-
 impl Key {
-    /// A cluster.
-    #[must_use]
-    pub fn new(namespace: &str, name: &str) -> Self {
-        Self { namespace: namespace.to_owned(), name: name.to_owned() }
-    }
-
     /// The cluster that a resource describes. The API server gives every one a name and a namespace.
     #[must_use]
     pub fn of(object: &DynamicObject) -> Option<Self> {

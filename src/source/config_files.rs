@@ -16,8 +16,8 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::pgbackrest::command::Program;
-use crate::pgbackrest::conf::{Conf, RepoOptions, RetentionType};
-use crate::state::snapshot::{CredentialExpiry, CredentialKind, RepoSettings, Retention};
+use crate::pgbackrest::conf::{Conf, RepoOptions};
+use crate::state::snapshot::{CredentialExpiry, CredentialKind, RepoSettings};
 
 use super::credentials;
 
@@ -133,22 +133,12 @@ impl Configuration {
             let end = self.ends.get(&(kind, path))?;
             Some(CredentialExpiry { kind, not_after: *end })
         });
-        let of_signature = options
-            .azure_sas_expiry
-            .map(|not_after| CredentialExpiry { kind: CredentialKind::AzureSas, not_after });
-        let mut credentials: Vec<CredentialExpiry> = of_files.chain(of_signature).collect();
+        let settings = RepoSettings::of(&options);
+        let mut credentials: Vec<CredentialExpiry> = of_files.chain(settings.credentials).collect();
         // Of two certificates of one kind the one that ends first counts.
         credentials.sort_by_key(|credential| (credential.kind, credential.not_after));
         credentials.dedup_by_key(|credential| credential.kind);
-        Some(RepoSettings {
-            storage: Some(options.storage.to_owned()),
-            retention_full: options.retention_full.map(|number| match options.retention_full_type {
-                RetentionType::Count => Retention::Count(number),
-                RetentionType::Time => Retention::Days(number),
-            }),
-            retention_diff: options.retention_diff,
-            credentials,
-        })
+        Some(RepoSettings { credentials, ..settings })
     }
 }
 

@@ -78,7 +78,7 @@ pub(super) fn of_ending(
     Failure { reason, exit_code, message }
 }
 
-fn of_exit(what: &str, code: i32, stdout: &[u8], stderr: &[u8]) -> Failure {
+pub(super) fn of_exit(what: &str, code: i32, stdout: &[u8], stderr: &[u8]) -> Failure {
     let said = said(stdout, stderr);
     if exit_code::is_root_refusal(code, &text(stdout), &text(stderr)) {
         let message = format!(

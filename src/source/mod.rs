@@ -4,6 +4,7 @@
 pub mod config_files;
 pub mod credentials;
 pub mod environment;
+pub mod info_in_pod;
 pub mod pgbackrest;
 pub mod pod;
 pub mod pods;

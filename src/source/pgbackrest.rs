@@ -136,13 +136,15 @@ impl Client {
 }
 
 /// What reading an output led to.
-struct Read<T> {
-    answer: Result<T, Failure>,
-    sanitized: bool,
-    notices: Vec<String>,
+pub(super) struct Read<T> {
+    pub(super) answer: Result<T, Failure>,
+    /// The output had to be repaired.
+    pub(super) sanitized: bool,
+    /// What pgBackRest said beside the answer.
+    pub(super) notices: Vec<String>,
 }
 
-fn read_version(stdout: &[u8]) -> Read<Version> {
+pub(super) fn read_version(stdout: &[u8]) -> Read<Version> {
     let answer = version::parse(&String::from_utf8_lossy(stdout)).ok_or_else(|| {
         unreadable(
             "pgbackrest version printed no version; check that the program is pgBackRest itself".to_owned(),
@@ -151,7 +153,7 @@ fn read_version(stdout: &[u8]) -> Read<Version> {
     Read { answer, sanitized: false, notices: Vec::new() }
 }
 
-fn read_info(stdout: &[u8]) -> Read<Document> {
+pub(super) fn read_info(stdout: &[u8]) -> Read<Document> {
     let cleaned = sanitize::clean(stdout);
     let mut notices = cleaned.preamble;
     let answer = match info::parse(&cleaned.text) {
@@ -171,6 +173,6 @@ fn read_info(stdout: &[u8]) -> Read<Document> {
     Read { answer, sanitized: cleaned.sanitized, notices }
 }
 
-fn unreadable(message: String) -> Failure {
+pub(super) fn unreadable(message: String) -> Failure {
     Failure { reason: FailureReason::Parse, exit_code: None, message }
 }

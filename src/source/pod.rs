@@ -94,6 +94,10 @@ impl Pods {
     pub fn new(client: kube::Client) -> Self {
         Self { client }
     }
+
+    pub(super) const fn client(&self) -> &kube::Client {
+        &self.client
+    }
 }
 
 impl RunInPod for Pods {

@@ -6,6 +6,24 @@ use kube::api::{Api, ListParams};
 use crate::cluster::target::Pod;
 use crate::kubernetes::client::{CALL_DEADLINE, CallError, call};
 
+use super::pod::Pods;
+
+/// Finds the pods of a cluster. Tests find others.
+pub trait FindPods: Sync {
+    /// Those that a selector fits, or why they cannot be listed.
+    fn find(
+        &self,
+        namespace: &str,
+        selector: &str,
+    ) -> impl Future<Output = Result<Vec<Pod>, CallError>> + Send;
+}
+
+impl FindPods for Pods {
+    async fn find(&self, namespace: &str, selector: &str) -> Result<Vec<Pod>, CallError> {
+        list(self.client(), namespace, selector).await
+    }
+}
+
 /// More pods than this are not one cluster's.
 const MOST: u32 = 500;
 

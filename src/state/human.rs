@@ -138,6 +138,8 @@ pub fn failure(scope: &ScopeHealth) -> String {
         FailureReason::RootRefused => "pgBackRest refuses to run as root",
         FailureReason::Killed => "pgBackRest was killed",
         FailureReason::OutputTooLarge => "the output is too large",
+        FailureReason::NoPod => "there is no pod to ask",
+        FailureReason::Lost => "the connection was lost",
     };
     let code = failure.exit_code.map_or_else(String::new, |code| format!(" (exit code {code})"));
     let message = line(&failure.message, MESSAGE_LIMIT);

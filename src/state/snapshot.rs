@@ -6,6 +6,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
+use crate::pgbackrest::conf::{RepoOptions, RetentionType};
 use crate::pgbackrest::label::BackupType;
 pub use crate::pgbackrest::version::Version;
 use crate::pgbackrest::wal::{Lsn, WalSegment};
@@ -82,6 +83,10 @@ pub enum FailureReason {
     Killed,
     /// The output exceeded its cap.
     OutputTooLarge,
+    /// There is no pod to ask.
+    NoPod,
+    /// The connection was lost; whether the command still runs is not known.
+    Lost,
 }
 
 /// One stanza over its repositories.
@@ -285,6 +290,25 @@ pub enum CredentialKind {
     TlsCa,
     /// The `se` of `repoN-azure-key` with key type `sas`.
     AzureSas,
+}
+
+impl RepoSettings {
+    /// What options say; the ends of certificates that they name are not known here.
+    #[must_use]
+    pub fn of(options: &RepoOptions) -> Self {
+        let signature = options.azure_sas_expiry;
+        let signature =
+            signature.map(|not_after| CredentialExpiry { kind: CredentialKind::AzureSas, not_after });
+        Self {
+            storage: Some(options.storage.to_owned()),
+            retention_full: options.retention_full.map(|number| match options.retention_full_type {
+                RetentionType::Count => Retention::Count(number),
+                RetentionType::Time => Retention::Days(number),
+            }),
+            retention_diff: options.retention_diff,
+            credentials: signature.into_iter().collect(),
+        }
+    }
 }
 
 impl Snapshot {

@@ -1,5 +1,6 @@
 //! Recorded outputs of pgBackRest to whole answers. `UPDATE_GOLDEN=1` writes them anew; read the difference before you commit it.
 
+mod fleet;
 mod jobs;
 mod operator;
 
@@ -52,6 +53,7 @@ fn expositions_are_as_recorded() {
         let made = [
             ("everything", everything(format)),
             ("operator", operator::exposition(&fleet, fixtures::options(), format)),
+            ("fleet", fleet::exposition(fixtures::options(), format)),
         ];
         for (name, text) in made {
             let path = fixtures::directory().join(format!("metrics/made/{name}.{ending}"));
@@ -245,6 +247,9 @@ fn promtool_accepts_every_classic_exposition() {
     let options = Options { constant_labels, ..fixtures::options() };
     add(&mut families, &operator::exposition(&Arc::new(operator::fleet()), options, Format::Classic));
     add(&mut families, &everything().0(Format::Classic));
+    // Its clusters tell its series from those of the others.
+    let of_fleet = fleet::exposition(fixtures::options(), Format::Classic);
+    add(&mut families, &only_of_clusters(&of_fleet));
     let mut all = String::new();
     for (header, samples) in families.values() {
         write!(all, "{header}{samples}").unwrap();
@@ -252,6 +257,12 @@ fn promtool_accepts_every_classic_exposition() {
     let output = pipe(Command::new("promtool").args(["check", "metrics"]), all.as_bytes());
     let remarks = String::from_utf8(output.stderr).unwrap() + &String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success() && remarks.is_empty(), "{}\n{remarks}", output.status);
+}
+
+/// Without what every exporter tells of itself.
+fn only_of_clusters(exposition: &str) -> String {
+    let lines = exposition.lines().filter(|line| line.starts_with('#') || line.contains("{namespace="));
+    lines.map(|line| line.to_owned() + "\n").collect()
 }
 
 fn add(families: &mut BTreeMap<String, (String, String)>, exposition: &str) {

@@ -1,5 +1,6 @@
 //! The operator's life on the real API server: it begins, stands by, is killed, loses the API server, and ends.
 
+mod collection;
 mod fleet;
 mod jobs;
 mod life;

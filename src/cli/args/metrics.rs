@@ -3,6 +3,7 @@
 use clap::{Args, ValueEnum};
 
 use super::{SWITCH, switch};
+use crate::metrics::options::BackupDetail;
 use crate::pgbackrest::label::BackupType;
 
 /// Which metrics are served, and with which labels.
@@ -106,6 +107,16 @@ pub enum DetailArg {
     Last,
     /// None.
     None,
+}
+
+impl From<DetailArg> for BackupDetail {
+    fn from(detail: DetailArg) -> Self {
+        match detail {
+            DetailArg::All => Self::All,
+            DetailArg::Last => Self::Last,
+            DetailArg::None => Self::None,
+        }
+    }
 }
 
 fn label(text: &str) -> Result<(String, String), String> {

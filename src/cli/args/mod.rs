@@ -5,6 +5,7 @@
 pub mod backup;
 pub mod cluster;
 pub mod collect;
+pub mod fleet;
 pub mod log;
 pub mod metrics;
 pub mod operator;

@@ -1,18 +1,25 @@
-//! The status page of the operator: every cluster in one table, the worst first.
+//! The status page of the operator: every cluster in one table, the worst first, and a page for each.
 
-use chrono::{DateTime, Utc};
+mod seen;
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
 use maud::{Markup, PreEscaped, html};
 
+use crate::metrics::Fleet;
 use crate::metrics::operator::Overview;
 use crate::state::health::Health;
 use crate::state::human;
 
-use super::pieces;
+use super::{cluster, pieces};
+
+pub(super) use seen::Seen;
 
 /// Rows are added, worst cluster first, as long as they take no more bytes than this together.
 const ROW_BUDGET_BYTES: usize = 160_000;
 /// Characters of one finding.
-const TEXT_LIMIT: usize = 400;
+pub(super) const TEXT_LIMIT: usize = 400;
 
 /// What the page needs to know beside the clusters.
 #[derive(Debug, Clone, Copy)]
@@ -21,18 +28,41 @@ pub struct FleetContext<'a> {
     pub title: &'a str,
     /// Where the metrics are, such as `/metrics`.
     pub metrics_path: &'a str,
+    /// How often each cluster is asked.
+    pub interval: Duration,
+    /// They are asked at all.
+    pub collects: bool,
     /// Version of this program.
     pub version: &'a str,
     /// Why it does not work at the moment, if it does not.
     pub trouble: Option<&'a str>,
     /// Who does the work instead, if this one stands by.
     pub leader: Option<&'a str>,
+    /// Only this cluster, from the query `?cluster=NAMESPACE/NAME`.
+    pub cluster: Option<&'a str>,
 }
 
-/// The whole page.
+impl FleetContext<'_> {
+    /// Older facts are called old.
+    pub(super) fn fresh_for(&self) -> TimeDelta {
+        super::fresh_for(self.interval)
+    }
+}
+
+/// The whole page. `fleet` is what pgBackRest of the clusters says.
 #[must_use]
-pub fn render(mut clusters: Vec<Overview>, context: &FleetContext<'_>, now: DateTime<Utc>) -> String {
-    clusters.sort_by(|a, b| rank(b).cmp(&rank(a)).then_with(|| a.key.cmp(&b.key)));
+pub fn render(
+    clusters: &[Overview],
+    fleet: &Fleet,
+    context: &FleetContext<'_>,
+    now: DateTime<Utc>,
+) -> String {
+    if let Some(wanted) = context.cluster {
+        return cluster::render(clusters, fleet, wanted, context, now);
+    }
+    let mut clusters: Vec<Seen<'_>> =
+        clusters.iter().map(|cluster| Seen::of(cluster, fleet, now, context.fresh_for())).collect();
+    clusters.sort_by(|a, b| b.rank().cmp(&a.rank()).then_with(|| a.overview.key.cmp(&b.overview.key)));
     let (worst, headline) = headline(&clusters, context);
     let body = html! {
         header {
@@ -45,17 +75,14 @@ pub fn render(mut clusters: Vec<Overview>, context: &FleetContext<'_>, now: Date
         }
         main { @if !clusters.is_empty() { (table(&clusters, now)) } }
         footer {
-            p {
-                "This is about the set-up. Whether backups run, and to when they can be restored, "
-                "the metrics and " code { "pgbackrest info" } " tell."
-            }
+            @if !clusters.is_empty() { (pieces::not_verified()) }
             (pieces::last_line(context.version, context.metrics_path))
         }
     };
     pieces::document(&headline, context.title, &body)
 }
 
-fn table(clusters: &[Overview], now: DateTime<Utc>) -> Markup {
+fn table(clusters: &[Seen<'_>], now: DateTime<Utc>) -> Markup {
     let mut rows = String::new();
     let mut shown = 0;
     for cluster in clusters {
@@ -69,48 +96,62 @@ fn table(clusters: &[Overview], now: DateTime<Utc>) -> Markup {
     html! {
         section aria-labelledby="clusters" {
             h2 #clusters { "Clusters" }
-            table.rows.clusters {
+            table.rows.stanzas {
                 thead {
                     tr { th scope="col" { "State" } th scope="col" { "Cluster" }
-                        th scope="col" { "Reconciled" } }
+                        th scope="col" { "Restorable to" } th scope="col" { "Newest backup" } }
                 }
                 tbody { (PreEscaped(rows)) }
             }
             @if let Some(rest) = clusters.get(shown..).filter(|rest| !rest.is_empty()) {
-                @let well = rest.iter().filter(|cluster| health(cluster) == Some(Health::Ok)).count();
+                @let well = rest.iter().filter(|cluster| cluster.health == Some(Health::Ok)).count();
                 p.soft { (human::count(rest.len(), "more cluster")) " not listed, " (well) " of them ok." }
             }
         }
     }
 }
 
-fn row(cluster: &Overview, now: DateTime<Utc>) -> Markup {
-    let (namespace, name) = &cluster.key;
-    let (health, status) = (health(cluster), cluster.judgement.status);
-    let class = health.map_or("soft", Health::as_str);
+fn row(cluster: &Seen<'_>, now: DateTime<Utc>) -> Markup {
+    let (namespace, name) = &cluster.overview.key;
+    let class = cluster.health.map_or("soft", Health::as_str);
     html! {
         tr {
             td {
-                @if let Some(health) = health { (pieces::badge(health, status)) }
-                @else {
-                    span.keep { (pieces::symbol(None)) " " (if status.is_empty() { "unknown" } else { status }) }
-                }
+                @if let Some(health) = cluster.health { (pieces::badge(health, cluster.word)) }
+                @else { span.keep { (pieces::symbol(None)) " " (cluster.word) } }
             }
             th scope="row" {
-                bdi { (human::line(namespace, 63)) "/" (human::line(name, 253)) }
-                @for line in cluster.judgement.lines.iter() {
+                a href=(pieces::address_of_cluster(namespace, name)) {
+                    bdi { (human::line(namespace, 63)) "/" (human::line(name, 253)) }
+                }
+                @for line in &cluster.overview.judgement.lines {
                     p class={ "reason " (class) } { (human::line(line, TEXT_LIMIT)) }
+                }
+                @for (health, line) in &cluster.lines {
+                    p class={ "reason " (health) } { (human::line(line, TEXT_LIMIT)) }
+                }
+                @if cluster.more > 0 { p.soft { "+" (cluster.more) " more" } }
+            }
+            td {
+                @match (cluster.restorable, cluster.snapshot) {
+                    (Some(at), _) => { (pieces::instant(at)) }
+                    (None, Some(_)) => { "nothing" }
+                    (None, None) => { "not known" }
                 }
             }
             td {
-                @if let Some(at) = cluster.last_success { (pieces::age(at, now)) } @else { "not yet" }
+                @match (cluster.newest, cluster.snapshot) {
+                    (Some(at), _) => { (pieces::age(at, now)) }
+                    (None, Some(_)) => { "none" }
+                    (None, None) => { "not known" }
+                }
             }
         }
     }
 }
 
-fn headline(clusters: &[Overview], context: &FleetContext<'_>) -> (Option<Health>, String) {
-    let count = |wanted| clusters.iter().filter(|cluster| health(cluster) == Some(wanted)).count();
+fn headline(clusters: &[Seen<'_>], context: &FleetContext<'_>) -> (Option<Health>, String) {
+    let count = |wanted| clusters.iter().filter(|cluster| cluster.health == Some(wanted)).count();
     let (failed, warned, total) = (count(Health::Failed), count(Health::Warning), clusters.len());
     if context.trouble.is_some() {
         return (Some(Health::Failed), "The operator is not at work".to_owned());
@@ -125,31 +166,8 @@ fn headline(clusters: &[Overview], context: &FleetContext<'_>) -> (Option<Health
     match (failed, warned) {
         (0, 0) => (Some(Health::Ok), format!("Nothing is wrong in {clusters}")),
         (0, _) => (Some(Health::Warning), format!("{warned} of {clusters} to be looked at")),
-        (_, 0) => (Some(Health::Failed), format!("{failed} of {clusters} not set up as asked")),
-        _ => {
-            let headline = format!("{failed} of {clusters} not set up as asked, {warned} to be looked at");
-            (Some(Health::Failed), headline)
-        }
-    }
-}
-
-/// `None`: nobody wants anything to be done, or nothing is known yet.
-fn health(cluster: &Overview) -> Option<Health> {
-    match cluster.judgement.status {
-        "Ok" => Some(Health::Ok),
-        "Warning" => Some(Health::Warning),
-        "Error" | "Failing" => Some(Health::Failed),
-        _ => None,
-    }
-}
-
-/// What is not known is worth more of a look than what is well.
-fn rank(cluster: &Overview) -> u8 {
-    match health(cluster) {
-        Some(Health::Failed) => 3,
-        Some(Health::Warning) => 2,
-        None => 1,
-        Some(Health::Ok) => 0,
+        (_, 0) => (Some(Health::Failed), format!("{failed} of {clusters} failed")),
+        _ => (Some(Health::Failed), format!("{failed} of {clusters} failed, {warned} to be looked at")),
     }
 }
 
@@ -160,8 +178,20 @@ mod tests {
     use super::*;
     use crate::metrics::operator::Judgement;
 
-    const CONTEXT: FleetContext<'static> =
-        FleetContext { title: "pod-1", metrics_path: "/metrics", version: "1", trouble: None, leader: None };
+    const CONTEXT: FleetContext<'static> = FleetContext {
+        title: "pod-1",
+        metrics_path: "/metrics",
+        interval: Duration::from_mins(5),
+        collects: true,
+        version: "1",
+        trouble: None,
+        leader: None,
+        cluster: None,
+    };
+
+    fn page(clusters: &[Overview], context: &FleetContext<'_>) -> String {
+        render(clusters, &Fleet::default(), context, now())
+    }
 
     fn now() -> DateTime<Utc> {
         DateTime::from_timestamp(1_795_340_000, 0).unwrap()
@@ -185,23 +215,23 @@ mod tests {
             cluster("broken", "Error", "error x: <script>"),
             cluster("so-so", "Warning", "w"),
         ];
-        let page = render(clusters, &CONTEXT, now());
+        let html = page(&clusters, &CONTEXT);
         let places = ["shop/broken", "shop/so-so", "shop/asleep", "shop/calm"]
-            .map(|text| page.find(text).unwrap_or_else(|| panic!("{text} is not in {page}")));
+            .map(|text| html.find(text).unwrap_or_else(|| panic!("{text} is not in {html}")));
         assert!(places.is_sorted(), "{places:?}");
-        assert!(page.contains("1 of 4 clusters not set up as asked, 1 to be looked at"));
-        assert!(!page.contains("<script>"));
+        assert!(html.contains("1 of 4 clusters failed, 1 to be looked at"));
+        assert!(!html.contains("<script>"));
     }
 
     #[test]
     fn trouble_and_a_leader_elsewhere_are_said_first() {
         let trouble = FleetContext { trouble: Some("no CRD"), ..CONTEXT };
-        let page = render(vec![cluster("calm", "Ok", "")], &trouble, now());
-        assert!(page.contains("The operator is not at work") && page.contains("no CRD"));
+        let html = page(&[cluster("calm", "Ok", "")], &trouble);
+        assert!(html.contains("The operator is not at work") && html.contains("no CRD"));
         let standby = FleetContext { leader: Some("pod-2_00ff"), ..CONTEXT };
-        let page = render(Vec::new(), &standby, now());
-        assert!(page.contains("This replica stands by") && page.contains("pod-2_00ff"), "{page}");
-        assert!(render(Vec::new(), &CONTEXT, now()).contains("There is no cluster to look after"));
+        let html = page(&[], &standby);
+        assert!(html.contains("This replica stands by") && html.contains("pod-2_00ff"), "{html}");
+        assert!(page(&[], &CONTEXT).contains("There is no cluster to look after"));
     }
 
     #[test]
@@ -212,8 +242,8 @@ mod tests {
                 cluster(&format!("c{number}"), status, &"&".repeat(1000))
             })
             .collect();
-        let page = render(clusters, &CONTEXT, now());
-        assert!(page.len() < 200_000, "{}", page.len());
-        assert!(page.contains("more clusters not listed, 1500 of them ok"));
+        let html = page(&clusters, &CONTEXT);
+        assert!(html.len() < 200_000, "{}", html.len());
+        assert!(html.contains("more clusters not listed, 1500 of them ok"));
     }
 }

@@ -3,6 +3,7 @@
 //! Pure: reads the snapshot alone and takes `now`. Needs no script and nothing from elsewhere, so that a saved copy
 //! looks the same. Bounded: what does not fit is counted, and reached with `?stanza=NAME`.
 
+mod cluster;
 mod collection;
 pub mod fleet;
 mod pieces;
@@ -22,7 +23,7 @@ use crate::state::snapshot::Snapshot;
 
 /// The `Content-Security-Policy` header that goes with the page: nothing but its one inline style, named by hash.
 pub const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; \
-    style-src 'sha256-K3sCNClD7kUh/gXZ9L9Zhu76SQpej7jGbaTHEEAQ0xc='; \
+    style-src 'sha256-gwZ4ngGCIEyNBMY8qpAVElYShDdRyblu4ya/icVMVNs='; \
     base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 const STYLE: &str = include_str!("style.css");
@@ -55,7 +56,7 @@ pub struct PageContext<'a> {
 /// The whole page.
 #[must_use]
 pub fn render(snapshot: &Snapshot, context: &PageContext<'_>, now: DateTime<Utc>) -> String {
-    let mut entries = health::of_snapshot(snapshot, now, Some(fresh_for(context)));
+    let mut entries = health::of_snapshot(snapshot, now, Some(fresh_for(context.interval)));
     if let Some(wanted) = context.stanza {
         entries.retain(|entry| entry.name == wanted);
     }
@@ -68,7 +69,7 @@ pub fn render(snapshot: &Snapshot, context: &PageContext<'_>, now: DateTime<Utc>
     let mut sections = String::new();
     let mut shown = 0;
     for entry in &entries {
-        let section = stanza::section(entry, fold, marks, now, fresh_for(context)).into_string();
+        let section = stanza::section(entry, fold, marks, now, fresh_for(context.interval)).into_string();
         if shown > 0 && sections.len() + section.len() > SECTION_BUDGET_BYTES {
             break;
         }
@@ -191,12 +192,7 @@ fn header(snapshot: &Snapshot, context: &PageContext<'_>, headline: &Headline, n
 fn footer(context: &PageContext<'_>, has_stanzas: bool) -> Markup {
     html! {
         footer {
-            @if has_stanzas {
-                p {
-                    strong { "Not verified" } ": recovery windows come from " code { "pgbackrest info" }
-                    ", which does not notice a missing file or a gap in the WAL. Only a restore proves a backup."
-                }
-            }
+            @if has_stanzas { (pieces::not_verified()) }
             (pieces::last_line(context.version, context.metrics_path))
         }
     }
@@ -206,8 +202,8 @@ fn interval(context: &PageContext<'_>) -> TimeDelta {
     TimeDelta::from_std(context.interval).unwrap_or(TimeDelta::MAX)
 }
 
-fn fresh_for(context: &PageContext<'_>) -> TimeDelta {
-    TimeDelta::from_std(context.interval.saturating_mul(FRESH_INTERVALS)).unwrap_or(TimeDelta::MAX)
+fn fresh_for(interval: Duration) -> TimeDelta {
+    TimeDelta::from_std(interval.saturating_mul(FRESH_INTERVALS)).unwrap_or(TimeDelta::MAX)
 }
 
 #[cfg(test)]

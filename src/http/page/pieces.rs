@@ -39,6 +39,16 @@ pub(super) fn last_line(version: &str, metrics_path: &str) -> Markup {
     }
 }
 
+/// What pages with recovery windows say of them.
+pub(super) fn not_verified() -> Markup {
+    html! {
+        p {
+            strong { "Not verified" } ": recovery windows come from " code { "pgbackrest info" }
+            ", which does not notice a missing file or a gap in the WAL. Only a restore proves a backup."
+        }
+    }
+}
+
 /// A word with its symbol; colour only repeats what both say.
 pub(super) fn badge(health: Health, word: &str) -> Markup {
     html! { span class=(class("badge", health)) { (symbol(Some(health))) " " (word) } }
@@ -82,6 +92,11 @@ pub(super) fn anchor(name: &str) -> String {
 /// The address that shows one stanza alone.
 pub(super) fn address(name: &str) -> String {
     escape("?stanza=", name, '%')
+}
+
+/// The address that shows one cluster alone.
+pub(super) fn address_of_cluster(namespace: &str, name: &str) -> String {
+    escape("?cluster=", &format!("{namespace}/{name}"), '%')
 }
 
 fn escape(prefix: &str, name: &str, mark: char) -> String {

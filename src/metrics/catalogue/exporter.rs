@@ -22,7 +22,7 @@ catalogue! { ALL of Exporter:
         "Runs of pgBackRest commands that have ended.", "starts at 0 with the process", at_scrape;
     COLLECTOR_FAILURES_TOTAL: Counter, "pgbackrest_collector_failures_total", Plain, &["collector", "reason"],
         "Runs that failed.",
-        "reason is timeout, exit, parse, spawn, root_refused, killed or output_too_large; 0 is told", at_scrape;
+        "reason is timeout, exit, parse, spawn, root_refused, and killed or output_too_large on this host, no_pod or lost in pods; 0 is told", at_scrape;
     COLLECTOR_IN_PROGRESS_SINCE_TIMESTAMP_SECONDS: Gauge,
         "pgbackrest_collector_in_progress_since_timestamp_seconds", Timestamp, COLLECTOR,
         "Since when the collector has been running.", "absent when idle", at_scrape;

@@ -3,7 +3,7 @@
 use super::{Kind, Layer, Metric, Unit, catalogue};
 
 /// Labels of one cluster of a fleet. `cluster` alone would be a Kubernetes cluster to Prometheus.
-const CLUSTER: &[&str] = &["namespace", "pg_cluster"];
+pub(in crate::metrics) const CLUSTER: [&str; 2] = ["namespace", "pg_cluster"];
 
 catalogue! { ALL of Operator:
     RECONCILE_TOTAL: Counter, "pgbackrest_operator_reconcile_total", Plain, &[],
@@ -14,9 +14,9 @@ catalogue! { ALL of Operator:
     RECONCILE_DURATION_SECONDS: Histogram, "pgbackrest_operator_reconcile_duration_seconds", Seconds,
         &["outcome"], "Wall time of reconciles.", "classic histogram; outcome is success or error", at_scrape;
     LAST_RECONCILE_SUCCESS_TIMESTAMP_SECONDS: Gauge,
-        "pgbackrest_operator_last_reconcile_success_timestamp_seconds", Timestamp, CLUSTER,
+        "pgbackrest_operator_last_reconcile_success_timestamp_seconds", Timestamp, &CLUSTER,
         "End of the last reconcile of the cluster that did not fail.", "absent until one has ended so", at_scrape;
-    CLUSTER_OK: Gauge, "pgbackrest_operator_cluster_ok", Plain, CLUSTER,
+    CLUSTER_OK: Gauge, "pgbackrest_operator_cluster_ok", Plain, &CLUSTER,
         "Whether the backups of the cluster are set up as its resource asks.",
         "0 with a finding that is an error, or when the last reconcile failed", at_scrape;
     FINDINGS: Gauge, "pgbackrest_operator_findings", Plain, &["code", "namespace", "pg_cluster", "severity"],

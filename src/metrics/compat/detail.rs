@@ -37,11 +37,14 @@ fn plain<V: Into<Value>>(
     value: impl Fn(&Backup) -> Option<V>,
 ) -> fmt::Result {
     families.family(metric, |family| {
-        selection.backups.iter().try_for_each(|one| family.add_known(&labels(one), value(one.backup)))
+        selection.backups.iter().try_for_each(|one| {
+            family.of(one.cluster);
+            family.add_known(&labels(one), value(one.backup))
+        })
     })
 }
 
-fn labels<'a>(Selected { stanza, repo, backup }: &Selected<'a>) -> [Label<'a>; 6] {
+fn labels<'a>(Selected { stanza, repo, backup, .. }: &Selected<'a>) -> [Label<'a>; 6] {
     [
         backup.label.as_str().into(),
         backup.backup_type.as_str().into(),
@@ -60,6 +63,7 @@ pub(super) fn block_incremental(backup: &Backup) -> &'static str {
 fn info(families: &mut Families<'_, '_>, selection: &Selection<'_>) -> fmt::Result {
     families.family(&catalogue::BACKUP_INFO, |family| {
         selection.backups.iter().try_for_each(|one| {
+            family.of(one.cluster);
             let backup = one.backup;
             let [name, kind, block_incr, database_id, repo_key, stanza] = labels(one);
             let labels = [
@@ -89,6 +93,7 @@ fn duration(families: &mut Families<'_, '_>, selection: &Selection<'_>) -> fmt::
     };
     families.family(&catalogue::BACKUP_DURATION_SECONDS, |family| {
         selection.backups.iter().try_for_each(|one| {
+            family.of(one.cluster);
             let [name, kind, block_incr, database_id, repo_key, stanza] = labels(one);
             let (start, stop) = (local(one.backup.start), local(one.backup.stop));
             family.add(
@@ -107,6 +112,7 @@ pub(super) fn seconds(backup: &Backup) -> i64 {
 fn references(families: &mut Families<'_, '_>, selection: &Selection<'_>) -> fmt::Result {
     families.family(&catalogue::BACKUP_REFERENCES, |family| {
         selection.backups.iter().try_for_each(|one| {
+            family.of(one.cluster);
             let [name, kind, block_incr, database_id, repo_key, stanza] = labels(one);
             BackupType::ALL.into_iter().zip(one.backup.references).try_for_each(|(referenced, count)| {
                 let referenced = referenced.as_str().into();

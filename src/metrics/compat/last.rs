@@ -8,35 +8,37 @@ use std::fmt;
 use chrono::{DateTime, Utc};
 
 use crate::pgbackrest::label::BackupType;
-use crate::state::snapshot::{Backup, Repo, Snapshot, Stanza};
+use crate::state::snapshot::{Backup, Repo, Stanza};
 
 use crate::metrics::catalogue::{Metric, compat as catalogue};
+use crate::metrics::facts::Facts;
 use crate::metrics::family::{Families, Label, Value};
 use crate::metrics::options::Options;
 
 use super::detail::{block_incremental, seconds};
 
 /// The last backups per stanza, in the order full, diff, incr.
-pub(in crate::metrics) fn write(families: &mut Families<'_, '_>, snapshot: &Snapshot) -> fmt::Result {
+pub(in crate::metrics) fn write(families: &mut Families<'_, '_>, facts: &Facts) -> fmt::Result {
     let options = families.options;
-    let all: Vec<_> =
-        snapshot.stanzas.iter().flat_map(|stanza| last_of(options, stanza, &stanza.repos)).collect();
-    let all = all.as_slice();
-    plain(families, all, &catalogue::BACKUP_LAST_DURATION_SECONDS, |backup| Some(seconds(backup)))?;
-    plain(families, all, &catalogue::BACKUP_LAST_SIZE_BYTES, |backup| Some(backup.size))?;
-    plain(families, all, &catalogue::BACKUP_LAST_DELTA_BYTES, |backup| Some(backup.delta))?;
-    plain(families, all, &catalogue::BACKUP_LAST_REPO_SIZE_BYTES, |b| options.or_zero(b.repo_size))?;
-    plain(families, all, &catalogue::BACKUP_LAST_REPO_DELTA_BYTES, |backup| Some(backup.repo_delta))?;
-    plain(families, all, &catalogue::BACKUP_LAST_REPO_SIZE_MAP_BYTES, |b| options.or_zero(b.repo_size_map))?;
-    plain(families, all, &catalogue::BACKUP_LAST_REPO_DELTA_MAP_BYTES, |b| {
+    plain(families, facts, &catalogue::BACKUP_LAST_DURATION_SECONDS, |backup| Some(seconds(backup)))?;
+    plain(families, facts, &catalogue::BACKUP_LAST_SIZE_BYTES, |backup| Some(backup.size))?;
+    plain(families, facts, &catalogue::BACKUP_LAST_DELTA_BYTES, |backup| Some(backup.delta))?;
+    plain(families, facts, &catalogue::BACKUP_LAST_REPO_SIZE_BYTES, |b| options.or_zero(b.repo_size))?;
+    plain(families, facts, &catalogue::BACKUP_LAST_REPO_DELTA_BYTES, |backup| Some(backup.repo_delta))?;
+    plain(families, facts, &catalogue::BACKUP_LAST_REPO_SIZE_MAP_BYTES, |b| {
+        options.or_zero(b.repo_size_map)
+    })?;
+    plain(families, facts, &catalogue::BACKUP_LAST_REPO_DELTA_MAP_BYTES, |b| {
         options.or_zero(b.repo_delta_map)
     })?;
-    plain(families, all, &catalogue::BACKUP_LAST_ERROR_STATUS, |backup| backup.error)?;
-    plain(families, all, &catalogue::BACKUP_LAST_ANNOTATIONS, |backup| Some(backup.annotations))?;
-    references(families, all)?;
-    plain(families, all, &catalogue::BACKUP_LAST_DATABASES, |b| options.or_zero(b.databases.map(u64::from)))?;
+    plain(families, facts, &catalogue::BACKUP_LAST_ERROR_STATUS, |backup| backup.error)?;
+    plain(families, facts, &catalogue::BACKUP_LAST_ANNOTATIONS, |backup| Some(backup.annotations))?;
+    references(families, facts)?;
+    plain(families, facts, &catalogue::BACKUP_LAST_DATABASES, |b| {
+        options.or_zero(b.databases.map(u64::from))
+    })?;
     families.family(&catalogue::BACKUP_REPO_LAST_DURATION_SECONDS, |family| {
-        super::each_repo(snapshot, |stanza, repo| {
+        facts.each_repo(family, |family, stanza, repo| {
             last_of(options, stanza, [repo])
                 .try_for_each(|last| family.add(&repo_labels(&last, repo), seconds(last.backup)))
         })
@@ -46,17 +48,19 @@ pub(in crate::metrics) fn write(families: &mut Families<'_, '_>, snapshot: &Snap
 /// The ages of the same backups at `now`.
 pub(in crate::metrics) fn write_ages(
     families: &mut Families<'_, '_>,
-    snapshot: &Snapshot,
+    facts: &Facts,
     now: DateTime<Utc>,
 ) -> fmt::Result {
     let options = families.options;
     let age = |backup: &Backup| now.timestamp() - backup.stop.timestamp();
     families.family(&catalogue::BACKUP_SINCE_LAST_COMPLETION_SECONDS, |family| {
-        let mut all = snapshot.stanzas.iter().flat_map(|stanza| last_of(options, stanza, &stanza.repos));
-        all.try_for_each(|last| family.add(&labels(&last), age(last.backup)))
+        facts.each_stanza(family, |family, stanza| {
+            last_of(options, stanza, &stanza.repos)
+                .try_for_each(|last| family.add(&labels(&last), age(last.backup)))
+        })
     })?;
     families.family(&catalogue::BACKUP_REPO_SINCE_LAST_COMPLETION_SECONDS, |family| {
-        super::each_repo(snapshot, |stanza, repo| {
+        facts.each_repo(family, |family, stanza, repo| {
             last_of(options, stanza, [repo])
                 .try_for_each(|last| family.add(&repo_labels(&last, repo), age(last.backup)))
         })
@@ -93,12 +97,16 @@ fn last_of<'a>(
 
 fn plain<V: Into<Value>>(
     families: &mut Families<'_, '_>,
-    all: &[Last<'_>],
+    facts: &Facts,
     metric: &Metric,
     value: impl Fn(&Backup) -> Option<V>,
 ) -> fmt::Result {
+    let options = families.options;
     families.family(metric, |family| {
-        all.iter().try_for_each(|last| family.add_known(&labels(last), value(last.backup)))
+        facts.each_stanza(family, |family, stanza| {
+            last_of(options, stanza, &stanza.repos)
+                .try_for_each(|last| family.add_known(&labels(&last), value(last.backup)))
+        })
     })
 }
 
@@ -111,12 +119,15 @@ fn repo_labels<'a>(last: &Last<'a>, repo: &Repo) -> [Label<'a>; 4] {
     [satisfies, block_incr, repo.key.into(), stanza]
 }
 
-fn references(families: &mut Families<'_, '_>, all: &[Last<'_>]) -> fmt::Result {
+fn references(families: &mut Families<'_, '_>, facts: &Facts) -> fmt::Result {
+    let options = families.options;
     families.family(&catalogue::BACKUP_LAST_REFERENCES, |family| {
-        all.iter().try_for_each(|last| {
-            let [satisfies, block_incr, stanza] = labels(last);
-            BackupType::ALL.into_iter().zip(last.backup.references).try_for_each(|(referenced, count)| {
-                family.add(&[satisfies, block_incr, referenced.as_str().into(), stanza], count)
+        facts.each_stanza(family, |family, stanza| {
+            last_of(options, stanza, &stanza.repos).try_for_each(|last| {
+                let [satisfies, block_incr, stanza] = labels(&last);
+                BackupType::ALL.into_iter().zip(last.backup.references).try_for_each(|(referenced, count)| {
+                    family.add(&[satisfies, block_incr, referenced.as_str().into(), stanza], count)
+                })
             })
         })
     })

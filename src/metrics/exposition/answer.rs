@@ -9,6 +9,7 @@ use crc32fast::Hasher;
 use flate2::{Decompress, FlushDecompress};
 use prometheus_client::encoding::text;
 
+use crate::metrics::facts::{Facts, Fleet};
 use crate::metrics::options::Options;
 use crate::state::snapshot::Snapshot;
 
@@ -40,12 +41,20 @@ impl StaticPart {
     /// # Errors
     /// If the encoder or the compressor fails, which no input is known to cause.
     pub fn encode(snapshot: &Arc<Snapshot>, options: &Arc<Options>) -> Result<Self, EncodeError> {
+        Self::of(Facts::Host(Arc::clone(snapshot)), options)
+    }
+
+    /// The same for a fleet: every series carries the labels of its cluster in front.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn encode_fleet(fleet: &Arc<Fleet>, options: &Arc<Options>) -> Result<Self, EncodeError> {
+        Self::of(Facts::Fleet(Arc::clone(fleet)), options)
+    }
+
+    fn of(facts: Facts, options: &Arc<Options>) -> Result<Self, EncodeError> {
         let series = Arc::new(AtomicU64::new(0));
-        let collector = OfSnapshot {
-            snapshot: Arc::clone(snapshot),
-            options: Arc::clone(options),
-            series: Arc::clone(&series),
-        };
+        let collector = OfSnapshot { facts, options: Arc::clone(options), series: Arc::clone(&series) };
         let mut writer = Deflater::new(STATIC_LEVEL, &GZIP_HEADER);
         let encoded = text::encode_registry(&mut writer, &registry(options, collector));
         // The compressor's own error says more than that writing failed.

@@ -1,5 +1,7 @@
 //! Real files: what is read, what is refused, and when it is read again.
 
+use crate::state::snapshot::Retention;
+
 use super::*;
 
 struct Case {

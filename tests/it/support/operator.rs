@@ -145,9 +145,9 @@ impl Request {
         })
     }
 
-    /// Beyond watching, and holding the lease.
+    /// Beyond watching, holding the lease, and looking for pods to ask, which comes at an interval of its own.
     pub(crate) fn is_work(&self) -> bool {
-        self.verb != "watch" && self.resource != "leases"
+        self.verb != "watch" && self.resource != "leases" && self.resource != "pods"
     }
 
     pub(crate) fn writes(&self) -> bool {

@@ -1,0 +1,245 @@
+//! Collecting a fleet of 1,000 clusters through commands that take a while, and serving what is known of it.
+//!
+//! `make bench` runs it. The pods are simulated: a command takes as long as one through an API server does, and prints what
+//! pgBackRest prints for a repository with 30 backups. `FLEET_CLUSTERS` and `FLEET_LATENCY_MS` make it smaller for a check.
+//! Absolute figures depend on the machine.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a program that measures prints, and may stop at the first thing that is off"
+)]
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use chrono::Utc;
+use pgbackrest_keeper::cluster::key::Key;
+use pgbackrest_keeper::cluster::labels;
+use pgbackrest_keeper::cluster::settings::Settings;
+use pgbackrest_keeper::cluster::target::Pod;
+use pgbackrest_keeper::collect::fleet::{AskedRepo, FleetPoller, Pace, Subject};
+use pgbackrest_keeper::collect::store::Store;
+use pgbackrest_keeper::kubernetes::client::CallError;
+use pgbackrest_keeper::metrics::exposition::{Dynamic, Format, dynamic_part, gzip, plain};
+use pgbackrest_keeper::metrics::operator::Judgement;
+use pgbackrest_keeper::metrics::options::BackupDetail;
+use pgbackrest_keeper::metrics::{CollectionMetrics, OperatorMetrics, Options};
+use pgbackrest_keeper::source::pod::{NoEnd, Place, Ran, RunInPod};
+use pgbackrest_keeper::source::pods::FindPods;
+
+/// What the program runs with.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+const REPOS: u32 = 3;
+const BACKUPS: u64 = 30;
+const SCRAPES: usize = 200;
+/// One in so many commands hangs until its timeout.
+const HANGS: u64 = 200;
+
+/// Pods of every cluster, in which commands take their time.
+struct Simulated {
+    latency: Duration,
+    calls: Arc<AtomicU64>,
+    settings: Settings,
+    documents: Vec<Vec<u8>>,
+}
+
+impl FindPods for Simulated {
+    async fn find(&self, _namespace: &str, selector: &str) -> Result<Vec<Pod>, CallError> {
+        tokio::time::sleep(self.latency / 10).await;
+        let key = format!("{}=", self.settings.cluster_name_label);
+        let name = selector.split(',').find_map(|pair| pair.strip_prefix(&key)).unwrap();
+        let pod = |suffix: &str, labels| Pod {
+            name: format!("{name}-{suffix}"),
+            labels,
+            running: true,
+            ready: true,
+            ..Pod::default()
+        };
+        Ok(vec![
+            pod("0", labels::primary_selector(name, &self.settings)),
+            pod("host", labels::repo_host_selector(name, &self.settings)),
+        ])
+    }
+}
+
+impl RunInPod for Simulated {
+    async fn run(&self, _: Place<'_>, command: &[&str], timeout: Duration) -> Result<Ran, NoEnd> {
+        let repo: Option<usize> =
+            command.iter().find_map(|word| word.strip_prefix("--repo=")).and_then(|repo| repo.parse().ok());
+        let stdout =
+            repo.map_or_else(|| b"pgBackRest 2.55.1\n".to_vec(), |repo| self.documents[repo - 1].clone());
+        if self.calls.fetch_add(1, Ordering::Relaxed) % HANGS == HANGS - 1 {
+            tokio::time::sleep(timeout).await;
+            return Err(NoEnd::TimedOut(timeout));
+        }
+        tokio::time::sleep(self.latency).await;
+        Ok(Ran { code: 0, stdout, stderr: String::new() })
+    }
+}
+
+#[tokio::main(worker_threads = 2)]
+async fn main() {
+    let of = |name: &str, usual: u64| std::env::var(name).map_or(usual, |value| value.parse().unwrap());
+    let clusters = of("FLEET_CLUSTERS", 1000);
+    let latency = Duration::from_millis(of("FLEET_LATENCY_MS", 500));
+    let options = Options { compat: false, backup_detail: BackupDetail::None, ..Options::default() };
+    let options = Arc::new(options);
+    let store = Arc::new(Store::new(Arc::clone(&options)).unwrap());
+    let collection = Arc::new(CollectionMetrics::in_pods());
+    let pace = Pace::default();
+    let poller = FleetPoller::new(Arc::clone(&store), Arc::default(), pace, Arc::clone(&collection));
+    let poller = Arc::new(poller);
+    let calls = Arc::new(AtomicU64::new(0));
+    let pods = Simulated {
+        latency,
+        calls: Arc::clone(&calls),
+        settings: Settings::default(),
+        documents: (1..=REPOS).map(|repo| document(repo).into_bytes()).collect(),
+    };
+
+    let (before, cpu, began) = (resident_kib(), cpu_seconds(), Instant::now());
+    let polling = tokio::spawn(Arc::clone(&poller).run(pods));
+    for number in 0..clusters {
+        poller.set(&Key::new("fleet", &format!("cluster-{number}")), subject());
+    }
+    while store.load().fleet.clusters.len() < clusters as usize {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let (wall, cpu) = (began.elapsed(), cpu_seconds() - cpu);
+    println!("\n## fleet, {clusters} clusters of {REPOS} repos with {BACKUPS} backups each\n");
+    println!(
+        "one round: {:.1} s of an interval of {:.0} s, {} commands of {latency:?} ({} at once, one in {HANGS} hangs)",
+        wall.as_secs_f64(),
+        pace.interval.as_secs_f64(),
+        calls.load(Ordering::Relaxed),
+        pace.concurrency,
+    );
+    println!(
+        "CPU: {cpu:.2} s per round with {} series encoded again and again, {:.1} % of a core over the interval",
+        store.load().body.series(),
+        cpu * 100.0 / pace.interval.as_secs_f64(),
+    );
+    println!("memory: {:.1} KiB per cluster", (resident_kib() - before) / clusters as f64);
+    polling.abort();
+    let _ = polling.await;
+    scrapes(&store, &collection, &options, clusters);
+}
+
+fn subject() -> Subject {
+    let repo = |key| AskedRepo { key, on_volume: key == 1, settings: None };
+    Subject { instances: 1, repos: (1..=REPOS).map(repo).collect() }
+}
+
+/// What `info` says of one repository.
+fn document(repo: u32) -> String {
+    let now = Utc::now().timestamp();
+    let mut backups = String::new();
+    let first = chrono::DateTime::from_timestamp(now - 30 * 86_400, 0).unwrap().format("%Y%m%d-%H%M%SF");
+    for number in 0..BACKUPS {
+        let stop = now - (BACKUPS - number) as i64 * 86_400;
+        let at = chrono::DateTime::from_timestamp(stop, 0).unwrap();
+        let (label, kind, prior) = if number == 0 {
+            (first.to_string(), "full", String::from("null"))
+        } else {
+            (format!("{first}_{}I", at.format("%Y%m%d-%H%M%S")), "incr", format!("\"{first}\""))
+        };
+        let comma = if number == 0 { "" } else { "," };
+        write!(
+            backups,
+            r#"{comma}{{"label":"{label}","type":"{kind}","prior":{prior},"reference":null,"error":false,
+            "archive":{{"start":"0000000100000000000000{number:02X}","stop":"0000000100000000000000{number:02X}"}},
+            "backrest":{{"format":5,"version":"2.55.1"}},"database":{{"id":1,"repo-key":{repo}}},
+            "lsn":{{"start":"0/{number:X}000028","stop":"0/{number:X}000100"}},
+            "info":{{"delta":2369190,"repository":{{"delta":2369190,"size":2369190}},"size":23691900}},
+            "timestamp":{{"start":{},"stop":{stop}}}}}"#,
+            stop - 60
+        )
+        .unwrap();
+    }
+    format!(
+        r#"[{{"archive":[{{"database":{{"id":1,"repo-key":{repo}}},"id":"15-1","max":"000000010000000000000020",
+        "min":"000000010000000000000000"}}],"backup":[{backups}],"cipher":"none",
+        "db":[{{"id":1,"repo-key":{repo},"system-id":7575577330,"version":"15"}}],"name":"db",
+        "repo":[{{"cipher":"none","key":{repo},"status":{{"code":0,"message":"ok"}}}}],
+        "status":{{"code":0,"lock":{{"backup":{{"held":false}}}},"message":"ok"}}}}]"#
+    )
+}
+
+/// What a scrape costs beside a copy of the same bytes.
+fn scrapes(store: &Store, collection: &Arc<CollectionMetrics>, options: &Arc<Options>, clusters: u64) {
+    let operator = Arc::new(OperatorMetrics::new(&["apply"]));
+    operator.leads(true);
+    for number in 0..clusters {
+        let name = format!("cluster-{number}");
+        operator.reconciled("fleet", &name, Ok(()), Duration::from_millis(5), Utc::now());
+        let judgement = Judgement {
+            ok: true,
+            status: "Ok",
+            policies: vec![("encryption", true), ("retention", true)],
+            ..Judgement::default()
+        };
+        operator.judged("fleet", &name, judgement);
+    }
+    let published = store.load();
+    let dynamic = || {
+        let parts = Dynamic {
+            snapshot: &published.snapshot,
+            static_part: &published.body,
+            collection,
+            operator: Some(&operator),
+            process: None,
+            options,
+            now: Utc::now(),
+        };
+        dynamic_part(&parts, Format::OpenMetrics).unwrap()
+    };
+    let zipped = || gzip(&published.body, &dynamic()).unwrap().iter().map(Bytes::len).sum::<usize>();
+    let text = || plain(&published.body, dynamic()).map(|chunk| chunk.unwrap().len()).sum::<usize>();
+    let (zipped_body, text_body) = (vec![7_u8; zipped()], vec![7_u8; text()]);
+    println!("\n| answer | MB | p50, ms | p99, ms | copies of the same body |");
+    println!("|---|---|---|---|---|");
+    row("gzip", &zipped_body, zipped);
+    row("text", &text_body, text);
+}
+
+fn row(name: &str, body: &[u8], answer: impl Fn() -> usize) {
+    let times = |work: &dyn Fn() -> usize| {
+        let mut times: Vec<Duration> = (0..SCRAPES)
+            .map(|_| {
+                let began = Instant::now();
+                assert!(std::hint::black_box(work()) > 0);
+                began.elapsed()
+            })
+            .collect();
+        times.sort();
+        (times[SCRAPES / 2], times[SCRAPES * 99 / 100])
+    };
+    let (p50, p99) = times(&answer);
+    let (copy, _) = times(&|| std::hint::black_box(body).to_vec().len());
+    let ms = |time: Duration| time.as_secs_f64() * 1000.0;
+    println!(
+        "| {name} | {:.2} | {:.2} | {:.2} | {:.1} |",
+        body.len() as f64 / 1e6,
+        ms(p50),
+        ms(p99),
+        p50.as_secs_f64() / copy.as_secs_f64()
+    );
+}
+
+fn resident_kib() -> f64 {
+    procfs::process::Process::myself().unwrap().status().unwrap().vmrss.unwrap() as f64
+}
+
+fn cpu_seconds() -> f64 {
+    let stat = procfs::process::Process::myself().unwrap().stat().unwrap();
+    (stat.utime + stat.stime) as f64 / procfs::ticks_per_second() as f64
+}

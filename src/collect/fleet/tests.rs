@@ -1,0 +1,324 @@
+//! A cluster whose pods hang, fail, are lost or away; and the loop in front of several.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+
+use super::*;
+use crate::cluster::labels;
+use crate::cluster::target::Pod;
+use crate::collect::store::Store;
+use crate::kubernetes::client::CallError;
+use crate::metrics::Options;
+use crate::source::pod::{NoEnd, Place, Ran};
+use crate::state::snapshot::{FailureReason, Repo, RepoState, ScopeHealth};
+
+/// What a pod does with `info` for one repository.
+#[derive(Debug, Clone, Copy)]
+enum Does {
+    Answer,
+    /// Says so after this time.
+    TimeOut(Duration),
+    NeverEnd,
+    Lose,
+    NotStart,
+}
+
+/// Pods that do as they are told, and remember what they were asked.
+#[derive(Debug, Default)]
+struct Fakes {
+    pods: Mutex<Vec<Pod>>,
+    does: Mutex<HashMap<(String, u32), Does>>,
+    asked: Mutex<Vec<String>>,
+}
+
+impl FindPods for &Fakes {
+    async fn find(&self, _namespace: &str, selector: &str) -> Result<Vec<Pod>, CallError> {
+        let fits = |pod: &Pod| {
+            selector.split(',').all(|pair| {
+                let (key, value) = pair.split_once('=').unwrap();
+                pod.labels.get(key).is_some_and(|label| label == value)
+            })
+        };
+        Ok(self.pods.lock().unwrap().iter().filter(|pod| fits(pod)).cloned().collect())
+    }
+}
+
+impl RunInPod for &Fakes {
+    async fn run(&self, place: Place<'_>, command: &[&str], timeout: Duration) -> Result<Ran, NoEnd> {
+        let said = |text: String| Ok(Ran { code: 0, stdout: text.into_bytes(), stderr: String::new() });
+        let Some(repo) = command.iter().find_map(|word| word.strip_prefix("--repo=")) else {
+            return said("pgBackRest 2.55.1\n".to_owned());
+        };
+        self.asked.lock().unwrap().push(format!("{}/{} repo{repo}", place.pod, place.container));
+        let does = self.does.lock().unwrap().get(&(place.pod.to_owned(), repo.parse().unwrap())).copied();
+        match does.unwrap_or(Does::Answer) {
+            Does::Answer => said(document(repo)),
+            Does::TimeOut(after) => {
+                tokio::time::sleep(after).await;
+                Err(NoEnd::TimedOut(timeout))
+            }
+            Does::NeverEnd => std::future::pending().await,
+            Does::Lose => Err(NoEnd::Lost("reset".to_owned())),
+            Does::NotStart => Err(NoEnd::NotStarted("container not found".to_owned())),
+        }
+    }
+}
+
+impl Fakes {
+    /// A primary and a replica for `cluster`, and its repo host.
+    fn of(cluster: &str) -> Self {
+        let fakes = Self::default();
+        fakes.add(cluster);
+        fakes
+    }
+
+    fn add(&self, cluster: &str) {
+        let settings = Settings::default();
+        let pod = |name: String, labels| Pod { name, labels, running: true, ready: true, ..Pod::default() };
+        self.pods.lock().unwrap().extend([
+            pod(format!("{cluster}-0"), labels::primary_selector(cluster, &settings)),
+            pod(format!("{cluster}-1"), labels::cluster_selector(cluster, &settings)),
+            pod(format!("{cluster}-host"), labels::repo_host_selector(cluster, &settings)),
+        ]);
+    }
+
+    fn change(&self, pod: &str, change: impl FnOnce(&mut Pod)) {
+        change(self.pods.lock().unwrap().iter_mut().find(|known| known.name == pod).unwrap());
+    }
+
+    fn let_it(&self, pod: &str, repo: u32, does: Does) {
+        self.does.lock().unwrap().insert((pod.to_owned(), repo), does);
+    }
+
+    fn asked(&self) -> Vec<String> {
+        let mut asked = std::mem::take(&mut *self.asked.lock().unwrap());
+        asked.sort();
+        asked
+    }
+}
+
+fn document(repo: &str) -> String {
+    format!(
+        r#"[{{"name":"db","status":{{"code":0,"message":"ok","lock":{{"backup":{{"held":false}}}}}},
+        "repo":[{{"key":{repo},"cipher":"none","status":{{"code":0,"message":"ok"}}}}],
+        "db":[{{"id":1,"repo-key":{repo},"system-id":7,"version":"15"}}],
+        "backup":[{{"label":"20260101-000000F","type":"full","database":{{"id":1,"repo-key":{repo}}},
+        "timestamp":{{"start":1,"stop":2}},"info":{{"size":1,"delta":1,"repository":{{"size":1,"delta":1}}}}}}]}}]"#
+    )
+}
+
+/// The first repository is on a volume.
+fn subject() -> Subject {
+    let repo = |key| AskedRepo { key, on_volume: key == 1, settings: None };
+    Subject { instances: 2, repos: vec![repo(1), repo(2)] }
+}
+
+/// Asks `ledger` again and again.
+struct Case<'a> {
+    fakes: &'a Fakes,
+    settings: Settings,
+    slots: Slots,
+    running: Running,
+    metrics: CollectionMetrics,
+    memory: Memory,
+    snapshot: Arc<Snapshot>,
+    meanwhile: Mutex<Vec<Snapshot>>,
+}
+
+impl<'a> Case<'a> {
+    fn new(fakes: &'a Fakes) -> Self {
+        Self {
+            fakes,
+            settings: Settings::default(),
+            slots: Slots::new(8),
+            running: Running::default(),
+            metrics: CollectionMetrics::in_pods(),
+            memory: Memory::default(),
+            snapshot: Arc::default(),
+            meanwhile: Mutex::default(),
+        }
+    }
+
+    async fn ask(&mut self) -> Arc<Snapshot> {
+        let (slots, running, metrics) = (&self.slots, &self.running, &self.metrics);
+        let asker = Asker {
+            pods: &self.fakes,
+            settings: &self.settings,
+            pace: Pace::default(),
+            slots,
+            running,
+            metrics,
+        };
+        let key = Arc::new(Key::new("shop", "ledger"));
+        let meanwhile = |snapshot| self.meanwhile.lock().unwrap().push(snapshot);
+        let snapshot = asker.ask(&key, &subject(), &self.snapshot, &mut self.memory, meanwhile).await;
+        self.snapshot = Arc::new(snapshot);
+        Arc::clone(&self.snapshot)
+    }
+}
+
+fn repo(snapshot: &Snapshot, key: u32) -> &Repo {
+    snapshot.stanza("db").unwrap().repo(key).unwrap()
+}
+
+fn scope(snapshot: &Snapshot) -> &ScopeHealth {
+    &snapshot.collection.scopes["db"]
+}
+
+fn reason(snapshot: &Snapshot) -> Option<FailureReason> {
+    scope(snapshot).failure.as_ref().map(|failure| failure.reason)
+}
+
+#[tokio::test]
+async fn each_repository_is_asked_where_it_can_be_read() {
+    let fakes = Fakes::of("ledger");
+    let mut case = Case::new(&fakes);
+    let snapshot = case.ask().await;
+    assert_eq!(fakes.asked(), ["ledger-0/postgres repo2", "ledger-host/pgbackrest repo1"]);
+    assert!(scope(&snapshot).up && snapshot.version.is_some());
+    assert_eq!([1, 2].map(|key| repo(&snapshot, key).state), [RepoState::Ok; 2]);
+    // The replica does when there is no primary, unless it is not ready either.
+    fakes.change("ledger-0", |pod| pod.terminating = true);
+    assert!(scope(&*case.ask().await).up);
+    assert!(fakes.asked().contains(&"ledger-1/postgres repo2".to_owned()));
+    fakes.change("ledger-1", |pod| pod.ready = false);
+    let snapshot = case.ask().await;
+    assert_eq!(fakes.asked(), ["ledger-host/pgbackrest repo1"]);
+    assert_eq!(reason(&snapshot), Some(FailureReason::NoPod));
+    assert_eq!(repo(&snapshot, 1).state, RepoState::Ok);
+}
+
+#[tokio::test]
+async fn a_primary_that_takes_no_command_is_stood_in_for() {
+    let fakes = Fakes::of("ledger");
+    fakes.let_it("ledger-0", 2, Does::NotStart);
+    let mut case = Case::new(&fakes);
+    assert!(scope(&*case.ask().await).up);
+    let both = ["ledger-0/postgres repo2", "ledger-1/postgres repo2", "ledger-host/pgbackrest repo1"];
+    assert_eq!(fakes.asked(), both);
+    fakes.let_it("ledger-1", 2, Does::NotStart);
+    assert_eq!(reason(&*case.ask().await), Some(FailureReason::Spawn));
+    // Nothing was started, so nothing has to be waited for.
+    fakes.asked();
+    case.ask().await;
+    assert_eq!(fakes.asked(), both);
+}
+
+#[tokio::test]
+async fn a_repository_that_hangs_hides_no_other() {
+    let fakes = Fakes::of("ledger");
+    fakes.let_it("ledger-0", 2, Does::TimeOut(Duration::from_secs(3)));
+    let mut case = Case::new(&fakes);
+    let snapshot = case.ask().await;
+    let meanwhile = case.meanwhile.lock().unwrap().clone();
+    assert_eq!(repo(&meanwhile[0], 1).backups.len(), 1, "told while the other one hangs");
+    assert!(meanwhile[0].collection.scopes.is_empty(), "whether it answers as a whole is not known yet");
+    assert_eq!((scope(&snapshot).up, reason(&snapshot)), (false, Some(FailureReason::Timeout)));
+    assert_eq!(repo(&snapshot, 2).state, RepoState::Timeout);
+    // It is asked again, as its command has ended.
+    fakes.asked();
+    fakes.let_it("ledger-0", 2, Does::Answer);
+    assert!(scope(&*case.ask().await).up);
+}
+
+#[tokio::test]
+async fn a_lost_command_is_not_joined_by_another() {
+    let fakes = Fakes::of("ledger");
+    fakes.let_it("ledger-0", 2, Does::Lose);
+    let mut case = Case::new(&fakes);
+    assert_eq!(reason(&*case.ask().await), Some(FailureReason::Lost));
+    fakes.let_it("ledger-0", 2, Does::Answer);
+    fakes.asked();
+    for _ in 0..3 {
+        let snapshot = case.ask().await;
+        assert_eq!(
+            (fakes.asked(), reason(&snapshot)),
+            (vec!["ledger-host/pgbackrest repo1".to_owned()], Some(FailureReason::Lost))
+        );
+    }
+}
+
+#[tokio::test]
+async fn without_its_repo_host_a_repository_keeps_its_facts() {
+    let fakes = Fakes::of("ledger");
+    let mut case = Case::new(&fakes);
+    let read_at = repo(&*case.ask().await, 1).collected_at;
+    fakes.change("ledger-host", |pod| pod.ready = false);
+    let snapshot = case.ask().await;
+    let aged = repo(&snapshot, 1);
+    assert_eq!((aged.backups.len(), aged.collected_at, aged.state), (1, read_at, RepoState::Other));
+    assert!(!scope(&snapshot).up && scope(&snapshot).last_success.is_some());
+    assert!(repo(&snapshot, 2).collected_at > read_at);
+}
+
+#[tokio::test]
+async fn a_fleet_is_asked_once() {
+    let fakes = Fakes::of("ledger");
+    let clusters = ["orders", "ledger"].map(|name| (Key::new("shop", name), subject())).to_vec();
+    let known = once(&&fakes, clusters, &Settings::default(), Pace::default()).await;
+    let told: Vec<_> = known.iter().map(|(key, snapshot)| (key.to_string(), scope(snapshot).up)).collect();
+    assert_eq!(told, [("shop/orders".to_owned(), false), ("shop/ledger".to_owned(), true)]);
+    assert!(known[0].1.stanzas.is_empty() && scope(&known[0].1).failure.is_some());
+}
+
+struct Loop {
+    store: Arc<Store>,
+    poller: Arc<FleetPoller>,
+}
+
+impl Loop {
+    fn new(concurrency: usize) -> Self {
+        let store = Arc::new(Store::new(Arc::new(Options { compat: false, ..Options::default() })).unwrap());
+        let pace = Pace { concurrency, ..Pace::default() };
+        let metrics = Arc::new(CollectionMetrics::in_pods());
+        let poller = FleetPoller::new(Arc::clone(&store), Arc::default(), pace, metrics);
+        Self { store, poller: Arc::new(poller) }
+    }
+
+    fn served(&self) -> Vec<String> {
+        self.store.load().fleet.clusters.keys().map(|key| key.name.clone()).collect()
+    }
+
+    async fn until_served(&self, names: &[&str]) {
+        for _ in 0..1000 {
+            if self.served() == names {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("served {:?} in place of {names:?}", self.served());
+    }
+}
+
+#[tokio::test]
+async fn clusters_come_and_go_and_one_that_hangs_holds_up_no_other() {
+    let fakes: &'static Fakes = Box::leak(Box::new(Fakes::of("hangs")));
+    for name in ["ledger", "orders"] {
+        fakes.add(name);
+    }
+    fakes.let_it("hangs-0", 2, Does::NeverEnd);
+    fakes.let_it("hangs-host", 1, Does::NeverEnd);
+    let case = Loop::new(3);
+    let key = |name| Key::new("shop", name);
+    let term = case.poller.term();
+    let polling = tokio::spawn(Arc::clone(&case.poller).run(fakes));
+    for name in ["hangs", "ledger", "orders"] {
+        case.poller.set(&key(name), subject());
+    }
+    case.until_served(&["ledger", "orders"]).await;
+    let asked = fakes.asked().len();
+    assert_eq!(asked, 6);
+    case.poller.set(&key("ledger"), subject());
+    case.poller.remove(&key("orders"));
+    case.until_served(&["ledger"]).await;
+    assert!(fakes.asked().is_empty(), "what did not change is asked at its turn");
+    case.poller.soon(&key("ledger"));
+    while fakes.asked().is_empty() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    drop(term);
+    assert!(case.served().is_empty(), "at the end of a term nothing is told");
+    polling.abort();
+    let _ = polling.await;
+    assert!(case.served().is_empty());
+}
