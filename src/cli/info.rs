@@ -1,11 +1,11 @@
 //! `info`: asks pgBackRest once and prints what it knows, for people or as JSON.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write as _};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context;
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use clap::{Args, ValueEnum};
 use terminal_size::terminal_size;
 use tokio_util::sync::CancellationToken;
@@ -19,6 +19,7 @@ use crate::telemetry::{self, LogFormat};
 
 use super::args::collect::SourceArgs;
 use super::info_table::{self, Terminal};
+use super::restore_command::{self, Advice, point_in_time};
 use super::{output, settings};
 
 /// Width where standard output is no terminal.
@@ -33,6 +34,14 @@ pub struct InfoArgs {
     /// A table for people, or the facts as JSON.
     #[arg(long, env = "KEEPER_OUTPUT", value_name = "FORMAT", value_enum, default_value_t = Output::Text)]
     output: Output,
+
+    /// Print the command that restores to the time of --target instead, if that can be reached.
+    #[arg(long, requires = "target", conflicts_with = "output")]
+    restore_command: bool,
+
+    /// The point in time to restore to, with its zone: '2026-11-23 05:00:00+00'.
+    #[arg(long, value_name = "TIME", requires = "restore_command", value_parser = point_in_time)]
+    target: Option<DateTime<Utc>>,
 
     /// What to say on standard error beside the table.
     #[arg(long = "log.level", env = "KEEPER_LOG_LEVEL", value_name = "FILTER", default_value = "warn")]
@@ -54,12 +63,10 @@ pub async fn run(args: InfoArgs) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::install().context("cannot listen to signals")?;
     let store = Arc::new(Store::new(Arc::new(Options::default()))?);
     let stop = CancellationToken::new();
-    let polling = poller::once(
-        settings::once(&args.source)?,
-        Arc::clone(&store),
-        Arc::new(CollectionMetrics::new()),
-        stop.clone(),
-    );
+    let settings = settings::once(&args.source)?;
+    let program = settings.program.clone();
+    let polling =
+        poller::once(settings, Arc::clone(&store), Arc::new(CollectionMetrics::new()), stop.clone());
     tokio::pin!(polling);
     loop {
         tokio::select! {
@@ -69,12 +76,23 @@ pub async fn run(args: InfoArgs) -> anyhow::Result<ExitCode> {
         }
     }
     let snapshot = &store.load().snapshot;
+    if let Some(target) = args.target {
+        return advise(&restore_command::advice(snapshot, &program, target, Utc::now()));
+    }
     let text = match args.output {
         Output::Text => info_table::render(snapshot, Utc::now(), terminal()),
         Output::Json => serde_json::to_string_pretty(&**snapshot)? + "\n",
     };
     output::print(text.as_bytes())?;
     Ok(if has_answered(snapshot) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The command alone on standard output. 1: there is none.
+fn advise(advice: &Advice) -> anyhow::Result<ExitCode> {
+    std::io::stderr().write_all(advice.remarks.as_bytes())?;
+    let Some(command) = &advice.command else { return Ok(ExitCode::FAILURE) };
+    output::print(command.as_bytes())?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Every call that was asked for as a whole was answered.

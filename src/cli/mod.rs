@@ -14,6 +14,7 @@ pub mod manifest;
 pub mod operator;
 mod output;
 pub mod render;
+pub mod restore_command;
 mod settings;
 mod web;
 

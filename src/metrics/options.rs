@@ -259,7 +259,8 @@ fn owner(label: &str) -> Option<&'static str> {
         return Some(catalogue::exporter::COLLECTOR_DURATION_SECONDS.name);
     }
     // Constant labels are the exporter's; what the operator tells stands beside none of them.
-    let mut metrics = catalogue::all().filter(|metric| metric.layer != Layer::Operator);
+    let mut metrics =
+        catalogue::all().filter(|metric| !matches!(metric.layer, Layer::Operator | Layer::Jobs));
     metrics.find(|metric| metric.labels.contains(&label)).map(|metric| metric.name)
 }
 

@@ -25,6 +25,19 @@ pub struct InfoQuery {
     pub set: Option<String>,
 }
 
+/// A restore to a point in time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RestoreQuery {
+    /// The stanza.
+    pub stanza: String,
+    /// The repository (2.32 and later).
+    pub repo: Option<u32>,
+    /// Label of the backup to begin with.
+    pub set: String,
+    /// The time, as PostgreSQL reads it.
+    pub target: String,
+}
+
 impl Program {
     /// Asks for the version, in the text form that every version knows. It reads no configuration.
     #[must_use]
@@ -36,21 +49,42 @@ impl Program {
     #[must_use]
     pub fn info(&self, query: &InfoQuery) -> Vec<OsString> {
         let mut arguments = vec![self.binary.clone().into(), "info".into(), "--output=json".into()];
-        let mut add = |name: &str, value: Option<&OsStr>| {
-            arguments.extend(value.map(|value| {
-                let mut argument = OsString::from(name);
-                argument.push(value);
-                argument
-            }));
-        };
         let repo = query.repo.map(|key| key.to_string());
-        add("--config=", self.config.as_deref().map(AsRef::as_ref));
-        add("--config-include-path=", self.config_include_path.as_deref().map(AsRef::as_ref));
-        add("--stanza=", query.stanza.as_deref().map(AsRef::as_ref));
-        add("--repo=", repo.as_deref().map(AsRef::as_ref));
-        add("--set=", query.set.as_deref().map(AsRef::as_ref));
+        self.add_configuration(&mut arguments);
+        add(&mut arguments, "--stanza=", query.stanza.as_deref().map(AsRef::as_ref));
+        add(&mut arguments, "--repo=", repo.as_deref().map(AsRef::as_ref));
+        add(&mut arguments, "--set=", query.set.as_deref().map(AsRef::as_ref));
         arguments
     }
+
+    /// Restores to a point in time, at which PostgreSQL then begins to take writes. `--set` names the backup, for an
+    /// older pgBackRest would choose one only in the first repository.
+    #[must_use]
+    pub fn restore(&self, query: &RestoreQuery) -> Vec<OsString> {
+        let mut arguments = vec![self.binary.clone().into()];
+        let repo = query.repo.map(|key| key.to_string());
+        self.add_configuration(&mut arguments);
+        add(&mut arguments, "--stanza=", Some(query.stanza.as_ref()));
+        add(&mut arguments, "--repo=", repo.as_deref().map(AsRef::as_ref));
+        add(&mut arguments, "--set=", Some(query.set.as_ref()));
+        arguments.push("--type=time".into());
+        add(&mut arguments, "--target=", Some(query.target.as_ref()));
+        arguments.extend(["--target-action=promote".into(), "restore".into()]);
+        arguments
+    }
+
+    fn add_configuration(&self, arguments: &mut Vec<OsString>) {
+        add(arguments, "--config=", self.config.as_deref().map(AsRef::as_ref));
+        add(arguments, "--config-include-path=", self.config_include_path.as_deref().map(AsRef::as_ref));
+    }
+}
+
+fn add(arguments: &mut Vec<OsString>, name: &str, value: Option<&OsStr>) {
+    arguments.extend(value.map(|value| {
+        let mut argument = OsString::from(name);
+        argument.push(value);
+        argument
+    }));
 }
 
 #[cfg(test)]

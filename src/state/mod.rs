@@ -9,6 +9,7 @@ pub mod human;
 pub mod jobs;
 pub mod merge;
 pub mod recovery;
+pub mod restore;
 pub mod retention;
 pub mod snapshot;
 pub mod wal_range;

@@ -44,16 +44,26 @@ impl RecoveryWindow {
 /// Backups from before a `stanza-upgrade` do not count: they restore another major version or another cluster.
 #[must_use]
 pub fn window(repo: &Repo) -> Option<RecoveryWindow> {
-    let database_id = repo.current_database_id()?;
-    let archived =
-        repo.archives.iter().find(|archive| archive.database_id == database_id).and_then(archived_range);
-    let usable: Vec<&Backup> = complete_backups(&repo.backups)
-        .into_iter()
-        .filter(|backup| backup.database_id == database_id && can_become_consistent(backup, archived))
-        .collect();
+    let usable = usable(repo);
     let latest = usable.iter().map(|backup| backup.stop).max()?;
     let earliest = usable.iter().filter(|backup| !is_offline(backup)).map(|backup| backup.stop).min();
     Some(RecoveryWindow { earliest: earliest.unwrap_or(latest), latest, verified: false })
+}
+
+/// The backups that WAL can be replayed on.
+pub(super) fn replayable(repo: &Repo) -> Vec<&Backup> {
+    usable(repo).into_iter().filter(|backup| !is_offline(backup)).collect()
+}
+
+/// The backups that count, as [`window`] says.
+fn usable(repo: &Repo) -> Vec<&Backup> {
+    let Some(database_id) = repo.current_database_id() else { return Vec::new() };
+    let archived =
+        repo.archives.iter().find(|archive| archive.database_id == database_id).and_then(archived_range);
+    complete_backups(&repo.backups)
+        .into_iter()
+        .filter(|backup| backup.database_id == database_id && can_become_consistent(backup, archived))
+        .collect()
 }
 
 /// The backups whose `prior` is listed, and the prior of that, down to a full backup.

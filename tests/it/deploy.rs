@@ -2,7 +2,7 @@
 //! `lint`, and by what the program itself makes and asks for.
 
 mod examples;
-mod rights;
+pub(crate) mod rights;
 mod server;
 
 use std::collections::BTreeSet;

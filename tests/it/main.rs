@@ -44,6 +44,7 @@ mod page;
 mod process_limits;
 mod real_pgbackrest;
 mod real_prometheus;
+mod real_restore;
 mod real_trouble;
 mod render;
 mod stanza_care;

@@ -1,5 +1,8 @@
 //! The operator, a PostgreSQL that archives, and a repo host, all in pods of a real node: from the example to a backup.
 
+mod holding_back;
+mod renewal;
+
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
@@ -50,41 +53,16 @@ fn the_complete_example_is_backed_up_and_outlives_new_certificates() {
         ["Ok", "Warning"].contains(&status.as_str()).then_some(())
     });
 
-    // A new authority, in steps: each waits until both servers have loaded the one before.
-    let roots = || secret(&cluster, "cluster-pgbackrest-cert", "pgbackrest.ca-roots");
-    let leaf = || secret(&cluster, "cluster-pgbackrest-cert", "pgbackrest-client.crt");
-    let (first_roots, first_leaf) = (roots(), leaf());
-    cluster.wait("the first certificates to be loaded", || cluster.record("servers-reloaded"));
-    let damage = json!({"stringData": {"ca.key": "lost"}}).to_string();
-    let patch = [
-        "--namespace",
-        NAMESPACE,
-        "patch",
-        "secret",
-        "cluster-pgbackrest-ca",
-        "--type=merge",
-        "--patch",
-        &damage,
-    ];
-    node.kubectl().run(&patch);
-    cluster.wait("the new root beside the old one", || (roots() != first_roots).then_some(()));
-    assert_eq!(leaf(), first_leaf, "leaves must wait until the new root is trusted everywhere");
-    cluster.archive();
-    cluster.backup("incr");
-    cluster.wait("new leaves", || (leaf() != first_leaf).then_some(()));
-    cluster.archive();
-    cluster.backup("incr");
-    cluster.wait("the old root to be dropped", || {
-        let now = roots();
-        (count_of_certificates(&now) == 1 && now != first_roots).then_some(())
+    renewal::while_they_speak(&cluster, || {
+        renewal::of_the_authority(&cluster);
+        renewal::of_a_leaf(&cluster);
     });
-    cluster.archive();
-    cluster.backup("incr");
     // New connections with the last files alone.
     let check = ["pgbackrest", "check", "--stanza=db"];
     cluster.said("cluster-pgbackrest-repo-host-0", "pgbackrest", &check);
     let info = cluster.info("cluster-0", "postgres");
-    assert_eq!(info[0]["backup"].as_array().unwrap().len(), 4, "{info}");
+    assert_eq!(info[0]["backup"].as_array().unwrap().len(), 5, "{info}");
+    holding_back::of_the_repo_host(&cluster);
     repos_that_are_added_later(&cluster);
 }
 
@@ -140,17 +118,7 @@ fn repos_that_are_added_later(cluster: &Example<'_>) {
     cluster.kubectl().apply(&secret.to_string(), &[]);
     let asked = json!({"spec": {"backup": {"pgbackrest": {
         "configuration": {"secret": "cluster-s3-credential"}, "repos": repos, "global": global}}}});
-    let patch = asked.to_string();
-    cluster.kubectl().run(&[
-        "--namespace",
-        NAMESPACE,
-        "patch",
-        "postgresql",
-        CLUSTER,
-        "--type=merge",
-        "--patch",
-        &patch,
-    ]);
+    cluster.patch("postgresql", CLUSTER, &asked);
 
     cluster.wait("a stanza in every repo", || {
         let seen = cluster.record("stanzas")?;
@@ -172,16 +140,4 @@ fn repos_that_are_added_later(cluster: &Example<'_>) {
         .map(|repo| repo["status"]["code"].as_i64().unwrap())
         .collect();
     assert_eq!(codes, [0, 0, 0, 0], "{info}");
-}
-
-/// A key of a Secret, as it is stored.
-fn secret(cluster: &Example<'_>, name: &str, key: &str) -> String {
-    let secret = cluster.kubectl().get(NAMESPACE, "secret", name).unwrap();
-    secret["data"][key].as_str().unwrap().to_owned()
-}
-
-fn count_of_certificates(base64: &str) -> usize {
-    use base64::Engine;
-    let text = base64::engine::general_purpose::STANDARD.decode(base64).unwrap();
-    String::from_utf8(text).unwrap().matches("BEGIN CERTIFICATE").count()
 }

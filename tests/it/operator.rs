@@ -1,10 +1,12 @@
 //! The operator's life on the real API server: it begins, stands by, is killed, loses the API server, and ends.
 
 mod collection;
+mod defect;
 mod fleet;
 mod jobs;
 mod life;
 mod replicas;
+mod rights_used;
 
 use std::collections::BTreeMap;
 

@@ -3,6 +3,7 @@
 mod adoption;
 mod keeper;
 mod lifecycle;
+mod renaming;
 
 use std::sync::Once;
 use std::time::Duration;

@@ -1,24 +1,26 @@
 //! What CronJobs and Jobs tell, kept in the metrics for as long as this process leads.
 //!
-//! Two watches for each scope; each object is reduced to a small fact as it comes. Pods are asked for once, when a Job
-//! has failed and has not said why.
+//! Three watches for each scope; each object is reduced to a small fact as it comes. Pods are watched while they wait to
+//! start, and asked for once, when a Job has failed and has not said why.
 
 mod batch;
+mod events;
+mod pending;
 mod read;
 mod why;
 
 use std::collections::{BTreeMap, HashSet};
+use std::future::ready;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, BoxStream, FuturesUnordered};
 use futures_util::{FutureExt, StreamExt};
-use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::batch::v1::{CronJob, Job};
-use kube::runtime::{WatchStreamExt, watcher};
-use kube::{Api, Resource};
-use serde::de::DeserializeOwned;
+use k8s_openapi::api::core::v1::Pod;
+use kube::Client;
+use kube::runtime::watcher::{Config, Event};
 use tokio::sync::Semaphore;
 
 use crate::metrics::OperatorMetrics;
@@ -26,22 +28,26 @@ use crate::state::jobs::{CronFact, Failure, JobFact};
 
 use super::progress::Progress;
 use super::scope::Scope;
-use super::watch::PAGE;
 use batch::{Batch, Batches, Fact};
+use events::events;
+use pending::{PENDING, Pending};
 pub use read::Reader;
 use read::SeenJob;
 
 /// So many Jobs' pods are asked for at once.
 const QUESTIONS: usize = 4;
+/// Watches in each scope whose first list decides which clusters there are.
+const COUNTED: usize = 2;
 
 /// Follows the Jobs and CronJobs of all clusters.
 pub(super) struct Follower {
-    client: kube::Client,
+    client: Client,
     metrics: Arc<OperatorMetrics>,
     /// Jobs whose pods are being asked for.
     asked: HashSet<Box<str>>,
     questions: FuturesUnordered<BoxFuture<'static, Answer>>,
     slots: Arc<Semaphore>,
+    pending: Pending,
     /// Watches that have not listed for the first time.
     unlisted: usize,
 }
@@ -55,36 +61,28 @@ struct Answer {
 enum Change {
     CronJobs(Batch<CronFact>),
     Jobs(Batch<SeenJob>),
+    Pods(Box<Event<Pod>>),
 }
 
 /// Goes on until it is dropped, or until the watches end by themselves.
 pub(super) async fn follow(
-    client: kube::Client,
+    client: Client,
     scopes: &[Scope],
     reader: &Arc<Reader>,
     progress: &Arc<Progress>,
     metrics: Arc<OperatorMetrics>,
 ) {
-    let mut changes = Vec::new();
-    for scope in scopes {
-        let (of_cron_jobs, of_jobs) = (Arc::clone(reader), Arc::clone(reader));
-        let read = move |cron_job: &CronJob| of_cron_jobs.cron_job(cron_job);
-        // The metadata of CronJobs has a watch of its own.
-        let wanted = ("CronJob/spec", Some(reader.cron_job_selector()));
-        changes.push(batches(&client, scope, wanted, read, progress).map(Change::CronJobs).boxed());
-        let read = move |job: &Job| of_jobs.job(job);
-        let wanted = ("Job", reader.job_selector());
-        changes.push(batches(&client, scope, wanted, read, progress).map(Change::Jobs).boxed());
-    }
+    let changes = scopes.iter().flat_map(|scope| changes(&client, scope, reader, progress));
+    let mut changes = stream::select_all(changes);
     let mut follower = Follower {
         client,
         metrics,
         asked: HashSet::new(),
         questions: FuturesUnordered::new(),
         slots: Arc::new(Semaphore::new(QUESTIONS)),
-        unlisted: changes.len(),
+        pending: Pending::default(),
+        unlisted: scopes.len() * COUNTED,
     };
-    let mut changes = stream::select_all(changes);
     loop {
         tokio::select! {
             change = changes.next() => match change {
@@ -96,46 +94,27 @@ pub(super) async fn follow(
     }
 }
 
-/// One watch, as batches of facts.
-fn batches<K, F>(
-    client: &kube::Client,
+/// The watches of one scope. The metadata of CronJobs has a watch of its own.
+fn changes(
+    client: &Client,
     scope: &Scope,
-    (kind, selector): (&'static str, Option<String>),
-    read: impl Fn(&K) -> Option<F> + Send + 'static,
+    reader: &Arc<Reader>,
     progress: &Arc<Progress>,
-) -> BoxStream<'static, Batch<F>>
-where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + Clone
-        + std::fmt::Debug
-        + DeserializeOwned
-        + Send
-        + 'static,
-    F: Fact + Send + 'static,
-{
-    let api: Api<K> = match scope {
-        Scope::All => Api::all(client.clone()),
-        Scope::Namespace(namespace) => Api::namespaced(client.clone(), namespace),
-    };
-    let mut config = watcher::Config::default().page_size(PAGE);
-    config.label_selector = selector;
-    let (scope, progress) = (scope.clone(), Arc::clone(progress));
-    progress.begins(kind, &scope);
-    let mut batches = Batches::default();
-    let events = watcher(api, config).default_backoff();
-    let batches = events.map(move |event| match event {
-        Ok(event) => {
-            if matches!(event, watcher::Event::InitDone) {
-                progress.has_listed(kind, &scope);
-            }
-            batches.take(event, &read)
-        }
-        Err(error) => {
-            progress.has_failed(kind, &scope, &error);
-            None
-        }
+) -> [BoxStream<'static, Change>; 3] {
+    let labelled = |selector: Option<String>| Config { label_selector: selector, ..Config::default() };
+    let (mut batches, of_cron_jobs) = (Batches::default(), Arc::clone(reader));
+    let wanted = labelled(Some(reader.cron_job_selector()));
+    let cron_jobs = events(client, scope, "CronJob/spec", wanted, progress).filter_map(move |event| {
+        ready(batches.take(event, |object: &CronJob| of_cron_jobs.cron_job(object)).map(Change::CronJobs))
     });
-    batches.filter_map(std::future::ready).boxed()
+    let (mut batches, of_jobs) = (Batches::default(), Arc::clone(reader));
+    let wanted = labelled(reader.job_selector());
+    let jobs = events(client, scope, "Job", wanted, progress).filter_map(move |event| {
+        ready(batches.take(event, |object: &Job| of_jobs.job(object)).map(Change::Jobs))
+    });
+    let wanted = labelled(Some(reader.pod_selector())).fields(PENDING);
+    let pods = events(client, scope, "Pod", wanted, progress).map(|event| Change::Pods(Box::new(event)));
+    [cron_jobs.boxed(), jobs.boxed(), pods.boxed()]
 }
 
 impl Follower {
@@ -143,6 +122,10 @@ impl Follower {
         let is_first = match change {
             Change::CronJobs(batch) => self.cron_jobs(batch, now),
             Change::Jobs(batch) => self.jobs(batch, now),
+            Change::Pods(event) => {
+                self.pending.take(&event);
+                false
+            }
         };
         if is_first {
             self.unlisted = self.unlisted.saturating_sub(1);
@@ -171,7 +154,8 @@ impl Follower {
         for seen in batch.facts.iter().filter(|seen| seen.fact.end.is_some()) {
             newest.insert(seen.place(), seen.fact.uid.clone());
         }
-        for seen in batch.facts {
+        for mut seen in batch.facts {
+            self.explain(&mut seen.fact);
             let matters = !batch.is_first || newest.get(&seen.place()) == Some(&seen.fact.uid);
             if seen.has_no_reason && matters {
                 self.ask(seen, !batch.is_first);
@@ -181,9 +165,20 @@ impl Follower {
         }
         for (place, uid) in batch.gone {
             self.asked.remove(&uid);
+            self.pending.forget(&uid);
             self.metrics.jobs.with_ledger(|ledger| ledger.job_gone(&place, &uid));
         }
         batch.is_first
+    }
+
+    /// A Job whose time was up may never have had a pod that ran.
+    fn explain(&mut self, fact: &mut JobFact) {
+        let Some(end) = &mut fact.end else { return };
+        if let Some(reason) = self.pending.reason(&fact.uid).filter(|_| end.failure == Some(why::TIME_UP)) {
+            end.failure = Some(Failure { reason, ..why::TIME_UP });
+        }
+        // Where the end is told again, nothing comes of it.
+        self.pending.forget(&fact.uid);
     }
 
     fn ask(&mut self, seen: SeenJob, counts: bool) {

@@ -66,8 +66,16 @@ impl Reader {
         if self.ours_alone {
             return format!("{MANAGED_BY}={MANAGER}");
         }
-        let mut labels = self.settings.cluster_labels.clone();
-        labels.insert(self.settings.member_type_label.clone(), BACKUP_JOB.to_owned());
+        self.pod_selector()
+    }
+
+    pub(super) fn pod_selector(&self) -> String {
+        let mut labels = Labels::from([(self.settings.member_type_label.clone(), BACKUP_JOB.to_owned())]);
+        if self.ours_alone {
+            labels.insert(MANAGED_BY.to_owned(), MANAGER.to_owned());
+        } else {
+            labels.extend(self.settings.cluster_labels.clone());
+        }
         selector_text(&labels)
     }
 

@@ -63,22 +63,28 @@ fn phase(pod: &Pod) -> Option<&str> {
 fn of_status(status: &PodStatus) -> Failure {
     let ended = ended(status);
     let exit_code = ended.map(|(code, _)| code);
-    let has = |kind: &str, value: &str| {
-        let mut conditions = status.conditions.iter().flatten();
-        conditions.any(|condition| condition.type_ == kind && condition.status == value)
-    };
-    let reason = if status.reason.as_deref() == Some("Evicted") || has("DisruptionTarget", "True") {
+    let reason = if status.reason.as_deref() == Some("Evicted") || has(status, "DisruptionTarget", "True") {
         "evicted"
     } else if let Some((code, reason)) = ended {
         if reason == Some("OOMKilled") { "oom_or_kill" } else { outcome::reason(code) }
-    } else if containers(status).any(waits_for_image) {
-        "image_pull"
-    } else if has("PodScheduled", "False") {
-        "unschedulable"
     } else {
-        OTHER.reason
+        waits_for(status).unwrap_or(OTHER.reason)
     };
     Failure { reason, exit_code }
+}
+
+/// What keeps a pod from starting.
+pub(super) fn waits_for(status: &PodStatus) -> Option<&'static str> {
+    if containers(status).any(waits_for_image) {
+        return Some("image_pull");
+    }
+    let unschedulable = has(status, "PodScheduled", "False");
+    unschedulable.then_some("unschedulable")
+}
+
+fn has(status: &PodStatus, kind: &str, value: &str) -> bool {
+    let mut conditions = status.conditions.iter().flatten();
+    conditions.any(|condition| condition.type_ == kind && condition.status == value)
 }
 
 /// How the container ended that backs up; another one's end counts where that one has not failed.

@@ -20,7 +20,7 @@ use crate::objects::recorded;
 const OBSERVE: &str = "../overlays/observe/cluster-role.yaml";
 
 /// One thing that may be done: group, resource, verb.
-type Right = (String, String, String);
+pub(crate) type Right = (String, String, String);
 
 /// By kind: its group and its plural.
 fn kinds() -> BTreeMap<&'static str, (&'static str, &'static str)> {
@@ -156,7 +156,7 @@ fn the_documented_rights_are_those_of_the_manifests() {
 }
 
 /// Each thing that rules allow. Names of single objects are left out.
-fn rights(rules: &[PolicyRule]) -> BTreeSet<Right> {
+pub(crate) fn rights(rules: &[PolicyRule]) -> BTreeSet<Right> {
     let mut rights = BTreeSet::new();
     for rule in rules {
         assert!(rule.non_resource_urls.is_none(), "{rule:?}");
@@ -171,7 +171,7 @@ fn rights(rules: &[PolicyRule]) -> BTreeSet<Right> {
     rights
 }
 
-fn rules(file: &str) -> Vec<PolicyRule> {
+pub(crate) fn rules(file: &str) -> Vec<PolicyRule> {
     let path: PathBuf = root().join("deploy/base").join(file);
     let role: Value = serde_saphyr::from_str(&fs::read_to_string(path).unwrap()).unwrap();
     list(&role["rules"]).iter().map(|rule| serde_json::from_value(rule.clone()).unwrap()).collect()

@@ -59,29 +59,26 @@ fn start(kubectl: &Kubectl, namespace: &str, cron_job: &str, name: &str, spec: &
     kubectl.apply(&job.to_string(), &[]);
 }
 
-/// The pod of a Job ends with this code.
-fn end_pod(kubectl: &Kubectl, namespace: &str, job: &str, code: i32) {
+/// Gives the pod of a Job this status.
+fn patch_pod(kubectl: &Kubectl, namespace: &str, job: &str, status: &Value) {
     let selector = format!("--selector=batch.kubernetes.io/job-name={job}");
     let pod = wait_up_to(LONGEST, &format!("a pod of {job}"), || {
         let pods = kubectl.run(&["--namespace", namespace, "get", "pods", &selector, "--output=name"]);
         pods.lines().next().map(str::to_owned)
     });
+    let patch = json!({"status": status}).to_string();
+    let how = ["--subresource=status", "--type=merge", "--patch", &patch];
+    kubectl.run(&[&["--namespace", namespace, "patch", &pod], &how[..]].concat());
+}
+
+/// The pod of a Job ends with this code.
+fn end_pod(kubectl: &Kubectl, namespace: &str, job: &str, code: i32) {
     let (phase, reason) = if code == 0 { ("Succeeded", "Completed") } else { ("Failed", "Error") };
     let ended = json!({"exitCode": code, "reason": reason, "startedAt": "2026-11-23T02:00:00Z",
         "finishedAt": "2026-11-23T02:00:01Z"});
     let container = json!({"name": "pgbackrest-backup", "image": "i", "imageID": "i", "ready": false,
         "restartCount": 0, "state": {"terminated": ended}});
-    let patch = json!({"status": {"phase": phase, "containerStatuses": [container]}}).to_string();
-    kubectl.run(&[
-        "--namespace",
-        namespace,
-        "patch",
-        &pod,
-        "--subresource=status",
-        "--type=merge",
-        "--patch",
-        &patch,
-    ]);
+    patch_pod(kubectl, namespace, job, &json!({"phase": phase, "containerStatuses": [container]}));
 }
 
 #[test]
@@ -115,6 +112,7 @@ fn jobs_and_schedules_are_told_and_told_again_after_a_restart() {
 
     by_hand_and_by_the_clock(&kubectl, &operator);
     failures(&kubectl, &operator);
+    without_image(&kubectl, &operator);
     restarted(&kubectl, &installation, operator);
     assert_nothing_forbidden(&installation);
 }
@@ -173,6 +171,22 @@ fn failures(kubectl: &Kubectl, operator: &Operator) {
     samples.assert("pgbackrest_job_consecutive_failures", &with("orders", "full", &[]), 3.0);
 }
 
+/// A pod that never ran is gone with its Job's time.
+fn without_image(kubectl: &Kubectl, operator: &Operator) {
+    start(
+        kubectl,
+        "shop",
+        "pgbackrest-orders-repo1-full",
+        "imageless",
+        &json!({"activeDeadlineSeconds": 15}),
+    );
+    let waits = json!([{"name": "pgbackrest-backup", "image": "i", "imageID": "", "ready": false,
+        "restartCount": 0, "state": {"waiting": {"reason": "ImagePullBackOff"}}}]);
+    patch_pod(kubectl, "shop", "imageless", &json!({"phase": "Pending", "containerStatuses": waits}));
+    let failure = [("outcome", "failure"), ("reason", "image_pull")];
+    wait_for_sample(operator, "pgbackrest_job_runs_total", &with("orders", "full", &failure), 1.0);
+}
+
 /// What Jobs tell is told again, the reason included; what was counted is not.
 fn restarted(kubectl: &Kubectl, installation: &Installation, operator: Operator) {
     let before = operator.samples();
@@ -185,7 +199,7 @@ fn restarted(kubectl: &Kubectl, installation: &Installation, operator: Operator)
     let operator = installation.start(&[]);
     let info = with("orders", "full", &[("reason", "archive_timeout"), ("exit_code", "82")]);
     let samples = wait_for_sample(&operator, "pgbackrest_job_last_failure_info", &info, 1.0);
-    samples.assert("pgbackrest_job_consecutive_failures", &with("orders", "full", &[]), 4.0);
+    samples.assert("pgbackrest_job_consecutive_failures", &with("orders", "full", &[]), 5.0);
     for backup_type in ["full", "diff"] {
         let (name, labels) =
             ("pgbackrest_job_last_success_timestamp_seconds", with("orders", backup_type, &[]));

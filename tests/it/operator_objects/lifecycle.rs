@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{Shop, with_volume};
 
-const OBJECTS: [&str; 14] = [
+pub(super) const OBJECTS: [&str; 14] = [
     "ConfigMap/orders-pgbackrest-config",
     "ConfigMap/orders-pgbackrest-repohost-config",
     "CronJob/pgbackrest-orders-repo1-full",

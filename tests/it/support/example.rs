@@ -124,6 +124,13 @@ impl<'node> Example<'node> {
         });
     }
 
+    pub(crate) fn patch(&self, kind: &str, name: &str, patch: &Value) {
+        let patch = patch.to_string();
+        let arguments =
+            ["--namespace", self.namespace, "patch", kind, name, "--type=merge", "--patch", &patch];
+        self.kubectl().run(&arguments);
+    }
+
     pub(crate) fn resource(&self) -> Value {
         self.kubectl().get(self.namespace, "postgresql", CLUSTER).unwrap()
     }

@@ -136,7 +136,8 @@ impl Kubectl {
         self.run(&["label", "namespace", name, &label("enforce"), &label("warn")]);
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    /// To be run by the caller.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = self.place.call(&self.program);
         command.arg(format!("--kubeconfig={}", self.kubeconfig.display())).args(arguments);
         // Its cache of what the server offers lies beside the kubeconfig file, and goes with it.

@@ -1,0 +1,97 @@
+//! The printed command, run as it is, brings the database back to the wanted second.
+
+use std::fs;
+use std::process::Output;
+use std::thread::sleep;
+use std::time::Duration;
+
+use crate::support::exporter::our_program;
+use crate::support::lab::{Lab, STANZA, Site};
+use crate::support::machine::{Pgbackrest, skip};
+use crate::support::process::{call, output, successful, wait_for};
+
+#[test]
+fn the_installed_version_restores_as_printed() {
+    check("the_installed_version_restores_as_printed", Pgbackrest::installed());
+}
+
+#[test]
+fn the_newest_version_restores_as_printed() {
+    check("the_newest_version_restores_as_printed", Pgbackrest::newest());
+}
+
+fn check(test: &str, pgbackrest: Result<Pgbackrest, String>) {
+    let site = match Site::new(pgbackrest) {
+        Ok(site) => site,
+        Err(missing) => return skip(test, missing),
+    };
+    let mut lab = Lab::start(&site, 16);
+    let too_early = written(&lab, "before the first backup");
+    let first = lab.back_up(1, "full");
+    let between = written(&lab, "between");
+    lab.postgres.archive_all();
+    let second = lab.back_up(2, "full");
+    let after = written(&lab, "after");
+    written(&lab, "too late");
+    lab.postgres.archive_all();
+
+    for (time, why) in [(too_early.as_str(), "ended later"), ("2999-01-01 00:00:00+00", "in the future")] {
+        let asked = ask(&lab, time);
+        let said = String::from_utf8_lossy(&asked.stderr).into_owned();
+        assert_eq!((asked.status.code(), asked.stdout.len()), (Some(1), 0), "{said}");
+        assert!(said.contains("cannot be reached") && said.contains(why), "{said}");
+    }
+    // The later backup is in the second repo, which is encrypted; each backup ends in the first whose turn it is.
+    for (time, label, lines) in [
+        (after, second, "before the first backup,between,after"),
+        (between, first, "before the first backup,between"),
+    ] {
+        let asked = ask(&lab, &time);
+        let (line, said) =
+            (String::from_utf8_lossy(&asked.stdout), String::from_utf8_lossy(&asked.stderr).into_owned());
+        assert!(asked.status.success(), "{said}");
+        assert!(line.contains(&format!("--set={label}")), "{time}: {line}");
+        assert!(said.contains("not proven"), "{said}");
+        restore(&mut lab, &line);
+        assert_eq!(
+            lab.postgres.sql("select string_agg(line, ',' order by at) from kept_at"),
+            lines,
+            "{line}"
+        );
+    }
+}
+
+/// Writes a line, and gives a time after it and before everything that is done next.
+fn written(lab: &Lab<'_>, line: &str) -> String {
+    // pgBackRest tells the ends of backups in seconds.
+    sleep(Duration::from_secs(2));
+    lab.postgres
+        .sql("create table if not exists kept_at (at timestamptz default clock_timestamp(), line text)");
+    lab.postgres.sql(&format!("insert into kept_at (line) values ('{line}')"));
+    let time = lab.postgres.sql("set timezone = 'UTC'; select clock_timestamp()");
+    sleep(Duration::from_secs(2));
+    time
+}
+
+fn ask(lab: &Lab<'_>, time: &str) -> Output {
+    output(
+        call(lab.site.account.as_ref(), our_program(lab.site))
+            .args(["info", "--restore-command"])
+            .arg(format!("--target={time}"))
+            .arg(format!("--backrest.stanza-include={STANZA}"))
+            .arg(format!("--backrest.config={}", lab.both.display()))
+            .arg(format!("--backrest.binary={}", lab.site.pgbackrest.program.display())),
+    )
+}
+
+/// As a person does: stops PostgreSQL, takes everything away, runs the line, starts PostgreSQL.
+fn restore(lab: &mut Lab<'_>, line: &str) {
+    lab.postgres.stop();
+    for entry in fs::read_dir(&lab.postgres.data).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }.unwrap();
+    }
+    successful(call(lab.site.account.as_ref(), "sh").env_clear().args(["-c", line]));
+    lab.postgres.start();
+    wait_for("the end of recovery", || (lab.postgres.sql("select pg_is_in_recovery()") == "f").then_some(()));
+}
