@@ -145,7 +145,7 @@ fn document(repo: u32) -> String {
     let mut backups = String::new();
     let first = chrono::DateTime::from_timestamp(now - 30 * 86_400, 0).unwrap().format("%Y%m%d-%H%M%SF");
     for number in 0..BACKUPS {
-        let stop = now - (BACKUPS - number) as i64 * 86_400;
+        let stop = now - (BACKUPS - number).cast_signed() * 86_400;
         let at = chrono::DateTime::from_timestamp(stop, 0).unwrap();
         let (label, kind, prior) = if number == 0 {
             (first.to_string(), "full", String::from("null"))

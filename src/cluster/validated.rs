@@ -223,8 +223,8 @@ pub struct JobTemplate {
     pub starting_deadline: Duration,
     /// `successful-jobs-history`: `None` leaves Kubernetes' own default of 3.
     pub successful_history: Option<i32>,
-    /// `failed-jobs-history`: `None` leaves Kubernetes' own default of 1.
-    pub failed_history: Option<i32>,
+    /// `failed-jobs-history`: 3 unless set.
+    pub failed_history: i32,
     /// `time-zone`: an IANA name. `None`: the zone of kube-controller-manager.
     pub time_zone: Option<String>,
     /// `job-resources`. `None`: what the installation gives to every job.

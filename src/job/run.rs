@@ -15,7 +15,7 @@ use super::listen::Listener;
 use super::look::Claim;
 use super::outcome::{Own, Verdict};
 use super::process::{self, Found, Signal};
-use super::step::{End, Next, after};
+use super::step::{End, Next, after, failed};
 use super::task::{Patience, Task, longer};
 use super::{ask, lost, progress};
 
@@ -73,7 +73,7 @@ impl<A: Access> Job<'_, A> {
                 let made = self.made_at_last(place, claim.as_ref(), &ran.end).await;
                 return made.ok_or_else(|| interrupted(place, &ran.end, *stop, found));
             }
-            let failed = verdict(&ran);
+            let failed = failed(&ran.end, ran.said.as_deref());
             match (after(&ran.end), &claim) {
                 (Next::Prove, Some(claim)) => {
                     return self.until_stopped("the backup was looked for", self.prove(claim)).await?;
@@ -92,7 +92,7 @@ impl<A: Access> Job<'_, A> {
                         return Ok(made);
                     }
                 }
-                (Next::Fail(_) | Next::Prove | Next::Follow, _) => return Err(failed),
+                (Next::Fail | Next::Prove | Next::Follow, _) => return Err(failed),
             }
             tries += 1;
             if tries >= self.patience.tries {
@@ -294,19 +294,5 @@ fn why(stop: Stop) -> &'static str {
     match stop {
         Stop::Terminated => "the pod was told to end",
         Stop::TimeUp => "the job's time was over",
-    }
-}
-
-/// What this end means where nothing better follows.
-fn verdict(ran: &Ran) -> Verdict {
-    match &ran.end {
-        End::Exited(code @ (126 | 127)) => {
-            let message = format!("the container cannot run pgbackrest (exit code {code})");
-            Verdict::own(Own::NotStarted, &message)
-        }
-        End::Exited(code) => Verdict::exited(*code, ran.said.as_deref()),
-        End::NotStarted(said) => Verdict::own(Own::NotStarted, said),
-        End::TimedOut => Verdict::own(Own::TimeUp, "the backup ran until the job's time was over"),
-        End::Lost(said) => Verdict::own(Own::Lost, said),
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::pgbackrest::exit_code::{self, Reason};
 
-use super::outcome::Own;
+use super::outcome::{Own, Verdict};
 
 /// Exit codes with which `timeout` says that it could not start the program.
 const NOT_STARTED: [i32; 2] = [126, 127];
@@ -33,24 +33,38 @@ pub(super) enum Next {
     TryAgain,
     /// Find out what became of it.
     Follow,
-    /// Give up, with this exit code.
-    Fail(i32),
+    /// Give up.
+    Fail,
 }
 
 /// Decides.
 pub(super) fn after(end: &End) -> Next {
     match end {
         End::Exited(0) => Next::Prove,
-        End::Exited(code) if NOT_STARTED.contains(code) => Next::Fail(Own::NotStarted.code().into()),
+        End::Exited(code) if NOT_STARTED.contains(code) => Next::Fail,
         End::Exited(code) => match exit_code::reason(*code) {
             Reason::LockConflict => Next::WaitForLock,
             // The same in every pod.
-            Reason::Config => Next::Fail(*code),
+            Reason::Config => Next::Fail,
             _ => Next::LookForTarget,
         },
         End::NotStarted(_) => Next::TryAgain,
-        End::TimedOut => Next::Fail(Own::TimeUp.code().into()),
+        End::TimedOut => Next::Fail,
         End::Lost(_) => Next::Follow,
+    }
+}
+
+/// What this end means where nothing better follows it; `said` is pgBackRest's last error.
+pub(super) fn failed(end: &End, said: Option<&str>) -> Verdict {
+    match end {
+        End::Exited(code) if NOT_STARTED.contains(code) => {
+            let message = format!("the container cannot run pgbackrest (exit code {code})");
+            Verdict::own(Own::NotStarted, &message)
+        }
+        End::Exited(code) => Verdict::exited(*code, said),
+        End::NotStarted(said) => Verdict::own(Own::NotStarted, said),
+        End::TimedOut => Verdict::own(Own::TimeUp, "the backup ran until the job's time was over"),
+        End::Lost(said) => Verdict::own(Own::Lost, said),
     }
 }
 
@@ -62,23 +76,23 @@ mod tests {
     fn every_end_leads_somewhere() {
         let text = String::new;
         let table = [
-            (End::Exited(0), Next::Prove),
-            (End::Exited(50), Next::WaitForLock),
+            (End::Exited(0), Next::Prove, 1),
+            (End::Exited(50), Next::WaitForLock, 50),
             // What Kubernetes fails the Job for at once.
-            (End::Exited(27), Next::Fail(27)),
-            (End::Exited(31), Next::Fail(31)),
-            (End::Exited(32), Next::Fail(32)),
-            (End::Exited(37), Next::Fail(37)),
-            (End::Exited(82), Next::LookForTarget),
-            (End::Exited(137), Next::LookForTarget),
-            (End::Exited(-1), Next::LookForTarget),
-            (End::Exited(127), Next::Fail(11)),
-            (End::NotStarted(text()), Next::TryAgain),
-            (End::TimedOut, Next::Fail(12)),
-            (End::Lost(text()), Next::Follow),
+            (End::Exited(27), Next::Fail, 27),
+            (End::Exited(31), Next::Fail, 31),
+            (End::Exited(32), Next::Fail, 32),
+            (End::Exited(37), Next::Fail, 37),
+            (End::Exited(82), Next::LookForTarget, 82),
+            (End::Exited(137), Next::LookForTarget, 137),
+            (End::Exited(-1), Next::LookForTarget, 1),
+            (End::Exited(127), Next::Fail, 11),
+            (End::NotStarted(text()), Next::TryAgain, 11),
+            (End::TimedOut, Next::Fail, 12),
+            (End::Lost(text()), Next::Follow, 14),
         ];
-        for (end, next) in table {
-            assert_eq!(after(&end), next, "{end:?}");
+        for (end, next, code) in table {
+            assert_eq!((after(&end), failed(&end, None).code), (next, code), "{end:?}");
         }
     }
 }

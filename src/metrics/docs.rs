@@ -17,6 +17,9 @@ Rules that hold for all of them:
 - Instants are Unix seconds. Compare them with `time()` in rules; the few ages are computed at the time of the scrape.
 - No label holds free text. `--label name=value` adds a label to every series.
 - `--metrics.disable` takes any name of this page.
+- `operator` tells the same of each cluster that it looks after, with the labels `namespace` and `pg_cluster` in front of
+  those shown on every series of this page that is about a stanza, a repository, a backup or its collection, and on
+  `pgbackrest_version_info`. It does so without compatibility, and whether retention is met as of the newest publication.
 
 Columns: *labels* without those of `--label`; *when* is empty for what is always exposed; *source* says how the value comes about,
 with field names of `pgbackrest info --output=json`. `unverified`: name, labels and help follow the Go exporter 0.24 and have not been compared with it.
@@ -71,7 +74,8 @@ const SECTIONS: [(Layer, &str, &str); 7] = [
     (
         Layer::Exporter,
         "The exporter itself",
-        "`pgbackrest_collector_up`, `_last_success_` and `_last_run_` have a series for what a call asks for and one for each stanza. \
+        "`pgbackrest_collector_up`, `_last_success_` and `_last_run_` have a series for what a call asks for and one for each stanza; \
+         in a fleet one for each cluster. What is counted is counted for all clusters together. \
          Counters and the histogram start at 0 with the process.",
     ),
     (Layer::Process, "The process", "Standard names; absent where `/proc` is not there."),

@@ -17,6 +17,7 @@ use crate::cluster::validate::{self, Conduct};
 use crate::cluster::validated::ValidatedCluster;
 use crate::collect::fleet::Subject;
 use crate::kubernetes::client::CallError;
+use crate::pgbackrest::conf::Conf;
 
 use super::apply::{Applied, Owner, Writer};
 use super::certificates::{self, CertificateError, Stored};
@@ -183,7 +184,15 @@ impl Reconciler {
         let (resource, found) = validate::read(serde_json::to_value(object).unwrap_or_default());
         if self.mode == Mode::Observe {
             // Whoever keeps it, nothing that it refers to is read.
-            told.findings = validate::judge(&resource, found, &References::default(), &self.settings).1;
+            let (cluster, findings) =
+                validate::judge(&resource, found, &References::default(), &self.settings);
+            let asks = cluster.as_ref().map(|cluster| Subject::of(cluster, &self.settings, &Conf::default()));
+            told.collect = match asks {
+                Some(asks) => Collect::Of(asks),
+                None if asks_for_nothing(&findings) => Collect::Nothing,
+                None => Collect::AsBefore,
+            };
+            told.findings = findings;
             return Ok(None);
         }
         let conduct = validate::conduct(&resource, &self.settings);
@@ -195,7 +204,7 @@ impl Reconciler {
         told.expiries.clone_from(&observed.secret.expiries);
         let (cluster, findings) = validate::judge(&resource, found, &observed.references, &self.settings);
         if let Some(cluster) = &cluster {
-            told.collect = Collect::Of(Subject::of(cluster));
+            told.collect = Collect::Of(Subject::of(cluster, &self.settings, &observed.secret.options));
         }
         told.policies = cluster
             .as_ref()
@@ -222,9 +231,7 @@ impl Reconciler {
         conduct: Conduct,
         told: &mut Outcome,
     ) -> Result<Option<Duration>, ReconcileError> {
-        let asks_for_nothing =
-            |finding: &Finding| *finding.code == codes::NO_BACKUP || *finding.code == codes::NO_REPOS;
-        if told.findings.iter().any(Finding::is_error) || !told.findings.iter().any(asks_for_nothing) {
+        if !asks_for_nothing(&told.findings) {
             self.observer.distrust(owner.namespace, owner.name);
             return Ok(Some(UNTIL_MENDED));
         }
@@ -322,4 +329,10 @@ impl Reconciler {
         }
         Ok(())
     }
+}
+
+/// Nothing is wrong, and no backup is asked for.
+fn asks_for_nothing(findings: &[Finding]) -> bool {
+    let is_so = |finding: &Finding| *finding.code == codes::NO_BACKUP || *finding.code == codes::NO_REPOS;
+    !findings.iter().any(Finding::is_error) && findings.iter().any(is_so)
 }

@@ -13,6 +13,7 @@
 
 mod apply_faults;
 mod backup_docs;
+mod backup_faults;
 mod backup_pgbackrest;
 mod collection;
 mod control_plane;

@@ -76,12 +76,12 @@ fn jobs_make_backups_and_outlive_what_happens_meanwhile() {
         return;
     };
     a_wrong_configuration_fails_at_once(&cluster);
-    two_schedules_of_a_minute_are_both_made(&cluster);
     cluster.psql(
         "create table bulk as select md5(g::text) || md5((-g)::text) as entry from generate_series(1, 2000000) g",
     );
     a_cut_connection_is_followed(&cluster);
     a_deleted_repo_host_is_waited_for(&cluster);
+    two_schedules_of_a_minute_are_both_made(&cluster);
 }
 
 fn a_wrong_configuration_fails_at_once(cluster: &Example<'_>) {
@@ -103,7 +103,7 @@ fn two_schedules_of_a_minute_are_both_made(cluster: &Example<'_>) {
         cluster.kubectl().run(&[&["--namespace", cluster.namespace][..], &resource[..]].concat());
     };
     schedule(&mut repos, json!({"full": "* * * * *", "incr": "* * * * *"}));
-    // Ten digits are the minute, and nine letters an order of the operator.
+    // The minute is all digits; an order of the operator has letters as well.
     let minute = |job: &String| {
         let (name, minute) = job.rsplit_once('-')?;
         minute.bytes().all(|byte| byte.is_ascii_digit()).then(|| (name.to_owned(), minute.to_owned()))
@@ -139,14 +139,13 @@ fn two_schedules_of_a_minute_are_both_made(cluster: &Example<'_>) {
 fn a_cut_connection_is_followed(cluster: &Example<'_>) {
     let node = cluster.node;
     let direct = node.plane().service_account(cluster.namespace, "cluster-pgbackrest-backup");
-    let direct = fs::read_to_string(direct).unwrap();
-    let mut config: Value = serde_json::from_str(&direct).unwrap();
+    let mut config: Value = serde_json::from_str(&fs::read_to_string(direct).unwrap()).unwrap();
     let server = config["clusters"][0]["cluster"]["server"].as_str().unwrap().to_owned();
     let port: u16 = server.rsplit_once(':').unwrap().1.parse().unwrap();
     let directory = tempfile::tempdir_in(node.directory()).unwrap();
     let kubeconfig = directory.path().join("kubeconfig");
-    let log = directory.path().join("log");
-    let (cable, mut job) = node.in_network(|| {
+    // What is started there ends with it.
+    let (code, log) = node.in_network(|| {
         let cable = Cable::lay(port);
         config["clusters"][0]["cluster"]["server"] = json!(format!("https://127.0.0.1:{}", cable.port));
         fs::write(&kubeconfig, config.to_string()).unwrap();
@@ -156,12 +155,13 @@ fn a_cut_connection_is_followed(cluster: &Example<'_>) {
             .arg(format!("--namespace={}", cluster.namespace))
             .arg(format!("--kubeconfig={}", kubeconfig.display()))
             .envs([("JOB_NAME", "by-hand"), ("POD_NAME", "cut")]);
-        (cable, Running::start("pgbackrest-keeper backup", command, &log, Signal::SIGTERM))
+        let log = directory.path().join("log");
+        let mut job = Running::start("pgbackrest-keeper backup", command, &log, Signal::SIGTERM);
+        job.wait_in_log("the backup to copy", |log| log.contains(COPYING).then_some(()));
+        cable.cut();
+        let code = cluster.wait("the end of the backup", || job.ended()).code();
+        (code, job.log())
     });
-    job.wait_in_log("the backup to copy", |log| log.contains(COPYING).then_some(()));
-    cable.cut();
-    let code = cluster.wait("the end of the backup", || job.ended()).code();
-    let log = job.log();
     assert_eq!(code, Some(0), "{log}");
     assert!(log.contains("The connection was lost; following the backup"), "{log}");
     assert_eq!(log.matches("backup command begin").count(), 1, "it was made once: {log}");

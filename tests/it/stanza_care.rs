@@ -1,5 +1,7 @@
 //! Stanza care in front of real PostgreSQL and real pgBackRest, which run here in place of pods.
 
+mod facts;
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
@@ -47,7 +49,8 @@ impl RunInPod for Here<'_> {
                 argument => running.arg(argument),
             };
         }
-        if command[0] == "pgbackrest" {
+        // Which reads no configuration, and in some versions takes none.
+        if command[0] == "pgbackrest" && command[1] != "version" {
             running.arg(format!("--config={configuration}"));
         }
         assert!(timeout >= Duration::from_secs(20));
@@ -87,14 +90,7 @@ impl Seen {
         let settings = Settings { database_path: data.display().to_string(), ..Settings::default() };
         let (cluster, findings) = validate::document(document, &References::default(), &settings);
         let cluster = cluster.unwrap_or_else(|| panic!("{findings:?}"));
-        let pods = vec![Pod {
-            name: "ledger-0".to_owned(),
-            labels: labels::primary_selector("ledger", &settings),
-            running: true,
-            ready: true,
-            terminating: false,
-            containers: vec!["postgres".to_owned()],
-        }];
+        let pods = vec![primary(&settings)];
         Self {
             hashes: desired::repo_hashes(&cluster, &settings),
             desired: desired::build(&cluster, &settings, &Circumstances::default()),
@@ -118,6 +114,17 @@ impl Seen {
             now: chrono::Utc::now(),
         };
         care_in(&Here { site, configuration: &configuration }, &task, record).await
+    }
+}
+
+fn primary(settings: &Settings) -> Pod {
+    Pod {
+        name: "ledger-0".to_owned(),
+        labels: labels::primary_selector("ledger", settings),
+        running: true,
+        ready: true,
+        terminating: false,
+        containers: vec!["postgres".to_owned()],
     }
 }
 

@@ -86,7 +86,7 @@ fn cron_job(
             concurrency_policy: Some("Forbid".to_owned()),
             starting_deadline_seconds: Some(seconds(cluster.jobs.starting_deadline)),
             successful_jobs_history_limit: cluster.jobs.successful_history,
-            failed_jobs_history_limit: cluster.jobs.failed_history,
+            failed_jobs_history_limit: Some(cluster.jobs.failed_history),
             // Left out otherwise: what a person has suspended is not ours to wake.
             suspend: suspended_because.map(|_| true),
             job_template: JobTemplateSpec {

@@ -32,6 +32,8 @@ pub(super) const KNOBS: &[&str] = &[
 
 /// Kubernetes looks at schedules every ten seconds; a shorter deadline can miss every run.
 const SHORTEST_START: u64 = 10;
+/// Kubernetes would keep one. How often a backup has failed in a row must be seen after a restart of whoever counts, too.
+const FAILED_HISTORY: i32 = 3;
 /// The job's program gives up a minute before its deadline, and needs a minute to do anything.
 const SHORTEST_JOB: u64 = 120;
 const LONGEST: u64 = 366 * 24 * 3600;
@@ -123,7 +125,7 @@ pub(super) fn jobs(resource: &Postgresql, checks: &mut Checks<'_>) -> JobTemplat
         time_to_live,
         starting_deadline: starting_deadline.unwrap_or(Duration::from_mins(5)),
         successful_history: history(resource, "successful-jobs-history", checks),
-        failed_history: history(resource, "failed-jobs-history", checks),
+        failed_history: history(resource, "failed-jobs-history", checks).unwrap_or(FAILED_HISTORY),
         time_zone: time_zone(resource, checks),
         resources: resources(resource, checks),
         pod: PodTemplate::default(),

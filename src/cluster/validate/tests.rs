@@ -67,7 +67,7 @@ fn a_good_cluster_carries_everything_over() {
     assert_eq!(cluster.schedules().count(), 1);
     assert_eq!(cluster.jobs.deadline.unwrap().as_secs(), 21_600);
     assert_eq!(cluster.jobs.starting_deadline.as_secs(), 300);
-    assert_eq!(cluster.jobs.failed_history, Some(5));
+    assert_eq!(cluster.jobs.failed_history, 5);
     assert_eq!(cluster.jobs.time_zone.as_deref(), Some("Europe/Vienna"));
     assert!(cluster.jobs.resources.is_some());
     assert_eq!(cluster.backup_now.unwrap().token, "diff@repo3#2");

@@ -1,8 +1,8 @@
 //! What of a cluster is asked for.
 
-use std::fmt::Write as _;
-
-use crate::cluster::validated::{STANZA, Storage, ValidatedCluster};
+use crate::cluster::desired;
+use crate::cluster::settings::Settings;
+use crate::cluster::validated::ValidatedCluster;
 use crate::pgbackrest::conf::Conf;
 use crate::state::snapshot::RepoSettings;
 
@@ -22,39 +22,20 @@ pub struct AskedRepo {
     pub key: u32,
     /// It is on a volume of the repo host, which alone can read it.
     pub on_volume: bool,
-    /// What the resource says of it. Options in the Secret are not known.
+    /// What the configuration says of it.
     pub settings: Option<RepoSettings>,
 }
 
 impl Subject {
-    /// What a resource asks for.
+    /// What a resource asks for, and with `secret` what the options in its Secret add.
     #[must_use]
-    pub fn of(cluster: &ValidatedCluster) -> Self {
-        let mut options = String::from("[global]\n");
-        for (name, value) in &cluster.global {
-            // Writing to a String cannot fail.
-            let _ = writeln!(options, "{name}={value}");
-        }
-        let options = Conf::parse(&[("global", &options)]).ok();
-        let repos = cluster.repos.iter().map(|repo| {
-            let key = u32::from(repo.number.get());
-            let options = options.as_ref().and_then(|options| options.repo_options(STANZA, key).ok());
-            let settings = options.map(|options| RepoSettings {
-                storage: Some(storage(&repo.storage).to_owned()),
-                ..RepoSettings::of(&options)
-            });
-            AskedRepo { key, on_volume: repo.storage.is_volume(), settings }
+    pub fn of(cluster: &ValidatedCluster, settings: &Settings, secret: &Conf) -> Self {
+        let options = desired::repo_options(cluster, settings, secret);
+        let repos = cluster.repos.iter().map(|repo| AskedRepo {
+            key: repo.number.get().into(),
+            on_volume: repo.storage.is_volume(),
+            settings: options.get(&repo.number).map(RepoSettings::of),
         });
         Self { instances: cluster.instances, repos: repos.collect() }
-    }
-}
-
-/// `repoN-type`, in pgBackRest's words.
-const fn storage(storage: &Storage) -> &'static str {
-    match storage {
-        Storage::Volume(_) => "posix",
-        Storage::S3 { .. } => "s3",
-        Storage::Azure { .. } => "azure",
-        Storage::Gcs { .. } => "gcs",
     }
 }

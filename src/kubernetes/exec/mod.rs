@@ -19,6 +19,8 @@ use stream::Pump;
 const BUFFER: usize = 64 * 1024;
 /// How much of standard error is kept; what comes after it is read and forgotten.
 const MOST_ERROR: usize = 16 * 1024;
+/// How long it may take until the connection stands, however long the command may run.
+const START_DEADLINE: Duration = Duration::from_mins(1);
 /// How long what has arrived may take to be read once the connection is lost: kube never closes the streams then.
 const LAST_OUTPUT: Duration = Duration::from_millis(300);
 
@@ -131,7 +133,8 @@ async fn start(client: &kube::Client, exec: &Exec<'_>) -> Result<AttachedProcess
         .stderr(true)
         .max_stdout_buf_size(BUFFER)
         .max_stderr_buf_size(BUFFER);
-    let started = client::call(what, exec.deadline, pods.exec(exec.pod, exec.command, &params));
+    let started =
+        client::call(what, exec.deadline.min(START_DEADLINE), pods.exec(exec.pod, exec.command, &params));
     // Large, and there is one per command.
     Ok(Box::pin(started).await?)
 }

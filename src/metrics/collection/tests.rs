@@ -31,7 +31,7 @@ fn report(failure: Option<FailureReason>) -> RunReport {
 #[test]
 fn every_counter_is_there_from_the_start() {
     let text = text(&Arc::new(CollectionMetrics::new()));
-    for reason in REASONS {
+    for reason in ON_THIS_HOST {
         let name = reason_name(reason);
         let line =
             format!("pgbackrest_collector_failures_total{{collector=\"version\",reason=\"{name}\"}} 0\n");

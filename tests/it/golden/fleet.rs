@@ -49,7 +49,7 @@ pub(super) fn exposition(options: Options, format: Format) -> String {
     let static_part = &StaticPart::encode_fleet(&Arc::new(fleet), &options).unwrap();
     let collection = CollectionMetrics::in_pods();
     collection.set_cadence(Collector::Info, Duration::from_mins(5), Duration::from_mins(1));
-    let (duration, failure) = (Duration::from_secs(60), Some(FailureReason::Timeout));
+    let (duration, failure) = (Duration::from_mins(1), Some(FailureReason::Timeout));
     let report = RunReport { duration, output_bytes: None, sanitized: false, failure };
     collection.run_finished(Collector::Info, &report);
     collection.not_run(Collector::Info, FailureReason::NoPod);
