@@ -14,10 +14,12 @@ use crate::collect::poller;
 use crate::collect::store::Store;
 use crate::metrics::{CollectionMetrics, Options};
 use crate::shutdown::{Request, Signals};
-use crate::state::snapshot::{ScopeKind, Snapshot};
 use crate::telemetry::{self, LogFormat};
 
 use super::args::collect::SourceArgs;
+use super::args::info::{FleetInfoArgs, not_on_this_host};
+use super::fleet_report::has_answered;
+use super::info_fleet::{self, Wanted};
 use super::info_table::{self, Terminal};
 use super::restore_command::{self, Advice, point_in_time};
 use super::{output, settings};
@@ -27,10 +29,8 @@ const USUAL_WIDTH: u16 = 120;
 
 /// Arguments of `info`.
 #[derive(Debug, Args)]
+#[command(group = not_on_this_host())]
 pub struct InfoArgs {
-    #[command(flatten)]
-    source: SourceArgs,
-
     /// A table for people, or the facts as JSON.
     #[arg(long, env = "KEEPER_OUTPUT", value_name = "FORMAT", value_enum, default_value_t = Output::Text)]
     output: Output,
@@ -46,11 +46,17 @@ pub struct InfoArgs {
     /// What to say on standard error beside the table.
     #[arg(long = "log.level", env = "KEEPER_LOG_LEVEL", value_name = "FILTER", default_value = "warn")]
     log_level: String,
+
+    #[command(flatten)]
+    source: SourceArgs,
+
+    #[command(flatten)]
+    fleet: FleetInfoArgs,
 }
 
 /// The form of the output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Output {
+pub(super) enum Output {
     /// A table.
     Text,
     /// One JSON document.
@@ -60,6 +66,10 @@ enum Output {
 /// Exit code 0: pgBackRest answered for all that was asked. 1: it did not; what is known is printed all the same.
 pub async fn run(args: InfoArgs) -> anyhow::Result<ExitCode> {
     telemetry::install(&args.log_level, LogFormat::Text)?;
+    if args.fleet.are_meant() {
+        let wanted = args.target.map_or(Wanted::Facts(args.output), Wanted::RestoreCommand);
+        return info_fleet::run(args.fleet, args.source.timeout, wanted).await;
+    }
     let mut signals = Signals::install().context("cannot listen to signals")?;
     let store = Arc::new(Store::new(Arc::new(Options::default()))?);
     let stop = CancellationToken::new();
@@ -88,21 +98,15 @@ pub async fn run(args: InfoArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// The command alone on standard output. 1: there is none.
-fn advise(advice: &Advice) -> anyhow::Result<ExitCode> {
+pub(super) fn advise(advice: &Advice) -> anyhow::Result<ExitCode> {
     std::io::stderr().write_all(advice.remarks.as_bytes())?;
     let Some(command) = &advice.command else { return Ok(ExitCode::FAILURE) };
     output::print(command.as_bytes())?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Every call that was asked for as a whole was answered.
-fn has_answered(snapshot: &Snapshot) -> bool {
-    let mut calls =
-        snapshot.collection.scopes.values().filter(|scope| scope.kind == ScopeKind::Call).peekable();
-    calls.peek().is_some() && calls.all(|scope| scope.up)
-}
-
-fn terminal() -> Terminal {
+/// The terminal at standard output.
+pub(super) fn terminal() -> Terminal {
     let is_terminal = std::io::stdout().is_terminal();
     let columns = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
     let width = columns.or_else(|| terminal_size().map(|(width, _)| width.0)).unwrap_or(USUAL_WIDTH);

@@ -212,7 +212,8 @@ fn notes(repo: &Repo, assessment: &Assessment) -> String {
     notes.join("\n")
 }
 
-fn sentence(finding: &Finding, terminal: Terminal) -> String {
+/// A line about one thing that is wrong.
+pub(super) fn sentence(finding: &Finding, terminal: Terminal) -> String {
     format!("{} {}", painted(finding.health, symbol(finding.health), terminal), finding.text)
 }
 
@@ -242,6 +243,7 @@ fn painted(health: Health, text: &str, terminal: Terminal) -> String {
     if terminal.has_colours { format!("\u{1b}[1;{number}m{text}\u{1b}[0m") } else { text.to_owned() }
 }
 
-fn bold(text: &str, terminal: Terminal) -> String {
+/// Where the terminal has that.
+pub(super) fn bold(text: &str, terminal: Terminal) -> String {
     if terminal.has_colours { format!("\u{1b}[1m{text}\u{1b}[0m") } else { text.to_owned() }
 }

@@ -4,9 +4,11 @@ pub mod args;
 pub mod backup;
 mod build;
 pub mod exporter;
+pub mod fleet_report;
 pub mod generate;
 pub mod healthcheck;
 pub mod info;
+pub mod info_fleet;
 pub mod info_table;
 mod kingpin;
 pub mod lint;
@@ -46,7 +48,7 @@ pub enum Command {
     Operator(Box<operator::OperatorArgs>),
     /// Make one backup of a PostgreSQL cluster in Kubernetes, and prove it. Jobs run this.
     Backup(Box<backup::BackupArgs>),
-    /// Ask pgBackRest once, and print what it knows.
+    /// Ask pgBackRest once, on this host or of clusters in Kubernetes, and print what it knows.
     Info(Box<info::InfoArgs>),
     /// Tell whether the exporter on this host works, for exec probes.
     Healthcheck(healthcheck::HealthcheckArgs),

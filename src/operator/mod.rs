@@ -14,6 +14,7 @@ pub mod own_pod;
 pub mod progress;
 pub mod reconcile;
 pub mod report;
+pub mod resources;
 pub mod scope;
 pub mod stanza;
 pub mod terms;

@@ -27,6 +27,7 @@ mod fixtures;
 mod golden;
 mod healthcheck;
 mod http_limits;
+mod info_fleet;
 mod info_table;
 mod kubernetes_client;
 mod kubernetes_exec;

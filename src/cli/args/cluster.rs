@@ -30,6 +30,14 @@ pub struct ClusterArgs {
           value_parser = clap::value_parser!(i64).range(1..=i64::from(i32::MAX)))]
     pub repo_host_fs_group: i64,
 
+    /// How pods are found.
+    #[command(flatten)]
+    pub labels: LabelArgs,
+}
+
+/// Labels by which the pods of clusters are found.
+#[derive(Debug, Clone, Args)]
+pub struct LabelArgs {
     /// Labels that all pods of all clusters carry. Can be repeated, or separated by commas. By default application=cpo.
     #[arg(long, env = "KEEPER_CLUSTER_LABELS", value_name = "KEY=VALUE", value_delimiter = ',', value_parser = label)]
     pub cluster_labels: Vec<(String, String)>,
@@ -70,13 +78,22 @@ pub struct NamespaceArgs {
 
 impl From<ClusterArgs> for Settings {
     fn from(args: ClusterArgs) -> Self {
-        let usual = Self::default();
+        let usual = Self::from(args.labels);
         Self {
             controller_id: args.controller_id,
             cluster_domain: args.cluster_domain,
             keeper_image: args.keeper_image.unwrap_or(usual.keeper_image),
             repo_host_user: args.repo_host_user,
             repo_host_fs_group: args.repo_host_fs_group,
+            ..usual
+        }
+    }
+}
+
+impl From<LabelArgs> for Settings {
+    fn from(args: LabelArgs) -> Self {
+        let usual = Self::default();
+        Self {
             cluster_labels: if args.cluster_labels.is_empty() {
                 usual.cluster_labels
             } else {

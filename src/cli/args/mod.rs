@@ -6,6 +6,7 @@ pub mod backup;
 pub mod cluster;
 pub mod collect;
 pub mod fleet;
+pub mod info;
 pub mod log;
 pub mod metrics;
 pub mod operator;

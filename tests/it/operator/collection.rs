@@ -70,7 +70,10 @@ fn facts_come_and_go_with_their_cluster() {
     wait_for("the other cluster to be left alone", || told(&leader).is_empty().then_some(()));
     let requests = installation.requests();
     let mut of_pods = requests.iter().filter(|request| request.resource.starts_with("pods"));
-    assert!(of_pods.all(|request| matches!(request.verb.as_str(), "get" | "list")), "{requests:#?}");
+    assert!(
+        of_pods.all(|request| matches!(request.verb.as_str(), "get" | "list" | "watch")),
+        "{requests:#?}"
+    );
     assert_nothing_forbidden(&installation);
     for operator in [leader, standby] {
         let (code, log) = operator.stop();

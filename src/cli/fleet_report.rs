@@ -1,0 +1,129 @@
+//! What is known of the clusters of a fleet: for people a heading and the usual tables for each, or as JSON.
+//!
+//! Pure: the caller says what time it is and what the terminal is like.
+
+use std::cmp::Reverse;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use crate::cluster::finding::Finding;
+use crate::cluster::key::Key;
+use crate::state::health::{self, Health};
+use crate::state::snapshot::{ScopeKind, Snapshot};
+
+use super::info_table::{self, Terminal};
+
+/// One cluster, and what came of asking it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Told {
+    /// The cluster.
+    pub key: Key,
+    /// What is known.
+    pub known: Known,
+}
+
+/// What is known of a cluster.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Known {
+    /// What pgBackRest says, or why it does not.
+    Facts(Box<Snapshot>),
+    /// It cannot be asked: its resource has these errors.
+    Invalid(Vec<Finding>),
+    /// There is nothing to ask: its resource sets up no backup, as these say.
+    WithoutBackups(Vec<Finding>),
+}
+
+/// As it stands in the JSON.
+#[derive(Serialize)]
+struct Line<'a> {
+    namespace: &'a str,
+    cluster: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    snapshot: Option<&'a Snapshot>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    findings: Option<&'a [Finding]>,
+}
+
+impl Told {
+    /// Whether pgBackRest answered for all that was asked. Where there is nothing to ask, nothing is missing.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        match &self.known {
+            Known::Facts(snapshot) => has_answered(snapshot),
+            Known::Invalid(_) => false,
+            Known::WithoutBackups(_) => true,
+        }
+    }
+
+    fn health(&self, now: DateTime<Utc>) -> Health {
+        match &self.known {
+            Known::Invalid(_) => Health::Failed,
+            Known::WithoutBackups(_) => Health::Ok,
+            Known::Facts(snapshot) => {
+                let judged = health::of_snapshot(snapshot, now, None);
+                let worst = judged.iter().map(|one| one.assessment.health).max();
+                worst.unwrap_or(Health::Failed)
+            }
+        }
+    }
+
+    fn text(&self, now: DateTime<Utc>, terminal: Terminal) -> String {
+        let said = match &self.known {
+            Known::Facts(snapshot) => info_table::render(snapshot, now, terminal),
+            Known::Invalid(findings) => {
+                let text = format!("not asked, as its resource is not valid: {}", first_of(findings));
+                let wrong = health::Finding { health: Health::Failed, repo_key: None, text };
+                info_table::sentence(&wrong, terminal) + "\n"
+            }
+            Known::WithoutBackups(findings) => format!("nothing to ask: {}\n", first_of(findings)),
+        };
+        // Kubernetes allows no character in names that a terminal would obey.
+        format!("{}\n{said}", info_table::bold(&self.key.to_string(), terminal))
+    }
+}
+
+/// Every call that was asked for as a whole was answered.
+pub(super) fn has_answered(snapshot: &Snapshot) -> bool {
+    let mut calls =
+        snapshot.collection.scopes.values().filter(|scope| scope.kind == ScopeKind::Call).peekable();
+    calls.peek().is_some() && calls.all(|scope| scope.up)
+}
+
+/// All clusters, the worst first, ending in a line break.
+#[must_use]
+pub fn text(fleet: &[Told], now: DateTime<Utc>, terminal: Terminal) -> String {
+    if fleet.is_empty() {
+        return "no cluster to show: there is no postgresql resource\n".to_owned();
+    }
+    let mut sorted: Vec<&Told> = fleet.iter().collect();
+    sorted.sort_by_key(|told| (Reverse(told.health(now)), &told.key));
+    let texts: Vec<String> = sorted.into_iter().map(|told| told.text(now, terminal)).collect();
+    texts.join("\n")
+}
+
+/// An array with an object for each cluster, in the order of the fleet, ending in a line break.
+pub fn json(fleet: &[Told]) -> serde_json::Result<String> {
+    let lines: Vec<Line<'_>> = fleet.iter().map(Line::of).collect();
+    Ok(serde_json::to_string_pretty(&lines)? + "\n")
+}
+
+impl<'a> Line<'a> {
+    fn of(told: &'a Told) -> Self {
+        let (snapshot, findings) = match &told.known {
+            Known::Facts(snapshot) => (Some(&**snapshot), None),
+            Known::Invalid(findings) | Known::WithoutBackups(findings) => (None, Some(&**findings)),
+        };
+        Self { namespace: &told.key.namespace, cluster: &told.key.name, snapshot, findings }
+    }
+}
+
+fn first_of(findings: &[Finding]) -> String {
+    let Some(first) = findings.first() else { return "it asks for no backup".to_owned() };
+    let value = first.value.as_ref().map(|value| format!(" (is \"{value}\")")).unwrap_or_default();
+    let more = match findings.len() - 1 {
+        0 => String::new(),
+        more => format!("; and {more} more, which --output=json and lint tell"),
+    };
+    format!("{}{value} {}; {}{more}", first.field, first.message, first.remedy)
+}
