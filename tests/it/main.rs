@@ -11,6 +11,7 @@
     reason = "a test that meets the unexpected must stop, and says what it skips; facts are copied, so equal"
 )]
 
+mod alerts;
 mod apply_faults;
 mod backup_docs;
 mod backup_faults;
