@@ -5,17 +5,21 @@ use tokio::sync::mpsc;
 
 use super::*;
 
-/// How it ended, and what was heard through a channel of this size that is read only at the end.
-async fn heard_from(peer: &Peer, room: usize) -> (Result<End, ExecError>, Vec<Heard>) {
-    let command = ["pgbackrest".to_owned(), "backup".to_owned()];
-    let exec_options = Exec {
+fn in_postgres(command: &[String]) -> Exec<'_> {
+    Exec {
         namespace: "shop",
         pod: "orders-0",
         container: "postgres",
-        command: &command,
+        command,
         deadline: PATIENCE,
         most_output: 0,
-    };
+    }
+}
+
+/// How it ended, and what was heard through a channel of this size that is read only at the end.
+async fn heard_from(peer: &Peer, room: usize) -> (Result<End, ExecError>, Vec<Heard>) {
+    let command = ["pgbackrest".to_owned(), "backup".to_owned()];
+    let exec_options = in_postgres(&command);
     let client = client(peer.address).await;
     let (sender, mut receiver) = mpsc::channel(room);
     let end = timeout(PATIENCE, follow(&client, exec_options, &sender)).await.expect("an end");
@@ -66,14 +70,7 @@ async fn what_was_said_is_heard_however_it_ends() {
 async fn a_refusal_is_told_and_nothing_heard() {
     let api = FakeApi::start(Answer::status(403, "Forbidden", "no pods/exec for you")).await;
     let command = ["pgbackrest".to_owned()];
-    let exec_options = Exec {
-        namespace: "shop",
-        pod: "orders-0",
-        container: "postgres",
-        command: &command,
-        deadline: PATIENCE,
-        most_output: 0,
-    };
+    let exec_options = in_postgres(&command);
     let (sender, mut receiver) = mpsc::channel(1);
     let error = follow(&client(api.address).await, exec_options, &sender).await.unwrap_err();
     assert!(matches!(&error, ExecError::Call(call) if call.failure == CallFailure::Forbidden), "{error:?}");
