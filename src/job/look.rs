@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::cluster::labels;
 use crate::pgbackrest::label::BackupType;
-use crate::pgbackrest::redact::redact;
+use crate::pgbackrest::redact::one_line;
 use crate::pgbackrest::{info, sanitize};
 
 /// How `info` says of a repo that it could not be read.
@@ -51,8 +51,7 @@ pub(super) fn read(stdout: &[u8], stanza: &str, repo: u32, mark: &str) -> Result
     let (code, message) = of_repo
         .map_or((found.status.code, &found.status.message), |one| (one.status.code, &one.status.message));
     if code.0 == UNREADABLE {
-        let words: Vec<&str> = message.split_whitespace().collect();
-        return Err(redact(&words.join(" ")).chars().take(LONGEST).collect());
+        return Err(one_line(message, LONGEST));
     }
     let lock = found.status.lock.backup.as_ref();
     let in_repo = lock.and_then(|lock| lock.repo.iter().find(|one| one.key == repo));

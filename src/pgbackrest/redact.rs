@@ -16,6 +16,13 @@ pub fn redact(text: &str) -> String {
     text.split('\n').map(line).collect::<Vec<_>>().join("\n")
 }
 
+/// The same without line ends and repeated spaces, and of so many characters at most: for logs and messages.
+#[must_use]
+pub fn one_line(text: &str, most: usize) -> String {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    redact(&words.join(" ")).chars().take(most).collect()
+}
+
 fn line(line: &str) -> String {
     without_secrets(&without_refused_value(&without_quoted_line(line)))
 }

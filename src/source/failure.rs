@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::pgbackrest::command::InfoQuery;
 use crate::pgbackrest::exit_code::{self, Reason};
-use crate::pgbackrest::redact::redact;
+use crate::pgbackrest::redact;
 use crate::pgbackrest::sanitize;
 use crate::state::snapshot::{Failure, FailureReason};
 
@@ -130,8 +130,7 @@ fn words(output: &[u8]) -> Option<String> {
 
 /// Without line ends and repeated spaces, and not too long.
 pub(super) fn one_line(text: &str) -> String {
-    let words: Vec<&str> = text.split_whitespace().collect();
-    redact(&words.join(" ")).chars().take(MAX_QUOTED).collect()
+    redact::one_line(text, MAX_QUOTED)
 }
 
 fn text(bytes: &[u8]) -> String {

@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 
 use crate::cluster::validated::{RepoNumber, STANZA};
 use crate::pgbackrest::exit_code;
-use crate::pgbackrest::redact::redact;
+use crate::pgbackrest::redact::one_line;
 use crate::pgbackrest::{info, sanitize};
 use crate::source::pod::Ran;
+
+/// Characters of pgBackRest's words about a repo.
+const MOST_QUOTED: usize = 400;
 
 /// The stanza's state in one repo, as `info` tells it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,19 +55,13 @@ pub(super) fn info(ran: &Ran, repo: RepoNumber) -> Result<InRepo, String> {
             }
         }
         1 | 3 => InRepo::Absent,
-        _ => InRepo::Unreachable(one_line(message)),
+        _ => InRepo::Unreachable(one_line(message, MOST_QUOTED)),
     })
 }
 
 /// `CryptoError (95)`, or the bare number.
 pub(super) fn named(code: i32) -> String {
     exit_code::name(code).map_or_else(|| format!("exit code {code}"), |name| format!("{name} ({code})"))
-}
-
-/// Bounded and without secrets.
-fn one_line(message: &str) -> String {
-    let words: Vec<&str> = message.split_whitespace().collect();
-    redact(&words.join(" ")).chars().take(400).collect()
 }
 
 /// How `stanza-create` or `stanza-upgrade` ended.
