@@ -13,13 +13,14 @@
     reason = "a program that measures prints, and may stop at the first thing that is off"
 )]
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use chrono::Utc;
+use chrono::{DateTime, TimeDelta, Utc};
 use pgbackrest_keeper::cluster::key::Key;
 use pgbackrest_keeper::cluster::labels;
 use pgbackrest_keeper::cluster::settings::Settings;
@@ -27,12 +28,16 @@ use pgbackrest_keeper::cluster::target::Pod;
 use pgbackrest_keeper::collect::fleet::{AskedRepo, FleetPoller, Pace, Subject};
 use pgbackrest_keeper::collect::store::Store;
 use pgbackrest_keeper::kubernetes::client::CallError;
-use pgbackrest_keeper::metrics::exposition::{Dynamic, Format, dynamic_part, gzip, plain};
+use pgbackrest_keeper::metrics::exposition::{Dynamic, Format, StaticPart, dynamic_part, gzip, plain};
 use pgbackrest_keeper::metrics::operator::Judgement;
 use pgbackrest_keeper::metrics::options::BackupDetail;
 use pgbackrest_keeper::metrics::{CollectionMetrics, OperatorMetrics, Options};
+use pgbackrest_keeper::pgbackrest::label::BackupType;
 use pgbackrest_keeper::source::pod::{NoEnd, Place, Ran, RunInPod};
 use pgbackrest_keeper::source::pods::FindPods;
+use pgbackrest_keeper::state::jobs::{
+    ClusterKey, CronFact, End, Failure, JobFact, Slot, Suspension, Trigger,
+};
 
 /// What the program runs with.
 #[global_allocator]
@@ -174,26 +179,91 @@ fn document(repo: u32) -> String {
     )
 }
 
+/// What reconciles and the watches of Jobs have told of a cluster: a full backup at night and an incremental one every
+/// six hours for each repo, all of which have run, and one in ten of which has failed once.
+fn happens(operator: &OperatorMetrics, number: u64) {
+    let (name, now) = (format!("cluster-{number}"), Utc::now());
+    operator.reconciled("fleet", &name, Ok(()), Duration::from_millis(5), now);
+    let kinds =
+        ["CertificateSecret", "ConfigMap", "CronJob", "NetworkPolicy", "Role", "Service", "StatefulSet"];
+    operator.applied("fleet", &name, &kinds.map(|kind| (kind, true)), &[]);
+    let certificate = |name: &str| (name.to_owned(), now + TimeDelta::days(90));
+    let judgement = Judgement {
+        ok: true,
+        status: "Ok",
+        findings: BTreeMap::from([(("warning", "retention-unset"), 1)]),
+        policies: vec![("encryption", true), ("retention", true)],
+        expiries: ["authority", "client", "server"].map(certificate).to_vec(),
+        ..Judgement::default()
+    };
+    operator.judged("fleet", &name, judgement);
+    let cluster = ClusterKey::new("fleet", &name);
+    let mut timers = Vec::new();
+    for repo_key in 1..=REPOS {
+        for (backup_type, expression) in [(BackupType::Full, "0 2 * * *"), (BackupType::Incr, "30 */6 * * *")]
+        {
+            let slot = Slot { repo_key, backup_type };
+            timers.push(cron_job(&cluster, slot, expression, now));
+            let failures = u64::from((number + u64::from(repo_key)).is_multiple_of(10));
+            for (run, hours) in [(0, 9), (1, 3)] {
+                let fact = job(&cluster, slot, run, now - TimeDelta::hours(hours), run < failures);
+                operator.jobs.job(&fact, true, now);
+            }
+        }
+    }
+    operator.jobs.with_ledger(|ledger| ledger.cron_jobs(timers, now));
+}
+
+fn cron_job(cluster: &ClusterKey, slot: Slot, expression: &str, now: DateTime<Utc>) -> CronFact {
+    let name = format!("pgbackrest-{}-repo{}-{}", cluster.name, slot.repo_key, slot.backup_type.as_str());
+    CronFact {
+        cluster: cluster.clone(),
+        slot,
+        uid: name.as_str().into(),
+        name: name.as_str().into(),
+        expression: expression.into(),
+        time_zone: Some("Europe/Vienna".into()),
+        suspension: Suspension::None,
+        created: now - TimeDelta::days(30),
+        deadline: Some(TimeDelta::hours(6)),
+        last_success: None,
+    }
+}
+
+fn job(cluster: &ClusterKey, slot: Slot, run: u64, started: DateTime<Utc>, fails: bool) -> JobFact {
+    let failure = fails.then_some(Failure { reason: "archive_timeout", exit_code: Some(82) });
+    JobFact {
+        cluster: cluster.clone(),
+        slot,
+        uid: format!("{slot} {run}").as_str().into(),
+        trigger: Trigger::Schedule,
+        started: Some(started),
+        failed_pods: u64::from(fails) * 6,
+        succeeded_pods: u64::from(!fails),
+        end: Some(End { at: started + TimeDelta::minutes(20), failure }),
+    }
+}
+
 /// What a scrape costs beside a copy of the same bytes.
 fn scrapes(store: &Store, collection: &Arc<CollectionMetrics>, options: &Arc<Options>, clusters: u64) {
     let operator = Arc::new(OperatorMetrics::new(&["apply"]));
     operator.leads(true);
     for number in 0..clusters {
-        let name = format!("cluster-{number}");
-        operator.reconciled("fleet", &name, Ok(()), Duration::from_millis(5), Utc::now());
-        let judgement = Judgement {
-            ok: true,
-            status: "Ok",
-            policies: vec![("encryption", true), ("retention", true)],
-            ..Judgement::default()
-        };
-        operator.judged("fleet", &name, judgement);
+        happens(&operator, number);
     }
     let published = store.load();
-    let dynamic = || {
+    let began = Instant::now();
+    operator.tell(options, Utc::now()).unwrap();
+    let took = began.elapsed();
+    let joined = || operator.told(&published.body, Format::OpenMetrics);
+    let of_operator = joined().series() - published.body.series();
+    println!(
+        "{of_operator} more series of jobs, schedules and reconciles, encoded in {took:.0?} when they change"
+    );
+    let dynamic = |body: &StaticPart| {
         let parts = Dynamic {
             snapshot: &published.snapshot,
-            static_part: &published.body,
+            static_part: body,
             collection,
             operator: Some(&operator),
             process: None,
@@ -202,8 +272,14 @@ fn scrapes(store: &Store, collection: &Arc<CollectionMetrics>, options: &Arc<Opt
         };
         dynamic_part(&parts, Format::OpenMetrics).unwrap()
     };
-    let zipped = || gzip(&published.body, &dynamic()).unwrap().iter().map(Bytes::len).sum::<usize>();
-    let text = || plain(&published.body, dynamic()).map(|chunk| chunk.unwrap().len()).sum::<usize>();
+    let zipped = || {
+        let body = joined();
+        gzip(&body, &dynamic(&body)).unwrap().iter().map(Bytes::len).sum::<usize>()
+    };
+    let text = || {
+        let body = joined();
+        plain(&body, dynamic(&body)).map(|chunk| chunk.unwrap().len()).sum::<usize>()
+    };
     let (zipped_body, text_body) = (vec![7_u8; zipped()], vec![7_u8; text()]);
     println!("\n| answer | MB | p50, ms | p99, ms | copies of the same body |");
     println!("|---|---|---|---|---|");

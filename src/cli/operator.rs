@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::cluster::settings::Settings;
+use crate::collect::clusters;
 use crate::collect::fleet::FleetPoller;
 use crate::collect::own_process;
 use crate::collect::store::Store;
@@ -99,7 +100,7 @@ pub async fn run(args: OperatorArgs) -> anyhow::Result<ExitCode> {
         operator: Some(Arc::clone(&metrics)),
         store,
         collection,
-        options,
+        options: Arc::clone(&options),
         telemetry_path: args.web.telemetry_path.clone(),
         web_config: web_config.clone(),
         title: host_name(),
@@ -111,9 +112,20 @@ pub async fn run(args: OperatorArgs) -> anyhow::Result<ExitCode> {
     let limits = Limits { connections: args.web.max_connections as usize, ..Limits::default() };
     let serving =
         tokio::spawn(server::run(listeners, router, web_config.clone(), limits, stop_serving.clone()));
-    let working = tokio::spawn(work(args, client, Arc::clone(&progress), metrics, fleet, stop_work.clone()));
+    let working = tokio::spawn(work(
+        args,
+        client,
+        Arc::clone(&progress),
+        Arc::clone(&metrics),
+        fleet,
+        stop_work.clone(),
+    ));
     let steering = steer(signals, requests, web_config, || {});
-    finish(serving, working, steering, &progress, (stop_work, stop_serving)).await
+    tokio::select! {
+        end = finish(serving, working, steering, &progress, (stop_work, stop_serving)) => end,
+        // Until the last scrape.
+        never = clusters::keep_told(metrics, options) => match never {},
+    }
 }
 
 /// Waits for the end of either task, or for the signal to end both: first the work, so that the last scrape tells of

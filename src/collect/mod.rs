@@ -3,6 +3,7 @@
 //! [`poller`] makes runs: it asks what [`plan`] says, has the answers merged and puts the result into the [`store`],
 //! from which scrapes read. A scrape starts nothing and waits for nothing here.
 
+pub mod clusters;
 pub mod fleet;
 pub mod own_process;
 pub mod plan;

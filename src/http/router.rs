@@ -117,12 +117,15 @@ fn answer(face: &Face, format: Format, gzip: bool) -> Result<Response, EncodeErr
     let published = face.store.load();
     let read = face.web_config.last_reload();
     face.collection.config_read(Configuration::Web, read.error.is_none(), DateTime::from(read.last_success));
+    let operator = face.operator.as_ref();
+    let body =
+        operator.map_or_else(|| published.body.clone(), |operator| operator.told(&published.body, format));
     let dynamic = exposition::dynamic_part(
         &Dynamic {
             snapshot: &published.snapshot,
-            static_part: &published.body,
+            static_part: &body,
             collection: &face.collection,
-            operator: face.operator.as_ref(),
+            operator,
             process: Some((face.own_process)()),
             options: &face.options,
             now: now(),
@@ -133,12 +136,12 @@ fn answer(face: &Face, format: Format, gzip: bool) -> Result<Response, EncodeErr
         .header(CONTENT_TYPE, format.content_type())
         .header(VARY, "Accept, Accept-Encoding");
     let response = if gzip {
-        let pieces = exposition::gzip(&published.body, &dynamic)?;
+        let pieces = exposition::gzip(&body, &dynamic)?;
         let length: usize = pieces.iter().map(Bytes::len).sum();
-        let body = Body::from_stream(stream::iter(pieces.map(Ok::<_, Infallible>)));
+        let body = Body::from_stream(stream::iter(pieces.into_iter().map(Ok::<_, Infallible>)));
         response.header(CONTENT_ENCODING, "gzip").header(CONTENT_LENGTH, length).body(body)
     } else {
-        let chunks = exposition::plain(&published.body, dynamic);
+        let chunks = exposition::plain(&body, dynamic);
         let length = chunks.length();
         response.header(CONTENT_LENGTH, length).body(Body::from_stream(stream::iter(chunks)))
     };

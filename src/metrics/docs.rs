@@ -15,6 +15,8 @@ OpenMetrics names a counter in header lines without `_total`; the samples are th
 Rules that hold for all of them:
 - What is not known has no series. Only the metrics of the Go exporter say 0 instead, and only with compatibility on (the default of `exporter`).
 - Instants are Unix seconds. Compare them with `time()` in rules; the few ages are computed at the time of the scrape.
+- What `operator` tells of a cluster, its jobs and its schedules is encoded when it has changed and every 10 s, not at the
+  scrape: it is up to a second old after a change, in a large fleet up to twenty times what encoding takes.
 - No label holds free text. `--label name=value` adds a label to every series.
 - `--metrics.disable` takes any name of this page.
 - `operator` tells the same of each cluster that it looks after, with the labels `namespace` and `pg_cluster` in front of

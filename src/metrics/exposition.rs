@@ -1,7 +1,8 @@
 //! From snapshot to the bytes of an answer.
 //!
 //! Most of an answer changes only when a new snapshot comes. That part is encoded and deflated once ([`StaticPart`]);
-//! a scrape adds the part that depends on the time and on counters ([`dynamic_part`]), and joins both ([`gzip`], [`plain`]).
+//! what the operator tells of each cluster is as well, whenever it has changed ([`ClustersPart`]). A scrape adds the part
+//! that depends on the time and on counters ([`dynamic_part`]), and joins them ([`gzip`], [`plain`]).
 
 use std::fmt;
 use std::sync::Arc;
@@ -26,10 +27,12 @@ use super::{backup, catalogue, compat, repo, retention, stanza, wal};
 
 mod answer;
 mod classic;
+mod clusters;
 mod deflate;
 mod negotiation;
 
 pub use answer::{PlainChunks, StaticPart, gzip, plain};
+pub use clusters::ClustersPart;
 pub use negotiation::{Format, negotiate};
 
 /// An answer could not be encoded.
@@ -54,7 +57,7 @@ pub enum EncodeError {
 pub struct Dynamic<'a> {
     /// The snapshot that the static part was made of; an empty one where that is about a fleet.
     pub snapshot: &'a Arc<Snapshot>,
-    /// The static part, for the number of its series.
+    /// The static part with all that is joined to it, for the number of its series.
     pub static_part: &'a StaticPart,
     /// Counters of the process.
     pub collection: &'a Arc<CollectionMetrics>,
@@ -152,7 +155,7 @@ impl Collector for AtScrape {
         retention::write_verdicts(families, facts, self.now)?;
         self.collection.write(families)?;
         if let Some(operator) = &self.operator {
-            operator.write(families, self.now)?;
+            operator.write(families)?;
         }
         if let Some(figures) = &self.process {
             process::write(families, figures)?;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, Utc};
@@ -26,6 +27,8 @@ const HISTOGRAM_EXTRA: u64 = 3;
 /// All that is known of jobs and schedules.
 #[derive(Debug, Default)]
 pub struct JobMetrics {
+    /// How often something may have changed.
+    changes: AtomicU64,
     /// Held for the length of a change or of a copy only.
     present: Mutex<Present>,
 }
@@ -82,12 +85,12 @@ fn slot_labels(key: &ClusterKey, slot: Slot) -> [Label<'_>; 4] {
 impl JobMetrics {
     /// Looks at, or changes, what is known of the clusters.
     pub fn with_ledger<T>(&self, work: impl FnOnce(&mut Ledger) -> T) -> T {
-        work(&mut self.present().ledger)
+        work(&mut self.change().ledger)
     }
 
     /// Takes what a Job says. What had happened before this process came to lead is not counted.
     pub fn job(&self, fact: &JobFact, counts: bool, now: DateTime<Utc>) {
-        let mut present = self.present();
+        let mut present = self.change();
         let tally = present.ledger.job(fact, now);
         if !counts || tally == Tally::default() {
             return;
@@ -115,14 +118,14 @@ impl JobMetrics {
 
     /// Everything has been listed: counts of clusters that are no more end.
     pub fn listed(&self) {
-        let mut present = self.present();
+        let mut present = self.change();
         let Present { ledger, counts } = &mut *present;
         counts.retain(|key, _| ledger.clusters().contains_key(key));
     }
 
     /// A term has ended: how things are, others tell from now on.
     pub fn forget_all(&self) {
-        self.present().ledger = Ledger::default();
+        self.change().ledger = Ledger::default();
     }
 
     /// What should be looked at in a cluster, the worst first.
@@ -133,14 +136,32 @@ impl JobMetrics {
         cluster.map(|cluster| cluster.concerns(now).into()).unwrap_or_default()
     }
 
+    /// Grows whenever something may have changed.
+    pub(super) fn revision(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
+    }
+
+    /// What is changed now is seen by whoever looks after the lock is given back.
+    fn change(&self) -> MutexGuard<'_, Present> {
+        let present = self.present();
+        self.changes.fetch_add(1, Ordering::AcqRel);
+        present
+    }
+
     fn present(&self) -> MutexGuard<'_, Present> {
         // A panic between two changes leaves nothing that could mislead later ones.
         self.present.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub(super) fn write_counters(&self, families: &mut Families<'_, '_>) -> fmt::Result {
+        let counts = self.present().counts.clone();
+        write_counters(families, &counts)
+    }
+
+    /// All but the counters.
     pub(super) fn write(&self, families: &mut Families<'_, '_>, now: DateTime<Utc>) -> fmt::Result {
         let Present { ledger, counts } = self.present().clone();
-        write_counts(families, &counts)?;
+        write_durations(families, &counts)?;
         let rows: Vec<Row<'_>> =
             ledger.clusters().iter().flat_map(|(key, cluster)| rows(key, cluster, now)).collect();
         write_rows(families, &rows)?;
@@ -152,10 +173,11 @@ fn rows<'a>(key: &'a ClusterKey, cluster: &'a Cluster, now: DateTime<Utc>) -> im
     cluster.lines().map(move |(slot, line)| Row { key, slot, line, view: line.view(now) })
 }
 
-fn write_counts(families: &mut Families<'_, '_>, counts: &BTreeMap<ClusterKey, Arc<Counts>>) -> fmt::Result {
-    let each = || counts.iter().map(|(key, counts)| (key, &**counts));
+type AllCounts = BTreeMap<ClusterKey, Arc<Counts>>;
+
+fn write_counters(families: &mut Families<'_, '_>, counts: &AllCounts) -> fmt::Result {
     families.family(&catalogue::RUNS_TOTAL, |family| {
-        for (key, counts) in each() {
+        for (key, counts) in counts {
             for ((slot, reason, trigger), count) in &counts.runs {
                 let outcome = if reason.is_empty() { Outcome::Success } else { Outcome::Failure };
                 let [backup_type, namespace, cluster, repo] = slot_labels(key, *slot);
@@ -168,7 +190,7 @@ fn write_counts(families: &mut Families<'_, '_>, counts: &BTreeMap<ClusterKey, A
         Ok(())
     })?;
     families.family(&catalogue::ATTEMPTS_TOTAL, |family| {
-        for (key, counts) in each() {
+        for (key, counts) in counts {
             for ((slot, outcome), count) in &counts.attempts {
                 let [backup_type, namespace, cluster, repo] = slot_labels(key, *slot);
                 family.add_own(
@@ -179,10 +201,13 @@ fn write_counts(families: &mut Families<'_, '_>, counts: &BTreeMap<ClusterKey, A
             }
         }
         Ok(())
-    })?;
+    })
+}
+
+fn write_durations(families: &mut Families<'_, '_>, counts: &AllCounts) -> fmt::Result {
     families.family(&catalogue::DURATION_SECONDS, |family| {
         let lines = DURATION_BUCKETS.len() as u64 + HISTOGRAM_EXTRA;
-        for (key, counts) in each() {
+        for (key, counts) in counts {
             for ((backup_type, outcome), histogram) in &counts.durations {
                 let (namespace, cluster) = ((&*key.namespace).into(), (&*key.name).into());
                 let labels = [backup_type.as_str().into(), namespace, outcome.as_str().into(), cluster];

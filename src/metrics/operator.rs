@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use chrono::{DateTime, Utc};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::histogram::Histogram;
@@ -12,13 +14,18 @@ use prometheus_client::metrics::histogram::Histogram;
 use crate::state::jobs::Concern;
 
 use super::catalogue::{Metric, operator as catalogue};
+use super::exposition::{ClustersPart, EncodeError, Format, StaticPart};
 use super::family::{Families, Family, Label, Value};
 use super::job::JobMetrics;
+use super::options::Options;
 
 /// Upper bounds: from a reconcile that finds nothing to do, to one that waits for commands in pods.
 const DURATION_BUCKETS: [f64; 11] = [0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0, 120.0, 300.0];
 /// Lines of a histogram beside its finite buckets: +Inf, sum and count.
 const HISTOGRAM_EXTRA: u64 = 3;
+
+/// What depends on the time is told anew when so many seconds have begun. Runs of a schedule come at such a time.
+const STEP: i64 = 10;
 
 /// Counters of the process, and the newest facts of each cluster.
 #[derive(Debug)]
@@ -27,12 +34,27 @@ pub struct OperatorMetrics {
     failed: Histogram,
     /// What runs and what should.
     pub jobs: JobMetrics,
-    /// Held for the length of a copy only.
+    /// Held for the length of a change or of a copy only.
     present: Mutex<Present>,
+    /// How often something of a cluster may have changed.
+    changes: AtomicU64,
+    /// What scrapes are told of the clusters.
+    told: ArcSwap<Told>,
 }
 
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 struct Present {
+    totals: Totals,
+    clusters: Clusters,
+    /// Counts the times at which everything was forgotten.
+    epoch: u64,
+}
+
+type Clusters = BTreeMap<(String, String), Cluster>;
+
+/// What is told of the operator itself.
+#[derive(Debug, Clone, Default)]
+struct Totals {
     errors: BTreeMap<&'static str, Counter>,
     drift: BTreeMap<(String, &'static str), Counter>,
     watch_restarts: BTreeMap<&'static str, Counter>,
@@ -40,7 +62,6 @@ struct Present {
     reconciles: u64,
     leads: bool,
     queue_depth: u64,
-    clusters: BTreeMap<(String, String), Cluster>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -49,6 +70,14 @@ struct Cluster {
     last_success: Option<DateTime<Utc>>,
     in_place: BTreeMap<&'static str, bool>,
     judgement: Arc<Judgement>,
+}
+
+/// What is told of the clusters, and of when that is.
+#[derive(Debug, Default)]
+struct Told {
+    part: ClustersPart,
+    revision: u64,
+    as_of: Option<DateTime<Utc>>,
 }
 
 /// What the last reconcile of a cluster found.
@@ -90,7 +119,12 @@ impl OperatorMetrics {
             succeeded: Histogram::new(DURATION_BUCKETS),
             failed: Histogram::new(DURATION_BUCKETS),
             jobs: JobMetrics::default(),
-            present: Mutex::new(Present { errors, ..Present::default() }),
+            present: Mutex::new(Present {
+                totals: Totals { errors, ..Totals::default() },
+                ..Present::default()
+            }),
+            changes: AtomicU64::new(0),
+            told: ArcSwap::default(),
         }
     }
 
@@ -105,10 +139,10 @@ impl OperatorMetrics {
     ) {
         let histogram = if outcome.is_ok() { &self.succeeded } else { &self.failed };
         histogram.observe(duration.as_secs_f64());
-        let mut present = self.present();
-        present.reconciles = present.reconciles.saturating_add(1);
+        let mut present = self.change();
+        present.totals.reconciles = present.totals.reconciles.saturating_add(1);
         if let Err(reason) = outcome {
-            present.errors.entry(reason).or_default().inc();
+            present.totals.errors.entry(reason).or_default().inc();
         }
         let known = present.cluster(namespace, cluster);
         known.failing = outcome.is_err();
@@ -125,28 +159,28 @@ impl OperatorMetrics {
         in_place: &[(&'static str, bool)],
         drift: &[&'static str],
     ) {
-        let mut present = self.present();
+        let mut present = self.change();
         present.cluster(namespace, cluster).in_place = in_place.iter().copied().collect();
         for kind in drift {
-            present.drift.entry((namespace.to_owned(), kind)).or_default().inc();
+            present.totals.drift.entry((namespace.to_owned(), kind)).or_default().inc();
         }
     }
 
     /// What was found about a cluster.
     pub fn judged(&self, namespace: &str, cluster: &str, judgement: Judgement) {
-        self.present().cluster(namespace, cluster).judgement = Arc::new(judgement);
+        self.change().cluster(namespace, cluster).judgement = Arc::new(judgement);
     }
 
     /// Reconciles of a cluster have failed. What was found before still holds, as far as anybody knows.
     pub fn fails(&self, namespace: &str, cluster: &str, status: &'static str, lines: Vec<String>) {
-        let mut present = self.present();
+        let mut present = self.change();
         let judgement = Arc::make_mut(&mut present.cluster(namespace, cluster).judgement);
         (judgement.ok, judgement.status, judgement.lines) = (false, status, lines);
     }
 
     /// An Event or a status could not be written.
     pub fn tell_failed(&self, what: &'static str, reason: &'static str) {
-        self.present().tell_errors.entry((what, reason)).or_default().inc();
+        self.present().totals.tell_errors.entry((what, reason)).or_default().inc();
     }
 
     /// What is known of every cluster, by namespace and name.
@@ -164,27 +198,70 @@ impl OperatorMetrics {
 
     /// The cluster is gone, or is no longer ours.
     pub fn forget(&self, namespace: &str, cluster: &str) {
-        self.present().clusters.remove(&(namespace.to_owned(), cluster.to_owned()));
+        self.change().clusters.remove(&(namespace.to_owned(), cluster.to_owned()));
     }
 
     /// Whether this process holds the lease. Whoever loses it knows nothing of the clusters any more.
     pub fn leads(&self, leads: bool) {
         let mut present = self.present();
-        present.leads = leads;
-        if !leads {
+        let led = std::mem::replace(&mut present.totals.leads, leads);
+        if led && !leads {
             present.clusters.clear();
             self.jobs.forget_all();
+            // At once: another replica tells from now on.
+            present.epoch += 1;
+            self.told.store(Arc::default());
         }
+    }
+
+    /// What scrapes are told of the clusters.
+    #[must_use]
+    pub fn told(&self, body: &StaticPart, format: Format) -> StaticPart {
+        body.joined(&self.told.load().part, format)
+    }
+
+    /// Something of a cluster may have changed since that was encoded, or the clock has gone on.
+    #[must_use]
+    pub fn is_stale(&self, now: DateTime<Utc>) -> bool {
+        let told = self.told.load();
+        let step = |at: DateTime<Utc>| at.timestamp().div_euclid(STEP);
+        told.revision != self.revision() || told.as_of.is_none_or(|as_of| step(as_of) != step(now))
+    }
+
+    /// Encodes what is told of the clusters. Takes time in proportion to the fleet: not for an async thread.
+    ///
+    /// # Errors
+    /// If the encoder fails; then what was told before stays.
+    pub fn tell(self: &Arc<Self>, options: &Arc<Options>, now: DateTime<Utc>) -> Result<(), EncodeError> {
+        let (epoch, revision) = (self.present().epoch, self.revision());
+        let part = ClustersPart::encode(self, options, now)?;
+        // Whoever forgets everything meanwhile has told that.
+        let present = self.present();
+        if present.epoch == epoch {
+            self.told.store(Arc::new(Told { part, revision, as_of: Some(now) }));
+        }
+        Ok(())
     }
 
     /// How many clusters wait for a reconcile.
     pub fn queue_depth(&self, depth: usize) {
-        self.present().queue_depth = u64::try_from(depth).unwrap_or(u64::MAX);
+        self.present().totals.queue_depth = u64::try_from(depth).unwrap_or(u64::MAX);
     }
 
     /// A watch of objects of this kind failed.
     pub fn watch_restarted(&self, kind: &'static str) {
-        self.present().watch_restarts.entry(kind).or_default().inc();
+        self.present().totals.watch_restarts.entry(kind).or_default().inc();
+    }
+
+    fn revision(&self) -> u64 {
+        self.changes.load(Ordering::Acquire) + self.jobs.revision()
+    }
+
+    /// What is changed now is seen by whoever looks after the lock is given back.
+    fn change(&self) -> MutexGuard<'_, Present> {
+        let present = self.present();
+        self.changes.fetch_add(1, Ordering::AcqRel);
+        present
     }
 
     fn present(&self) -> MutexGuard<'_, Present> {
@@ -192,8 +269,21 @@ impl OperatorMetrics {
         self.present.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn write(&self, families: &mut Families<'_, '_>, now: DateTime<Utc>) -> fmt::Result {
-        let present = self.present().clone();
+    /// What there is to tell of each cluster, but for counters.
+    pub(super) fn write_clusters(&self, families: &mut Families<'_, '_>, now: DateTime<Utc>) -> fmt::Result {
+        let clusters = self.present().clusters.clone();
+        write_clusters(&clusters, families)?;
+        self.jobs.write(families, now)
+    }
+
+    /// Counters of each cluster.
+    pub(super) fn write_cluster_counters(&self, families: &mut Families<'_, '_>) -> fmt::Result {
+        self.jobs.write_counters(families)
+    }
+
+    /// What there is to tell of the operator itself.
+    pub(super) fn write(&self, families: &mut Families<'_, '_>) -> fmt::Result {
+        let present = self.present().totals.clone();
         // Counts of reconciles stay far below 2^53.
         families.counter(&catalogue::RECONCILE_TOTAL, present.reconciles as f64)?;
         families.family(&catalogue::RECONCILE_ERRORS_TOTAL, |family| {
@@ -224,9 +314,7 @@ impl OperatorMetrics {
             })
         })?;
         families.family(&catalogue::LEADER, |family| family.add(&[], present.leads))?;
-        families.family(&catalogue::QUEUE_DEPTH, |family| family.add(&[], present.queue_depth))?;
-        present.write_clusters(families)?;
-        self.jobs.write(families, now)
+        families.family(&catalogue::QUEUE_DEPTH, |family| family.add(&[], present.queue_depth))
     }
 }
 
@@ -234,137 +322,53 @@ impl Present {
     fn cluster(&mut self, namespace: &str, cluster: &str) -> &mut Cluster {
         self.clusters.entry((namespace.to_owned(), cluster.to_owned())).or_default()
     }
+}
 
-    fn write_clusters(&self, families: &mut Families<'_, '_>) -> fmt::Result {
-        self.each(
-            families,
-            &catalogue::LAST_RECONCILE_SUCCESS_TIMESTAMP_SECONDS,
-            |family, [ns, name], known| {
-                family.add_known(&[ns, name], known.last_success.map(|at| at.timestamp()))
-            },
-        )?;
-        self.each(families, &catalogue::CLUSTER_OK, |family, [ns, name], known| {
-            family.add(&[ns, name], known.judgement.ok && !known.failing)
-        })?;
-        self.each(families, &catalogue::FINDINGS, |family, [ns, name], known| {
-            let mut findings = known.judgement.findings.iter();
-            findings.try_for_each(|((severity, code), count)| {
-                family.add(&[(*code).into(), ns, name, (*severity).into()], *count)
-            })
-        })?;
-        self.each(families, &catalogue::RESOURCE_OK, |family, [ns, name], known| {
-            known.in_place.iter().try_for_each(|(kind, ok)| family.add(&[ns, name, (*kind).into()], *ok))
-        })?;
-        self.each(families, &catalogue::POLICY_OK, |family, [ns, name], known| {
-            let mut policies = known.judgement.policies.iter();
-            policies.try_for_each(|(policy, ok)| family.add(&[ns, name, (*policy).into()], *ok))
-        })?;
-        self.each(families, &catalogue::CERTIFICATE_EXPIRY_TIMESTAMP_SECONDS, |family, [ns, name], known| {
-            let mut expiries = known.judgement.expiries.iter();
-            expiries.try_for_each(|(certificate, end)| {
-                family.add(&[certificate.as_str().into(), ns, name], Value::from(end.timestamp()))
-            })
+fn write_clusters(clusters: &Clusters, families: &mut Families<'_, '_>) -> fmt::Result {
+    each(
+        clusters,
+        families,
+        &catalogue::LAST_RECONCILE_SUCCESS_TIMESTAMP_SECONDS,
+        |family, [ns, name], known| {
+            family.add_known(&[ns, name], known.last_success.map(|at| at.timestamp()))
+        },
+    )?;
+    each(clusters, families, &catalogue::CLUSTER_OK, |family, [ns, name], known| {
+        family.add(&[ns, name], known.judgement.ok && !known.failing)
+    })?;
+    each(clusters, families, &catalogue::FINDINGS, |family, [ns, name], known| {
+        let mut findings = known.judgement.findings.iter();
+        findings.try_for_each(|((severity, code), count)| {
+            family.add(&[(*code).into(), ns, name, (*severity).into()], *count)
         })
-    }
+    })?;
+    each(clusters, families, &catalogue::RESOURCE_OK, |family, [ns, name], known| {
+        known.in_place.iter().try_for_each(|(kind, ok)| family.add(&[ns, name, (*kind).into()], *ok))
+    })?;
+    each(clusters, families, &catalogue::POLICY_OK, |family, [ns, name], known| {
+        let mut policies = known.judgement.policies.iter();
+        policies.try_for_each(|(policy, ok)| family.add(&[ns, name, (*policy).into()], *ok))
+    })?;
+    each(clusters, families, &catalogue::CERTIFICATE_EXPIRY_TIMESTAMP_SECONDS, |family, [ns, name], known| {
+        let mut expiries = known.judgement.expiries.iter();
+        expiries.try_for_each(|(certificate, end)| {
+            family.add(&[certificate.as_str().into(), ns, name], Value::from(end.timestamp()))
+        })
+    })
+}
 
-    fn each(
-        &self,
-        families: &mut Families<'_, '_>,
-        metric: &Metric,
-        mut write: impl FnMut(&mut Family<'_, '_>, [Label<'_>; 2], &Cluster) -> fmt::Result,
-    ) -> fmt::Result {
-        families.family(metric, |family| {
-            self.clusters.iter().try_for_each(|((namespace, name), known)| {
-                write(family, [namespace.as_str().into(), name.as_str().into()], known)
-            })
+fn each(
+    clusters: &Clusters,
+    families: &mut Families<'_, '_>,
+    metric: &Metric,
+    mut write: impl FnMut(&mut Family<'_, '_>, [Label<'_>; 2], &Cluster) -> fmt::Result,
+) -> fmt::Result {
+    families.family(metric, |family| {
+        clusters.iter().try_for_each(|((namespace, name), known)| {
+            write(family, [namespace.as_str().into(), name.as_str().into()], known)
         })
-    }
+    })
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use super::*;
-    use crate::metrics::CollectionMetrics;
-    use crate::metrics::exposition::{Dynamic, Format, StaticPart, dynamic_part};
-    use crate::metrics::options::Options;
-
-    fn text(operator: &Arc<OperatorMetrics>) -> String {
-        let (snapshot, options) = (&Arc::default(), &Arc::new(Options::default()));
-        let static_part = &StaticPart::encode(snapshot, options).unwrap();
-        let parts = Dynamic {
-            snapshot,
-            static_part,
-            collection: &Arc::new(CollectionMetrics::new()),
-            operator: Some(operator),
-            process: None,
-            options,
-            now: DateTime::from_timestamp(9, 0).unwrap(),
-        };
-        dynamic_part(&parts, Format::Classic).unwrap()
-    }
-
-    #[test]
-    fn a_fleet_is_told_with_its_labels() {
-        let metrics = Arc::new(OperatorMetrics::new(&["timeout", "conflict"]));
-        let at = DateTime::from_timestamp(5, 0).unwrap();
-        metrics.leads(true);
-        metrics.queue_depth(3);
-        metrics.reconciled("shop", "ledger", Ok(()), Duration::from_millis(40), at);
-        metrics.reconciled("shop", "orders", Err("timeout"), Duration::from_secs(20), at);
-        metrics.applied("shop", "ledger", &[("CronJob", true), ("StatefulSet", false)], &["CronJob"]);
-        metrics.judged(
-            "shop",
-            "ledger",
-            Judgement {
-                ok: true,
-                status: "Warning",
-                lines: vec![],
-                findings: BTreeMap::from([(("warning", "retention-unset"), 2)]),
-                policies: vec![("encryption", false)],
-                expiries: vec![("authority".to_owned(), at)],
-            },
-        );
-        metrics.watch_restarted("CronJob");
-        let text = text(&metrics);
-        for line in [
-            "pgbackrest_operator_reconcile_total 2.0\n",
-            "pgbackrest_operator_reconcile_errors_total{reason=\"conflict\"} 0\n",
-            "pgbackrest_operator_reconcile_errors_total{reason=\"timeout\"} 1\n",
-            "pgbackrest_operator_reconcile_duration_seconds_count{outcome=\"error\"} 1\n",
-            "pgbackrest_operator_leader 1\n",
-            "pgbackrest_operator_queue_depth 3\n",
-            "pgbackrest_operator_cluster_ok{namespace=\"shop\",pg_cluster=\"ledger\"} 1\n",
-            "pgbackrest_operator_cluster_ok{namespace=\"shop\",pg_cluster=\"orders\"} 0\n",
-            "pgbackrest_operator_last_reconcile_success_timestamp_seconds{namespace=\"shop\",pg_cluster=\"ledger\"} 5\n",
-            "pgbackrest_operator_findings{code=\"retention-unset\",namespace=\"shop\",pg_cluster=\"ledger\",severity=\"warning\"} 2\n",
-            "pgbackrest_operator_resource_ok{namespace=\"shop\",pg_cluster=\"ledger\",resource=\"StatefulSet\"} 0\n",
-            "pgbackrest_operator_drift_corrected_total{namespace=\"shop\",resource=\"CronJob\"} 1\n",
-            "pgbackrest_operator_watch_restarts_total{resource=\"CronJob\"} 1\n",
-            "pgbackrest_policy_ok{namespace=\"shop\",pg_cluster=\"ledger\",policy=\"encryption\"} 0\n",
-            "pgbackrest_certificate_expiry_timestamp_seconds{certificate=\"authority\",namespace=\"shop\",pg_cluster=\"ledger\"} 5\n",
-        ] {
-            assert!(text.contains(line), "{line}\n{text}");
-        }
-        assert!(!text.contains("success_timestamp_seconds{namespace=\"shop\",pg_cluster=\"orders\"}"));
-    }
-
-    #[test]
-    fn what_is_gone_leaves_no_series() {
-        let metrics = Arc::new(OperatorMetrics::new(&[]));
-        let at = DateTime::from_timestamp(5, 0).unwrap();
-        metrics.leads(true);
-        metrics.reconciled("shop", "ledger", Ok(()), Duration::ZERO, at);
-        metrics.reconciled("shop", "orders", Ok(()), Duration::ZERO, at);
-        metrics.forget("shop", "ledger");
-        let left = text(&metrics);
-        assert!(!left.contains("ledger") && left.contains("orders"), "{left}");
-        metrics.leads(false);
-        let standby = text(&metrics);
-        assert!(
-            !standby.contains("orders") && standby.contains("pgbackrest_operator_leader 0\n"),
-            "{standby}"
-        );
-    }
-}
+mod tests;

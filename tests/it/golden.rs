@@ -115,7 +115,8 @@ fn everything() -> (impl Fn(Format) -> String, Arc<Options>) {
     let used = Arc::clone(&options);
     let fleet = Arc::new(operator::fleet());
     let encode = move |format| {
-        let static_part = &StaticPart::encode(&snapshot, &used).unwrap();
+        fleet.tell(&used, now).unwrap();
+        let static_part = &fleet.told(&StaticPart::encode(&snapshot, &used).unwrap(), format);
         let process = Some(process());
         let parts = Dynamic {
             snapshot: &snapshot,

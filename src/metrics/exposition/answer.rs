@@ -1,5 +1,6 @@
-//! Both parts joined: one gzip member, or plain text in chunks.
+//! The parts joined: one gzip member, or plain text in chunks.
 
+use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,25 +14,25 @@ use crate::metrics::facts::{Facts, Fleet};
 use crate::metrics::options::Options;
 use crate::state::snapshot::Snapshot;
 
-use super::deflate::{Deflater, End};
-use super::{EncodeError, OfSnapshot, registry};
+use super::clusters::ClustersPart;
+use super::deflate::{Deflated, Deflater, End};
+use super::{EncodeError, Format, OfSnapshot, registry};
 
-/// Compression of the static part, paid once per snapshot.
-const STATIC_LEVEL: u32 = 4;
+/// Compression of what is encoded before anybody asks.
+pub(super) const STATIC_LEVEL: u32 = 4;
 /// Compression of the dynamic part, paid at every scrape.
 const DYNAMIC_LEVEL: u32 = 1;
 /// Size of a chunk of plain text.
 const PLAIN_CHUNK: usize = 64 * 1024;
 /// Magic, deflate, no flags, no time, no extra flags, unknown operating system (RFC 1952).
-const GZIP_HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
+const GZIP_HEADER: &[u8] = &[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
 
-/// What of an answer depends on the snapshot alone, deflated. Cheap to clone.
+/// What of an answer is encoded and deflated before anybody asks: what depends on the snapshot alone, and what was
+/// joined to it. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct StaticPart {
-    /// The header of a gzip member, then deflate blocks up to a byte boundary.
-    head: Bytes,
-    checksum: Hasher,
-    length: u64,
+    /// One after the other. None refers to one before it.
+    pieces: Vec<Deflated>,
     series: u64,
 }
 
@@ -55,17 +56,19 @@ impl StaticPart {
     fn of(facts: Facts, options: &Arc<Options>) -> Result<Self, EncodeError> {
         let series = Arc::new(AtomicU64::new(0));
         let collector = OfSnapshot { facts, options: Arc::clone(options), series: Arc::clone(&series) };
-        let mut writer = Deflater::new(STATIC_LEVEL, &GZIP_HEADER);
+        let mut writer = Deflater::new(STATIC_LEVEL);
         let encoded = text::encode_registry(&mut writer, &registry(options, collector));
         // The compressor's own error says more than that writing failed.
         let deflated = writer.finish(End::Open)?;
         encoded?;
-        Ok(Self {
-            head: deflated.blocks.into(),
-            checksum: deflated.checksum,
-            length: deflated.length,
-            series: series.load(Ordering::Relaxed),
-        })
+        Ok(Self { pieces: vec![deflated], series: series.load(Ordering::Relaxed) })
+    }
+
+    /// The same with what is told of each cluster of a fleet. Copies no text.
+    #[must_use]
+    pub fn joined(&self, clusters: &ClustersPart, format: Format) -> Self {
+        let pieces = self.pieces.iter().chain(clusters.pieces(format)).cloned().collect();
+        Self { pieces, series: self.series + clusters.series() }
     }
 
     /// Number of series.
@@ -77,27 +80,30 @@ impl StaticPart {
     /// Bytes of text.
     #[must_use]
     pub fn text_length(&self) -> u64 {
-        self.length
+        self.pieces.iter().map(|piece| piece.length).sum()
     }
 }
 
-/// Joins both parts into one gzip member: two pieces to be sent one after the other, the first of them shared.
+/// Joins both parts into one gzip member: pieces to be sent one after the other, all but the last of them shared.
 ///
 /// # Errors
 /// If the compressor fails.
-pub fn gzip(static_part: &StaticPart, dynamic: &str) -> Result<[Bytes; 2], EncodeError> {
-    let mut writer = Deflater::new(DYNAMIC_LEVEL, &[]);
+pub fn gzip(static_part: &StaticPart, dynamic: &str) -> Result<Vec<Bytes>, EncodeError> {
+    let mut writer = Deflater::new(DYNAMIC_LEVEL);
     writer.write_str(dynamic)?;
-    let deflated = writer.finish(End::Final)?;
-    let mut checksum = static_part.checksum.clone();
-    checksum.combine(&deflated.checksum);
-    let length = static_part.length.wrapping_add(deflated.length);
-    let mut tail = deflated.blocks;
-    tail.extend_from_slice(&checksum.finalize().to_le_bytes());
+    let last = writer.finish(End::Final)?;
+    let mut member = vec![Bytes::from_static(GZIP_HEADER)];
+    let (mut checksum, mut length) = (Hasher::new(), 0_u64);
+    for piece in static_part.pieces.iter().chain([&last]) {
+        checksum.combine(&piece.checksum);
+        length = length.wrapping_add(piece.length);
+        member.push(piece.blocks.clone());
+    }
     // The trailer holds the length modulo 2^32, which are its lower four bytes.
     let [a, b, c, d, ..] = length.to_le_bytes();
-    tail.extend_from_slice(&[a, b, c, d]);
-    Ok([static_part.head.clone(), tail.into()])
+    let trailer = [checksum.finalize().to_le_bytes(), [a, b, c, d]].concat();
+    member.push(trailer.into());
+    Ok(member)
 }
 
 /// Joins both parts as plain text, inflated chunk by chunk as it is sent.
@@ -105,8 +111,7 @@ pub fn gzip(static_part: &StaticPart, dynamic: &str) -> Result<[Bytes; 2], Encod
 pub fn plain(static_part: &StaticPart, dynamic: String) -> PlainChunks {
     PlainChunks {
         inflate: Decompress::new(false),
-        compressed: static_part.head.slice(GZIP_HEADER.len()..),
-        remaining: static_part.length,
+        pieces: static_part.pieces.iter().filter(|piece| piece.length > 0).cloned().collect(),
         dynamic: Some(dynamic.into()),
     }
 }
@@ -115,8 +120,8 @@ pub fn plain(static_part: &StaticPart, dynamic: String) -> PlainChunks {
 #[derive(Debug)]
 pub struct PlainChunks {
     inflate: Decompress,
-    compressed: Bytes,
-    remaining: u64,
+    /// What is left of each.
+    pieces: VecDeque<Deflated>,
     dynamic: Option<Bytes>,
 }
 
@@ -124,35 +129,40 @@ impl PlainChunks {
     /// Bytes still to come, for `Content-Length`.
     #[must_use]
     pub fn length(&self) -> u64 {
-        self.remaining + self.dynamic.as_ref().map_or(0, |dynamic| dynamic.len() as u64)
+        let dynamic = self.dynamic.as_ref().map_or(0, |dynamic| dynamic.len() as u64);
+        self.pieces.iter().map(|piece| piece.length).sum::<u64>() + dynamic
     }
+}
 
-    fn inflate(&mut self) -> Result<Bytes, EncodeError> {
-        let size =
-            usize::try_from(self.remaining).map_or(PLAIN_CHUNK, |remaining| remaining.min(PLAIN_CHUNK));
-        let mut chunk = Vec::with_capacity(size);
-        let before = self.inflate.total_in();
-        self.inflate.decompress_vec(&self.compressed, &mut chunk, FlushDecompress::None)?;
-        let consumed = usize::try_from(self.inflate.total_in() - before).unwrap_or(usize::MAX);
-        self.compressed = self.compressed.slice(consumed.min(self.compressed.len())..);
-        if chunk.is_empty() {
-            return Err(EncodeError::Incomplete);
-        }
-        self.remaining = self.remaining.saturating_sub(chunk.len() as u64);
-        Ok(chunk.into())
+/// The next chunk of a piece.
+fn chunk(inflate: &mut Decompress, piece: &mut Deflated) -> Result<Bytes, EncodeError> {
+    let size = usize::try_from(piece.length).map_or(PLAIN_CHUNK, |length| length.min(PLAIN_CHUNK));
+    let mut chunk = Vec::with_capacity(size);
+    let before = inflate.total_in();
+    inflate.decompress_vec(&piece.blocks, &mut chunk, FlushDecompress::None)?;
+    let consumed = usize::try_from(inflate.total_in() - before).unwrap_or(usize::MAX);
+    piece.blocks = piece.blocks.slice(consumed.min(piece.blocks.len())..);
+    if chunk.is_empty() {
+        return Err(EncodeError::Incomplete);
     }
+    piece.length = piece.length.saturating_sub(chunk.len() as u64);
+    Ok(chunk.into())
 }
 
 impl Iterator for PlainChunks {
     type Item = Result<Bytes, EncodeError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.remaining == 0 {
+        let Some(piece) = self.pieces.front_mut() else {
             return self.dynamic.take().map(Ok);
-        }
-        let chunk = self.inflate();
+        };
+        let chunk = chunk(&mut self.inflate, piece);
         if chunk.is_err() {
-            (self.remaining, self.dynamic) = (0, None);
+            self.pieces.clear();
+            self.dynamic = None;
+        } else if piece.length == 0 {
+            self.pieces.pop_front();
+            self.inflate.reset(false);
         }
         Some(chunk)
     }

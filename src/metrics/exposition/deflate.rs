@@ -2,16 +2,17 @@
 
 use std::fmt;
 
+use bytes::Bytes;
 use crc32fast::Hasher;
 use flate2::{Compress, CompressError, Compression, FlushCompress, Status};
 
 /// Text is handed to the compressor in pieces of this size: the encoder writes a few bytes at a time.
 const CHUNK: usize = 32 * 1024;
 
-/// Deflate blocks with what a gzip trailer needs to know of the text in them.
-#[derive(Debug, Clone)]
+/// Deflate blocks with what a gzip trailer needs to know of the text in them. Cheap to clone.
+#[derive(Debug, Clone, Default)]
 pub(super) struct Deflated {
-    pub(super) blocks: Vec<u8>,
+    pub(super) blocks: Bytes,
     pub(super) checksum: Hasher,
     /// Bytes of text.
     pub(super) length: u64,
@@ -30,17 +31,20 @@ pub(super) enum End {
 pub(super) struct Deflater {
     compress: Compress,
     text: Vec<u8>,
-    deflated: Deflated,
+    blocks: Vec<u8>,
+    checksum: Hasher,
+    length: u64,
     error: Option<CompressError>,
 }
 
 impl Deflater {
-    /// Writes `head` in front, uncompressed.
-    pub(super) fn new(level: u32, head: &[u8]) -> Self {
+    pub(super) fn new(level: u32) -> Self {
         Self {
             compress: Compress::new(Compression::new(level), false),
             text: Vec::with_capacity(CHUNK),
-            deflated: Deflated { blocks: head.to_vec(), checksum: Hasher::new(), length: 0 },
+            blocks: Vec::new(),
+            checksum: Hasher::new(),
+            length: 0,
             error: None,
         }
     }
@@ -50,20 +54,25 @@ impl Deflater {
     /// # Errors
     /// If the compressor failed here or at an earlier write.
     pub(super) fn finish(mut self, end: End) -> Result<Deflated, CompressError> {
-        let flush = if end == End::Final { FlushCompress::Finish } else { FlushCompress::Sync };
-        self.compress(flush)?;
+        let is_empty = self.text.is_empty() && self.length == 0;
+        match end {
+            End::Final => self.compress(FlushCompress::Finish)?,
+            // No text makes no block.
+            End::Open if is_empty => {}
+            End::Open => self.compress(FlushCompress::Sync)?,
+        }
         if let Some(error) = self.error {
             return Err(error);
         }
-        self.deflated.blocks.shrink_to_fit();
-        Ok(self.deflated)
+        self.blocks.shrink_to_fit();
+        Ok(Deflated { blocks: self.blocks.into(), checksum: self.checksum, length: self.length })
     }
 
     fn compress(&mut self, flush: FlushCompress) -> Result<(), CompressError> {
-        self.deflated.checksum.update(&self.text);
-        self.deflated.length += self.text.len() as u64;
+        self.checksum.update(&self.text);
+        self.length += self.text.len() as u64;
         let mut text = self.text.as_slice();
-        let blocks = &mut self.deflated.blocks;
+        let blocks = &mut self.blocks;
         loop {
             blocks.reserve(CHUNK);
             let before = self.compress.total_in();

@@ -57,8 +57,7 @@ fn lines<'a>(text: &'a str, name: &str) -> Vec<&'a str> {
 fn both_parts_make_one_gzip_member_with_the_text_of_plain() {
     for format in [Format::Classic, Format::OpenMetrics] {
         let (static_part, fixed, dynamic) = parts(snapshot(TWO_REPOS), Options::default(), format);
-        let [head, tail] = gzip(&static_part, &dynamic).unwrap();
-        let member = [head, tail].concat();
+        let member = gzip(&static_part, &dynamic).unwrap().concat();
         let mut decoder = GzDecoder::new(member.as_slice());
         let mut text = String::new();
         decoder.read_to_string(&mut text).unwrap();
@@ -76,11 +75,11 @@ fn text_of_any_length_survives_the_join() {
     // Below, at and above the size of a piece handed to the compressor, and none at all.
     for length in [0, 1, 32_767, 32_768, 32_769, 1_000_000] {
         let text: String = (0_u32..length).filter_map(|index| char::from_u32(32 + index * 7 % 90)).collect();
-        let mut writer = deflate::Deflater::new(4, &[]);
+        let mut writer = deflate::Deflater::new(4);
         text.chars().try_for_each(|letter| fmt::Write::write_char(&mut writer, letter)).unwrap();
         let deflated = writer.finish(deflate::End::Open).unwrap();
         assert_eq!(deflated.length, text.len() as u64);
-        let mut tail = deflate::Deflater::new(1, &[]);
+        let mut tail = deflate::Deflater::new(1);
         fmt::Write::write_str(&mut tail, "end").unwrap();
         let tail = tail.finish(deflate::End::Final).unwrap();
         let mut whole = String::new();

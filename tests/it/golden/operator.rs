@@ -50,7 +50,8 @@ pub(super) fn fleet() -> OperatorMetrics {
 /// Everything that an operator serves.
 pub(super) fn exposition(operator: &Arc<OperatorMetrics>, options: Options, format: Format) -> String {
     let (snapshot, options) = (Arc::default(), Arc::new(Options { compat: false, ..options }));
-    let static_part = &StaticPart::encode(&snapshot, &options).unwrap();
+    operator.tell(&options, now()).unwrap();
+    let static_part = &operator.told(&StaticPart::encode(&snapshot, &options).unwrap(), format);
     let parts = Dynamic {
         snapshot: &snapshot,
         static_part,

@@ -1,0 +1,33 @@
+//! Keeps what scrapes are told of the clusters fresh, so that none of them has to encode it.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::Utc;
+use tokio::time::{Instant, sleep};
+
+use crate::metrics::{OperatorMetrics, Options};
+
+/// Looks for changes come at this distance at least …
+const PAUSE: Duration = Duration::from_secs(1);
+/// … and so many times what it took to encode the last: a large fleet is told less often rather than at a higher cost.
+const PAUSE_FACTOR: u32 = 19;
+
+/// Encodes what is told of the clusters when it has changed, until it is dropped.
+pub async fn keep_told(operator: Arc<OperatorMetrics>, options: Arc<Options>) -> Infallible {
+    loop {
+        let began = Instant::now();
+        if operator.is_stale(Utc::now()) {
+            let (operator, options) = (Arc::clone(&operator), Arc::clone(&options));
+            match tokio::task::spawn_blocking(move || operator.tell(&options, Utc::now())).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::error!("what was told of clusters before stays: {error}"),
+                Err(error) => {
+                    tracing::error!("what was told of clusters before stays: encoding failed: {error}");
+                }
+            }
+        }
+        sleep((began.elapsed() * PAUSE_FACTOR).max(PAUSE)).await;
+    }
+}

@@ -1,0 +1,101 @@
+//! What the operator tells of each cluster of a fleet: encoded when it has changed, not when somebody asks.
+
+use std::fmt::{self, Write as _};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use chrono::{DateTime, Utc};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, text};
+
+use crate::metrics::family::Families;
+use crate::metrics::operator::OperatorMetrics;
+use crate::metrics::options::Options;
+
+use super::answer::STATIC_LEVEL;
+use super::deflate::{Deflated, Deflater, End};
+use super::{EncodeError, Format, classic, registry};
+
+/// Families of which each cluster has series, deflated. Empty at first.
+#[derive(Debug, Clone, Default)]
+pub struct ClustersPart {
+    /// Gauges and histograms: the same in both formats.
+    common: Deflated,
+    /// Counters, whose header lines differ.
+    openmetrics: Deflated,
+    classic: Deflated,
+    series: u64,
+}
+
+impl ClustersPart {
+    /// Encodes and deflates, as of `now`. Costs time in proportion to the fleet: not for an async thread.
+    ///
+    /// # Errors
+    /// If the encoder or the compressor fails, which no input is known to cause.
+    pub fn encode(
+        operator: &Arc<OperatorMetrics>,
+        options: &Arc<Options>,
+        now: DateTime<Utc>,
+    ) -> Result<Self, EncodeError> {
+        let series = Arc::new(AtomicU64::new(0));
+        let collector = |counters| OfClusters {
+            operator: Arc::clone(operator),
+            options: Arc::clone(options),
+            counters,
+            now,
+            series: Arc::clone(&series),
+        };
+        let mut counters = String::new();
+        text::encode_registry(&mut counters, &registry(options, collector(true)))?;
+        let (openmetrics, classic) = (
+            deflated(|to| to.write_str(&counters))?,
+            deflated(|to| to.write_str(&classic::from_openmetrics(&counters)))?,
+        );
+        let common = deflated(|to| text::encode_registry(to, &registry(options, collector(false))))?;
+        Ok(Self { common, openmetrics, classic, series: series.load(Ordering::Relaxed) })
+    }
+
+    /// Number of series.
+    #[must_use]
+    pub const fn series(&self) -> u64 {
+        self.series
+    }
+
+    pub(super) fn pieces(&self, format: Format) -> [&Deflated; 2] {
+        let counters = match format {
+            Format::Classic => &self.classic,
+            Format::OpenMetrics => &self.openmetrics,
+        };
+        [&self.common, counters]
+    }
+}
+
+fn deflated(write: impl FnOnce(&mut Deflater) -> fmt::Result) -> Result<Deflated, EncodeError> {
+    let mut writer = Deflater::new(STATIC_LEVEL);
+    let written = write(&mut writer);
+    // The compressor's own error says more than that writing failed.
+    let deflated = writer.finish(End::Open)?;
+    written?;
+    Ok(deflated)
+}
+
+/// Families that differ from cluster to cluster.
+#[derive(Debug)]
+struct OfClusters {
+    operator: Arc<OperatorMetrics>,
+    options: Arc<Options>,
+    /// These alone, or all but these.
+    counters: bool,
+    now: DateTime<Utc>,
+    series: Arc<AtomicU64>,
+}
+
+impl Collector for OfClusters {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let families = &mut Families { encoder, options: &self.options, series: &self.series };
+        if self.counters {
+            return self.operator.write_cluster_counters(families);
+        }
+        self.operator.write_clusters(families, self.now)
+    }
+}
