@@ -68,7 +68,7 @@ pub async fn run(args: InfoArgs) -> anyhow::Result<ExitCode> {
     telemetry::install(&args.log_level, LogFormat::Text)?;
     if args.fleet.are_meant() {
         let wanted = args.target.map_or(Wanted::Facts(args.output), Wanted::RestoreCommand);
-        return info_fleet::run(args.fleet, args.source.timeout, wanted).await;
+        return info_fleet::run(args.fleet, args.source.timeout.timeout, wanted).await;
     }
     let mut signals = Signals::install().context("cannot listen to signals")?;
     let store = Arc::new(Store::new(Arc::new(Options::default()))?);

@@ -1,11 +1,16 @@
 //! `info` of clusters in Kubernetes: reads their resources, and asks each pgBackRest once by exec in its pods. Reads
 //! alone: neither an object nor a status is written.
 
+use std::collections::BTreeMap;
+use std::future::ready;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{anyhow, bail};
 use chrono::{DateTime, Utc};
+use futures_util::StreamExt;
+use futures_util::stream;
+use kube::Client;
 use kube::core::DynamicObject;
 
 use crate::cluster::finding::{Finding, codes};
@@ -16,6 +21,7 @@ use crate::cluster::settings::Settings;
 use crate::cluster::{target, validate};
 use crate::collect::fleet::{self, Pace, Subject};
 use crate::kubernetes::client::{self, CallFailure};
+use crate::operator::observe::secret;
 use crate::operator::resources::{self, ListError};
 use crate::operator::scope::Scope;
 use crate::pgbackrest::command::Program;
@@ -56,9 +62,11 @@ pub(super) async fn run(
     if let (Wanted::RestoreCommand(_), [_, _, ..] | []) = (wanted, chosen.as_slice()) {
         bail!("--restore-command is for one cluster, and {} fit; name one: NAMESPACE/NAME", chosen.len());
     }
-    let pace = Pace::new(Pace::USUAL_INTERVAL, timeout, usize::from(args.concurrency), None);
-    let (settings, pods) = (Settings::from(args.labels), Pods::new(client));
-    let fleet = ask(&pods, chosen, &settings, pace).await;
+    let concurrency = usize::from(args.concurrency.collect_concurrency);
+    let pace = Pace::new(Pace::USUAL_INTERVAL, timeout, concurrency, None);
+    let (settings, pods) = (Settings::from(args.labels), Pods::new(client.clone()));
+    let secrets = secrets(&client, &chosen, concurrency).await;
+    let fleet = ask(&pods, chosen, &secrets, &settings, pace).await;
     let text = match (wanted, fleet.as_slice()) {
         (Wanted::RestoreCommand(target), [one, ..]) => {
             return advise(&restore_advice(&pods, one, &settings, target, Utc::now()).await);
@@ -70,19 +78,43 @@ pub(super) async fn run(
     Ok(if fleet.iter().all(Told::is_whole) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// pgBackRest's options in the Secrets that the resources name, as far as those may be read.
+pub async fn secrets(
+    client: &Client,
+    resources: &[(Key, DynamicObject)],
+    concurrency: usize,
+) -> BTreeMap<Key, Conf> {
+    let reads = resources.iter().map(|(key, object)| async move {
+        let (resource, _) = validate::read(serde_json::to_value(object).unwrap_or_default());
+        match secret::options_of(client, &resource).await {
+            Ok(options) => Some((key.clone(), options)),
+            Err(error) => {
+                tracing::warn!("storage and retention of {key} are told without its Secret: {error}");
+                None
+            }
+        }
+    });
+    stream::iter(reads).buffer_unordered(concurrency.max(1)).filter_map(ready).collect().await
+}
+
 /// Asks each of the clusters once, and gives back what is known of them by namespace and name.
 pub async fn ask<P: FindPods + RunInPod>(
     pods: &P,
     resources: Vec<(Key, DynamicObject)>,
+    secrets: &BTreeMap<Key, Conf>,
     settings: &Settings,
     pace: Pace,
 ) -> Vec<Told> {
+    let none = Conf::default();
     let (mut told, mut asked) = (Vec::new(), Vec::new());
     for (key, object) in resources {
         let document = serde_json::to_value(object).unwrap_or_default();
         // What they refer to matters to those who keep the objects.
         match validate::document(document, &References::default(), settings) {
-            (Some(cluster), _) => asked.push((key, Subject::of(&cluster, settings, &Conf::default()))),
+            (Some(cluster), _) => {
+                let subject = Subject::of(&cluster, settings, secrets.get(&key).unwrap_or(&none));
+                asked.push((key, subject));
+            }
             (None, findings) => told.push(Told { key, known: unasked(findings) }),
         }
     }

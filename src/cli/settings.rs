@@ -20,7 +20,7 @@ pub(super) fn polling(source: &SourceArgs, collect: &IntervalArgs) -> anyhow::Re
             (false, false) => DatabaseCounts::Off,
         },
         database_processes: collect.database_parallel_processes as usize,
-        ..settings(source, collect.interval, collect.max_staleness)?
+        ..settings(source, collect.interval, collect.staleness.max_staleness)?
     })
 }
 
@@ -51,6 +51,6 @@ fn settings(
         pass_environment: source.pass_env.clone(),
         max_processes: source.max_processes as usize,
         filter,
-        ..Settings::new(program, interval, source.timeout, max_staleness)
+        ..Settings::new(program, interval, source.timeout.timeout, max_staleness)
     })
 }

@@ -1,7 +1,7 @@
 //! The first phase: reads what a resource refers to, and what is there already.
 
 mod certificates;
-mod secret;
+pub mod secret;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,6 +23,7 @@ use crate::kubernetes::client::{CALL_DEADLINE, CallError, CallFailure, call};
 use super::apply::{Memory, Owner, Writer, is_ours, version};
 use super::certificates::Stored;
 use super::inventory::Inventory;
+use crate::pgbackrest::conf::Conf;
 use secret::SecretWords;
 
 /// How long a Secret that nobody watches, or a storage class, is taken to be as it was.
@@ -108,18 +109,12 @@ impl Observer {
 
     /// Reads. Something that does not exist is not an error; that the API server cannot be asked is.
     pub async fn observe(&self, resource: &Postgresql) -> Result<Observed, CallError> {
-        let metadata = &resource.metadata;
-        let (Some(name), Some(uid)) = (metadata.name.as_deref(), metadata.uid.as_deref()) else {
-            return Ok(Observed::default());
-        };
-        let namespace = metadata.namespace.as_deref().unwrap_or(self.settings.default_namespace.as_str());
-        let look =
-            Look { observer: self, owner: Owner { namespace, name, uid }, generation: metadata.generation };
+        let Some(look) = self.look(resource) else { return Ok(Observed::default()) };
         let mut observed = Observed { record: look.record().await?, ..Observed::default() };
         // Others' objects are told of when they are met; to look for them here would cost a request each.
         observed.references.taken = Lookup::Missing;
         let Some(section) = resource.pgbackrest() else { return Ok(observed) };
-        if let Some(secret) = section.configuration.as_ref().and_then(|named| named.secret.as_deref()) {
+        if let Some(secret) = secret::named(resource) {
             (observed.references.secret, observed.secret) = look.secret(secret).await?;
         }
         look.volumes(section, &mut observed.references).await?;
@@ -127,6 +122,21 @@ impl Observer {
             observed.stored = look.stored().await?;
         }
         Ok(observed)
+    }
+
+    /// pgBackRest's options in the resource's own Secret; none where it is not there, or may not be read.
+    pub async fn options(&self, resource: &Postgresql) -> Result<Conf, CallError> {
+        let Some((look, secret)) = self.look(resource).zip(secret::named(resource)) else {
+            return Ok(Conf::default());
+        };
+        Ok(look.secret(secret).await?.1.options)
+    }
+
+    fn look<'a>(&'a self, resource: &'a Postgresql) -> Option<Look<'a>> {
+        let metadata = &resource.metadata;
+        let (name, uid) = metadata.name.as_deref().zip(metadata.uid.as_deref())?;
+        let namespace = metadata.namespace.as_deref().unwrap_or(self.settings.default_namespace.as_str());
+        Some(Look { observer: self, owner: Owner { namespace, name, uid }, generation: metadata.generation })
     }
 
     /// Reads the resource's own Secret anew next time: something is wrong with the resource, and it may be there.
@@ -224,7 +234,7 @@ impl Look<'_> {
         if let Some(known) = known {
             return Ok((Lookup::Found(known.facts), known.words));
         }
-        let found = match looked_up(self.read_secret(name).await)? {
+        let found = match looked_up(read_secret(&self.observer.client, self.owner.namespace, name).await)? {
             Lookup::NotChecked => return Ok((Lookup::NotChecked, SecretWords::default())),
             Lookup::Missing => return Ok((Lookup::Missing, SecretWords::default())),
             Lookup::Found(found) => found,
@@ -241,11 +251,6 @@ impl Look<'_> {
         };
         self.with(|of_cluster| of_cluster.secret = Some(known));
         Ok((Lookup::Found(facts), words))
-    }
-
-    async fn read_secret(&self, name: &str) -> Result<Option<Secret>, CallError> {
-        let api: Api<Secret> = Api::namespaced(self.observer.client.clone(), self.owner.namespace);
-        call(format!("read Secret {name}"), CALL_DEADLINE, api.get_opt(name)).await
     }
 
     async fn volumes(&self, section: &Pgbackrest, references: &mut References) -> Result<(), CallError> {
@@ -303,7 +308,7 @@ impl Look<'_> {
         {
             return Ok(Some(data));
         }
-        let found = self.read_secret(name).await?;
+        let found = read_secret(&self.observer.client, self.owner.namespace, name).await?;
         let ours = found.filter(|found| is_ours(&found.metadata, "Secret", self.owner));
         let entry = ours.map(|found| {
             let data = found.data.unwrap_or_default();
@@ -320,6 +325,15 @@ impl Look<'_> {
 }
 
 /// What we may not read is not looked at; validation says so.
+async fn read_secret(
+    client: &kube::Client,
+    namespace: &str,
+    name: &str,
+) -> Result<Option<Secret>, CallError> {
+    let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
+    call(format!("read Secret {name}"), CALL_DEADLINE, api.get_opt(name)).await
+}
+
 fn looked_up<T>(read: Result<Option<T>, CallError>) -> Result<Lookup<T>, CallError> {
     match read {
         Ok(Some(found)) => Ok(Lookup::Found(found)),

@@ -17,7 +17,6 @@ use crate::cluster::validate::{self, Conduct};
 use crate::cluster::validated::ValidatedCluster;
 use crate::collect::fleet::Subject;
 use crate::kubernetes::client::CallError;
-use crate::pgbackrest::conf::Conf;
 
 use super::apply::{Applied, Owner, Writer};
 use super::certificates::{self, CertificateError, Stored};
@@ -183,12 +182,14 @@ impl Reconciler {
         let owner = Owner { namespace: &key.namespace, name: &key.name, uid };
         let (resource, found) = validate::read(serde_json::to_value(object).unwrap_or_default());
         if self.mode == Mode::Observe {
-            // Whoever keeps it, nothing that it refers to is read.
+            // Whoever keeps it: what it refers to is not judged.
             let (cluster, findings) =
                 validate::judge(&resource, found, &References::default(), &self.settings);
-            let asks = cluster.as_ref().map(|cluster| Subject::of(cluster, &self.settings, &Conf::default()));
-            told.collect = match asks {
-                Some(asks) => Collect::Of(asks),
+            told.collect = match cluster {
+                Some(cluster) => {
+                    let secret = self.observer.options(&resource).await.map_err(ReconcileError::Observe)?;
+                    Collect::Of(Subject::of(&cluster, &self.settings, &secret))
+                }
                 None if asks_for_nothing(&findings) => Collect::Nothing,
                 None => Collect::AsBefore,
             };

@@ -1,6 +1,7 @@
 //! `info` of clusters in Kubernetes: against the real API server, and with pods that answer with what pgBackRest has
 //! printed.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::Output;
@@ -9,21 +10,21 @@ use std::time::Duration;
 use chrono::Utc;
 use kube::core::DynamicObject;
 use pgbackrest_keeper::cli::fleet_report::{self, Told};
-use pgbackrest_keeper::cli::info_fleet::{ask, restore_advice};
+use pgbackrest_keeper::cli::info_fleet::{ask, restore_advice, secrets};
 use pgbackrest_keeper::cli::info_table::Terminal;
 use pgbackrest_keeper::cluster::key::Key;
 use pgbackrest_keeper::cluster::labels;
 use pgbackrest_keeper::cluster::settings::Settings;
 use pgbackrest_keeper::cluster::target::Pod;
 use pgbackrest_keeper::collect::fleet::Pace;
-use pgbackrest_keeper::kubernetes::client::CallError;
+use pgbackrest_keeper::kubernetes::client::{self, CallError, ConnectOptions};
 use pgbackrest_keeper::source::pod::{NoEnd, Place, Ran, RunInPod};
 use pgbackrest_keeper::source::pods::FindPods;
 use serde_json::{Value, json};
 
 use crate::support::control_plane::ControlPlane;
 use crate::support::operator::Installation;
-use crate::support::process::{command, output};
+use crate::support::process::{command, output, wait_for};
 
 const NAMESPACE: &str = "info-fleet";
 const TARGET: &str = "--target=2026-11-23T05:00:00Z";
@@ -147,7 +148,46 @@ fn a_fleet_is_told_from_its_resources() {
     }
     let asked_for = asked_for(plane);
     assert!(asked_for.contains(&("list".to_owned(), "pods".to_owned())), "{asked_for:?}");
-    assert!(asked_for.iter().all(|(verb, _)| verb == "list"), "{asked_for:?}");
+    let secret = ("get".to_owned(), "secrets".to_owned());
+    assert!(asked_for.iter().all(|asked| asked.0 == "list" || *asked == secret), "{asked_for:?}");
+
+    // Without that right nothing fails; with it the options in the Secret count.
+    assert_eq!(retention(&kubeconfig), Value::Null, "nothing is there");
+    let text = "[global]\nrepo1-retention-full=7\nrepo1-s3-key-secret=hunter2\n";
+    let secret = json!({"apiVersion": "v1", "kind": "Secret",
+        "metadata": {"name": "bucket", "namespace": NAMESPACE}, "stringData": {"bucket.conf": text}});
+    kubectl.apply(&secret.to_string(), &[]);
+    assert_eq!(retention(&kubeconfig), Value::Null, "it may not be read");
+    kubectl.apply(&right_to_read("bucket"), &[]);
+    wait_for("the right", || (retention(&kubeconfig) == json!({"count": 7})).then_some(()));
+}
+
+/// A Role for one Secret alone.
+fn right_to_read(secret: &str) -> String {
+    let role = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
+        "metadata": {"name": "reader", "namespace": NAMESPACE},
+        "rules": [{"apiGroups": [""], "resources": ["secrets"], "resourceNames": [secret], "verbs": ["get"]}]});
+    let binding = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
+        "metadata": {"name": "reader", "namespace": NAMESPACE},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "reader"},
+        "subjects": [{"kind": "ServiceAccount", "name": "asker", "namespace": NAMESPACE}]});
+    format!("{role}\n---\n{binding}")
+}
+
+/// How many full backups are kept of `ledger`, with what the API server lets this account read.
+fn retention(kubeconfig: &Path) -> Value {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let place = ConnectOptions { kubeconfig: Some(kubeconfig.to_owned()), context: None };
+        let object: DynamicObject = serde_json::from_value(resource("ledger", 1)).unwrap();
+        let resources = vec![(Key::of(&object).unwrap(), object)];
+        let client = client::connect(&place).await.unwrap();
+        let secrets = secrets(&client, &resources, 1).await;
+        assert!(!format!("{secrets:?}").contains("hunter2"));
+        let told = ask(&Recorded, resources, &secrets, &Settings::default(), Pace::default()).await;
+        let json: Value = serde_json::from_str(&fleet_report::json(&told).unwrap()).unwrap();
+        json[0]["snapshot"]["stanzas"][0]["repos"][0]["settings"]["retention_full"].clone()
+    })
 }
 
 #[test]
@@ -199,7 +239,7 @@ async fn asked(resources: &[Value]) -> Vec<Told> {
         (Key::of(&object).unwrap(), object)
     };
     let resources = resources.iter().map(object).collect();
-    ask(&Recorded, resources, &Settings::default(), Pace::default()).await
+    ask(&Recorded, resources, &BTreeMap::new(), &Settings::default(), Pace::default()).await
 }
 
 #[tokio::test]

@@ -80,9 +80,9 @@ pub struct SourceArgs {
     )]
     pub repo: Vec<u32>,
 
-    /// How long one call of pgbackrest may take before it is killed. Unset: a quarter of the interval, at most 2m.
-    #[arg(long = "collect.timeout", env = "KEEPER_COLLECT_TIMEOUT", value_name = "DURATION", value_parser = duration)]
-    pub timeout: Option<Duration>,
+    /// How long one call may take.
+    #[command(flatten)]
+    pub timeout: TimeoutArgs,
 
     /// How many pgbackrest processes may run at once.
     #[arg(
@@ -105,6 +105,28 @@ pub struct SourceArgs {
     pub pass_env: Vec<String>,
 }
 
+/// How long one call of pgBackRest may take, wherever it runs.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct TimeoutArgs {
+    /// How long one call of pgbackrest may take before it is ended. Unset: a quarter of the interval, at most 2m, in pods
+    /// at most 1m.
+    #[arg(long = "collect.timeout", env = "KEEPER_COLLECT_TIMEOUT", value_name = "DURATION", value_parser = duration)]
+    pub timeout: Option<Duration>,
+}
+
+/// How long facts are kept.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct StalenessArgs {
+    /// How long the last good facts are kept when collection fails. Unset: three intervals, at least 1h.
+    #[arg(
+        long = "collect.max-staleness",
+        env = "KEEPER_COLLECT_MAX_STALENESS",
+        value_name = "DURATION",
+        value_parser = duration
+    )]
+    pub max_staleness: Option<Duration>,
+}
+
 /// How often, and how much beyond `info`. For `exporter` alone.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Collection")]
@@ -119,14 +141,9 @@ pub struct IntervalArgs {
     )]
     pub interval: Duration,
 
-    /// How long the last good facts are kept when collection fails. Unset: three intervals, at least 1h.
-    #[arg(
-        long = "collect.max-staleness",
-        env = "KEEPER_COLLECT_MAX_STALENESS",
-        value_name = "DURATION",
-        value_parser = duration
-    )]
-    pub max_staleness: Option<Duration>,
+    /// How long facts are kept.
+    #[command(flatten)]
+    pub staleness: StalenessArgs,
 
     /// Count the databases in every backup: one call of pgbackrest per backup, once (pgBackRest 2.41 and later).
     #[arg(

@@ -6,8 +6,24 @@ use clap::Args;
 
 use crate::collect::fleet::Pace;
 
+use super::collect::{StalenessArgs, TimeoutArgs};
 use super::metrics::DetailArg;
 use super::{SWITCH, duration, switch};
+
+/// How much runs at once in the pods of a fleet.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct ConcurrencyArgs {
+    /// How many calls of the API server may run at once to ask clusters, commands in pods among them; for all clusters
+    /// together.
+    #[arg(
+        long = "collect.concurrency",
+        env = "KEEPER_COLLECT_CONCURRENCY",
+        value_name = "N",
+        default_value_t = Pace::USUAL_CONCURRENCY,
+        value_parser = clap::value_parser!(u16).range(1..=1024)
+    )]
+    pub collect_concurrency: u16,
+}
 
 /// How pgBackRest of each cluster is asked.
 #[derive(Debug, Clone, Args)]
@@ -23,28 +39,17 @@ pub struct FleetArgs {
     )]
     pub interval: Duration,
 
-    /// How long one command in a pod may take before it is ended there. Unset: a quarter of the interval, at most 1m.
-    #[arg(long = "collect.timeout", env = "KEEPER_COLLECT_TIMEOUT", value_name = "DURATION", value_parser = duration)]
-    pub timeout: Option<Duration>,
+    /// How long one command in a pod may take.
+    #[command(flatten)]
+    pub timeout: TimeoutArgs,
 
-    /// How many commands may run in pods at once, for all clusters together.
-    #[arg(
-        long = "collect.concurrency",
-        env = "KEEPER_COLLECT_CONCURRENCY",
-        value_name = "N",
-        default_value_t = 16,
-        value_parser = clap::value_parser!(u16).range(1..=1024)
-    )]
-    pub collect_concurrency: u16,
+    /// How many clusters are asked at once.
+    #[command(flatten)]
+    pub concurrency: ConcurrencyArgs,
 
-    /// How long the last good facts are kept when collection fails. Unset: three intervals, at least 1h.
-    #[arg(
-        long = "collect.max-staleness",
-        env = "KEEPER_COLLECT_MAX_STALENESS",
-        value_name = "DURATION",
-        value_parser = duration
-    )]
-    pub max_staleness: Option<Duration>,
+    /// How long facts are kept.
+    #[command(flatten)]
+    pub staleness: StalenessArgs,
 
     /// Ask pgBackRest at all; off leaves the metrics of the operator itself.
     #[arg(
@@ -71,6 +76,11 @@ impl FleetArgs {
     /// How the clusters are asked.
     #[must_use]
     pub fn pace(&self) -> Pace {
-        Pace::new(self.interval, self.timeout, usize::from(self.collect_concurrency), self.max_staleness)
+        Pace::new(
+            self.interval,
+            self.timeout.timeout,
+            usize::from(self.concurrency.collect_concurrency),
+            self.staleness.max_staleness,
+        )
     }
 }

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use clap::{ArgGroup, Args};
 
 use super::cluster::LabelArgs;
+use super::fleet::ConcurrencyArgs;
 use super::operator::KubernetesArgs;
 use super::{SWITCH, switch};
 use crate::cluster::key::Key;
@@ -43,15 +44,9 @@ pub struct FleetInfoArgs {
     #[arg(long, env = "KEEPER_NAMESPACES", value_name = "NAME", value_delimiter = ',')]
     pub namespaces: Vec<String>,
 
-    /// How many calls of the API server may run at once, commands in pods among them.
-    #[arg(
-        long = "collect.concurrency",
-        env = "KEEPER_COLLECT_CONCURRENCY",
-        value_name = "N",
-        default_value_t = 16,
-        value_parser = clap::value_parser!(u16).range(1..=1024)
-    )]
-    pub concurrency: u16,
+    /// How many clusters are asked at once.
+    #[command(flatten)]
+    pub concurrency: ConcurrencyArgs,
 
     /// How pods are found.
     #[command(flatten)]

@@ -50,7 +50,7 @@ impl Pace {
     pub const USUAL_INTERVAL: Duration = Duration::from_mins(5);
     /// The usual number of calls at once: with it, 1,000 clusters of three repositories are through within the interval
     /// as long as a call takes a second and a half.
-    pub const USUAL_CONCURRENCY: usize = 16;
+    pub const USUAL_CONCURRENCY: u16 = 16;
 
     /// Without a `timeout` it is a quarter of the interval, a minute at most. Without a `max_staleness` that is three
     /// intervals, 1 h at least.
@@ -74,7 +74,7 @@ impl Pace {
 
 impl Default for Pace {
     fn default() -> Self {
-        Self::new(Self::USUAL_INTERVAL, None, Self::USUAL_CONCURRENCY, None)
+        Self::new(Self::USUAL_INTERVAL, None, usize::from(Self::USUAL_CONCURRENCY), None)
     }
 }
 

@@ -5,8 +5,11 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use k8s_openapi::ByteString;
 
-use super::certificates;
+use super::{certificates, looked_up, read_secret};
+use crate::cluster::references::Lookup;
 use crate::cluster::references::is_configuration_file;
+use crate::cluster::resource::Postgresql;
+use crate::kubernetes::client::CallError;
 use crate::pgbackrest::conf::Conf;
 
 /// What a Secret says.
@@ -23,6 +26,25 @@ impl SecretWords {
     pub(super) fn read(data: &BTreeMap<String, ByteString>) -> Self {
         Self { expiries: certificates::expiries(data), options: options(data) }
     }
+}
+
+/// pgBackRest's options in the Secret that a resource names; none where it is not there, or may not be read.
+///
+/// # Errors
+/// If the API server cannot be asked.
+pub async fn options_of(client: &kube::Client, resource: &Postgresql) -> Result<Conf, CallError> {
+    let Some((name, namespace)) = named(resource).zip(resource.metadata.namespace.as_deref()) else {
+        return Ok(Conf::default());
+    };
+    Ok(match looked_up(read_secret(client, namespace, name).await)? {
+        Lookup::Found(secret) => options(&secret.data.unwrap_or_default()),
+        Lookup::NotChecked | Lookup::Missing => Conf::default(),
+    })
+}
+
+/// The Secret that a resource names.
+pub(super) fn named(resource: &Postgresql) -> Option<&str> {
+    resource.pgbackrest()?.configuration.as_ref()?.secret.as_deref()
 }
 
 /// A file that pgBackRest could not read is a finding of `validate`, and says nothing here.

@@ -267,19 +267,53 @@ fn clusters_of_cpo_are_observed_and_nothing_of_them_is_written() {
         events["items"].as_array().unwrap().iter().find(|event| event["reason"] == "ScheduleInvalid").cloned()
     });
     assert_eq!(event["involvedObject"]["name"], "ledger");
+    assert_nothing_forbidden(&installation);
+    secrets_are_read_where_that_is_allowed(&kubectl, &installation, &operator);
 
     assert!(installation.leader().is_some());
     let (code, log) = operator.stop();
     assert_eq!(code, Some(0), "{log}");
-    assert_nothing_forbidden(&installation);
     let written: Vec<_> = installation.requests().into_iter().filter(Request::writes).collect();
     assert!(written.iter().all(|request| request.resource == "events"), "{written:#?}");
     let resource = kubectl.get("cpo", "postgresql", "ledger").unwrap();
     assert!(resource["status"].is_null(), "{resource}");
-    let read: Vec<_> = installation
-        .requests()
-        .into_iter()
-        .filter(|request| ["secrets", "configmaps"].contains(&request.resource.as_str()))
-        .collect();
-    assert!(read.is_empty(), "{read:#?}");
+    let requests = installation.requests();
+    let refused: Vec<_> = requests.iter().filter(|request| matches!(request.code, 401 | 403)).collect();
+    assert!(refused.iter().all(|request| request.resource == "secrets"), "{refused:#?}");
+    assert!(requests.iter().all(|request| request.resource != "configmaps"), "{requests:#?}");
+}
+
+/// The Secret that a valid resource names is asked for. That it may not be read is no failure.
+fn secrets_are_read_where_that_is_allowed(
+    kubectl: &Kubectl,
+    installation: &Installation,
+    operator: &Operator,
+) {
+    let codes = || -> Vec<i64> {
+        let reads = installation.requests().into_iter().filter(|request| request.resource == "secrets");
+        reads.inspect(|request| assert_eq!(request.verb, "get")).map(|request| request.code).collect()
+    };
+    assert!(codes().is_empty(), "what is not valid is not looked into");
+    let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "bucket", "namespace": "cpo"},
+        "stringData": {"bucket.conf": "[global]\nrepo1-retention-diff=3\n"}});
+    kubectl.apply(&secret.to_string(), &[]);
+    let mut orders = in_bucket("cpo", "orders");
+    kubectl.apply(&orders.to_string(), &[]);
+    let ok = [("namespace", "cpo"), ("pg_cluster", "orders")];
+    wait_for_sample(operator, "pgbackrest_operator_cluster_ok", &ok, 1.0);
+    wait_up_to(LONGEST, "a refusal", || codes().contains(&403).then_some(()));
+    let account = "--serviceaccount=pgbackrest-keeper:pgbackrest-keeper-operator";
+    let reader = ["--namespace=cpo", "create", "role", "reader", "--verb=get", "--resource=secrets"];
+    kubectl.run(&[&reader[..], &["--resource-name=bucket"]].concat());
+    kubectl.run(&["--namespace=cpo", "create", "rolebinding", "reader", "--role=reader", account]);
+    let user = "--as=system:serviceaccount:pgbackrest-keeper:pgbackrest-keeper-operator";
+    wait_up_to(LONGEST, "the right", || {
+        let may = kubectl.output(&["--namespace=cpo", "auth", "can-i", "get", "secrets/bucket", user]);
+        may.status.success().then_some(())
+    });
+    // It is asked again when the resource changes, or after an hour.
+    orders["spec"]["numberOfInstances"] = json!(2);
+    kubectl.apply(&orders.to_string(), &[]);
+    wait_up_to(LONGEST, "the Secret to be read", || codes().contains(&200).then_some(()));
+    operator.samples().assert("pgbackrest_operator_cluster_ok", &ok, 1.0);
 }
