@@ -132,12 +132,6 @@ impl CallError {
         self.failure == CallFailure::NotFound
     }
 
-    /// Whether somebody else wrote first, or owns what was to be written.
-    #[must_use]
-    pub fn is_conflict(&self) -> bool {
-        self.failure == CallFailure::Conflict
-    }
-
     /// Whether the same call may go well later without anybody changing anything.
     #[must_use]
     pub fn is_retryable(&self) -> bool {

@@ -52,7 +52,6 @@ async fn every_refusal_has_its_name_and_is_asked_for_once() {
         assert_eq!(error.failure, failure, "{number}: {error}");
         assert_eq!(error.is_retryable(), retryable, "{number}: {error}");
         assert_eq!(error.is_not_found(), failure == CallFailure::NotFound);
-        assert_eq!(error.is_conflict(), failure == CallFailure::Conflict);
         assert!(error.to_string().starts_with("get ConfigMap a: "), "{number}: {error}");
         assert_eq!(api.requests().len(), 1, "{number}: {:?}", api.requests());
     }
