@@ -22,11 +22,33 @@ pub(crate) struct Prometheus {
 impl Prometheus {
     /// Scrapes every second, a job for each name and address. An error tells what the machine lacks.
     pub(crate) fn start(jobs: &[(&str, &str)]) -> Result<Self, String> {
+        Self::start_with(jobs, "", None)
+    }
+
+    /// The same, and evaluates a file of rules every second and sends alerts to the Alertmanager at an address.
+    pub(crate) fn start_alerting(
+        jobs: &[(&str, &str)],
+        rules: &str,
+        alertmanager: &str,
+    ) -> Result<Self, String> {
+        let more = format!(
+            "rule_files: [rules.yml]\nalerting: {{alertmanagers: [{{static_configs: [{{targets: ['{alertmanager}']}}]}}]}}\n"
+        );
+        Self::start_with(jobs, &more, Some(rules))
+    }
+
+    fn start_with(jobs: &[(&str, &str)], more: &str, rules: Option<&str>) -> Result<Self, String> {
         let program = machine::program("prometheus")?;
         let directory = tempfile::Builder::new().prefix("prometheus-").tempdir().unwrap();
-        let mut config = "global: {scrape_interval: 1s, scrape_timeout: 1s}\nscrape_configs:\n".to_owned();
+        let mut config =
+            "global: {scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s}\n".to_owned();
+        config.push_str(more);
+        config.push_str("scrape_configs:\n");
         for (name, address) in jobs {
             writeln!(config, "- {{job_name: {name}, static_configs: [{{targets: ['{address}']}}]}}").unwrap();
+        }
+        if let Some(rules) = rules {
+            fs::write(directory.path().join("rules.yml"), rules).unwrap();
         }
         let file = directory.path().join("prometheus.yml");
         fs::write(&file, config).unwrap();
