@@ -25,6 +25,7 @@ mod documents;
 mod exporter;
 mod fake;
 mod fixtures;
+mod go_dashboard;
 mod golden;
 mod healthcheck;
 mod http_limits;
