@@ -1,6 +1,6 @@
 //! The alert rules: well formed, about metrics that exist, each with its test and its runbook, and liked by Prometheus' tools.
 
-mod firing;
+pub(crate) mod firing;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -14,9 +14,9 @@ use serde::Deserialize;
 
 use crate::support::machine::{program, skip};
 
-const RULES: &str = "alerts/pgbackrest.rules.yml";
+pub(crate) const RULES: &str = "alerts/pgbackrest.rules.yml";
 const COMPAT: &str = "alerts/pgbackrest-compat.rules.yml";
-const ALERTMANAGER: &str = "alerts/alertmanager.example.yml";
+pub(crate) const ALERTMANAGER: &str = "alerts/alertmanager.example.yml";
 
 /// Of Prometheus itself, and what kubelets tell.
 const FOREIGN_METRICS: [&str; 3] =
@@ -48,7 +48,7 @@ struct Rule {
     annotations: BTreeMap<String, String>,
 }
 
-fn root() -> &'static Path {
+pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 

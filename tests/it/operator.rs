@@ -1,5 +1,6 @@
 //! The operator's life on the real API server: it begins, stands by, is killed, loses the API server, and ends.
 
+mod alerts;
 mod collection;
 mod defect;
 mod fleet;

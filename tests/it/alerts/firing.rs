@@ -150,7 +150,7 @@ pub(crate) fn assert_as_shipped(notice: &Notice) {
 }
 
 /// Lets the database believe that it is some days earlier, or what time it is.
-fn set_clock(lab: &Lab<'_>, days_ago: Option<u32>) {
+pub(crate) fn set_clock(lab: &Lab<'_>, days_ago: Option<u32>) {
     let body = match days_ago {
         Some(days) => format!("language sql as $$ select pg_catalog.now() - interval '{days} days' $$"),
         None => "language internal as 'clock_timestamp'".to_owned(),

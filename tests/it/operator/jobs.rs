@@ -49,7 +49,7 @@ fn job_of(kubectl: &Kubectl, namespace: &str, cron_job: &str, name: &str) -> Val
 }
 
 /// Makes a Job as the CronJob controller does, with another spec.
-fn start(kubectl: &Kubectl, namespace: &str, cron_job: &str, name: &str, spec: &Value) {
+pub(super) fn start(kubectl: &Kubectl, namespace: &str, cron_job: &str, name: &str, spec: &Value) {
     let mut job = job_of(kubectl, namespace, cron_job, name);
     job["metadata"]["annotations"] = json!({});
     for (key, value) in spec.as_object().unwrap() {
@@ -72,7 +72,7 @@ fn patch_pod(kubectl: &Kubectl, namespace: &str, job: &str, status: &Value) {
 }
 
 /// The pod of a Job ends with this code.
-fn end_pod(kubectl: &Kubectl, namespace: &str, job: &str, code: i32) {
+pub(super) fn end_pod(kubectl: &Kubectl, namespace: &str, job: &str, code: i32) {
     let (phase, reason) = if code == 0 { ("Succeeded", "Completed") } else { ("Failed", "Error") };
     let ended = json!({"exitCode": code, "reason": reason, "startedAt": "2026-11-23T02:00:00Z",
         "finishedAt": "2026-11-23T02:00:01Z"});

@@ -90,9 +90,14 @@ impl Alertmanager {
         Ok(Self { _process: process, address, inbox, _directory: directory })
     }
 
-    /// Everything that anybody was told so far, in its order.
+    /// Everything that anybody was told, in its order.
     pub(crate) fn told(&self) -> Vec<Notice> {
         self.inbox.notices.lock().unwrap().clone()
+    }
+
+    /// From now on only what is told later counts.
+    pub(crate) fn forget(&self) {
+        self.inbox.notices.lock().unwrap().clear();
     }
 
     /// Waits until somebody was told about an alert, which must be this receiver.
