@@ -1,6 +1,8 @@
 //! The alert rules: well formed, about metrics that exist, each with its test and its runbook, and liked by Prometheus' tools.
 
 pub(crate) mod firing;
+mod good_rules;
+mod links;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -32,6 +34,7 @@ struct File {
 #[derive(Debug, Deserialize)]
 struct Group {
     name: String,
+    interval: Option<String>,
     rules: Vec<Rule>,
 }
 
@@ -166,43 +169,6 @@ fn alerts_stand_on_metrics_and_labels_that_exist() {
                     "{file}: no series has {label}"
                 );
             }
-        }
-    }
-}
-
-#[test]
-fn alerts_keep_the_rules_of_good_rules() {
-    let well_named = Regex::new("^PgBackRest([A-Z][a-z]+)+$").unwrap();
-    let comparison = Regex::new(r"[<>]|==|!= on|absent|unless").unwrap();
-    let unmatched = Regex::new(r"\b(?:and|unless)\s+(?:[^o\s]|o[^n])").unwrap();
-    for file in [RULES, COMPAT] {
-        let mut seen = BTreeSet::new();
-        for (name, rule) in alerts(file) {
-            assert!(well_named.is_match(&name), "{name}");
-            let severity = &rule.labels["severity"];
-            assert!(["critical", "warning", "info"].contains(&severity.as_str()), "{name}: {severity}");
-            assert_eq!(rule.labels["component"], "pgbackrest");
-            assert!(seen.insert((name.clone(), severity.clone())), "{name} is there twice");
-            let keys: Vec<&str> = rule.annotations.keys().map(String::as_str).collect();
-            assert_eq!(keys, ["description", "runbook_url", "summary"], "{name}");
-            assert!(
-                !format!("{:?}", rule.labels).contains("{{"),
-                "{name}: a label that changes makes a new alert"
-            );
-            let expression = &rule.expr;
-            assert!(comparison.is_match(expression), "{name} compares nothing");
-            assert!(!expression.contains("topk") && !expression.contains(" / "), "{name}");
-            if expression.contains("absent(") {
-                assert!(rule.pending.is_some(), "{name} fires between two scrapes");
-            }
-            // What the text names must still be there after the aggregation.
-            for list in words(r"^\s*(?:max|min|sum|count) by \(([^)]*)\)", expression) {
-                let kept: BTreeSet<&str> = list.split(',').map(str::trim).collect();
-                for label in words(r"\$labels\.([a-z_]+)", &format!("{:?}", rule.annotations)) {
-                    assert!(kept.contains(label), "{name} names {label}, which is aggregated away");
-                }
-            }
-            assert!(!unmatched.is_match(expression), "{name}: say on which labels sides are matched");
         }
     }
 }
