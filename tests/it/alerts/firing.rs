@@ -128,6 +128,8 @@ fn overdue_backups_are_told(told: &impl Fn(&str, &str, &str, &[(&str, &str)]) ->
         let labels = [("stanza", STANZA), ("repo_key", repo), ("backup_type", "full")];
         let full = told("day", "firing", "PgBackRestFullBackupStaleStatic", &labels);
         assert_eq!(words(&format!("({DAYS})"), &full.annotations["summary"]).len(), 1, "{full:?}");
+        let shown = format!("d/pgbackrest-cluster?var-instance={}&var-stanza=demo", full.labels["instance"]);
+        assert_eq!(full.annotations["dashboard_url"], shown);
     }
     let any = told("on-call", "firing", "PgBackRestBackupStale", &[("stanza", STANZA), ("repo_key", "2")]);
     assert_eq!(words(&format!("({DAYS})"), &any.annotations["summary"]).len(), 1, "{any:?}");
