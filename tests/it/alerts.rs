@@ -3,6 +3,7 @@
 pub(crate) mod firing;
 mod good_rules;
 mod links;
+mod runbooks;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
