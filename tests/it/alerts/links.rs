@@ -13,7 +13,7 @@ const DASHBOARDS: [&str; 3] = ["pgbackrest-cluster", "pgbackrest-fleet", "pgback
 /// The command of docs/alerts.md, without the file that it writes.
 fn documented() -> String {
     let page = fs::read_to_string(root().join("docs/alerts.md")).unwrap();
-    let command = page.lines().find(|line| line.starts_with("sed -e ")).unwrap();
+    let command = page.lines().find(|line| line.starts_with("sed -E ")).unwrap();
     command.strip_suffix(" >rules.yml").unwrap().to_owned()
 }
 

@@ -81,6 +81,10 @@ fn story_of_jobs(plane: &ControlPlane) -> Result<(), String> {
     assert_eq!(code, Some(0), "{log}");
     let down = [("job", "pgbackrest-operator"), ("instance", address.as_str())];
     assert_as_shipped(&alertmanager.wait("on-call", "firing", "PgBackRestExporterDown", &down));
+    // The schedule that it knew of still stands: the thresholds for where none is known do not come in its place.
+    let of_thresholds =
+        prometheus.query("ALERTS{alertname=~\"PgBackRest(BackupStale|FullBackupStaleStatic)\"}");
+    assert_eq!(of_thresholds, Vec::new());
     fail(&kubectl, "meanwhile", 82);
     let of_jobs = alertmanager.told();
     assert!(of_jobs.iter().all(|notice| !notice.name().starts_with("PgBackRestJob")), "{of_jobs:#?}");
