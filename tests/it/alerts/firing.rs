@@ -74,6 +74,13 @@ fn story_of_a_host() -> Result<(), String> {
         &shipped(RULES),
         &alertmanager.address,
     )?;
+    // The same exporter for somebody who has the rules on the Go exporter's metrics.
+    let compat = Alertmanager::start(&fs::read_to_string(root().join(ALERTMANAGER)).unwrap())?;
+    let compat_prometheus =
+        Prometheus::start_alerting(&[("pgbackrest", &exporter.address)], &shipped(COMPAT), &compat.address)?;
+    let told_compat = |receiver: &str, status: &str, name: &str, labels: &[(&str, &str)]| {
+        assert_as_shipped_in(COMPAT, &compat.wait(receiver, status, name, labels));
+    };
     let told = |receiver: &str, status: &str, name: &str, labels: &[(&str, &str)]| -> Notice {
         let notice = alertmanager.wait(receiver, status, name, labels);
         assert_as_shipped(&notice);
@@ -84,12 +91,16 @@ fn story_of_a_host() -> Result<(), String> {
     let (repo1, repo2) = ([("stanza", STANZA), ("repo_key", "1")], [("stanza", STANZA), ("repo_key", "2")]);
 
     overdue_backups_are_told(&told);
+    told_compat("day", "firing", "PgBackRestFullBackupStaleStatic", &repo1[..1]);
     // What is mended is told to those who were told of it.
     lab.back_up(1, "full");
     told("day", "resolved", "PgBackRestFullBackupStaleStatic", &repo1);
+    told_compat("day", "resolved", "PgBackRestFullBackupStaleStatic", &repo1[..1]);
 
     let hung = HungRepo::hang(&site, 2);
     told("on-call", "firing", "PgBackRestRepoDown", &repo2);
+    // The Go exporter's metrics have no word for a repo that does not answer.
+    told_compat("on-call", "firing", "PgBackRestCollectionFailing", &repo2[..1]);
     // That no backup comes into a repo that hangs is not told as well.
     for name in ["PgBackRestFullBackupStaleStatic", "PgBackRestBackupStale"] {
         wait_for(&format!("{name} to be inhibited"), || {
@@ -106,7 +117,8 @@ fn story_of_a_host() -> Result<(), String> {
     assert_eq!(exporter.stop(), Some(0));
     let down = alertmanager.wait("on-call", "firing", "PgBackRestExporterDown", &[("job", "pgbackrest")]);
     assert_as_shipped(&down);
-    drop(prometheus);
+    told_compat("on-call", "firing", "PgBackRestExporterDown", &[("job", "pgbackrest")]);
+    drop((prometheus, compat_prometheus));
     let expected = [
         ("PgBackRestBackupStale", "on-call"),
         ("PgBackRestCollectionFailing", "day"),
@@ -140,7 +152,11 @@ fn overdue_backups_are_told(told: &impl Fn(&str, &str, &str, &[(&str, &str)]) ->
 /// # Panics
 /// Where one is missing, or a template has found nothing.
 pub(crate) fn assert_as_shipped(notice: &Notice) {
-    let rules = alerts(RULES).into_iter().filter(|(name, _)| name == notice.name());
+    assert_as_shipped_in(RULES, notice);
+}
+
+fn assert_as_shipped_in(file: &str, notice: &Notice) {
+    let rules = alerts(file).into_iter().filter(|(name, _)| name == notice.name());
     let rule = rules.map(|(_, rule)| rule).find(|rule| rule.labels["severity"] == notice.labels["severity"]);
     let rule = rule.unwrap_or_else(|| panic!("there is no such rule: {notice:?}"));
     assert_eq!(notice.labels["component"], "pgbackrest");
