@@ -18,6 +18,7 @@ mod backup_faults;
 mod backup_pgbackrest;
 mod collection;
 mod control_plane;
+mod dashboards;
 mod demo;
 mod deploy;
 mod differential;

@@ -22,6 +22,10 @@ impl Samples {
         Self(lines.map(|line| sample(line).unwrap_or_else(|| panic!("no sample: {line}"))).collect())
     }
 
+    pub(crate) fn into_all(self) -> Vec<Sample> {
+        self.0
+    }
+
     /// All samples of a name that carry these labels, and maybe more.
     pub(crate) fn all(&self, name: &str, labels: &[(&str, &str)]) -> Vec<&Sample> {
         let has =

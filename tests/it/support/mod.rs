@@ -20,3 +20,4 @@ pub(crate) mod postgres;
 pub(crate) mod process;
 pub(crate) mod prometheus;
 pub(crate) mod relay;
+pub(crate) mod week;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::fs;
+use std::path::PathBuf;
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -10,7 +11,7 @@ use tempfile::TempDir;
 
 use super::http;
 use super::machine;
-use super::process::{Running, command, wait_for};
+use super::process::{Running, call, command, successful, wait_for};
 
 pub(crate) struct Prometheus {
     /// Ended before its directory goes.
@@ -50,13 +51,36 @@ impl Prometheus {
         if let Some(rules) = rules {
             fs::write(directory.path().join("rules.yml"), rules).unwrap();
         }
+        Ok(Self::run(program, directory, &config, &[]))
+    }
+
+    /// Scrapes nothing, and knows what an OpenMetrics text tells, whose samples are at most `step` seconds apart.
+    pub(crate) fn with_past(text: &str, step: i64) -> Result<Self, String> {
+        let (program, promtool) = (machine::program("prometheus")?, machine::program("promtool")?);
+        let directory = tempfile::Builder::new().prefix("prometheus-").tempdir().unwrap();
+        let (input, data) = (directory.path().join("past.om"), directory.path().join("data"));
+        fs::write(&input, text).unwrap();
+        let mut create = call(None, promtool);
+        create.args(["tsdb", "create-blocks-from", "openmetrics"]).args([&input, &data]);
+        successful(&mut create);
+        fs::remove_file(&input).unwrap();
+        // What is backfilled is older than what Prometheus keeps by default.
+        let options = [
+            format!("--query.lookback-delta={}s", 2 * step),
+            "--storage.tsdb.retention.time=100y".to_owned(),
+        ];
+        Ok(Self::run(program, directory, "scrape_configs: []\n", &options))
+    }
+
+    fn run(program: PathBuf, directory: TempDir, config: &str, options: &[String]) -> Self {
         let file = directory.path().join("prometheus.yml");
         fs::write(&file, config).unwrap();
         let mut command = command(None, program);
         command
             .arg(format!("--config.file={}", file.display()))
             .arg(format!("--storage.tsdb.path={}", directory.path().join("data").display()))
-            .arg("--web.listen-address=127.0.0.1:0");
+            .arg("--web.listen-address=127.0.0.1:0")
+            .args(options);
         let log = directory.path().join("log");
         let mut process = Running::start("prometheus", command, &log, Signal::SIGTERM);
         let address = process.wait_in_log("Prometheus to listen", |log| {
@@ -66,16 +90,12 @@ impl Prometheus {
         process.wait_in_log("Prometheus to be ready", |log| {
             log.contains("Server is ready to receive web requests").then_some(())
         });
-        Ok(Self { _process: process, address, _directory: directory })
+        Self { _process: process, address, _directory: directory }
     }
 
     /// What an instant query gives: labels and value of each series.
     pub(crate) fn query(&self, expression: &str) -> Vec<(BTreeMap<String, String>, f64)> {
-        let mut encoded = String::new();
-        for byte in expression.bytes() {
-            write!(encoded, "%{byte:02X}").unwrap();
-        }
-        let answer = self.api(&format!("query?query={encoded}"));
+        let answer = self.api(&format!("query?query={}", encode(expression)));
         answer["data"]["result"].as_array().unwrap().iter().map(series).collect()
     }
 
@@ -93,11 +113,25 @@ impl Prometheus {
         self.api("targets?state=active")["data"]["activeTargets"].as_array().unwrap().clone()
     }
 
+    /// Any call of the HTTP API: its path and its parameters. The answer's data.
+    pub(crate) fn ask(&self, path: &str, parameters: &[(&str, &str)]) -> Value {
+        let encoded: Vec<String> =
+            parameters.iter().map(|(key, value)| format!("{key}={}", encode(value))).collect();
+        self.api(&format!("{path}?{}", encoded.join("&")))["data"].clone()
+    }
+
     fn api(&self, path: &str) -> Value {
         let answer = http::get(&format!("http://{}/api/v1/{path}", self.address), &[]).unwrap();
         assert!(answer.status.is_success(), "{path}: {answer:?}");
         serde_json::from_slice(&answer.body).unwrap()
     }
+}
+
+fn encode(text: &str) -> String {
+    text.bytes().fold(String::new(), |mut encoded, byte| {
+        write!(encoded, "%{byte:02X}").unwrap();
+        encoded
+    })
 }
 
 fn series(result: &Value) -> (BTreeMap<String, String>, f64) {

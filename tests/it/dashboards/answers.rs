@@ -1,0 +1,154 @@
+//! A real Prometheus with a healthy and with a bad week answers whatever the dashboards ask.
+
+use std::collections::BTreeSet;
+use std::env;
+use std::fs;
+
+use chrono::Utc;
+use regex::{Captures, Regex};
+use serde_json::Value;
+
+use super::{Query, QueryKind, all, queries};
+use crate::support::machine::skip;
+use crate::support::prometheus::Prometheus;
+use crate::support::week::{WEEK, Week, openmetrics};
+
+const STEP: i64 = 1800;
+/// Noon of a day, so that the weeks are the same whenever the test runs.
+const END: i64 = 1_795_262_400;
+
+/// What a dashboard has selected.
+struct Selection {
+    job: &'static str,
+    namespace: &'static str,
+    pg_cluster: &'static str,
+}
+
+const EVERYTHING: Selection = Selection { job: ".*", namespace: ".*", pg_cluster: ".*" };
+const PLAIN: Selection = Selection { job: "pgbackrest-exporter", namespace: "", pg_cluster: "" };
+
+/// What Grafana makes of an expression.
+fn filled(query: &str, selection: &Selection) -> String {
+    let variable = Regex::new(r"\$([a-z_]+)").unwrap();
+    let value = |found: &Captures<'_>| match &found[1] {
+        "__rate_interval" => "1h",
+        "job" => selection.job,
+        "namespace" => selection.namespace,
+        "pg_cluster" => selection.pg_cluster,
+        _ => ".*",
+    };
+    variable.replace_all(query, value).into_owned()
+}
+
+/// How many series or values there are.
+fn answers(prometheus: &Prometheus, query: &Query, selection: &Selection) -> usize {
+    let (start, end) = ((END - WEEK).to_string(), END.to_string());
+    let text = filled(&query.text, selection);
+    let range = [("start", start.as_str()), ("end", end.as_str()), ("step", "3600")];
+    let data = match query.kind {
+        QueryKind::Instant => prometheus.ask("query", &[("query", &text), ("time", &end)]),
+        QueryKind::Range | QueryKind::Annotation => {
+            prometheus.ask("query_range", &[[("query", text.as_str())].as_slice(), &range].concat())
+        }
+        QueryKind::Variable => {
+            let form = Regex::new(r"^label_values\((.*), ([a-z_]+)\)$").unwrap();
+            let parts = form.captures(&text).unwrap_or_else(|| panic!("{}: {text}", query.place));
+            let values = format!("label/{}/values", &parts[2]);
+            prometheus.ask(&values, &[("match[]", &parts[1]), range[0], range[1]])
+        }
+    };
+    data.as_array().or_else(|| data["result"].as_array()).map_or(0, Vec::len)
+}
+
+/// The names that dashboards ask for.
+fn asked(dashboards: &[Value]) -> BTreeSet<String> {
+    let names = Regex::new(r"\b([A-Za-z_]+)(?:\{|, [a-z_]+\))").unwrap();
+    let all = dashboards.iter().flat_map(queries).flat_map(|query| {
+        names
+            .captures_iter(&query.text)
+            .map(|found| found[1].trim_end_matches("_bucket").to_owned())
+            .collect::<Vec<_>>()
+    });
+    all.collect()
+}
+
+fn start(week: Week, dashboards: &[Value]) -> Result<Prometheus, String> {
+    let asked = asked(dashboards);
+    Prometheus::with_past(&openmetrics(week, END, STEP, |name| asked.contains(name)), STEP)
+}
+
+#[test]
+fn prometheus_answers_every_query() {
+    if let Err(missing) = answer_every_query() {
+        skip("prometheus_answers_every_query", missing);
+    }
+}
+
+fn answer_every_query() -> Result<(), String> {
+    let dashboards: Vec<Value> = all().iter().map(super::Dashboard::json).collect();
+    let (healthy, bad) = (start(Week::Healthy, &dashboards)?, start(Week::Bad, &dashboards)?);
+    let mut silent = Vec::new();
+    for query in dashboards.iter().flat_map(queries) {
+        let found = answers(&healthy, &query, &EVERYTHING) + answers(&bad, &query, &EVERYTHING);
+        if found == 0 {
+            silent.push(format!("{}\n  {}", query.place, query.text));
+        }
+    }
+    assert!(silent.is_empty(), "these find nothing in either week:\n{}", silent.join("\n"));
+
+    // Plain hosts have no operator and none of its labels; what backups are about is there all the same.
+    let mut silent = BTreeSet::new();
+    for query in dashboards[..2].iter().flat_map(queries) {
+        let of_operator = ["pgbackrest_schedule_", "pgbackrest_job_", "pgbackrest_operator_"]
+            .iter()
+            .any(|name| query.text.contains(name));
+        let has_label =
+            ["variable namespace", "variable pg_cluster"].iter().all(|end| !query.place.ends_with(end));
+        if has_label && !of_operator && answers(&bad, &query, &PLAIN) == 0 {
+            silent.insert(query.place);
+        }
+    }
+    assert_eq!(silent, BTreeSet::from([]), "these find nothing on a plain host");
+
+    // What is wrong in the bad week is what the numbers say, and nothing is in the healthy one.
+    for (title, well, ill) in [
+        ("Exporters down", "0", "0"),
+        ("Stale information", "0", "2"),
+        ("Without a full backup", "0", "0"),
+        ("Failing jobs", "0", "2"),
+        ("Repositories down", "0", "1"),
+        ("Backups with page errors", "0", "1"),
+        ("Firing alerts", "0", "3"),
+    ] {
+        for (prometheus, expected) in [(&healthy, well), (&bad, ill)] {
+            assert_eq!(number(prometheus, &dashboards[0], title).as_deref(), Some(expected), "{title}");
+        }
+    }
+    // A Prometheus that knows nothing leaves every number open.
+    let empty = Prometheus::with_past("# TYPE other gauge\nother 1 1795262400\n# EOF\n", STEP)?;
+    for query in dashboards.iter().flat_map(queries) {
+        assert_eq!(answers(&empty, &query, &EVERYTHING), 0, "{} is told from nothing", query.place);
+    }
+    Ok(())
+}
+
+/// The number in a panel of now.
+fn number(prometheus: &Prometheus, dashboard: &Value, title: &str) -> Option<String> {
+    let place = format!(": {title} A");
+    let query = queries(dashboard).into_iter().find(|query| query.place.ends_with(&place)).unwrap();
+    let text = filled(&query.text, &EVERYTHING);
+    let data = prometheus.ask("query", &[("query", &text), ("time", &END.to_string())]);
+    Some(data["result"][0]["value"][1].as_str()?.to_owned())
+}
+
+/// Writes the weeks that end now to the directory in `WRITE_WEEKS`, for looking at the dashboards with them.
+#[test]
+#[ignore = "writes files for a look at the dashboards"]
+fn write_weeks() {
+    let directory = env::var_os("WRITE_WEEKS").expect("WRITE_WEEKS names a directory");
+    let end = Utc::now().timestamp();
+    for (week, name) in [(Week::Healthy, "healthy.om"), (Week::Bad, "bad.om")] {
+        let file = std::path::Path::new(&directory).join(name);
+        fs::write(file, openmetrics(week, end, 240, |_| true)).unwrap();
+    }
+}

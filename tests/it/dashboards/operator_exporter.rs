@@ -1,0 +1,207 @@
+//! Operator & Exporter: does the program itself work?
+
+use pgbackrest_keeper::metrics::catalogue::{Metric, compat, exporter, operator};
+
+use super::frame::Dashboard;
+use super::model::{NONE_IS_GOOD, Panel, Step, says};
+use super::query::{PROCESS as S, Scope, alerts, not_ok, variables};
+
+const INSTANCE: &str = "{{instance}}";
+const GOOD_IS_ONE: &[Step] = &[(0.0, "red"), (1.0, "green")];
+
+pub(crate) fn dashboard() -> Dashboard {
+    Dashboard {
+        file: "operator-exporter",
+        uid: "pgbackrest-operator",
+        title: "pgBackRest / Operator & Exporter",
+        description: "Do the exporters and the operator work, so that the other pages can be believed?",
+        from: "now-24h",
+        variables: variables(S, true),
+        annotations: vec![alerts()],
+        rows: vec![("Collection", collection()), ("Operator", reconciling()), ("Process", process())],
+    }
+}
+
+fn rate(metric: &Metric) -> String {
+    format!("rate({}[$__rate_interval])", S.of(metric))
+}
+
+fn collection() -> Vec<Panel> {
+    let dropped = S.of(&exporter::EXPORTER_SERIES_DROPPED);
+    let reload = S.of(&exporter::EXPORTER_CONFIG_RELOAD_SUCCESS);
+    let took = |quantile: &str| {
+        format!(
+            "histogram_quantile({quantile}, sum by (instance, collector, le) (rate({}[1h])))",
+            S.buckets(&exporter::COLLECTOR_DURATION_SECONDS)
+        )
+    };
+    let by_reason = |metric: &Metric, by: &str| format!("sum by ({by}) ({})", rate(metric));
+    vec![
+        Panel::stat(
+            "Targets down",
+            "Does Prometheus reach every exporter and operator?",
+            "short",
+            Scope::count(&format!("{} == 0", S.up()), &S.up()),
+        )
+        .steps(NONE_IS_GOOD),
+        Panel::stat(
+            "Stale information",
+            "Collections that have not succeeded within three intervals and a timeout.",
+            "short",
+            S.stale(),
+        )
+        .steps(NONE_IS_GOOD),
+        Panel::stat(
+            "Failing collections",
+            "Collections whose last run failed.",
+            "short",
+            Scope::count(
+                &format!("{} == 0", S.of(&exporter::COLLECTOR_UP)),
+                &S.of(&exporter::COLLECTOR_UP),
+            ),
+        )
+        .steps(NONE_IS_GOOD),
+        Panel::stat(
+            "Hidden series",
+            "Series that the limit of backups per stanza hides.",
+            "short",
+            format!("sum({dropped})"),
+        )
+        .steps(&[(0.0, "green"), (1.0, "orange")]),
+        Panel::stat(
+            "Configuration reloaded",
+            "Did the last reload of the exporter's configuration succeed, everywhere? Only exporters tell it.",
+            "none",
+            format!("min({reload})"),
+        )
+        .steps(GOOD_IS_ONE)
+        .maps(says(&[("0", "no", "red"), ("1", "yes", "green")])),
+        Panel::stat(
+            "Versions of pgBackRest",
+            "How many versions of pgBackRest are in use?",
+            "short",
+            format!("count(count_values(\"version\", {} > 0))", S.of(&compat::VERSION_INFO)),
+        ),
+        Panel::lines(
+            "Time since the last success",
+            "Since when is what is told not new any more?",
+            "s",
+        )
+        .query(
+            format!(
+                "time() - min by (instance, namespace, pg_cluster, collector) ({})",
+                S.of(&exporter::COLLECTOR_LAST_SUCCESS_TIMESTAMP_SECONDS)
+            ),
+            "{{namespace}} {{pg_cluster}} {{instance}} {{collector}}",
+        ),
+        Panel::lines("Duration of pgBackRest commands", "How long does pgBackRest take to answer?", "s")
+            .query(took("0.5"), "half {{instance}} {{collector}}")
+            .query(took("0.99"), "99 % {{instance}} {{collector}}"),
+        Panel::lines("Failures by reason", "Why do collections fail?", "ops")
+            .query(by_reason(&exporter::COLLECTOR_FAILURES_TOTAL, "instance, reason"), "{{instance}} {{reason}}"),
+        Panel::lines("Series", "How many series does each target tell?", "short")
+            .query(S.of(&exporter::EXPORTER_SERIES), INSTANCE),
+        Panel::lines("Scrape duration", "Is a scrape near its timeout?", "s")
+            .query("scrape_duration_seconds{job=~\"$job\",instance=~\"$instance\"}".to_owned(), INSTANCE),
+        Panel::lines("Output of info", "How much does pgBackRest print? The exporter's memory follows it.", "bytes")
+            .query(S.of(&exporter::COLLECTOR_OUTPUT_BYTES), "{{instance}} {{collector}}"),
+    ]
+}
+
+fn reconciling() -> Vec<Panel> {
+    let resource = S.of(&operator::RESOURCE_OK);
+    let cluster = S.of(&operator::CLUSTER_OK);
+    let certificates = S.of(&operator::CERTIFICATE_EXPIRY_TIMESTAMP_SECONDS);
+    vec![
+        Panel::stat(
+            "Leaders",
+            "Does exactly one replica hold the lease?",
+            "short",
+            format!("sum({})", S.of(&operator::LEADER)),
+        )
+        .steps(&[(0.0, "red"), (1.0, "green"), (2.0, "red")]),
+        Panel::stat(
+            "Managed clusters",
+            "How many clusters does the operator look after?",
+            "short",
+            format!("count({cluster})"),
+        ),
+        Panel::stat(
+            "Clusters not set up",
+            "Clusters whose backups are not set up as their resource asks.",
+            "short",
+            not_ok(S),
+        )
+        .steps(NONE_IS_GOOD),
+        Panel::stat(
+            "Objects not as desired",
+            "Kinds of objects of clusters that are not there as desired.",
+            "short",
+            Scope::count(&format!("{resource} == 0"), &resource),
+        )
+        .steps(NONE_IS_GOOD),
+        Panel::stat(
+            "Clusters waiting",
+            "Clusters that wait for a reconcile.",
+            "short",
+            format!("sum({})", S.of(&operator::QUEUE_DEPTH)),
+        ),
+        Panel::stat(
+            "Next certificate ends",
+            "When does the first certificate of a cluster end?",
+            "s",
+            format!("min({certificates} - time())"),
+        )
+        .steps(&[(-1e12, "red"), (0.0, "orange"), (1_209_600.0, "green")]),
+        Panel::lines("Reconciles", "Does the operator work?", "ops")
+            .query(format!("sum by (instance) ({})", rate(&operator::RECONCILE_TOTAL)), INSTANCE),
+        Panel::lines("Reconcile errors by reason", "Why do reconciles fail?", "ops")
+            .query(format!("sum by (reason) ({})", rate(&operator::RECONCILE_ERRORS_TOTAL)), "{{reason}}"),
+        Panel::lines("Reconcile duration, 99th percentile", "How long does a reconcile take?", "s").query(
+            format!(
+                "histogram_quantile(0.99, sum by (outcome, le) (rate({}[1h])))",
+                S.buckets(&operator::RECONCILE_DURATION_SECONDS)
+            ),
+            "{{outcome}}",
+        ),
+        Panel::lines("Queue", "Do clusters wait longer and longer?", "short")
+            .query(S.of(&operator::QUEUE_DEPTH), INSTANCE),
+        Panel::lines("Restarted watches", "Does the API server end watches?", "short").query(
+            format!("sum by (resource) (increase({}[1h]))", S.of(&operator::WATCH_RESTARTS_TOTAL)),
+            "{{resource}}",
+        ),
+        Panel::lines("Drift corrected", "Does somebody else change what the operator keeps?", "short").query(
+            format!("sum by (resource) (increase({}[1h]))", S.of(&operator::DRIFT_CORRECTED_TOTAL)),
+            "{{resource}}",
+        ),
+    ]
+}
+
+fn process() -> Vec<Panel> {
+    let of = |title, description, unit, metric: &Metric| {
+        Panel::lines(title, description, unit).size(8, 7).query(S.of(metric), INSTANCE)
+    };
+    vec![
+        Panel::lines("CPU", "How much CPU does the program use?", "percentunit")
+            .size(8, 7)
+            .query(rate(&exporter::PROCESS_CPU_SECONDS_TOTAL), INSTANCE),
+        of("Memory", "Does memory grow?", "bytes", &exporter::PROCESS_RESIDENT_MEMORY_BYTES),
+        of("Open files", "Do open files grow?", "short", &exporter::PROCESS_OPEN_FDS),
+        Panel::table("Builds", "Which build runs where, since when?")
+            .size(24, 6)
+            .label("job", "Job")
+            .label("instance", "Instance")
+            .label("version", "Version")
+            .label("revision", "Revision")
+            .label("rustc", "Compiler")
+            .value(
+                "Running",
+                "s",
+                format!(
+                    "(time() - {}) * on (job, instance) group_left (version, revision, rustc) {}",
+                    S.of(&exporter::PROCESS_START_TIME_SECONDS),
+                    S.of(&exporter::EXPORTER_RUST_INFO)
+                ),
+            ),
+    ]
+}
