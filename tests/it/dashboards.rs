@@ -87,7 +87,7 @@ fn queries(dashboard: &Value) -> Vec<Query> {
     for annotation in list(&dashboard["annotations"]["list"]) {
         all.push(Query {
             place: format!("{name}: annotation {}", text(&annotation["name"])),
-            text: text(&annotation["target"]["expr"]).to_owned(),
+            text: text(&annotation["expr"]).to_owned(),
             kind: QueryKind::Annotation,
         });
     }

@@ -40,8 +40,7 @@ pub(crate) struct Annotation {
 impl Annotation {
     fn json(&self) -> Value {
         json!({
-            "datasource": source(), "enable": true, "hide": false, "iconColor": self.colour, "name": self.name,
-            "target": {"expr": self.expr, "interval": "", "refId": "Anno"},
+            "datasource": source(), "enable": true, "expr": self.expr, "hide": false, "iconColor": self.colour, "name": self.name,
             "titleFormat": self.title, "useValueForTime": self.at_value,
         })
     }
