@@ -134,14 +134,14 @@ fn now() -> Vec<Panel> {
         .maps(says(&[("0", "free", "text"), ("1", "held", "blue")])),
         Panel::stat(
             "Backup progress",
-            "How far is the backup that runs?",
+            "How far is the backup that runs, where pgBackRest tells sizes?",
             "percentunit",
             format!("max({complete} / ({total} > 0)) or clamp_max(count({lock}), 0) - 1"),
         )
         .steps(PROGRESS)
-        .maps(says(&[("-1", "none runs", "text")])),
+        .maps(says(&[("-1", "none told", "text")])),
         Panel::stat(
-            "Same database in all repositories",
+            "Same database",
             "Do all repositories hold the same PostgreSQL cluster? Absent with one repository.",
             "none",
             format!("min({match_})"),
@@ -213,13 +213,9 @@ fn trends() -> Vec<Panel> {
         ),
         Panel::lines("Repository size", "How fast do the repositories of this cluster grow?", "bytes")
             .query(S.max(REPO, &backups::REPO_STORED_BYTES), REPO_NAME),
-        Panel::lines(
-            "Backups kept and required",
-            "Are as many backups kept as retention asks for? Dashed is what it asks for.",
-            "short",
-        )
-        .query(S.max(TYPE, &backups::BACKUPS), &format!("kept {REPO_AND_TYPE}"))
-        .query(S.max(TYPE, &backups::RETENTION_BACKUPS_REQUIRED), &format!("required {REPO_AND_TYPE}")),
+        Panel::lines("Backups kept and required", "Are as many backups kept as retention asks for?", "short")
+            .query(S.max(TYPE, &backups::BACKUPS), &format!("kept {REPO_AND_TYPE}"))
+            .query(S.max(TYPE, &backups::RETENTION_BACKUPS_REQUIRED), &format!("required {REPO_AND_TYPE}")),
         Panel::states(
             "Repositories",
             "When did a repository answer, and when not?",

@@ -54,7 +54,7 @@ fn numbers() -> Vec<Panel> {
         )
         .steps(NONE_IS_GOOD),
         Panel::stat(
-            "Repositories with a full backup",
+            "With a full backup",
             "How many repositories hold at least one full backup, counted for each cluster?",
             "short",
             Scope::count(&format!("{full} > 0"), &full),

@@ -124,7 +124,7 @@ impl Panel {
     /// Lines over time.
     pub(crate) fn lines(title: &'static str, description: &'static str, unit: &'static str) -> Self {
         let mut panel = Self::new("timeseries", title, description, unit);
-        panel.custom = json!({"drawStyle": "line", "fillOpacity": 8, "lineWidth": 2, "showPoints": "never", "spanNulls": false});
+        panel.custom = json!({"drawStyle": "line", "fillOpacity": 0, "lineWidth": 2, "showPoints": "never", "spanNulls": false});
         panel.options = json!({
             "legend": {"calcs": ["lastNotNull"], "displayMode": "table", "placement": "right", "showLegend": true},
             "tooltip": {"mode": "multi", "sort": "desc"},
@@ -160,7 +160,8 @@ impl Panel {
     pub(crate) fn table(title: &'static str, description: &'static str) -> Self {
         let mut panel = Self::new("table", title, description, "none");
         panel.size = (WIDTH, 9);
-        panel.custom = json!({"align": "auto", "cellOptions": {"type": "auto"}, "inspect": false});
+        panel.custom =
+            json!({"align": "auto", "cellOptions": {"type": "auto"}, "inspect": false, "minWidth": 90});
         panel
     }
 
@@ -320,6 +321,10 @@ impl Column {
         let mut set = |id: &str, value: Value| properties.push(json!({"id": id, "value": value}));
         if let Some(unit) = self.unit {
             set("unit", json!(unit));
+        } else {
+            // A label that is absent is no missing value; and links take what is shown.
+            set("mappings", json!([]));
+            set("noValue", json!(""));
         }
         if !self.steps.is_empty() || !self.mappings.is_empty() {
             let mut mappings = self.mappings.clone();
