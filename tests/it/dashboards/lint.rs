@@ -144,6 +144,7 @@ fn metric(name: &str) -> Option<&'static Metric> {
 #[test]
 fn queries_stand_on_metrics_and_labels_that_exist() {
     let labels: BTreeSet<&str> = catalogue::all().flat_map(|metric| metric.labels.iter().copied()).collect();
+    let selectors = Regex::new(r"\b([a-zA-Z_]+)\{([^}]*)\}").unwrap();
     let known = |label: &str| labels.contains(label) || FOREIGN_LABELS.contains(&label) || label == "le";
     for dashboard in dashboards() {
         let variables: BTreeSet<&str> = dashboard["templating"]["list"]
@@ -154,7 +155,6 @@ fn queries_stand_on_metrics_and_labels_that_exist() {
             .collect();
         for query in queries(&dashboard) {
             let (place, query_text) = (&query.place, &query.text);
-            let selectors = Regex::new(r"\b([a-zA-Z_]+)\{([^}]*)\}").unwrap();
             for selector in selectors.captures_iter(query_text) {
                 let (name, matchers) = (&selector[1], &selector[2]);
                 let own: Vec<&str> = words(r#"([a-z_]+)(?:=~|!~|!=|=)""#, matchers);
@@ -199,9 +199,9 @@ fn queries_stand_on_metrics_and_labels_that_exist() {
 
 #[test]
 fn counters_are_asked_for_their_rate() {
+    let counters = Regex::new(r"(\w+\()?\b[a-z_]+(?:_total|_bucket)\{[^}]*\}(\[[^\]]+\])?").unwrap();
     for dashboard in dashboards() {
         for query in queries(&dashboard) {
-            let counters = Regex::new(r"(\w+\()?\b[a-z_]+(?:_total|_bucket)\{[^}]*\}(\[[^\]]+\])?").unwrap();
             for counter in counters.captures_iter(&query.text) {
                 let function = counter.get(1).map(|one| one.as_str());
                 assert!(matches!(function, Some("rate(" | "increase(")), "{}: {}", query.place, &counter[0]);

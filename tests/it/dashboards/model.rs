@@ -193,7 +193,7 @@ impl Panel {
     }
 
     fn instant(mut self, expr: String) -> Self {
-        let id = reference(self.targets.len());
+        let (id, expr) = (reference(self.targets.len()), Value::String(expr));
         let format = if self.kind == "table" { "table" } else { "time_series" };
         self.targets.push(json!({
             "datasource": source(), "expr": expr, "format": format, "instant": true, "legendFormat": "__auto",
@@ -211,6 +211,7 @@ impl Panel {
 
     /// A query over the time that is shown.
     pub(crate) fn query(mut self, expr: String, legend: &str) -> Self {
+        let expr = Value::String(expr);
         self.targets.push(json!({
             "datasource": source(), "expr": expr, "format": "time_series", "instant": false, "legendFormat": legend,
             "range": true, "refId": reference(self.targets.len()),

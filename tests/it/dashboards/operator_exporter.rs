@@ -35,7 +35,6 @@ fn collection() -> Vec<Panel> {
             S.buckets(&exporter::COLLECTOR_DURATION_SECONDS)
         )
     };
-    let by_reason = |metric: &Metric, by: &str| format!("sum by ({by}) ({})", rate(metric));
     vec![
         Panel::stat(
             "Targets down",
@@ -97,8 +96,10 @@ fn collection() -> Vec<Panel> {
         Panel::lines("Duration of pgBackRest commands", "How long does pgBackRest take to answer?", "s")
             .query(took("0.5"), "half {{instance}} {{collector}}")
             .query(took("0.99"), "99 % {{instance}} {{collector}}"),
-        Panel::lines("Failures by reason", "Why do collections fail?", "ops")
-            .query(by_reason(&exporter::COLLECTOR_FAILURES_TOTAL, "instance, reason"), "{{instance}} {{reason}}"),
+        Panel::lines("Failures by reason", "Why do collections fail? How many did, within an hour.", "short").query(
+            format!("sum by (instance, reason) (increase({}[1h]))", S.of(&exporter::COLLECTOR_FAILURES_TOTAL)),
+            "{{instance}} {{reason}}",
+        ),
         Panel::lines("Series", "How many series does each target tell?", "short")
             .query(S.of(&exporter::EXPORTER_SERIES), INSTANCE),
         Panel::lines("Scrape duration", "Is a scrape near its timeout?", "s")
@@ -155,8 +156,15 @@ fn reconciling() -> Vec<Panel> {
         .steps(&[(-1e12, "red"), (0.0, "orange"), (1_209_600.0, "green")]),
         Panel::lines("Reconciles", "Does the operator work?", "ops")
             .query(format!("sum by (instance) ({})", rate(&operator::RECONCILE_TOTAL)), INSTANCE),
-        Panel::lines("Reconcile errors by reason", "Why do reconciles fail?", "ops")
-            .query(format!("sum by (reason) ({})", rate(&operator::RECONCILE_ERRORS_TOTAL)), "{{reason}}"),
+        Panel::lines(
+            "Reconcile errors by reason",
+            "Why do reconciles fail? How many did, within an hour.",
+            "short",
+        )
+        .query(
+            format!("sum by (reason) (increase({}[1h]))", S.of(&operator::RECONCILE_ERRORS_TOTAL)),
+            "{{reason}}",
+        ),
         Panel::lines("Reconcile duration, 99th percentile", "How long does a reconcile take?", "s").query(
             format!(
                 "histogram_quantile(0.99, sum by (outcome, le) (rate({}[1h])))",

@@ -53,22 +53,10 @@ impl Moment<'_> {
         self.broken_since(self.label("backup_type")).is_some_and(|since| self.now >= since)
     }
 
-    /// Start and end of the newest backup of a type, and its number.
-    fn newest(&self, backup_type: &str, now: i64) -> (i64, i64, i64) {
-        let (every, at, takes) = times(backup_type);
-        let number = (now - at).div_euclid(every);
-        let run = |number: i64| {
-            let start = number * every + at;
-            (start, start + takes + takes / 4 * (number * 7 % 5) / 5, number)
-        };
-        let (start, end, number) = run(number);
-        if end <= now { (start, end, number) } else { run(number - 1) }
-    }
-
     /// The newest that did not fail.
     fn last(&self, backup_type: &str) -> (i64, i64, i64) {
         let now = self.broken_since(backup_type).map_or(self.now, |since| since.min(self.now));
-        self.newest(backup_type, now)
+        newest(backup_type, now)
     }
 
     /// The end of the newest backup that is at least as strong.
@@ -86,7 +74,7 @@ impl Moment<'_> {
         let backup_type = self.label("backup_type");
         match self.broken_since(backup_type) {
             Some(since) if self.now >= since => {
-                self.newest(backup_type, self.now).2 - self.newest(backup_type, since).2
+                newest(backup_type, self.now).2 - newest(backup_type, since).2
             }
             _ => 0,
         }
@@ -95,12 +83,7 @@ impl Moment<'_> {
     /// Runs of the labels in this week so far.
     fn runs(&self) -> i64 {
         let backup_type = self.label("backup_type");
-        self.newest(backup_type, self.now).2 - self.newest(backup_type, self.start - 2 * DAY).2
-    }
-
-    /// Between 0.9 and 1.1, the same for the same backup.
-    fn jitter(&self, number: i64) -> f64 {
-        0.9 + (number * 37 % 11) as f64 / 50.0
+        newest(backup_type, self.now).2 - newest(backup_type, self.start - 2 * DAY).2
     }
 
     fn size(&self) -> f64 {
@@ -113,7 +96,7 @@ impl Moment<'_> {
     }
 
     /// `None` where there is no sample at this instant.
-    #[allow(clippy::too_many_lines, reason = "a table: one line for a name")]
+    #[allow(clippy::too_many_lines, clippy::match_same_arms, reason = "a table: one line for a name")]
     pub(super) fn value(&self, sample: &Sample) -> Option<f64> {
         let backup_type = self.label("backup_type");
         let passed = self.now - self.start;
@@ -122,7 +105,7 @@ impl Moment<'_> {
             "full" => 1.0,
             "diff" => 0.12,
             _ => 0.03,
-        } * self.jitter(number);
+        } * jitter(number);
         let seconds = |value: i64| Some(value as f64);
         let name = sample.name.as_str();
         let short = name.strip_prefix("pgbackrest_").unwrap_or(name);
@@ -148,8 +131,8 @@ impl Moment<'_> {
                 Some(self.size() * share / (last_end - last_start) as f64)
             }
             "backup_last_compression_ratio" => Some(4.0),
-            "backup_size_deviation_ratio" => Some(self.jitter(number)),
-            "repo_stored_bytes" => Some(self.size() * 2.4 * self.jitter(self.last("full").2)),
+            "backup_size_deviation_ratio" => Some(jitter(number)),
+            "repo_stored_bytes" => Some(self.size() * 2.4 * jitter(self.last("full").2)),
             // What the plain host told last stays, except that its collection fails.
             "repo_up" => Some(f64::from(u8::from(self.target == Target::Plain || !self.is_broken()))),
             "collector_up" => Some(f64::from(u8::from(!self.is_broken()))),
@@ -207,13 +190,13 @@ impl Moment<'_> {
             "job_consecutive_failures" => seconds(self.failures()),
             "job_last_failure_info" => (self.failures() > 0).then_some(1.0),
             "job_last_failure_timestamp_seconds" => {
-                (self.failures() > 0).then(|| self.newest(backup_type, self.now).1 as f64)
+                (self.failures() > 0).then(|| newest(backup_type, self.now).1 as f64)
             }
             "job_last_success_timestamp_seconds" => seconds(last_end),
             "job_active" => Some(f64::from(u8::from(self.is_running()))),
             "schedule_interval_seconds" => seconds(times(backup_type).0),
             "schedule_next_timestamp_seconds" => {
-                seconds(self.newest(backup_type, self.now).0 + times(backup_type).0)
+                seconds(newest(backup_type, self.now).0 + times(backup_type).0)
             }
             "schedule_missed_runs" => seconds(self.failures()),
             "schedule_overdue_seconds" => seconds(match self.failures() {
@@ -230,11 +213,12 @@ impl Moment<'_> {
                 seconds(if counts { passed / 7200 } else { 0 })
             }
             "operator_drift_corrected_total" | "operator_watch_restarts_total" => seconds(1 + passed / DAY),
+            "exporter_config_reload_success" => Some(f64::from(u8::from(self.week == Week::Healthy))),
             "exporter_series_dropped" => Some(0.0),
             "process_cpu_seconds_total" => Some(passed as f64 * 0.004),
-            "process_resident_memory_bytes" => Some(21e6 + 2e6 * self.jitter(self.now / HOUR)),
+            "process_resident_memory_bytes" => Some(21e6 + 2e6 * jitter(self.now / HOUR)),
             "process_start_time_seconds" => seconds(self.start - DAY),
-            "scrape_duration_seconds" => Some(0.008 * self.jitter(self.now / HOUR)),
+            "scrape_duration_seconds" => Some(0.008 * jitter(self.now / HOUR)),
             "ALERTS" => {
                 let since = self.broken_since("full");
                 since.is_some_and(|since| self.now > since + HOUR).then_some(1.0)
@@ -277,4 +261,21 @@ fn times(backup_type: &str) -> (i64, i64, i64) {
         "diff" => (DAY / 2, 5 * HOUR, 600),
         _ => (DAY / 4, 4 * HOUR, 240),
     }
+}
+
+/// Start and end of the newest backup of a type, and its number.
+fn newest(backup_type: &str, now: i64) -> (i64, i64, i64) {
+    let (every, at, takes) = times(backup_type);
+    let number = (now - at).div_euclid(every);
+    let run = |number: i64| {
+        let start = number * every + at;
+        (start, start + takes + takes / 4 * (number * 7 % 5) / 5, number)
+    };
+    let (start, end, number) = run(number);
+    if end <= now { (start, end, number) } else { run(number - 1) }
+}
+
+/// Between 0.9 and 1.1, the same for the same backup.
+fn jitter(number: i64) -> f64 {
+    0.9 + (number * 37 % 11) as f64 / 50.0
 }
