@@ -14,7 +14,7 @@ use crate::support::control_plane::ControlPlane;
 use crate::support::kubernetes::kubectl::Kubectl;
 use crate::support::process::wait_for;
 
-const STRICT: [&str; 2] = ["--validate=strict", "--warnings-as-errors"];
+pub(super) const STRICT: [&str; 2] = ["--validate=strict", "--warnings-as-errors"];
 
 #[test]
 fn the_operators_pods_are_admitted() {
@@ -199,7 +199,7 @@ fn the_operators_account_may_do_its_work_and_no_more() {
 }
 
 /// The shared control plane, with deploy/base in it.
-fn installed(test: &str) -> Option<&'static ControlPlane> {
+pub(super) fn installed(test: &str) -> Option<&'static ControlPlane> {
     static APPLIED: Once = Once::new();
     let plane = ControlPlane::shared(test)?;
     APPLIED.call_once(|| {
