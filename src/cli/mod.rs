@@ -10,6 +10,7 @@ pub mod healthcheck;
 pub mod info;
 pub mod info_fleet;
 pub mod info_table;
+pub mod install;
 mod kingpin;
 pub mod lint;
 pub mod manifest;
@@ -56,6 +57,8 @@ pub enum Command {
     Lint(Box<lint::LintArgs>),
     /// Print the Kubernetes objects that postgresql manifests lead to.
     Render(Box<render::RenderArgs>),
+    /// Copy this program into a directory, as an init container does for a container of another image.
+    Install(install::InstallArgs),
     /// Print the completions for a shell.
     Completions(generate::CompletionsArgs),
     /// Print the manual page, or write one per command into a directory.
@@ -63,7 +66,8 @@ pub enum Command {
 }
 
 /// The definition of all commands and flags, for parsing and for what is generated from it.
-fn command() -> clap::Command {
+#[must_use]
+pub fn command() -> clap::Command {
     args::with_switches(Cli::command())
 }
 
@@ -109,6 +113,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Lint(args) => lint::run(*args),
         Command::Render(args) => render::run(*args),
+        Command::Install(args) => install::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Completions(args) => generate::completions(&args).map(|()| ExitCode::SUCCESS),
         Command::Man(args) => generate::man(&args).map(|()| ExitCode::SUCCESS),
     }

@@ -80,6 +80,9 @@ fn every_command_can_be_given() {
                 ["kubectl", "apply", .., "-k", directory] => {
                     assert!(root().join(directory).join("kustomization.yaml").exists(), "{place}");
                 }
+                [script, ..] if script.starts_with("scripts/") => {
+                    assert!(root().join(script).exists(), "{place}");
+                }
                 ["kubectl" | "cargo" | "sed", ..] | ["sudo", "install", ..] => {}
                 _ => panic!("{place}: this test does not know such a command"),
             }
