@@ -83,7 +83,7 @@ fn every_command_can_be_given() {
                 [script, ..] if script.starts_with("scripts/") => {
                     assert!(root().join(script).exists(), "{place}");
                 }
-                ["kubectl" | "cargo" | "sed", ..] | ["sudo", "install", ..] => {}
+                ["kubectl" | "cargo" | "curl" | "sed", ..] | ["sudo", "install", ..] => {}
                 _ => panic!("{place}: this test does not know such a command"),
             }
             commands += 1;
