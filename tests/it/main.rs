@@ -41,6 +41,7 @@ mod lint;
 mod metric_docs;
 mod node;
 mod node_backup;
+mod node_fleet;
 mod node_operator;
 mod object_stores;
 mod objects;

@@ -3,12 +3,7 @@
 mod holding_back;
 mod renewal;
 
-use std::collections::BTreeMap;
-use std::fmt::Write;
-
-use serde_json::json;
-
-use crate::support::example::{CLUSTER, Example, node_with_operator};
+use crate::support::example::{Example, node_with_operator};
 use crate::support::machine::skip;
 use crate::support::object_store::{Kind, ObjectStore};
 use crate::web_client::Authority;
@@ -80,45 +75,7 @@ fn repos_that_are_added_later(cluster: &Example<'_>) {
         Ok(stores) => stores,
         Err(missing) => return skip("repos_that_are_added_later", missing),
     };
-    let mut secrets = "[global]\nrepo4-gcs-key=/etc/pgbackrest/conf.d/token\n".to_owned();
-    let mut global = json!({});
-    let mut repos = cluster.resource()["spec"]["backup"]["pgbackrest"]["repos"].clone();
-    for (store, number) in stores.iter().zip(2..) {
-        for (name, value) in store.secrets(number) {
-            writeln!(secrets, "{name}={value}").unwrap();
-        }
-        let mut options: BTreeMap<String, String> = store.options(number).into_iter().collect();
-        let mut take = |name: &str| options.remove(&format!("repo{number}-{name}"));
-        let storage = take("type").unwrap();
-        // What the resource has a field for stands in the field.
-        let field = |name: &str| format!("{storage}-{name}");
-        let repo = json!({
-            "name": format!("repo{number}"),
-            "storage": storage,
-            "resource": take(&field("bucket")).or_else(|| take(&field("container"))),
-            "endpoint": take(&field("endpoint")),
-            "region": take(&field("region")),
-            "account": take(&field("account")),
-            "keyType": take(&field("key-type")),
-            "schedule": {"full": format!("{number} 5 * * 0")},
-        });
-        let mut repo = repo;
-        repo.as_object_mut().unwrap().retain(|_, value| !value.is_null());
-        repos.as_array_mut().unwrap().push(repo);
-        options.insert(format!("repo{number}-storage-ca-file"), "/etc/pgbackrest/conf.d/ca.crt".to_owned());
-        options.insert(format!("repo{number}-retention-full"), "2".to_owned());
-        global.as_object_mut().unwrap().extend(options.into_iter().map(|(name, value)| (name, json!(value))));
-    }
-    let secret = json!({
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": {"name": "cluster-s3-credential", "namespace": NAMESPACE},
-        "stringData": {"repos.conf": secrets, "ca.crt": authority.certificate_pem(), "token": "any"},
-    });
-    cluster.kubectl().apply(&secret.to_string(), &[]);
-    let asked = json!({"spec": {"backup": {"pgbackrest": {
-        "configuration": {"secret": "cluster-s3-credential"}, "repos": repos, "global": global}}}});
-    cluster.patch("postgresql", CLUSTER, &asked);
+    cluster.add_repos(&stores, &authority);
 
     cluster.wait("a stanza in every repo", || {
         let seen = cluster.record("stanzas")?;

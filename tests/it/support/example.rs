@@ -13,6 +13,8 @@ use super::node::Node;
 use super::process::wait_up_to;
 
 const OPERATOR: &str = "pgbackrest-keeper";
+/// What the operator that all node tests share looks after; another has the rest.
+const SHARED_NAMESPACES: &str = "--namespaces=backups,cpo,failures";
 /// The name of the example's cluster.
 pub(crate) const CLUSTER: &str = "cluster";
 /// A kubelet brings a changed file after some ten seconds, an image starts, a stanza is made: each well within it.
@@ -23,11 +25,33 @@ pub(crate) fn node_with_operator(test: &str) -> Option<&'static Node> {
     static INSTALLED: OnceLock<()> = OnceLock::new();
     let node = Node::shared(test)?;
     INSTALLED.get_or_init(|| {
-        let base = kustomized(node.kubectl(), "deploy/base").replace("pgbackrest-keeper:0.1.0", KEEPER);
-        node.kubectl().apply(&base, &[]);
+        node.kubectl().apply(&base(node, &[SHARED_NAMESPACES]), &[]);
         node.kubectl().wait(OPERATOR, "deployment/pgbackrest-keeper-operator", "condition=Available");
     });
     Some(node)
+}
+
+/// One more operator, installed into a namespace of its own, whose arguments tell what it looks after.
+pub(crate) fn install_operator(node: &Node, namespace: &str, arguments: &[&str]) {
+    let manifests = base(node, arguments)
+        .replace("name: pgbackrest-keeper-operator\n", &format!("name: {namespace}\n"))
+        .replace(
+            "serviceAccountName: pgbackrest-keeper-operator\n",
+            &format!("serviceAccountName: {namespace}\n"),
+        )
+        .replace("namespace: pgbackrest-keeper\n", &format!("namespace: {namespace}\n"))
+        .replace("\n  name: pgbackrest-keeper\n", &format!("\n  name: {namespace}\n"));
+    node.kubectl().apply(&manifests, &[]);
+    node.kubectl().wait(namespace, &format!("deployment/{namespace}"), "condition=Available");
+}
+
+/// deploy/base with our image and more arguments.
+fn base(node: &Node, arguments: &[&str]) -> String {
+    let base = kustomized(node.kubectl(), "deploy/base").replace("pgbackrest-keeper:0.1.0", KEEPER);
+    let line = "        - operator\n";
+    assert_eq!(base.matches(line).count(), 1, "{base}");
+    let arguments: Vec<String> = arguments.iter().map(|argument| format!("        - {argument}\n")).collect();
+    base.replace(line, &format!("{line}{}", arguments.concat()))
 }
 
 fn kustomized(kubectl: &Kubectl, directory: &str) -> String {

@@ -2,6 +2,7 @@
 //!
 //! Where the machine lacks one of them, a test says so and passes; with `CI=true` it fails.
 
+pub(crate) mod added_repos;
 pub(crate) mod alertmanager;
 pub(crate) mod config;
 pub(crate) mod control_plane;

@@ -1,0 +1,58 @@
+//! An operator for the fleet alone, and what its leader serves.
+
+use serde_json::Value;
+
+use crate::support::example::{CLUSTER, Example};
+use crate::support::exposition::Samples;
+use crate::support::http;
+
+/// Its own namespace, and the name of its Deployment.
+pub(super) const NAMESPACE: &str = "fleet-operator";
+/// The labels of all series of the cluster.
+pub(super) const OURS: [(&str, &str); 2] = [("namespace", super::NAMESPACE), ("pg_cluster", CLUSTER)];
+
+pub(super) struct Operator<'test> {
+    pub(super) cluster: &'test Example<'static>,
+}
+
+impl Operator<'_> {
+    /// Name and address of the pod that holds the lease.
+    pub(super) fn leader(&self) -> (String, String) {
+        self.cluster.wait("a leader", || {
+            let running = "--field-selector=status.phase=Running";
+            let asked = ["--namespace", NAMESPACE, "get", "pods", running, "--output=json"];
+            let pods: Value = serde_json::from_str(&self.cluster.kubectl().run(&asked)).unwrap();
+            pods["items"].as_array().unwrap().iter().find_map(|pod| {
+                let address = format!("{}:9854", pod["status"]["podIP"].as_str()?);
+                let leads = self.scrape(&address)?.find("pgbackrest_operator_leader", &[])? == 1.0;
+                leads.then(|| (pod["metadata"]["name"].as_str().unwrap().to_owned(), address))
+            })
+        })
+    }
+
+    /// `None` where nobody answers.
+    fn scrape(&self, address: &str) -> Option<Samples> {
+        let url = format!("http://{address}/metrics");
+        let answer = self.cluster.node.in_network(|| http::get(&url, &[])).ok()?;
+        Some(Samples::parse(answer.text()))
+    }
+
+    /// Asks the leader until it tells so; `None` from `ask` is not yet.
+    pub(super) fn wait<T>(&self, what: &str, mut ask: impl FnMut(&Samples) -> Option<T>) -> T {
+        let mut address = self.leader().1;
+        self.cluster.wait(what, || {
+            let samples = self.scrape(&address);
+            if samples.as_ref().and_then(|samples| samples.find("pgbackrest_operator_leader", &[]))
+                != Some(1.0)
+            {
+                address = self.leader().1;
+            }
+            ask(&samples?)
+        })
+    }
+}
+
+/// The labels of the cluster and more.
+pub(super) fn of<'label>(more: &[(&'label str, &'label str)]) -> Vec<(&'label str, &'label str)> {
+    [&OURS[..], more].concat()
+}
