@@ -154,11 +154,13 @@ async fn a_killed_backup_ends_with_its_code(lab: &Lab<'_>) {
 }
 
 async fn a_lost_connection_is_followed(lab: &Lab<'_>) {
-    for (fault, begun) in [(Fault::Cut, 1), (Fault::CutAndKilled, 2)] {
+    // Once killed, it is tried again, and that again while a process of its own still holds the lock.
+    for (fault, begun) in [(Fault::Cut, 1..=1), (Fault::CutAndKilled, 2..=usize::MAX)] {
         let here = Here::new(lab.site, &lab.both).with(fault);
         let verdict = here.back_up(Full, 1).await;
         assert_made(&verdict, lab);
-        assert_eq!(here.begun.load(Ordering::Relaxed), begun, "{fault:?}");
+        let times = here.begun.load(Ordering::Relaxed);
+        assert!(begun.contains(&times), "{fault:?}: {times}");
     }
 }
 

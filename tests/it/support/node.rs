@@ -78,6 +78,8 @@ impl Node {
         fs::write(&config, kubelet::containerd(&network, networks, &runc)).unwrap();
         let mut command = node.namespaces.place().command(containerd);
         command.arg("--config").arg(config);
+        // Its shims, when they are ended amid an exec, leave a file there.
+        command.env("XDG_RUNTIME_DIR", &directory).env("TMPDIR", &directory);
         node.plane.start_client("containerd", command);
         wait_up_to(std::time::Duration::from_mins(1), "containerd to answer", || {
             node.ctr(&["version"]).output().unwrap().status.success().then_some(())
