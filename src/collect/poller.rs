@@ -86,8 +86,8 @@ impl Poller {
     ) -> Self {
         let environment = Environment::inherit(&settings.pass_environment);
         Self {
+            config_files: ConfigFiles::of(&settings.program, &environment),
             client: Client::new(settings.program.clone(), environment, settings.limits),
-            config_files: ConfigFiles::of(&settings.program),
             memory: Memory::default(),
             counts: Counts::default(),
             survivors: Vec::new(),

@@ -1,7 +1,7 @@
-//! What pgBackRest's configuration files say of repositories: storage, retention, and when credentials end.
+//! What pgBackRest's configuration says of repositories: storage, retention, and when credentials end.
 //!
-//! The effective value of an option is looked for in `[stanza:command]`, `[stanza]`, `[global:command]` and `[global]`, in
-//! this order, as `src/config/parse.c` of pgBackRest does. Only the options named here are kept. No value of any other
+//! The effective value of an option is looked for in the environment and in the sections `[stanza:command]`, `[stanza]`,
+//! `[global:command]` and `[global]` of the files, in this order, as `src/config/parse.c` of pgBackRest does. Only the options named here are kept. No value of any other
 //! option stays in memory, so no secret can: of a shared access signature only its end is kept.
 
 use std::collections::btree_map::Entry;
@@ -25,6 +25,8 @@ const KEEPING_COMMAND: &str = "backup";
 const ASKING_COMMAND: &str = "info";
 /// The kinds of storage that pgBackRest knows (`repo-type`).
 const STORAGE_TYPES: [&str; 6] = ["azure", "cifs", "gcs", "posix", "s3", "sftp"];
+/// What the name of a variable begins with that sets an option.
+pub const VARIABLE_PREFIX: &str = "PGBACKREST_";
 /// The largest retention that pgBackRest takes.
 const MAX_RETENTION: u32 = 9_999_999;
 
@@ -33,6 +35,8 @@ const MAX_RETENTION: u32 = 9_999_999;
 pub struct Conf {
     /// By section as written, such as `global`, `demo` or `demo:backup`.
     sections: BTreeMap<String, Section>,
+    /// What variables say, which wins over all sections.
+    environment: Section,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -86,7 +90,7 @@ impl Conf {
         for (file, text) in files {
             for line in reader::lines(file, text) {
                 let line = line?;
-                conf.sections.entry(line.section.to_owned()).or_default().add(&line);
+                conf.sections.entry(line.section.to_owned()).or_default().add(line.key, &line.setting);
             }
         }
         Ok(conf)
@@ -97,6 +101,18 @@ impl Conf {
     pub fn including(mut self, others: Self) -> Self {
         for (name, section) in others.sections {
             self.sections.entry(name).or_default().include(section);
+        }
+        self.environment.include(others.environment);
+        self
+    }
+
+    /// The same with variables of the environment, by name and value, such as `PGBACKREST_REPO1_TYPE`.
+    #[must_use]
+    pub fn with_environment<'a>(mut self, variables: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        for (name, value) in variables {
+            let Some(option) = name.strip_prefix(VARIABLE_PREFIX) else { continue };
+            let key = option.to_ascii_lowercase().replace('_', "-");
+            self.environment.add(&key, &reader::Setting { file: "environment", line: None, name, value });
         }
         self
     }
@@ -113,7 +129,7 @@ impl Conf {
     /// Numbers of all repositories that any section defines, ascending; pgBackRest has repo1 where none is.
     #[must_use]
     pub fn repo_keys(&self) -> Vec<u32> {
-        keys_or_first(self.sections.values())
+        keys_or_first([&self.environment].into_iter().chain(self.sections.values()))
     }
 
     /// Numbers of the repositories that `info` sees for a stanza, or for none, ascending.
@@ -158,24 +174,25 @@ impl Conf {
         self.visible(Some(stanza), command).find_map(|section| section.options.get(&(key, name)))
     }
 
-    /// The sections that count, the one that wins first.
+    /// The environment and the sections that count, the one that wins first.
     fn visible(&self, stanza: Option<&str>, command: &str) -> impl Iterator<Item = &Section> {
         let bases = stanza.into_iter().chain(["global"]);
         let names: Vec<String> =
             bases.flat_map(|base| [format!("{base}:{command}"), base.to_owned()]).collect();
-        names.into_iter().filter_map(|name| self.sections.get(&name))
+        let sections = names.into_iter().filter_map(|name| self.sections.get(&name));
+        [&self.environment].into_iter().chain(sections)
     }
 }
 
 impl Section {
-    fn add(&mut self, line: &reader::Line<'_>) {
-        let Some((key, option)) = option::split(line.key) else { return };
+    fn add(&mut self, key: &str, setting: &reader::Setting<'_>) {
+        let Some((key, option)) = option::split(key) else { return };
         // Retention alone makes no repository: info does not know the option.
         if !option.starts_with("retention-") {
             self.repo_keys.insert(key);
         }
         let Some(name) = Name::of(option) else { return };
-        self.set((key, name), Value::new(name, line));
+        self.set((key, name), Value::new(name, setting));
     }
 
     fn include(&mut self, other: Self) {

@@ -1,4 +1,4 @@
-//! pgBackRest's configuration files, read for what `info` does not tell: storage, retention, the end of credentials.
+//! pgBackRest's configuration, read for what `info` does not tell: storage, retention, the end of credentials.
 //!
 //! That they cannot be read is a fact and no failure: pgBackRest itself says what is wrong with them. No secret leaves
 //! this file; of a credential only its end is kept.
@@ -20,10 +20,14 @@ use crate::pgbackrest::conf::{Conf, RepoOptions};
 use crate::state::snapshot::{CredentialExpiry, CredentialKind, RepoSettings};
 
 use super::credentials;
+use super::environment::Environment;
 
 /// pgBackRest's defaults; the second file is the one of old versions.
 const DEFAULT_FILES: [&str; 2] = ["/etc/pgbackrest/pgbackrest.conf", "/etc/pgbackrest.conf"];
 const DEFAULT_INCLUDE: &str = "/etc/pgbackrest/conf.d";
+/// What lies under `config-path`.
+const MAIN_IN_PATH: &str = "pgbackrest.conf";
+const INCLUDE_IN_PATH: &str = "conf.d";
 /// Bytes of one file, and of all together.
 const MAX_FILE: u64 = 1 << 20;
 const MAX_TOTAL: usize = 8 << 20;
@@ -44,16 +48,26 @@ pub struct Configuration {
 #[derive(Debug)]
 pub struct ConfigFiles {
     places: Places,
+    /// The variables that pgBackRest gets.
+    variables: Variables,
     last: Option<Reading>,
     /// A reading that did not end in time. No other begins before it ends.
     stuck: Option<JoinHandle<Reading>>,
 }
 
+/// Where pgBackRest looks.
 #[derive(Debug, Clone)]
 struct Places {
-    config: Option<PathBuf>,
+    /// The first that exists is the main file.
+    main: Vec<PathBuf>,
+    /// That it is missing is an error.
+    needs_main: bool,
     include: Option<PathBuf>,
+    needs_include: bool,
 }
+
+/// By name and value.
+type Variables = Vec<(String, String)>;
 
 /// What was read, and by what to tell that it has changed.
 #[derive(Debug, Clone)]
@@ -66,19 +80,20 @@ struct Reading {
 type Stamp = (u64, u64, u64, i64, i64);
 
 impl ConfigFiles {
-    /// The files that pgBackRest reads when it is started so.
+    /// What pgBackRest reads when it is started so.
     #[must_use]
-    pub fn of(program: &Program) -> Self {
-        let places = Places { config: program.config.clone(), include: program.config_include_path.clone() };
-        Self { places, last: None, stuck: None }
+    pub fn of(program: &Program, environment: &Environment) -> Self {
+        let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+        let variables: Variables = environment.options().map(owned).collect();
+        Self { places: Places::of(program, &variables), variables, last: None, stuck: None }
     }
 
     /// Reads what has changed since last time. None where there is no configuration or it cannot be read.
     pub async fn refresh(&mut self) -> Option<Arc<Configuration>> {
         let before = self.last.as_ref().map(|last| last.configuration.as_ref().err().cloned());
         let mut reading = self.stuck.take().unwrap_or_else(|| {
-            let (places, last) = (self.places.clone(), self.last.clone());
-            tokio::task::spawn_blocking(move || places.read(last))
+            let (places, variables, last) = (self.places.clone(), self.variables.clone(), self.last.clone());
+            tokio::task::spawn_blocking(move || places.read(&variables, last))
         });
         match timeout(DEADLINE, &mut reading).await {
             Ok(Ok(reading)) => self.last = Some(reading),
@@ -154,7 +169,28 @@ fn certificates(options: &RepoOptions) -> impl Iterator<Item = (CredentialKind, 
 }
 
 impl Places {
-    fn read(&self, last: Option<Reading>) -> Reading {
+    fn of(program: &Program, variables: &Variables) -> Self {
+        let said = |name: &str| {
+            let value = variables.iter().find(|(known, _)| known == name).map(|(_, value)| value);
+            value.map(PathBuf::from)
+        };
+        let config = program.config.clone().or_else(|| said("PGBACKREST_CONFIG"));
+        let include = program.config_include_path.clone().or_else(|| said("PGBACKREST_CONFIG_INCLUDE_PATH"));
+        let path = said("PGBACKREST_CONFIG_PATH");
+        let (needs_main, needs_include) = (config.is_some(), include.is_some());
+        // With `--config` alone pgBackRest ignores the default include directory.
+        let include = include
+            .or_else(|| Some(path.as_ref()?.join(INCLUDE_IN_PATH)))
+            .or_else(|| config.is_none().then(|| PathBuf::from(DEFAULT_INCLUDE)));
+        let main = match (config, path) {
+            (Some(config), _) => vec![config],
+            (None, Some(path)) => vec![path.join(MAIN_IN_PATH)],
+            (None, None) => DEFAULT_FILES.map(PathBuf::from).to_vec(),
+        };
+        Self { main, needs_main, include, needs_include }
+    }
+
+    fn read(&self, variables: &Variables, last: Option<Reading>) -> Reading {
         let unchanged = |last: &Reading| {
             !last.stamps.is_empty() && last.stamps.iter().all(|(path, before)| stamp(path) == *before)
         };
@@ -165,10 +201,11 @@ impl Places {
         let mut stamps: Vec<_> = self.watched().into_iter().map(|path| (stamp(&path), path)).collect();
         let configuration = self.files().and_then(|files| {
             stamps.extend(files.iter().map(|path| (stamp(path), path.clone())));
-            if files.is_empty() {
+            if files.is_empty() && variables.is_empty() {
                 return Ok(None);
             }
-            let conf = parse(&files)?;
+            let options = variables.iter().map(|(name, value)| (&**name, &**value));
+            let conf = parse(&files)?.with_environment(options);
             let names = certificate_files(&conf);
             stamps.extend(names.iter().map(|(_, path)| (stamp(path), path.clone())));
             let end = |(kind, path): (CredentialKind, PathBuf)| {
@@ -187,30 +224,17 @@ impl Places {
 
     /// What tells that files have come or gone.
     fn watched(&self) -> Vec<PathBuf> {
-        let mut watched: Vec<PathBuf> = self.include_directory().into_iter().collect();
-        match &self.config {
-            Some(config) => watched.push(config.clone()),
-            None => watched.extend(DEFAULT_FILES.map(PathBuf::from)),
-        }
-        watched
-    }
-
-    /// With `--config` alone pgBackRest ignores the default include directory.
-    fn include_directory(&self) -> Option<PathBuf> {
-        let default = self.config.is_none().then(|| PathBuf::from(DEFAULT_INCLUDE));
-        self.include.clone().or(default)
+        self.include.iter().chain(&self.main).cloned().collect()
     }
 
     /// The files in the order in which pgBackRest reads them.
     fn files(&self) -> Result<Vec<PathBuf>, String> {
-        let mut files = match &self.config {
-            Some(config) => vec![config.clone()],
-            None => DEFAULT_FILES.iter().map(PathBuf::from).find(|file| file.exists()).into_iter().collect(),
-        };
-        let Some(directory) = self.include_directory() else { return Ok(files) };
-        let entries = match fs::read_dir(&directory) {
+        let main = self.main.iter().find(|file| self.needs_main || file.exists());
+        let mut files: Vec<PathBuf> = main.into_iter().cloned().collect();
+        let Some(directory) = &self.include else { return Ok(files) };
+        let entries = match fs::read_dir(directory) {
             Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound && self.include.is_none() => {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !self.needs_include => {
                 return Ok(files);
             }
             Err(error) => return Err(format!("cannot list {}: {error}", directory.display())),

@@ -5,6 +5,8 @@
 
 use std::ffi::{OsStr, OsString};
 
+use crate::pgbackrest::conf;
+
 /// Passed on where set.
 const KEPT: [&str; 5] = ["PATH", "HOME", "USER", "LOGNAME", "TZ"];
 
@@ -42,6 +44,12 @@ impl Environment {
     /// Names and values.
     pub fn variables(&self) -> impl Iterator<Item = (&OsStr, &OsStr)> {
         self.variables.iter().map(|(name, value)| (name.as_os_str(), value.as_os_str()))
+    }
+
+    /// What sets options of pgBackRest, as far as it is text.
+    pub fn options(&self) -> impl Iterator<Item = (&str, &str)> {
+        let texts = self.variables().filter_map(|(name, value)| Some((name.to_str()?, value.to_str()?)));
+        texts.filter(|(name, _)| name.starts_with(conf::VARIABLE_PREFIX))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::reader::{ConfError, Line};
+use super::reader::{ConfError, Setting};
 use super::sas;
 
 /// The highest repository number that pgBackRest takes.
@@ -71,9 +71,9 @@ pub(super) fn split(key: &str) -> Option<(u32, &str)> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Value {
     content: Content,
-    option: String,
+    name: String,
     file: String,
-    line: usize,
+    line: Option<usize>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,12 +87,12 @@ enum Content {
 }
 
 impl Value {
-    pub(super) fn new(name: Name, line: &Line<'_>) -> Self {
-        let content = match name {
-            Name::AzureKey => Content::Expiry(sas::expiry(line.value)),
-            _ => Content::Plain(line.value.to_owned()),
+    pub(super) fn new(option: Name, setting: &Setting<'_>) -> Self {
+        let content = match option {
+            Name::AzureKey => Content::Expiry(sas::expiry(setting.value)),
+            _ => Content::Plain(setting.value.to_owned()),
         };
-        Self { content, option: line.key.to_owned(), file: line.file.to_owned(), line: line.number }
+        Self { content, name: setting.name.to_owned(), file: setting.file.to_owned(), line: setting.line }
     }
 
     /// The same option where it is set a second time in its section.
@@ -104,7 +104,7 @@ impl Value {
         match &self.content {
             Content::Plain(text) if !text.is_empty() => Ok(text.clone()),
             Content::Repeated => Err(self.error("is set a second time in its section; keep one")),
-            _ => Err(self.error("has no value; give one or remove the line")),
+            _ => Err(self.error("has no value; give one or remove it")),
         }
     }
 
@@ -130,7 +130,7 @@ impl Value {
     }
 
     fn error(&self, problem: &str) -> ConfError {
-        let problem = format!("{} {problem}", self.option);
+        let problem = format!("{} {problem}", self.name);
         ConfError { file: self.file.clone(), line: self.line, problem }
     }
 }

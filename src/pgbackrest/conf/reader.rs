@@ -5,29 +5,37 @@
 
 use std::fmt;
 
-/// Something in a configuration file that pgBackRest would refuse.
+/// Something in the configuration that pgBackRest would refuse.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct ConfError {
-    /// The file's name as it was handed in.
+    /// The file's name as it was handed in, or `environment`.
     pub file: String,
-    /// Line, from 1.
-    pub line: usize,
+    /// Line of the file, from 1.
+    pub line: Option<usize>,
     /// What is wrong, and what would do.
     pub problem: String,
 }
 
 impl fmt::Display for ConfError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}:{}: {}", self.file, self.line, self.problem)
+        let line = self.line.map(|line| format!(":{line}")).unwrap_or_default();
+        write!(formatter, "{}{line}: {}", self.file, self.problem)
     }
 }
 
-/// One option in its section. Has no `Debug`, since the value may be a secret.
+/// One option in its section.
 pub(super) struct Line<'a> {
-    pub(super) file: &'a str,
-    pub(super) number: usize,
     pub(super) section: &'a str,
     pub(super) key: &'a str,
+    pub(super) setting: Setting<'a>,
+}
+
+/// What an option is set to, and where. Has no `Debug`, since the value may be a secret.
+pub(super) struct Setting<'a> {
+    pub(super) file: &'a str,
+    pub(super) line: Option<usize>,
+    /// What stands before the value there.
+    pub(super) name: &'a str,
     pub(super) value: &'a str,
 }
 
@@ -40,7 +48,7 @@ pub(super) fn lines<'a>(file: &'a str, text: &'a str) -> impl Iterator<Item = Re
             return None;
         }
         let error = |problem: &str| {
-            Some(Err(ConfError { file: file.to_owned(), line: number, problem: problem.to_owned() }))
+            Some(Err(ConfError { file: file.to_owned(), line: Some(number), problem: problem.to_owned() }))
         };
         if let Some(rest) = line.strip_prefix('[') {
             return match rest.strip_suffix(']') {
@@ -58,7 +66,10 @@ pub(super) fn lines<'a>(file: &'a str, text: &'a str) -> impl Iterator<Item = Re
         match line.split_once('=').map(|(key, value)| (trim(key), trim(value))) {
             None => error("the line has no =; write OPTION=VALUE, or # before a remark"),
             Some(("", _)) => error("there is no option before the ="),
-            Some((key, value)) => Some(Ok(Line { file, number, section, key, value })),
+            Some((key, value)) => {
+                let setting = Setting { file, line: Some(number), name: key, value };
+                Some(Ok(Line { section, key, setting }))
+            }
         }
     })
 }

@@ -121,7 +121,7 @@ fn included_files_are_read_as_one_but_begin_anew() {
     let conf = Conf::parse(&[main, ("conf.d/a.conf", "[global]\nrepo1-retention-full=2\n")]).unwrap();
     assert_eq!(conf.repo_options("demo", 1).unwrap().retention_full, Some(2));
     let error = Conf::parse(&[main, ("conf.d/a.conf", "\nrepo1-retention-full=2\n")]).unwrap_err();
-    assert_eq!((error.file.as_str(), error.line), ("conf.d/a.conf", 2));
+    assert_eq!((error.file.as_str(), error.line), ("conf.d/a.conf", Some(2)));
     let twice = Conf::parse(&[main, ("conf.d/a.conf", "[global]\nrepo1-type=s3")]).unwrap();
     let error = twice.repo_options("demo", 1).unwrap_err();
     assert_eq!(
@@ -143,7 +143,7 @@ fn lines_that_pgbackrest_would_not_read_are_refused_without_their_text() {
     ];
     for (text, line, problem) in table {
         let error = Conf::parse(&[("x.conf", text)]).unwrap_err();
-        assert_eq!(error.line, line, "{text}");
+        assert_eq!(error.line, Some(line), "{text}");
         let shown = error.to_string();
         assert!(shown.starts_with(&format!("x.conf:{line}: ")) && shown.contains(problem), "{shown}");
         assert!(!shown.contains("secret"), "{shown}");
@@ -164,7 +164,7 @@ fn values_that_pgbackrest_would_refuse_name_file_line_value_and_remedy() {
             "repo1-retention-full-type=week",
             "repo1-retention-full-type is 'week'; it must be one of count, time",
         ),
-        ("repo1-host=", "repo1-host has no value; give one or remove the line"),
+        ("repo1-host=", "repo1-host has no value; give one or remove it"),
         (
             "retention-full=1\nrepo1-retention-full=1",
             "repo1-retention-full is set a second time in its section; keep one",
@@ -178,6 +178,24 @@ fn values_that_pgbackrest_would_refuse_name_file_line_value_and_remedy() {
         assert!(conf.repo_options("other", 1).is_ok(), "{line}");
         assert!(conf.repo_options("demo", 2).is_ok(), "{line}");
     }
+}
+
+#[test]
+fn variables_win_over_files_and_are_named_where_they_are_wrong() {
+    let conf = parse("[global]\nrepo1-type=s3\n[demo:backup]\nrepo1-retention-full=2\n").with_environment([
+        ("PGBACKREST_REPO1_RETENTION_FULL", "5"),
+        ("PGBACKREST_repo3_type", "gcs"),
+        ("PGBACKREST_REPO2_HOST", ""),
+        ("REPO4_TYPE", "s3"),
+    ]);
+    let options = conf.repo_options("demo", 1).unwrap();
+    assert_eq!((options.storage, options.retention_full), ("s3", Some(5)));
+    assert_eq!(conf.repo_keys(), [1, 2, 3]);
+    assert_eq!(conf.repo_options("demo", 3).unwrap().storage, "gcs");
+    let error = conf.repo_options("demo", 2).unwrap_err();
+    assert_eq!(error.to_string(), "environment: PGBACKREST_REPO2_HOST has no value; give one or remove it");
+    let secret = [("PGBACKREST_REPO1_CIPHER_PASS", "hidden"), ("PGBACKREST_REPO1_AZURE_KEY", "hidden")];
+    assert!(!format!("{:?}", conf.with_environment(secret)).contains("hidden"));
 }
 
 #[test]

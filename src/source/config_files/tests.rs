@@ -23,12 +23,23 @@ impl Case {
     }
 
     fn files(&self, include: bool) -> ConfigFiles {
-        ConfigFiles::of(&Program {
-            binary: "pgbackrest".into(),
+        let program = Program {
             config: Some(self.path("main.conf")),
             config_include_path: include.then(|| self.path("conf.d")),
-        })
+            ..plain()
+        };
+        ConfigFiles::of(&program, &environment(&[]))
     }
+}
+
+/// pgBackRest as it is started without any option of where its configuration is.
+fn plain() -> Program {
+    Program { binary: "pgbackrest".into(), config: None, config_include_path: None }
+}
+
+fn environment(variables: &[(&str, &str)]) -> Environment {
+    let pass: Vec<String> = variables.iter().map(|(name, _)| (*name).to_owned()).collect();
+    Environment::choose(variables.iter().map(|(name, value)| (name.into(), value.into())), &pass)
 }
 
 /// A self-signed certificate that ends in that year.
@@ -41,6 +52,27 @@ fn certificate(year: i32) -> String {
 fn ends(settings: &RepoSettings) -> Vec<(CredentialKind, i32)> {
     use chrono::Datelike as _;
     settings.credentials.iter().map(|credential| (credential.kind, credential.not_after.year())).collect()
+}
+
+#[tokio::test]
+async fn variables_say_where_files_are_and_win_over_them() {
+    let case = Case::new();
+    case.write("pgbackrest.conf", "[global]\nrepo1-type=s3\n[demo:backup]\nrepo1-retention-full=2\n");
+    case.write("conf.d/20.conf", "[global]\nrepo1-retention-diff=4\n");
+    let path = case.directory.path().display().to_string();
+    let passed = [("PGBACKREST_CONFIG_PATH", &*path), ("PGBACKREST_REPO1_RETENTION_FULL", "7")];
+    let configuration = ConfigFiles::of(&plain(), &environment(&passed)).refresh().await.unwrap();
+    let settings = configuration.settings("demo", 1).unwrap();
+    assert_eq!(settings.storage.as_deref(), Some("s3"));
+    assert_eq!((settings.retention_full, settings.retention_diff), (Some(Retention::Count(7)), Some(4)));
+
+    let file = case.path("pgbackrest.conf").display().to_string();
+    let passed = [("PGBACKREST_CONFIG", &*file), ("PGBACKREST_REPO2_TYPE", "azure")];
+    let configuration = ConfigFiles::of(&plain(), &environment(&passed)).refresh().await.unwrap();
+    assert_eq!(configuration.repo_keys(), [1, 2]);
+    assert_eq!(configuration.settings("demo", 1).unwrap().retention_diff, None, "the include is not read");
+    let passed = [("PGBACKREST_CONFIG_INCLUDE_PATH", "/nonexistent")];
+    assert!(ConfigFiles::of(&plain(), &environment(&passed)).refresh().await.is_none());
 }
 
 #[tokio::test]
