@@ -58,6 +58,7 @@ fn check(test: &str, pgbackrest: Result<Pgbackrest, String>, wal_segment_megabyt
     }
     assert_eq!(exporter.stop(), Some(0));
     is_told_in_the_terminal(&lab);
+    is_configured_by_variables(&lab);
 }
 
 /// Every backup and repo of an `info` document has its series, and no other has.
@@ -181,6 +182,28 @@ fn is_told_in_the_terminal(lab: &Lab<'_>) {
     for label in lab.labels(1).iter().chain(&lab.labels(2)) {
         assert!(document.contains(label), "{label} is not in {document}");
     }
+}
+
+/// Variables tell both pgBackRest and us where the configuration is, and what is otherwise than it says.
+fn is_configured_by_variables(lab: &Lab<'_>) {
+    let variables =
+        [("PGBACKREST_CONFIG", lab.both.to_str().unwrap()), ("PGBACKREST_REPO1_RETENTION_FULL", "7")];
+    let names = variables.map(|(name, _)| name).join(",");
+    let document = successful(
+        call(lab.site.account.as_ref(), our_program(lab.site))
+            .args(["info", "--output=json", &format!("--collect.pass-env={names}")])
+            .arg(format!("--backrest.binary={}", lab.site.pgbackrest.program.display()))
+            .envs(variables),
+    );
+    let snapshot: Value = serde_json::from_str(&document).unwrap();
+    let repos = snapshot["stanzas"][0]["repos"].as_array().unwrap();
+    let kept = |index: usize| repos[index]["settings"]["retention_full"].clone();
+    assert_eq!(repos.len(), 2, "{document}");
+    assert_eq!(
+        [kept(0), kept(1)].map(|kept| kept.to_string()),
+        [r#"{"count":7}"#, r#"{"count":2}"#],
+        "{repos:?}"
+    );
 }
 
 /// Backups of a repo, oldest first.
