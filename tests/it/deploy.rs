@@ -3,16 +3,16 @@
 
 mod examples;
 mod monitoring;
+mod parts;
 pub(crate) mod rights;
 mod server;
+mod web;
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use clap::Parser;
-use pgbackrest_keeper::cli::Cli;
 use serde_json::Value;
 
 use crate::objects::schemas;
@@ -64,7 +64,7 @@ fn objects_pass_strict_schemas() {
     let mut files = Vec::new();
     for directory in directories() {
         for object in build(&kubectl, &directory) {
-            // Their schemas are deploy/base/crd.yaml and prometheus-operator's, which the API server goes by.
+            // Their schemas are deploy/crd/crd.yaml and prometheus-operator's, which the API server goes by.
             let is_defined = text(&object, "/apiVersion").starts_with("monitoring.coreos.com/");
             if is_defined || object["kind"] == "postgresql" {
                 continue;
@@ -121,12 +121,14 @@ fn the_documented_kustomization_names_another_image() {
     let document = fs::read_to_string(root().join("docs/operator.md")).unwrap();
     let (_, rest) = document.split_once("```yaml\n").unwrap();
     let scratch = tempfile::tempdir().unwrap();
-    for directory in ["base", "mine"] {
+    for directory in ["base", "crd", "mine"] {
         fs::create_dir(scratch.path().join(directory)).unwrap();
     }
-    for entry in fs::read_dir(root().join("deploy/base")).unwrap() {
-        let path = entry.unwrap().path();
-        fs::copy(&path, scratch.path().join("base").join(path.file_name().unwrap())).unwrap();
+    for directory in ["base", "crd"] {
+        for entry in fs::read_dir(root().join("deploy").join(directory)).unwrap() {
+            let path = entry.unwrap().path();
+            fs::copy(&path, scratch.path().join(directory).join(path.file_name().unwrap())).unwrap();
+        }
     }
     let mine = scratch.path().join("mine");
     fs::write(mine.join("kustomization.yaml"), rest.split_once("```").unwrap().0).unwrap();
@@ -134,23 +136,6 @@ fn the_documented_kustomization_names_another_image() {
     let container = &one(&objects, "Deployment")["spec"]["template"]["spec"]["containers"][0];
     let version = env!("CARGO_PKG_VERSION");
     assert_eq!(container["image"], format!("registry.example/pgbackrest-keeper:{version}"));
-}
-
-#[test]
-fn the_namespaced_overlay_gives_no_right_elsewhere() {
-    let Some(kubectl) = kubectl("the_namespaced_overlay_gives_no_right_elsewhere") else { return };
-    let objects = build(&kubectl, Path::new("deploy/overlays/namespaced"));
-    assert!(objects.iter().all(|object| object["kind"] != "ClusterRoleBinding"));
-    let container = &one(&objects, "Deployment")["spec"]["template"]["spec"]["containers"][0];
-    let arguments: Vec<&str> = list(&container["args"]).iter().map(|word| word.as_str().unwrap()).collect();
-    assert!(Cli::try_parse_from([&["pgbackrest-keeper"], &arguments[..]].concat()).is_ok(), "{arguments:?}");
-    let bound: Vec<&Value> = objects
-        .iter()
-        .filter(|object| object["kind"] == "RoleBinding" && object["roleRef"]["kind"] == "ClusterRole")
-        .collect();
-    assert_eq!(bound.len(), 1);
-    let watched = format!("--namespaces={}", text(bound[0], "/metadata/namespace"));
-    assert_eq!(arguments, ["operator", &watched]);
 }
 
 /// What refers to one another within the base does so by the right names.

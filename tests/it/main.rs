@@ -43,6 +43,7 @@ mod node;
 mod node_backup;
 mod node_fleet;
 mod node_operator;
+mod node_overlays;
 mod object_stores;
 mod objects;
 mod operator;

@@ -6,6 +6,7 @@ mod defect;
 mod fleet;
 mod jobs;
 mod life;
+mod parts;
 mod replicas;
 mod rights_used;
 

@@ -2,8 +2,9 @@
 //! generated objects rely on.
 
 use std::collections::BTreeMap;
+use std::env;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use pgbackrest_keeper::cli::manifest::Manifests;
@@ -13,7 +14,7 @@ use pgbackrest_keeper::cluster::{labels, names, validate};
 use serde_json::Value;
 
 use super::{build, directories, kubectl, kustomize, list, objects, one, text};
-use crate::support::process::output;
+use crate::support::process::{output, successful};
 
 #[test]
 fn lint_finds_nothing_wrong_with_examples() {
@@ -39,6 +40,31 @@ fn lint_finds_nothing_wrong_with_examples() {
         let expected: &[&str] =
             if ["s3", "encryption"].contains(&name) { &["schedules-collide"] } else { &[] };
         assert_eq!(warnings, expected, "{name}");
+        examples += 1;
+    }
+    assert!(examples >= 6, "only {examples} examples");
+}
+
+/// What the operator would make of each: to read, and to see in a change what it changes.
+#[test]
+fn the_objects_of_each_example_stand_beside_it() {
+    let Some(kubectl) = kubectl("the_objects_of_each_example_stand_beside_it") else { return };
+    let scratch = tempfile::tempdir().unwrap();
+    let file = scratch.path().join("manifest.yaml");
+    let mut examples = 0;
+    // Another has the resource of one of these.
+    let own = |directory: &&PathBuf| directory.join("postgresql.yaml").exists();
+    for directory in directories().iter().filter(own) {
+        fs::write(&file, kustomize(&kubectl, directory)).unwrap();
+        let rendered =
+            successful(Command::new(env!("CARGO_BIN_EXE_pgbackrest-keeper")).arg("render").arg(&file));
+        let made = format!("# What `pgbackrest-keeper render` makes of this example.\n{rendered}");
+        let beside = directory.join("expected.yaml");
+        if env::var_os("UPDATE_GOLDEN").is_some() {
+            fs::write(&beside, &made).unwrap();
+        }
+        let stands = fs::read_to_string(&beside).unwrap_or_default();
+        assert!(stands == made, "{} is old; run with UPDATE_GOLDEN=1", beside.display());
         examples += 1;
     }
     assert!(examples >= 6, "only {examples} examples");
@@ -190,6 +216,6 @@ fn mount<'container>(container: &'container Value, volume: &str) -> &'container 
     text(mount.unwrap_or_else(|| panic!("{volume} is not mounted")), "/mountPath")
 }
 
-fn root_of_examples() -> std::path::PathBuf {
+fn root_of_examples() -> PathBuf {
     super::root().join("deploy/examples")
 }

@@ -186,14 +186,15 @@ fn the_api_server_takes_monitors_and_rules_as_they_are_meant() {
         let definition = format!("customresourcedefinition/{kind}.monitoring.coreos.com");
         kubectl.run(&["wait", "--for=condition=Established", "--timeout=60s", &definition]);
     }
-    let yaml = kustomize(&kubectl.program, Path::new(OVERLAY));
-    kubectl.apply(&yaml, &[&["--dry-run=server"], &STRICT[..]].concat());
-
-    // It is not one that takes everything.
-    let wrong = yaml.replace("honorLabels: true", "honourLabels: true");
-    assert_ne!(wrong, yaml);
-    let arguments = ["apply", "--server-side", "--dry-run=server", "--filename=-"];
-    let refused = kubectl.output_with_input(&[&arguments[..], &STRICT].concat(), &wrong);
-    let said = String::from_utf8_lossy(&refused.stderr);
-    assert!(!refused.status.success() && said.contains("honourLabels"), "{said}");
+    for overlay in [OVERLAY, "deploy/overlays/secured"] {
+        let yaml = kustomize(&kubectl.program, Path::new(overlay));
+        kubectl.apply(&yaml, &[&["--dry-run=server"], &STRICT[..]].concat());
+        // It is not one that takes everything.
+        let wrong = yaml.replace("honorLabels: true", "honourLabels: true");
+        assert_ne!(wrong, yaml);
+        let arguments = ["apply", "--server-side", "--dry-run=server", "--filename=-"];
+        let refused = kubectl.output_with_input(&[&arguments[..], &STRICT].concat(), &wrong);
+        let said = String::from_utf8_lossy(&refused.stderr);
+        assert!(!refused.status.success() && said.contains("honourLabels"), "{said}");
+    }
 }

@@ -18,6 +18,8 @@ use crate::objects::recorded;
 
 /// The rights of whoever only observes.
 const OBSERVE: &str = "../overlays/observe/cluster-role.yaml";
+/// Those in one namespace.
+const NAMESPACED: &str = "../components/namespaced/rights/role.yaml";
 
 /// One thing that may be done: group, resource, verb.
 pub(crate) type Right = (String, String, String);
@@ -79,7 +81,7 @@ fn every_right_that_is_given_is_held() {
 
 #[test]
 fn nothing_is_given_wholesale() {
-    for file in ["cluster-role.yaml", "role.yaml", OBSERVE] {
+    for file in ["cluster-role.yaml", "role.yaml", OBSERVE, NAMESPACED] {
         for (group, resource, verb) in rights(&rules(file)) {
             let right = format!("{file}: {group} {resource} {verb}");
             for word in [&group, &resource, &verb] {
@@ -108,9 +110,19 @@ fn to_observe_is_to_read() {
     }
 }
 
+/// What belongs to no namespace nobody can give in one.
+#[test]
+fn the_rights_in_one_namespace_are_those_in_all() {
+    let everywhere = rights(&rules("cluster-role.yaml"));
+    let missing: BTreeSet<Right> = everywhere.difference(&rights(&rules(NAMESPACED))).cloned().collect();
+    let class = ["storage.k8s.io", "storageclasses", "get"].map(str::to_owned);
+    assert_eq!(missing, BTreeSet::from([class.into()]));
+    assert!(rights(&rules(NAMESPACED)).is_subset(&everywhere));
+}
+
 #[test]
 fn a_right_stands_in_one_rule() {
-    for file in ["cluster-role.yaml", "role.yaml", OBSERVE] {
+    for file in ["cluster-role.yaml", "role.yaml", OBSERVE, NAMESPACED] {
         let mut seen = BTreeSet::new();
         for rule in rules(file) {
             for right in rights(&[rule]) {

@@ -135,6 +135,38 @@ fn examples_are_taken_where_pods_are_restricted() {
     assert_eq!(claim["spec"]["resources"]["requests"]["storage"], "10Gi");
 }
 
+/// Each overlay as people apply it, into namespaces that warn of pods which are not restricted. What prometheus-operator
+/// defines is judged in `monitoring`.
+#[test]
+fn overlays_are_taken_where_pods_are_restricted() {
+    let Some(plane) = installed("overlays_are_taken_where_pods_are_restricted") else { return };
+    let kubectl = plane.kubectl();
+    let restricted = "pod-security.kubernetes.io/warn";
+    let namespaces = ["bank", "cpo", "shop"].map(|name| {
+        json!({"apiVersion": "v1", "kind": "Namespace",
+            "metadata": {"name": name, "labels": {restricted: "restricted"}}})
+    });
+    kubectl.apply(&many(&namespaces), &["--field-manager=overlays"]);
+    let arguments = [&["apply", "--server-side", "--filename=-", "--dry-run=server"], &STRICT[..]].concat();
+    let overlays = root().join("deploy/overlays");
+    let mut taken = 0;
+    for directory in directories().iter().filter(|directory| directory.starts_with(&overlays)) {
+        let mut objects = build(&kubectl.program, directory);
+        objects.retain(|object| !text(object, "/apiVersion").starts_with("monitoring.coreos.com/"));
+        let said = kubectl.output_with_input(&arguments, &many(&objects));
+        assert!(said.status.success(), "{}: {}", directory.display(), String::from_utf8_lossy(&said.stderr));
+        taken += 1;
+        // It is not one that takes every pod.
+        if let Some(deployment) = objects.iter_mut().find(|object| object["kind"] == "Deployment") {
+            deployment["spec"]["template"]["spec"]["securityContext"]["runAsNonRoot"] = json!(false);
+            let refused = kubectl.output_with_input(&arguments, &deployment.to_string());
+            let said = String::from_utf8_lossy(&refused.stderr);
+            assert!(!refused.status.success() && said.contains("runAsNonRoot != true"), "{said}");
+        }
+    }
+    assert!(taken >= 7, "only {taken} overlays");
+}
+
 /// With its own account's token alone: makes, changes and removes every kind of object, but no volume.
 #[test]
 fn the_operators_account_may_do_its_work_and_no_more() {

@@ -20,12 +20,12 @@ pub(crate) const CLUSTER: &str = "cluster";
 /// A kubelet brings a changed file after some ten seconds, an image starts, a stanza is made: each well within it.
 const LONGEST: Duration = Duration::from_mins(6);
 
-/// The shared node with the operator of deploy/base on it.
+/// The shared node with the operator of deploy/overlays/default on it.
 pub(crate) fn node_with_operator(test: &str) -> Option<&'static Node> {
     static INSTALLED: OnceLock<()> = OnceLock::new();
     let node = Node::shared(test)?;
     INSTALLED.get_or_init(|| {
-        node.kubectl().apply(&base(node, &[SHARED_NAMESPACES]), &[]);
+        node.kubectl().apply(&overlay(node, "default", &[SHARED_NAMESPACES]), &[]);
         node.kubectl().wait(OPERATOR, "deployment/pgbackrest-keeper-operator", "condition=Available");
     });
     Some(node)
@@ -33,7 +33,16 @@ pub(crate) fn node_with_operator(test: &str) -> Option<&'static Node> {
 
 /// One more operator, installed into a namespace of its own, whose arguments tell what it looks after.
 pub(crate) fn install_operator(node: &Node, namespace: &str, arguments: &[&str]) {
-    let manifests = base(node, arguments)
+    install_overlay(node, "default", namespace, arguments);
+}
+
+/// The same of another overlay, without what prometheus-operator defines.
+pub(crate) fn install_overlay(node: &Node, name: &str, namespace: &str, arguments: &[&str]) {
+    let manifests = overlay(node, name, arguments);
+    let ours = manifests.split("\n---\n").filter(|one| !one.contains("apiVersion: monitoring.coreos.com/"));
+    let manifests = ours
+        .collect::<Vec<_>>()
+        .join("\n---\n")
         .replace("name: pgbackrest-keeper-operator\n", &format!("name: {namespace}\n"))
         .replace(
             "serviceAccountName: pgbackrest-keeper-operator\n",
@@ -45,13 +54,18 @@ pub(crate) fn install_operator(node: &Node, namespace: &str, arguments: &[&str])
     node.kubectl().wait(namespace, &format!("deployment/{namespace}"), "condition=Available");
 }
 
-/// deploy/base with our image and more arguments.
-fn base(node: &Node, arguments: &[&str]) -> String {
-    let base = kustomized(node.kubectl(), "deploy/base").replace("pgbackrest-keeper:0.1.0", KEEPER);
+/// An overlay with our image and more arguments.
+fn overlay(node: &Node, name: &str, arguments: &[&str]) -> String {
+    let overlay = with_our_image(node, &format!("deploy/overlays/{name}"));
     let line = "        - operator\n";
-    assert_eq!(base.matches(line).count(), 1, "{base}");
+    assert_eq!(overlay.matches(line).count(), 1, "{overlay}");
     let arguments: Vec<String> = arguments.iter().map(|argument| format!("        - {argument}\n")).collect();
-    base.replace(line, &format!("{line}{}", arguments.concat()))
+    overlay.replace(line, &format!("{line}{}", arguments.concat()))
+}
+
+/// What people would apply, with the image of this program in place of the one that is named there.
+pub(crate) fn with_our_image(node: &Node, directory: &str) -> String {
+    kustomized(node.kubectl(), directory).replace("pgbackrest-keeper:0.1.0", KEEPER)
 }
 
 fn kustomized(kubectl: &Kubectl, directory: &str) -> String {
@@ -71,9 +85,14 @@ pub(crate) struct Example<'node> {
 impl<'node> Example<'node> {
     /// Makes deploy/examples/complete in a namespace of its own.
     pub(crate) fn apply(node: &'node Node, namespace: &'static str) -> Self {
+        Self::apply_changed(node, namespace, kustomized(node.kubectl(), "deploy/examples/complete"))
+    }
+
+    /// The same of another example that is complete.
+    pub(crate) fn apply_changed(node: &'node Node, namespace: &'static str, example: String) -> Self {
         node.provide_volumes(1, "10Gi");
         node.provide_volumes(1, "15Gi");
-        let example = kustomized(node.kubectl(), "deploy/examples/complete")
+        let example = example
             .replace("registry.example/postgres-with-pgbackrest:15", POSTGRES)
             .replace("namespace: cpo\n", &format!("namespace: {namespace}\n"))
             .replace("\n  name: cpo\n", &format!("\n  name: {namespace}\n"));

@@ -21,13 +21,15 @@ const NAME: &str = "pgbackrest-keeper-operator";
 /// The group of all service accounts of the namespace, as the API server's audit names the user.
 const USER: &str = "system:serviceaccount:pgbackrest-keeper:";
 
-/// deploy/base on a control plane. Its Deployment's pods never run there: there is no node.
+/// deploy/base, or a part of an overlay, on a control plane. Its Deployment's pods never run there: there is no node.
 pub(crate) struct Installation {
     kubectl: Kubectl,
     kubeconfig: PathBuf,
     audit_log: PathBuf,
     kind: String,
     logs: TempDir,
+    /// The Deployment, and its ServiceAccount and Lease.
+    name: String,
 }
 
 impl Installation {
@@ -64,7 +66,37 @@ impl Installation {
             kind: kind.concat(),
             logs: tempfile::Builder::new().prefix("operator-").tempdir().unwrap(),
             kubectl,
+            name: NAME.to_owned(),
         }
+    }
+
+    /// One of the operators of an overlay that is applied.
+    pub(crate) fn part(plane: &ControlPlane, name: &str) -> Self {
+        Self {
+            kubectl: plane.kubectl().clone(),
+            kubeconfig: plane.service_account(NAMESPACE, name),
+            audit_log: plane.audit_log(),
+            kind: String::new(),
+            logs: tempfile::Builder::new().prefix("operator-").tempdir().unwrap(),
+            name: name.to_owned(),
+        }
+    }
+
+    /// Starts the program as its Deployment would: with the arguments and variables that stand there.
+    pub(crate) fn start_as_deployed(&self) -> Operator {
+        let deployment = self.kubectl.get(NAMESPACE, "deployment", &self.name).unwrap();
+        let container = &deployment["spec"]["template"]["spec"]["containers"][0];
+        let words = |list: &Value| -> Vec<String> {
+            list.as_array().unwrap().iter().map(|word| word.as_str().unwrap().to_owned()).collect()
+        };
+        let arguments = words(&container["args"]);
+        assert_eq!(arguments[0], "operator");
+        let variables = container["env"].as_array().unwrap().iter();
+        let variables: Vec<(String, String)> = variables
+            .filter_map(|one| Some((one["name"].as_str()?.to_owned(), one["value"].as_str()?.to_owned())))
+            .collect();
+        let arguments: Vec<&str> = arguments[1..].iter().map(String::as_str).collect();
+        self.start_with(&arguments, &variables)
     }
 
     pub(crate) fn install_kind(&self) {
@@ -75,18 +107,24 @@ impl Installation {
 
     /// Starts the program, as one replica. Its pod is one of the Deployment's.
     pub(crate) fn start(&self, arguments: &[&str]) -> Operator {
+        self.start_with(arguments, &[])
+    }
+
+    fn start_with(&self, arguments: &[&str], variables: &[(String, String)]) -> Operator {
         let pod = wait_for("the Deployment's pods", || {
             let selector = "--selector=app.kubernetes.io/component=operator";
             let pods =
                 self.kubectl.run(&["--namespace", NAMESPACE, "get", "pods", selector, "--output=name"]);
-            pods.lines().next().map(|name| name.trim_start_matches("pod/").to_owned())
+            let mut pods = pods.lines().map(|name| name.trim_start_matches("pod/"));
+            pods.find(|pod| pod.starts_with(&self.name)).map(str::to_owned)
         });
         let mut command = command(None, env!("CARGO_BIN_EXE_pgbackrest-keeper"));
         command
             .args(["operator", "--web.listen-address=127.0.0.1:0", "--log.format=json"])
             .arg(format!("--kubeconfig={}", self.kubeconfig.display()))
             .args(arguments)
-            .envs([("POD_NAME", pod.as_str()), ("POD_NAMESPACE", NAMESPACE)]);
+            .envs([("POD_NAME", pod.as_str()), ("POD_NAMESPACE", NAMESPACE)])
+            .envs(variables.iter().map(|(name, value)| (name, value)));
         let log = tempfile::Builder::new().prefix("operator-").tempfile_in(self.logs.path()).unwrap();
         let log = log.into_temp_path().keep().unwrap();
         let mut process = Running::start("pgbackrest-keeper operator", command, &log, Signal::SIGTERM);
@@ -105,7 +143,7 @@ impl Installation {
 
     /// Who holds the lease; `None`: nobody.
     pub(crate) fn leader(&self) -> Option<String> {
-        let lease = self.kubectl.get(NAMESPACE, "lease", NAME)?;
+        let lease = self.kubectl.get(NAMESPACE, "lease", &self.name)?;
         let holder = lease["spec"]["holderIdentity"].as_str()?;
         (!holder.is_empty()).then(|| holder.to_owned())
     }
@@ -113,7 +151,12 @@ impl Installation {
 
 /// The image that deploy/base runs the operator in.
 pub(crate) fn image_of_deployment(kubectl: &Kubectl) -> String {
-    let deployment = kubectl.get(NAMESPACE, "deployment", NAME).unwrap();
+    image_of(kubectl, NAME)
+}
+
+/// The image of one of several operators.
+pub(crate) fn image_of(kubectl: &Kubectl, deployment: &str) -> String {
+    let deployment = kubectl.get(NAMESPACE, "deployment", deployment).unwrap();
     deployment["spec"]["template"]["spec"]["containers"][0]["image"].as_str().unwrap().to_owned()
 }
 

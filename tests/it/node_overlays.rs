@@ -1,0 +1,127 @@
+//! Overlays and components of deploy/ on a real node. The default one is what the other tests of the node install.
+
+use std::process::Command;
+use std::thread;
+
+use serde_json::json;
+
+use crate::support::example::{Example, install_overlay, with_our_image};
+use crate::support::exposition::Samples;
+use crate::support::http;
+use crate::support::machine::{program, skip};
+use crate::support::node::Node;
+use crate::support::process::{call, successful};
+use crate::web_client::Authority;
+
+/// One part of the split fleet, which looks after this namespace.
+const PART: &str = "shop";
+
+/// With the rights of one namespace alone, from the example to its first backup; and what the exporter in its pod sees.
+#[test]
+fn a_part_of_a_fleet_is_backed_up_with_an_exporter_beside_postgresql() {
+    let test = "a_part_of_a_fleet_is_backed_up_with_an_exporter_beside_postgresql";
+    let Some(node) = Node::shared(test) else { return };
+    let kubectl = node.kubectl();
+    for namespace in ["bank", PART] {
+        kubectl.create_restricted_namespace(namespace);
+    }
+    kubectl.apply(&with_our_image(node, "deploy/overlays/split"), &[]);
+    // The exporter's own interval is ten minutes.
+    let example =
+        with_our_image(node, "deploy/examples/exporter").replace("registry.example/localhost/", "localhost/");
+    let command = "        - exporter\n";
+    assert_eq!(example.matches(command).count(), 1, "{example}");
+    let example = example.replace(command, &format!("{command}        - --collect.interval=2\n"));
+    let cluster = Example::apply_changed(node, PART, example);
+    for part in ["bank", PART] {
+        let deployment = format!("deployment/pgbackrest-keeper-operator-{part}");
+        kubectl.wait("pgbackrest-keeper", &deployment, "condition=Available");
+        cluster.wait("the lease of each part", || {
+            let lease =
+                kubectl.get("pgbackrest-keeper", "lease", &format!("pgbackrest-keeper-operator-{part}"))?;
+            lease["spec"]["holderIdentity"]
+                .as_str()?
+                .starts_with(&format!("pgbackrest-keeper-operator-{part}"))
+                .then_some(())
+        });
+    }
+    kubectl.wait(PART, "pod/cluster-0", "condition=Ready");
+    let first = cluster.wait("the Job of the first full backup", || cluster.jobs().pop());
+    cluster.wait_for_job(&first, "Complete");
+
+    let address = kubectl.get(PART, "pod", "cluster-0").unwrap()["status"]["podIP"].clone();
+    let url = format!("http://{}:9854/metrics", address.as_str().unwrap());
+    let tells = |what: &str, name: &str, labels: &[(&str, &str)], value: f64| {
+        cluster.wait(what, || {
+            let answer = node.in_network(|| http::get(&url, &[])).ok()?;
+            (Samples::parse(answer.text()).find(name, labels)? == value).then_some(())
+        });
+    };
+    tells("a repo that is up", "pgbackrest_repo_up", &[("stanza", "db"), ("repo_key", "1")], 1.0);
+    tells("the backup", "pgbackrest_backups", &[("repo_key", "1"), ("backup_type", "full")], 1.0);
+    let lock = |value| {
+        let name = "pgbackrest_stanza_backup_lock_status";
+        tells(&format!("a lock that is {value}"), name, &[("stanza", "db")], value);
+    };
+    lock(0.0);
+    // It waits for a checkpoint, which takes minutes unless somebody asks for it.
+    thread::scope(|scope| {
+        let backup = scope.spawn(|| {
+            let backup =
+                ["pgbackrest", "backup", "--stanza=db", "--repo=1", "--type=full", "--no-start-fast"];
+            cluster.said("cluster-pgbackrest-repo-host-0", "pgbackrest", &backup);
+        });
+        lock(1.0);
+        cluster.psql("checkpoint");
+        backup.join().unwrap();
+    });
+    lock(0.0);
+    tells("both backups", "pgbackrest_backups", &[("repo_key", "1"), ("backup_type", "full")], 2.0);
+}
+
+/// What is scraped is behind TLS and a password, and the kubelet finds the pods ready all the same.
+#[test]
+fn an_operator_is_scraped_by_tls_and_with_a_password() {
+    let test = "an_operator_is_scraped_by_tls_and_with_a_password";
+    let Some(node) = Node::shared(test) else { return };
+    let curl = match program("curl") {
+        Ok(curl) => curl,
+        Err(missing) => return skip(test, missing),
+    };
+    let (kubectl, namespace) = (node.kubectl(), "secured");
+    kubectl.create_restricted_namespace(namespace);
+    let authority = Authority::new();
+    let name = format!("{namespace}.{namespace}.svc");
+    let issued = authority.issue(&[&name]);
+    let example = include_str!("../../deploy/components/web-config/web-config.example.yml");
+    let secret = |name: &str, data: serde_json::Value| {
+        let secret = json!({"apiVersion": "v1", "kind": "Secret", "stringData": data,
+            "metadata": {"name": name, "namespace": namespace}});
+        kubectl.apply(&secret.to_string(), &[]);
+    };
+    secret("pgbackrest-keeper-web-config", json!({"web-config.yml": example}));
+    let tls = json!({"tls.crt": issued.certificate_pem, "tls.key": issued.key_pem});
+    secret("pgbackrest-keeper-tls", tls);
+    install_overlay(node, "secured", namespace, &["--namespaces=secured"]);
+
+    let pods =
+        kubectl.run(&["--namespace", namespace, "get", "pods", "--output=jsonpath={.items[0].status.podIP}"]);
+    let trusted = node.directory().join("secured.crt");
+    std::fs::write(&trusted, authority.certificate_pem()).unwrap();
+    let ask = |path: &str, more: &[&str]| {
+        node.in_network(|| {
+            let mut command: Command = call(None, &curl);
+            command
+                .args(["--silent", "--show-error", "--write-out", "\n%{http_code}", "--cacert"])
+                .arg(&trusted);
+            command.args(["--connect-to", &format!("{name}:9854:{pods}:9854")]).args(more);
+            successful(command.arg(format!("https://{name}:9854{path}")))
+        })
+    };
+    assert!(ask("/metrics", &[]).ends_with("\n401"));
+    assert!(ask("/readyz", &[]).ends_with("\n200"));
+    assert!(ask("/metrics", &["--user", "prometheus:another"]).ends_with("\n401"));
+    let metrics = ask("/metrics", &["--user", "prometheus:YOUR_PASSWORD"]);
+    assert!(metrics.contains("\npgbackrest_operator_leader "), "{metrics}");
+    assert!(metrics.ends_with("\n200"), "{metrics}");
+}
