@@ -80,6 +80,9 @@ fn every_command_can_be_given() {
                 ["kubectl", "apply", .., "-k", directory] => {
                     assert!(root().join(directory).join("kustomization.yaml").exists(), "{place}");
                 }
+                ["helm", "install", _, chart, ..] => {
+                    assert!(root().join(chart).join("Chart.yaml").exists(), "{place}");
+                }
                 [script, ..] if script.starts_with("scripts/") => {
                     assert!(root().join(script).exists(), "{place}");
                 }

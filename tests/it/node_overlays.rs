@@ -77,6 +77,23 @@ fn a_part_of_a_fleet_is_backed_up_with_an_exporter_beside_postgresql() {
     });
     lock(0.0);
     tells("both backups", "pgbackrest_backups", &[("repo_key", "1"), ("backup_type", "full")], 2.0);
+    who_observes_sees_the_same(&cluster);
+}
+
+/// With the rights of deploy/overlays/observe, which are few, pgBackRest is asked all the same.
+fn who_observes_sees_the_same(cluster: &Example<'_>) {
+    let (node, namespace) = (cluster.node, "observer");
+    install_overlay(node, "observe", namespace, &["--namespaces=shop", "--collect.interval=5"]);
+    let ours = [("namespace", PART), ("pg_cluster", "cluster"), ("repo_key", "1"), ("backup_type", "full")];
+    cluster.wait("the observer to tell of both backups", || {
+        let addresses = "--output=jsonpath={.items[*].status.podIP}";
+        let addresses = node.kubectl().run(&["--namespace", namespace, "get", "pods", addresses]);
+        let mut tells = addresses.split_whitespace().map(|address| {
+            let answer = node.in_network(|| http::get(&format!("http://{address}:9854/metrics"), &[])).ok()?;
+            Samples::parse(answer.text()).find("pgbackrest_backups", &ours)
+        });
+        tells.any(|count| count == Some(2.0)).then_some(())
+    });
 }
 
 /// What is scraped is behind TLS and a password, and the kubelet finds the pods ready all the same.

@@ -17,7 +17,7 @@ use super::{list, root};
 use crate::objects::recorded;
 
 /// The rights of whoever only observes.
-const OBSERVE: &str = "../overlays/observe/cluster-role.yaml";
+pub(crate) const OBSERVE: &str = "../overlays/observe/cluster-role.yaml";
 /// Those in one namespace.
 const NAMESPACED: &str = "../components/namespaced/rights/role.yaml";
 

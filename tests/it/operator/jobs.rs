@@ -1,12 +1,15 @@
 //! Jobs and schedules as metrics, with the real CronJob and Job controllers. No node runs the pods here: how they end is
 //! written where a kubelet would write it.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::life::pretend_that_stanzas_were_seen;
+use super::rights_used::{self, Use};
 use super::{assert_nothing_forbidden, in_bucket, open_namespace, wait_for_object};
+use crate::deploy::rights;
 use crate::support::control_plane::ControlPlane;
 use crate::support::exposition::Samples;
 use crate::support::kubernetes::kubectl::Kubectl;
@@ -15,6 +18,9 @@ use crate::support::process::wait_up_to;
 
 /// The CronJob controller starts something every full minute.
 const LONGEST: Duration = Duration::from_mins(3);
+
+/// What is only used where pods run: to ask pgBackRest in them.
+const WITH_PODS: [(&str, &str); 2] = [("pods/exec", "create"), ("pods/exec", "get")];
 
 type Labels<'a> = Vec<(&'a str, &'a str)>;
 
@@ -281,6 +287,15 @@ fn clusters_of_cpo_are_observed_and_nothing_of_them_is_written() {
     let refused: Vec<_> = requests.iter().filter(|request| matches!(request.code, 401 | 403)).collect();
     assert!(refused.iter().all(|request| request.resource == "secrets"), "{refused:#?}");
     assert!(requests.iter().all(|request| request.resource != "configmaps"), "{requests:#?}");
+    assert_eq!(unused(&requests), BTreeSet::from(WITH_PODS.map(|(what, verb)| (what.into(), verb.into()))));
+}
+
+/// Rights of whoever observes that nothing has used.
+fn unused(requests: &[Request]) -> BTreeSet<Use> {
+    let used = rights_used::used(requests);
+    let held = rights::rights(&rights::rules(rights::OBSERVE));
+    let held = held.into_iter().map(|(_, resource, verb)| (resource, verb));
+    held.filter(|right| !used.contains(right)).collect()
 }
 
 /// The Secret that a valid resource names is asked for. That it may not be read is no failure.

@@ -1,4 +1,4 @@
-//! Every right of deploy/base is used, and nothing more is asked for.
+//! Every right of deploy/base is used, and nothing more is asked for. `jobs` looks at those of deploy/overlays/observe.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ use crate::support::operator::{Installation, Operator, Request};
 use crate::support::process::wait_for;
 
 /// Resource and verb.
-type Use = (String, String);
+pub(super) type Use = (String, String);
 
 /// What is only used where pods run, and the test in node_operator that fails without it.
 const WITH_PODS: [(&str, &str, &str); 1] =
@@ -101,7 +101,7 @@ fn annotate(kubectl: &Kubectl, annotation: &str) {
 }
 
 /// What has been allowed. To apply what is not there yet takes the right to create as well.
-fn used(requests: &[Request]) -> BTreeSet<Use> {
+pub(super) fn used(requests: &[Request]) -> BTreeSet<Use> {
     let allowed = requests.iter().filter(|request| request.code != 403);
     let right = |request: &Request| {
         let made = request.verb == "patch" && request.code == 201;
