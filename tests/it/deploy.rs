@@ -1,7 +1,7 @@
 //! What deploy/ leads to: built by kubectl as people build it, judged by the schemas of three Kubernetes versions, by
 //! `lint`, and by what the program itself makes and asks for.
 
-mod chart;
+pub(crate) mod chart;
 mod examples;
 mod monitoring;
 mod parts;

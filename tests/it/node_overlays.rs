@@ -5,9 +5,11 @@ use std::thread;
 
 use serde_json::json;
 
+use crate::deploy::chart::Helm;
 use crate::support::example::{Example, install_overlay, with_our_image};
 use crate::support::exposition::Samples;
 use crate::support::http;
+use crate::support::kubernetes::images::KEEPER;
 use crate::support::machine::{program, skip};
 use crate::support::node::Node;
 use crate::support::process::{call, successful};
@@ -89,11 +91,39 @@ fn who_observes_sees_the_same(cluster: &Example<'_>) {
         let addresses = "--output=jsonpath={.items[*].status.podIP}";
         let addresses = node.kubectl().run(&["--namespace", namespace, "get", "pods", addresses]);
         let mut tells = addresses.split_whitespace().map(|address| {
-            let answer = node.in_network(|| http::get(&format!("http://{address}:9854/metrics"), &[])).ok()?;
+            let answer =
+                node.in_network(|| http::get(&format!("http://{address}:9854/metrics"), &[])).ok()?;
             Samples::parse(answer.text()).find("pgbackrest_backups", &ours)
         });
         tells.any(|count| count == Some(2.0)).then_some(())
     });
+}
+
+/// Helm says that a release is there when its pods are ready.
+#[test]
+fn a_release_of_the_chart_runs() {
+    let test = "a_release_of_the_chart_runs";
+    let (Some(node), Some(helm)) = (Node::shared(test), Helm::find(test)) else { return };
+    let (repository, tag) = KEEPER.rsplit_once(':').unwrap();
+    node.kubectl().create_restricted_namespace("released");
+    let kubeconfig = format!("--kubeconfig={}", node.plane().kubeconfig().display());
+    let (repository, tag) =
+        (format!("--set=image.repository={repository}"), format!("--set=image.tag={tag}"));
+    node.in_network(|| {
+        helm.run(&[
+            "install",
+            "backups",
+            "deploy/chart",
+            "--namespace=released",
+            &kubeconfig,
+            "--set=namespaces={released}",
+            &repository,
+            &tag,
+            "--wait",
+            "--timeout=3m",
+        ])
+    });
+    node.kubectl().wait("released", "lease/backups-operator", "jsonpath={.spec.holderIdentity}");
 }
 
 /// What is scraped is behind TLS and a password, and the kubelet finds the pods ready all the same.

@@ -34,14 +34,14 @@ const MORE: [&str; 7] = [
 ];
 
 /// Helm, with directories of its own.
-struct Helm {
+pub(crate) struct Helm {
     program: PathBuf,
     home: TempDir,
 }
 
 impl Helm {
     /// The one that the tests bring.
-    fn find(test: &str) -> Option<Self> {
+    pub(crate) fn find(test: &str) -> Option<Self> {
         let fetched = output(Command::new(root().join("scripts/fetch-kubernetes")).args(["--path", "helm"]));
         if !fetched.status.success() {
             skip(test, "Helm is not here; run scripts/fetch-kubernetes");
@@ -60,7 +60,7 @@ impl Helm {
         output(command.args(arguments).current_dir(root()))
     }
 
-    fn run(&self, arguments: &[&str]) -> String {
+    pub(crate) fn run(&self, arguments: &[&str]) -> String {
         let said = self.output(arguments);
         assert!(said.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&said.stderr));
         String::from_utf8(said.stdout).unwrap()
@@ -68,8 +68,12 @@ impl Helm {
 
     /// What a release of the same name as the base makes, with these values.
     fn template(&self, version: &str, values: &[&str]) -> Output {
+        self.template_of("deploy/chart", version, values)
+    }
+
+    fn template_of(&self, chart: &str, version: &str, values: &[&str]) -> Output {
         let version = format!("--kube-version={version}.0");
-        let mut arguments = vec!["template", "pgbackrest-keeper", "deploy/chart", &version];
+        let mut arguments = vec!["template", "pgbackrest-keeper", chart, &version];
         arguments.push("--namespace=pgbackrest-keeper");
         arguments.extend(values.iter().flat_map(|value| ["--set", *value]));
         self.output(&arguments)
@@ -118,6 +122,23 @@ fn the_chart_makes_what_the_overlays_make() {
             assert!(made == expected, "{overlay}: {}\n{made:#}\nis not\n{expected:#}", named(made));
         }
     }
+}
+
+/// Packed, it holds what its links lead to.
+#[test]
+fn a_packed_chart_is_whole() {
+    let Some(helm) = Helm::find("a_packed_chart_is_whole") else { return };
+    let scratch = tempfile::tempdir().unwrap();
+    let directory = scratch.path().display().to_string();
+    helm.run(&["package", "deploy/chart", "--destination", &directory]);
+    let packed = format!("{directory}/pgbackrest-keeper-{}.tgz", env!("CARGO_PKG_VERSION"));
+    let values = ["grafana.enabled=true", "prometheusOperator.enabled=true"];
+    let version = schemas::VERSIONS[0];
+    let made = helm.template_of(&packed, version, &values);
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    assert!(made.stdout == helm.template(version, &values).stdout);
+    let definition = fs::read_to_string(root().join("deploy/crd/crd.yaml")).unwrap();
+    assert!(helm.run(&["show", "crds", &packed]).contains(definition.trim()));
 }
 
 #[test]
