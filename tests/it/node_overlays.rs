@@ -34,7 +34,7 @@ fn a_part_of_a_fleet_is_backed_up_with_an_exporter_beside_postgresql() {
     let command = "        - exporter\n";
     assert_eq!(example.matches(command).count(), 1, "{example}");
     let example = example.replace(command, &format!("{command}        - --collect.interval=2\n"));
-    let cluster = Example::apply_changed(node, PART, example);
+    let cluster = Example::apply_changed(node, PART, &example);
     for part in ["bank", PART] {
         let deployment = format!("deployment/pgbackrest-keeper-operator-{part}");
         kubectl.wait("pgbackrest-keeper", &deployment, "condition=Available");

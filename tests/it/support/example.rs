@@ -85,11 +85,11 @@ pub(crate) struct Example<'node> {
 impl<'node> Example<'node> {
     /// Makes deploy/examples/complete in a namespace of its own.
     pub(crate) fn apply(node: &'node Node, namespace: &'static str) -> Self {
-        Self::apply_changed(node, namespace, kustomized(node.kubectl(), "deploy/examples/complete"))
+        Self::apply_changed(node, namespace, &kustomized(node.kubectl(), "deploy/examples/complete"))
     }
 
     /// The same of another example that is complete.
-    pub(crate) fn apply_changed(node: &'node Node, namespace: &'static str, example: String) -> Self {
+    pub(crate) fn apply_changed(node: &'node Node, namespace: &'static str, example: &str) -> Self {
         node.provide_volumes(1, "10Gi");
         node.provide_volumes(1, "15Gi");
         let example = example
