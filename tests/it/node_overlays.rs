@@ -1,9 +1,11 @@
 //! Overlays and components of deploy/ on a real node. The default one is what the other tests of the node install.
 
+mod scraping;
+
 use std::process::Command;
 use std::thread;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::deploy::chart::Helm;
 use crate::support::example::{Example, install_overlay, with_our_image};
@@ -13,6 +15,7 @@ use crate::support::kubernetes::images::KEEPER;
 use crate::support::machine::{program, skip};
 use crate::support::node::Node;
 use crate::support::process::{call, successful};
+use crate::support::prometheus::Prometheus;
 use crate::web_client::Authority;
 
 /// One part of the split fleet, which looks after this namespace.
@@ -80,6 +83,29 @@ fn a_part_of_a_fleet_is_backed_up_with_an_exporter_beside_postgresql() {
     lock(0.0);
     tells("both backups", "pgbackrest_backups", &[("repo_key", "1"), ("backup_type", "full")], 2.0);
     who_observes_sees_the_same(&cluster);
+    prometheus_finds_the_exporter(test, &cluster);
+}
+
+/// By the PodMonitor, with the labels that the alerts go by.
+fn prometheus_finds_the_exporter(test: &str, cluster: &Example<'_>) {
+    let monitor = monitor(cluster.node, "PodMonitor");
+    let job = scraping::job(&monitor, cluster.kubectl(), None);
+    cluster.node.in_network(|| match Prometheus::start_with_jobs(&[job]) {
+        Ok(prometheus) => {
+            scraping::wait_for(&prometheus, "up{job=\"pgbackrest-keeper/pgbackrest-keeper-exporter\"}", 1.0);
+            let backups = "pgbackrest_backups{namespace=\"shop\",pod=\"cluster-0\",pg_cluster=\"cluster\",\
+                backup_type=\"full\"}";
+            scraping::wait_for(&prometheus, backups, 2.0);
+        }
+        Err(missing) => skip(test, missing),
+    });
+}
+
+/// As deploy/overlays/secured has it, which is the strictest.
+fn monitor(node: &Node, kind: &str) -> Value {
+    let overlay = with_our_image(node, "deploy/overlays/secured");
+    let objects: Vec<Value> = serde_saphyr::from_multiple(&overlay).unwrap();
+    objects.into_iter().find(|object| object["kind"] == kind).unwrap()
 }
 
 /// With the rights of deploy/overlays/observe, which are few, pgBackRest is asked all the same.
@@ -139,7 +165,9 @@ fn an_operator_is_scraped_by_tls_and_with_a_password() {
     kubectl.create_restricted_namespace(namespace);
     let authority = Authority::new();
     let name = format!("{namespace}.{namespace}.svc");
-    let issued = authority.issue(&[&name]);
+    let mut monitor = monitor(node, "ServiceMonitor");
+    let server_name = monitor["spec"]["endpoints"][0]["tlsConfig"]["serverName"].as_str().unwrap();
+    let issued = authority.issue(&[&name, server_name]);
     let example = include_str!("../../deploy/components/web-config/web-config.example.yml");
     let secret = |name: &str, data: serde_json::Value| {
         let secret = json!({"apiVersion": "v1", "kind": "Secret", "stringData": data,
@@ -171,4 +199,14 @@ fn an_operator_is_scraped_by_tls_and_with_a_password() {
     let metrics = ask("/metrics", &["--user", "prometheus:YOUR_PASSWORD"]);
     assert!(metrics.contains("\npgbackrest_operator_leader "), "{metrics}");
     assert!(metrics.ends_with("\n200"), "{metrics}");
+
+    monitor["metadata"]["namespace"] = json!(namespace);
+    let job = scraping::job(&monitor, kubectl, Some((&trusted, "YOUR_PASSWORD")));
+    node.in_network(|| match Prometheus::start_with_jobs(&[job]) {
+        Ok(prometheus) => {
+            scraping::wait_for(&prometheus, "count(up == 1)", 2.0);
+            scraping::wait_for(&prometheus, "sum(pgbackrest_operator_leader)", 1.0);
+        }
+        Err(missing) => skip(test, missing),
+    });
 }

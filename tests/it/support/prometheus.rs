@@ -38,6 +38,15 @@ impl Prometheus {
         Self::start_with(jobs, &more, Some(rules))
     }
 
+    /// Scrapes every second, by these jobs of its configuration.
+    pub(crate) fn start_with_jobs(jobs: &[Value]) -> Result<Self, String> {
+        let program = machine::program("prometheus")?;
+        let directory = tempfile::Builder::new().prefix("prometheus-").tempdir().unwrap();
+        let config = serde_json::json!({"global": {"scrape_interval": "1s", "scrape_timeout": "1s"},
+            "scrape_configs": jobs});
+        Ok(Self::run(program, directory, &config.to_string(), &[]))
+    }
+
     fn start_with(jobs: &[(&str, &str)], more: &str, rules: Option<&str>) -> Result<Self, String> {
         let program = machine::program("prometheus")?;
         let directory = tempfile::Builder::new().prefix("prometheus-").tempdir().unwrap();
