@@ -55,6 +55,17 @@ fn the_version_is_that_of_the_program() {
     let container = &deployment["spec"]["template"]["spec"]["containers"][0];
     assert_eq!(container["image"], format!("pgbackrest-keeper:{version}"));
     assert_eq!(container["args"], serde_json::json!(["operator"]));
+    let mut images = 0;
+    for object in directories().iter().flat_map(|directory| build(&kubectl, directory)) {
+        let pod = &object["spec"]["template"]["spec"];
+        for container in list(&pod["initContainers"]).iter().chain(list(&pod["containers"])) {
+            if let Some((_, tag)) = text(container, "/image").split_once("pgbackrest-keeper:") {
+                assert_eq!(tag, version, "{}", named(&object));
+                images += 1;
+            }
+        }
+    }
+    assert!(images > 5, "only {images} images");
 }
 
 #[test]

@@ -65,7 +65,8 @@ fn overlay(node: &Node, name: &str, arguments: &[&str]) -> String {
 
 /// What people would apply, with the image of this program in place of the one that is named there.
 pub(crate) fn with_our_image(node: &Node, directory: &str) -> String {
-    kustomized(node.kubectl(), directory).replace("pgbackrest-keeper:0.1.0", KEEPER)
+    let named = concat!("pgbackrest-keeper:", env!("CARGO_PKG_VERSION"));
+    kustomized(node.kubectl(), directory).replace(named, KEEPER)
 }
 
 fn kustomized(kubectl: &Kubectl, directory: &str) -> String {
