@@ -2,6 +2,8 @@
 
 mod scraping;
 
+use std::fs;
+use std::path::Path;
 use std::process::Command;
 use std::thread;
 
@@ -12,6 +14,7 @@ use crate::support::example::{Example, install_overlay, with_our_image};
 use crate::support::exposition::Samples;
 use crate::support::http;
 use crate::support::kubernetes::images::KEEPER;
+use crate::support::kubernetes::kubectl::Kubectl;
 use crate::support::machine::{program, skip};
 use crate::support::node::Node;
 use crate::support::process::{call, successful};
@@ -168,21 +171,23 @@ fn an_operator_is_scraped_by_tls_and_with_a_password() {
     let mut monitor = monitor(node, "ServiceMonitor");
     let server_name = monitor["spec"]["endpoints"][0]["tlsConfig"]["serverName"].as_str().unwrap();
     let issued = authority.issue(&[&name, server_name]);
-    let example = include_str!("../../deploy/components/web-config/web-config.example.yml");
-    let secret = |name: &str, data: serde_json::Value| {
-        let secret = json!({"apiVersion": "v1", "kind": "Secret", "stringData": data,
-            "metadata": {"name": name, "namespace": namespace}});
-        kubectl.apply(&secret.to_string(), &[]);
-    };
-    secret("pgbackrest-keeper-web-config", json!({"web-config.yml": example}));
-    let tls = json!({"tls.crt": issued.certificate_pem, "tls.key": issued.key_pem});
-    secret("pgbackrest-keeper-tls", tls);
+    let files = node.directory().join("secured");
+    fs::create_dir(&files).unwrap();
+    for (name, content) in [
+        ("web-config.yml", include_str!("../../deploy/components/web-config/web-config.example.yml")),
+        ("tls.crt", &issued.certificate_pem),
+        ("tls.key", &issued.key_pem),
+        ("ca.crt", &authority.certificate_pem()),
+        ("password", "YOUR_PASSWORD"),
+    ] {
+        fs::write(files.join(name), content).unwrap();
+    }
+    make_documented_secrets(kubectl, namespace, &files);
     install_overlay(node, "secured", namespace, &["--namespaces=secured"]);
 
     let pods =
         kubectl.run(&["--namespace", namespace, "get", "pods", "--output=jsonpath={.items[0].status.podIP}"]);
-    let trusted = node.directory().join("secured.crt");
-    std::fs::write(&trusted, authority.certificate_pem()).unwrap();
+    let trusted = files.join("ca.crt");
     let ask = |path: &str, more: &[&str]| {
         node.in_network(|| {
             let mut command: Command = call(None, &curl);
@@ -209,4 +214,25 @@ fn an_operator_is_scraped_by_tls_and_with_a_password() {
         }
         Err(missing) => skip(test, missing),
     });
+}
+
+/// By the commands of docs/operator.md, with files of this directory.
+fn make_documented_secrets(kubectl: &Kubectl, namespace: &str, files: &Path) {
+    let document = include_str!("../../docs/operator.md");
+    let commands = document.lines().filter(|line| line.contains(" create secret generic "));
+    let mut made = 0;
+    for command in commands {
+        let words: Vec<String> = command
+            .split(' ')
+            .skip(1)
+            .map(|word| match (word, word.strip_prefix("--from-file=")) {
+                ("pgbackrest-keeper", _) => namespace.to_owned(),
+                (_, Some(file)) => format!("--from-file={file}={}", files.join(file).display()),
+                _ => word.to_owned(),
+            })
+            .collect();
+        kubectl.run(&words.iter().map(String::as_str).collect::<Vec<_>>());
+        made += 1;
+    }
+    assert_eq!(made, 3);
 }
