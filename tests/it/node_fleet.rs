@@ -1,19 +1,26 @@
-//! What the operator tells of a cluster's backups in two repos, from real pods and Jobs.
+//! What the operator tells of a cluster's backups, from real pods and Jobs, while things go wrong around it.
 
+mod faults;
+mod interrupted;
 mod operator;
+
+use serde_json::{Value, json};
 
 use crate::support::example::{Example, install_operator, node_with_operator};
 use crate::support::machine::skip;
 use crate::support::object_store::{Kind, ObjectStore};
 use crate::support::process::{call, successful};
+use crate::support::prometheus::Prometheus;
 use crate::web_client::Authority;
 use operator::{Operator, of};
 
 const NAMESPACE: &str = "fleet";
+/// The CronJob of full backups into the store.
+const S3_FULL: &str = "pgbackrest-cluster-repo2-full";
 
 #[test]
-fn a_cluster_is_told_as_its_jobs_have_backed_it_up() {
-    let test = "a_cluster_is_told_as_its_jobs_have_backed_it_up";
+fn a_fleet_is_told_whatever_happens() {
+    let test = "a_fleet_is_told_whatever_happens";
     let Some(node) = node_with_operator(test) else { return };
     let authority = Authority::new();
     let directory = node.directory().join("stores-of-fleet");
@@ -30,6 +37,13 @@ fn a_cluster_is_told_as_its_jobs_have_backed_it_up() {
 
     both_repos_are_backed_up(&cluster, &operator);
     info_tells_the_same(&cluster);
+    prometheus_scrapes_it(&operator);
+    faults::a_store_that_hangs(&cluster, &operator, &store);
+    a_failed_job_has_its_reason(&cluster, &operator);
+    faults::a_leader_that_goes(&cluster, &operator);
+    interrupted::much_to_copy(&cluster);
+    interrupted::a_job_that_goes(&cluster, &operator);
+    interrupted::a_primary_that_goes(&cluster, &operator);
 }
 
 fn both_repos_are_backed_up(cluster: &Example<'_>, operator: &Operator<'_>) {
@@ -79,4 +93,67 @@ fn info_tells_the_same(cluster: &Example<'_>) {
     for part in ["storage: posix", "storage: s3"] {
         assert!(text.contains(part), "{part} is missing in\n{text}");
     }
+}
+
+fn prometheus_scrapes_it(operator: &Operator<'_>) {
+    let address = operator.leader().1;
+    // It listens on 127.0.0.1 of the node, and ends with the thread that starts it.
+    let missing = operator.cluster.node.in_network(|| {
+        let prometheus = match Prometheus::start(&[("operator", &address)]) {
+            Ok(prometheus) => prometheus,
+            Err(missing) => return Some(missing),
+        };
+        let value = |query: &str| {
+            prometheus.wait_for_value(&query.replace("OURS", r#"namespace="fleet",pg_cluster="cluster""#))
+        };
+        for repo in ["1", "2"] {
+            assert_eq!(value(&format!(r#"pgbackrest_repo_up{{OURS,repo_key="{repo}"}}"#)), 1.0);
+            assert_eq!(
+                value(&format!(r#"pgbackrest_backups{{OURS,repo_key="{repo}",backup_type="full"}}"#)),
+                1.0
+            );
+            let name = "pgbackrest_job_last_success_timestamp_seconds";
+            let age = value(&format!(r#"time() - {name}{{OURS,repo_key="{repo}",backup_type="full"}}"#));
+            assert!((0.0..3600.0).contains(&age), "the Job of repo{repo} succeeded {age} s ago");
+            let name = "pgbackrest_schedule_next_timestamp_seconds";
+            assert!(value(&format!(r#"{name}{{OURS,repo_key="{repo}",backup_type="full"}} - time()"#)) > 0.0);
+        }
+        None
+    });
+    if let Some(missing) = missing {
+        skip("prometheus_scrapes_it", missing);
+    }
+}
+
+/// A Job as `kubectl create job --from` makes it, with one argument in place of another.
+fn start(cluster: &Example<'_>, name: &str, instead: (&str, &str)) {
+    let from = format!("--from=cronjob/{S3_FULL}");
+    let asked = ["--namespace", NAMESPACE, "create", "job", name, &from, "--dry-run=client", "--output=json"];
+    let mut job: Value = serde_json::from_str(&cluster.kubectl().run(&asked)).unwrap();
+    for argument in job["spec"]["template"]["spec"]["containers"][0]["args"].as_array_mut().unwrap() {
+        if *argument == instead.0 {
+            *argument = json!(instead.1);
+        }
+    }
+    cluster.kubectl().apply(&job.to_string(), &[]);
+}
+
+/// The command lines in PostgreSQL's container, one a line.
+fn processes(cluster: &Example<'_>) -> String {
+    let script = r"for file in /proc/[0-9]*/cmdline; do tr '\0' ' ' <$file; echo; done 2>/dev/null";
+    cluster.said("cluster-0", "postgres", &["sh", "-c", script])
+}
+
+/// A wrong configuration is not tried again: one pod, and its reason.
+fn a_failed_job_has_its_reason(cluster: &Example<'_>, operator: &Operator<'_>) {
+    start(cluster, "wrong", ("--repo=2", "--repo=4"));
+    assert_eq!(cluster.wait_for_job("wrong", "Failed"), "PodFailurePolicy");
+    let labels = of(&[("repo_key", "2"), ("backup_type", "full")]);
+    let why = [&labels[..], &[("reason", "config"), ("exit_code", "32")]].concat();
+    operator.wait("the reason of the failed Job", |samples| {
+        (samples.find("pgbackrest_job_last_failure_info", &why)? == 1.0).then_some(())
+    });
+    operator.wait("one failure in a row", |samples| {
+        (samples.find("pgbackrest_job_consecutive_failures", &labels)? == 1.0).then_some(())
+    });
 }

@@ -54,7 +54,7 @@ impl Host {
 
 /// Ended when it is dropped, with everything in it.
 pub(crate) struct ObjectStore {
-    _process: Running,
+    process: Running,
     kind: Kind,
     host: Host,
     directory: PathBuf,
@@ -121,11 +121,21 @@ impl ObjectStore {
         let log = directory.join("log");
         let mut process = Running::start(&format!("{kind:?}"), command, &log, Signal::SIGKILL);
         process.wait_in_log("the object store to listen", |log| log.contains(is_up).then_some(()));
-        let store = Self { _process: process, kind, host, directory };
+        let store = Self { process, kind, host, directory };
         if kind == Kind::Azure {
             store.make_container(&programs);
         }
         Ok(store)
+    }
+
+    /// Lets it hang: connections are taken by the kernel, and nothing answers. It goes on with `resume`.
+    pub(crate) fn pause(&self) {
+        self.process.signal_group(Signal::SIGSTOP);
+    }
+
+    /// Lets it go on after `pause`.
+    pub(crate) fn resume(&self) {
+        self.process.signal_group(Signal::SIGCONT);
     }
 
     /// What pgBackRest has to know to keep a repo here, but for what is secret.
