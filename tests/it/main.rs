@@ -12,6 +12,7 @@
 )]
 
 mod alerts;
+mod any_cluster;
 mod apply_faults;
 mod backup_docs;
 mod backup_faults;

@@ -7,6 +7,7 @@ mod operator;
 use serde_json::{Value, json};
 
 use crate::support::example::{Example, install_operator, node_with_operator};
+use crate::support::kubernetes::images::KEEPER;
 use crate::support::machine::skip;
 use crate::support::object_store::{Kind, ObjectStore};
 use crate::support::process::{call, successful};
@@ -29,7 +30,7 @@ fn a_fleet_is_told_whatever_happens() {
         Err(missing) => return skip(test, missing),
     };
     let pace = ["--namespaces=fleet", "--collect.interval=10", "--collect.timeout=8"];
-    install_operator(node, operator::NAMESPACE, &pace);
+    install_operator(node.kubectl(), KEEPER, operator::NAMESPACE, &pace);
     let cluster = Example::apply(node, NAMESPACE);
     let operator = Operator { cluster: &cluster };
     cluster.kubectl().wait(NAMESPACE, "pod/cluster-0", "condition=Ready");

@@ -25,20 +25,23 @@ pub(crate) fn node_with_operator(test: &str) -> Option<&'static Node> {
     static INSTALLED: OnceLock<()> = OnceLock::new();
     let node = Node::shared(test)?;
     INSTALLED.get_or_init(|| {
-        node.kubectl().apply(&overlay(node, "default", &[SHARED_NAMESPACES]), &[]);
+        node.kubectl().apply(&overlay(node.kubectl(), KEEPER, "default", &[SHARED_NAMESPACES]), &[]);
         node.kubectl().wait(OPERATOR, "deployment/pgbackrest-keeper-operator", "condition=Available");
     });
     Some(node)
 }
 
 /// One more operator, installed into a namespace of its own, whose arguments tell what it looks after.
-pub(crate) fn install_operator(node: &Node, namespace: &str, arguments: &[&str]) {
-    install_overlay(node, "default", namespace, arguments);
+pub(crate) fn install_operator(kubectl: &Kubectl, image: &str, namespace: &str, arguments: &[&str]) {
+    install(kubectl, &overlay(kubectl, image, "default", arguments), namespace);
 }
 
 /// The same of another overlay, without what prometheus-operator defines.
 pub(crate) fn install_overlay(node: &Node, name: &str, namespace: &str, arguments: &[&str]) {
-    let manifests = overlay(node, name, arguments);
+    install(node.kubectl(), &overlay(node.kubectl(), KEEPER, name, arguments), namespace);
+}
+
+fn install(kubectl: &Kubectl, manifests: &str, namespace: &str) {
     let ours = manifests.split("\n---\n").filter(|one| !one.contains("apiVersion: monitoring.coreos.com/"));
     let manifests = ours
         .collect::<Vec<_>>()
@@ -50,13 +53,13 @@ pub(crate) fn install_overlay(node: &Node, name: &str, namespace: &str, argument
         )
         .replace("namespace: pgbackrest-keeper\n", &format!("namespace: {namespace}\n"))
         .replace("\n  name: pgbackrest-keeper\n", &format!("\n  name: {namespace}\n"));
-    node.kubectl().apply(&manifests, &[]);
-    node.kubectl().wait(namespace, &format!("deployment/{namespace}"), "condition=Available");
+    kubectl.apply(&manifests, &[]);
+    kubectl.wait(namespace, &format!("deployment/{namespace}"), "condition=Available");
 }
 
 /// An overlay with our image and more arguments.
-fn overlay(node: &Node, name: &str, arguments: &[&str]) -> String {
-    let overlay = with_our_image(node, &format!("deploy/overlays/{name}"));
+fn overlay(kubectl: &Kubectl, image: &str, name: &str, arguments: &[&str]) -> String {
+    let overlay = with_image(kubectl, image, &format!("deploy/overlays/{name}"));
     let line = "        - operator\n";
     assert_eq!(overlay.matches(line).count(), 1, "{overlay}");
     let arguments: Vec<String> = arguments.iter().map(|argument| format!("        - {argument}\n")).collect();
@@ -65,8 +68,24 @@ fn overlay(node: &Node, name: &str, arguments: &[&str]) -> String {
 
 /// What people would apply, with the image of this program in place of the one that is named there.
 pub(crate) fn with_our_image(node: &Node, directory: &str) -> String {
+    with_image(node.kubectl(), KEEPER, directory)
+}
+
+fn with_image(kubectl: &Kubectl, image: &str, directory: &str) -> String {
     let named = concat!("pgbackrest-keeper:", env!("CARGO_PKG_VERSION"));
-    kustomized(node.kubectl(), directory).replace(named, KEEPER)
+    kustomized(kubectl, directory).replace(named, image)
+}
+
+/// deploy/examples/complete in a namespace of its own, with an image of PostgreSQL.
+pub(crate) fn complete(kubectl: &Kubectl, image: &str, namespace: &str) -> String {
+    placed(&kustomized(kubectl, "deploy/examples/complete"), image, namespace)
+}
+
+fn placed(example: &str, image: &str, namespace: &str) -> String {
+    example
+        .replace("registry.example/postgres-with-pgbackrest:15", image)
+        .replace("namespace: cpo\n", &format!("namespace: {namespace}\n"))
+        .replace("\n  name: cpo\n", &format!("\n  name: {namespace}\n"))
 }
 
 fn kustomized(kubectl: &Kubectl, directory: &str) -> String {
@@ -93,11 +112,7 @@ impl<'node> Example<'node> {
     pub(crate) fn apply_changed(node: &'node Node, namespace: &'static str, example: &str) -> Self {
         node.provide_volumes(1, "10Gi");
         node.provide_volumes(1, "15Gi");
-        let example = example
-            .replace("registry.example/postgres-with-pgbackrest:15", POSTGRES)
-            .replace("namespace: cpo\n", &format!("namespace: {namespace}\n"))
-            .replace("\n  name: cpo\n", &format!("\n  name: {namespace}\n"));
-        node.kubectl().apply(&example, &[]);
+        node.kubectl().apply(&placed(example, POSTGRES, namespace), &[]);
         Self { node, namespace }
     }
 
