@@ -8,6 +8,7 @@ mod lint;
 mod model;
 mod operator_exporter;
 mod query;
+mod scraped;
 
 use std::collections::BTreeSet;
 use std::env;

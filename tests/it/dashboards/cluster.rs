@@ -165,7 +165,7 @@ fn newest() -> Panel {
     let deviation = S.max_with(TYPE, &backups::BACKUP_SIZE_DEVIATION_RATIO, "what=\"database\"");
     Panel::table(
         "Newest backup of each type",
-        "What is there of each type, in each repository? Size is that of the database; deviation compares it with the backups before.",
+        "What is there of each type, in each repository? Ratio is what compression makes of what is copied; deviation compares the database's size with the backups before.",
     )
     .label("namespace", "Namespace")
     .label("pg_cluster", "Cluster")
@@ -179,10 +179,10 @@ fn newest() -> Panel {
     .value("Database", "bytes", of(&backups::REPO_BACKUP_LAST_DATABASE_BYTES))
     .value("Copied", "bytes", of(&backups::REPO_BACKUP_LAST_COPIED_BYTES))
     .value("Stored", "bytes", of(&backups::REPO_BACKUP_LAST_STORED_BYTES))
-    .value("Compression", "none", of(&backups::BACKUP_LAST_COMPRESSION_RATIO))
+    .value("Ratio", "none", of(&backups::BACKUP_LAST_COMPRESSION_RATIO))
     .value("Deviation", "percentunit", deviation)
     .coloured(&[(0.0, "red"), (0.5, "green"), (2.0, "orange")])
-    .value("Retention met", "none", of(&backups::RETENTION_SATISFIED))
+    .value("Retention", "none", of(&backups::RETENTION_SATISFIED))
     .coloured(GOOD_IS_ONE)
     .spelt(says(&[("0", "no", "red"), ("1", "yes", "green")]))
     .worst("Age")
@@ -268,7 +268,7 @@ fn run() -> Vec<Panel> {
             .value("Suspended", "none", slot(&jobs::SCHEDULE_SUSPENDED))
             .spelt(says(&[("0", "no", "text"), ("1", "yes", "orange")])),
         Panel::table("Why jobs failed", "Why did the newest job fail? Nothing is listed where it succeeded.")
-            .size(12, 6)
+            .size(14, 6)
             .label("namespace", "Namespace")
             .label("pg_cluster", "Cluster")
             .label("repo_key", "Repository")
@@ -276,7 +276,7 @@ fn run() -> Vec<Panel> {
             .label("reason", "Reason")
             .label("exit_code", "Exit code")
             .value(
-                "Failures in a row",
+                "Failures",
                 "short",
                 format!(
                     "max by ({SLOT}, reason, exit_code) ({}) * on ({SLOT}) group_left () {}",
@@ -290,7 +290,7 @@ fn run() -> Vec<Panel> {
             "short",
             not_ok(S),
         )
-        .size(4, 6)
+        .size(2, 6)
         .steps(NONE_IS_GOOD),
         Panel::table("Findings", "What does the operator find wrong or risky in the resource?")
             .size(8, 6)
@@ -306,7 +306,7 @@ fn run() -> Vec<Panel> {
             .stacked()
             .query(format!("sum by (outcome, reason) (increase({runs}[1h]))"), "{{outcome}} {{reason}}"),
         Panel::lines("Job duration, 90th percentile", "How long do jobs take, of a day?", "s").query(
-            format!("histogram_quantile(0.9, sum by (backup_type, outcome, le) (rate({duration}[1d])))"),
+            format!("histogram_quantile(0.9, sum by (backup_type, outcome, le) (rate({duration}[1d]))) >= 0"),
             "{{backup_type}} {{outcome}}",
         ),
         Panel::lines("Duration of the last job", "How long did each schedule's last job take?", "s")

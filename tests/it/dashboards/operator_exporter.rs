@@ -29,9 +29,10 @@ fn rate(metric: &Metric) -> String {
 fn collection() -> Vec<Panel> {
     let dropped = S.of(&exporter::EXPORTER_SERIES_DROPPED);
     let reload = S.of(&exporter::EXPORTER_CONFIG_RELOAD_SUCCESS);
+    // Where nothing was measured, a quantile is no number and no line, rather than NaN.
     let took = |quantile: &str| {
         format!(
-            "histogram_quantile({quantile}, sum by (instance, collector, le) (rate({}[1h])))",
+            "histogram_quantile({quantile}, sum by (instance, collector, le) (rate({}[1h]))) >= 0",
             S.buckets(&exporter::COLLECTOR_DURATION_SECONDS)
         )
     };
@@ -167,7 +168,7 @@ fn reconciling() -> Vec<Panel> {
         ),
         Panel::lines("Reconcile duration, 99th percentile", "How long does a reconcile take?", "s").query(
             format!(
-                "histogram_quantile(0.99, sum by (outcome, le) (rate({}[1h])))",
+                "histogram_quantile(0.99, sum by (outcome, le) (rate({}[1h]))) >= 0",
                 S.buckets(&operator::RECONCILE_DURATION_SECONDS)
             ),
             "{{outcome}}",
