@@ -29,6 +29,7 @@ pub(crate) fn dashboard() -> Dashboard {
             ("Trends", trends()),
             ("WAL", archive()),
             ("Jobs (operator)", run()),
+            ("Volumes of the repo host (Kubernetes)", volumes()),
         ],
     }
 }
@@ -313,6 +314,34 @@ fn run() -> Vec<Panel> {
             .query(slot(&jobs::LAST_DURATION_SECONDS), SLOT_NAME),
         Panel::lines("Missed runs", "Since when do runs fail to succeed?", "short")
             .query(slot(&jobs::SCHEDULE_MISSED_RUNS), SLOT_NAME),
+    ]
+}
+
+/// What kubelets tell: they know neither our job nor the cluster, but for the name of the claim.
+fn volumes() -> Vec<Panel> {
+    let of = |what: &str| {
+        let claims = "persistentvolumeclaim=~\"repo[1-4]-($pg_cluster)-pgbackrest-repo-host-0\"";
+        format!("kubelet_volume_stats_{what}_bytes{{namespace=~\"$namespace\",{claims}}}")
+    };
+    let of_claim = |what: &str| format!("max by (namespace, persistentvolumeclaim) ({what})");
+    let (available, capacity) = (of_claim(&of("available")), of_claim(&of("capacity")));
+    let name = "{{namespace}} {{persistentvolumeclaim}}";
+    vec![
+        Panel::lines("Room used", "How full are the volumes of the repositories?", "percentunit")
+            .query(format!("1 - {available} / {capacity}"), name)
+            .limits(&[(0.0, "text"), (0.9, "red")]),
+        Panel::lines(
+            "Room left in four days",
+            "When are they full, at the pace of the last two days? Backups and archiving then stop.",
+            "bytes",
+        )
+        .query(
+            format!(
+                "clamp_min({}, 0)",
+                of_claim(&format!("predict_linear({}[2d], 4 * 86400)", of("available")))
+            ),
+            name,
+        ),
     ]
 }
 

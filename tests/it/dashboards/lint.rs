@@ -11,10 +11,16 @@ use serde_json::{Value, json};
 use super::query::{ANY_AGE, FULL_AGE};
 use super::{QueryKind, all, queries, text};
 
-/// Of Prometheus itself.
-const FOREIGN_METRICS: [&str; 3] = ["up", "scrape_duration_seconds", "ALERTS"];
-/// Of targets, of the operator's series, of alerts, and what the expressions make.
-const FOREIGN_LABELS: [&str; 9] = [
+/// Of Prometheus itself, and of kubelets.
+const FOREIGN_METRICS: [&str; 5] = [
+    "up",
+    "scrape_duration_seconds",
+    "ALERTS",
+    "kubelet_volume_stats_available_bytes",
+    "kubelet_volume_stats_capacity_bytes",
+];
+/// Of targets, of the operator's series, of alerts, of kubelets, and what the expressions make.
+const FOREIGN_LABELS: [&str; 10] = [
     "job",
     "instance",
     "namespace",
@@ -23,6 +29,7 @@ const FOREIGN_LABELS: [&str; 9] = [
     "severity",
     "component",
     "alertstate",
+    "persistentvolumeclaim",
     "host",
 ];
 const UNITS: [&str; 9] =

@@ -15,9 +15,14 @@ use crate::support::machine::{Pgbackrest, skip};
 use crate::support::prometheus::Prometheus;
 
 const HOST: Selection = Selection { job: "pgbackrest", namespace: ".*", pg_cluster: ".*" };
-/// Of series that only an operator serves. `operator::` and `node_fleet` see those of a real one.
-const OF_OPERATOR: [&str; 4] =
-    ["pgbackrest_schedule_", "pgbackrest_job_", "pgbackrest_operator_", "pgbackrest_certificate_"];
+/// Of series that only an operator or a kubelet serves. `operator::` and `node_fleet` see those of a real operator.
+const OF_KUBERNETES: [&str; 5] = [
+    "pgbackrest_schedule_",
+    "pgbackrest_job_",
+    "pgbackrest_operator_",
+    "pgbackrest_certificate_",
+    "kubelet_",
+];
 
 #[test]
 fn a_real_host_fills_the_dashboards() {
@@ -52,7 +57,7 @@ fn fill_the_dashboards() -> Result<(), String> {
     let shown = Shown { start: end - 60, end, step: 1 };
     let dashboards: Vec<Value> = all().iter().map(Dashboard::json).collect();
     let silent = dashboards.iter().flat_map(queries).filter(|query| {
-        !OF_OPERATOR.iter().any(|name| query.text.contains(name)) && {
+        !OF_KUBERNETES.iter().any(|name| query.text.contains(name)) && {
             // The position's slope is drawn of an hour, which this Prometheus does not have.
             let text = query.text.replace("[1h:5m]", "[1m:1s]");
             answers(&prometheus, &Query { text, place: query.place.clone(), kind: query.kind }, &HOST, &shown)

@@ -30,6 +30,7 @@ pub(crate) enum Week {
 enum Target {
     Operator,
     Plain,
+    Kubelet,
 }
 
 /// The week before `end`, a sample every `step` seconds, of those names that `wanted` takes.
@@ -102,6 +103,12 @@ fn templates() -> Vec<(Target, Sample)> {
             all.push((target, Sample { name: name.to_owned(), labels: BTreeMap::new(), value: 1.0 }));
         }
     }
+    for name in ["kubelet_volume_stats_available_bytes", "kubelet_volume_stats_capacity_bytes"] {
+        let labels =
+            [("namespace", "shop"), ("persistentvolumeclaim", "repo1-ledger-pgbackrest-repo-host-0")];
+        let labels = labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+        all.push((Target::Kubelet, Sample { name: name.to_owned(), labels, value: 0.0 }));
+    }
     for (name, severity, cluster, repo) in [
         ("PgBackRestRepoDown", "critical", "ledger", "2"),
         ("PgBackRestJobFailingRepeatedly", "critical", "orders", "1"),
@@ -128,6 +135,7 @@ fn told_by(target: Target, sample: &Sample) -> String {
     let (job, instance) = match target {
         Target::Operator => ("pgbackrest-operator", "10.0.3.17:9854"),
         Target::Plain => ("pgbackrest-exporter", "db7:9854"),
+        Target::Kubelet => ("kubelet", "10.0.3.2:10250"),
     };
     let mut labels: BTreeSet<(&str, &str)> =
         sample.labels.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();

@@ -7,6 +7,8 @@ use pgbackrest_keeper::metrics::catalogue::{self, Unit};
 use super::{Target, WEEK, Week};
 use crate::support::exposition::Sample;
 
+/// Bytes of a repository's volume.
+const VOLUME: f64 = 1e12;
 const HOUR: i64 = 3600;
 const DAY: i64 = 24 * HOUR;
 const GIGABYTE: f64 = 1e9;
@@ -218,6 +220,12 @@ impl Moment<'_> {
             "process_cpu_seconds_total" => Some(passed as f64 * 0.004),
             "process_resident_memory_bytes" => Some(21e6 + 2e6 * jitter(self.now / HOUR)),
             "process_start_time_seconds" => seconds(self.start - DAY),
+            "kubelet_volume_stats_capacity_bytes" => Some(VOLUME),
+            // It fills in the bad week.
+            "kubelet_volume_stats_available_bytes" => {
+                let fills = if self.week == Week::Bad { 0.5 } else { 0.05 };
+                Some(VOLUME * (0.6 - fills * passed as f64 / (self.end - self.start) as f64))
+            }
             "scrape_duration_seconds" => Some(0.008 * jitter(self.now / HOUR)),
             "ALERTS" => {
                 let since = self.broken_since("full");
@@ -232,6 +240,7 @@ impl Moment<'_> {
         let runs = match self.target {
             Target::Operator => self.label("pg_cluster") == "orders",
             Target::Plain => self.week == Week::Healthy,
+            Target::Kubelet => false,
         };
         runs && self.now > self.end - HOUR / 2 && ["", "incr"].contains(&self.label("backup_type"))
     }
