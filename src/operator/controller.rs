@@ -33,12 +33,13 @@ use super::progress::{HEARTBEAT, Progress};
 use super::reconcile::{Collect, Outcome, ReconcileError, Reconciler};
 use super::report::{Failure, Reporter, Told};
 use super::scope::{Key, Scope, postgresql};
+use super::settle::{Patience, settled};
 use super::watch::{self, PAGE, Touch, Watch};
 
 /// How long the reconciles that run may go on after the end was asked for.
 const DRAIN: Duration = Duration::from_secs(20);
-/// A change is acted on when nothing else changed for this long.
-const DEBOUNCE: Duration = Duration::from_millis(500);
+/// A change is acted on when nothing else of the cluster changed for a moment.
+const PATIENCE: Patience = Patience { quiet: Duration::from_millis(500), at_most: Duration::from_secs(3) };
 /// Pause after the first failure; it doubles with each one after.
 const FIRST_RETRY: Duration = Duration::from_secs(5);
 const LONGEST_RETRY: Duration = Duration::from_mins(10);
@@ -165,13 +166,11 @@ impl Controller {
         let changes =
             changes.filter(move |key| std::future::ready(in_store.get(&key.reference(&of_kind)).is_some()));
         let (of_kind, progress) = (kind.clone(), Arc::clone(&self.progress));
-        let queue = stream::select(resources, changes)
-            .map(move |key| {
-                progress.waits(&key);
-                Ok::<_, Infallible>(key.reference(&of_kind))
-            })
+        let changes = stream::select(resources, changes).inspect(move |key| progress.waits(key)).boxed();
+        let queue = settled(changes, PATIENCE)
+            .map(move |key| Ok::<_, Infallible>(key.reference(&of_kind)))
             .take_until(stop.clone().cancelled_owned());
-        let config = Config::default().debounce(DEBOUNCE).concurrency(self.concurrency);
+        let config = Config::default().concurrency(self.concurrency);
         let in_store = store.clone();
         let reconcile = move |object: Arc<DynamicObject>, term: Arc<Term>| {
             let store = in_store.clone();

@@ -16,6 +16,7 @@ pub mod reconcile;
 pub mod report;
 pub mod resources;
 pub mod scope;
+mod settle;
 pub mod stanza;
 pub mod terms;
 mod watch;

@@ -1,0 +1,126 @@
+//! Waits until something has settled, and no longer than is allowed.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::time::Duration;
+
+use futures_util::{Stream, StreamExt, stream};
+use tokio::time::Instant;
+use tokio_util::time::{DelayQueue, delay_queue};
+
+/// How long a change waits.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    /// For others of the same key to come; each starts it anew.
+    pub(super) quiet: Duration,
+    /// In all, so that what never rests has its turn too.
+    pub(super) at_most: Duration,
+}
+
+struct Changes<S, K> {
+    stream: S,
+    patience: Patience,
+    queue: DelayQueue<K>,
+    waiting: HashMap<K, Waiting>,
+}
+
+/// A key in the queue.
+struct Waiting {
+    place: delay_queue::Key,
+    no_later_than: Instant,
+}
+
+/// Each key once for all its changes that come close together. Ends with `changes`, whatever waits then.
+///
+/// The debounce of kube's scheduler knows no longest wait.
+pub(super) fn settled<K>(changes: impl Stream<Item = K> + Unpin, patience: Patience) -> impl Stream<Item = K>
+where
+    K: Clone + Eq + Hash,
+{
+    let state = Changes { stream: changes, patience, queue: DelayQueue::new(), waiting: HashMap::new() };
+    stream::unfold(state, |mut state| async move {
+        loop {
+            tokio::select! {
+                change = state.stream.next() => state.note(change?),
+                Some(rested) = state.queue.next() => {
+                    let key = rested.into_inner();
+                    state.waiting.remove(&key);
+                    return Some((key, state));
+                }
+            }
+        }
+    })
+}
+
+impl<S, K: Clone + Eq + Hash> Changes<S, K> {
+    fn note(&mut self, key: K) {
+        let Patience { quiet, at_most } = self.patience;
+        let now = Instant::now();
+        if let Some(waiting) = self.waiting.get(&key) {
+            self.queue.reset_at(&waiting.place, (now + quiet).min(waiting.no_later_than));
+            return;
+        }
+        let place = self.queue.insert(key.clone(), quiet.min(at_most));
+        self.waiting.insert(key, Waiting { place, no_later_than: now + at_most });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::timeout;
+
+    use super::*;
+
+    const HOUR: Duration = Duration::from_hours(1);
+    const SOON: Duration = Duration::from_millis(20);
+    /// Longer than any machine needs.
+    const LONG: Duration = Duration::from_mins(1);
+
+    #[tokio::test]
+    async fn what_never_rests_has_its_turn() {
+        let patience = Patience { quiet: HOUR, at_most: SOON };
+        let restless = Box::pin(stream::unfold((), |()| async {
+            tokio::task::yield_now().await;
+            Some(("ledger", ()))
+        }));
+        let mut settled = Box::pin(settled(restless, patience));
+        for _ in 0..2 {
+            assert_eq!(timeout(LONG, settled.next()).await, Ok(Some("ledger")));
+        }
+    }
+
+    #[tokio::test]
+    async fn many_changes_of_one_key_are_one() {
+        let patience = Patience { quiet: Duration::from_secs(1), at_most: HOUR };
+        let changes = stream::iter(["ledger", "shop", "ledger", "ledger"]).chain(stream::pending());
+        let settled = Box::pin(settled(changes, patience));
+        let mut both: Vec<_> = timeout(LONG, settled.take(2).collect()).await.unwrap();
+        both.sort_unstable();
+        assert_eq!(both, ["ledger", "shop"]);
+    }
+
+    #[tokio::test]
+    async fn it_ends_with_the_changes() {
+        let patience = Patience { quiet: HOUR, at_most: HOUR };
+        let settled = settled(stream::iter(["ledger"]), patience);
+        assert_eq!(timeout(LONG, settled.count()).await, Ok(0));
+    }
+
+    #[tokio::test]
+    async fn each_change_starts_the_wait_anew() {
+        let mut changes = Changes {
+            stream: (),
+            patience: Patience { quiet: Duration::from_mins(1), at_most: HOUR },
+            queue: DelayQueue::new(),
+            waiting: HashMap::new(),
+        };
+        let deadline = |changes: &mut Changes<(), &str>| {
+            changes.note("ledger");
+            changes.queue.deadline(&changes.waiting["ledger"].place)
+        };
+        let first = deadline(&mut changes);
+        tokio::time::sleep(SOON).await;
+        assert!(deadline(&mut changes) > first);
+        assert_eq!(changes.queue.len(), 1);
+    }
+}
