@@ -12,6 +12,7 @@ use crate::cluster::key::Key;
 use crate::state::health::{self, Health};
 use crate::state::snapshot::{ScopeKind, Snapshot};
 
+use super::info_json::Document;
 use super::info_table::{self, Terminal};
 
 /// One cluster, and what came of asking it.
@@ -40,7 +41,7 @@ struct Line<'a> {
     namespace: &'a str,
     cluster: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    snapshot: Option<&'a Snapshot>,
+    snapshot: Option<Document<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     findings: Option<&'a [Finding]>,
 }
@@ -103,15 +104,15 @@ pub fn text(fleet: &[Told], now: DateTime<Utc>, terminal: Terminal) -> String {
 }
 
 /// An array with an object for each cluster, in the order of the fleet, ending in a line break.
-pub fn json(fleet: &[Told]) -> serde_json::Result<String> {
-    let lines: Vec<Line<'_>> = fleet.iter().map(Line::of).collect();
+pub fn json(fleet: &[Told], now: DateTime<Utc>) -> serde_json::Result<String> {
+    let lines: Vec<Line<'_>> = fleet.iter().map(|told| Line::of(told, now)).collect();
     Ok(serde_json::to_string_pretty(&lines)? + "\n")
 }
 
 impl<'a> Line<'a> {
-    fn of(told: &'a Told) -> Self {
+    fn of(told: &'a Told, now: DateTime<Utc>) -> Self {
         let (snapshot, findings) = match &told.known {
-            Known::Facts(snapshot) => (Some(&**snapshot), None),
+            Known::Facts(snapshot) => (Some(Document::of(snapshot, now)), None),
             Known::Invalid(findings) | Known::WithoutBackups(findings) => (None, Some(&**findings)),
         };
         Self { namespace: &told.key.namespace, cluster: &told.key.name, snapshot, findings }

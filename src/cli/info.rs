@@ -20,6 +20,7 @@ use super::args::collect::SourceArgs;
 use super::args::info::{FleetInfoArgs, not_on_this_host};
 use super::fleet_report::has_answered;
 use super::info_fleet::{self, Wanted};
+use super::info_json::Document;
 use super::info_table::{self, Terminal};
 use super::restore_command::{self, Advice, point_in_time};
 use super::{output, settings};
@@ -91,7 +92,7 @@ pub async fn run(args: InfoArgs) -> anyhow::Result<ExitCode> {
     }
     let text = match args.output {
         Output::Text => info_table::render(snapshot, Utc::now(), terminal()),
-        Output::Json => serde_json::to_string_pretty(&**snapshot)? + "\n",
+        Output::Json => serde_json::to_string_pretty(&Document::of(snapshot, Utc::now()))? + "\n",
     };
     output::print(text.as_bytes())?;
     Ok(if has_answered(snapshot) { ExitCode::SUCCESS } else { ExitCode::FAILURE })

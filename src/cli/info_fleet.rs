@@ -71,7 +71,7 @@ pub(super) async fn run(
         (Wanted::RestoreCommand(target), [one, ..]) => {
             return advise(&restore_advice(&pods, one, &settings, target, Utc::now()).await);
         }
-        (Wanted::Facts(Output::Json), fleet) => fleet_report::json(fleet)?,
+        (Wanted::Facts(Output::Json), fleet) => fleet_report::json(fleet, Utc::now())?,
         (_, fleet) => fleet_report::text(fleet, Utc::now(), terminal()),
     };
     output::print(text.as_bytes())?;

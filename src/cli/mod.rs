@@ -9,6 +9,7 @@ pub mod generate;
 pub mod healthcheck;
 pub mod info;
 pub mod info_fleet;
+pub mod info_json;
 pub mod info_table;
 pub mod install;
 mod kingpin;

@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 /// A pgBackRest version.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Version {
     /// First number.
     pub major: u32,
@@ -46,6 +46,13 @@ impl Version {
     #[must_use]
     pub fn number(self) -> u64 {
         u64::from(self.major) * 1_000_000 + u64::from(self.minor) * 1000 + u64::from(self.patch)
+    }
+}
+
+impl Serialize for Version {
+    /// As pgBackRest writes it.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 

@@ -5,13 +5,13 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 /// Bytes that share one high word of a position.
 const HIGH_WORD_BYTES: u64 = 1 << 32;
 
 /// A WAL segment by its 24-digit name: timeline, high word, segment within the high word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WalSegment {
     /// Timeline.
     pub timeline: u32,
@@ -22,7 +22,7 @@ pub struct WalSegment {
 }
 
 /// A byte position in the WAL, written `0/3000028`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Lsn(pub u64);
 
 /// Bytes in a WAL segment: a power of two from 1 MiB to 1 GiB, as PostgreSQL allows.
@@ -96,6 +96,13 @@ impl WalSegment {
     }
 }
 
+impl Serialize for WalSegment {
+    /// As its name.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
 impl fmt::Display for WalSegment {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{:08X}{:08X}{:08X}", self.timeline, self.high, self.low)
@@ -122,6 +129,13 @@ impl Lsn {
 fn word(digits: &str) -> Option<u32> {
     let is_word = (1..=8).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
     is_word.then(|| u32::from_str_radix(digits, 16).ok())?
+}
+
+impl Serialize for Lsn {
+    /// As `HIGH/LOW`.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
 }
 
 impl fmt::Display for Lsn {

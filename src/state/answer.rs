@@ -2,6 +2,8 @@
 
 use std::cmp::Reverse;
 
+use serde::Serialize;
+
 use crate::pgbackrest::label::BackupType;
 use crate::pgbackrest::wal::WalSegment;
 
@@ -10,7 +12,7 @@ use super::snapshot::{Backup, Repo, Stanza};
 use super::wal_range;
 
 /// The best answer to "to which second can I restore": the window of one repository.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Restorable {
     /// The repository.
     pub repo_key: u32,

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::fmt::{self, Write as _};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use serde::Serialize;
 
 use super::answer;
 use super::comparison;
@@ -21,7 +22,8 @@ const CREDENTIAL_NOTICE: TimeDelta = TimeDelta::days(14);
 const TEXT_LIMIT: usize = 240;
 
 /// One word over many facts, worst last.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Health {
     /// Nothing is known to be wrong.
     Ok,
@@ -50,7 +52,7 @@ impl fmt::Display for Health {
 }
 
 /// One thing that is wrong.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
     /// How bad it is; never [`Health::Ok`].
     pub health: Health,
@@ -61,7 +63,7 @@ pub struct Finding {
 }
 
 /// A stanza or a repository, judged.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Assessment {
     /// The word.
     pub health: Health,

@@ -6,13 +6,14 @@
 use std::collections::HashMap;
 
 use chrono::{DateTime, Duration, Utc};
+use serde::Serialize;
 
 use crate::pgbackrest::wal::WalSegment;
 
 use super::snapshot::{Archive, Backup, Repo};
 
 /// The instants between which point-in-time recovery should work.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct RecoveryWindow {
     /// Stop of the oldest backup that recovery can start from and replay WAL after.
     pub earliest: DateTime<Utc>,

@@ -185,7 +185,7 @@ fn retention(kubeconfig: &Path) -> Value {
         let secrets = secrets(&client, &resources, 1).await;
         assert!(!format!("{secrets:?}").contains("hunter2"));
         let told = ask(&Recorded, resources, &secrets, &Settings::default(), Pace::default()).await;
-        let json: Value = serde_json::from_str(&fleet_report::json(&told).unwrap()).unwrap();
+        let json: Value = serde_json::from_str(&fleet_report::json(&told, Utc::now()).unwrap()).unwrap();
         json[0]["snapshot"]["stanzas"][0]["repos"][0]["settings"]["retention_full"].clone()
     })
 }
@@ -264,9 +264,11 @@ async fn facts_of_a_fleet_are_printed_as_those_of_a_host() {
     let coloured = fleet_report::text(&fleet, Utc::now(), Terminal { width: 100, has_colours: true });
     assert!(coloured.contains("\u{1b}[1minfo-fleet/ledger\u{1b}[0m\n"), "{coloured}");
 
-    let json: Value = serde_json::from_str(&fleet_report::json(&fleet).unwrap()).unwrap();
+    let json: Value = serde_json::from_str(&fleet_report::json(&fleet, Utc::now()).unwrap()).unwrap();
     assert_eq!(json[1]["snapshot"]["stanzas"][0]["name"], "db");
-    assert_eq!(json[1]["snapshot"]["version"]["minor"], 60);
+    assert_eq!(json[1]["snapshot"]["version"], "2.60.0");
+    assert_eq!(json[1]["snapshot"]["assessments"][0]["restorable"]["repo_key"], 1);
+    assert_eq!(json[0]["snapshot"]["collection"]["scopes"]["db"]["failure"]["reason"], "timeout");
     assert_eq!(json[2].get("snapshot"), None);
 }
 
@@ -301,5 +303,5 @@ async fn a_command_to_restore_comes_with_its_place() {
 async fn no_cluster_is_said_too() {
     let text = fleet_report::text(&asked(&[]).await, Utc::now(), Terminal { width: 80, has_colours: false });
     assert_eq!(text, "no cluster to show: there is no postgresql resource\n");
-    assert_eq!(fleet_report::json(&[]).unwrap(), "[]\n");
+    assert_eq!(fleet_report::json(&[], Utc::now()).unwrap(), "[]\n");
 }

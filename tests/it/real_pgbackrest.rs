@@ -178,10 +178,21 @@ fn is_told_in_the_terminal(lab: &Lab<'_>) {
     let table = ask(&[]);
     assert!(table.contains(STANZA) && table.contains("repo2"), "{table}");
     let document = ask(&["--output=json"]);
-    serde_json::from_str::<Value>(&document).unwrap_or_else(|error| panic!("{error}: {document}"));
-    for label in lab.labels(1).iter().chain(&lab.labels(2)) {
-        assert!(document.contains(label), "{label} is not in {document}");
+    let told: Value = serde_json::from_str(&document).unwrap_or_else(|error| panic!("{error}: {document}"));
+    let (told, judged) = (&told["stanzas"][0], &told["assessments"][0]);
+    let raw = lab.site.info(&lab.both, &[])[0]["backup"].as_array().unwrap().clone();
+    for key in ["1", "2"] {
+        let repo =
+            told["repos"].as_array().unwrap().iter().find(|repo| repo["key"].to_string() == key).unwrap();
+        let told = repo["backups"].as_array().unwrap().iter();
+        let told: Vec<_> = told.map(|one| [&one["label"], &one["wal_start"], &one["lsn_stop"]]).collect();
+        let raw = in_repo(&raw, key).into_iter();
+        let raw: Vec<_> =
+            raw.map(|one| [&one["label"], &one["archive"]["start"], &one["lsn"]["stop"]]).collect();
+        assert_eq!(told, raw, "repo{key}");
     }
+    assert_eq!((&judged["stanza"], &judged["health"]), (&told["name"], &Value::from("ok")), "{judged}");
+    assert!(judged["restorable"]["window"]["latest"].is_string(), "{judged}");
 }
 
 /// Variables tell both pgBackRest and us where the configuration is, and what is otherwise than it says.

@@ -1,0 +1,133 @@
+//! The snapshot as JSON: its facts, and beside them what the tables conclude from them.
+//!
+//! Pure: the caller says what time it is.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use crate::state::answer::{self, Restorable};
+use crate::state::health::{self, Assessment, Health, Judged};
+use crate::state::recovery::{self, RecoveryWindow};
+use crate::state::snapshot::{Repo, Snapshot};
+
+/// What `--output=json` says of one snapshot.
+#[derive(Debug, Serialize)]
+pub struct Document<'a> {
+    #[serde(flatten)]
+    snapshot: &'a Snapshot,
+    /// What is thought of each stanza, worst first.
+    assessments: Vec<OfStanza<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct OfStanza<'a> {
+    stanza: &'a str,
+    #[serde(flatten)]
+    assessment: Assessment,
+    /// The best repository to restore from; null where nothing can be restored.
+    restorable: Option<Restorable>,
+    repos: Vec<OfRepo>,
+}
+
+#[derive(Debug, Serialize)]
+struct OfRepo {
+    key: u32,
+    health: Health,
+    recovery_window: Option<RecoveryWindow>,
+}
+
+impl<'a> Document<'a> {
+    /// The facts of `snapshot`, judged as they are `now`.
+    #[must_use]
+    pub fn of(snapshot: &'a Snapshot, now: DateTime<Utc>) -> Self {
+        let all = health::of_snapshot(snapshot, now, None);
+        Self { snapshot, assessments: all.into_iter().map(|judged| OfStanza::of(judged, now)).collect() }
+    }
+}
+
+impl<'a> OfStanza<'a> {
+    fn of(judged: Judged<'a>, now: DateTime<Utc>) -> Self {
+        let repos = judged.stanza.map_or(&[][..], |stanza| &stanza.repos);
+        Self {
+            stanza: judged.name,
+            assessment: judged.assessment,
+            restorable: judged.stanza.and_then(answer::restorable),
+            repos: repos.iter().map(|repo| OfRepo::of(repo, now)).collect(),
+        }
+    }
+}
+
+impl OfRepo {
+    fn of(repo: &Repo, now: DateTime<Utc>) -> Self {
+        Self {
+            key: repo.key,
+            health: health::of_repo(repo, now, None).health,
+            recovery_window: recovery::window(repo),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::pgbackrest::{info, sanitize, version};
+    use crate::state::assemble;
+
+    fn told(text: &[u8]) -> Value {
+        let cleaned = sanitize::clean(text);
+        let document = info::parse(&cleaned.text).unwrap();
+        let now = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
+        let stanzas = document.stanzas.iter().map(|raw| assemble::stanza(raw, now)).collect();
+        let snapshot =
+            Snapshot { stanzas, version: version::parse("pgBackRest 2.60.0"), ..Snapshot::default() };
+        serde_json::to_value(Document::of(&snapshot, now)).unwrap()
+    }
+
+    #[test]
+    fn every_backup_stands_there_in_the_words_of_pgbackrest() {
+        let text = include_bytes!("../../fixtures/info/2.60.0/two_repos_one_encrypted.json");
+        let (raw, told): (Value, Value) = (serde_json::from_slice(text).unwrap(), told(text));
+        let backups = |repo: &Value| repo["backups"].as_array().unwrap().clone();
+        let told_backups: Vec<Value> =
+            told["stanzas"][0]["repos"].as_array().unwrap().iter().flat_map(backups).collect();
+        let raw_backups = raw[0]["backup"].as_array().unwrap();
+        assert_eq!(told_backups.len(), raw_backups.len());
+        for (told, raw) in told_backups.iter().zip(raw_backups) {
+            for (name, place) in [
+                ("label", "/label"),
+                ("backup_type", "/type"),
+                ("wal_start", "/archive/start"),
+                ("wal_stop", "/archive/stop"),
+                ("lsn_start", "/lsn/start"),
+                ("lsn_stop", "/lsn/stop"),
+                ("size", "/info/size"),
+                ("delta", "/info/delta"),
+                ("repo_size", "/info/repository/size"),
+                ("repo_delta", "/info/repository/delta"),
+                ("prior", "/prior"),
+                ("error", "/error"),
+            ] {
+                assert_eq!(Some(&told[name]), raw.pointer(place), "{name}");
+            }
+        }
+        assert_eq!(told["version"], "2.60.0");
+    }
+
+    #[test]
+    fn the_conclusions_stand_beside_the_facts() {
+        let told = told(include_bytes!("../../fixtures/info/2.60.0/two_repos_repo2_wrong_pass.json"));
+        let demo = &told["assessments"][0];
+        assert_eq!((&demo["stanza"], &demo["health"]), (&json!("demo"), &json!("warning")));
+        assert_eq!(demo["findings"][0]["repo_key"], 2);
+        assert_eq!(demo["restorable"]["repo_key"], 1);
+        let newest = told["stanzas"][0]["repos"][0]["backups"].as_array().unwrap().last().unwrap();
+        assert_eq!(demo["restorable"]["window"]["latest"], newest["stop"]);
+        assert_eq!(demo["repos"][0]["recovery_window"], demo["restorable"]["window"]);
+        assert_eq!(
+            (&demo["repos"][1]["health"], &demo["repos"][1]["recovery_window"]),
+            (&json!("failed"), &Value::Null)
+        );
+    }
+}
