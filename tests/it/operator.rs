@@ -8,6 +8,7 @@ mod jobs;
 mod life;
 mod parts;
 mod replicas;
+mod restless;
 mod rights_used;
 
 use std::collections::BTreeMap;

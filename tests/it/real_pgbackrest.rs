@@ -182,8 +182,12 @@ fn is_told_in_the_terminal(lab: &Lab<'_>) {
     let (told, judged) = (&told["stanzas"][0], &told["assessments"][0]);
     let raw = lab.site.info(&lab.both, &[])[0]["backup"].as_array().unwrap().clone();
     for key in ["1", "2"] {
-        let repo =
-            told["repos"].as_array().unwrap().iter().find(|repo| repo["key"].to_string() == key).unwrap();
+        let repo = told["repos"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|repo| repo["key"].as_u64() == key.parse().ok())
+            .unwrap();
         let told = repo["backups"].as_array().unwrap().iter();
         let told: Vec<_> = told.map(|one| [&one["label"], &one["wal_start"], &one["lsn_stop"]]).collect();
         let raw = in_repo(&raw, key).into_iter();
