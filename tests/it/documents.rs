@@ -83,10 +83,14 @@ fn every_command_can_be_given() {
                 ["helm", "install", _, chart, ..] => {
                     assert!(root().join(chart).join("Chart.yaml").exists(), "{place}");
                 }
+                ["sudo", "apt", "install", package] => assert_eq!(
+                    *package,
+                    format!("./target/package/pgbackrest-keeper_{}-1_amd64.deb", env!("CARGO_PKG_VERSION"))
+                ),
                 [script, ..] if script.starts_with("scripts/") => {
                     assert!(root().join(script).exists(), "{place}");
                 }
-                ["kubectl" | "cargo" | "curl" | "sed", ..] | ["sudo", "install", ..] => {}
+                ["kubectl" | "cargo" | "curl" | "sed" | "systemctl", ..] | ["sudo", "install", ..] => {}
                 _ => panic!("{place}: this test does not know such a command"),
             }
             commands += 1;

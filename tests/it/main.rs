@@ -50,6 +50,7 @@ mod objects;
 mod operator;
 mod operator_objects;
 mod operator_telling;
+mod package;
 mod page;
 mod process_limits;
 mod real_pgbackrest;
