@@ -1,5 +1,6 @@
 //! What pgBackRest says, and how it is spoken to. Pure: no I/O, no clock.
 
+pub mod archive;
 pub mod command;
 pub mod conf;
 pub mod exit_code;

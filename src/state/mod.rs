@@ -1,6 +1,7 @@
 //! Facts to conclusions. Pure: time, policy and configuration are handed in.
 
 pub mod answer;
+pub mod archive;
 pub mod assemble;
 pub mod comparison;
 pub mod filter;

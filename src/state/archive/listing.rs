@@ -1,0 +1,208 @@
+//! What is known of one database's archive in one repository, directory by directory.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use crate::pgbackrest::archive::{ArchiveFile, ArchiveId, DirectoryName, TimelineHistory};
+
+/// One database's archive in one repository. Facts are kept by directory, so that one directory can be listed anew without
+/// the others; a directory without holes is one [`Run`], whatever the number of its segments.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Listing {
+    /// Which archive.
+    pub archive: ArchiveId,
+    /// When the names of its directories were last read.
+    pub listed_at: DateTime<Utc>,
+    /// Histories that could be read, by timeline. One that is there but broken is left out, as it proves nothing.
+    pub histories: BTreeMap<u32, TimelineHistory>,
+    /// Labels of the directories in `backup/STANZA`; absent where these were not listed.
+    pub backup_directories: Option<BTreeSet<String>>,
+    directories: BTreeMap<DirectoryName, DirectoryFacts>,
+}
+
+/// What one directory of segments holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DirectoryFacts {
+    /// Segments by the last 8 digits of their names, ascending and not adjacent to each other.
+    pub runs: Box<[Run]>,
+    /// Segments that are there more than once, with different checksums or compressions. pgBackRest refuses to get these.
+    pub duplicates: u32,
+    /// Bytes of all segments in the repository, duplicates included.
+    pub bytes: u64,
+    /// When the directory was listed.
+    pub verified_at: DateTime<Utc>,
+}
+
+/// Segments of one directory that follow each other without a hole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Run {
+    /// Last word of the first segment's name.
+    pub first: u32,
+    /// Last word of the last segment's name.
+    pub last: u32,
+    /// When the repository got the last segment.
+    pub last_modified: DateTime<Utc>,
+}
+
+/// A file as `repo-ls --output=json` tells it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ListedFile<'a> {
+    /// Name within the directory.
+    pub name: &'a str,
+    /// Bytes in the repository.
+    pub size: u64,
+    /// When it was written.
+    pub modified: DateTime<Utc>,
+}
+
+impl DirectoryFacts {
+    /// The facts that the files of a directory tell, in any order. Files that are no segment of this directory count for
+    /// nothing.
+    pub fn of<'a>(
+        directory: DirectoryName,
+        files: impl IntoIterator<Item = ListedFile<'a>>,
+        verified_at: DateTime<Utc>,
+    ) -> Self {
+        let mut bytes = 0_u64;
+        let mut segments: Vec<(u32, DateTime<Utc>)> = Vec::new();
+        for file in files {
+            let ArchiveFile::Segment { segment, .. } = ArchiveFile::parse(file.name) else { continue };
+            if (segment.timeline, segment.high) == (directory.timeline, directory.high) {
+                bytes = bytes.saturating_add(file.size);
+                segments.push((segment.low, file.modified));
+            }
+        }
+        segments.sort_unstable();
+        let mut runs: Vec<Run> = Vec::new();
+        let mut duplicates = 0;
+        let mut counted = None;
+        for (low, modified) in segments {
+            match runs.last_mut() {
+                Some(run) if run.last == low => {
+                    if counted != Some(low) {
+                        duplicates += 1;
+                        counted = Some(low);
+                    }
+                    run.last_modified = modified;
+                }
+                Some(run) if run.last.checked_add(1) == Some(low) => {
+                    (run.last, run.last_modified) = (low, modified);
+                }
+                _ => runs.push(Run { first: low, last: low, last_modified: modified }),
+            }
+        }
+        Self { runs: runs.into(), duplicates, bytes, verified_at }
+    }
+}
+
+impl Listing {
+    /// Nothing is known yet.
+    #[must_use]
+    pub const fn new(archive: ArchiveId, listed_at: DateTime<Utc>) -> Self {
+        Self {
+            archive,
+            listed_at,
+            histories: BTreeMap::new(),
+            backup_directories: None,
+            directories: BTreeMap::new(),
+        }
+    }
+
+    /// Puts what a directory holds in the place of what was known of it.
+    pub fn replace_directory(&mut self, name: DirectoryName, facts: DirectoryFacts) {
+        self.directories.insert(name, facts);
+    }
+
+    /// Forgets the directories that are no longer there.
+    pub fn retain_directories(&mut self, is_there: impl Fn(DirectoryName) -> bool) {
+        self.directories.retain(|name, _| is_there(*name));
+    }
+
+    /// The directories that are known, by timeline and position.
+    pub fn directories(&self) -> impl DoubleEndedIterator<Item = (DirectoryName, &DirectoryFacts)> {
+        self.directories.iter().map(|(name, facts)| (*name, facts))
+    }
+
+    /// What is known of one.
+    #[must_use]
+    pub fn directory(&self, name: DirectoryName) -> Option<&DirectoryFacts> {
+        self.directories.get(&name)
+    }
+
+    /// Bytes of all segments.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.directories.values().fold(0, |sum, facts| sum.saturating_add(facts.bytes))
+    }
+
+    /// Segments that are there more than once.
+    #[must_use]
+    pub fn duplicates(&self) -> u64 {
+        self.directories.values().map(|facts| u64::from(facts.duplicates)).sum()
+    }
+
+    /// When the repository got the newest segment of each timeline.
+    #[must_use]
+    pub fn newest(&self) -> BTreeMap<u32, DateTime<Utc>> {
+        let last = |facts: &DirectoryFacts| facts.runs.last().map(|run| run.last_modified);
+        self.directories().filter_map(|(name, facts)| Some((name.timeline, last(facts)?))).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::examples::day;
+    use super::*;
+
+    fn facts(names: &[(&str, i64)]) -> DirectoryFacts {
+        let files =
+            names.iter().map(|(name, modified)| ListedFile { name, size: 10, modified: day(*modified) });
+        DirectoryFacts::of(DirectoryName { timeline: 1, high: 0 }, files, day(9))
+    }
+
+    fn name(low: u32, checksum: char) -> String {
+        format!("0000000100000000{low:08X}-{}.gz", checksum.to_string().repeat(40))
+    }
+
+    #[test]
+    fn segments_become_runs_in_any_order() {
+        let [three, one, two, nine] =
+            [(3, 'a'), (1, 'b'), (2, 'c'), (9, 'd')].map(|(low, sum)| name(low, sum));
+        let found = facts(&[(&three, 3), (&nine, 5), (&one, 1), (&two, 2)]);
+        let run = |first, last, modified| Run { first, last, last_modified: day(modified) };
+        assert_eq!(*found.runs, [run(1, 3, 3), run(9, 9, 5)]);
+        assert_eq!((found.duplicates, found.bytes), (0, 40));
+    }
+
+    #[test]
+    fn a_segment_with_several_checksums_is_one_duplicate() {
+        let names = ['a', 'b', 'c'].map(|sum| name(4, sum));
+        let found = facts(&[(&names[0], 1), (&names[1], 3), (&names[2], 2)]);
+        assert_eq!((found.duplicates, found.runs.len()), (1, 1));
+        assert_eq!(found.runs[0].last_modified, day(3));
+    }
+
+    #[test]
+    fn what_is_no_segment_of_the_directory_counts_for_nothing() {
+        let foreign = name(1, 'a').replace("0000000100000000", "0000000200000000");
+        let partial = format!("000000010000000000000001.partial-{}.gz", "a".repeat(40));
+        let found = facts(&[(&foreign, 1), (&partial, 1), ("000000010000000000000001.00000028.backup", 1)]);
+        assert_eq!((found.runs.len(), found.bytes), (0, 0));
+    }
+
+    #[test]
+    fn a_directory_is_replaced_alone() {
+        let mut listing = Listing::new(ArchiveId::parse("15-1").unwrap(), day(0));
+        let [zero, one] = [0, 1].map(|high| DirectoryName { timeline: 1, high });
+        let [file, other] = [name(1, 'a'), name(2, 'a')];
+        listing.replace_directory(zero, facts(&[(&file, 1)]));
+        listing.replace_directory(one, facts(&[]));
+        listing.replace_directory(zero, facts(&[(&file, 1), (&other, 2)]));
+        assert_eq!((listing.bytes(), listing.directories().count()), (20, 2));
+        assert_eq!(listing.newest().get(&1), Some(&day(2)));
+        listing.retain_directories(|name| name.high == 1);
+        assert_eq!((listing.bytes(), listing.directory(zero)), (0, None));
+    }
+}
