@@ -60,6 +60,7 @@ pub struct ListedFile<'a> {
 impl DirectoryFacts {
     /// The facts that the files of a directory tell, in any order. Files that are no segment of this directory count for
     /// nothing.
+    #[must_use]
     pub fn of<'a>(
         directory: DirectoryName,
         files: impl IntoIterator<Item = ListedFile<'a>>,
@@ -121,6 +122,7 @@ impl Listing {
     }
 
     /// The directories that are known, by timeline and position.
+    #[must_use]
     pub fn directories(&self) -> impl DoubleEndedIterator<Item = (DirectoryName, &DirectoryFacts)> {
         self.directories.iter().map(|(name, facts)| (*name, facts))
     }

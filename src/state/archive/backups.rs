@@ -1,0 +1,107 @@
+//! Which backups can be restored.
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::pgbackrest::wal::SegmentSize;
+
+use super::super::snapshot::Backup;
+use super::listing::Listing;
+use super::path::Path;
+use super::ranges::Ranges;
+
+/// What is there of the files that a backup is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Files {
+    /// The backup's own directory is there; None where that was not listed.
+    pub(super) directory: Option<bool>,
+    /// The backups that it was made against are listed, and their directories are there.
+    pub(super) references: bool,
+}
+
+impl Files {
+    /// As far as was looked, nothing is missing.
+    pub(super) fn are_there(self) -> bool {
+        self.references && self.directory != Some(false)
+    }
+}
+
+/// The files of each backup, in the order of `backups`.
+pub(super) fn files(backups: &[&Backup], listing: &Listing) -> Vec<Files> {
+    // A label sorts after those of the backups that it builds upon.
+    let mut by_label: Vec<usize> = (0..backups.len()).collect();
+    by_label.sort_by_key(|at| backups.get(*at).map(|backup| backup.label.as_str()));
+    let mut known: HashMap<&str, Files> = HashMap::with_capacity(backups.len());
+    for backup in by_label.iter().filter_map(|at| backups.get(*at)) {
+        let directory = listing.backup_directories.as_ref().map(|labels| labels.contains(&backup.label));
+        let prior = backup.prior.as_deref();
+        let references = prior.is_none_or(|prior| known.get(prior).is_some_and(|prior| prior.are_there()));
+        known.insert(&backup.label, Files { directory, references });
+    }
+    let of = |backup: &&Backup| known.get(backup.label.as_str()).copied();
+    backups.iter().filter_map(of).collect()
+}
+
+/// What a backup needs of the WAL, and whether it is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Wal {
+    /// It was made while PostgreSQL was down.
+    NotNeeded,
+    /// It cannot be told: a name is no segment's, or a history is missing.
+    Unknown,
+    /// It lies on the path: first and last number, and whether all is there.
+    OnPath { first: u64, last: u64, complete_on_path: bool, complete: bool },
+    /// It lies on a timeline that the path does not go through, or goes through no longer: what is missing.
+    Aside { timeline: u32, missing: Vec<(u64, u64)> },
+}
+
+/// What a backup needs of the WAL.
+pub(super) fn wal(
+    backup: &Backup,
+    path: Option<(&Path, &Ranges)>,
+    timelines: &BTreeMap<u32, Ranges>,
+    listing: &Listing,
+    size: SegmentSize,
+) -> Wal {
+    let (start, stop) = match (backup.wal_start, backup.wal_stop) {
+        (Some(start), Some(stop)) => (start, stop),
+        (None, None) if backup.lsn_start.is_none() => return Wal::NotNeeded,
+        _ => return Wal::Unknown,
+    };
+    let (Some(first), Some(last)) = (start.number(size), stop.number(size)) else { return Wal::Unknown };
+    if first > last {
+        return Wal::Unknown;
+    }
+    let own = if start.timeline == stop.timeline {
+        Path::alone(stop.timeline)
+    } else {
+        match Path::to(stop.timeline, listing.histories.get(&stop.timeline), size) {
+            Some(own) if own.piece(start.timeline).is_some() => own,
+            _ => return Wal::Unknown,
+        }
+    };
+    let held_alone = (start.timeline == stop.timeline).then(|| timelines.get(&stop.timeline)).flatten();
+    let missing = match held_alone {
+        Some(held) => held.missing(first, last),
+        None => own.held(timelines).missing(first, last),
+    };
+    let piece = path.and_then(|(path, held)| Some((path.piece(stop.timeline)?, held)));
+    match piece.filter(|(piece, _)| piece.holds_backup(backup.lsn_stop, last)) {
+        Some((_, held)) => {
+            let complete_on_path = held.holds(first, last);
+            Wal::OnPath { first, last, complete_on_path, complete: complete_on_path || missing.is_empty() }
+        }
+        None => Wal::Aside { timeline: stop.timeline, missing },
+    }
+}
+
+impl Wal {
+    /// All that is needed is there; None where it cannot be told.
+    pub(super) const fn is_there(&self) -> Option<bool> {
+        match self {
+            Self::NotNeeded => Some(true),
+            Self::Unknown => None,
+            Self::OnPath { complete, .. } => Some(*complete),
+            Self::Aside { missing, .. } => Some(missing.is_empty()),
+        }
+    }
+}

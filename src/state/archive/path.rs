@@ -1,0 +1,125 @@
+//! The way of recovery through the timelines, and what of it is there.
+
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+
+use crate::pgbackrest::archive::{DirectoryName, TimelineHistory};
+use crate::pgbackrest::wal::{Lsn, SegmentSize, WalSegment};
+
+use super::listing::Listing;
+use super::ranges::Ranges;
+
+/// Numbers of the segments that each timeline has. Names that cannot exist with the segment size are left out.
+pub(super) fn held(listing: &Listing, size: SegmentSize) -> BTreeMap<u32, Ranges> {
+    let highest = u32::try_from(size.segments_per_high_word() - 1).unwrap_or(u32::MAX);
+    let mut held: BTreeMap<u32, Vec<(u64, u64)>> = BTreeMap::new();
+    for (directory, facts) in listing.directories() {
+        let number =
+            |low| WalSegment { timeline: directory.timeline, high: directory.high, low }.number(size);
+        let runs =
+            facts.runs.iter().filter_map(|run| Some((number(run.first)?, number(run.last.min(highest))?)));
+        held.entry(directory.timeline).or_default().extend(runs);
+    }
+    held.retain(|_, ranges| !ranges.is_empty());
+    held.into_iter().map(|(timeline, ranges)| (timeline, Ranges::of(ranges))).collect()
+}
+
+/// The segments that recovery takes from one timeline.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Piece {
+    pub(super) timeline: u32,
+    first: u64,
+    /// None where nothing of the timeline is needed, because it was left within its first segment.
+    last: Option<u64>,
+    /// Where the timeline was left; None for the last one.
+    switch: Option<Lsn>,
+}
+
+/// Which timeline each segment is taken from on the way to one timeline.
+///
+/// The segment in which a timeline was left is taken from the next one: PostgreSQL copies what was written of it to the new
+/// timeline, and asks for the newest timeline first. That holds for a switch on a boundary too.
+#[derive(Debug, Clone)]
+pub(super) struct Path(Vec<Piece>);
+
+impl Path {
+    /// The way to a timeline; None where that cannot be known without its history.
+    pub(super) fn to(timeline: u32, history: Option<&TimelineHistory>, size: SegmentSize) -> Option<Self> {
+        let parents = match history {
+            Some(history) => history.parents.as_slice(),
+            None if timeline == 1 => &[],
+            None => return None,
+        };
+        let mut pieces = Vec::with_capacity(parents.len() + 1);
+        let mut first = 0;
+        for parent in parents {
+            let next = parent.switch.0 / size.bytes();
+            let last = next.checked_sub(1).filter(|last| *last >= first);
+            pieces.push(Piece { timeline: parent.timeline, first, last, switch: Some(parent.switch) });
+            first = next;
+        }
+        pieces.push(Piece { timeline, first, last: Some(u64::MAX), switch: None });
+        Some(Self(pieces))
+    }
+
+    /// One timeline as if it were the only one.
+    pub(super) fn alone(timeline: u32) -> Self {
+        Self(vec![Piece { timeline, first: 0, last: Some(u64::MAX), switch: None }])
+    }
+
+    /// The piece of a timeline.
+    pub(super) fn piece(&self, timeline: u32) -> Option<&Piece> {
+        self.0.iter().find(|piece| piece.timeline == timeline)
+    }
+
+    /// The segments that are there on the way.
+    pub(super) fn held(&self, held: &BTreeMap<u32, Ranges>) -> Ranges {
+        let mut ranges = Vec::new();
+        for (piece, last) in self.0.iter().filter_map(|piece| Some((piece, piece.last?))) {
+            let Some(of_timeline) = held.get(&piece.timeline) else { continue };
+            let within = |(first, end): &(u64, u64)| ((*first).max(piece.first), (*end).min(last));
+            ranges.extend(of_timeline.as_slice().iter().map(within));
+        }
+        Ranges::of(ranges)
+    }
+
+    /// The first number whose name does not sort before `segment`, which is how `expire` compares.
+    pub(super) fn first_not_before(&self, segment: (u32, u64)) -> u64 {
+        let first = |piece: &Piece| match piece.timeline.cmp(&segment.0) {
+            Ordering::Less => None,
+            Ordering::Equal => Some(piece.first.max(segment.1)),
+            Ordering::Greater => Some(piece.first),
+        };
+        let within =
+            |piece: &Piece| first(piece).filter(|first| piece.last.is_some_and(|last| *first <= last));
+        self.0.iter().find_map(within).unwrap_or(0)
+    }
+
+    /// When the repository got the run of segments that this one is in; None where it is not there.
+    pub(super) fn modified(
+        &self,
+        number: u64,
+        listing: &Listing,
+        size: SegmentSize,
+    ) -> Option<DateTime<Utc>> {
+        let is_in = |piece: &&Piece| piece.first <= number && piece.last.is_some_and(|last| number <= last);
+        let timeline = self.0.iter().find(is_in)?.timeline;
+        let segment = WalSegment::from_number(timeline, number, size)?;
+        let facts = listing.directory(DirectoryName { timeline, high: segment.high })?;
+        let run = facts.runs.iter().find(|run| (run.first..=run.last).contains(&segment.low))?;
+        Some(run.last_modified)
+    }
+}
+
+impl Piece {
+    /// A backup of this timeline lies on the way: it was complete before the timeline was left.
+    pub(super) fn holds_backup(&self, stop: Option<Lsn>, last_number: u64) -> bool {
+        match (self.switch, stop) {
+            (None, _) => true,
+            (Some(switch), Some(stop)) => stop <= switch,
+            (Some(_), None) => self.last.is_some_and(|last| last_number <= last),
+        }
+    }
+}
