@@ -3,6 +3,8 @@
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
+use super::repository::RepoPath;
+
 /// Which pgBackRest is started, and with which configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Program {
@@ -36,6 +38,17 @@ pub struct RestoreQuery {
     pub set: String,
     /// The time, as PostgreSQL reads it.
     pub target: String,
+}
+
+/// Something in a repository (2.32 and later).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RepoQuery {
+    /// The stanza, whose options count.
+    pub stanza: String,
+    /// The repository.
+    pub repo: u32,
+    /// Where in it.
+    pub path: RepoPath,
 }
 
 impl Program {
@@ -73,6 +86,30 @@ impl Program {
         arguments
     }
 
+    /// Lists a directory of a repository as JSON.
+    #[must_use]
+    pub fn repo_ls(&self, query: &RepoQuery) -> Vec<OsString> {
+        self.of_repo("repo-ls", &["--output=json", "--sort=none"], query)
+    }
+
+    /// Prints a file of a repository.
+    #[must_use]
+    pub fn repo_get(&self, query: &RepoQuery) -> Vec<OsString> {
+        self.of_repo("repo-get", &[], query)
+    }
+
+    fn of_repo(&self, command: &str, options: &[&str], query: &RepoQuery) -> Vec<OsString> {
+        let mut arguments = vec![self.binary.clone().into(), command.into()];
+        arguments.extend(options.iter().map(OsString::from));
+        self.add_configuration(&mut arguments);
+        add(&mut arguments, "--stanza=", Some(query.stanza.as_ref()));
+        add(&mut arguments, "--repo=", Some(query.repo.to_string().as_ref()));
+        // 2.55 and later log to stdout, where a warning would be taken for a part of the answer.
+        arguments.push("--log-level-console=error".into());
+        arguments.push(query.path.to_string().into());
+        arguments
+    }
+
     fn add_configuration(&self, arguments: &mut Vec<OsString>) {
         add(arguments, "--config=", self.config.as_deref().map(AsRef::as_ref));
         add(arguments, "--config-include-path=", self.config_include_path.as_deref().map(AsRef::as_ref));
@@ -99,6 +136,16 @@ mod tests {
     fn nothing_more_is_asked_than_was_meant() {
         assert_eq!(program().version(), ["pgbackrest", "version"]);
         assert_eq!(program().info(&InfoQuery::default()), ["pgbackrest", "info", "--output=json"]);
+    }
+
+    #[test]
+    fn a_repository_is_asked_for_one_path() {
+        let path = RepoPath::archive("demo", &["15-1"]).unwrap();
+        let query = RepoQuery { stanza: "demo".to_owned(), repo: 2, path };
+        let rest = ["--stanza=demo", "--repo=2", "--log-level-console=error", "archive/demo/15-1"];
+        let listing = ["pgbackrest", "repo-ls", "--output=json", "--sort=none"];
+        assert_eq!(program().repo_ls(&query), [listing.as_slice(), &rest].concat());
+        assert_eq!(program().repo_get(&query), [["pgbackrest", "repo-get"].as_slice(), &rest].concat());
     }
 
     #[test]

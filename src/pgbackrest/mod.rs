@@ -7,6 +7,7 @@ pub mod exit_code;
 pub mod info;
 pub mod label;
 pub mod redact;
+pub mod repository;
 pub mod sanitize;
 pub mod version;
 pub mod wal;

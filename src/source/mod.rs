@@ -9,6 +9,7 @@ pub mod pgbackrest;
 pub mod pod;
 pub mod pods;
 pub mod process;
+pub mod repository;
 
 mod failure;
 mod notices;

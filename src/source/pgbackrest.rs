@@ -23,9 +23,9 @@ const VERSION_TIMEOUT: Duration = Duration::from_secs(30);
 /// Starts pgBackRest on this host.
 #[derive(Debug)]
 pub struct Client {
-    program: Program,
+    pub(super) program: Program,
     environment: Environment,
-    limits: Limits,
+    pub(super) limits: Limits,
     notices: Notices,
 }
 
@@ -91,7 +91,7 @@ impl Client {
         self.call(&self.program.info(query), &what, self.limits, cancellation, read_info).await
     }
 
-    async fn call<T: Send + 'static>(
+    pub(super) async fn call<T: Send + 'static>(
         &self,
         argv: &[OsString],
         what: &str,

@@ -55,6 +55,7 @@ mod page;
 mod process_limits;
 mod real_pgbackrest;
 mod real_prometheus;
+mod real_repository;
 mod real_restore;
 mod real_trouble;
 mod render;
