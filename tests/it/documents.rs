@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::CommandFactory;
 use pgbackrest_keeper::cli::Cli;
+use pgbackrest_keeper::metrics::catalogue::{self, Layer, Metric};
 
 #[test]
 fn every_link_leads_somewhere() {
@@ -97,6 +98,29 @@ fn every_command_can_be_given() {
         }
     }
     assert!(commands > 8, "only {commands} commands");
+}
+
+/// No metric of the Go exporter is left out of the way from there to here, and none that is named does not exist.
+#[test]
+fn the_way_from_the_go_exporter_names_every_metric() {
+    let text = fs::read_to_string(root().join("docs/migration.md")).unwrap();
+    let rows: Vec<Vec<&str>> = text
+        .lines()
+        .filter(|line| line.starts_with("| `pgbackrest_"))
+        .map(|line| line.split('|').map(str::trim).collect())
+        .collect();
+    let names = |column: usize| -> BTreeSet<&str> {
+        rows.iter().flat_map(|row| row[column].split(", ")).filter(|name| *name != "-").collect()
+    };
+    let quoted = |metric: &Metric| format!("`{}`", metric.name);
+    let (old, new): (Vec<&Metric>, Vec<&Metric>) =
+        catalogue::all().partition(|metric| metric.layer == Layer::DropIn);
+    let old: BTreeSet<String> = old.into_iter().map(quoted).collect();
+    assert_eq!(names(1), old.iter().map(String::as_str).collect());
+    let known: BTreeSet<String> = new.into_iter().map(quoted).chain(old).collect();
+    for name in names(2) {
+        assert!(known.contains(name), "there is no {name}");
+    }
 }
 
 /// In the root and in docs.
