@@ -1,7 +1,7 @@
 //! The short way through the whole system, on the node of the tests or on a cluster that a kubeconfig file leads to.
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -12,11 +12,13 @@ use crate::support::kubernetes::kubectl::Kubectl;
 use crate::support::kubernetes::place::Place;
 use crate::support::machine::{program, skip};
 use crate::support::node::Node;
-use crate::support::process::successful;
+use crate::support::process::{successful, wait_telling};
 
 /// Images of a registry that the cluster can pull from: this program, and PostgreSQL with pgBackRest as user 26. Without
 /// both `KUBECONFIG` does not count, so that no cluster gets an operator because a shell happened to know it.
 const IMAGES: [&str; 2] = ["KEEPER_TEST_IMAGE", "KEEPER_TEST_POSTGRES_IMAGE"];
+/// The definition of the resource.
+const DEFINITION: &str = "postgresqls.cpo.opensource.cybertec.at";
 /// Images are pulled, a stanza is made, a backup is taken.
 const LONGEST: Duration = Duration::from_mins(8);
 
@@ -31,8 +33,6 @@ struct Cluster {
     /// The definition of the resource came with us, and goes with us.
     brings_definition: bool,
 }
-
-const DEFINITION: &str = "postgresqls.cpo.opensource.cybertec.at";
 
 impl Cluster {
     /// The one that is given; an error tells what it lacks.
@@ -56,20 +56,15 @@ impl Cluster {
     }
 
     fn wait<T>(&self, what: &str, mut ask: impl FnMut(&Self) -> Option<T>) -> T {
-        let deadline = Instant::now() + LONGEST;
-        loop {
-            if let Some(answer) = ask(self) {
-                return answer;
-            }
-            if Instant::now() > deadline {
-                let asked = ["--namespace", &self.namespace, "get", "all,postgresql,events", "--output=wide"];
-                let log = format!("deployment/{}", self.operator);
-                let log = self.kubectl.output(&["--namespace", &self.operator, "logs", &log, "--tail=60"]);
-                let log = String::from_utf8_lossy(&log.stdout).into_owned();
-                panic!("waited for {what}\n{}\n{log}", self.kubectl.run(&asked));
-            }
-            std::thread::sleep(Duration::from_millis(500));
-        }
+        wait_telling(LONGEST, Duration::from_millis(500), what, || ask(self), || self.state())
+    }
+
+    /// What a reader of a failed test wants to know.
+    fn state(&self) -> String {
+        let asked = ["--namespace", &self.namespace, "get", "all,postgresql,events", "--output=wide"];
+        let log = format!("deployment/{}", self.operator);
+        let log = self.kubectl.output(&["--namespace", &self.operator, "logs", &log, "--tail=60"]);
+        format!("{}\n{}", self.kubectl.run(&asked), String::from_utf8_lossy(&log.stdout))
     }
 
     /// What the leader serves, by way of the API server.

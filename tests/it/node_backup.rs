@@ -7,13 +7,14 @@ use std::fs;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
+use crate::support::backup_jobs::COPYING;
 use crate::support::example::{CLUSTER, Example, node_with_operator};
 use crate::support::process::{Running, command};
 use cable::Cable;
 
 const REPO_HOST: &str = "cluster-pgbackrest-repo-host-0";
-/// What pgBackRest says when it has begun to copy.
-const COPYING: &str = "backup start archive";
+/// The CronJob of full backups.
+const FULL: &str = "pgbackrest-cluster-repo1-full";
 
 /// A cluster with its first backup, whose schedules never fire by themselves.
 fn cluster(test: &str, namespace: &'static str) -> Option<Example<'static>> {
@@ -23,22 +24,6 @@ fn cluster(test: &str, namespace: &'static str) -> Option<Example<'static>> {
     let first = cluster.wait("the Job of the first full backup", || cluster.jobs().pop());
     cluster.wait_for_job(&first, "Complete");
     Some(cluster)
-}
-
-/// A Job as the CronJob makes it, with one argument in place of another.
-fn start(cluster: &Example<'_>, name: &str, backup_type: &str, instead: (&str, &str)) {
-    let namespace = cluster.namespace;
-    let from = format!("pgbackrest-cluster-repo1-{backup_type}");
-    let cron_job = cluster.kubectl().get(namespace, "cronjob", &from).unwrap();
-    let mut spec = cron_job["spec"]["jobTemplate"]["spec"].clone();
-    for argument in spec["template"]["spec"]["containers"][0]["args"].as_array_mut().unwrap() {
-        if *argument == instead.0 {
-            *argument = json!(instead.1);
-        }
-    }
-    let job = json!({"apiVersion": "batch/v1", "kind": "Job",
-        "metadata": {"name": name, "namespace": namespace}, "spec": spec});
-    cluster.kubectl().apply(&job.to_string(), &[]);
 }
 
 fn pods(cluster: &Example<'_>, job: &str) -> Vec<Value> {
@@ -56,36 +41,20 @@ fn end(pod: &Value) -> (i64, String) {
     (ended["exitCode"].as_i64().unwrap_or(-1), message)
 }
 
-fn log(cluster: &Example<'_>, job: &str) -> String {
-    let job = format!("job/{job}");
-    let output = cluster.kubectl().output(&["--namespace", cluster.namespace, "logs", &job]);
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-/// The Jobs and pods that have made the backups, by their annotations.
-fn makers(cluster: &Example<'_>) -> Vec<String> {
-    let info = cluster.info(REPO_HOST, "pgbackrest");
-    let backups = info[0]["backup"].as_array().unwrap();
-    let maker = |backup: &Value| backup["annotation"]["pgbackrest-keeper.io-job"].as_str().map(str::to_owned);
-    backups.iter().filter_map(maker).collect()
-}
-
 #[test]
 fn jobs_make_backups_and_outlive_what_happens_meanwhile() {
     let Some(cluster) = cluster("jobs_make_backups_and_outlive_what_happens_meanwhile", "backups") else {
         return;
     };
     a_wrong_configuration_fails_at_once(&cluster);
-    cluster.psql(
-        "create table bulk as select md5(g::text) || md5((-g)::text) as entry from generate_series(1, 2000000) g",
-    );
+    cluster.have_much_to_copy();
     a_cut_connection_is_followed(&cluster);
     a_deleted_repo_host_is_waited_for(&cluster);
     two_schedules_of_a_minute_are_both_made(&cluster);
 }
 
 fn a_wrong_configuration_fails_at_once(cluster: &Example<'_>) {
-    start(cluster, "wrong", "full", ("--repo=1", "--repo=4"));
+    cluster.start_job("wrong", FULL, &[("--repo=1", "--repo=4")]);
     assert_eq!(cluster.wait_for_job("wrong", "Failed"), "PodFailurePolicy");
     let pods = pods(cluster, "wrong");
     assert_eq!(pods.len(), 1, "{}", cluster.state());
@@ -109,7 +78,7 @@ fn two_schedules_of_a_minute_are_both_made(cluster: &Example<'_>) {
         minute.bytes().all(|byte| byte.is_ascii_digit()).then(|| (name.to_owned(), minute.to_owned()))
     };
     let both = |minutes: &[(String, String)]| {
-        let (_, full) = minutes.iter().find(|(name, _)| name == "pgbackrest-cluster-repo1-full")?;
+        let (_, full) = minutes.iter().find(|(name, _)| name == FULL)?;
         minutes.iter().find(|(name, at)| name == "pgbackrest-cluster-repo1-incr" && at == full)?;
         Some(full.clone())
     };
@@ -128,9 +97,9 @@ fn two_schedules_of_a_minute_are_both_made(cluster: &Example<'_>) {
             message.starts_with("backup ") && message.ends_with(" is in repo1 of cluster cluster"),
             "{message}"
         );
-        let log = log(cluster, &job);
+        let log = cluster.log_of_job(&job);
         assert!(log.contains("pgBackRest: backup command begin") && log.contains(&message), "{log}");
-        let makers = makers(cluster);
+        let makers = cluster.makers(REPO_HOST, "pgbackrest");
         assert!(makers.iter().any(|maker| maker.starts_with(&format!("{job}/"))), "{job}: {makers:?}");
     }
 }
@@ -165,19 +134,19 @@ fn a_cut_connection_is_followed(cluster: &Example<'_>) {
     assert_eq!(code, Some(0), "{log}");
     assert!(log.contains("The connection was lost; following the backup"), "{log}");
     assert_eq!(log.matches("backup command begin").count(), 1, "it was made once: {log}");
-    assert!(makers(cluster).contains(&"by-hand/cut".to_owned()), "{log}");
+    assert!(cluster.makers(REPO_HOST, "pgbackrest").contains(&"by-hand/cut".to_owned()), "{log}");
 }
 
 fn a_deleted_repo_host_is_waited_for(cluster: &Example<'_>) {
-    start(cluster, "interrupted", "full", ("", ""));
-    cluster.wait("the backup to copy", || log(cluster, "interrupted").contains(COPYING).then_some(()));
+    cluster.start_job("interrupted", FULL, &[]);
+    cluster.wait_until_it_copies("interrupted");
     cluster.kubectl().run(&["--namespace", cluster.namespace, "delete", "pod", REPO_HOST, "--wait=false"]);
     cluster.wait_for_job("interrupted", "Complete");
-    let made = makers(cluster);
+    let made = cluster.makers(REPO_HOST, "pgbackrest");
     assert!(
         made.iter().any(|maker| maker.starts_with("interrupted/")),
         "{made:?}\n{}",
-        log(cluster, "interrupted")
+        cluster.log_of_job("interrupted")
     );
 }
 
@@ -189,7 +158,7 @@ fn a_repo_that_fails_has_six_pods() {
         cluster.said(REPO_HOST, "pgbackrest", &["chmod", mode, "/data/pgbackrest/repo1/backup/db"]);
     };
     mode("000");
-    start(&cluster, "fails", "full", ("", ""));
+    cluster.start_job("fails", FULL, &[]);
     cluster.wait_in(std::time::Duration::from_mins(12), "the Job to fail", || {
         (cluster.kubectl().get(cluster.namespace, "job", "fails")?["status"]["failed"] == 6).then_some(())
     });

@@ -4,8 +4,6 @@ mod faults;
 mod interrupted;
 mod operator;
 
-use serde_json::{Value, json};
-
 use crate::support::example::{Example, install_operator, node_with_operator};
 use crate::support::kubernetes::images::KEEPER;
 use crate::support::machine::skip;
@@ -42,7 +40,7 @@ fn a_fleet_is_told_whatever_happens() {
     faults::a_store_that_hangs(&cluster, &operator, &store);
     a_failed_job_has_its_reason(&cluster, &operator);
     faults::a_leader_that_goes(&cluster, &operator);
-    interrupted::much_to_copy(&cluster);
+    cluster.have_much_to_copy();
     interrupted::a_job_that_goes(&cluster, &operator);
     interrupted::a_primary_that_goes(&cluster, &operator);
 }
@@ -126,19 +124,6 @@ fn prometheus_scrapes_it(operator: &Operator<'_>) {
     }
 }
 
-/// A Job as `kubectl create job --from` makes it, with one argument in place of another.
-fn start(cluster: &Example<'_>, name: &str, instead: (&str, &str)) {
-    let from = format!("--from=cronjob/{S3_FULL}");
-    let asked = ["--namespace", NAMESPACE, "create", "job", name, &from, "--dry-run=client", "--output=json"];
-    let mut job: Value = serde_json::from_str(&cluster.kubectl().run(&asked)).unwrap();
-    for argument in job["spec"]["template"]["spec"]["containers"][0]["args"].as_array_mut().unwrap() {
-        if *argument == instead.0 {
-            *argument = json!(instead.1);
-        }
-    }
-    cluster.kubectl().apply(&job.to_string(), &[]);
-}
-
 /// The command lines in PostgreSQL's container, one a line.
 fn processes(cluster: &Example<'_>) -> String {
     let script = r"for file in /proc/[0-9]*/cmdline; do tr '\0' ' ' <$file; echo; done 2>/dev/null";
@@ -147,7 +132,7 @@ fn processes(cluster: &Example<'_>) -> String {
 
 /// A wrong configuration is not tried again: one pod, and its reason.
 fn a_failed_job_has_its_reason(cluster: &Example<'_>, operator: &Operator<'_>) {
-    start(cluster, "wrong", ("--repo=2", "--repo=4"));
+    cluster.start_job("wrong", S3_FULL, &[("--repo=2", "--repo=4")]);
     assert_eq!(cluster.wait_for_job("wrong", "Failed"), "PodFailurePolicy");
     let labels = of(&[("repo_key", "2"), ("backup_type", "full")]);
     let why = [&labels[..], &[("reason", "config"), ("exit_code", "32")]].concat();

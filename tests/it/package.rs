@@ -7,15 +7,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use clap::CommandFactory;
-use nix::sys::signal::Signal;
 use pgbackrest_keeper::cli::Cli;
 
-use crate::support::exporter::CLASSIC;
-use crate::support::exposition::Samples;
-use crate::support::http;
+use crate::support::exporter::Exporter;
 use crate::support::lab::{Lab, STANZA, Site};
 use crate::support::machine::{Pgbackrest, program, skip};
-use crate::support::process::{Running, command, output, successful, wait_for};
+use crate::support::process::{command, output, successful};
 
 const PACKAGE: &str = "pgbackrest-keeper";
 const UNIT: &str = "usr/lib/systemd/system/pgbackrest-keeper.service";
@@ -153,24 +150,15 @@ fn is_served(site: &Site, root: &Root) {
     let variables =
         edited.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once('='));
     command.envs(variables);
-    let log = tempfile::NamedTempFile::new_in(site.path("log")).unwrap();
-    let mut process = Running::start("the exporter of the package", command, log.path(), Signal::SIGTERM);
-    let address = process.wait_in_log("the exporter's address", |log| {
-        let mut lines = log.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
-        lines.find_map(|line| Some(line.get("address")?.as_str()?.to_owned()))
-    });
-    wait_for("the backup", || {
-        let answer = http::get(&format!("http://{address}/metrics"), &[("accept", CLASSIC)]).unwrap();
-        let samples = Samples::parse(answer.text());
+    let exporter = Exporter::run(site, command);
+    exporter.wait("the backup", |samples| {
         samples.find("pgbackrest_backup_info", &[("backup_name", &label), ("stanza", STANZA)])
     });
     // What it is reloaded with does not end it; what it is stopped with does.
     assert!(unit["ExecReload"].starts_with("/bin/kill -HUP "));
-    process.signal_group(Signal::SIGHUP);
-    let answer = http::get(&format!("http://{address}/healthz"), &[]).unwrap();
-    assert_eq!(answer.status, 200);
-    process.signal_group(Signal::SIGTERM);
-    assert_eq!(process.wait().code(), Some(0));
+    exporter.reload();
+    assert_eq!(exporter.get("/healthz", &[]).status, 200);
+    assert_eq!(exporter.stop(), Some(0));
 }
 
 #[test]

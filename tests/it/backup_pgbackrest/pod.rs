@@ -23,11 +23,9 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::support::backup_jobs::COPYING;
 use crate::support::lab::{STANZA, Site};
 use crate::support::process::call;
-
-/// What pgBackRest says when it has begun to copy.
-pub(super) const COPYING: &str = "backup start archive";
 
 /// What goes wrong with a backup as soon as it copies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

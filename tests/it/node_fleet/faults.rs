@@ -1,6 +1,5 @@
 //! A store that hangs, a leader that goes.
 
-use std::thread;
 use std::time::Duration;
 
 use super::operator::{self, Operator, of};
@@ -54,7 +53,6 @@ pub(super) fn a_leader_that_goes(cluster: &Example<'_>, operator: &Operator<'_>)
     cluster.kubectl().run(&["--namespace", operator::NAMESPACE, "delete", "pod", &old, "--wait=false"]);
     let new = cluster.wait_in(Duration::from_mins(1), "another leader", || {
         let (leader, _) = operator.leader();
-        thread::sleep(Duration::from_millis(500));
         (leader != old).then_some(leader)
     });
     for (repo, before) in ["1", "2"].into_iter().zip(before) {

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::kubernetes::images::{KEEPER, POSTGRES};
 use super::kubernetes::kubectl::Kubectl;
 use super::node::Node;
-use super::process::wait_up_to;
+use super::process::{wait_telling, wait_up_to};
 
 const OPERATOR: &str = "pgbackrest-keeper";
 /// What the operator that all node tests share looks after; another has the rest.
@@ -204,15 +204,8 @@ impl<'node> Example<'node> {
         self.wait_in(LONGEST, what, ask)
     }
 
-    pub(crate) fn wait_in<T>(&self, longest: Duration, what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
-        let deadline = std::time::Instant::now() + longest;
-        loop {
-            if let Some(answer) = ask() {
-                return answer;
-            }
-            assert!(std::time::Instant::now() < deadline, "waited for {what}\n{}", self.state());
-            std::thread::sleep(Duration::from_millis(500));
-        }
+    pub(crate) fn wait_in<T>(&self, longest: Duration, what: &str, ask: impl FnMut() -> Option<T>) -> T {
+        wait_telling(longest, Duration::from_millis(500), what, ask, || self.state())
     }
 
     /// What a reader of a failed test wants to know.

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use nix::sys::signal::Signal;
 
@@ -52,6 +53,11 @@ impl Exporter {
             .arg(format!("--backrest.binary={}", pgbackrest.display()))
             .arg(format!("--backrest.config={}", config.display()))
             .args(arguments);
+        Self::run(site, command)
+    }
+
+    /// Whatever starts an exporter that logs as JSON.
+    pub(crate) fn run(site: &Site, command: Command) -> Self {
         let log = tempfile::Builder::new().prefix("exporter-").tempfile_in(site.path("log")).unwrap();
         let log = log.into_temp_path().keep().unwrap();
         let mut process = Running::start("pgbackrest-keeper", command, &log, Signal::SIGTERM);
@@ -83,6 +89,11 @@ impl Exporter {
     /// Scrapes until it has what is looked for.
     pub(crate) fn wait<T>(&self, what: &str, mut find: impl FnMut(&Samples) -> Option<T>) -> T {
         wait_for(what, || find(&self.samples()))
+    }
+
+    /// Lets it read its configuration again, as an init system does.
+    pub(crate) fn reload(&self) {
+        self.process.signal_group(Signal::SIGHUP);
     }
 
     /// Ends it as an init system does and gives its exit code.

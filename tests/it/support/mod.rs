@@ -4,6 +4,7 @@
 
 pub(crate) mod added_repos;
 pub(crate) mod alertmanager;
+pub(crate) mod backup_jobs;
 pub(crate) mod config;
 pub(crate) mod control_plane;
 pub(crate) mod example;

@@ -75,15 +75,29 @@ pub(crate) fn wait_for<T>(what: &str, ask: impl FnMut() -> Option<T>) -> T {
 ///
 /// # Panics
 /// After that time, with what is waited for.
-pub(crate) fn wait_up_to<T>(longest: Duration, what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn wait_up_to<T>(longest: Duration, what: &str, ask: impl FnMut() -> Option<T>) -> T {
+    wait_telling(longest, Duration::from_millis(50), what, ask, String::new)
+}
+
+/// The same with another pause in between, and more to read where it is in vain.
+///
+/// # Panics
+/// After that time, with what is waited for and what `state` tells.
+pub(crate) fn wait_telling<T>(
+    longest: Duration,
+    pause: Duration,
+    what: &str,
+    mut ask: impl FnMut() -> Option<T>,
+    state: impl FnOnce() -> String,
+) -> T {
     let deadline = Instant::now() + longest;
-    loop {
+    while Instant::now() < deadline {
         if let Some(answer) = ask() {
             return answer;
         }
-        assert!(Instant::now() < deadline, "waited {} s for {what}", longest.as_secs());
-        thread::sleep(Duration::from_millis(50));
+        thread::sleep(pause);
     }
+    ask().unwrap_or_else(|| panic!("waited {} s for {what}\n{}", longest.as_secs(), state()))
 }
 
 /// Ids of the processes that this one has started and not yet waited for.

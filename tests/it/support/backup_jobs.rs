@@ -1,0 +1,49 @@
+//! Backup Jobs of the example that tests start themselves, and what they have made.
+
+use serde_json::{Value, json};
+
+use super::example::Example;
+
+/// What pgBackRest says when it has begun to copy.
+pub(crate) const COPYING: &str = "backup start archive";
+
+impl Example<'_> {
+    /// A Job as `kubectl create job --from` makes it, with arguments in place of others.
+    pub(crate) fn start_job(&self, name: &str, cron_job: &str, instead: &[(&str, &str)]) {
+        let from = format!("--from=cronjob/{cron_job}");
+        let create = ["create", "job", name, &from, "--dry-run=client", "--output=json"];
+        let job = self.kubectl().run(&[&["--namespace", self.namespace], &create[..]].concat());
+        let mut job: Value = serde_json::from_str(&job).unwrap();
+        for argument in job["spec"]["template"]["spec"]["containers"][0]["args"].as_array_mut().unwrap() {
+            if let Some((_, other)) = instead.iter().find(|(one, _)| *argument == *one) {
+                *argument = json!(other);
+            }
+        }
+        self.kubectl().apply(&job.to_string(), &[]);
+    }
+
+    pub(crate) fn log_of_job(&self, job: &str) -> String {
+        let job = format!("job/{job}");
+        let output = self.kubectl().output(&["--namespace", self.namespace, "logs", &job]);
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    pub(crate) fn wait_until_it_copies(&self, job: &str) {
+        self.wait("the backup to copy", || self.log_of_job(job).contains(COPYING).then_some(()));
+    }
+
+    /// Enough that something can happen while it is copied.
+    pub(crate) fn have_much_to_copy(&self) {
+        self.psql(
+            "create table bulk as select md5(g::text) || md5((-g)::text) as entry from generate_series(1, 2000000) g",
+        );
+    }
+
+    /// The Jobs and pods that have made the backups, by their annotations.
+    pub(crate) fn makers(&self, pod: &str, container: &str) -> Vec<String> {
+        let info = self.info(pod, container);
+        let maker =
+            |backup: &Value| backup["annotation"]["pgbackrest-keeper.io-job"].as_str().map(str::to_owned);
+        info[0]["backup"].as_array().unwrap().iter().filter_map(maker).collect()
+    }
+}
