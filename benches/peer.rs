@@ -45,7 +45,10 @@ fn main() -> Result<()> {
     for (name, fixture) in CASES {
         println!("\n## {name}\n");
         let lab = Lab::new(fixture)?;
-        let ours = lab.measure(Path::new(env!("CARGO_BIN_EXE_pgbackrest-keeper")), &["exporter"])?;
+        let ours = lab.measure(
+            Path::new(env!("CARGO_BIN_EXE_pgbackrest-keeper")),
+            &["exporter", "--collector.wal=off"],
+        )?;
         let theirs = peer.as_deref().map(|program| lab.measure(program, &[])).transpose()?;
         print(&ours, theirs.as_ref());
     }

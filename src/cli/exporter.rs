@@ -59,7 +59,8 @@ pub async fn run(args: ExporterArgs) -> anyhow::Result<ExitCode> {
     let listeners = listeners(&args.web).await?;
 
     let store = Arc::new(Store::new(Arc::clone(&options))?);
-    let collection = Arc::new(CollectionMetrics::new());
+    let has_wal = args.collect.collector && args.collect.wal.is_listed;
+    let collection = Arc::new(CollectionMetrics::new().with_wal(has_wal));
     let stop = CancellationToken::new();
     let refresh = Arc::new(Notify::new());
     let polling = poller::run(

@@ -18,6 +18,7 @@ use crate::telemetry::{self, LogFormat};
 
 use super::args::collect::SourceArgs;
 use super::args::info::{FleetInfoArgs, not_on_this_host};
+use super::args::{SWITCH, switch};
 use super::fleet_report::has_answered;
 use super::info_fleet::{self, Wanted};
 use super::info_json::Document;
@@ -44,6 +45,10 @@ pub struct InfoArgs {
     #[arg(long, value_name = "TIME", requires = "restore_command", value_parser = point_in_time)]
     target: Option<DateTime<Utc>>,
 
+    /// List the WAL archives too, and prove what can be restored. It takes a call of pgbackrest for every 4 GiB of WAL.
+    #[arg(long, env = "KEEPER_WAL", default_value = "false", value_name = SWITCH, value_parser = switch())]
+    wal: bool,
+
     /// What to say on standard error beside the table.
     #[arg(long = "log.level", env = "KEEPER_LOG_LEVEL", value_name = "FILTER", default_value = "warn")]
     log_level: String,
@@ -69,12 +74,12 @@ pub async fn run(args: InfoArgs) -> anyhow::Result<ExitCode> {
     telemetry::install(&args.log_level, LogFormat::Text)?;
     if args.fleet.are_meant() {
         let wanted = args.target.map_or(Wanted::Facts(args.output), Wanted::RestoreCommand);
-        return info_fleet::run(args.fleet, args.source.timeout.timeout, wanted).await;
+        return info_fleet::run(args.fleet, args.source.timeout.timeout, args.wal, wanted).await;
     }
     let mut signals = Signals::install().context("cannot listen to signals")?;
     let store = Arc::new(Store::new(Arc::new(Options::default()))?);
     let stop = CancellationToken::new();
-    let settings = settings::once(&args.source)?;
+    let settings = settings::once(&args.source, args.wal)?;
     let program = settings.program.clone();
     let polling =
         poller::once(settings, Arc::clone(&store), Arc::new(CollectionMetrics::new()), stop.clone());

@@ -35,6 +35,7 @@ use super::info::{Output, advise, terminal};
 use super::info_table::Terminal;
 use super::output;
 use super::restore_command::{self, Advice};
+use super::settings::wal_once;
 
 /// What is to be printed.
 #[derive(Debug, Clone, Copy)]
@@ -50,6 +51,7 @@ pub(super) enum Wanted {
 pub(super) async fn run(
     args: FleetInfoArgs,
     timeout: Option<Duration>,
+    lists_wal: bool,
     wanted: Wanted,
 ) -> anyhow::Result<ExitCode> {
     let scopes = Scope::of(&args.places());
@@ -63,7 +65,8 @@ pub(super) async fn run(
         bail!("--restore-command is for one cluster, and {} fit; name one: NAMESPACE/NAME", chosen.len());
     }
     let concurrency = usize::from(args.concurrency.collect_concurrency);
-    let pace = Pace::new(Pace::USUAL_INTERVAL, timeout, concurrency, None);
+    let pace =
+        Pace { wal: wal_once(lists_wal), ..Pace::new(Pace::USUAL_INTERVAL, timeout, concurrency, None) };
     let (settings, pods) = (Settings::from(args.labels), Pods::new(client.clone()));
     let secrets = secrets(&client, &chosen, concurrency).await;
     let fleet = ask(&pods, chosen, &secrets, &settings, pace).await;

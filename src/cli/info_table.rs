@@ -50,7 +50,7 @@ pub fn render(snapshot: &Snapshot, now: DateTime<Utc>, terminal: Terminal) -> St
     lines.join("\n") + "\n"
 }
 
-/// `demo: ok, restorable from … to at least … (repo1, not verified), newest backup 3 h ago`.
+/// `demo: ok, restorable from … to at least … (repo1, not verified), newest backup 3 h ago`; `at most` where it is proven.
 fn verdict(judged: &Judged<'_>, now: DateTime<Utc>, terminal: Terminal) -> String {
     let health = judged.assessment.health;
     let mut text = format!(
@@ -72,16 +72,17 @@ fn answer_words(stanza: &Stanza, now: DateTime<Utc>) -> String {
         .map_or_else(String::new, |newest| format!(", newest backup {}", human::age(newest.stop, now)));
     let window = best.window;
     let span = if window.length().is_zero() {
-        format!("restorable to at least {}", human::instant(window.latest))
+        format!("restorable to {} {}", window.bound(), human::instant(window.latest))
     } else {
         format!(
-            "restorable from {} to at least {}",
-            human::instant(window.earliest),
+            "restorable from {} to {} {}",
+            human::instant(window.start()),
+            window.bound(),
             human::instant(window.latest)
         )
     };
     let down = if best.is_up { "" } else { ", which cannot be read now" };
-    let proof = if window.verified { "" } else { ", not verified" };
+    let proof = if window.verified { ", proven" } else { ", not verified" };
     format!("{span} ({}{down}{proof}){newest}", human::repo_name(best.repo_key))
 }
 
@@ -193,7 +194,7 @@ fn wal(repo: &Repo) -> String {
 
 fn window(repo: &Repo) -> String {
     match recovery::window(repo) {
-        Some(window) => format!("{}\n{}", human::instant(window.earliest), human::instant(window.latest)),
+        Some(window) => format!("{}\n{}", human::instant(window.start()), human::instant(window.latest)),
         None => "none".to_owned(),
     }
 }

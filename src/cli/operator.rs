@@ -86,7 +86,7 @@ pub async fn run(args: OperatorArgs) -> anyhow::Result<ExitCode> {
     let store = Arc::new(Store::new(Arc::clone(&options))?);
     let collects = args.fleet.collector;
     let collection = Arc::new(if collects {
-        CollectionMetrics::in_pods()
+        CollectionMetrics::in_pods().with_wal(args.fleet.wal.is_listed)
     } else {
         CollectionMetrics::without_collectors()
     });

@@ -51,12 +51,17 @@ fn of_stanza(stanza: &Stanza, program: &Program, target: DateTime<Utc>, now: Dat
         target: target.format("%Y-%m-%d %H:%M:%S%.f+00").to_string(),
     };
     let mut remarks = format!(
-        "restores to {} from {}: backup {} of {}, then WAL\nnot proven: pgBackRest's info sees no gaps in WAL\n",
+        "restores to {} from {}: backup {} of {}, then WAL\n",
         instant(target),
         human::repo_name(start.repo_key),
         start.backup.label,
         human::instant(start.backup.stop)
     );
+    match start.proven_at {
+        // Writing to a String cannot fail.
+        Some(at) => _ = writeln!(remarks, "proven: no WAL was missing on the way at {}", human::instant(at)),
+        None => remarks.push_str("not proven: pgBackRest's info sees no gaps in WAL; --wal looks for them\n"),
+    }
     if start.reach == Reach::Unknown {
         remarks.push_str(
             "not known: whether the WAL that was archived since the newest backup reaches that time\n",

@@ -4,11 +4,14 @@ use std::time::Duration;
 
 use anyhow::Context;
 
-use crate::collect::settings::{DatabaseCounts, Settings};
+use crate::collect::settings::{DatabaseCounts, Settings, WalSettings};
 use crate::pgbackrest::command::Program;
 use crate::state::filter::Filter;
 
 use super::args::collect::{IntervalArgs, SourceArgs};
+
+/// What `info --wal` may take to list all archives: a person waits, and an archive of a million segments takes minutes.
+const WAL_ONCE: Duration = Duration::from_hours(1);
 
 /// How `exporter` polls.
 pub(super) fn polling(source: &SourceArgs, collect: &IntervalArgs) -> anyhow::Result<Settings> {
@@ -20,13 +23,19 @@ pub(super) fn polling(source: &SourceArgs, collect: &IntervalArgs) -> anyhow::Re
             (false, false) => DatabaseCounts::Off,
         },
         database_processes: collect.database_parallel_processes as usize,
+        wal: collect.wal.settings(collect.wal.interval),
         ..settings(source, collect.interval, collect.staleness.max_staleness)?
     })
 }
 
 /// How `info` asks once.
-pub(super) fn once(source: &SourceArgs) -> anyhow::Result<Settings> {
-    settings(source, Settings::USUAL_INTERVAL, None)
+pub(super) fn once(source: &SourceArgs, wal: bool) -> anyhow::Result<Settings> {
+    Ok(Settings { wal: wal_once(wal), ..settings(source, Settings::USUAL_INTERVAL, None)? })
+}
+
+/// How `info --wal` lists archives, if it does.
+pub(super) fn wal_once(is_wanted: bool) -> Option<WalSettings> {
+    is_wanted.then_some(WalSettings { interval: Settings::USUAL_INTERVAL, timeout: WAL_ONCE })
 }
 
 fn settings(

@@ -1,5 +1,6 @@
 //! Tells the log what is different between two snapshots: each failure once, and its end.
 
+use crate::state::archive::{Continuity, Unrestorable};
 use crate::state::snapshot::{Repo, RepoState, ScopeHealth, Snapshot};
 
 /// Logs what changed for the better or the worse.
@@ -20,7 +21,9 @@ pub(super) fn log(before: &Snapshot, after: &Snapshot) {
     for stanza in &after.stanzas {
         let known = before.stanza(&stanza.name);
         for repo in &stanza.repos {
-            log_repo(&stanza.name, known.and_then(|stanza| stanza.repo(repo.key)), repo);
+            let before = known.and_then(|stanza| stanza.repo(repo.key));
+            log_repo(&stanza.name, before, repo);
+            log_wal(&stanza.name, before.and_then(|before| before.wal.as_deref()), repo);
         }
     }
 }
@@ -55,5 +58,45 @@ fn log_repo(stanza: &str, before: Option<&Repo>, after: &Repo) {
         let message: String =
             words.join(" ").chars().filter(|letter| !letter.is_control()).take(500).collect();
         tracing::warn!(stanza, repo, "pgBackRest says of the repository: {message}");
+    }
+}
+
+/// Tells what a listing found beyond the one before, and when all of it is well again.
+fn log_wal(stanza: &str, before: Option<&Continuity>, after: &Repo) {
+    let (found, repo) = (after.wal.as_deref().map(trouble), after.key);
+    let was = before.map(trouble);
+    if found == was || (was.is_none() && found == Some(Trouble::default())) {
+        return;
+    }
+    match found {
+        Some(found) if found == Trouble::default() => {
+            tracing::info!(stanza, repo, "no WAL is missing any more");
+        }
+        Some(found) => tracing::warn!(
+            stanza,
+            repo,
+            missing = found.missing,
+            unrestorable = found.unrestorable,
+            duplicates = found.duplicates,
+            "the WAL archive does not hold all that the backups need"
+        ),
+        None => tracing::warn!(stanza, repo, "what is known of the WAL archive is too old, or gone"),
+    }
+}
+
+/// What is wrong with an archive, in numbers.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Trouble {
+    missing: u64,
+    unrestorable: u64,
+    duplicates: u64,
+}
+
+fn trouble(wal: &Continuity) -> Trouble {
+    let Unrestorable { wal: without_wal, directory, reference, unknown } = wal.unrestorable;
+    Trouble {
+        missing: wal.missing(),
+        unrestorable: without_wal + directory.unwrap_or(0) + reference + unknown,
+        duplicates: wal.duplicates,
     }
 }

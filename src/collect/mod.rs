@@ -14,3 +14,4 @@ pub mod store;
 mod changes;
 mod database_counts;
 mod run;
+mod wal;

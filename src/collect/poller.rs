@@ -29,6 +29,8 @@ use super::database_counts::Counts;
 use super::plan::{Known, Memory};
 use super::settings::Settings;
 use super::store::Store;
+use super::wal::book::Book;
+use super::wal::rounds::Rounds;
 
 /// Of an interval, the most by which a run begins early so that many pollers do not keep step. Never late: what answers
 /// is no older than an interval.
@@ -50,8 +52,21 @@ pub(super) struct Poller {
     /// When pgBackRest's configuration was last read without an error.
     configuration_read_at: Option<DateTime<Utc>>,
     config_files: ConfigFiles,
+    /// What was listed of WAL archives, where that is done.
+    book: Option<Arc<Book>>,
     /// As last told; which options pgBackRest has does not change because one call fails.
     pub(super) version: Option<Version>,
+}
+
+/// What wakes the poller, and whom it wakes.
+#[derive(Debug, Default)]
+struct Wakes {
+    /// The configuration is to be read again, and a run made.
+    reload: Arc<Notify>,
+    /// A run has ended.
+    collected: Notify,
+    /// Archives have been listed. A run tells of it, and by what it can be judged.
+    listed: Notify,
 }
 
 /// Polls until `shutdown`. A notification of `reload` has the configuration read again and a run begun.
@@ -62,7 +77,13 @@ pub async fn run(
     reload: Arc<Notify>,
     shutdown: CancellationToken,
 ) {
-    Poller::new(settings, store, metrics, shutdown).run(&reload).await;
+    let mut poller = Poller::new(settings, store, metrics, shutdown);
+    let Some(rounds) = poller.rounds() else {
+        return poller.run(&Wakes { reload, ..Wakes::default() }).await;
+    };
+    poller.book = Some(rounds.book());
+    let wakes = Wakes { reload, ..Wakes::default() };
+    tokio::join!(poller.run(&wakes), rounds.run(&wakes.collected, &wakes.listed));
 }
 
 /// Makes a single run, and ends early only at `shutdown`.
@@ -75,6 +96,12 @@ pub async fn once(
     let mut poller = Poller::new(settings, store, metrics, shutdown);
     poller.read_configuration(true).await;
     poller.cycle(Instant::now()).await;
+    if let Some(rounds) = poller.rounds() {
+        poller.book = Some(rounds.book());
+        rounds.round().await;
+        // What was listed is judged by what info says after it, too.
+        poller.cycle(Instant::now()).await;
+    }
 }
 
 impl Poller {
@@ -93,6 +120,7 @@ impl Poller {
             survivors: Vec::new(),
             configuration: None,
             configuration_read_at: None,
+            book: None,
             version: None,
             settings,
             store,
@@ -101,7 +129,16 @@ impl Poller {
         }
     }
 
-    async fn run(&mut self, reload: &Notify) {
+    /// Those that list WAL archives, where that is asked for.
+    fn rounds(&self) -> Option<Rounds> {
+        let wal = self.settings.wal.filter(|_| self.settings.info)?;
+        let environment = Environment::inherit(&self.settings.pass_environment);
+        let client = Client::new(self.settings.program.clone(), environment, self.settings.limits);
+        let (store, metrics) = (Arc::clone(&self.store), Arc::clone(&self.metrics));
+        Some(Rounds::new(wal, self.settings.max_processes, client, store, metrics, self.shutdown.clone()))
+    }
+
+    async fn run(&mut self, wakes: &Wakes) {
         let (interval, timeout) = (self.settings.interval, self.settings.limits.timeout);
         self.metrics.set_cadence(Collector::Info, interval, timeout);
         self.metrics.set_cadence(
@@ -119,10 +156,12 @@ impl Poller {
                 return;
             }
             self.store.set_ready();
+            wakes.collected.notify_one();
             self.beat();
             tokio::select! {
                 () = self.shutdown.cancelled() => return,
-                () = reload.notified() => is_reload = true,
+                () = wakes.reload.notified() => is_reload = true,
+                () = wakes.listed.notified() => (),
                 () = sleep_until(began + jittered(interval)) => (),
             }
         }
@@ -221,6 +260,8 @@ impl Poller {
     pub(super) async fn publish(&self, make: impl FnOnce(DateTime<Utc>) -> Snapshot + Send + 'static) {
         let (store, configuration, counts) =
             (self.store.clone(), self.configuration.clone(), self.counts.clone());
+        let book = self.book.clone();
+        let max_staleness = self.settings.max_wal_staleness();
         let published = tokio::task::spawn_blocking(move || {
             let mut snapshot = make(Utc::now());
             for stanza in &mut snapshot.stanzas {
@@ -231,6 +272,9 @@ impl Poller {
                 }
             }
             counts.fill(&mut snapshot);
+            if let Some(book) = book {
+                book.fill(&mut snapshot, max_staleness, Utc::now());
+            }
             let before = store.load();
             store.publish(snapshot).map(|after| changes::log(&before.snapshot, &after.snapshot))
         });
@@ -249,22 +293,13 @@ impl Poller {
     pub(super) fn report<T>(&self, collector: Collector, call: &Call<T>, failure: Option<&Failure>) {
         self.metrics.run_finished(
             collector,
-            &RunReport { output_bytes: Some(call.output_bytes), ..Self::told(call, failure) },
+            &RunReport { output_bytes: Some(call.output_bytes), ..told(call, failure) },
         );
     }
 
     /// The same for a call that asks for one backup, whose size tells nothing of the whole.
     pub(super) fn report_detail<T>(&self, call: &Call<T>, failure: Option<&Failure>) {
-        self.metrics.run_finished(Collector::Info, &Self::told(call, failure));
-    }
-
-    fn told<T>(call: &Call<T>, failure: Option<&Failure>) -> RunReport {
-        RunReport {
-            duration: call.duration,
-            output_bytes: None,
-            sanitized: call.sanitized,
-            failure: failure.map(|failure| failure.reason),
-        }
+        self.metrics.run_finished(Collector::Info, &told(call, failure));
     }
 
     pub(super) fn beat(&self) {
@@ -272,6 +307,16 @@ impl Poller {
     }
 }
 
-fn jittered(interval: Duration) -> Duration {
+/// What metrics are told of a call whose size tells nothing of the whole.
+pub(super) fn told<T>(call: &Call<T>, failure: Option<&Failure>) -> RunReport {
+    RunReport {
+        duration: call.duration,
+        output_bytes: None,
+        sanitized: call.sanitized,
+        failure: failure.map(|failure| failure.reason),
+    }
+}
+
+pub(super) fn jittered(interval: Duration) -> Duration {
     interval.mul_f64(1.0 - rand::rng().random_range(0.0..JITTER))
 }

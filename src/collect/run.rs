@@ -213,7 +213,7 @@ fn is_unknown_repo(target: &Target, failure: &Failure) -> bool {
     target.repo.is_some() && failure.reason == FailureReason::Exit && failure.exit_code == Some(INVALID_VALUE)
 }
 
-fn survived() -> Failure {
+pub(super) fn survived() -> Failure {
     Failure {
         reason: FailureReason::Timeout,
         exit_code: None,

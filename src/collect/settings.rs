@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use chrono::TimeDelta;
+
 use crate::pgbackrest::command::Program;
 use crate::source::process::Limits;
 use crate::state::filter::Filter;
@@ -29,6 +31,17 @@ pub struct Settings {
     pub database_counts: DatabaseCounts,
     /// Calls for databases at the same time, at least 1.
     pub database_processes: usize,
+    /// How WAL archives are listed (pgBackRest 2.32 and later); they are not where this is absent.
+    pub wal: Option<WalSettings>,
+}
+
+/// How WAL archives are listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WalSettings {
+    /// From the begin of one round over all archives to the begin of the next.
+    pub interval: Duration,
+    /// What a round may take. One that takes longer is gone on with in the next.
+    pub timeout: Duration,
 }
 
 /// Which backups are asked for their databases, one call each.
@@ -69,7 +82,15 @@ impl Settings {
             info: true,
             database_counts: DatabaseCounts::Off,
             database_processes: 1,
+            wal: None,
         }
+    }
+
+    /// Age at which a listing proves nothing any more: as for other facts, and three rounds at least.
+    #[must_use]
+    pub fn max_wal_staleness(&self) -> TimeDelta {
+        let rounds = self.wal.map_or(Duration::ZERO, |wal| wal.interval * 3);
+        TimeDelta::from_std(self.max_staleness.max(rounds)).unwrap_or(TimeDelta::MAX)
     }
 
     /// The longest that the poller is ever silent: three intervals and what a call may take until it is gone.

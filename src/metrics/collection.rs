@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::histogram::Histogram;
 
-use crate::state::snapshot::{FailureReason, ScopeHealth};
+use crate::state::snapshot::{Collection, FailureReason, ScopeHealth};
 
 use super::catalogue::{Metric, exporter as catalogue};
 use super::facts::Facts;
@@ -28,6 +28,8 @@ pub enum Collector {
     Info,
     /// `pgbackrest version`.
     Version,
+    /// `pgbackrest repo-ls` and `repo-get` for WAL archives.
+    Wal,
 }
 
 /// What is read at the start and again on a reload.
@@ -68,6 +70,7 @@ pub struct CollectionMetrics {
     reasons: &'static [FailureReason],
     info: Counted,
     version: Counted,
+    wal: Counted,
     /// Held for the length of a copy only, never while a command runs.
     present: Mutex<Present>,
 }
@@ -102,13 +105,13 @@ impl CollectionMetrics {
     /// Everything at 0, and every reason of failure with it, so that an increase from the first failure on is seen.
     #[must_use]
     pub fn new() -> Self {
-        Self::of(&Collector::ALL, &ON_THIS_HOST)
+        Self::of(&Collector::WITHOUT_WAL, &ON_THIS_HOST)
     }
 
     /// Of commands in pods.
     #[must_use]
     pub fn in_pods() -> Self {
-        Self::of(&Collector::ALL, &IN_PODS)
+        Self::of(&Collector::WITHOUT_WAL, &IN_PODS)
     }
 
     /// Of a process that runs no command: it tells of its configuration alone.
@@ -117,9 +120,18 @@ impl CollectionMetrics {
         Self::of(&[], &[])
     }
 
+    /// The same where WAL archives are listed, too.
+    #[must_use]
+    pub fn with_wal(mut self, is_listed: bool) -> Self {
+        if is_listed {
+            self.collectors = &Collector::ALL;
+        }
+        self
+    }
+
     fn of(collectors: &'static [Collector], reasons: &'static [FailureReason]) -> Self {
-        let (info, version) = (Counted::new(), Counted::new());
-        Self { collectors, reasons, info, version, present: Mutex::default() }
+        let (info, version, wal) = (Counted::new(), Counted::new(), Counted::new());
+        Self { collectors, reasons, info, version, wal, present: Mutex::default() }
     }
 
     /// Tells how often a collector runs and when a run is killed.
@@ -177,6 +189,7 @@ impl CollectionMetrics {
         match collector {
             Collector::Info => &self.info,
             Collector::Version => &self.version,
+            Collector::Wal => &self.wal,
         }
     }
 
@@ -260,11 +273,14 @@ fn per_scope(
     metric: &Metric,
     value: fn(&ScopeHealth) -> Option<Value>,
 ) -> fmt::Result {
-    let collector = Collector::Info.as_str();
     families.family(metric, |family| {
         facts.each(family, |family, snapshot| {
-            snapshot.collection.scopes.iter().try_for_each(|(scope, health)| {
-                family.add_known(&[collector.into(), (&**scope).into()], value(health))
+            let Collection { scopes, wal } = &snapshot.collection;
+            let all = [(Collector::Info, scopes), (Collector::Wal, wal)];
+            all.into_iter().try_for_each(|(collector, scopes)| {
+                scopes.iter().try_for_each(|(scope, health)| {
+                    family.add_known(&[collector.as_str().into(), (&**scope).into()], value(health))
+                })
             })
         })
     })
@@ -283,7 +299,8 @@ fn per_collector<V: Into<Value>>(
 }
 
 impl Collector {
-    const ALL: [Self; 2] = [Self::Info, Self::Version];
+    const ALL: [Self; 3] = [Self::Info, Self::Version, Self::Wal];
+    const WITHOUT_WAL: [Self; 2] = [Self::Info, Self::Version];
 
     /// The label value.
     #[must_use]
@@ -291,6 +308,7 @@ impl Collector {
         match self {
             Self::Info => "info",
             Self::Version => "version",
+            Self::Wal => "wal",
         }
     }
 }

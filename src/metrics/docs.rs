@@ -59,7 +59,9 @@ const SECTIONS: [(Layer, &str, &str); 7] = [
     (
         Layer::Wal,
         "WAL and recovery",
-        "From `info` alone, which knows the first and the last WAL segment and does not notice a gap between them.",
+        "From `info`, which knows the first and the last WAL segment and does not notice a gap between them, and from listings \
+         of the WAL archive (*listing*), which prove what can be restored. Without one, or when the last is too old, what a \
+         listing tells is absent, and the recovery window is unverified.",
     ),
     (Layer::Operator, "The operator", "From `operator` alone. A standby tells of itself, and of no cluster."),
     (

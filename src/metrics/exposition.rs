@@ -23,7 +23,7 @@ use super::operator::OperatorMetrics;
 use super::options::Options;
 use super::process::{self, ProcessFigures};
 use super::selection::Selection;
-use super::{backup, catalogue, compat, repo, retention, stanza, wal};
+use super::{backup, catalogue, compat, continuity, repo, retention, stanza, wal};
 
 mod answer;
 mod classic;
@@ -132,6 +132,7 @@ impl Collector for OfSnapshot {
         stanza::write(families, facts)?;
         retention::write(families, facts)?;
         wal::write(families, facts)?;
+        continuity::write(families, facts)?;
         collection::write_health(families, facts)?;
         if let Facts::Fleet(fleet) = facts {
             // Too many for a scrape. A fleet is told anew all the time.
@@ -153,6 +154,7 @@ impl Collector for AtScrape {
         let facts = &Facts::Host(Arc::clone(&self.snapshot));
         compat::last::write_ages(families, facts, self.now)?;
         retention::write_verdicts(families, facts, self.now)?;
+        wal::write_growth(families, facts)?;
         self.collection.write(families)?;
         if let Some(operator) = &self.operator {
             operator.write(families)?;

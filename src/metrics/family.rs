@@ -105,6 +105,13 @@ impl<'s> Family<'s, '_> {
         encoder.encode_family(&labels)?.encode_gauge(&value)
     }
 
+    /// Adds the value of a counter that is kept elsewhere; it has at least one label.
+    pub(super) fn add_count(&mut self, labels: &[Label<'_>], count: u64) -> fmt::Result {
+        let (names, cluster) = (self.metric.labels, self.cluster.clone());
+        let labels = LabelSet { cluster: cluster.as_deref(), names, values: labels };
+        self.open(labels.values)?.encode_family(&labels)?.encode_counter::<NoLabelSet, _, f64>(&count, None)
+    }
+
     /// Adds a counter or histogram that keeps its own value and takes so many lines; it has at least one label.
     pub(super) fn add_own(
         &mut self,

@@ -12,6 +12,7 @@ pub mod process;
 
 mod backup;
 mod compat;
+mod continuity;
 mod facts;
 mod family;
 mod repo;

@@ -1,4 +1,4 @@
-//! The WAL range in numbers and the recovery window, both from `info` alone and so unproven.
+//! The WAL range in numbers, and the recovery window, which says whether it is proven.
 
 use std::fmt;
 
@@ -26,11 +26,42 @@ pub(super) fn write(families: &mut Families<'_, '_>, facts: &Facts) -> fmt::Resu
     window(families, facts, &catalogue::RECOVERY_EARLIEST_TIMESTAMP_SECONDS, |window| {
         window.earliest.timestamp()
     })?;
+    families.family(&catalogue::RECOVERY_CONTINUOUS_START_TIMESTAMP_SECONDS, |family| {
+        facts.each_repo(family, |family, stanza, repo| {
+            let start = recovery::window(repo).and_then(|window| window.continuous_start);
+            family.add_known(&[repo.key.into(), (&*stanza.name).into()], start.map(|start| start.timestamp()))
+        })
+    })?;
     window(families, facts, &catalogue::RECOVERY_LATEST_TIMESTAMP_SECONDS, |window| {
         window.latest.timestamp()
     })?;
-    window(families, facts, &catalogue::RECOVERY_WINDOW_SECONDS, |window| window.length().num_seconds())?;
-    window(families, facts, &catalogue::RECOVERY_WINDOW_VERIFIED, |window| window.verified)
+    families.family(&catalogue::RECOVERY_WINDOW_SECONDS, |family| {
+        facts.each_repo(family, |family, stanza, repo| {
+            let length = recovery::window(repo).map(|window| window.length().num_seconds());
+            // That nothing can be restored is known then, and no lack of knowledge.
+            let length = length.or_else(|| recovery::proof(repo).map(|_| 0));
+            family.add_known(&[repo.key.into(), (&*stanza.name).into()], length)
+        })
+    })?;
+    families.family(&catalogue::RECOVERY_WINDOW_VERIFIED, |family| {
+        facts.each_repo(family, |family, stanza, repo| {
+            let is_proven = recovery::proof(repo).is_some();
+            let is_known = is_proven || recovery::window(repo).is_some();
+            family.add_known(&[repo.key.into(), (&*stanza.name).into()], is_known.then_some(is_proven))
+        })
+    })
+}
+
+/// By how much archives have grown since this process first saw them.
+pub(super) fn write_growth(families: &mut Families<'_, '_>, facts: &Facts) -> fmt::Result {
+    families.family(&catalogue::WAL_ARCHIVED_SEGMENTS_TOTAL, |family| {
+        facts.each_repo(family, |family, stanza, repo| {
+            if wal_range::range(stanza, repo).is_none() {
+                return Ok(());
+            }
+            family.add_count(&[repo.key.into(), (&*stanza.name).into()], repo.archived_segments)
+        })
+    })
 }
 
 fn range<V: Into<Value>>(

@@ -1,13 +1,16 @@
 //! What pgBackRest's configuration says of repositories: storage, retention, and when credentials end.
 //!
 //! The effective value of an option is looked for in the environment and in the sections `[stanza:command]`, `[stanza]`,
-//! `[global:command]` and `[global]` of the files, in this order, as `src/config/parse.c` of pgBackRest does. Only the options named here are kept. No value of any other
-//! option stays in memory, so no secret can: of a shared access signature only its end is kept.
+//! `[global:command]` and `[global]` of the files, in this order, as `src/config/parse.c` of pgBackRest does. Only the
+//! options named here are kept. No value of any other option stays in memory, so no secret can: of a shared access signature
+//! only its end is kept.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
+
+use super::label::BackupType;
 
 mod option;
 mod reader;
@@ -60,6 +63,10 @@ pub struct RepoOptions {
     pub retention_full_type: RetentionType,
     /// `repoN-retention-diff`.
     pub retention_diff: Option<u32>,
+    /// `repoN-retention-archive`; only where it is set.
+    pub retention_archive: Option<u32>,
+    /// `repoN-retention-archive-type`, default `full`.
+    pub retention_archive_type: BackupType,
     /// `repoN-host-cert-file`, path of the certificate that we show to the repository host.
     pub host_cert_file: Option<String>,
     /// `repoN-host-ca-file`, path of the certificates that the repository host's must be signed by.
@@ -96,24 +103,25 @@ impl Conf {
         Ok(conf)
     }
 
-    /// The same with what other files say, which are included.
+    /// What variables of the environment say, by name and value, such as `PGBACKREST_REPO1_TYPE`.
+    #[must_use]
+    pub fn from_environment<'a>(variables: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        let mut conf = Self::default();
+        for (name, value) in variables {
+            let Some(option) = name.strip_prefix(VARIABLE_PREFIX) else { continue };
+            let key = option.to_ascii_lowercase().replace('_', "-");
+            conf.environment.add(&key, &reader::Setting { file: "environment", line: None, name, value });
+        }
+        conf
+    }
+
+    /// The same with what others say: files that are included, or the environment.
     #[must_use]
     pub fn including(mut self, others: Self) -> Self {
         for (name, section) in others.sections {
             self.sections.entry(name).or_default().include(section);
         }
         self.environment.include(others.environment);
-        self
-    }
-
-    /// The same with variables of the environment, by name and value, such as `PGBACKREST_REPO1_TYPE`.
-    #[must_use]
-    pub fn with_environment<'a>(mut self, variables: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
-        for (name, value) in variables {
-            let Some(option) = name.strip_prefix(VARIABLE_PREFIX) else { continue };
-            let key = option.to_ascii_lowercase().replace('_', "-");
-            self.environment.add(&key, &reader::Setting { file: "environment", line: None, name, value });
-        }
         self
     }
 
@@ -157,12 +165,20 @@ impl Conf {
             "time" => RetentionType::Time,
             _ => RetentionType::Count,
         };
+        let retention_archive_type =
+            match choice(keeping(Name::RetentionArchiveType), &["full", "diff", "incr"], "full")? {
+                "diff" => BackupType::Diff,
+                "incr" => BackupType::Incr,
+                _ => BackupType::Full,
+            };
         Ok(RepoOptions {
             storage: if host.is_some() { host_type } else { storage_type },
             host,
             retention_full: number(Name::RetentionFull)?,
             retention_full_type,
             retention_diff: number(Name::RetentionDiff)?,
+            retention_archive: number(Name::RetentionArchive)?,
+            retention_archive_type,
             host_cert_file: text(Name::HostCertFile)?,
             host_ca_file: text(Name::HostCaFile)?,
             storage_ca_file: text(Name::StorageCaFile)?,

@@ -48,8 +48,8 @@ pub struct Configuration {
 #[derive(Debug)]
 pub struct ConfigFiles {
     places: Places,
-    /// The variables that pgBackRest gets.
-    variables: Variables,
+    /// What the variables say that pgBackRest gets, if there are any; never their values, which may be secrets.
+    environment: Option<Conf>,
     last: Option<Reading>,
     /// A reading that did not end in time. No other begins before it ends.
     stuck: Option<JoinHandle<Reading>>,
@@ -66,9 +66,6 @@ struct Places {
     needs_include: bool,
 }
 
-/// By name and value.
-type Variables = Vec<(String, String)>;
-
 /// What was read, and by what to tell that it has changed.
 #[derive(Debug, Clone)]
 struct Reading {
@@ -83,17 +80,19 @@ impl ConfigFiles {
     /// What pgBackRest reads when it is started so.
     #[must_use]
     pub fn of(program: &Program, environment: &Environment) -> Self {
-        let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
-        let variables: Variables = environment.options().map(owned).collect();
-        Self { places: Places::of(program, &variables), variables, last: None, stuck: None }
+        let variables: Vec<(&str, &str)> = environment.options().collect();
+        let places = Places::of(program, &variables);
+        let environment = (!variables.is_empty()).then(|| Conf::from_environment(variables));
+        Self { places, environment, last: None, stuck: None }
     }
 
     /// Reads what has changed since last time. None where there is no configuration or it cannot be read.
     pub async fn refresh(&mut self) -> Option<Arc<Configuration>> {
         let before = self.last.as_ref().map(|last| last.configuration.as_ref().err().cloned());
         let mut reading = self.stuck.take().unwrap_or_else(|| {
-            let (places, variables, last) = (self.places.clone(), self.variables.clone(), self.last.clone());
-            tokio::task::spawn_blocking(move || places.read(&variables, last))
+            let (places, environment) = (self.places.clone(), self.environment.clone());
+            let last = self.last.clone();
+            tokio::task::spawn_blocking(move || places.read(environment, last))
         });
         match timeout(DEADLINE, &mut reading).await {
             Ok(Ok(reading)) => self.last = Some(reading),
@@ -169,10 +168,10 @@ fn certificates(options: &RepoOptions) -> impl Iterator<Item = (CredentialKind, 
 }
 
 impl Places {
-    fn of(program: &Program, variables: &Variables) -> Self {
+    fn of(program: &Program, variables: &[(&str, &str)]) -> Self {
         let said = |name: &str| {
-            let value = variables.iter().find(|(known, _)| known == name).map(|(_, value)| value);
-            value.map(PathBuf::from)
+            let found = variables.iter().find(|(known, _)| *known == name);
+            found.map(|(_, value)| PathBuf::from(value))
         };
         let config = program.config.clone().or_else(|| said("PGBACKREST_CONFIG"));
         let include = program.config_include_path.clone().or_else(|| said("PGBACKREST_CONFIG_INCLUDE_PATH"));
@@ -190,7 +189,7 @@ impl Places {
         Self { main, needs_main, include, needs_include }
     }
 
-    fn read(&self, variables: &Variables, last: Option<Reading>) -> Reading {
+    fn read(&self, environment: Option<Conf>, last: Option<Reading>) -> Reading {
         let unchanged = |last: &Reading| {
             !last.stamps.is_empty() && last.stamps.iter().all(|(path, before)| stamp(path) == *before)
         };
@@ -201,11 +200,10 @@ impl Places {
         let mut stamps: Vec<_> = self.watched().into_iter().map(|path| (stamp(&path), path)).collect();
         let configuration = self.files().and_then(|files| {
             stamps.extend(files.iter().map(|path| (stamp(path), path.clone())));
-            if files.is_empty() && variables.is_empty() {
+            if files.is_empty() && environment.is_none() {
                 return Ok(None);
             }
-            let options = variables.iter().map(|(name, value)| (&**name, &**value));
-            let conf = parse(&files)?.with_environment(options);
+            let conf = parse(&files)?.including(environment.unwrap_or_default());
             let names = certificate_files(&conf);
             stamps.extend(names.iter().map(|(_, path)| (stamp(path), path.clone())));
             let end = |(kind, path): (CredentialKind, PathBuf)| {

@@ -1,14 +1,17 @@
-//! `info` and `version` in a pod, read as on this host.
+//! `info`, `version`, `repo-ls` and `repo-get` in a pod, read as on this host.
 
 use std::time::{Duration, Instant};
 
 use crate::cluster::validated::STANZA;
+use crate::pgbackrest::command::RepoQuery;
+use crate::pgbackrest::repository::Entries;
 use crate::pgbackrest::version::Version;
 use crate::state::snapshot::{Failure, FailureReason};
 
 use super::failure;
 use super::pgbackrest::{self, Document, Read};
 use super::pod::{NoEnd, Place, Ran, RunInPod};
+use super::repository;
 
 /// A repository that does not answer is given up sooner than pgBackRest itself would, which waits a minute for each try:
 /// then it says what is wrong instead of being killed.
@@ -45,6 +48,41 @@ pub async fn info(runner: &impl RunInPod, place: Place<'_>, repo: u32, timeout: 
     let command =
         ["pgbackrest", "info", "--output=json", &stanza, &number, IO_TIMEOUT, "--log-level-console=off"];
     call(runner, place, &command, timeout, pgbackrest::read_info).await
+}
+
+/// Lists one directory of a repository, for `timeout` at most. It never looks below.
+pub async fn repo_ls(
+    runner: &impl RunInPod,
+    place: Place<'_>,
+    query: &RepoQuery,
+    timeout: Duration,
+) -> InPod<Entries> {
+    let words = ["pgbackrest", "repo-ls", "--output=json", "--sort=none"];
+    of_repo(runner, place, &words, query, timeout, repository::read_listing).await
+}
+
+/// Reads one small file of a repository, for `timeout` at most.
+pub async fn repo_get(
+    runner: &impl RunInPod,
+    place: Place<'_>,
+    query: &RepoQuery,
+    timeout: Duration,
+) -> InPod<Vec<u8>> {
+    of_repo(runner, place, &["pgbackrest", "repo-get"], query, timeout, repository::read_file).await
+}
+
+async fn of_repo<T: Send + 'static>(
+    runner: &impl RunInPod,
+    place: Place<'_>,
+    words: &[&str],
+    query: &RepoQuery,
+    timeout: Duration,
+    read: fn(&[u8]) -> Read<T>,
+) -> InPod<T> {
+    let (stanza, number) = (format!("--stanza={}", query.stanza), format!("--repo={}", query.repo));
+    let path = query.path.to_string();
+    let rest = [stanza.as_str(), &number, IO_TIMEOUT, "--log-level-console=off", &path];
+    call(runner, place, &[words, &rest].concat(), timeout, read).await
 }
 
 /// Asks for the version.

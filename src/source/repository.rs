@@ -32,12 +32,12 @@ impl Client {
     }
 }
 
-fn read_listing(stdout: &[u8]) -> Read<Entries> {
+pub(super) fn read_listing(stdout: &[u8]) -> Read<Entries> {
     let answer =
         repository::parse_listing(stdout).map_err(|error| unreadable(failure::one_line(&error.to_string())));
     Read { answer, sanitized: false, notices: Vec::new() }
 }
 
-fn read_file(stdout: &[u8]) -> Read<Vec<u8>> {
+pub(super) fn read_file(stdout: &[u8]) -> Read<Vec<u8>> {
     Read { answer: Ok(stdout.to_vec()), sanitized: false, notices: Vec::new() }
 }

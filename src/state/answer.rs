@@ -20,8 +20,8 @@ pub struct Restorable {
     pub is_up: bool,
     /// From when to when.
     pub window: RecoveryWindow,
-    /// The last archived WAL segment, where it lies after the newest backup: recovery reaches further than the window's end,
-    /// and `info` does not say to when.
+    /// The last archived WAL segment, where it lies after the newest backup and the window is not proven: recovery reaches
+    /// further than the window's end, and `info` does not say to when.
     pub later_wal: Option<WalSegment>,
 }
 
@@ -37,10 +37,10 @@ pub fn restorable(stanza: &Stanza) -> Option<Restorable> {
                 repo_key: repo.key,
                 is_up: repo.is_up(),
                 window,
-                later_wal: later_wal(stanza, repo),
+                later_wal: if window.verified { None } else { later_wal(stanza, repo) },
             })
         })
-        .max_by_key(|one| (one.is_up, one.window.latest, Reverse((one.window.earliest, one.repo_key))))
+        .max_by_key(|one| (one.is_up, one.window.latest, Reverse((one.window.start(), one.repo_key))))
 }
 
 fn later_wal(stanza: &Stanza, repo: &Repo) -> Option<WalSegment> {

@@ -89,6 +89,8 @@ fn repo(
         progress,
         in_progress_since: progress.map(|_| read_at),
         settings: None,
+        wal: None,
+        archived_segments: 0,
     }
 }
 

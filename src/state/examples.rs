@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Duration, Utc};
 
+use crate::pgbackrest::archive::{ArchiveId, DirectoryName};
 use crate::pgbackrest::label::BackupType;
-use crate::pgbackrest::wal::{Lsn, WalSegment};
+use crate::pgbackrest::wal::{Lsn, SegmentSize, WalSegment};
 
+use super::archive::{ArchiveRetention, DirectoryFacts, ListedFile, Listing, judge};
 use super::snapshot::{Activity, Archive, Backup, Database, Repo, RepoState, Stanza};
 
 /// Midnight of a day, counted from 2026-01-01.
@@ -73,7 +75,24 @@ pub(super) fn repo(key: u32, backups: Vec<Backup>) -> Repo {
         progress: None,
         in_progress_since: None,
         settings: None,
+        wal: None,
+        archived_segments: 0,
     }
+}
+
+/// The same after a listing that found these segments of timeline 1, each archived on the day of its number, and the
+/// directory of every backup.
+pub(super) fn listed(mut repo: Repo, segments: impl IntoIterator<Item = u32>) -> Repo {
+    let directory = DirectoryName { timeline: 1, high: 0 };
+    let name = |low: u32| format!("{directory}{low:08X}-{}.gz", "a".repeat(40));
+    let names: Vec<(String, i64)> = segments.into_iter().map(|low| (name(low), i64::from(low))).collect();
+    let files = names.iter().map(|(name, at)| ListedFile { name, size: 10, modified: day(*at) });
+    let mut listing = Listing::new(ArchiveId { version: "15".to_owned(), database_id: 1 }, day(99));
+    listing.replace_directory(directory, DirectoryFacts::of(directory, files, day(99)));
+    listing.backup_directories = Some(repo.backups.iter().map(|backup| backup.label.clone()).collect());
+    let wal = judge(&listing, &repo.backups, SegmentSize::DEFAULT, ArchiveRetention::All);
+    repo.wal = Some(Arc::new(wal));
+    repo
 }
 
 pub(super) fn stanza(repos: Vec<Repo>) -> Stanza {

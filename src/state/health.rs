@@ -151,6 +151,9 @@ pub fn of_repo(repo: &Repo, now: DateTime<Utc>, fresh_for: Option<TimeDelta>) ->
     } else if recovery::window(repo).is_none() {
         add(Health::Failed, unrestorable_sentence(repo));
     }
+    for sentence in wal::sentences(repo) {
+        add(Health::Warning, sentence);
+    }
     if is_old && repo.is_up() {
         add(Health::Warning, format!("the facts are old: they were read {}", read()));
     }
@@ -236,6 +239,7 @@ fn unrestorable_sentence(repo: &Repo) -> String {
             human::line(&database.version, 20),
             database.id,
         ),
+        _ if recovery::proof(repo).is_some() => "no backup can be restored".to_owned(),
         _ => {
             "no backup can be made consistent: the WAL that the backups need is not in the archive".to_owned()
         }
@@ -274,6 +278,8 @@ fn cluster_finding(stanza: &Stanza) -> Option<Finding> {
                 .to_owned(),
     })
 }
+
+mod wal;
 
 #[cfg(test)]
 mod tests;

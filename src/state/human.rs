@@ -1,6 +1,6 @@
 //! Times, sizes, states and free text as people read them, for the status page and the terminal. Pure: no clock.
 
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 
@@ -92,8 +92,8 @@ pub fn percent(progress: Progress) -> u64 {
 
 /// `1 stanza`, `2 stanzas`.
 #[must_use]
-pub fn count(number: usize, singular: &str) -> String {
-    if number == 1 { format!("1 {singular}") } else { format!("{number} {singular}s") }
+pub fn count<N: Copy + Display + From<u8> + PartialEq>(number: N, singular: &str) -> String {
+    if number == N::from(1) { format!("1 {singular}") } else { format!("{number} {singular}s") }
 }
 
 /// The state of a repository in pgBackRest's words.

@@ -16,6 +16,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::filter::{Filter, UNLISTED};
 use super::snapshot::{Activity, Collection, Failure, Repo, RepoState, Snapshot, Stanza, Version};
+use super::wal_range;
 use cells::{Board, Cell, Cells};
 
 /// What one call asks for; none stands for all.
@@ -121,7 +122,8 @@ pub fn merge(previous: &Snapshot, run: Run, policy: &Policy<'_>, now: DateTime<U
         stanzas.sort_by(|one, other| one.name.cmp(&other.name));
     }
     let scopes = course.scopes(policy.filter, now);
-    Snapshot { stanzas, collection: Collection { scopes }, version }
+    let wal = previous.collection.wal.clone();
+    Snapshot { stanzas, collection: Collection { scopes, wal }, version }
 }
 
 enum Verdict {
@@ -180,14 +182,31 @@ fn stanza(
     let activity = |now: Option<Activity>, of: fn(&Stanza) -> Activity| {
         lasting(previous.map(of).unwrap_or_default(), now)
     };
-    Verdict::Present(Stanza {
+    let mut stanza = Stanza {
         name: name.clone(),
         status_code,
         status_message,
         backup_lock: activity(locks.map(|locks| locks.0), |stanza| stanza.backup_lock),
         restore_lock: activity(locks.map(|locks| locks.1), |stanza| stanza.restore_lock),
         repos,
-    })
+    };
+    if let Some(previous) = previous {
+        count_archived(previous, &mut stanza);
+    }
+    Verdict::Present(stanza)
+}
+
+/// Goes on counting the segments by which archive max grows.
+fn count_archived(previous: &Stanza, stanza: &mut Stanza) {
+    let counted = |repo: &Repo| {
+        let before = previous.repo(repo.key)?;
+        let grown = wal_range::growth((previous, before), (stanza, repo));
+        Some(before.archived_segments.saturating_add(grown))
+    };
+    let counts: Vec<u64> = stanza.repos.iter().map(|repo| counted(repo).unwrap_or(0)).collect();
+    for (repo, count) in stanza.repos.iter_mut().zip(counts) {
+        repo.archived_segments = count;
+    }
 }
 
 /// A configured stanza that was never seen; none where the configuration names no repository that is looked at.
@@ -288,6 +307,8 @@ fn nothing_known(key: u32, at: DateTime<Utc>) -> Repo {
         progress: None,
         in_progress_since: None,
         settings: None,
+        wal: None,
+        archived_segments: 0,
     }
 }
 

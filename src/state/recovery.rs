@@ -1,7 +1,8 @@
-//! Between which instants a cluster can be restored, as far as `info` alone can tell.
+//! Between which instants a cluster can be restored: proven by a listing of the WAL archive where there is one, else as
+//! far as `info` alone can tell.
 //!
 //! `info` reads two index files and the names of the first and the last WAL segment. It notices neither a gap in the WAL
-//! nor a backup whose files are gone, so every window of this module is unverified.
+//! nor a backup whose files are gone, so a window from it is unverified.
 
 use std::collections::HashMap;
 
@@ -10,29 +11,68 @@ use serde::Serialize;
 
 use crate::pgbackrest::wal::WalSegment;
 
+use super::archive::Continuity;
 use super::snapshot::{Archive, Backup, Repo};
 
 /// The instants between which point-in-time recovery should work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct RecoveryWindow {
-    /// Stop of the oldest backup that recovery can start from and replay WAL after.
+    /// Stop of the oldest backup that recovery can start from; one that WAL can be replayed on, where that is not proven.
     pub earliest: DateTime<Utc>,
-    /// Stop of the newest backup that can be restored. WAL that was archived since reaches further, but `info` holds no
-    /// time for it.
+    /// Stop of the backup from which on every instant up to the latest can be restored. `info` alone does not tell.
+    pub continuous_start: Option<DateTime<Utc>>,
+    /// Where it is proven, when the repository got the last segment that can be reached without a hole, which is an upper
+    /// bound of the last commit. Else the stop of the newest backup that can be restored; WAL that was archived since reaches
+    /// further, but `info` holds no time for it.
     pub latest: DateTime<Utc>,
     /// Whether a listing of the repository proved that no WAL and no backup is missing in between.
     pub verified: bool,
 }
 
 impl RecoveryWindow {
-    /// From the earliest to the latest instant.
+    /// From when on every instant up to the latest can be restored; where that is not proven, the earliest.
+    #[must_use]
+    pub fn start(&self) -> DateTime<Utc> {
+        if self.verified { self.continuous_start.unwrap_or(self.latest) } else { self.earliest }
+    }
+
+    /// How far back every instant can be restored.
     #[must_use]
     pub fn length(&self) -> Duration {
-        self.latest - self.earliest
+        self.latest - self.start()
+    }
+
+    /// How the latest instant bounds what can be restored. From `info` alone it is the end of a backup, and WAL may lead on;
+    /// a listing tells when the last segment came, and the last commit lies before that.
+    #[must_use]
+    pub const fn bound(&self) -> &'static str {
+        if self.verified { "at most" } else { "at least" }
     }
 }
 
-/// The unverified recovery window of the cluster that uses the stanza now; None where no backup of it is known to be of use.
+/// What a listing proved, if all that windows rest upon was looked at.
+#[must_use]
+pub fn proof(repo: &Repo) -> Option<&Continuity> {
+    repo.wal.as_deref().filter(|wal| wal.is_proven())
+}
+
+/// The recovery window of the cluster that uses the stanza now; None where no backup of it is known to be of use.
+#[must_use]
+pub fn window(repo: &Repo) -> Option<RecoveryWindow> {
+    let Some(wal) = proof(repo) else { return unverified(repo) };
+    let newest = || repo.backups.iter().filter(|backup| wal.reach.contains_key(&backup.label));
+    let path = wal.path.as_ref();
+    Some(RecoveryWindow {
+        earliest: wal.earliest?,
+        continuous_start: path.and_then(|path| path.continuous_start),
+        latest: path
+            .and_then(|path| path.latest_at_most)
+            .or_else(|| newest().map(|backup| backup.stop).max())?,
+        verified: true,
+    })
+}
+
+/// The window as far as `info` alone can tell.
 ///
 /// A backup counts when every backup that it builds upon is listed, and the WAL that it needs to become consistent lies
 /// between the archive's first and last segment. Page checksum errors do not matter: such a backup can be restored, with
@@ -43,20 +83,24 @@ impl RecoveryWindow {
 /// are only such backups, both ends are the stop of the newest one.
 ///
 /// Backups from before a `stanza-upgrade` do not count: they restore another major version or another cluster.
-#[must_use]
-pub fn window(repo: &Repo) -> Option<RecoveryWindow> {
+fn unverified(repo: &Repo) -> Option<RecoveryWindow> {
     let usable = usable(repo);
     let latest = usable.iter().map(|backup| backup.stop).max()?;
     let earliest = usable.iter().filter(|backup| !is_offline(backup)).map(|backup| backup.stop).min();
-    Some(RecoveryWindow { earliest: earliest.unwrap_or(latest), latest, verified: false })
+    let earliest = earliest.unwrap_or(latest);
+    Some(RecoveryWindow { earliest, continuous_start: None, latest, verified: false })
 }
 
-/// The backups that WAL can be replayed on.
+/// The backups that WAL can be replayed on, as far as is known.
 pub(super) fn replayable(repo: &Repo) -> Vec<&Backup> {
+    if let Some(wal) = proof(repo) {
+        let online = repo.backups.iter().filter(|backup| !is_offline(backup));
+        return online.filter(|backup| wal.reach.contains_key(&backup.label)).collect();
+    }
     usable(repo).into_iter().filter(|backup| !is_offline(backup)).collect()
 }
 
-/// The backups that count, as [`window`] says.
+/// The backups that count, as [`unverified`] says.
 fn usable(repo: &Repo) -> Vec<&Backup> {
     let Some(database_id) = repo.current_database_id() else { return Vec::new() };
     let archived =
@@ -109,7 +153,7 @@ fn is_offline(backup: &Backup) -> bool {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::examples::{archive, backup, database, day, offline, repo};
+    use super::super::examples::{archive, backup, database, day, listed, offline, repo};
     use super::*;
 
     const FULL: &str = "20260101-000000F";
@@ -122,7 +166,10 @@ mod tests {
     fn the_window_spans_the_usable_backups() {
         let incr = backup("20260101-000000F_20260102-000000I", day(1), 9);
         let found = window(&repo(1, vec![backup(FULL, day(0), 3), incr])).unwrap();
-        assert_eq!(found, RecoveryWindow { earliest: day(0), latest: day(1), verified: false });
+        assert_eq!(
+            found,
+            RecoveryWindow { earliest: day(0), continuous_start: None, latest: day(1), verified: false }
+        );
         assert_eq!(found.length(), Duration::days(1));
     }
 
@@ -189,6 +236,38 @@ mod tests {
         let mut corrupt = backup(FULL, day(0), 3);
         corrupt.error = Some(true);
         assert_eq!(window_of(vec![corrupt]), Some((day(0), day(0))));
+    }
+
+    #[test]
+    fn a_listing_proves_the_window() {
+        let both = || repo(1, vec![backup(FULL, day(3), 3), backup("20260106-000000F", day(6), 6)]);
+        let whole = window(&listed(both(), 1..=9)).unwrap();
+        let expected = RecoveryWindow {
+            earliest: day(3),
+            continuous_start: Some(day(3)),
+            latest: day(9),
+            verified: true,
+        };
+        assert_eq!((whole, whole.length()), (expected, Duration::days(6)));
+        // A hole between the backups, and one after them.
+        let holed = window(&listed(both(), [1, 2, 3, 5, 6, 7, 9])).unwrap();
+        assert_eq!((holed.earliest, holed.start(), holed.latest), (day(3), day(6), day(7)));
+    }
+
+    #[test]
+    fn that_nothing_can_be_restored_is_proven_too() {
+        let lost = listed(repo(1, vec![backup(FULL, day(3), 3)]), [1, 2, 4]);
+        assert_eq!((window(&lost), proof(&lost).is_some()), (None, true));
+        assert!(replayable(&lost).is_empty());
+        // Without the proof the names of the first and the last segment are all there is to go by.
+        let unlisted = Repo { wal: None, ..lost };
+        assert_eq!(window(&unlisted).map(|window| window.verified), Some(false));
+    }
+
+    #[test]
+    fn instants_alone_are_no_window() {
+        let offline = listed(repo(1, vec![offline(FULL, day(1)), offline("20260105-000000F", day(4))]), []);
+        assert_eq!(window(&offline).map(|window| window.verified), Some(false), "no WAL, no path");
     }
 
     proptest! {

@@ -1,9 +1,11 @@
-//! Which backup of which repository a restore to a point in time begins with, as far as `info` alone can tell.
+//! Which backup of which repository a restore to a point in time begins with: proven where the WAL archive was listed, else as
+//! far as `info` alone can tell.
 
 use std::cmp::Reverse;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
+use super::archive::Continuity;
 use super::recovery;
 use super::snapshot::{Backup, Repo, Stanza};
 use super::wal_range;
@@ -15,15 +17,17 @@ pub struct Start<'a> {
     pub repo_key: u32,
     /// The newest backup that ended before the point in time.
     pub backup: &'a Backup,
-    /// Whether what is archived is known to reach the point in time. That nothing is missing on the way is not known in
-    /// either case: `info` sees no gaps.
+    /// Whether what is archived is known to reach the point in time.
     pub reach: Reach,
+    /// When a listing proved that nothing is missing on the way; None where `info` alone tells, which sees no gaps.
+    pub proven_at: Option<DateTime<Utc>>,
 }
 
 /// How far what is archived reaches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reach {
-    /// WAL was archived after the newest backup. `info` does not tell of which time it is, so it may end too early.
+    /// WAL was archived after the newest backup. `info` does not tell of which time it is, and a listing only when it came, so
+    /// it may end too early.
     Unknown,
     /// A later backup needed WAL from after the point in time.
     Beyond,
@@ -47,6 +51,9 @@ pub enum Unreachable {
     /// Nothing was archived after the last backup that ended before it.
     #[error("no WAL is archived after its newest backup, which ended at {}", .0.format("%Y-%m-%d %H:%M:%S UTC"))]
     TooLate(DateTime<Utc>),
+    /// WAL is missing on the way, or ends before it.
+    #[error("its WAL goes on without a hole only to {}", .0.format("%Y-%m-%d %H:%M:%S UTC"))]
+    Ends(DateTime<Utc>),
 }
 
 /// The best start: one where what is archived surely reaches far enough, then the newest backup, then the lowest number.
@@ -82,8 +89,12 @@ fn start_in<'a>(
     let backups = recovery::replayable(repo);
     let oldest = backups.iter().map(|backup| backup.stop).min().ok_or(Unreachable::NoBackup)?;
     // A backup is consistent from its end on; within the second of its end it may not be yet.
-    let before = backups.iter().copied().filter(|backup| backup.stop < target);
-    let backup = before.max_by_key(|backup| backup.stop).ok_or(Unreachable::TooEarly(oldest))?;
+    let before = || backups.iter().copied().filter(|backup| backup.stop < target);
+    let newest = before().max_by_key(|backup| backup.stop).ok_or(Unreachable::TooEarly(oldest))?;
+    if let Some(wal) = recovery::proof(repo) {
+        return proven(repo.key, wal, &backups, newest, target);
+    }
+    let backup = newest;
     let is_passed = backups.iter().any(|backup| backup.stop > target);
     let is_followed = || {
         let archived = wal_range::range(stanza, repo).map(|archived| archived.max);
@@ -96,14 +107,35 @@ fn start_in<'a>(
     } else {
         return Err(Unreachable::TooLate(backup.stop));
     };
-    Ok(Start { repo_key: repo.key, backup, reach })
+    Ok(Start { repo_key: repo.key, backup, reach, proven_at: None })
+}
+
+/// The newest backup from which WAL leads to the point in time without a hole.
+fn proven<'a>(
+    repo_key: u32,
+    wal: &Continuity,
+    backups: &[&'a Backup],
+    newest: &'a Backup,
+    target: DateTime<Utc>,
+) -> Result<Start<'a>, Unreachable> {
+    let end = |backup: &Backup| wal.reach.get(&backup.label).copied().unwrap_or(backup.stop);
+    let before = || backups.iter().copied().filter(|backup| backup.stop < target);
+    // The times of files are whole seconds; one of 10:00:00 may have come a little later.
+    let leads_there = |backup: &&Backup| end(backup) + TimeDelta::seconds(1) > target;
+    let Some(backup) = before().filter(leads_there).max_by_key(|backup| backup.stop) else {
+        return Err(Unreachable::Ends(before().map(end).max().unwrap_or(newest.stop)));
+    };
+    // What ends alike lies in the same run of segments.
+    let is_passed = backups.iter().any(|other| other.stop > target && end(other) == end(backup));
+    let reach = if is_passed { Reach::Beyond } else { Reach::Unknown };
+    Ok(Start { repo_key, backup, reach, proven_at: Some(wal.listed_at) })
 }
 
 #[cfg(test)]
 mod tests {
     use chrono::Duration;
 
-    use super::super::examples::{archive, backup, day, offline, repo, stanza};
+    use super::super::examples::{archive, backup, day, listed, offline, repo, stanza};
     use super::super::snapshot::RepoState;
     use super::*;
 
@@ -172,5 +204,25 @@ mod tests {
         let mut down = usual(1);
         down.state = RepoState::Other;
         assert_eq!(key(vec![down, usual(2)]), 2);
+    }
+
+    #[test]
+    fn a_listing_shows_which_backup_leads_there() {
+        let made = || repo(1, vec![backup(FULL, day(3), 3), backup(NEXT, day(7), 7)]);
+        let ask = |segments: &[u32], target| {
+            let stanza = stanza(vec![listed(made(), segments.iter().copied())]);
+            let start = start(&stanza, target, day(99));
+            start.map(|start| (start.backup.label.clone(), start.reach, start.proven_at.is_some()))
+        };
+        let whole = [1, 2, 3, 4, 5, 6, 7, 8, 9];
+        assert_eq!(ask(&whole, day(5)), Ok((FULL.to_owned(), Reach::Beyond, true)));
+        assert_eq!(ask(&whole, day(8)), Ok((NEXT.to_owned(), Reach::Unknown, true)));
+        assert_eq!(ask(&whole, day(10)), Err(vec![(1, Unreachable::Ends(day(9)))]));
+        let holed = [1, 2, 3, 4, 6, 7, 8, 9];
+        assert_eq!(ask(&holed, day(5)), Err(vec![(1, Unreachable::Ends(day(4)))]));
+        assert_eq!(ask(&holed, day(4)), Ok((FULL.to_owned(), Reach::Unknown, true)));
+        // The newer backup cannot be restored, but the older one leads on past it as far as there is WAL.
+        assert_eq!(ask(&[1, 2, 3, 4, 5, 6], day(6)), Ok((FULL.to_owned(), Reach::Unknown, true)));
+        assert_eq!(ask(&[1, 2, 3, 4, 5, 6, 8], day(8)), Err(vec![(1, Unreachable::Ends(day(6)))]));
     }
 }

@@ -11,6 +11,8 @@ use crate::pgbackrest::label::BackupType;
 pub use crate::pgbackrest::version::Version;
 use crate::pgbackrest::wal::{Lsn, WalSegment};
 
+use super::archive::{ArchiveRetention, Continuity};
+
 /// Everything known at one moment. A new one replaces it whole.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Snapshot {
@@ -27,6 +29,8 @@ pub struct Snapshot {
 pub struct Collection {
     /// By scope; kept when the facts of a stanza are dropped, so that an alert has a series to stand on.
     pub scopes: BTreeMap<Arc<str>, ScopeHealth>,
+    /// The same of listing the WAL archives, by stanza; up where every repository of it could be listed.
+    pub wal: BTreeMap<Arc<str>, ScopeHealth>,
 }
 
 /// Whether a scope answered.
@@ -155,6 +159,11 @@ pub struct Repo {
     pub in_progress_since: Option<DateTime<Utc>>,
     /// What the configuration says of the repository, where it can be read.
     pub settings: Option<RepoSettings>,
+    /// What a listing of its WAL archive proves; absent where there is none, or it has grown too old.
+    pub wal: Option<Arc<Continuity>>,
+    /// By how many segments archive max has grown since this process first saw it.
+    #[serde(skip)]
+    pub archived_segments: u64,
 }
 
 /// The states of a repository, one of which holds.
@@ -257,6 +266,8 @@ pub struct RepoSettings {
     pub retention_full: Option<Retention>,
     /// `repoN-retention-diff`.
     pub retention_diff: Option<u32>,
+    /// `repoN-retention-archive` and its type, or what follows from the others; absent where nothing here tells.
+    pub retention_archive: Option<ArchiveRetention>,
     /// When credentials end.
     pub credentials: Vec<CredentialExpiry>,
 }
@@ -306,6 +317,7 @@ impl RepoSettings {
                 RetentionType::Time => Retention::Days(number),
             }),
             retention_diff: options.retention_diff,
+            retention_archive: ArchiveRetention::of(options),
             credentials: signature.into_iter().collect(),
         }
     }

@@ -83,6 +83,16 @@ pub fn range_of_size(stanza: &Stanza, repo: &Repo, configured: Option<SegmentSiz
     })
 }
 
+/// How many segments archive max of one cluster has grown by from one answer to a later one.
+#[must_use]
+pub fn growth(before: (&Stanza, &Repo), after: (&Stanza, &Repo)) -> u64 {
+    let ranges = range(before.0, before.1).zip(range(after.0, after.1));
+    let same = ranges.filter(|(before, after)| {
+        before.database_id == after.database_id && before.segment_size == after.segment_size
+    });
+    same.map_or(0, |(before, after)| after.max_number.saturating_sub(before.max_number))
+}
+
 /// The segment size of the present cluster: from this repository's backups, else from any repository of the same cluster.
 #[must_use]
 pub fn segment_size(stanza: &Stanza, repo: &Repo) -> (SegmentSize, SegmentSizeSource) {

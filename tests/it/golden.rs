@@ -20,6 +20,9 @@ use pgbackrest_keeper::metrics::catalogue::{self, Kind, Metric};
 use pgbackrest_keeper::metrics::collection::{Collector, Configuration, RunReport};
 use pgbackrest_keeper::metrics::exposition::{Dynamic, Format, StaticPart, dynamic_part, gzip};
 use pgbackrest_keeper::metrics::{CollectionMetrics, OperatorMetrics, Options, ProcessFigures};
+use pgbackrest_keeper::pgbackrest::archive::{ArchiveId, DirectoryName};
+use pgbackrest_keeper::pgbackrest::wal::SegmentSize;
+use pgbackrest_keeper::state::archive::{ArchiveRetention, DirectoryFacts, ListedFile, Listing, judge};
 use pgbackrest_keeper::state::snapshot::{
     CredentialExpiry, CredentialKind, FailureReason, RepoSettings, Retention, ScopeHealth, ScopeKind,
     Snapshot,
@@ -102,6 +105,7 @@ fn everything() -> (impl Fn(Format) -> String, Arc<Options>) {
     settings(&mut snapshot, now);
     progress(&mut snapshot, now);
     failures(&mut snapshot, now);
+    listed(&mut snapshot, now);
     let options = Arc::new(Options {
         legacy_names: true,
         max_backups_per_stanza: 4,
@@ -146,6 +150,7 @@ fn settings(snapshot: &mut Snapshot, now: DateTime<Utc>) {
             credential(CredentialKind::TlsCa, 300),
             credential(CredentialKind::AzureSas, 5),
         ],
+        ..RepoSettings::default()
     });
 }
 
@@ -158,6 +163,25 @@ fn progress(snapshot: &mut Snapshot, now: DateTime<Utc>) {
     stanza.repos[1].in_progress_since = Some(now - TimeDelta::minutes(5));
 }
 
+/// An archive with a hole after its first segment.
+fn listed(snapshot: &mut Snapshot, now: DateTime<Utc>) {
+    let repo = &mut snapshot.stanzas[0].repos[0];
+    let archive = ArchiveId::parse(&repo.archives[0].id).unwrap();
+    let mut listing = Listing::new(archive, now);
+    listing.backup_directories = Some(BTreeSet::new());
+    let name = |number: u32| format!("0000000100000000{number:08X}-{}.gz", "a".repeat(40));
+    let names = [1, 3, 4].map(name);
+    let files = names.iter().map(|name| ListedFile { name, size: 1 << 20, modified: now });
+    let directory = DirectoryName { timeline: 1, high: 0 };
+    listing.replace_directory(directory, DirectoryFacts::of(directory, files, now));
+    let mut wal = judge(&listing, &repo.backups, SegmentSize::DEFAULT, ArchiveRetention::Unknown);
+    if let Some(path) = &mut wal.path {
+        (path.continuous_start, path.latest_at_most) = (Some(now - TimeDelta::days(2)), Some(now));
+    }
+    wal.earliest = Some(now - TimeDelta::days(3));
+    repo.wal = Some(Arc::new(wal));
+}
+
 fn failures(snapshot: &mut Snapshot, now: DateTime<Utc>) {
     snapshot.stanzas[0].repos[1].error = Some("CryptoError");
     let gone =
@@ -166,7 +190,7 @@ fn failures(snapshot: &mut Snapshot, now: DateTime<Utc>) {
 }
 
 fn collection(now: DateTime<Utc>) -> CollectionMetrics {
-    let collection = CollectionMetrics::new();
+    let collection = CollectionMetrics::new().with_wal(true);
     collection.set_cadence(Collector::Info, Duration::from_mins(10), Duration::from_millis(1500));
     collection.run_started(Collector::Info, now);
     let failed = RunReport {

@@ -58,6 +58,7 @@ mod real_prometheus;
 mod real_repository;
 mod real_restore;
 mod real_trouble;
+mod real_wal;
 mod render;
 mod stanza_care;
 mod support;

@@ -3,6 +3,7 @@
 mod faults;
 mod interrupted;
 mod operator;
+mod wal;
 
 use crate::support::example::{Example, install_operator, node_with_operator};
 use crate::support::kubernetes::images::KEEPER;
@@ -27,7 +28,13 @@ fn a_fleet_is_told_whatever_happens() {
         Ok(store) => store,
         Err(missing) => return skip(test, missing),
     };
-    let pace = ["--namespaces=fleet", "--collect.interval=10", "--collect.timeout=8"];
+    let pace = [
+        "--namespaces=fleet",
+        "--collect.interval=10",
+        "--collect.timeout=8",
+        "--collect.wal-interval=20",
+        "--collect.wal-timeout=30",
+    ];
     install_operator(node.kubectl(), KEEPER, operator::NAMESPACE, &pace);
     let cluster = Example::apply(node, NAMESPACE);
     let operator = Operator { cluster: &cluster };
@@ -37,6 +44,7 @@ fn a_fleet_is_told_whatever_happens() {
     both_repos_are_backed_up(&cluster, &operator);
     info_tells_the_same(&cluster);
     prometheus_scrapes_it(&operator);
+    wal::a_hole_is_seen(&cluster, &operator);
     faults::a_store_that_hangs(&cluster, &operator, &store);
     a_failed_job_has_its_reason(&cluster, &operator);
     faults::a_leader_that_goes(&cluster, &operator);

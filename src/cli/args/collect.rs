@@ -6,6 +6,8 @@ use std::time::Duration;
 use clap::Args;
 use regex::Regex;
 
+use crate::collect::settings::WalSettings;
+
 use super::{SWITCH, duration, path, switch};
 
 /// Which pgBackRest is asked for what. Shared by `exporter` and `info`.
@@ -184,6 +186,56 @@ pub struct IntervalArgs {
         value_parser = switch()
     )]
     pub collector: bool,
+
+    /// What is listed of WAL archives.
+    #[command(flatten)]
+    pub wal: WalArgs,
+}
+
+/// Whether and how often WAL archives are listed.
+#[derive(Debug, Clone, Args)]
+pub struct WalArgs {
+    /// List the WAL archives, and prove which backups can be restored and to which instants (pgBackRest 2.32 and later).
+    #[arg(
+        id = "wal_is_listed",
+        long = "collector.wal",
+        env = "KEEPER_COLLECTOR_WAL",
+        default_value = "true",
+        value_name = SWITCH,
+        value_parser = switch()
+    )]
+    pub is_listed: bool,
+
+    /// How often the WAL archives are listed.
+    #[arg(
+        id = "wal_interval",
+        long = "collect.wal-interval",
+        env = "KEEPER_COLLECT_WAL_INTERVAL",
+        value_name = "DURATION",
+        default_value = "15m",
+        value_parser = duration
+    )]
+    pub interval: Duration,
+
+    /// How long listing the WAL archives may take; the next time goes on from there. Each call has --collect.timeout. Unset:
+    /// --collect.wal-interval; for a cluster of Kubernetes a quarter of --collect.interval.
+    #[arg(
+        id = "wal_timeout",
+        long = "collect.wal-timeout",
+        env = "KEEPER_COLLECT_WAL_TIMEOUT",
+        value_name = "DURATION",
+        value_parser = duration
+    )]
+    pub timeout: Option<Duration>,
+}
+
+impl WalArgs {
+    /// How archives are listed, if they are.
+    #[must_use]
+    pub fn settings(&self, usual_timeout: Duration) -> Option<WalSettings> {
+        let timeout = self.timeout.unwrap_or(usual_timeout);
+        self.is_listed.then_some(WalSettings { interval: self.interval, timeout })
+    }
 }
 
 /// Refuses what is no regular expression, with the place of the mistake.

@@ -6,7 +6,7 @@ use clap::Args;
 
 use crate::collect::fleet::Pace;
 
-use super::collect::{StalenessArgs, TimeoutArgs};
+use super::collect::{StalenessArgs, TimeoutArgs, WalArgs};
 use super::metrics::DetailArg;
 use super::{SWITCH, duration, switch};
 
@@ -61,6 +61,10 @@ pub struct FleetArgs {
     )]
     pub collector: bool,
 
+    /// What is listed of WAL archives.
+    #[command(flatten)]
+    pub wal: WalArgs,
+
     /// Series per backup: of all kept backups, of the newest of each type, or none.
     #[arg(
         long = "metrics.backup-detail",
@@ -76,11 +80,13 @@ impl FleetArgs {
     /// How the clusters are asked.
     #[must_use]
     pub fn pace(&self) -> Pace {
-        Pace::new(
+        let pace = Pace::new(
             self.interval,
             self.timeout.timeout,
             usize::from(self.concurrency.collect_concurrency),
             self.staleness.max_staleness,
-        )
+        );
+        // What is listed in a look holds up what else it tells.
+        Pace { wal: self.wal.settings(self.interval / 4), ..pace }
     }
 }

@@ -1,6 +1,6 @@
 //! One cluster is asked: each repository where it can be read, all of them at the same time.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use crate::cluster::labels;
 use crate::cluster::settings::Settings;
 use crate::cluster::target::{self, PGBACKREST_CONTAINER, Pod};
 use crate::cluster::validated::STANZA;
+use crate::collect::wal::book::Book;
 use crate::metrics::CollectionMetrics;
 use crate::metrics::collection::{Collector, RunReport};
 use crate::pgbackrest::version::Version;
@@ -30,7 +31,7 @@ use super::slots::Slots;
 use super::subject::{AskedRepo, Subject};
 
 /// After its timeout a command has five seconds until it is killed; the rest is for its start on a busy node.
-const AFTER_TIMEOUT: Duration = Duration::from_secs(20);
+pub(super) const AFTER_TIMEOUT: Duration = Duration::from_secs(20);
 /// Answers of a cluster are handed on when others of it take longer than this.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Pods that are tried for one repository.
@@ -57,7 +58,14 @@ pub(super) struct Memory {
     doubtful: BTreeSet<u32>,
     /// As told by a pod, and when.
     version: Option<(String, Version, Instant)>,
+    /// What was listed of its WAL archives.
+    pub(super) book: Arc<Book>,
+    /// When they are listed next; at once where that is absent.
+    pub(super) listing_due: Option<Instant>,
 }
+
+/// The pod and container that read each repository.
+pub(super) type Readers<'a> = BTreeMap<u32, (&'a str, &'a str)>;
 
 /// What came of one repository.
 struct Answered<'a> {
@@ -95,7 +103,7 @@ impl<P: FindPods + RunInPod> Asker<'_, P> {
                 self.ask_repo(key, subject, repo, &pods, is_doubtful)
             })
             .collect();
-        let (mut answers, mut answering) = (Vec::new(), None);
+        let (mut answers, mut readers) = (Vec::new(), Readers::new());
         let is_slow = sleep(PATIENCE);
         tokio::pin!(is_slow);
         loop {
@@ -103,7 +111,7 @@ impl<P: FindPods + RunInPod> Asker<'_, P> {
                 answered = calls.next() => {
                     let Some(answered) = answered else { break };
                     memory.note(&answered);
-                    answering = answering.or(answered.by);
+                    readers.extend(answered.by.map(|by| (answered.repo, by)));
                     let target = Target { stanza: Some(STANZA.into()), repo: Some(answered.repo) };
                     let reply = answered.answer.unwrap_or_else(Reply::Silent);
                     answers.push(Answer { target, at: Utc::now(), reply });
@@ -114,12 +122,18 @@ impl<P: FindPods + RunInPod> Asker<'_, P> {
                 let run = Run { answers: answers.clone(), finished: false, version: memory.version() };
                 // Whether the cluster as a whole answers is not known yet.
                 let collection = previous.collection.clone();
-                meanwhile(Snapshot { collection, ..self.merged(subject, previous, run) });
+                meanwhile(Snapshot { collection, ..self.merged(subject, previous, run, &memory.book) });
             }
         }
         drop(calls);
-        self.learn_version(key, answering, memory).await;
-        self.merged(subject, previous, Run { answers, finished: true, version: memory.version() })
+        self.learn_version(key, readers.values().next().copied(), memory).await;
+        let run = Run { answers, finished: true, version: memory.version() };
+        let snapshot = self.merged(subject, previous, run, &memory.book);
+        if self.is_listing_due(memory) {
+            meanwhile(snapshot.clone());
+            self.list(key, &snapshot, &readers, memory).await;
+        }
+        snapshot
     }
 
     async fn find(&self, key: &Key) -> Result<Vec<Pod>, String> {
@@ -199,7 +213,7 @@ impl<P: FindPods + RunInPod> Asker<'_, P> {
         }
     }
 
-    fn merged(&self, subject: &Subject, previous: &Snapshot, run: Run) -> Snapshot {
+    fn merged(&self, subject: &Subject, previous: &Snapshot, run: Run, book: &Book) -> Snapshot {
         let keys: Vec<u32> = subject.repos.iter().map(|repo| repo.key).collect();
         // Fails on patterns alone.
         let filter = Filter::new(&[STANZA.to_owned()], &[], None, None, &keys).unwrap_or_default();
@@ -212,10 +226,11 @@ impl<P: FindPods + RunInPod> Asker<'_, P> {
             let asked = subject.repos.iter().find(|asked| asked.key == repo.key);
             repo.settings = asked.and_then(|asked| asked.settings.clone());
         }
+        book.fill(&mut snapshot, self.pace.max_wal_staleness(), Utc::now());
         snapshot
     }
 
-    fn report<T>(&self, collector: Collector, call: &InPod<T>) {
+    pub(super) fn report<T>(&self, collector: Collector, call: &InPod<T>) {
         let report = RunReport {
             duration: call.duration,
             output_bytes: None,

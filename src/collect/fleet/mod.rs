@@ -1,10 +1,11 @@
 //! Asks the pgBackRest of every cluster of a fleet, through exec in pods, and keeps the answers.
 //!
-//! `roster` knows whose turn it is and what is known, `poller` is the loop. `ask` asks one cluster: each repository by itself, where it can be read from, so that none hides the others. At
-//! most so many commands run at once (`slots`), and no repository is asked again while an earlier command may still run
+//! `roster` knows whose turn it is and what is known, `poller` is the loop. `ask` asks one cluster: each repository by itself, where it can be read from, so that none hides the others. `list` lists
+//! its WAL archives. At most so many commands run at once (`slots`), and no repository is asked again while an earlier command may still run
 //! there (`running`).
 
 mod ask;
+mod list;
 mod poller;
 mod roster;
 mod running;
@@ -16,10 +17,12 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use futures_util::stream::{self, StreamExt as _};
 
 use crate::cluster::key::Key;
 use crate::cluster::settings::Settings;
+use crate::collect::settings::WalSettings;
 use crate::metrics::CollectionMetrics;
 use crate::source::pod::RunInPod;
 use crate::source::pods::FindPods;
@@ -43,6 +46,8 @@ pub struct Pace {
     pub concurrency: usize,
     /// Age at which facts that are not confirmed are dropped.
     pub max_staleness: Duration,
+    /// How WAL archives are listed; they are not where this is absent. The timeout is that of one look.
+    pub wal: Option<WalSettings>,
 }
 
 impl Pace {
@@ -68,7 +73,14 @@ impl Pace {
                 .max(Duration::from_secs(1)),
             concurrency: concurrency.max(1),
             max_staleness: max_staleness.unwrap_or((interval * 3).max(Duration::from_hours(1))),
+            wal: None,
         }
+    }
+
+    /// Age at which a listing proves nothing any more: as for other facts, and three times its interval at least.
+    fn max_wal_staleness(&self) -> TimeDelta {
+        let listings = self.wal.map_or(Duration::ZERO, |wal| wal.interval * 3);
+        TimeDelta::from_std(self.max_staleness.max(listings)).unwrap_or(TimeDelta::MAX)
     }
 }
 
@@ -89,13 +101,18 @@ pub async fn once<P: FindPods + RunInPod>(
     pace: Pace,
 ) -> Vec<(Key, Snapshot)> {
     let (slots, running) = (Slots::new(pace.concurrency), Running::default());
-    let metrics = CollectionMetrics::in_pods();
+    let metrics = CollectionMetrics::in_pods().with_wal(pace.wal.is_some());
     let asker = Asker { pods, settings, pace, slots: &slots, running: &running, metrics: &metrics };
     let nothing = &Arc::new(Snapshot::default());
     stream::iter(clusters)
         .map(|(key, subject)| async move {
             let key = Arc::new(key);
-            let snapshot = asker.ask(&key, &subject, nothing, &mut Memory::default(), |_| ()).await;
+            let memory = &mut Memory::default();
+            let mut snapshot = asker.ask(&key, &subject, nothing, memory, |_| ()).await;
+            if pace.wal.is_some() {
+                // What was listed is judged by what info says after it, too.
+                snapshot = asker.ask(&key, &subject, &Arc::new(snapshot), memory, |_| ()).await;
+            }
             (Key::clone(&key), snapshot)
         })
         .buffered(pace.concurrency)

@@ -54,6 +54,9 @@ impl FleetPoller {
         metrics: Arc<CollectionMetrics>,
     ) -> Self {
         metrics.set_cadence(Collector::Info, pace.interval, pace.timeout);
+        if let Some(wal) = pace.wal {
+            metrics.set_cadence(Collector::Wal, wal.interval, wal.timeout);
+        }
         let (slots, running) = (Slots::new(pace.concurrency), Running::default());
         Self { roster: Arc::new(Roster::new(store)), settings, pace, slots, running, metrics }
     }

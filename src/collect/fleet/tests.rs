@@ -1,5 +1,7 @@
 //! A cluster whose pods hang, fail, are lost or away; and the loop in front of several.
 
+mod listing;
+
 use std::collections::HashMap;
 use std::sync::Mutex;
 
@@ -49,10 +51,13 @@ impl RunInPod for &Fakes {
         let Some(repo) = command.iter().find_map(|word| word.strip_prefix("--repo=")) else {
             return said("pgBackRest 2.55.1\n".to_owned());
         };
-        self.asked.lock().unwrap().push(format!("{}/{} repo{repo}", place.pod, place.container));
-        let does = self.does.lock().unwrap().get(&(place.pod.to_owned(), repo.parse().unwrap())).copied();
+        let path = command.last().filter(|_| command[1] == "repo-ls");
+        let what = path.map_or_else(String::new, |path| format!(" {path}"));
+        self.asked.lock().unwrap().push(format!("{}/{} repo{repo}{what}", place.pod, place.container));
+        let place = if path.is_some() { "repo-ls" } else { place.pod };
+        let does = self.does.lock().unwrap().get(&(place.to_owned(), repo.parse().unwrap())).copied();
         match does.unwrap_or(Does::Answer) {
-            Does::Answer => said(document(repo)),
+            Does::Answer => said(path.map_or_else(|| document(repo), |path| listing::directory(path))),
             Does::TimeOut(after) => {
                 tokio::time::sleep(after).await;
                 Err(NoEnd::TimedOut(timeout))
@@ -102,6 +107,8 @@ fn document(repo: &str) -> String {
         r#"[{{"name":"db","status":{{"code":0,"message":"ok","lock":{{"backup":{{"held":false}}}}}},
         "repo":[{{"key":{repo},"cipher":"none","status":{{"code":0,"message":"ok"}}}}],
         "db":[{{"id":1,"repo-key":{repo},"system-id":7,"version":"15"}}],
+        "archive":[{{"id":"15-1","min":"000000010000000000000001","max":"000000010000000000000003",
+        "database":{{"id":1,"repo-key":{repo}}}}}],
         "backup":[{{"label":"20260101-000000F","type":"full","database":{{"id":1,"repo-key":{repo}}},
         "timestamp":{{"start":1,"stop":2}},"info":{{"size":1,"delta":1,"repository":{{"size":1,"delta":1}}}}}}]}}]"#
     )
@@ -122,6 +129,7 @@ struct Case<'a> {
     metrics: CollectionMetrics,
     memory: Memory,
     snapshot: Arc<Snapshot>,
+    pace: Pace,
     meanwhile: Mutex<Vec<Snapshot>>,
 }
 
@@ -135,20 +143,15 @@ impl<'a> Case<'a> {
             metrics: CollectionMetrics::in_pods(),
             memory: Memory::default(),
             snapshot: Arc::default(),
+            pace: Pace::default(),
             meanwhile: Mutex::default(),
         }
     }
 
     async fn ask(&mut self) -> Arc<Snapshot> {
         let (slots, running, metrics) = (&self.slots, &self.running, &self.metrics);
-        let asker = Asker {
-            pods: &self.fakes,
-            settings: &self.settings,
-            pace: Pace::default(),
-            slots,
-            running,
-            metrics,
-        };
+        let asker =
+            Asker { pods: &self.fakes, settings: &self.settings, pace: self.pace, slots, running, metrics };
         let key = Arc::new(Key::new("shop", "ledger"));
         let meanwhile = |snapshot| self.meanwhile.lock().unwrap().push(snapshot);
         let snapshot = asker.ask(&key, &subject(), &self.snapshot, &mut self.memory, meanwhile).await;

@@ -6,6 +6,7 @@ use maud::{Markup, html};
 use crate::pgbackrest::label::BackupType;
 use crate::pgbackrest::wal::WalSegment;
 use crate::state::answer;
+use crate::state::archive::Continuity;
 use crate::state::health;
 use crate::state::human;
 use crate::state::recovery;
@@ -84,12 +85,13 @@ fn facts(repo: &Repo, now: DateTime<Utc>) -> Markup {
             @if let Some(window) = recovery::window(repo) {
                 dt { "Recovery window" }
                 dd {
-                    span.keep { (pieces::instant(window.earliest)) } " to "
+                    span.keep { (pieces::instant(window.start())) } " to "
                     span.keep { (pieces::instant(window.latest)) }
-                    @if !window.verified { span.soft { " not verified" } }
+                    span.soft { @if window.verified { " at most, proven" } @else { " not verified" } }
                 }
             }
             (wal(repo))
+            @if let Some(wal) = &repo.wal { dt { "WAL listed" } dd { (listed(wal, now)) } }
             dt { "Retention" } dd { (retention(repo, now)) }
             dt { "Page checksums" } dd { (checksums(repo)) }
             dt { "Encryption" } dd { (encryption(repo)) }
@@ -127,6 +129,21 @@ fn wal(repo: &Repo) -> Markup {
                 }
             }
         }
+    }
+}
+
+fn listed(wal: &Continuity, now: DateTime<Utc>) -> Markup {
+    let segments = human::count(wal.segments, "segment");
+    html! {
+        (segments) ", " (human::bytes(wal.bytes)) ", "
+        @match &wal.path {
+            Some(path) if path.gaps == 0 => { "no gap" }
+            Some(path) => {
+                span.reason.warning { (human::count(path.gaps, "gap")) }
+            }
+            None => { "continuity not known" }
+        }
+        span.soft { " " (pieces::age(wal.listed_at, now)) }
     }
 }
 

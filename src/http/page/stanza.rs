@@ -6,6 +6,7 @@ use maud::{Markup, html};
 use crate::state::answer::{self, Restorable};
 use crate::state::health::Judged;
 use crate::state::human;
+use crate::state::recovery::RecoveryWindow;
 use crate::state::snapshot::{Activity, Backup, Stanza};
 
 use super::{pieces, repo, timeline};
@@ -101,12 +102,12 @@ fn window(restorable: &Restorable, now: DateTime<Utc>) -> Markup {
     let Restorable { repo_key, is_up, window, later_wal } = restorable;
     html! {
         div {
-            dt { "Restorable at least to" }
+            dt { "Restorable " (window.bound()) " to" }
             dd { strong { (pieces::instant(window.latest)) } }
             dd.soft {
                 (human::age(window.latest, now)) " · " (human::repo_name(*repo_key))
                 @if !is_up { ", which does not answer now" }
-                @if !window.verified { " · not verified" }
+                (proof(window))
                 @if let Some(segment) = later_wal {
                     br; "WAL is archived on to " span.mono { (segment) }
                 }
@@ -114,13 +115,17 @@ fn window(restorable: &Restorable, now: DateTime<Utc>) -> Markup {
         }
         div {
             dt { "from" }
-            dd { strong { (pieces::instant(window.earliest)) } }
+            dd { strong { (pieces::instant(window.start())) } }
             dd.soft {
                 @if window.length().is_zero() { "one point in time" }
                 @else { (human::duration(window.length())) " of history" }
             }
         }
     }
+}
+
+const fn proof(window: &RecoveryWindow) -> &'static str {
+    if window.verified { " · proven" } else { " · not verified" }
 }
 
 fn newest_backup(newest: &Backup, now: DateTime<Utc>) -> Markup {

@@ -90,7 +90,7 @@ fn lane(repo: &Repo, types: &[BackupType], axis: Axis, marks: usize) -> Markup {
             svg role="img" aria-label=(description) width="100%" height=(height) {
                 @for (x, _) in axis.ticks() { line.tick x1=(percents(x)) x2=(percents(x)) y1="0" y2=(height) {} }
                 @if let Some(window) = recovery::window(repo) {
-                    @let (left, right) = (axis.x(window.earliest), axis.x(window.latest));
+                    @let (left, right) = (axis.x(window.start()), axis.x(window.latest));
                     rect.window x=(percents(left)) width=(percents(right - left)) y="0" height=(height) {}
                 }
                 @for (row, backup_type) in types.iter().enumerate() {

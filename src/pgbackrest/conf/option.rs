@@ -22,6 +22,8 @@ pub(super) enum Name {
     RetentionFull,
     RetentionFullType,
     RetentionDiff,
+    RetentionArchive,
+    RetentionArchiveType,
 }
 
 impl Name {
@@ -40,6 +42,8 @@ impl Name {
             "retention-full" => Self::RetentionFull,
             "retention-full-type" => Self::RetentionFullType,
             "retention-diff" => Self::RetentionDiff,
+            "retention-archive" => Self::RetentionArchive,
+            "retention-archive-type" => Self::RetentionArchiveType,
             _ => return None,
         })
     }
@@ -52,7 +56,7 @@ impl Name {
 pub(super) fn split(key: &str) -> Option<(u32, &str)> {
     let unnumbered = match key {
         "backup-host" => Some("host"),
-        "retention-full" | "retention-diff" => Some(key),
+        "retention-full" | "retention-diff" | "retention-archive" | "retention-archive-type" => Some(key),
         "repo-path" | "repo-type" | "repo-cipher-type" | "repo-cipher-pass" | "repo-s3-ca-file" => {
             key.strip_prefix("repo-")
         }

@@ -20,6 +20,8 @@ fn defaults_are_those_of_pgbackrest() {
         retention_full: None,
         retention_full_type: RetentionType::Count,
         retention_diff: None,
+        retention_archive: None,
+        retention_archive_type: BackupType::Full,
         host_cert_file: None,
         host_ca_file: None,
         storage_ca_file: None,
@@ -182,12 +184,14 @@ fn values_that_pgbackrest_would_refuse_name_file_line_value_and_remedy() {
 
 #[test]
 fn variables_win_over_files_and_are_named_where_they_are_wrong() {
-    let conf = parse("[global]\nrepo1-type=s3\n[demo:backup]\nrepo1-retention-full=2\n").with_environment([
+    let environment = Conf::from_environment([
         ("PGBACKREST_REPO1_RETENTION_FULL", "5"),
         ("PGBACKREST_repo3_type", "gcs"),
         ("PGBACKREST_REPO2_HOST", ""),
         ("REPO4_TYPE", "s3"),
     ]);
+    let files = parse("[global]\nrepo1-type=s3\n[demo:backup]\nrepo1-retention-full=2\n");
+    let conf = files.including(environment);
     let options = conf.repo_options("demo", 1).unwrap();
     assert_eq!((options.storage, options.retention_full), ("s3", Some(5)));
     assert_eq!(conf.repo_keys(), [1, 2, 3]);
@@ -195,7 +199,7 @@ fn variables_win_over_files_and_are_named_where_they_are_wrong() {
     let error = conf.repo_options("demo", 2).unwrap_err();
     assert_eq!(error.to_string(), "environment: PGBACKREST_REPO2_HOST has no value; give one or remove it");
     let secret = [("PGBACKREST_REPO1_CIPHER_PASS", "hidden"), ("PGBACKREST_REPO1_AZURE_KEY", "hidden")];
-    assert!(!format!("{:?}", conf.with_environment(secret)).contains("hidden"));
+    assert!(!format!("{:?}", Conf::from_environment(secret)).contains("hidden"));
 }
 
 #[test]

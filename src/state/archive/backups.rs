@@ -7,7 +7,7 @@ use crate::pgbackrest::wal::SegmentSize;
 use super::super::snapshot::Backup;
 use super::listing::Listing;
 use super::path::Path;
-use super::ranges::Ranges;
+use super::ranges::{Range, Ranges};
 
 /// What is there of the files that a backup is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,10 +28,10 @@ impl Files {
 /// The files of each backup, in the order of `backups`.
 pub(super) fn files(backups: &[&Backup], listing: &Listing) -> Vec<Files> {
     // A label sorts after those of the backups that it builds upon.
-    let mut by_label: Vec<usize> = (0..backups.len()).collect();
-    by_label.sort_by_key(|at| backups.get(*at).map(|backup| backup.label.as_str()));
+    let mut by_label = backups.to_vec();
+    by_label.sort_by_key(|backup| &backup.label);
     let mut known: HashMap<&str, Files> = HashMap::with_capacity(backups.len());
-    for backup in by_label.iter().filter_map(|at| backups.get(*at)) {
+    for backup in by_label {
         let directory = listing.backup_directories.as_ref().map(|labels| labels.contains(&backup.label));
         let prior = backup.prior.as_deref();
         let references = prior.is_none_or(|prior| known.get(prior).is_some_and(|prior| prior.are_there()));
@@ -51,7 +51,7 @@ pub(super) enum Wal {
     /// It lies on the path: first and last number, and whether all is there.
     OnPath { first: u64, last: u64, complete_on_path: bool, complete: bool },
     /// It lies on a timeline that the path does not go through, or goes through no longer: what is missing.
-    Aside { timeline: u32, missing: Vec<(u64, u64)> },
+    Aside { timeline: u32, missing: Vec<Range> },
 }
 
 /// What a backup needs of the WAL.
@@ -71,18 +71,14 @@ pub(super) fn wal(
     if first > last {
         return Wal::Unknown;
     }
-    let own = if start.timeline == stop.timeline {
-        Path::alone(stop.timeline)
+    let missing = if start.timeline == stop.timeline {
+        let held = timelines.get(&stop.timeline);
+        held.map_or_else(|| vec![(first, last)], |held| held.missing(first, last))
     } else {
         match Path::to(stop.timeline, listing.histories.get(&stop.timeline), size) {
-            Some(own) if own.piece(start.timeline).is_some() => own,
+            Some(own) if own.piece(start.timeline).is_some() => own.held(timelines).missing(first, last),
             _ => return Wal::Unknown,
         }
-    };
-    let held_alone = (start.timeline == stop.timeline).then(|| timelines.get(&stop.timeline)).flatten();
-    let missing = match held_alone {
-        Some(held) => held.missing(first, last),
-        None => own.held(timelines).missing(first, last),
     };
     let piece = path.and_then(|(path, held)| Some((path.piece(stop.timeline)?, held)));
     match piece.filter(|(piece, _)| piece.holds_backup(backup.lsn_stop, last)) {

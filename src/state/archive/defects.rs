@@ -135,8 +135,12 @@ fn j_a_segment_with_two_checksums_is_told() {
     let size = mib(16);
     let mut names = files(&[(1, 1, 4)], size);
     names.push(names[2].replace("-0", "-f"));
-    let found = judged(&names, vec![], &[], size);
-    assert_eq!((found.duplicates, found.segments), (1, 4));
+    let found = judged(&names, vec![], &[needs(1, 1, 1, 2, size), needs(2, 1, 2, 3, size)], size);
+    assert_eq!((found.duplicates, found.segments, found.missing()), (1, 4, 0));
+    // It is there, but recovery cannot have it.
+    assert_eq!((found.unrestorable.wal, found.reach.len()), (1, 1));
+    let whole = judged(&files(&[(1, 1, 2)], size), vec![], &[needs(1, 1, 1, 2, size)], size);
+    assert_eq!(on_path(&found).latest_at_most, on_path(&whole).latest_at_most);
 }
 
 #[test]

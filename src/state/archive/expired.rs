@@ -1,5 +1,8 @@
 //! Which WAL `expire` has removed on purpose.
 
+use serde::Serialize;
+
+use crate::pgbackrest::conf::{RepoOptions, RetentionType};
 use crate::pgbackrest::label::BackupType;
 use crate::pgbackrest::wal::SegmentSize;
 
@@ -9,9 +12,10 @@ use super::ranges::Ranges;
 
 /// `repoN-retention-archive` and its type: for which of the newest backups WAL is kept without a break. For older ones
 /// pgBackRest keeps what they need to become consistent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum ArchiveRetention {
-    /// The configuration is not known.
+    /// The configuration is not known, or tells nothing of what is kept: another host may run `expire`.
     Unknown,
     /// WAL is kept for all backups.
     All,
@@ -22,6 +26,25 @@ pub enum ArchiveRetention {
         /// `repoN-retention-archive`.
         count: usize,
     },
+}
+
+impl ArchiveRetention {
+    /// What options say, with the defaults of pgBackRest: for `full` so many as full backups are kept, for `diff` so many as
+    /// `repoN-retention-diff` says. None where they say nothing of what is kept.
+    #[must_use]
+    pub fn of(options: &RepoOptions) -> Option<Self> {
+        let RepoOptions { retention_full, retention_diff, retention_archive, .. } = *options;
+        let backup_type = options.retention_archive_type;
+        let usual = match (backup_type, options.retention_full_type) {
+            (BackupType::Full, RetentionType::Count) => retention_full,
+            (BackupType::Diff, _) => retention_diff,
+            _ => None,
+        };
+        match retention_archive.or(usual) {
+            Some(count) => Some(Self::Backups { backup_type, count: usize::try_from(count).ok()? }),
+            None => retention_full.map(|_| Self::All),
+        }
+    }
 }
 
 /// The first number of the path from which WAL is kept without a break. `needs` is what backups on the path need.

@@ -11,7 +11,7 @@ use super::super::snapshot::Backup;
 use super::backups::{Wal, files, wal};
 use super::expired::{ArchiveRetention, kept_from};
 use super::listing::Listing;
-use super::path::{Path, held};
+use super::path::{Path, held, usable};
 use super::ranges::{Range, Ranges, count};
 
 /// What a listing proves of one database in one repository.
@@ -25,6 +25,8 @@ pub struct Continuity {
     pub duplicates: u64,
     /// Bytes of all segments.
     pub bytes: u64,
+    /// When the repository got the newest segment.
+    pub last_archived: Option<DateTime<Utc>>,
     /// Segments that some backup needs to become consistent, and that are not there.
     pub missing_backup: u64,
     /// Timelines that have segments, or lead to the newest one, and have no history that can be read.
@@ -33,6 +35,10 @@ pub struct Continuity {
     pub unrestorable: Unrestorable,
     /// Stop of the oldest backup that can be restored.
     pub earliest: Option<DateTime<Utc>>,
+    /// Backups that can be restored, by label, with the end up to which WAL can be replayed on each without a hole. That is
+    /// when the repository got the last segment, an upper bound of the last commit; the backup's own stop where no WAL is
+    /// known to lead on from it.
+    pub reach: BTreeMap<String, DateTime<Utc>>,
     /// What holds on the way to the newest timeline; None where there is no WAL, or its history is missing.
     pub path: Option<PathContinuity>,
 }
@@ -73,6 +79,12 @@ pub struct PathContinuity {
 }
 
 impl Continuity {
+    /// Segments that are missing and should not be: all but those that `expire` removed.
+    #[must_use]
+    pub fn missing(&self) -> u64 {
+        self.missing_backup + self.path.map_or(0, |path| path.missing_new + path.missing_old)
+    }
+
     /// The windows are proven: the way through the timelines is known, and backup directories were looked for.
     #[must_use]
     pub const fn is_proven(&self) -> bool {
@@ -84,14 +96,14 @@ impl Continuity {
 ///
 /// Costs O(runs + backups · log runs).
 #[must_use]
-pub fn judge(
+pub fn judge<'a>(
     listing: &Listing,
-    backups: &[Backup],
+    backups: impl IntoIterator<Item = &'a Backup>,
     size: SegmentSize,
     retention: ArchiveRetention,
 ) -> Continuity {
-    let backups: Vec<&Backup> =
-        backups.iter().filter(|backup| backup.database_id == listing.archive.database_id).collect();
+    let is_own = |backup: &&Backup| backup.database_id == listing.archive.database_id;
+    let backups: Vec<&Backup> = backups.into_iter().filter(is_own).collect();
     let timelines = held(listing, size);
     let newest = timelines.keys().chain(listing.histories.keys()).max().copied();
     let path = newest.and_then(|newest| Path::to(newest, listing.histories.get(&newest), size));
@@ -99,6 +111,12 @@ pub fn judge(
     let with_held = path.as_ref().map(|(held, path)| (path, held));
     let wal_of: Vec<Wal> =
         backups.iter().map(|backup| wal(backup, with_held, &timelines, listing, size)).collect();
+    // What is there more than once is not missing, but no restore gets it.
+    let usable = usable(listing, &timelines, size);
+    let usable_path = path.as_ref().map(|(_, path)| (path, path.held(&usable)));
+    let with_usable = usable_path.as_ref().map(|(path, held)| (*path, held));
+    let usable_of: Vec<Wal> =
+        backups.iter().map(|backup| wal(backup, with_usable, &usable, listing, size)).collect();
     let files_of = files(&backups, listing);
 
     let mut unrestorable = Unrestorable {
@@ -106,7 +124,7 @@ pub fn judge(
         ..Unrestorable::default()
     };
     let mut restorable: Vec<(&Backup, &Wal)> = Vec::new();
-    for ((backup, wal), files) in backups.iter().zip(&wal_of).zip(&files_of) {
+    for ((backup, wal), files) in backups.iter().zip(&usable_of).zip(&files_of) {
         unrestorable.wal += u64::from(wal.is_there() == Some(false));
         unrestorable.unknown += u64::from(wal.is_there().is_none());
         unrestorable.reference += u64::from(!files.references);
@@ -118,7 +136,7 @@ pub fn judge(
         }
     }
 
-    let mut aside: BTreeMap<u32, Vec<(u64, u64)>> = BTreeMap::new();
+    let mut aside: BTreeMap<u32, Vec<Range>> = BTreeMap::new();
     for wal in &wal_of {
         if let Wal::Aside { timeline, missing } = wal {
             aside.entry(*timeline).or_default().extend(missing);
@@ -132,16 +150,19 @@ pub fn judge(
         segments: timelines.values().map(Ranges::count).sum(),
         duplicates: listing.duplicates(),
         bytes: listing.bytes(),
+        last_archived: listing.newest().into_values().max(),
         missing_backup: on_path.count() + aside.iter().map(Ranges::count).sum::<u64>(),
         missing_histories: count_of(used.iter().filter(|t| **t > 1 && !listing.histories.contains_key(t))),
         unrestorable,
         earliest: restorable.iter().map(|(backup, _)| backup.stop).min(),
-        path: path.zip(newest).map(|((held, path), timeline)| {
+        reach: reach(&restorable, with_usable, |path, number| path.modified(number, listing, size)),
+        path: path.as_ref().zip(newest).map(|((held, path), timeline)| {
             let gaps_aside: u64 = aside.iter().map(|ranges| count_of(ranges.as_slice().iter())).sum();
-            let kept = |needs: &Ranges| kept_from(retention, &backups, &path, needs, &held, size);
-            let holes = Holes::of(&wal_of, &held, &on_path, kept);
+            let kept = |needs: &Ranges| kept_from(retention, &backups, path, needs, held, size);
+            let holes = Holes::of(&wal_of, held, &on_path, kept);
+            let usable = with_usable.map_or(held, |(_, usable)| usable);
             let (continuous_start, latest_at_most) =
-                window(&restorable, &held, |number| path.modified(number, listing, size)).unzip();
+                window(&restorable, usable, |number| path.modified(number, listing, size)).unzip();
             let known = used.iter().chain(listing.histories.keys()).collect::<BTreeSet<_>>();
             PathContinuity {
                 timeline,
@@ -188,7 +209,7 @@ impl Holes {
         let begin = needs.as_slice().first().map(|(first, _)| *first);
         let (Some(begin), Some(newest_stop)) = (begin, needs.last()) else { return Self::default() };
         let kept_from = kept(&needs);
-        let mut bad: Vec<(u64, u64)> = of_backups.as_slice().to_vec();
+        let mut bad: Vec<Range> = of_backups.as_slice().to_vec();
         let mut holes = Self::default();
         let end = held.last().unwrap_or(0);
         let all = if begin <= end { held.missing(begin, end) } else { Vec::new() };
@@ -217,6 +238,25 @@ fn split(first: u64, last: u64, at: u64) -> (Option<Range>, Option<Range>) {
     let below = at.checked_sub(1).filter(|end| first <= *end).map(|end| (first, last.min(end)));
     let above = (at <= last).then(|| (first.max(at), last));
     (below, above)
+}
+
+/// How far each backup that can be restored leads.
+fn reach(
+    restorable: &[(&Backup, &Wal)],
+    path: Option<(&Path, &Ranges)>,
+    modified: impl Fn(&Path, u64) -> Option<DateTime<Utc>>,
+) -> BTreeMap<String, DateTime<Utc>> {
+    let end = |wal: &Wal| {
+        let Wal::OnPath { first, complete_on_path: true, .. } = wal else { return None };
+        let (path, held) = path?;
+        modified(path, held.range_of(*first)?.1)
+    };
+    let of = |(backup, wal): &(&Backup, &Wal)| {
+        // A repository that was copied may have times from before the backups'.
+        let end = end(wal).map_or(backup.stop, |end| end.max(backup.stop));
+        (backup.label.clone(), end)
+    };
+    restorable.iter().map(of).collect()
 }
 
 /// From where to where recovery can go without a hole, starting from the newest backup that WAL can be replayed on.

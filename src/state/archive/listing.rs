@@ -25,10 +25,12 @@ pub struct Listing {
 /// What one directory of segments holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct DirectoryFacts {
-    /// Segments by the last 8 digits of their names, ascending and not adjacent to each other.
+    /// Segments by the last 8 digits of their names, ascending. One that is there more than once is a run by itself; the others
+    /// are not adjacent to each other.
     pub runs: Box<[Run]>,
-    /// Segments that are there more than once, with different checksums or compressions. pgBackRest refuses to get these.
-    pub duplicates: u32,
+    /// Last words of segments that are there more than once, with different checksums or compressions, ascending. pgBackRest
+    /// refuses to get these.
+    pub duplicates: Box<[u32]>,
     /// Bytes of all segments in the repository, duplicates included.
     pub bytes: u64,
     /// When the directory was listed.
@@ -77,24 +79,20 @@ impl DirectoryFacts {
         }
         segments.sort_unstable();
         let mut runs: Vec<Run> = Vec::new();
-        let mut duplicates = 0;
-        let mut counted = None;
-        for (low, modified) in segments {
-            match runs.last_mut() {
-                Some(run) if run.last == low => {
-                    if counted != Some(low) {
-                        duplicates += 1;
-                        counted = Some(low);
-                    }
-                    run.last_modified = modified;
-                }
-                Some(run) if run.last.checked_add(1) == Some(low) => {
-                    (run.last, run.last_modified) = (low, modified);
-                }
-                _ => runs.push(Run { first: low, last: low, last_modified: modified }),
+        let mut duplicates: Vec<u32> = Vec::new();
+        for files in segments.chunk_by(|(one, _), (other, _)| one == other) {
+            let Some((low, modified)) = files.last().copied() else { continue };
+            let is_duplicate = files.len() > 1;
+            let follows = |run: &&mut Run| {
+                run.last.checked_add(1) == Some(low) && !is_duplicate && duplicates.last() != Some(&run.last)
+            };
+            match runs.last_mut().filter(follows) {
+                Some(run) => (run.last, run.last_modified) = (low, modified),
+                None => runs.push(Run { first: low, last: low, last_modified: modified }),
             }
+            duplicates.extend(is_duplicate.then_some(low));
         }
-        Self { runs: runs.into(), duplicates, bytes, verified_at }
+        Self { runs: runs.into(), duplicates: duplicates.into(), bytes, verified_at }
     }
 }
 
@@ -142,7 +140,7 @@ impl Listing {
     /// Segments that are there more than once.
     #[must_use]
     pub fn duplicates(&self) -> u64 {
-        self.directories.values().map(|facts| u64::from(facts.duplicates)).sum()
+        self.directories.values().map(|facts| facts.duplicates.len() as u64).sum()
     }
 
     /// When the repository got the newest segment of each timeline.
@@ -175,15 +173,23 @@ mod tests {
         let found = facts(&[(&three, 3), (&nine, 5), (&one, 1), (&two, 2)]);
         let run = |first, last, modified| Run { first, last, last_modified: day(modified) };
         assert_eq!(*found.runs, [run(1, 3, 3), run(9, 9, 5)]);
-        assert_eq!((found.duplicates, found.bytes), (0, 40));
+        assert_eq!((found.duplicates.len(), found.bytes), (0, 40));
     }
 
     #[test]
     fn a_segment_with_several_checksums_is_one_duplicate() {
         let names = ['a', 'b', 'c'].map(|sum| name(4, sum));
         let found = facts(&[(&names[0], 1), (&names[1], 3), (&names[2], 2)]);
-        assert_eq!((found.duplicates, found.runs.len()), (1, 1));
+        assert_eq!((&*found.duplicates, found.runs.len()), (&[4][..], 1));
         assert_eq!(found.runs[0].last_modified, day(3));
+    }
+
+    #[test]
+    fn a_duplicate_is_a_run_by_itself() {
+        let names = [name(3, 'a'), name(4, 'a'), name(4, 'b'), name(5, 'a'), name(6, 'a')];
+        let listed: Vec<(&str, i64)> = names.iter().map(String::as_str).zip([3, 4, 5, 6, 7]).collect();
+        let run = |first, last, modified| Run { first, last, last_modified: day(modified) };
+        assert_eq!(*facts(&listed).runs, [run(3, 3, 3), run(4, 4, 5), run(5, 6, 7)]);
     }
 
     #[test]

@@ -63,6 +63,8 @@ struct World {
     size: SegmentSize,
     listing: Listing,
     present: BTreeSet<(u32, u64)>,
+    /// What of it is there with several checksums.
+    twice: BTreeSet<(u32, u64)>,
     backups: Vec<Backup>,
 }
 
@@ -91,7 +93,7 @@ fn world((exponent, forks, fates, made, lost): Drawn) -> World {
         histories.push((timeline, parents));
     }
     let mut files = Vec::new();
-    let mut present = BTreeSet::new();
+    let (mut present, mut twice) = (BTreeSet::new(), BTreeSet::new());
     for (index, (timeline, parents)) in histories.iter().enumerate() {
         let begin = parents.last().map_or(0, |last| last.switch.0 / size.bytes());
         for offset in 0..14 {
@@ -108,6 +110,7 @@ fn world((exponent, forks, fates, made, lost): Drawn) -> World {
                 fate => {
                     if fate == 3 {
                         files.push(name.replace("-0", "-f"));
+                        twice.insert((*timeline, number));
                     }
                     files.push(name);
                     present.insert((*timeline, number));
@@ -131,7 +134,7 @@ fn world((exponent, forks, fates, made, lost): Drawn) -> World {
     let mut listing = listing(&files, known, size);
     let there = backups.iter().zip(&made).filter(|(_, (.., kind))| *kind != 2);
     listing.backup_directories = Some(there.map(|(backup, _)| backup.label.clone()).collect());
-    World { size, listing, present, backups }
+    World { size, listing, present, twice, backups }
 }
 
 fn any_world() -> impl Strategy<Value = World> {
@@ -181,7 +184,7 @@ fn kept_from(
 
 /// Walks the world segment by segment and compares all that `judge` says.
 fn compare(world: &World, retention: ArchiveRetention) {
-    let World { size, listing, present, backups } = world;
+    let World { size, listing, present, twice, backups } = world;
     let found = judge(listing, backups, *size, retention);
     let used: BTreeSet<u32> = present.iter().map(|(timeline, _)| *timeline).collect();
     let known: BTreeSet<u32> = used.iter().chain(listing.histories.keys()).copied().collect();
@@ -190,10 +193,14 @@ fn compare(world: &World, retention: ArchiveRetention) {
         Some(history) => Some(history.parents.clone()),
         None => (newest == 1).then(Vec::new),
     });
-    let on_way = |number: u64| {
+    let name_on_way = |number: u64| {
         let (newest, history) = (newest.unwrap(), history.as_ref().unwrap());
-        present.contains(&(read_from(history, newest, number, *size), number))
+        (read_from(history, newest, number, *size), number)
     };
+    let on_way = |number: u64| present.contains(&name_on_way(number));
+    // What a restore gets.
+    let is_got = |name: (u32, u64)| present.contains(&name) && !twice.contains(&name);
+    let got_on_way = |number: u64| is_got(name_on_way(number));
     let lies_on_way = |backup: &Backup| {
         let timeline = backup.wal_start.unwrap().timeline;
         let Some(history) = &history else { return false };
@@ -214,14 +221,17 @@ fn compare(world: &World, retention: ArchiveRetention) {
     let mut lacking = 0;
     for backup in &online {
         let timeline = backup.wal_start.unwrap().timeline;
-        let own = numbers(backup).all(|number| present.contains(&(timeline, number)));
-        let way = lies_on_way(backup) && numbers(backup).all(on_way);
-        if own || way {
+        let lies_on_way = lies_on_way(backup);
+        let own = numbers(backup).all(|number| is_got((timeline, number)));
+        if own || (lies_on_way && numbers(backup).all(got_on_way)) {
             restorable.extend(Some(*backup).filter(|b| whole(b)));
             continue;
         }
         lacking += 1;
-        let lies_on_way = lies_on_way(backup);
+        let own = numbers(backup).all(|number| present.contains(&(timeline, number)));
+        if own || (lies_on_way && numbers(backup).all(on_way)) {
+            continue;
+        }
         lost_of_backups.extend(numbers(backup).filter_map(|number| {
             let missing = if lies_on_way { !on_way(number) } else { !present.contains(&(timeline, number)) };
             missing.then_some((if lies_on_way { 0 } else { timeline }, number))
@@ -259,12 +269,12 @@ fn compare(world: &World, retention: ArchiveRetention) {
     let opens = |(timeline, number): &&(u32, u64)| *number == 0 || !bad.contains(&(*timeline, number - 1));
     assert_eq!(path.gaps, bad.iter().filter(opens).count() as u64);
 
-    let can_replay = |backup: &&&Backup| lies_on_way(backup) && numbers(backup).all(on_way);
+    let can_replay = |backup: &&&Backup| lies_on_way(backup) && numbers(backup).all(got_on_way);
     let starts: Vec<&&Backup> =
         restorable.iter().filter(|backup| backup.wal_start.is_some()).filter(can_replay).collect();
     let first = starts.iter().map(|backup| *numbers(backup).start()).max();
-    let end = first.map(|first| (first..200).take_while(|number| on_way(*number)).last().unwrap());
-    let reaches = |backup: &&&&Backup| (*numbers(backup).start()..=end.unwrap()).all(on_way);
+    let end = first.map(|first| (first..200).take_while(|number| got_on_way(*number)).last().unwrap());
+    let reaches = |backup: &&&&Backup| (*numbers(backup).start()..=end.unwrap()).all(got_on_way);
     let start = starts.iter().filter(reaches).map(|backup| backup.stop).min();
     assert_eq!(path.continuous_start, start);
     // The time is that of the listed run, which may go on where the way has left the timeline.

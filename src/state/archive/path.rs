@@ -9,12 +9,12 @@ use crate::pgbackrest::archive::{DirectoryName, TimelineHistory};
 use crate::pgbackrest::wal::{Lsn, SegmentSize, WalSegment};
 
 use super::listing::Listing;
-use super::ranges::Ranges;
+use super::ranges::{Range, Ranges};
 
 /// Numbers of the segments that each timeline has. Names that cannot exist with the segment size are left out.
 pub(super) fn held(listing: &Listing, size: SegmentSize) -> BTreeMap<u32, Ranges> {
     let highest = u32::try_from(size.segments_per_high_word() - 1).unwrap_or(u32::MAX);
-    let mut held: BTreeMap<u32, Vec<(u64, u64)>> = BTreeMap::new();
+    let mut held: BTreeMap<u32, Vec<Range>> = BTreeMap::new();
     for (directory, facts) in listing.directories() {
         let number =
             |low| WalSegment { timeline: directory.timeline, high: directory.high, low }.number(size);
@@ -24,6 +24,25 @@ pub(super) fn held(listing: &Listing, size: SegmentSize) -> BTreeMap<u32, Ranges
     }
     held.retain(|_, ranges| !ranges.is_empty());
     held.into_iter().map(|(timeline, ranges)| (timeline, Ranges::of(ranges))).collect()
+}
+
+/// The same without what is there more than once, which pgBackRest refuses to get.
+pub(super) fn usable(
+    listing: &Listing,
+    held: &BTreeMap<u32, Ranges>,
+    size: SegmentSize,
+) -> BTreeMap<u32, Ranges> {
+    let mut usable = held.clone();
+    for (directory, facts) in listing.directories() {
+        let DirectoryName { timeline, high } = directory;
+        let numbers =
+            facts.duplicates.iter().filter_map(|low| WalSegment { timeline, high, low: *low }.number(size));
+        if let Some(ranges) = usable.get_mut(&timeline) {
+            numbers.for_each(|number| ranges.remove(number));
+        }
+    }
+    usable.retain(|_, ranges| !ranges.as_slice().is_empty());
+    usable
 }
 
 /// The segments that recovery takes from one timeline.
@@ -64,11 +83,6 @@ impl Path {
         Some(Self(pieces))
     }
 
-    /// One timeline as if it were the only one.
-    pub(super) fn alone(timeline: u32) -> Self {
-        Self(vec![Piece { timeline, first: 0, last: Some(u64::MAX), switch: None }])
-    }
-
     /// The piece of a timeline.
     pub(super) fn piece(&self, timeline: u32) -> Option<&Piece> {
         self.0.iter().find(|piece| piece.timeline == timeline)
@@ -79,7 +93,7 @@ impl Path {
         let mut ranges = Vec::new();
         for (piece, last) in self.0.iter().filter_map(|piece| Some((piece, piece.last?))) {
             let Some(of_timeline) = held.get(&piece.timeline) else { continue };
-            let within = |(first, end): &(u64, u64)| ((*first).max(piece.first), (*end).min(last));
+            let within = |(first, end): &Range| ((*first).max(piece.first), (*end).min(last));
             ranges.extend(of_timeline.as_slice().iter().map(within));
         }
         Ranges::of(ranges)

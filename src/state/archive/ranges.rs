@@ -5,14 +5,14 @@ pub(super) type Range = (u64, u64);
 
 /// Ranges of numbers, both ends included, ascending, without overlap and not adjacent.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Ranges(Vec<(u64, u64)>);
+pub(super) struct Ranges(Vec<Range>);
 
 impl Ranges {
     /// The union of ranges in any order; one whose first is above its last is empty.
-    pub(super) fn of(mut ranges: Vec<(u64, u64)>) -> Self {
+    pub(super) fn of(mut ranges: Vec<Range>) -> Self {
         ranges.retain(|(first, last)| first <= last);
         ranges.sort_unstable();
-        let mut joined: Vec<(u64, u64)> = Vec::with_capacity(ranges.len());
+        let mut joined: Vec<Range> = Vec::with_capacity(ranges.len());
         for (first, last) in ranges {
             match joined.last_mut() {
                 Some((_, end)) if first <= end.saturating_add(1) => *end = (*end).max(last),
@@ -22,8 +22,17 @@ impl Ranges {
         Self(joined)
     }
 
+    /// Takes a number out.
+    pub(super) fn remove(&mut self, number: u64) {
+        let Some((first, last)) = self.range_of(number) else { return };
+        let at = self.0.partition_point(|(_, end)| *end < number);
+        let below = number.checked_sub(1).map(|end| (first, end)).filter(|(first, end)| first <= end);
+        let above = number.checked_add(1).map(|begin| (begin, last)).filter(|(begin, last)| begin <= last);
+        self.0.splice(at..=at, below.into_iter().chain(above));
+    }
+
     /// What of `first..=last` is not in the set, in O(log ranges + holes found).
-    pub(super) fn missing(&self, first: u64, last: u64) -> Vec<(u64, u64)> {
+    pub(super) fn missing(&self, first: u64, last: u64) -> Vec<Range> {
         let mut holes = Vec::new();
         let mut from = Some(first);
         let start = self.0.partition_point(|(_, end)| *end < first);
@@ -43,7 +52,7 @@ impl Ranges {
     }
 
     /// The range that holds a number.
-    pub(super) fn range_of(&self, number: u64) -> Option<(u64, u64)> {
+    pub(super) fn range_of(&self, number: u64) -> Option<Range> {
         let at = self.0.partition_point(|(_, end)| *end < number);
         self.0.get(at).copied().filter(|(begin, _)| *begin <= number)
     }
@@ -59,12 +68,12 @@ impl Ranges {
     }
 
     /// The ranges.
-    pub(super) fn as_slice(&self) -> &[(u64, u64)] {
+    pub(super) fn as_slice(&self) -> &[Range] {
         &self.0
     }
 }
 
 /// How many numbers are in ranges that do not overlap.
-pub(super) fn count(ranges: &[(u64, u64)]) -> u64 {
+pub(super) fn count(ranges: &[Range]) -> u64 {
     ranges.iter().fold(0, |sum, (first, last)| sum.saturating_add((last - first).saturating_add(1)))
 }

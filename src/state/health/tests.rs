@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use super::super::examples::{backup, database, day, repo, stanza};
+use super::super::examples::{backup, database, day, listed, repo, stanza};
 use super::super::snapshot::{
     Collection, CredentialExpiry, CredentialKind, Progress, RepoSettings, Retention,
 };
 use super::*;
 
 const FULL: &str = "20260101-000000F";
+const NEXT: &str = "20260107-000000F";
 
 fn good(key: u32) -> Repo {
     repo(key, vec![backup(FULL, day(0), 1)])
@@ -143,6 +144,7 @@ fn the_worst_stanza_comes_first_and_lost_ones_are_named() {
         stanzas: vec![named("a", vec![good(1)]), named("b", vec![good(1)]), named("z", vec![])],
         collection: Collection {
             scopes: scopes.into_iter().map(|(name, scope)| (Arc::from(name), scope)).collect(),
+            ..Collection::default()
         },
         version: None,
     };
@@ -153,4 +155,28 @@ fn the_worst_stanza_comes_first_and_lost_ones_are_named() {
     assert_eq!(order, expected);
     assert!(all[0].stanza.is_none() && all[0].assessment.findings[0].text.contains("last answered 1 d ago"));
     assert!(all[2].assessment.findings[0].text.contains("last whole answer: 1 d ago"));
+}
+
+#[test]
+fn what_a_listing_found_is_told() {
+    let made =
+        || Repo { collected_at: day(900), ..repo(1, vec![backup(FULL, day(3), 3), backup(NEXT, day(6), 6)]) };
+    let texts = |repo: Repo| -> Vec<String> {
+        of_repo(&repo, day(900), None).findings.into_iter().map(|finding| finding.text).collect()
+    };
+    assert!(texts(listed(made(), 1..=9)).is_empty());
+    let holed = texts(listed(made(), [1, 2, 3, 5, 6, 7, 9]));
+    let expected = [
+        "1 WAL segment is missing after the newest backup, nothing after 2026-01-08 00:00:00 UTC can be restored: take a full backup now",
+        "1 WAL segment is missing between backups: not every time before 2026-01-07 00:00:00 UTC can be restored",
+    ];
+    assert_eq!(holed, expected);
+    let inside = texts(listed(made(), [1, 2, 3, 4, 5, 7]));
+    assert_eq!(inside, ["kept backups that cannot be restored: 1 without the WAL to become consistent"]);
+    let nothing = of_repo(&listed(made(), [1, 2, 4]), day(900), None);
+    assert_eq!(nothing.health, Health::Failed);
+    assert!(
+        nothing.findings.iter().any(|finding| finding.text == "no backup can be restored"),
+        "{nothing:?}"
+    );
 }

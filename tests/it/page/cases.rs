@@ -64,7 +64,7 @@ pub(crate) fn with_collection(stanzas: Vec<Stanza>) -> Snapshot {
     }
     Snapshot {
         stanzas,
-        collection: Collection { scopes },
+        collection: Collection { scopes, ..Collection::default() },
         version: Some(Version { major: 2, minor: 60, patch: 0 }),
     }
 }
@@ -102,6 +102,7 @@ pub(crate) fn five_weeks() -> Snapshot {
             retention_full: Some(retention),
             retention_diff: Some(7),
             credentials: vec![],
+            ..RepoSettings::default()
         });
     }
     snapshot

@@ -3,11 +3,12 @@
 use std::fs;
 use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
 use super::machine::Account;
-use super::process::{Running, call, command, successful, wait_for};
+use super::process::{Running, call, command, successful, wait_for, wait_telling};
 
 /// Bytes of a page, as Debian builds PostgreSQL.
 const PAGE: u64 = 8192;
@@ -83,6 +84,35 @@ impl<'a> Postgres<'a> {
         self.server = Some(server);
     }
 
+    /// A server on a copy of this cluster that lies in `directory/data`. It archives nothing.
+    pub(crate) fn of_copy(&self, directory: &Path) -> Self {
+        let data = directory.join("data");
+        let settings = format!("unix_socket_directories = '{}'\narchive_mode = off\n", directory.display());
+        let mut file = fs::OpenOptions::new().append(true).open(data.join("postgresql.conf")).unwrap();
+        file.write_all(settings.as_bytes()).unwrap();
+        Self {
+            account: self.account,
+            programs: self.programs.clone(),
+            data,
+            socket_directory: directory.to_owned(),
+            server: None,
+        }
+    }
+
+    /// Starts the server and waits for the end of recovery; an error is the log of a server that gave up.
+    pub(crate) fn recover(&mut self) -> Result<(), String> {
+        let mut command = command(self.account, self.programs.join("postgres"));
+        command.arg("-D").arg(&self.data);
+        let log = self.socket_directory.join("postgres.log");
+        let mut server = Running::start("postgres", command, &log, Signal::SIGQUIT);
+        let end = wait_for("the end of recovery", || match server.ended() {
+            Some(_) => Some(Err(server.log())),
+            None => server.log().contains("ready to accept connections").then_some(Ok(())),
+        });
+        self.server = Some(server);
+        end
+    }
+
     /// Stops the server with a checkpoint, so that all is in the files.
     pub(crate) fn stop(&mut self) {
         if let Some(mut server) = self.server.take() {
@@ -119,9 +149,15 @@ impl<'a> Postgres<'a> {
             end: words.next().unwrap().parse().unwrap(),
             segment_size: words.next().unwrap().parse().unwrap(),
         };
-        wait_for(&format!("{} in the archive", archived.segment), || {
-            (self.sql("select last_archived_wal from pg_stat_archiver") >= archived.segment).then_some(())
-        });
+        // After three failures PostgreSQL waits for a minute.
+        let (longest, what) = (Duration::from_secs(150), format!("{} in the archive", archived.segment));
+        wait_telling(
+            longest,
+            Duration::from_millis(50),
+            &what,
+            || (self.sql("select last_archived_wal from pg_stat_archiver") >= archived.segment).then_some(()),
+            || fs::read_to_string(self.socket_directory.join("postgres.log")).unwrap_or_default(),
+        );
         archived
     }
 

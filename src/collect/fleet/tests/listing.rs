@@ -1,0 +1,71 @@
+//! The WAL archives of a cluster.
+
+use super::*;
+use crate::collect::settings::WalSettings;
+
+/// What a directory of every repository holds: a backup, and three segments of which one may be missing.
+pub(super) fn directory(path: &str) -> String {
+    let segment = |number: u32| {
+        let name = format!("00000001000000000000000{number}-{}.gz", "a".repeat(40));
+        format!(r#""{name}":{{"type":"file","size":1,"time":1767225600}}"#)
+    };
+    match path {
+        "backup/db" => r#"{"backup.info":{"type":"file"},"20260101-000000F":{"type":"path"}}"#.to_owned(),
+        "archive/db/15-1" => r#"{"0000000100000000":{"type":"path"}}"#.to_owned(),
+        "archive/db/15-1/0000000100000000" => format!("{{{},{}}}", segment(1), segment(3)),
+        _ => panic!("{path}"),
+    }
+}
+
+fn listing(fakes: &Fakes) -> Case<'_> {
+    let wal = WalSettings { interval: Duration::from_mins(15), timeout: Duration::from_mins(1) };
+    let pace = Pace { wal: Some(wal), ..Pace::default() };
+    Case { pace, metrics: CollectionMetrics::in_pods().with_wal(true), ..Case::new(fakes) }
+}
+
+#[tokio::test]
+async fn archives_are_listed_where_info_was_read_and_judged_at_the_next_look() {
+    let fakes = Fakes::of("ledger");
+    let mut case = listing(&fakes);
+    let first = case.ask().await;
+    assert!(repo(&first, 1).wal.is_none());
+    let mut expected = Vec::new();
+    for place in ["ledger-0/postgres repo2", "ledger-host/pgbackrest repo1"] {
+        let paths = ["", " archive/db/15-1", " archive/db/15-1/0000000100000000", " backup/db"];
+        expected.extend(paths.map(|path| format!("{place}{path}")));
+    }
+    assert_eq!(fakes.asked(), expected);
+    assert!(case.meanwhile.lock().unwrap().len() == 1, "info is told before the archives are listed");
+
+    let second = case.ask().await;
+    assert_eq!(fakes.asked(), ["ledger-0/postgres repo2", "ledger-host/pgbackrest repo1"], "not due yet");
+    for key in [1, 2] {
+        let wal = repo(&second, key).wal.as_deref().unwrap();
+        assert_eq!((wal.segments, wal.unrestorable.directory), (2, Some(0)));
+    }
+    assert!(second.collection.wal["db"].up);
+}
+
+#[tokio::test]
+async fn a_listing_that_is_lost_is_joined_by_no_other_command() {
+    let fakes = Fakes::of("ledger");
+    fakes.let_it("repo-ls", 2, Does::Lose);
+    let mut case = listing(&fakes);
+    case.ask().await;
+    fakes.asked();
+    let snapshot = case.ask().await;
+    assert_eq!(fakes.asked(), ["ledger-host/pgbackrest repo1"]);
+    assert_eq!(reason(&snapshot), Some(FailureReason::Lost));
+    let health = &snapshot.collection.wal["db"];
+    assert_eq!(health.failure.as_ref().map(|failure| failure.reason), Some(FailureReason::Lost));
+    assert!(!health.up && repo(&snapshot, 1).wal.is_some());
+}
+
+#[tokio::test]
+async fn once_lists_and_judges_at_once() {
+    let fakes = Fakes::of("ledger");
+    let pace = listing(&fakes).pace;
+    let clusters = vec![(Key::new("shop", "ledger"), subject())];
+    let known = once(&&fakes, clusters, &Settings::default(), pace).await;
+    assert!(repo(&known[0].1, 1).wal.is_some() && repo(&known[0].1, 2).wal.is_some());
+}

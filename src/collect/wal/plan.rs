@@ -1,0 +1,277 @@
+//! What to list of one archive in one pass. Pure: no call is made here.
+//!
+//! A pass reads the names of the directories, and then lists those that may hold something else than before. What lies deep
+//! in the archive is listed again in turns, so that a pass costs as much as what has changed, whatever the archive's size.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use crate::pgbackrest::archive::{ArchiveFile, ArchiveId, DirectoryName, TimelineHistory};
+use crate::pgbackrest::repository::{Entries, Kind, RepoPath};
+use crate::pgbackrest::wal::{SegmentSize, WalSegment};
+use crate::state::archive::{DirectoryFacts, ListedFile, Listing};
+use crate::state::snapshot::{Backup, Failure, FailureReason, Repo, Stanza};
+use crate::state::wal_range;
+
+/// Time in which every directory is listed again.
+const FULL_PASS: Duration = Duration::from_hours(24);
+/// Directories with a hole that are listed again in one pass, the newest first: what is missing may still come.
+const MAX_WITH_HOLES: usize = 32;
+/// One of these is in `backup/STANZA` of every stanza that exists.
+const BACKUP_INFO: [&str; 2] = ["backup.info", "backup.info.copy"];
+
+/// The archive of the present cluster of a stanza in one repository, as `info` tells of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::collect) struct Subject {
+    pub(super) archive: ArchiveId,
+    /// `info` names a segment, so the archive cannot be empty.
+    has_wal: bool,
+    size: SegmentSize,
+    /// Labels of the backups.
+    pub(super) backups: BTreeSet<String>,
+    /// Directories in which a backup's WAL begins or ends. `expire` may remove a part of these.
+    edges: BTreeSet<DirectoryName>,
+}
+
+/// One thing to ask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Question {
+    /// Which directories of backups are there?
+    Backups,
+    /// Which directories of segments, and which histories, are there?
+    Archive,
+    /// What does the history of a timeline say?
+    History(u32),
+    /// Which segments does a directory hold?
+    Directory(DirectoryName),
+}
+
+/// One pass.
+#[derive(Debug)]
+pub(super) struct Pass {
+    subject: Subject,
+    listing: Listing,
+    /// The newest directory of each timeline, as it was known before.
+    newest_before: BTreeMap<u32, DirectoryName>,
+    /// A backup has come or gone since the last pass, and with it perhaps some WAL.
+    backups_changed: bool,
+    interval: Duration,
+    todo: VecDeque<Question>,
+}
+
+impl Subject {
+    /// What to list; None where there is nothing that could be.
+    pub(in crate::collect) fn of(stanza: &Stanza, repo: &Repo) -> Option<Self> {
+        let database_id = repo.current_database_id()?;
+        let archive = repo.archives.iter().find(|archive| archive.database_id == database_id)?;
+        let own = || repo.backups.iter().filter(|backup| backup.database_id == database_id);
+        let directory =
+            |segment: WalSegment| DirectoryName { timeline: segment.timeline, high: segment.high };
+        let edges = own().flat_map(|backup: &Backup| [backup.wal_start, backup.wal_stop]);
+        Some(Self {
+            archive: ArchiveId::parse(&archive.id)?,
+            has_wal: archive.max.is_some(),
+            size: wal_range::segment_size(stanza, repo).0,
+            backups: own().map(|backup| backup.label.clone()).collect(),
+            edges: edges.flatten().map(directory).collect(),
+        })
+    }
+}
+
+impl Question {
+    /// Where the answer lies; None for a stanza whose name is no name of a directory.
+    pub(super) fn path(self, stanza: &str, archive: &ArchiveId) -> Option<RepoPath> {
+        let archive = archive.to_string();
+        match self {
+            Self::Backups => RepoPath::backup(stanza, &[]),
+            Self::Archive => RepoPath::archive(stanza, &[&archive]),
+            Self::History(timeline) => {
+                RepoPath::archive(stanza, &[&archive, &format!("{timeline:08X}.history")])
+            }
+            Self::Directory(name) => RepoPath::archive(stanza, &[&archive, &name.to_string()]),
+        }
+    }
+}
+
+impl Pass {
+    /// Begins with what is known from before, if that is of the same archive.
+    pub(super) fn begin(
+        before: Option<Listing>,
+        backups_before: &BTreeSet<String>,
+        subject: Subject,
+        interval: Duration,
+        now: DateTime<Utc>,
+    ) -> Self {
+        let before = before.filter(|before| before.archive == subject.archive);
+        let listing = before.unwrap_or_else(|| Listing::new(subject.archive.clone(), now));
+        Self {
+            newest_before: newest_of_each(listing.directories().map(|(name, _)| name)),
+            backups_changed: *backups_before != subject.backups,
+            listing,
+            subject,
+            interval,
+            todo: VecDeque::from([Question::Backups, Question::Archive]),
+        }
+    }
+
+    /// What to ask next; the pass is over where there is nothing.
+    pub(super) fn next(&mut self) -> Option<Question> {
+        self.todo.pop_front()
+    }
+
+    /// Which archive.
+    pub(super) const fn archive(&self) -> &ArchiveId {
+        &self.subject.archive
+    }
+
+    /// What is known now. It holds together only when the pass is over.
+    pub(super) fn into_listing(self) -> Listing {
+        self.listing
+    }
+
+    /// Takes a listing.
+    ///
+    /// # Errors
+    /// What was listed cannot be what is there.
+    pub(super) fn take(
+        &mut self,
+        question: Question,
+        entries: &Entries,
+        at: DateTime<Utc>,
+    ) -> Result<(), Failure> {
+        match question {
+            Question::Backups => self.take_backups(entries),
+            Question::Archive => self.take_archive(entries, at),
+            Question::Directory(name) => self.take_directory(name, entries, at),
+            Question::History(_) => Ok(()),
+        }
+    }
+
+    /// Takes the text of a history. One that says nothing sensible is left out, as PostgreSQL could not follow it either.
+    pub(super) fn take_history(&mut self, timeline: u32, text: &[u8]) {
+        match TimelineHistory::parse(timeline, &String::from_utf8_lossy(text)) {
+            Ok(history) => _ = self.listing.histories.insert(timeline, history),
+            Err(error) => {
+                tracing::warn!(archive = %self.subject.archive, "a history cannot be used: {error}");
+            }
+        }
+    }
+
+    fn take_backups(&mut self, entries: &Entries) -> Result<(), Failure> {
+        // A directory that does not exist is listed as an empty one, and would make every backup look lost.
+        if !BACKUP_INFO.iter().any(|name| entries.contains_key(*name)) {
+            return Err(implausible("the stanza's directory of backups was listed without its backup.info"));
+        }
+        let directories = entries.iter().filter(|(_, entry)| entry.kind == Kind::Path);
+        self.listing.backup_directories = Some(directories.map(|(name, _)| name.clone()).collect());
+        Ok(())
+    }
+
+    fn take_archive(&mut self, entries: &Entries, at: DateTime<Utc>) -> Result<(), Failure> {
+        let (mut directories, mut histories) = (BTreeSet::new(), BTreeSet::new());
+        for (name, entry) in entries {
+            match (entry.kind, ArchiveFile::parse(name), DirectoryName::parse(name)) {
+                (Kind::Path, _, Some(name)) => _ = directories.insert(name),
+                (Kind::File, ArchiveFile::History { timeline }, _) => _ = histories.insert(timeline),
+                _ => (),
+            }
+        }
+        if directories.is_empty() && self.subject.has_wal {
+            return Err(implausible("the WAL archive was listed as empty, while info names segments in it"));
+        }
+        self.listing.listed_at = at;
+        self.listing.retain_directories(|name| directories.contains(&name));
+        self.listing.histories.retain(|timeline, _| histories.contains(timeline));
+        let known = &self.listing.histories;
+        let unread = histories.into_iter().filter(|timeline| !known.contains_key(timeline));
+        self.todo.extend(unread.map(Question::History));
+        let due = self.due(&directories);
+        self.todo.extend(due.into_iter().map(Question::Directory));
+        Ok(())
+    }
+
+    fn take_directory(
+        &mut self,
+        name: DirectoryName,
+        entries: &Entries,
+        at: DateTime<Utc>,
+    ) -> Result<(), Failure> {
+        let files = entries.iter().filter(|(_, entry)| entry.kind == Kind::File);
+        let listed =
+            files.map(|(name, entry)| Some(ListedFile { name, size: entry.size?, modified: entry.time? }));
+        let listed: Option<Vec<ListedFile<'_>>> = listed.collect();
+        let listed = listed.ok_or_else(|| implausible("a file was listed without its size or time"))?;
+        self.listing.replace_directory(name, DirectoryFacts::of(name, listed, at));
+        Ok(())
+    }
+
+    /// The directories that may hold something else than is known of them.
+    fn due(&self, directories: &BTreeSet<DirectoryName>) -> BTreeSet<DirectoryName> {
+        let is_known = |name: &DirectoryName| self.listing.directory(*name).is_some();
+        let mut due: BTreeSet<DirectoryName> =
+            directories.iter().filter(|name| !is_known(name)).copied().collect();
+        // Segments came into it after it was listed, even where it is no longer the newest.
+        due.extend(self.newest_before.values().filter(|name| directories.contains(name)));
+        due.extend(newest_of_each(directories.iter().copied()).into_values());
+        // `expire` removes the oldest first, and with archive retention what lies between backups.
+        due.extend(directories.first());
+        if self.backups_changed {
+            due.extend(self.subject.edges.intersection(directories));
+        }
+        due.extend(self.with_holes().into_iter().take(MAX_WITH_HOLES));
+        let mut in_turn: Vec<(DateTime<Utc>, DirectoryName)> =
+            self.listing.directories().map(|(name, facts)| (facts.verified_at, name)).collect();
+        in_turn.sort_unstable();
+        let turns =
+            (in_turn.len() as u64).saturating_mul(self.interval.as_secs()).div_ceil(FULL_PASS.as_secs());
+        let turns = usize::try_from(turns).unwrap_or(usize::MAX);
+        due.extend(in_turn.into_iter().take(turns).map(|(_, name)| name));
+        due
+    }
+
+    /// Directories in which a segment is missing between others of the timeline, newest first.
+    fn with_holes(&self) -> Vec<DirectoryName> {
+        let highest = u32::try_from(self.subject.size.segments_per_high_word() - 1).unwrap_or(u32::MAX);
+        let names: BTreeSet<DirectoryName> = self.listing.directories().map(|(name, _)| name).collect();
+        let has_hole = |name: DirectoryName, facts: &DirectoryFacts| {
+            let neighbour = |high: Option<u32>| {
+                high.is_some_and(|high| names.contains(&DirectoryName { timeline: name.timeline, high }))
+            };
+            let begins_late = facts.runs.first().is_none_or(|run| run.first > 0);
+            let ends_early = facts.runs.last().is_none_or(|run| run.last < highest);
+            facts.runs.len() > 1
+                || (begins_late && neighbour(name.high.checked_sub(1)))
+                || (ends_early && neighbour(name.high.checked_add(1)))
+        };
+        let mut found: Vec<DirectoryName> = self
+            .listing
+            .directories()
+            .filter(|(name, facts)| has_hole(*name, facts))
+            .map(|(name, _)| name)
+            .collect();
+        found.sort_unstable_by_key(|name| Reverse(name.high));
+        found
+    }
+}
+
+fn newest_of_each(names: impl Iterator<Item = DirectoryName>) -> BTreeMap<u32, DirectoryName> {
+    // Names come in order, so that the last of a timeline stays.
+    names.map(|name| (name.timeline, name)).collect()
+}
+
+fn implausible(what: &str) -> Failure {
+    Failure {
+        reason: FailureReason::Parse,
+        exit_code: None,
+        message: format!(
+            "{what}; look whether the storage behind it is there, and what pgbackrest repo-ls prints"
+        ),
+    }
+}
+
+#[cfg(test)]
+#[path = "plan/tests.rs"]
+mod tests;

@@ -1,0 +1,82 @@
+//! What a listing of the WAL archive proves.
+
+use std::fmt;
+
+use chrono::{DateTime, Utc};
+
+use crate::state::archive::{Continuity, PathContinuity};
+
+use super::catalogue::{Metric, wal as catalogue};
+use super::facts::Facts;
+use super::family::{Families, Value};
+
+/// Counts of segments, holes and backups that cannot be restored. Absent where there is no listing.
+pub(super) fn write(families: &mut Families<'_, '_>, facts: &Facts) -> fmt::Result {
+    listed(families, facts, &catalogue::WAL_SEGMENTS, |wal| Some(wal.segments))?;
+    listed(families, facts, &catalogue::WAL_STORED_BYTES, |wal| Some(wal.bytes))?;
+    families.family(&catalogue::WAL_MISSING_SEGMENTS, |family| {
+        facts.each_repo(family, |family, stanza, repo| {
+            let Some(wal) = &repo.wal else { return Ok(()) };
+            let on_path = |count: fn(&PathContinuity) -> u64| wal.path.as_ref().map(count);
+            let classes = [
+                ("backup", Some(wal.missing_backup)),
+                ("expired", on_path(|path| path.missing_expired)),
+                ("pitr_new", on_path(|path| path.missing_new)),
+                ("pitr_old", on_path(|path| path.missing_old)),
+            ];
+            classes.into_iter().try_for_each(|(class, count)| {
+                family.add_known(&[class.into(), repo.key.into(), (&*stanza.name).into()], count)
+            })
+        })
+    })?;
+    on_path(families, facts, &catalogue::WAL_GAPS, |path| path.gaps)?;
+    listed(families, facts, &catalogue::WAL_DUPLICATE_SEGMENTS, |wal| Some(wal.duplicates))?;
+    on_path(families, facts, &catalogue::WAL_ORPHAN_TIMELINES, |path| path.orphan_timelines)?;
+    listed(families, facts, &catalogue::WAL_MISSING_HISTORY_FILES, |wal| Some(wal.missing_histories))?;
+    listed(families, facts, &catalogue::WAL_LAST_ARCHIVED_TIMESTAMP_SECONDS, |wal| {
+        seconds(wal.last_archived)
+    })?;
+    listed(families, facts, &catalogue::WAL_LISTED_TIMESTAMP_SECONDS, |wal| seconds(Some(wal.listed_at)))?;
+    families.family(&catalogue::BACKUP_UNRESTORABLE, |family| {
+        facts.each_repo(family, |family, stanza, repo| {
+            let Some(wal) = &repo.wal else { return Ok(()) };
+            let unrestorable = &wal.unrestorable;
+            let reasons = [
+                ("directory", unrestorable.directory),
+                ("reference", Some(unrestorable.reference)),
+                ("unknown", Some(unrestorable.unknown)),
+                ("wal", Some(unrestorable.wal)),
+            ];
+            reasons.into_iter().try_for_each(|(reason, count)| {
+                family.add_known(&[reason.into(), repo.key.into(), (&*stanza.name).into()], count)
+            })
+        })
+    })
+}
+
+fn on_path(
+    families: &mut Families<'_, '_>,
+    facts: &Facts,
+    metric: &Metric,
+    value: fn(&PathContinuity) -> u64,
+) -> fmt::Result {
+    listed(families, facts, metric, |wal| wal.path.as_ref().map(value))
+}
+
+fn listed<V: Into<Value>>(
+    families: &mut Families<'_, '_>,
+    facts: &Facts,
+    metric: &Metric,
+    value: impl Fn(&Continuity) -> Option<V>,
+) -> fmt::Result {
+    families.family(metric, |family| {
+        facts.each_repo(family, |family, stanza, repo| {
+            let value = repo.wal.as_deref().and_then(&value);
+            family.add_known(&[repo.key.into(), (&*stanza.name).into()], value)
+        })
+    })
+}
+
+fn seconds(at: Option<DateTime<Utc>>) -> Option<i64> {
+    at.map(|at| at.timestamp())
+}

@@ -1,0 +1,182 @@
+//! Segments, directories and copies that are not as they should be.
+
+use std::fs;
+
+use super::trial::{Line, Trial};
+use crate::support::lab::{STANZA, Site};
+use crate::support::machine::{Pgbackrest, skip};
+
+#[test]
+fn the_installed_version_restores_what_is_proven() {
+    check("the_installed_version_restores_what_is_proven", Pgbackrest::installed());
+}
+
+#[test]
+fn the_newest_version_restores_what_is_proven() {
+    check("the_newest_version_restores_what_is_proven", Pgbackrest::newest());
+}
+
+/// Two full backups, the second of which spans several segments, and lines before, between and after them.
+struct World<'a> {
+    trial: Trial<'a>,
+    before: Line,
+    first: String,
+    between: [Line; 3],
+    second: String,
+    after: [Line; 3],
+    /// A segment in the middle of the second backup.
+    inside: String,
+}
+
+fn check(test: &str, pgbackrest: Result<Pgbackrest, String>) {
+    let site = match Site::new(pgbackrest) {
+        Ok(site) => site,
+        Err(missing) => return skip(test, missing),
+    };
+    let world = World::make(&site);
+    nothing_is_missing(&world);
+    a_hole_between_backups(&world);
+    a_hole_after_the_newest_backup(&world);
+    a_hole_inside_a_backup(&world);
+    what_is_no_segment_fills_no_hole(&world);
+    a_segment_with_two_contents(&world);
+    a_directory_that_is_gone(&world);
+    the_other_repo_is_another_matter(&world);
+}
+
+impl<'a> World<'a> {
+    fn make(site: &'a Site) -> Self {
+        let trial = Trial::start(site, 16);
+        let before = trial.write("a");
+        let first = trial.full(1);
+        let between = ["b", "c", "d"].map(|text| trial.write(text));
+        let (second, inside) = trial.long_full();
+        let after = ["e", "f", "g"].map(|text| trial.write(text));
+        Self { trial, before, first, between, second, after, inside }
+    }
+}
+
+fn nothing_is_missing(world: &World<'_>) {
+    let World { trial, before, first, between, second, after, .. } = world;
+    let proof = trial.prove(1);
+    assert_eq!((proof.missing(), proof.unrestorable()), ([0; 4], [0; 4]), "{:#}", proof.wal);
+    assert_eq!(proof.number("/path/gaps"), 0);
+    assert_eq!(proof.window["verified"], true);
+    assert_eq!(proof.window["continuous_start"], proof.window["earliest"]);
+    let [b, c, _] = between;
+    let [e, f, _] = after;
+    for (line, expected) in [(b, "ab"), (c, "abc"), (e, "abcde"), (f, "abcdef")] {
+        trial.leads_to(line, expected);
+    }
+    // PostgreSQL would end recovery as soon as the backup is consistent, which is later.
+    assert_eq!(trial.advised(before), None);
+    for label in [first, second] {
+        assert_eq!(trial.to_the_end(label).as_deref(), Ok("abcdefg"));
+    }
+}
+
+fn a_hole_between_backups(world: &World<'_>) {
+    let World { trial, first, between, after, .. } = world;
+    let [b, c, d] = between;
+    trial.without(1, &c.segment, || {
+        let proof = trial.prove(1);
+        assert_eq!((proof.missing(), proof.unrestorable()), ([0, 0, 1, 0], [0; 4]), "{:#}", proof.wal);
+        assert!(proof.window["continuous_start"].as_str() > proof.window["earliest"].as_str());
+        trial.leads_to(b, "ab");
+        trial.does_not_lead_to(d, first);
+        trial.leads_to(&after[0], "abcde");
+        assert_eq!(trial.to_the_end(first).as_deref(), Ok("ab"));
+    });
+}
+
+fn a_hole_after_the_newest_backup(world: &World<'_>) {
+    let World { trial, second, after, .. } = world;
+    let [e, f, g] = after;
+    trial.without(1, &f.segment, || {
+        let proof = trial.prove(1);
+        assert_eq!((proof.missing(), proof.unrestorable()), ([0, 1, 0, 0], [0; 4]), "{:#}", proof.wal);
+        trial.leads_to(e, "abcde");
+        trial.does_not_lead_to(g, second);
+        assert_eq!(trial.to_the_end(second).as_deref(), Ok("abcde"));
+    });
+}
+
+fn a_hole_inside_a_backup(world: &World<'_>) {
+    let World { trial, first, between, second, after, inside, .. } = world;
+    trial.without(1, inside, || {
+        let proof = trial.prove(1);
+        assert_eq!((proof.missing(), proof.unrestorable()), ([1, 0, 0, 0], [1, 0, 0, 0]), "{:#}", proof.wal);
+        trial.leads_to(&between[2], "abcd");
+        trial.does_not_lead_to(&after[0], first);
+        let immediate = trial.restore(second, "--type=immediate");
+        assert!(immediate.is_err(), "{immediate:?}");
+        assert_eq!(trial.to_the_end(first).as_deref(), Ok("abcd"));
+    });
+}
+
+/// `NAME.partial-…` and `NAME.OFFSET.backup` beside the hole.
+fn what_is_no_segment_fills_no_hole(world: &World<'_>) {
+    let World { trial, after, .. } = world;
+    let segment = &after[1].segment;
+    let [file] = trial.files(1, segment).try_into().unwrap();
+    let name = file.file_name().unwrap().to_str().unwrap();
+    let partial = file.with_file_name(name.replacen('-', ".partial-", 1));
+    fs::copy(&file, &partial).unwrap();
+    let label = file.with_file_name(format!("{segment}.00000028.backup"));
+    fs::write(&label, "").unwrap();
+    trial.without(1, segment, || assert_eq!(trial.prove(1).missing(), [0, 1, 0, 0]));
+    assert_eq!(trial.prove(1).missing(), [0; 4]);
+    fs::remove_file(partial).unwrap();
+    fs::remove_file(label).unwrap();
+}
+
+/// pgBackRest refuses such a segment, so that recovery ends before it.
+fn a_segment_with_two_contents(world: &World<'_>) {
+    let World { trial, second, after, .. } = world;
+    let [e, f, g] = after;
+    let [file] = trial.files(1, &f.segment).try_into().unwrap();
+    let other = file.with_file_name(format!("{}-{}.gz", f.segment, "0".repeat(40)));
+    fs::copy(&file, &other).unwrap();
+    let proof = trial.prove(1);
+    assert_eq!((proof.missing(), proof.number("/duplicates")), ([0; 4], 1), "{:#}", proof.wal);
+    trial.leads_to(e, "abcde");
+    trial.does_not_lead_to(g, second);
+    assert_eq!(trial.to_the_end(second).as_deref(), Ok("abcde"));
+    fs::remove_file(other).unwrap();
+}
+
+/// The backup itself, and what builds on it.
+fn a_directory_that_is_gone(world: &World<'_>) {
+    let World { trial, first, second, after, .. } = world;
+    let incr = trial.lab.back_up(1, "incr");
+    assert!(incr.starts_with(second.as_str()), "{incr}");
+    let directory = trial.site.path(&format!("repo1/backup/{STANZA}/{second}"));
+    let aside = trial.site.path("gone");
+    fs::rename(&directory, &aside).unwrap();
+    let proof = trial.prove(1);
+    assert_eq!((proof.missing(), proof.unrestorable()), ([0; 4], [0, 1, 1, 0]), "{:#}", proof.wal);
+    for label in [second, &incr] {
+        let found = trial.restore(label, "--type=immediate");
+        assert!(found.is_err(), "{label}: {found:?}");
+    }
+    // The older backup leads past both.
+    trial.leads_to(&after[0], "abcde");
+    assert_eq!(trial.to_the_end(first).as_deref(), Ok("abcdefg"));
+    fs::rename(&aside, &directory).unwrap();
+}
+
+/// The second repo is encrypted, and has holes of its own.
+fn the_other_repo_is_another_matter(world: &World<'_>) {
+    let World { trial, .. } = world;
+    let label = trial.full(2);
+    let [h, i, j] = ["h", "i", "j"].map(|text| trial.write(text));
+    trial.without(2, &i.segment, || {
+        assert_eq!(trial.prove(1).missing(), [0; 4]);
+        let proof = trial.prove(2);
+        assert_eq!((proof.missing(), proof.unrestorable()), ([0, 1, 0, 0], [0; 4]), "{:#}", proof.wal);
+        let found = trial.restore_from(2, &label, &format!("--type=time '--target={}'", h.at));
+        assert_eq!(found.as_deref(), Ok("abcdefgh"));
+        let found = trial.restore_from(2, &label, &format!("--type=time '--target={}'", j.at));
+        assert!(found.is_err(), "{found:?}");
+    });
+}
