@@ -4,6 +4,7 @@ pub(crate) mod firing;
 mod good_rules;
 mod links;
 mod runbooks;
+mod wal_firing;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -84,6 +84,10 @@ fn run_on_a_stanza() -> Result<(), String> {
         } else if let Some((_, arguments)) = line.split_once(" pgbackrest ") {
             let arguments = arguments.replace("--stanza=main", &format!("--stanza={STANZA}"));
             let arguments = arguments.replace("--stanza=db", &format!("--stanza={STANZA}"));
+            let arguments =
+                ["archive/main", "archive/db", "backup/main"].into_iter().fold(arguments, |all, path| {
+                    all.replace(path, &format!("{}/{STANZA}", path.split_once('/').unwrap().0))
+                });
             let arguments: Vec<String> = arguments
                 .split_whitespace()
                 .map(
