@@ -1,6 +1,7 @@
 //! The dashboards: generated here, well formed, about metrics that exist, and answered by a real Prometheus.
 
 mod answers;
+mod archive;
 mod cluster;
 mod fleet;
 mod frame;

@@ -17,24 +17,27 @@ const STEP: i64 = 1800;
 /// Noon of a day, so that the weeks are the same whenever the test runs.
 const END: i64 = 1_795_262_400;
 
-/// What a dashboard has selected.
+/// What a dashboard has selected, of which time in Unix seconds.
 pub(super) struct Selection {
     pub(super) job: &'static str,
     pub(super) namespace: &'static str,
     pub(super) pg_cluster: &'static str,
-}
-
-/// The time that a dashboard shows, in Unix seconds.
-pub(super) struct Shown {
     pub(super) start: i64,
     pub(super) end: i64,
     pub(super) step: u32,
 }
 
-const ALL_OF_IT: Shown = Shown { start: END - WEEK, end: END, step: 3600 };
+const EVERYTHING: Selection =
+    Selection { job: ".*", namespace: ".*", pg_cluster: ".*", start: END - WEEK, end: END, step: 3600 };
+const PLAIN: Selection =
+    Selection { job: "pgbackrest-exporter", namespace: "", pg_cluster: "", ..EVERYTHING };
 
-const EVERYTHING: Selection = Selection { job: ".*", namespace: ".*", pg_cluster: ".*" };
-const PLAIN: Selection = Selection { job: "pgbackrest-exporter", namespace: "", pg_cluster: "" };
+/// Whether a query is about what only an operator or a kubelet tells.
+pub(super) fn is_of_kubernetes(query: &Query) -> bool {
+    ["pgbackrest_schedule_", "pgbackrest_job_", "pgbackrest_operator_", "pgbackrest_certificate_", "kubelet_"]
+        .iter()
+        .any(|name| query.text.contains(name))
+}
 
 /// What Grafana makes of an expression.
 fn filled(query: &str, selection: &Selection) -> String {
@@ -50,8 +53,9 @@ fn filled(query: &str, selection: &Selection) -> String {
 }
 
 /// How many series or values there are.
-pub(super) fn answers(prometheus: &Prometheus, query: &Query, selection: &Selection, shown: &Shown) -> usize {
-    let (start, end, step) = (shown.start.to_string(), shown.end.to_string(), shown.step.to_string());
+pub(super) fn answers(prometheus: &Prometheus, query: &Query, selection: &Selection) -> usize {
+    let (start, end, step) =
+        (selection.start.to_string(), selection.end.to_string(), selection.step.to_string());
     let text = filled(&query.text, selection);
     let range = [("start", start.as_str()), ("end", end.as_str()), ("step", step.as_str())];
     let data = match query.kind {
@@ -98,8 +102,7 @@ fn answer_every_query() -> Result<(), String> {
     let (healthy, bad) = (start(Week::Healthy, &dashboards)?, start(Week::Bad, &dashboards)?);
     let mut silent = Vec::new();
     for query in dashboards.iter().flat_map(queries) {
-        let found = answers(&healthy, &query, &EVERYTHING, &ALL_OF_IT)
-            + answers(&bad, &query, &EVERYTHING, &ALL_OF_IT);
+        let found = answers(&healthy, &query, &EVERYTHING) + answers(&bad, &query, &EVERYTHING);
         if found == 0 {
             silent.push(format!("{}\n  {}", query.place, query.text));
         }
@@ -109,12 +112,9 @@ fn answer_every_query() -> Result<(), String> {
     // Plain hosts have no operator, no kubelet and none of their labels; what backups are about is there all the same.
     let mut silent = BTreeSet::new();
     for query in dashboards[..2].iter().flat_map(queries) {
-        let of_operator = ["pgbackrest_schedule_", "pgbackrest_job_", "pgbackrest_operator_", "kubelet_"]
-            .iter()
-            .any(|name| query.text.contains(name));
         let has_label =
             ["variable namespace", "variable pg_cluster"].iter().all(|end| !query.place.ends_with(end));
-        if has_label && !of_operator && answers(&bad, &query, &PLAIN, &ALL_OF_IT) == 0 {
+        if has_label && !is_of_kubernetes(&query) && answers(&bad, &query, &PLAIN) == 0 {
             silent.insert(query.place);
         }
     }
@@ -137,12 +137,7 @@ fn answer_every_query() -> Result<(), String> {
     // A Prometheus that knows nothing leaves every number open.
     let empty = Prometheus::with_past("# TYPE other gauge\nother 1 1795262400\n# EOF\n", STEP)?;
     for query in dashboards.iter().flat_map(queries) {
-        assert_eq!(
-            answers(&empty, &query, &EVERYTHING, &ALL_OF_IT),
-            0,
-            "{} is told from nothing",
-            query.place
-        );
+        assert_eq!(answers(&empty, &query, &EVERYTHING), 0, "{} is told from nothing", query.place);
     }
     Ok(())
 }

@@ -2,14 +2,15 @@
 
 use pgbackrest_keeper::metrics::catalogue::{Metric, backups, compat, jobs, operator, wal};
 
+use super::archive;
 use super::frame::Dashboard;
 use super::model::{NONE_IS_GOOD, Panel, Step, says};
 use super::query::{
     CLUSTER as S, REPO, REPO_NAME, SLOT, SLOT_NAME, Scope, TYPE, TYPE_NAME, not_ok, variables,
 };
 
-const STANZA: &str = "namespace, pg_cluster, host, stanza";
-const STANZA_NAME: &str = "{{namespace}} {{pg_cluster}}{{host}} {{stanza}}";
+pub(super) const STANZA: &str = "namespace, pg_cluster, host, stanza";
+pub(super) const STANZA_NAME: &str = "{{namespace}} {{pg_cluster}}{{host}} {{stanza}}";
 const GOOD_IS_ONE: &[Step] = &[(0.0, "red"), (1.0, "green")];
 const REPO_AND_TYPE: &str = "repo{{repo_key}} {{backup_type}} {{pg_cluster}}{{host}} {{stanza}}";
 
@@ -27,14 +28,14 @@ pub(crate) fn dashboard() -> Dashboard {
             ("Now", now()),
             ("Backups", vec![newest()]),
             ("Trends", trends()),
-            ("WAL", archive()),
+            ("WAL", archive::row()),
             ("Jobs (operator)", run()),
             ("Volumes of the repo host (Kubernetes)", volumes()),
         ],
     }
 }
 
-fn milliseconds(what: &str) -> String {
+pub(super) fn milliseconds(what: &str) -> String {
     format!("1000 * {what}")
 }
 
@@ -43,8 +44,8 @@ fn restore() -> Vec<Panel> {
     let speed = S.max(REPO, &backups::BACKUP_LAST_THROUGHPUT_BYTES_PER_SECOND);
     vec![
         Panel::stat(
-            "Newest backup",
-            "To which instant can the cluster be restored for certain? WAL archived since reaches further.",
+            "Latest point",
+            "To which instant can the cluster be restored? At most, where it is proven; else WAL archived since reaches further.",
             "dateTimeFromNow",
             milliseconds(&format!("max({})", S.of(&wal::RECOVERY_LATEST_TIMESTAMP_SECONDS))),
         ),
@@ -87,8 +88,8 @@ fn restore() -> Vec<Panel> {
         )
         .query(S.max(REPO, &wal::RECOVERY_WINDOW_SECONDS), REPO_NAME),
         Panel::lines(
-            "Age of the newest backup",
-            "How old was the newest backup that could be restored, at each time?",
+            "Age of the latest point",
+            "How much would a restore have lost at each time? An idle database archives nothing, and loses nothing.",
             "s",
         )
         .query(format!("time() - {}", S.max(REPO, &wal::RECOVERY_LATEST_TIMESTAMP_SECONDS)), REPO_NAME),
@@ -224,21 +225,6 @@ fn trends() -> Vec<Panel> {
         )
         .steps(GOOD_IS_ONE)
         .query(S.max(REPO, &backups::REPO_UP), REPO_NAME),
-    ]
-}
-
-fn archive() -> Vec<Panel> {
-    let lsn = S.max("namespace, pg_cluster, host, stanza, repo_key, database_id", &wal::WAL_MAX_LSN_BYTES);
-    let lsn = format!("max by ({REPO}) ({lsn})");
-    vec![
-        Panel::lines("WAL archived", "Is WAL flowing, and since when not? The slope over an hour.", "Bps")
-            .query(format!("clamp_min(deriv(({lsn})[1h:5m]), 0)"), REPO_NAME),
-        Panel::lines(
-            "Newest WAL segment behind another repository",
-            "Does one repository get its WAL later than another? Absent with one repository.",
-            "short",
-        )
-        .query(S.max(STANZA, &backups::STANZA_REPO_WAL_SKEW_SEGMENTS), STANZA_NAME),
     ]
 }
 

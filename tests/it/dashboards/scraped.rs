@@ -7,22 +7,12 @@ use std::time::Duration;
 use chrono::Utc;
 use serde_json::Value;
 
-use super::answers::{Selection, Shown, answers};
+use super::answers::{Selection, answers, is_of_kubernetes};
 use super::{Dashboard, Query, all, queries};
 use crate::support::exporter::Exporter;
 use crate::support::lab::{Lab, Site};
 use crate::support::machine::{Pgbackrest, skip};
 use crate::support::prometheus::Prometheus;
-
-const HOST: Selection = Selection { job: "pgbackrest", namespace: ".*", pg_cluster: ".*" };
-/// Of series that only an operator or a kubelet serves. `operator::` and `node_fleet` see those of a real operator.
-const OF_KUBERNETES: [&str; 5] = [
-    "pgbackrest_schedule_",
-    "pgbackrest_job_",
-    "pgbackrest_operator_",
-    "pgbackrest_certificate_",
-    "kubelet_",
-];
 
 #[test]
 fn a_real_host_fills_the_dashboards() {
@@ -54,16 +44,14 @@ fn fill_the_dashboards() -> Result<(), String> {
     // Rates need a few scrapes.
     thread::sleep(Duration::from_secs(10));
     let end = Utc::now().timestamp();
-    let shown = Shown { start: end - 60, end, step: 1 };
+    let host =
+        Selection { job: "pgbackrest", namespace: ".*", pg_cluster: ".*", start: end - 60, end, step: 1 };
     let dashboards: Vec<Value> = all().iter().map(Dashboard::json).collect();
-    let silent = dashboards.iter().flat_map(queries).filter(|query| {
-        !OF_KUBERNETES.iter().any(|name| query.text.contains(name)) && {
-            // The position's slope is drawn of an hour, which this Prometheus does not have.
-            let text = query.text.replace("[1h:5m]", "[1m:1s]");
-            answers(&prometheus, &Query { text, place: query.place.clone(), kind: query.kind }, &HOST, &shown)
-                == 0
-        }
-    });
+    // `operator::` and `node_fleet` see the others of a real operator.
+    let asked = dashboards.iter().flat_map(queries).filter(|query| !is_of_kubernetes(query));
+    // The position's slope is drawn of an hour, which this Prometheus does not have.
+    let asked = asked.map(|query| Query { text: query.text.replace("[1h:5m]", "[1m:1s]"), ..query });
+    let silent = asked.filter(|query| answers(&prometheus, query, &host) == 0);
     let silent: BTreeSet<String> = silent.map(|query| query.place).collect();
     let silent: BTreeSet<&str> = silent.iter().map(String::as_str).collect();
     let expected = [

@@ -120,6 +120,19 @@ impl Moment<'_> {
             }
             "recovery_latest_timestamp_seconds" => seconds(self.chain("incr")),
             "recovery_window_seconds" => seconds(self.chain("incr") - self.last("full").1 + 6 * DAY),
+            "recovery_window_verified" | "wal_orphan_timelines" => Some(1.0),
+            "recovery_continuous_start_timestamp_seconds" => seconds(self.last("full").1 - 6 * DAY),
+            "wal_missing_segments" | "wal_gaps" => {
+                let is_missing = ["", "pitr_new"].contains(&self.label("class"));
+                let holed = self.week == Week::Bad && self.now > self.end - DAY && is_missing;
+                Some(f64::from(u8::from(holed)))
+            }
+            "backup_unrestorable" | "wal_duplicate_segments" => Some(0.0),
+            "wal_last_archived_timestamp_seconds" => {
+                let now = self.broken_since("incr").map_or(self.now, |since| since.min(self.now));
+                seconds(now - now.rem_euclid(300))
+            }
+            "wal_listed_timestamp_seconds" => seconds(self.now - self.now.rem_euclid(900)),
             "backups" => {
                 Some(if sample.value == 0.0 { 0.0 } else { (7 * DAY / times(backup_type).0) as f64 })
             }
