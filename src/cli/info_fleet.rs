@@ -65,8 +65,7 @@ pub(super) async fn run(
         bail!("--restore-command is for one cluster, and {} fit; name one: NAMESPACE/NAME", chosen.len());
     }
     let concurrency = usize::from(args.concurrency.collect_concurrency);
-    let pace =
-        Pace { wal: wal_once(lists_wal), ..Pace::new(Pace::USUAL_INTERVAL, timeout, concurrency, None) };
+    let pace = Pace::new(Pace::USUAL_INTERVAL, timeout, concurrency, None).with_wal(wal_once(lists_wal));
     let (settings, pods) = (Settings::from(args.labels), Pods::new(client.clone()));
     let secrets = secrets(&client, &chosen, concurrency).await;
     let fleet = ask(&pods, chosen, &secrets, &settings, pace).await;

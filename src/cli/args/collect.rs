@@ -206,7 +206,7 @@ pub struct WalArgs {
     )]
     pub is_listed: bool,
 
-    /// How often the WAL archives are listed.
+    /// How often the WAL archives are listed; a new archive, or one with a new backup, is listed at once.
     #[arg(
         id = "wal_interval",
         long = "collect.wal-interval",

@@ -87,6 +87,6 @@ impl FleetArgs {
             self.staleness.max_staleness,
         );
         // What is listed in a look holds up what else it tells.
-        Pace { wal: self.wal.settings(self.interval / 4), ..pace }
+        pace.with_wal(self.wal.settings(self.interval / 4))
     }
 }

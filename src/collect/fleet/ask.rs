@@ -60,7 +60,7 @@ pub(super) struct Memory {
     version: Option<(String, Version, Instant)>,
     /// What was listed of its WAL archives.
     pub(super) book: Arc<Book>,
-    /// When they are listed next; at once where that is absent.
+    /// When they are listed again.
     pub(super) listing_due: Option<Instant>,
 }
 
@@ -129,7 +129,7 @@ impl<P: FindPods + RunInPod> Asker<'_, P> {
         self.learn_version(key, readers.values().next().copied(), memory).await;
         let run = Run { answers, finished: true, version: memory.version() };
         let snapshot = self.merged(subject, previous, run, &memory.book);
-        if self.is_listing_due(memory) {
+        if self.is_listing_due(memory, &snapshot) {
             meanwhile(snapshot.clone());
             self.list(key, &snapshot, &readers, memory).await;
         }

@@ -7,9 +7,9 @@ use futures_util::future::join_all;
 use tokio::time::Instant;
 
 use crate::cluster::key::Key;
-use crate::collect::wal::book::Book;
+use crate::collect::wal::book::{self, Book};
 use crate::collect::wal::pass::{Ask, End, pass};
-use crate::collect::wal::plan::Subject;
+use crate::collect::wal::plan::{Subject, subjects};
 use crate::collect::wal::{SECOND_LOOK, SINCE};
 use crate::metrics::collection::Collector;
 use crate::pgbackrest::command::RepoQuery;
@@ -17,7 +17,7 @@ use crate::pgbackrest::repository::Entries;
 use crate::source::info_in_pod::{self, After, InPod};
 use crate::source::pod::{Place, RunInPod};
 use crate::source::pods::FindPods;
-use crate::state::snapshot::{Failure, FailureReason, Repo, Snapshot, Stanza};
+use crate::state::snapshot::{Failure, FailureReason, Snapshot};
 
 use super::ask::{AFTER_TIMEOUT, Asker, Memory, Readers};
 
@@ -29,10 +29,10 @@ struct Reader<'a, P> {
 }
 
 impl<P: FindPods + RunInPod> Asker<'_, P> {
-    /// Whether the archives are to be listed in this look.
-    pub(super) fn is_listing_due(&self, memory: &Memory) -> bool {
-        let is_due = memory.listing_due.is_none_or(|due| due <= Instant::now());
-        self.pace.wal.is_some() && is_due
+    /// Whether the archives are to be listed in this look: it is time, or there is a new one, or a new backup.
+    pub(super) fn is_listing_due(&self, memory: &Memory, snapshot: &Snapshot) -> bool {
+        let is_due = memory.listing_due.is_some_and(|due| due <= Instant::now());
+        self.pace.wal.is_some() && (is_due || memory.book.has_news(snapshot))
     }
 
     /// Lists the archives of all repositories that answered, at the same time. What is not through in time goes on in the
@@ -52,19 +52,24 @@ impl<P: FindPods + RunInPod> Asker<'_, P> {
         let deadline = began + wal.timeout;
         let book = &*memory.book;
         book.retain(snapshot);
-        let readable = snapshot.stanzas.iter().flat_map(|stanza| {
-            let is_read = |repo: &&Repo| repo.is_up() && readers.contains_key(&repo.key);
-            stanza.repos.iter().filter(is_read).map(move |repo| (stanza, repo))
-        });
-        let passes = readable.filter_map(|(stanza, repo)| {
+        let all = snapshot.stanzas.iter().flat_map(|stanza| subjects(stanza).map(move |of| (stanza, of)));
+        let passes = all.filter_map(|(stanza, (repo, subject))| {
             let (pod, container) = *readers.get(&repo.key)?;
             let place = Place { namespace: &key.namespace, pod, container };
             let reader = Reader { asker: *self, key, place };
-            Some(reader.list(stanza, repo, snapshot, book, wal.interval, deadline))
+            Some(reader.list(
+                (stanza.name.clone(), repo.key),
+                subject,
+                snapshot,
+                book,
+                wal.interval,
+                deadline,
+            ))
         });
         let soon = join_all(passes).await.contains(&true);
         let pause = if soon { wal.interval.min(SECOND_LOOK) } else { wal.interval };
-        memory.listing_due = Some(began + pause);
+        // The look that comes nearest: none comes to the second.
+        memory.listing_due = Some(began + pause.saturating_sub(self.pace.interval / 2));
     }
 }
 
@@ -72,15 +77,13 @@ impl<P: FindPods + RunInPod> Reader<'_, P> {
     /// True where it is to be listed again soon: it is not through, or more is missing than before.
     async fn list(
         self,
-        stanza: &Stanza,
-        repo: &Repo,
+        place: book::Key,
+        subject: Subject,
         snapshot: &Snapshot,
         book: &Book,
         interval: Duration,
         deadline: Instant,
     ) -> bool {
-        let Some(subject) = Subject::of(stanza, repo) else { return false };
-        let place = (stanza.name.clone(), repo.key);
         let before = book.before(&place);
         let passed = pass(&self, (&place.0, place.1), subject.clone(), before, interval, deadline).await;
         let is_late = matches!(passed.end, End::Unfinished);

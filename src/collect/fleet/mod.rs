@@ -1,8 +1,8 @@
 //! Asks the pgBackRest of every cluster of a fleet, through exec in pods, and keeps the answers.
 //!
-//! `roster` knows whose turn it is and what is known, `poller` is the loop. `ask` asks one cluster: each repository by itself, where it can be read from, so that none hides the others. `list` lists
-//! its WAL archives. At most so many commands run at once (`slots`), and no repository is asked again while an earlier command may still run
-//! there (`running`).
+//! `roster` knows whose turn it is and what is known, `poller` is the loop. `ask` asks one cluster: each repository by
+//! itself, where it can be read from, so that none hides the others. `list` lists its WAL archives. At most so many commands
+//! run at once (`slots`), and no repository is asked again while an earlier command may still run there (`running`).
 
 mod ask;
 mod list;
@@ -47,7 +47,7 @@ pub struct Pace {
     /// Age at which facts that are not confirmed are dropped.
     pub max_staleness: Duration,
     /// How WAL archives are listed; they are not where this is absent. The timeout is that of one look.
-    pub wal: Option<WalSettings>,
+    wal: Option<WalSettings>,
 }
 
 impl Pace {
@@ -75,6 +75,13 @@ impl Pace {
             max_staleness: max_staleness.unwrap_or((interval * 3).max(Duration::from_hours(1))),
             wal: None,
         }
+    }
+
+    /// Lists WAL archives, too. That is done in looks, and so no more often than they are.
+    #[must_use]
+    pub fn with_wal(self, wal: Option<WalSettings>) -> Self {
+        let in_looks = |wal: WalSettings| WalSettings { interval: wal.interval.max(self.interval), ..wal };
+        Self { wal: wal.map(in_looks), ..self }
     }
 
     /// Age at which a listing proves nothing any more: as for other facts, and three times its interval at least.

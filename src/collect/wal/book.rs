@@ -13,7 +13,7 @@ use crate::state::snapshot::{Failure, Repo, ScopeHealth, ScopeKind, Snapshot, St
 use crate::state::wal_range;
 
 use super::pass::{Before, End, Passed};
-use super::plan::Subject;
+use super::plan::{Subject, subjects};
 
 /// One stanza in one repository.
 pub(in crate::collect) type Key = (Arc<str>, u32);
@@ -34,6 +34,8 @@ struct Archive {
     /// The last whole listing after whose end `info` has answered.
     judged: Option<Whole>,
     last_run: DateTime<Utc>,
+    /// Labels of the backups before the last pass, however that ended.
+    backups: BTreeSet<String>,
     failure: Option<Failure>,
     /// Segments that were missing after the last whole listing.
     missing: u64,
@@ -90,7 +92,8 @@ impl Book {
         let (whole, judged, missing) = before
             .filter(|before| before.listing.archive == listing.archive)
             .map_or((None, None, 0), |before| (before.whole, before.judged, before.missing));
-        let mut archive = Archive { listing, whole, judged, last_run: now, failure, missing };
+        let backups = subject.backups.clone();
+        let mut archive = Archive { listing, whole, judged, last_run: now, backups, failure, missing };
         let change = match (had_failed, &archive.failure) {
             (true, None) => Change::Recovered,
             (false, Some(_)) => Change::Failed,
@@ -134,6 +137,19 @@ impl Book {
     /// Forgets archives that are no more.
     pub(in crate::collect) fn retain(&self, snapshot: &Snapshot) {
         self.archives().retain(|key, _| find(snapshot, key).is_some());
+    }
+
+    /// Whether there is an archive, or a backup, that there was not before the last pass. It is not waited for the next one
+    /// until something is proven of it.
+    pub(in crate::collect) fn has_news(&self, snapshot: &Snapshot) -> bool {
+        let archives = self.archives();
+        let is_new = |stanza: &Stanza, repo: &Repo, subject: &Subject| {
+            archives.get(&(stanza.name.clone(), repo.key)).is_none_or(|known| {
+                known.listing.archive != subject.archive || !subject.backups.is_subset(&known.backups)
+            })
+        };
+        let mut all = snapshot.stanzas.iter().flat_map(|stanza| subjects(stanza).map(move |of| (stanza, of)));
+        all.any(|(stanza, (repo, subject))| is_new(stanza, repo, &subject))
     }
 
     /// Writes into a snapshot what the listings prove, and how listing goes. A listing older than `max_staleness` proves

@@ -63,11 +63,14 @@ pub(super) struct Pass {
 }
 
 impl Subject {
-    /// What to list; None where there is nothing that could be.
-    pub(in crate::collect) fn of(stanza: &Stanza, repo: &Repo) -> Option<Self> {
+    /// What to list; None where there is nothing, nor a backup that would need it.
+    pub(super) fn of(stanza: &Stanza, repo: &Repo) -> Option<Self> {
         let database_id = repo.current_database_id()?;
         let archive = repo.archives.iter().find(|archive| archive.database_id == database_id)?;
         let own = || repo.backups.iter().filter(|backup| backup.database_id == database_id);
+        if archive.max.is_none() && own().next().is_none() {
+            return None;
+        }
         let directory =
             |segment: WalSegment| DirectoryName { timeline: segment.timeline, high: segment.high };
         let edges = own().flat_map(|backup: &Backup| [backup.wal_start, backup.wal_stop]);
@@ -79,6 +82,13 @@ impl Subject {
             edges: edges.flatten().map(directory).collect(),
         })
     }
+}
+
+/// What can be listed of a stanza now. Where a repository does not answer `info` tells so, and older versions give the only one
+/// no number.
+pub(in crate::collect) fn subjects(stanza: &Stanza) -> impl Iterator<Item = (&Repo, Subject)> {
+    let repos = stanza.repos.iter().filter(|repo| repo.is_up() && repo.key > 0);
+    repos.filter_map(|repo| Some((repo, Subject::of(stanza, repo)?)))
 }
 
 impl Question {

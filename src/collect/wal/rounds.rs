@@ -24,7 +24,7 @@ use super::super::settings::WalSettings;
 use super::super::store::Store;
 use super::book::{Book, Key};
 use super::pass::{Ask, End, pass};
-use super::plan::Subject;
+use super::plan::{Subject, subjects};
 use super::{SECOND_LOOK, SINCE};
 
 /// Lists the archives of what the store knows.
@@ -75,24 +75,34 @@ impl Rounds {
         Arc::clone(&self.book)
     }
 
-    /// Makes a round whenever one is due, from the first time on that `collected` tells of facts. Tells `listed` after each.
+    /// Makes a round whenever one is due, and at once where `collected` tells of a new archive or backup. Tells `listed` after
+    /// each.
     pub(in crate::collect) async fn run(&self, collected: &Notify, listed: &Notify) {
         let WalSettings { interval, timeout } = self.settings;
         self.metrics.set_cadence(Collector::Wal, interval, timeout);
-        tokio::select! {
-            () = self.shutdown.cancelled() => return,
-            () = collected.notified() => (),
-        }
-        loop {
+        let mut due = None;
+        while self.waited(due, collected).await {
             let began = Instant::now();
             let brought = self.round().await;
             if brought.listed {
                 listed.notify_one();
             }
             let pause = if brought.worse { interval.min(SECOND_LOOK) } else { interval };
+            due = Some(began + jittered(pause));
+        }
+    }
+
+    /// Waits for the next round, which has no time of its own before the first facts. False at the end of the program.
+    async fn waited(&self, due: Option<Instant>, collected: &Notify) -> bool {
+        loop {
             tokio::select! {
-                () = self.shutdown.cancelled() => return,
-                () = sleep_until(began + jittered(pause)) => (),
+                () = self.shutdown.cancelled() => return false,
+                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => return true,
+                () = collected.notified() => {
+                    if self.book.has_news(&self.store.load().snapshot) {
+                        return true;
+                    }
+                }
             }
         }
     }
@@ -108,9 +118,7 @@ impl Rounds {
         self.survivors().retain(|_, survivor| !survivor.is_gone());
         let mut lanes: BTreeMap<u32, Vec<(Key, Subject)>> = BTreeMap::new();
         for stanza in &snapshot.stanzas {
-            // Where a repository does not answer info tells so, and older versions give the only one no number.
-            for repo in stanza.repos.iter().filter(|repo| repo.is_up() && repo.key > 0) {
-                let Some(subject) = Subject::of(stanza, repo) else { continue };
+            for (repo, subject) in subjects(stanza) {
                 lanes.entry(repo.key).or_default().push(((stanza.name.clone(), repo.key), subject));
             }
         }

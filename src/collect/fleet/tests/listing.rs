@@ -19,7 +19,7 @@ pub(super) fn directory(path: &str) -> String {
 
 fn listing(fakes: &Fakes) -> Case<'_> {
     let wal = WalSettings { interval: Duration::from_mins(15), timeout: Duration::from_mins(1) };
-    let pace = Pace { wal: Some(wal), ..Pace::default() };
+    let pace = Pace::default().with_wal(Some(wal));
     Case { pace, metrics: CollectionMetrics::in_pods().with_wal(true), ..Case::new(fakes) }
 }
 
@@ -59,6 +59,27 @@ async fn a_listing_that_is_lost_is_joined_by_no_other_command() {
     let health = &snapshot.collection.wal["db"];
     assert_eq!(health.failure.as_ref().map(|failure| failure.reason), Some(FailureReason::Lost));
     assert!(!health.up && repo(&snapshot, 1).wal.is_some());
+}
+
+#[tokio::test]
+async fn a_repository_that_comes_later_is_listed_at_once() {
+    let fakes = Fakes::of("ledger");
+    fakes.let_it("ledger-0", 2, Does::TimeOut(Duration::ZERO));
+    let mut case = listing(&fakes);
+    case.ask().await;
+    fakes.asked();
+    fakes.let_it("ledger-0", 2, Does::Answer);
+    case.ask().await;
+    assert!(fakes.asked().contains(&"ledger-0/postgres repo2 archive/db/15-1".to_owned()));
+    assert!(repo(&*case.ask().await, 2).wal.is_some());
+}
+
+#[test]
+fn archives_are_listed_no_more_often_than_the_cluster_is_looked_at() {
+    let wal = WalSettings { interval: Duration::from_mins(15), timeout: Duration::from_mins(1) };
+    let pace = Pace::new(Duration::from_hours(2), None, 1, None).with_wal(Some(wal));
+    assert_eq!(pace.wal, Some(WalSettings { interval: Duration::from_hours(2), ..wal }));
+    assert_eq!(Pace::default().with_wal(Some(wal)).wal, Some(wal));
 }
 
 #[tokio::test]

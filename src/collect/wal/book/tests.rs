@@ -4,7 +4,7 @@ use super::*;
 use crate::pgbackrest::{archive::ArchiveId, archive::DirectoryName, info, sanitize};
 use crate::state::archive::{DirectoryFacts, ListedFile};
 use crate::state::assemble;
-use crate::state::snapshot::FailureReason;
+use crate::state::snapshot::{FailureReason, RepoState};
 
 /// One repository with a full, a diff and an incr backup, read at a time.
 fn snapshot(read_at: DateTime<Utc>) -> Snapshot {
@@ -147,4 +147,31 @@ fn what_is_gone_or_another_archive_proves_nothing() {
     book.retain(&Snapshot::default());
     assert!(book.before(&key(&before)).listing.is_none());
     assert!(fill(&book, snapshot(Utc::now()), Utc::now()).collection.wal.is_empty());
+}
+
+#[test]
+fn an_archive_or_a_backup_that_is_new_is_not_waited_for() {
+    let (now, book) = (snapshot(Utc::now()), Book::default());
+    assert!(book.has_news(&now));
+    let mut earlier = now.clone();
+    let newest = earlier.stanzas[0].repos[0].backups.pop().unwrap();
+    // However it ends: what fails is tried again when it is time.
+    book.take(key(&earlier), &subject(&earlier), failed(listing(&earlier, None)), &earlier);
+    assert!(!book.has_news(&earlier));
+    assert!(book.has_news(&now), "{}", newest.label);
+    book.take(key(&now), &subject(&now), well(listing(&now, None)), &now);
+    assert!(!book.has_news(&now) && !book.has_news(&earlier));
+    let mut upgraded = now.clone();
+    upgraded.stanzas[0].repos[0].archives[0].id = "99-1".to_owned();
+    assert!(book.has_news(&upgraded));
+    let mut silent = upgraded;
+    silent.stanzas[0].repos[0].state = RepoState::Timeout;
+    assert!(!book.has_news(&silent), "it cannot be listed");
+    // A stanza that was just made.
+    let mut empty = now;
+    let repo = &mut empty.stanzas[0].repos[0];
+    (repo.archives[0].min, repo.archives[0].max) = (None, None);
+    assert!(Book::default().has_news(&empty), "all WAL of the backups is gone");
+    empty.stanzas[0].repos[0].backups.clear();
+    assert!(!Book::default().has_news(&empty));
 }
