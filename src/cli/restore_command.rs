@@ -49,6 +49,7 @@ fn of_stanza(stanza: &Stanza, program: &Program, target: DateTime<Utc>, now: Dat
         repo: (start.repo_key > 0).then_some(start.repo_key),
         set: start.backup.label.clone(),
         target: target.format("%Y-%m-%d %H:%M:%S%.f+00").to_string(),
+        target_timeline: start.timeline,
     };
     let mut remarks = format!(
         "restores to {} from {}: backup {} of {}, then WAL\n",

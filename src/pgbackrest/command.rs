@@ -38,6 +38,8 @@ pub struct RestoreQuery {
     pub set: String,
     /// The time, as PostgreSQL reads it.
     pub target: String,
+    /// The timeline that leads there, where PostgreSQL would not find it.
+    pub target_timeline: Option<u32>,
 }
 
 /// Something in a repository (2.32 and later).
@@ -82,6 +84,8 @@ impl Program {
         add(&mut arguments, "--set=", Some(query.set.as_ref()));
         arguments.push("--type=time".into());
         add(&mut arguments, "--target=", Some(query.target.as_ref()));
+        let timeline = query.target_timeline.map(|timeline| timeline.to_string());
+        add(&mut arguments, "--target-timeline=", timeline.as_deref().map(AsRef::as_ref));
         arguments.extend(["--target-action=promote".into(), "restore".into()]);
         arguments
     }

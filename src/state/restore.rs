@@ -19,6 +19,9 @@ pub struct Start<'a> {
     pub backup: &'a Backup,
     /// Whether what is archived is known to reach the point in time.
     pub reach: Reach,
+    /// The timeline that leads there, where a listing shows that it is another than the backup's. PostgreSQL before 12 stays
+    /// on that by itself, and later ones look for the newest one history by history.
+    pub timeline: Option<u32>,
     /// When a listing proved that nothing is missing on the way; None where `info` alone tells, which sees no gaps.
     pub proven_at: Option<DateTime<Utc>>,
 }
@@ -107,7 +110,7 @@ fn start_in<'a>(
     } else {
         return Err(Unreachable::TooLate(backup.stop));
     };
-    Ok(Start { repo_key: repo.key, backup, reach, proven_at: None })
+    Ok(Start { repo_key: repo.key, backup, reach, timeline: None, proven_at: None })
 }
 
 /// The newest backup from which WAL leads to the point in time without a hole.
@@ -128,11 +131,15 @@ fn proven<'a>(
     // What ends alike lies in the same run of segments.
     let is_passed = backups.iter().any(|other| other.stop > target && end(other) == end(backup));
     let reach = if is_passed { Reach::Beyond } else { Reach::Unknown };
-    Ok(Start { repo_key, backup, reach, proven_at: Some(wal.listed_at) })
+    let own = backup.wal_start.map(|segment| segment.timeline);
+    let timeline = wal.path.map(|path| path.timeline).filter(|newest| Some(*newest) != own);
+    Ok(Start { repo_key, backup, reach, timeline, proven_at: Some(wal.listed_at) })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use chrono::Duration;
 
     use super::super::examples::{archive, backup, day, listed, offline, repo, stanza};
@@ -204,6 +211,18 @@ mod tests {
         let mut down = usual(1);
         down.state = RepoState::Other;
         assert_eq!(key(vec![down, usual(2)]), 2);
+    }
+
+    #[test]
+    fn another_timeline_than_the_backups_is_named() {
+        let mut repo = listed(repo(1, vec![backup(FULL, day(3), 3)]), 1..=9);
+        let timeline = |repo: &Repo| {
+            let stanza = stanza(vec![repo.clone()]);
+            start(&stanza, day(5), day(99)).unwrap().timeline
+        };
+        assert_eq!(timeline(&repo), None);
+        Arc::make_mut(repo.wal.as_mut().unwrap()).path.as_mut().unwrap().timeline = 3;
+        assert_eq!(timeline(&repo), Some(3));
     }
 
     #[test]

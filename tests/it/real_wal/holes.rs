@@ -118,7 +118,7 @@ fn a_hole_inside_a_backup(world: &World<'_>) {
 fn what_is_no_segment_fills_no_hole(world: &World<'_>) {
     let World { trial, after, .. } = world;
     let segment = &after[1].segment;
-    let [file] = trial.files(1, segment).try_into().unwrap();
+    let file = trial.site.wal_file(1, segment);
     let name = file.file_name().unwrap().to_str().unwrap();
     let partial = file.with_file_name(name.replacen('-', ".partial-", 1));
     fs::copy(&file, &partial).unwrap();
@@ -134,7 +134,7 @@ fn what_is_no_segment_fills_no_hole(world: &World<'_>) {
 fn a_segment_with_two_contents(world: &World<'_>) {
     let World { trial, second, after, .. } = world;
     let [e, f, g] = after;
-    let [file] = trial.files(1, &f.segment).try_into().unwrap();
+    let file = trial.site.wal_file(1, &f.segment);
     let other = file.with_file_name(format!("{}-{}.gz", f.segment, "0".repeat(40)));
     fs::copy(&file, &other).unwrap();
     let proof = trial.prove(1);

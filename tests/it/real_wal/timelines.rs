@@ -6,7 +6,7 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use super::trial::Trial;
+use super::trial::{Line, Trial};
 use crate::support::lab::{STANZA, Site};
 use crate::support::machine::{Pgbackrest, skip};
 use crate::support::postgres::Postgres;
@@ -48,8 +48,9 @@ fn check(test: &str, pgbackrest: Result<Pgbackrest, String>, segment_megabytes: 
         let proof = trial.prove(1);
         assert_eq!((proof.missing(), proof.unrestorable()), ([0, 1, 0, 0], [0; 4]), "{:#}", proof.wal);
         assert_eq!(trial.advised(&e), None, "the partial segment stands for none");
-        // PostgreSQL does not say that it stands still: only the lines tell.
+        // Without a target PostgreSQL does not say that it stands still: only the lines tell.
         assert_ne!(trial.to_the_end(&first).as_deref(), Ok("abxcde"));
+        trial.does_not_lead_to(&e, &first);
     });
 
     // The second timeline is abandoned, and the third one comes from the first.
@@ -60,6 +61,7 @@ fn check(test: &str, pgbackrest: Result<Pgbackrest, String>, segment_megabytes: 
     trial.leads_to(&b, "ab");
     trial.leads_to(&f, "abxf");
     assert_eq!(trial.to_the_end(&first).as_deref(), Ok("abxf"));
+    a_history_is_lost(&trial, &first, &f);
     trial.without(1, &d.segment, || is_whole(&trial, 3, 1));
     let on_second = format!("--type=time '--target={}' --target-timeline=2", d.at);
     assert_eq!(trial.restore(&first, &on_second).as_deref(), Ok("abxcd"));
@@ -91,6 +93,19 @@ fn check(test: &str, pgbackrest: Result<Pgbackrest, String>, segment_megabytes: 
     is_whole(&trial, 4, 2);
     // pgBackRest lets no WAL be replayed on it where no type is asked for.
     assert_eq!(trial.to_the_end(&offline).as_deref(), Ok("abh"));
+}
+
+/// PostgreSQL tries the histories one after the other, and finds no timeline behind one that has none.
+fn a_history_is_lost(trial: &Trial<'_>, label: &str, newest: &Line) {
+    let history = trial.site.path(&format!("repo1/archive/{STANZA}/15-1/00000002.history"));
+    let aside = trial.site.path("history");
+    fs::rename(&history, &aside).unwrap();
+    let proof = trial.prove(1);
+    assert_eq!(proof.number("/missing_histories"), 1, "{:#}", proof.wal);
+    assert_eq!(trial.to_the_end(label).as_deref(), Ok("abx"));
+    // The command that is printed names the timeline.
+    trial.leads_to(newest, "abxf");
+    fs::rename(&aside, &history).unwrap();
 }
 
 /// Nothing is missing on the way to this timeline, which leaves out so many others.

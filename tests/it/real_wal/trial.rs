@@ -2,7 +2,6 @@
 
 use std::cell::Cell;
 use std::fs;
-use std::path::PathBuf;
 use std::thread::{self, sleep};
 use std::time::Duration;
 
@@ -91,24 +90,9 @@ impl<'a> Trial<'a> {
         panic!("a backup was always done before three segments were archived");
     }
 
-    /// The files of a segment in a repo.
-    pub(super) fn files(&self, repo: u32, segment: &str) -> Vec<PathBuf> {
-        let directory = self.site.path(&format!("repo{repo}/archive/{STANZA}/15-1/{}", &segment[..16]));
-        let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
-        let is_it = |path: &PathBuf| {
-            path.file_name()
-                .unwrap()
-                .to_str()
-                .unwrap()
-                .strip_prefix(segment)
-                .is_some_and(|rest| rest.starts_with('-'))
-        };
-        entries.filter(is_it).collect()
-    }
-
     /// Takes a segment out of a repo, does something, and puts it back.
     pub(super) fn without<T>(&self, repo: u32, segment: &str, then: impl FnOnce() -> T) -> T {
-        let [file] = self.files(repo, segment).try_into().unwrap();
+        let file = self.site.wal_file(repo, segment);
         let aside = self.site.path("aside");
         fs::rename(&file, &aside).unwrap();
         let said = then();

@@ -103,6 +103,16 @@ impl Site {
         serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
     }
 
+    /// The one file of a segment of the lab's stanza in a repo, not its partial one.
+    pub(crate) fn wal_file(&self, repo: u32, segment: &str) -> PathBuf {
+        let directory = self.path(&format!("repo{repo}/archive/{STANZA}/15-1/{}", &segment[..16]));
+        let start = format!("{segment}-");
+        let is_it = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().starts_with(&start);
+        let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+        let [file] = entries.filter(is_it).collect::<Vec<_>>().try_into().unwrap();
+        file
+    }
+
     fn own(&self, path: &Path) {
         if let Some(account) = &self.account {
             chown(path, Some(account.user.as_raw()), Some(account.group.as_raw())).unwrap();
