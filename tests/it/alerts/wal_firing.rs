@@ -1,8 +1,11 @@
 //! Alerts about WAL and recovery, from real holes in a real archive to whom they concern.
 
+use std::fmt::Write as _;
 use std::fs::{self, File};
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::{Duration, SystemTime};
+
+use chrono::Utc;
 
 use super::firing::{assert_as_shipped, set_clock, shipped};
 use super::{ALERTMANAGER, RULES, root};
@@ -11,6 +14,9 @@ use crate::support::exporter::Exporter;
 use crate::support::lab::{Lab, STANZA, Site};
 use crate::support::machine::{Pgbackrest, skip};
 use crate::support::prometheus::Prometheus;
+
+const ARGUMENTS: [&str; 3] =
+    ["--collect.interval=1", "--collect.wal-interval=2", "--backrest.stanza-include=demo"];
 
 #[test]
 fn holes_in_wal_are_told_to_whom_they_concern() {
@@ -32,16 +38,20 @@ fn story() -> Result<(), String> {
     let after = [(); 4].map(|()| lab.postgres.archive_all().segment);
 
     // Between the backups, after them with its time three hours ago, twice there, and a backup without its files.
-    fs::remove_file(file(&site, &between[1])).unwrap();
-    let reached = File::options().write(true).open(file(&site, &after[0])).unwrap();
-    reached.set_modified(SystemTime::now() - Duration::from_hours(3)).unwrap();
-    fs::remove_file(file(&site, &after[1])).unwrap();
-    let whole = file(&site, &after[2]);
+    fs::remove_file(site.wal_file(1, &between[1])).unwrap();
+    came_three_hours_ago(&site.wal_file(1, &after[0]));
+    fs::remove_file(site.wal_file(1, &after[1])).unwrap();
+    let whole = site.wal_file(1, &after[2]);
     fs::copy(&whole, whole.with_file_name(format!("{}-{}.gz", after[2], "0".repeat(40)))).unwrap();
     fs::remove_dir_all(site.path(&format!("repo1/backup/{STANZA}/{lost}"))).unwrap();
+    // A timeline without its history.
+    let (segment, promoted) =
+        (site.wal_file(2, &after[3]), site.path(&format!("repo2/archive/{STANZA}/15-1/0000000200000000")));
+    fs::create_dir(&promoted).unwrap();
+    let name = segment.file_name().unwrap().to_str().unwrap().replacen("00000001", "00000002", 1);
+    fs::copy(&segment, promoted.join(name)).unwrap();
 
-    let arguments = ["--collect.interval=1", "--collect.wal-interval=2", "--backrest.stanza-include=demo"];
-    let exporter = Exporter::start(&site, &lab.both, &arguments);
+    let exporter = Exporter::start(&site, &lab.both, &ARGUMENTS);
     let prometheus = Prometheus::start_alerting(
         &[("pgbackrest", &exporter.address)],
         &shipped(RULES),
@@ -64,23 +74,91 @@ fn story() -> Result<(), String> {
     told("on-call", "PgBackRestRpoExceeded", &[]);
     told("on-call", "PgBackRestWalDuplicates", &[]);
     told("day", "PgBackRestWalGapOld", &[("class", "pitr_old")]);
-    // The other repo is well.
+    let of_repo2 = [("stanza", STANZA), ("repo_key", "2")];
+    let notice = alertmanager.wait("day", "firing", "PgBackRestWalHistoryMissing", &of_repo2);
+    assert_as_shipped(&notice);
+    // Nothing else is wrong with the other repo.
     let of_wal = |name: &str| {
         name.starts_with("PgBackRestWal") || name.contains("Rpo") || name.contains("Unrestorable")
     };
-    for notice in alertmanager.told() {
-        assert!(!of_wal(notice.name()) || notice.labels["repo_key"] == "1", "{notice:#?}");
+    for notice in alertmanager.told().iter().filter(|notice| of_wal(notice.name())) {
+        let is_history = notice.name() == "PgBackRestWalHistoryMissing";
+        assert_eq!(notice.labels["repo_key"], if is_history { "2" } else { "1" }, "{notice:#?}");
     }
     drop(prometheus);
     Ok(())
 }
 
-/// The only file of a segment in repo1.
-fn file(site: &Site, segment: &str) -> PathBuf {
-    let directory = site.path(&format!("repo1/archive/{STANZA}/15-1/{}", &segment[..16]));
-    let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
-    let found: Vec<PathBuf> =
-        entries.filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with(segment)).collect();
-    let [file] = found.try_into().unwrap();
-    file
+#[test]
+fn a_stall_and_a_short_window_are_told_where_the_past_knows_better() {
+    if let Err(missing) = story_with_a_past() {
+        skip("a_stall_and_a_short_window_are_told_where_the_past_knows_better", missing);
+    }
+}
+
+fn story_with_a_past() -> Result<(), String> {
+    let site = Site::new(Pgbackrest::installed())?;
+    let alertmanager = Alertmanager::start(&fs::read_to_string(root().join(ALERTMANAGER)).unwrap())?;
+    let lab = Lab::start(&site, 16);
+    // repo1 reaches back nine days, and has got nothing for three hours; repo2 begins anew.
+    set_clock(&lab, Some(9));
+    lab.back_up(1, "full");
+    set_clock(&lab, None);
+    lab.back_up(2, "full");
+    let newest = site.wal_file(1, &lab.postgres.archive_all().segment);
+    for entry in fs::read_dir(newest.parent().unwrap()).unwrap() {
+        came_three_hours_ago(&entry.unwrap().path());
+    }
+
+    let exporter = Exporter::start(&site, &lab.both, &ARGUMENTS);
+    let prometheus = Prometheus::start_alerting_with_past(
+        &[("pgbackrest", &exporter.address)],
+        &shipped(RULES),
+        &alertmanager.address,
+        &past(&exporter.address),
+    )?;
+    for (name, repo) in [
+        ("PgBackRestWalArchivingStalled", "1"),
+        ("PgBackRestRpoExceeded", "1"),
+        ("PgBackRestRecoveryWindowTooSmall", "2"),
+    ] {
+        let notice = alertmanager.wait("on-call", "firing", name, &[("stanza", STANZA), ("repo_key", repo)]);
+        assert_as_shipped(&notice);
+        assert_eq!(
+            prometheus.query(&format!("ALERTS{{alertname=\"{name}\",alertstate=\"firing\"}}")).len(),
+            1
+        );
+    }
+    let said =
+        |name: &str| alertmanager.told().into_iter().find(|told| told.name() == name).unwrap().annotations;
+    let stalled = &said("PgBackRestWalArchivingStalled")["summary"];
+    assert!(stalled.starts_with("No WAL of demo has come into repo1 for 3h 0m "), "{stalled}");
+    Ok(())
+}
+
+/// Two days in which WAL came in every hour, and windows of three days ago, of both repos.
+fn past(instance: &str) -> String {
+    let now = Utc::now().timestamp();
+    let hours = |from: i64, to: i64| (now - from * 3600..now - to * 3600).step_by(60);
+    let mut text = String::new();
+    for (name, value, times) in [
+        ("pgbackrest:wal_archived_within_hour", 1, hours(48, 1)),
+        ("pgbackrest_recovery_window_seconds", 500_000, hours(74, 71)),
+    ] {
+        writeln!(text, "# TYPE {name} gauge").unwrap();
+        for repo in [1, 2] {
+            for at in times.clone() {
+                let labels = format!(
+                    "job=\"pgbackrest\",instance=\"{instance}\",stanza=\"{STANZA}\",repo_key=\"{repo}\""
+                );
+                writeln!(text, "{name}{{{labels}}} {value} {at}").unwrap();
+            }
+        }
+    }
+    text + "# EOF\n"
+}
+
+fn came_three_hours_ago(segment: &Path) {
+    let file = File::options().write(true).open(segment).unwrap();
+    file.set_modified(SystemTime::now() - Duration::from_hours(3)).unwrap();
 }

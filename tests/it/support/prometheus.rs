@@ -13,6 +13,9 @@ use super::http;
 use super::machine;
 use super::process::{Running, call, command, successful, wait_for};
 
+/// Where it keeps what it knows, in its directory.
+const DATA: &str = "data";
+
 pub(crate) struct Prometheus {
     /// Ended before its directory goes.
     _process: Running,
@@ -23,7 +26,7 @@ pub(crate) struct Prometheus {
 impl Prometheus {
     /// Scrapes every second, a job for each name and address. An error tells what the machine lacks.
     pub(crate) fn start(jobs: &[(&str, &str)]) -> Result<Self, String> {
-        Self::start_with(jobs, "", None)
+        Self::start_with(jobs, "", None, None)
     }
 
     /// The same, and evaluates a file of rules every second and sends alerts to the Alertmanager at an address.
@@ -32,10 +35,17 @@ impl Prometheus {
         rules: &str,
         alertmanager: &str,
     ) -> Result<Self, String> {
-        let more = format!(
-            "rule_files: [rules.yml]\nalerting: {{alertmanagers: [{{static_configs: [{{targets: ['{alertmanager}']}}]}}]}}\n"
-        );
-        Self::start_with(jobs, &more, Some(rules))
+        Self::start_with(jobs, &alerting(alertmanager), Some(rules), None)
+    }
+
+    /// The same, and remembers what an OpenMetrics text tells.
+    pub(crate) fn start_alerting_with_past(
+        jobs: &[(&str, &str)],
+        rules: &str,
+        alertmanager: &str,
+        past: &str,
+    ) -> Result<Self, String> {
+        Self::start_with(jobs, &alerting(alertmanager), Some(rules), Some(past))
     }
 
     /// Scrapes every second, by these jobs of its configuration.
@@ -47,7 +57,12 @@ impl Prometheus {
         Ok(Self::run(program, directory, &config.to_string(), &[]))
     }
 
-    fn start_with(jobs: &[(&str, &str)], more: &str, rules: Option<&str>) -> Result<Self, String> {
+    fn start_with(
+        jobs: &[(&str, &str)],
+        more: &str,
+        rules: Option<&str>,
+        past: Option<&str>,
+    ) -> Result<Self, String> {
         let program = machine::program("prometheus")?;
         let directory = tempfile::Builder::new().prefix("prometheus-").tempdir().unwrap();
         let mut config =
@@ -60,19 +75,17 @@ impl Prometheus {
         if let Some(rules) = rules {
             fs::write(directory.path().join("rules.yml"), rules).unwrap();
         }
+        if let Some(past) = past {
+            remember(&directory, past)?;
+        }
         Ok(Self::run(program, directory, &config, &[]))
     }
 
     /// Scrapes nothing, and knows what an OpenMetrics text tells, whose samples are at most `step` seconds apart.
     pub(crate) fn with_past(text: &str, step: i64) -> Result<Self, String> {
-        let (program, promtool) = (machine::program("prometheus")?, machine::program("promtool")?);
+        let program = machine::program("prometheus")?;
         let directory = tempfile::Builder::new().prefix("prometheus-").tempdir().unwrap();
-        let (input, data) = (directory.path().join("past.om"), directory.path().join("data"));
-        fs::write(&input, text).unwrap();
-        let mut create = call(None, promtool);
-        create.args(["tsdb", "create-blocks-from", "openmetrics"]).args([&input, &data]);
-        successful(&mut create);
-        fs::remove_file(&input).unwrap();
+        remember(&directory, text)?;
         // What is backfilled is older than what Prometheus keeps by default.
         let options = [
             format!("--query.lookback-delta={}s", 2 * step),
@@ -87,7 +100,7 @@ impl Prometheus {
         let mut command = command(None, program);
         command
             .arg(format!("--config.file={}", file.display()))
-            .arg(format!("--storage.tsdb.path={}", directory.path().join("data").display()))
+            .arg(format!("--storage.tsdb.path={}", directory.path().join(DATA).display()))
             .arg("--web.listen-address=127.0.0.1:0")
             .args(options);
         let log = directory.path().join("log");
@@ -134,6 +147,23 @@ impl Prometheus {
         assert!(answer.status.is_success(), "{path}: {answer:?}");
         serde_json::from_slice(&answer.body).unwrap()
     }
+}
+
+fn alerting(alertmanager: &str) -> String {
+    format!(
+        "rule_files: [rules.yml]\nalerting: {{alertmanagers: [{{static_configs: [{{targets: ['{alertmanager}']}}]}}]}}\n"
+    )
+}
+
+/// Makes blocks of an OpenMetrics text, before Prometheus starts.
+fn remember(directory: &TempDir, past: &str) -> Result<(), String> {
+    let (input, data) = (directory.path().join("past.om"), directory.path().join(DATA));
+    fs::write(&input, past).unwrap();
+    let mut create = call(None, machine::program("promtool")?);
+    create.args(["tsdb", "create-blocks-from", "openmetrics"]).args([&input, &data]);
+    successful(&mut create);
+    fs::remove_file(&input).unwrap();
+    Ok(())
 }
 
 fn encode(text: &str) -> String {
