@@ -121,17 +121,25 @@ fn answer_every_query() -> Result<(), String> {
     assert_eq!(silent, BTreeSet::from([]), "these find nothing on a plain host");
 
     // What is wrong in the bad week is what the numbers say, and nothing is in the healthy one.
-    for (title, well, ill) in [
-        ("Exporters down", "0", "0"),
-        ("Stale information", "0", "2"),
-        ("Without a full backup", "0", "0"),
-        ("Failing jobs", "0", "1"),
-        ("Repositories down", "0", "1"),
-        ("Backups with page errors", "0", "1"),
-        ("Firing alerts", "0", "3"),
+    for (dashboard, title, well, ill) in [
+        (0, "Exporters down", "0", "0"),
+        (0, "Stale information", "0", "2"),
+        (0, "Without a full backup", "0", "0"),
+        (0, "Failing jobs", "0", "1"),
+        (0, "Repositories down", "0", "1"),
+        (0, "Backups with page errors", "0", "1"),
+        (0, "Holes in the WAL", "0", "1"),
+        (0, "Lost backups", "0", "1"),
+        (0, "Firing alerts", "0", "3"),
+        (1, "Gaps", "0", "1"),
+        (1, "Lost backups", "0", "1"),
+        (1, "Segments there twice", "0", "0"),
+        // All that are shown have one each.
+        (1, "Abandoned timelines", "1", "1"),
     ] {
         for (prometheus, expected) in [(&healthy, well), (&bad, ill)] {
-            assert_eq!(number(prometheus, &dashboards[0], title).as_deref(), Some(expected), "{title}");
+            let found = number(prometheus, &dashboards[dashboard], title);
+            assert_eq!(found.as_deref(), Some(expected), "{dashboard} {title}");
         }
     }
     // A Prometheus that knows nothing leaves every number open.

@@ -3,6 +3,7 @@
 use pgbackrest_keeper::metrics::catalogue::{Metric, backups, wal};
 
 use super::cluster::{STANZA, STANZA_NAME, milliseconds};
+use super::fleet::LOST;
 use super::model::{NONE_IS_GOOD, Panel};
 use super::query::{CLUSTER as S, REPO, REPO_NAME};
 
@@ -24,7 +25,7 @@ pub(super) fn row() -> Vec<Panel> {
             "Lost backups",
             "How many backups that info lists cannot be restored?",
             "short",
-            format!("sum({})", S.with(&wal::BACKUP_UNRESTORABLE, "reason!=\"unknown\"")),
+            format!("sum({})", S.with(&wal::BACKUP_UNRESTORABLE, LOST)),
         )
         .steps(NONE_IS_GOOD),
         Panel::stat(
@@ -64,6 +65,14 @@ pub(super) fn row() -> Vec<Panel> {
             "short",
         )
         .query(S.max(&by_reason, &wal::BACKUP_UNRESTORABLE), &format!("{{{{reason}}}} {REPO_NAME}")),
+        Panel::lines("WAL stored", "How much room do the listed segments take in each repository?", "bytes")
+            .query(S.max(REPO, &wal::WAL_STORED_BYTES), REPO_NAME),
+        Panel::lines(
+            "Timelines without a history",
+            "Can PostgreSQL find the way to the newest timeline? Without a history file it cannot, and nothing is proven of it.",
+            "short",
+        )
+        .query(S.max(REPO, &wal::WAL_MISSING_HISTORY_FILES), REPO_NAME),
         Panel::lines("WAL archived", "Is WAL flowing, and since when not? The slope over an hour.", "Bps")
             .query(format!("clamp_min(deriv(({lsn})[1h:5m]), 0)"), REPO_NAME),
         Panel::lines(

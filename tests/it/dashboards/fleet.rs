@@ -12,6 +12,8 @@ use super::query::{
 const OF_SCHEDULE: &[Step] = &[(0.0, "green"), (1.5, "orange"), (2.0, "red")];
 const RESTORABLE: &[Step] = &[(0.0, "green"), (93_600.0, "orange"), (172_800.0, "red")];
 const SOME: &[Step] = &[(0.0, "red"), (1.0, "green")];
+/// Of backups that cannot be restored; of others it could not be told.
+pub(super) const LOST: &str = "reason!=\"unknown\"";
 const FAILURES: &[Step] = &[(0.0, "green"), (1.0, "orange"), (3.0, "red")];
 
 pub(crate) fn dashboard() -> Dashboard {
@@ -38,6 +40,7 @@ fn numbers() -> Vec<Panel> {
     let expiry = S.of(&backups::REPO_CREDENTIAL_EXPIRY_TIMESTAMP_SECONDS);
     let chain = S.of(&backups::BACKUP_CHAIN_LAST_COMPLETION_TIMESTAMP_SECONDS);
     let latest = S.of(&wal::RECOVERY_LATEST_TIMESTAMP_SECONDS);
+    let (gaps, lost) = (S.of(&wal::WAL_GAPS), S.with(&wal::BACKUP_UNRESTORABLE, LOST));
     vec![
         Panel::stat(
             "Exporters down",
@@ -68,15 +71,15 @@ fn numbers() -> Vec<Panel> {
         )
         .steps(NONE_IS_GOOD),
         Panel::stat(
-            "Oldest newest backup",
-            "How much would be lost at most if all WAL since the newest backup were gone? The worst repository.",
+            "Lost at worst",
+            "How old is the last instant that a restore reaches, in the repository that is furthest behind? An idle database loses nothing.",
             "s",
             format!("max(time() - {latest})"),
         )
         .steps(RESTORABLE),
         Panel::stat(
             "Shortest recovery window",
-            "How far back can the cluster go that can go back least? From backups alone, WAL is not proven.",
+            "How far back can the repository go that can go back least? Where no WAL archive is listed, by backups alone.",
             "s",
             format!("min({})", S.of(&wal::RECOVERY_WINDOW_SECONDS)),
         ),
@@ -109,6 +112,20 @@ fn numbers() -> Vec<Panel> {
         )
         .steps(NONE_IS_GOOD),
         Panel::stat(
+            "Holes in the WAL",
+            "Separate holes, in all repositories whose WAL archive is listed. What expire removed on purpose is none.",
+            "short",
+            format!("sum({gaps})"),
+        )
+        .steps(NONE_IS_GOOD),
+        Panel::stat(
+            "Lost backups",
+            "Backups that info lists and that a restore could not use.",
+            "short",
+            format!("sum({lost})"),
+        )
+        .steps(NONE_IS_GOOD),
+        Panel::stat(
             "Next credential ends",
             "When does the first certificate or signature end with which a repository is reached?",
             "s",
@@ -138,6 +155,7 @@ fn repositories() -> Panel {
         "min by (namespace, pg_cluster, repo_key) ({})",
         S.of(&jobs::SCHEDULE_NEXT_TIMESTAMP_SECONDS)
     );
+    let lost = S.max_with(&format!("{REPO}, reason"), &wal::BACKUP_UNRESTORABLE, LOST);
     let joined = |what: &str| format!("0 * {up} + on (namespace, pg_cluster, repo_key) group_left () {what}");
     let cluster = "/d/pgbackrest-cluster?var-datasource=${datasource}&var-namespace=${__data.fields.Namespace}\
                    &var-pg_cluster=${__data.fields.Cluster}&var-instance=${__data.fields.Host}\
@@ -164,6 +182,10 @@ fn repositories() -> Panel {
     .value("Newest", "s", S.age(REPO, "backup_type=\"incr\""))
     .value("Newest full", "s", S.age(REPO, "backup_type=\"full\""))
     .value("Window", "s", S.max(REPO, &wal::RECOVERY_WINDOW_SECONDS))
+    .value("Holes", "short", S.max(REPO, &wal::WAL_GAPS))
+    .coloured(NONE_IS_GOOD)
+    .value("Lost", "short", format!("sum by ({REPO}) ({lost})"))
+    .coloured(NONE_IS_GOOD)
     .value("Backups", "short", format!("sum by ({REPO}) ({})", S.max(TYPE, &backups::BACKUPS)))
     .value("Stored", "bytes", S.max(REPO, &backups::REPO_STORED_BYTES))
     .value("Failures", "short", joined(&failures))

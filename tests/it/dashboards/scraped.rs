@@ -24,6 +24,8 @@ fn a_real_host_fills_the_dashboards() {
 fn fill_the_dashboards() -> Result<(), String> {
     let site = Site::new(Pgbackrest::installed())?;
     let lab = Lab::start(&site, 16);
+    // It is there before the first backup.
+    let exporter = Exporter::start(&site, &lab.both, &["--collect.interval=1"]);
     // A deviation is one from several before.
     for (repo, backup_type) in [
         (1, "full"),
@@ -37,7 +39,12 @@ fn fill_the_dashboards() -> Result<(), String> {
     ] {
         lab.back_up(repo, backup_type);
     }
-    let exporter = Exporter::start(&site, &lab.both, &["--collect.interval=1"]);
+    // With the interval of a quarter of an hour that it has by default: a new backup is listed at once.
+    exporter.wait("proven windows", |samples| {
+        let verified = |repo| samples.find("pgbackrest_recovery_window_verified", &[("repo_key", repo)]);
+        let backups = samples.all("pgbackrest_backup_info", &[]).len();
+        (verified("1") == Some(1.0) && verified("2") == Some(1.0) && backups == 8).then_some(())
+    });
     let prometheus = Prometheus::start(&[("pgbackrest", &exporter.address)])?;
     prometheus.wait_for_value("sum(pgbackrest_repo_up) == 2");
     lab.postgres.archive_all();

@@ -22,6 +22,7 @@ pub(super) fn fleet() -> (Fleet, DateTime<Utc>) {
     let case = fixtures::all().into_iter().find(|case| case.name == "two_repos_one_encrypted").unwrap();
     let (mut well, now) = fixtures::scene(&case);
     super::settings(&mut well, now);
+    super::listed(&mut well, now);
     let mut half = well.clone();
     let repo = &mut half.stanzas[0].repos[1];
     (repo.state, repo.status_code) = (RepoState::Timeout, None);
@@ -47,8 +48,9 @@ pub(super) fn exposition(options: Options, format: Format) -> String {
     let (fleet, now) = fleet();
     let options = Arc::new(Options { compat: false, backup_detail: BackupDetail::Last, ..options });
     let static_part = &StaticPart::encode_fleet(&Arc::new(fleet), &options).unwrap();
-    let collection = CollectionMetrics::in_pods();
+    let collection = CollectionMetrics::in_pods().with_wal(true);
     collection.set_cadence(Collector::Info, Duration::from_mins(5), Duration::from_mins(1));
+    collection.set_cadence(Collector::Wal, Duration::from_mins(15), Duration::from_secs(75));
     let (duration, failure) = (Duration::from_mins(1), Some(FailureReason::Timeout));
     let report = RunReport { duration, output_bytes: None, sanitized: false, failure };
     collection.run_finished(Collector::Info, &report);

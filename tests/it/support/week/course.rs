@@ -51,6 +51,11 @@ impl Moment<'_> {
         Some(self.end - days * DAY)
     }
 
+    /// Whether this is the end of a bad week.
+    fn is_bad_for(&self, seconds: i64) -> bool {
+        self.week == Week::Bad && self.now > self.end - seconds
+    }
+
     fn is_broken(&self) -> bool {
         self.broken_since(self.label("backup_type")).is_some_and(|since| self.now >= since)
     }
@@ -124,10 +129,15 @@ impl Moment<'_> {
             "recovery_continuous_start_timestamp_seconds" => seconds(self.last("full").1 - 6 * DAY),
             "wal_missing_segments" | "wal_gaps" => {
                 let is_missing = ["", "pitr_new"].contains(&self.label("class"));
-                let holed = self.week == Week::Bad && self.now > self.end - DAY && is_missing;
-                Some(f64::from(u8::from(holed)))
+                let holed = self.is("ledger", "1", "") && is_missing;
+                Some(f64::from(u8::from(holed && self.is_bad_for(DAY))))
             }
-            "backup_unrestorable" | "wal_duplicate_segments" => Some(0.0),
+            "backup_unrestorable" => {
+                let lost = self.is("orders", "1", "") && self.label("reason") == "directory";
+                Some(f64::from(u8::from(lost && self.is_bad_for(2 * DAY))))
+            }
+            "wal_duplicate_segments" | "wal_missing_history_files" => Some(0.0),
+            "wal_stored_bytes" => Some(self.size() * 0.2),
             "wal_last_archived_timestamp_seconds" => {
                 let now = self.broken_since("incr").map_or(self.now, |since| since.min(self.now));
                 seconds(now - now.rem_euclid(300))
@@ -152,8 +162,8 @@ impl Moment<'_> {
             "repo_up" => Some(f64::from(u8::from(self.target == Target::Plain || !self.is_broken()))),
             "collector_up" => Some(f64::from(u8::from(!self.is_broken()))),
             "stanza_status" => {
-                let differs = self.week == Week::Bad && self.label("pg_cluster") == "ledger";
-                Some(if differs && self.now > self.end - 3 * DAY { 4.0 } else { 0.0 })
+                let differs = self.label("pg_cluster") == "ledger" && self.is_bad_for(3 * DAY);
+                Some(if differs { 4.0 } else { 0.0 })
             }
             // A backup runs as this week ends.
             "stanza_backup_lock_status" => Some(f64::from(u8::from(self.is_running()))),
