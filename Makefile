@@ -25,7 +25,7 @@ check-lints:
 run-tests:
 	@scripts/step "building tests" cargo test --locked --no-run
 	@scripts/step "building for an image" scripts/build-static
-	@scripts/step "tests" scripts/without-leftovers cargo test --locked --no-fail-fast
+	@scripts/step "tests" scripts/without-leftovers env RUST_BACKTRACE=0 cargo test --locked --no-fail-fast
 
 check-docs:
 	@scripts/step "documentation" env RUSTDOCFLAGS="-D warnings" \

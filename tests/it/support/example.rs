@@ -220,6 +220,15 @@ impl<'node> Example<'node> {
             &["--namespace", self.namespace, "get", "events", "--sort-by=.lastTimestamp"],
             &["--namespace", OPERATOR, "logs", "deployment/pgbackrest-keeper-operator", "--tail=60"],
             &["--namespace", self.namespace, "logs", "cluster-0", "--all-containers", "--tail=30"],
+            &["--namespace", self.namespace, "logs", "cluster-pgbackrest-repo-host-0", "--tail=30"],
+            &[
+                "--namespace",
+                self.namespace,
+                "logs",
+                "cluster-pgbackrest-repo-host-0",
+                "--previous",
+                "--tail=30",
+            ],
         ]
         .map(said)
         .join("\n")
