@@ -26,7 +26,7 @@ pub(crate) fn dashboard() -> Dashboard {
         variables: variables(S, true),
         annotations: vec![alerts()],
         rows: vec![
-            ("Can this be believed, and can everything be restored?", numbers()),
+            ("Can this be believed, and can everything be restored?", [numbers(), defects()].concat()),
             ("Clusters and repositories", vec![repositories(), firing_alerts()]),
             ("The time shown", course()),
         ],
@@ -35,12 +35,9 @@ pub(crate) fn dashboard() -> Dashboard {
 
 fn numbers() -> Vec<Panel> {
     let full = S.with(&backups::BACKUPS, "backup_type=\"full\"");
-    let (up, failures) = (S.of(&backups::REPO_UP), S.of(&jobs::CONSECUTIVE_FAILURES));
-    let errors = S.of(&backups::BACKUPS_WITH_ERRORS);
-    let expiry = S.of(&backups::REPO_CREDENTIAL_EXPIRY_TIMESTAMP_SECONDS);
+    let failures = S.of(&jobs::CONSECUTIVE_FAILURES);
     let chain = S.of(&backups::BACKUP_CHAIN_LAST_COMPLETION_TIMESTAMP_SECONDS);
     let latest = S.of(&wal::RECOVERY_LATEST_TIMESTAMP_SECONDS);
-    let (gaps, lost) = (S.of(&wal::WAL_GAPS), S.with(&wal::BACKUP_UNRESTORABLE, LOST));
     vec![
         Panel::stat(
             "Exporters down",
@@ -97,6 +94,14 @@ fn numbers() -> Vec<Panel> {
             Scope::count(&format!("{failures} > 0"), &failures),
         )
         .steps(NONE_IS_GOOD),
+    ]
+}
+
+fn defects() -> Vec<Panel> {
+    let (up, errors) = (S.of(&backups::REPO_UP), S.of(&backups::BACKUPS_WITH_ERRORS));
+    let expiry = S.of(&backups::REPO_CREDENTIAL_EXPIRY_TIMESTAMP_SECONDS);
+    let (gaps, lost) = (S.of(&wal::WAL_GAPS), S.with(&wal::BACKUP_UNRESTORABLE, LOST));
+    vec![
         Panel::stat(
             "Repositories down",
             "Repositories that did not answer or have lost their stanza.",
