@@ -28,6 +28,7 @@ use super::{backup, catalogue, compat, continuity, repo, retention, stanza, wal}
 mod answer;
 mod classic;
 mod clusters;
+mod counters;
 mod deflate;
 mod negotiation;
 
@@ -105,6 +106,14 @@ struct OfSnapshot {
     series: Arc<AtomicU64>,
 }
 
+/// Counters that depend on what is known of a fleet. Too many for a scrape.
+#[derive(Debug)]
+struct CountersOfFleet {
+    facts: Facts,
+    options: Arc<Options>,
+    series: Arc<AtomicU64>,
+}
+
 /// Families that depend on the time of the scrape or on counters.
 #[derive(Debug)]
 struct AtScrape {
@@ -145,6 +154,13 @@ impl Collector for OfSnapshot {
             let build = &options.build;
             family.add(&[build.revision.into(), build.rustc.into(), build.version.into()], 1_u64)
         })
+    }
+}
+
+impl Collector for CountersOfFleet {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let families = &mut Families { encoder, options: &self.options, series: &self.series };
+        wal::write_growth(families, &self.facts)
     }
 }
 

@@ -23,7 +23,7 @@ catalogue! { ALL of Wal:
         "Size of a WAL segment.", "source is config, inferred (from backups) or default (16 MiB)";
     WAL_ARCHIVED_SEGMENTS_TOTAL: Counter, "pgbackrest_wal_archived_segments_total", Plain, REPO,
         "WAL segments by which the archive has grown.",
-        "increases of pgbackrest_wal_max_segment since this process first saw it; not told of fleets",
+        "increases of pgbackrest_wal_max_segment since this process first saw it",
         at_scrape;
     WAL_SEGMENTS: Gauge, "pgbackrest_wal_segments", Plain, REPO,
         "WAL segments in the archive of the current database.",

@@ -15,8 +15,9 @@ use crate::metrics::options::Options;
 use crate::state::snapshot::Snapshot;
 
 use super::clusters::ClustersPart;
+use super::counters::{Counters, deflated};
 use super::deflate::{Deflated, Deflater, End};
-use super::{EncodeError, Format, OfSnapshot, registry};
+use super::{CountersOfFleet, EncodeError, Format, OfSnapshot, registry};
 
 /// Compression of what is encoded before anybody asks.
 pub(super) const STATIC_LEVEL: u32 = 4;
@@ -33,6 +34,8 @@ const GZIP_HEADER: &[u8] = &[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
 pub struct StaticPart {
     /// One after the other. None refers to one before it.
     pieces: Vec<Deflated>,
+    /// Of a fleet; those of a host are told at the scrape.
+    counters: Counters,
     series: u64,
 }
 
@@ -55,20 +58,24 @@ impl StaticPart {
 
     fn of(facts: Facts, options: &Arc<Options>) -> Result<Self, EncodeError> {
         let series = Arc::new(AtomicU64::new(0));
+        let counters = match &facts {
+            Facts::Host(_) => Counters::default(),
+            Facts::Fleet(_) => {
+                let (facts, series) = (facts.clone(), Arc::clone(&series));
+                Counters::encode(options, CountersOfFleet { facts, options: Arc::clone(options), series })?
+            }
+        };
         let collector = OfSnapshot { facts, options: Arc::clone(options), series: Arc::clone(&series) };
-        let mut writer = Deflater::new(STATIC_LEVEL);
-        let encoded = text::encode_registry(&mut writer, &registry(options, collector));
-        // The compressor's own error says more than that writing failed.
-        let deflated = writer.finish(End::Open)?;
-        encoded?;
-        Ok(Self { pieces: vec![deflated], series: series.load(Ordering::Relaxed) })
+        let piece = deflated(|to| text::encode_registry(to, &registry(options, collector)))?;
+        Ok(Self { pieces: vec![piece], counters, series: series.load(Ordering::Relaxed) })
     }
 
-    /// The same with what is told of each cluster of a fleet. Copies no text.
+    /// The same of a fleet with its counters, and with what is told of each cluster. Copies no text.
     #[must_use]
     pub fn joined(&self, clusters: &ClustersPart, format: Format) -> Self {
-        let pieces = self.pieces.iter().chain(clusters.pieces(format)).cloned().collect();
-        Self { pieces, series: self.series + clusters.series() }
+        let own = self.pieces.iter().chain([self.counters.of(format)]);
+        let pieces = own.chain(clusters.pieces(format)).cloned().collect();
+        Self { pieces, counters: Counters::default(), series: self.series + clusters.series() }
     }
 
     /// Number of series.

@@ -1,6 +1,6 @@
 //! What the operator tells of each cluster of a fleet: encoded when it has changed, not when somebody asks.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -12,18 +12,16 @@ use crate::metrics::family::Families;
 use crate::metrics::operator::OperatorMetrics;
 use crate::metrics::options::Options;
 
-use super::answer::STATIC_LEVEL;
-use super::deflate::{Deflated, Deflater, End};
-use super::{EncodeError, Format, classic, registry};
+use super::counters::{Counters, deflated};
+use super::deflate::Deflated;
+use super::{EncodeError, Format, registry};
 
 /// Families of which each cluster has series, deflated. Empty at first.
 #[derive(Debug, Clone, Default)]
 pub struct ClustersPart {
     /// Gauges and histograms: the same in both formats.
     common: Deflated,
-    /// Counters, whose header lines differ.
-    openmetrics: Deflated,
-    classic: Deflated,
+    counters: Counters,
     series: u64,
 }
 
@@ -45,14 +43,9 @@ impl ClustersPart {
             now,
             series: Arc::clone(&series),
         };
-        let mut counters = String::new();
-        text::encode_registry(&mut counters, &registry(options, collector(true)))?;
-        let (openmetrics, classic) = (
-            deflated(|to| to.write_str(&counters))?,
-            deflated(|to| to.write_str(&classic::from_openmetrics(&counters)))?,
-        );
+        let counters = Counters::encode(options, collector(true))?;
         let common = deflated(|to| text::encode_registry(to, &registry(options, collector(false))))?;
-        Ok(Self { common, openmetrics, classic, series: series.load(Ordering::Relaxed) })
+        Ok(Self { common, counters, series: series.load(Ordering::Relaxed) })
     }
 
     /// Number of series.
@@ -62,21 +55,8 @@ impl ClustersPart {
     }
 
     pub(super) fn pieces(&self, format: Format) -> [&Deflated; 2] {
-        let counters = match format {
-            Format::Classic => &self.classic,
-            Format::OpenMetrics => &self.openmetrics,
-        };
-        [&self.common, counters]
+        [&self.common, self.counters.of(format)]
     }
-}
-
-fn deflated(write: impl FnOnce(&mut Deflater) -> fmt::Result) -> Result<Deflated, EncodeError> {
-    let mut writer = Deflater::new(STATIC_LEVEL);
-    let written = write(&mut writer);
-    // The compressor's own error says more than that writing failed.
-    let deflated = writer.finish(End::Open)?;
-    written?;
-    Ok(deflated)
 }
 
 /// Families that differ from cluster to cluster.

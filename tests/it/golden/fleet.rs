@@ -8,7 +8,9 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use pgbackrest_keeper::cluster::key::Key;
 use pgbackrest_keeper::metrics::collection::{Collector, RunReport};
-use pgbackrest_keeper::metrics::exposition::{Dynamic, Format, StaticPart, dynamic_part, plain};
+use pgbackrest_keeper::metrics::exposition::{
+    ClustersPart, Dynamic, Format, StaticPart, dynamic_part, plain,
+};
 use pgbackrest_keeper::metrics::options::BackupDetail;
 use pgbackrest_keeper::metrics::{CollectionMetrics, Fleet, OperatorMetrics, Options};
 use pgbackrest_keeper::state::snapshot::{
@@ -47,7 +49,8 @@ fn failed(now: DateTime<Utc>, reason: FailureReason, message: String) -> Collect
 pub(super) fn exposition(options: Options, format: Format) -> String {
     let (fleet, now) = fleet();
     let options = Arc::new(Options { compat: false, backup_detail: BackupDetail::Last, ..options });
-    let static_part = &StaticPart::encode_fleet(&Arc::new(fleet), &options).unwrap();
+    let static_part = StaticPart::encode_fleet(&Arc::new(fleet), &options).unwrap();
+    let static_part = &static_part.joined(&ClustersPart::default(), format);
     let collection = CollectionMetrics::in_pods().with_wal(true);
     collection.set_cadence(Collector::Info, Duration::from_mins(5), Duration::from_mins(1));
     collection.set_cadence(Collector::Wal, Duration::from_mins(15), Duration::from_secs(75));
@@ -76,12 +79,8 @@ fn a_cluster_of_a_fleet_is_told_as_its_exporter_would_tell_it() {
     let well = Snapshot::clone(&fleet.clusters[&Key::new("shop", "ledger")]);
     let alone = fixtures::series(&fixtures::exposition(well, options, now, Format::Classic));
     let told = fixtures::series(&exposition(fixtures::options(), Format::Classic));
-    let is_own = |name: &str| {
-        name.starts_with("pgbackrest_exporter_")
-            || name.starts_with("pgbackrest_collector_")
-            // A counter, of which a scrape of a fleet would have to tell too many.
-            || name == "pgbackrest_wal_archived_segments_total"
-    };
+    let is_own =
+        |name: &str| name.starts_with("pgbackrest_exporter_") || name.starts_with("pgbackrest_collector_");
     let mut compared = 0;
     for (series, value) in alone {
         let (name, labels) = series.split_once('{').unwrap_or((&series, "}"));

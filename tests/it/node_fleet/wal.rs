@@ -21,6 +21,12 @@ pub(super) fn a_hole_is_seen(cluster: &Example<'_>, operator: &Operator<'_>) {
     for _ in 0..3 {
         cluster.archive();
     }
+    for repo in ["1", "2"] {
+        operator.wait("the archive to have grown", |samples| {
+            let labels = of(&[("repo_key", repo)]);
+            (samples.find("pgbackrest_wal_archived_segments_total", &labels)? >= 3.0).then_some(())
+        });
+    }
     let segment = take_out(cluster);
     operator.wait("a missing segment", |samples| {
         let labels = of(&[("repo_key", "1"), ("class", "pitr_new")]);

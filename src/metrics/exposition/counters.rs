@@ -1,0 +1,47 @@
+//! Counters that are encoded before anybody asks.
+
+use std::fmt::{self, Write as _};
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::text;
+
+use crate::metrics::options::Options;
+
+use super::answer::STATIC_LEVEL;
+use super::deflate::{Deflated, Deflater, End};
+use super::{EncodeError, Format, classic, registry};
+
+/// Families of counters, deflated in both formats, as their header lines differ. Empty at first.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Counters {
+    openmetrics: Deflated,
+    classic: Deflated,
+}
+
+impl Counters {
+    pub(super) fn encode(options: &Options, collector: impl Collector) -> Result<Self, EncodeError> {
+        let mut counters = String::new();
+        text::encode_registry(&mut counters, &registry(options, collector))?;
+        Ok(Self {
+            openmetrics: deflated(|to| to.write_str(&counters))?,
+            classic: deflated(|to| to.write_str(&classic::from_openmetrics(&counters)))?,
+        })
+    }
+
+    pub(super) const fn of(&self, format: Format) -> &Deflated {
+        match format {
+            Format::Classic => &self.classic,
+            Format::OpenMetrics => &self.openmetrics,
+        }
+    }
+}
+
+/// What is written, deflated once for many answers.
+pub(super) fn deflated(write: impl FnOnce(&mut Deflater) -> fmt::Result) -> Result<Deflated, EncodeError> {
+    let mut writer = Deflater::new(STATIC_LEVEL);
+    let written = write(&mut writer);
+    // The compressor's own error says more than that writing failed.
+    let deflated = writer.finish(End::Open)?;
+    written?;
+    Ok(deflated)
+}
