@@ -62,6 +62,8 @@ pub(super) struct Memory {
     pub(super) book: Arc<Book>,
     /// When they are listed again.
     pub(super) listing_due: Option<Instant>,
+    /// Something new was listed. What that proves is known after the next look.
+    pub(super) look_again: bool,
 }
 
 /// The pod and container that read each repository.
@@ -129,10 +131,7 @@ impl<P: FindPods + RunInPod> Asker<'_, P> {
         self.learn_version(key, readers.values().next().copied(), memory).await;
         let run = Run { answers, finished: true, version: memory.version() };
         let snapshot = self.merged(subject, previous, run, &memory.book);
-        if self.is_listing_due(memory, &snapshot) {
-            meanwhile(snapshot.clone());
-            self.list(key, &snapshot, &readers, memory).await;
-        }
+        self.list_if_due(key, &snapshot, &readers, memory, meanwhile).await;
         snapshot
     }
 

@@ -7,8 +7,8 @@ use futures_util::future::join_all;
 use tokio::time::Instant;
 
 use crate::cluster::key::Key;
-use crate::collect::wal::book::{self, Book};
-use crate::collect::wal::pass::{Ask, End, pass};
+use crate::collect::wal::book::{self, Book, Brought};
+use crate::collect::wal::pass::{Ask, pass};
 use crate::collect::wal::plan::{Subject, subjects};
 use crate::collect::wal::{SECOND_LOOK, SINCE};
 use crate::metrics::collection::Collector;
@@ -29,68 +29,73 @@ struct Reader<'a, P> {
 }
 
 impl<P: FindPods + RunInPod> Asker<'_, P> {
-    /// Whether the archives are to be listed in this look: it is time, or there is a new one, or a new backup.
-    pub(super) fn is_listing_due(&self, memory: &Memory, snapshot: &Snapshot) -> bool {
-        let is_due = memory.listing_due.is_some_and(|due| due <= Instant::now());
-        self.pace.wal.is_some() && (is_due || memory.book.has_news(snapshot))
-    }
-
-    /// Lists the archives of all repositories that answered, at the same time. What is not through in time goes on in the
-    /// next look.
-    pub(super) async fn list(
+    /// Lists the archives where it is time, or where there is a new one or a new backup. Something new is not left to be told
+    /// at the next turn: it is looked at again.
+    pub(super) async fn list_if_due(
         &self,
         key: &Arc<Key>,
         snapshot: &Snapshot,
         readers: &Readers<'_>,
         memory: &mut Memory,
+        meanwhile: impl Fn(Snapshot),
     ) {
-        let Some(wal) = self.pace.wal else { return };
+        let has_news = memory.book.has_news(snapshot);
+        let is_due = has_news || memory.listing_due.is_some_and(|due| due <= Instant::now());
+        // Never twice in a row, whatever is new again and again.
+        let is_again = std::mem::take(&mut memory.look_again);
+        if is_due && self.pace.wal.is_some() {
+            meanwhile(snapshot.clone());
+            let brought = self.list(key, snapshot, readers, memory).await;
+            memory.look_again = has_news && brought.whole && !is_again;
+        }
+    }
+
+    /// Lists the archives of all repositories that answered, at the same time. What is not through in time goes on in the
+    /// next look.
+    async fn list(
+        &self,
+        key: &Arc<Key>,
+        snapshot: &Snapshot,
+        readers: &Readers<'_>,
+        memory: &mut Memory,
+    ) -> Brought {
+        let Some(wal) = self.pace.wal else { return Brought::default() };
         if snapshot.version.is_some_and(|version| version < SINCE) {
-            return;
+            return Brought::default();
         }
         let began = Instant::now();
         let deadline = began + wal.timeout;
         let book = &*memory.book;
         book.retain(snapshot);
-        let all = snapshot.stanzas.iter().flat_map(|stanza| subjects(stanza).map(move |of| (stanza, of)));
-        let passes = all.filter_map(|(stanza, (repo, subject))| {
-            let (pod, container) = *readers.get(&repo.key)?;
+        let passes = subjects(snapshot).filter_map(|(archive, subject)| {
+            let (pod, container) = *readers.get(&archive.1)?;
             let place = Place { namespace: &key.namespace, pod, container };
             let reader = Reader { asker: *self, key, place };
-            Some(reader.list(
-                (stanza.name.clone(), repo.key),
-                subject,
-                snapshot,
-                book,
-                wal.interval,
-                deadline,
-            ))
+            Some(reader.list(archive, subject, snapshot, book, wal.interval, deadline))
         });
-        let soon = join_all(passes).await.contains(&true);
-        let pause = if soon { wal.interval.min(SECOND_LOOK) } else { wal.interval };
+        let brought = join_all(passes).await.into_iter().fold(Brought::default(), Brought::and);
+        let pause =
+            if brought.unfinished || brought.worse { wal.interval.min(SECOND_LOOK) } else { wal.interval };
         // The look that comes nearest: none comes to the second.
         memory.listing_due = Some(began + pause.saturating_sub(self.pace.interval / 2));
+        brought
     }
 }
 
 impl<P: FindPods + RunInPod> Reader<'_, P> {
-    /// True where it is to be listed again soon: it is not through, or more is missing than before.
     async fn list(
         self,
-        place: book::Key,
+        archive: book::Key,
         subject: Subject,
         snapshot: &Snapshot,
         book: &Book,
         interval: Duration,
         deadline: Instant,
-    ) -> bool {
-        let before = book.before(&place);
-        let passed = pass(&self, (&place.0, place.1), subject.clone(), before, interval, deadline).await;
-        let is_late = matches!(passed.end, End::Unfinished);
-        let (change, is_worse) = book.take(place.clone(), &subject, passed, snapshot);
+    ) -> Brought {
+        let before = book.before(&archive);
+        let passed = pass(&self, (&archive.0, archive.1), subject.clone(), before, interval, deadline).await;
         let span = tracing::info_span!("cluster", namespace = self.key.namespace, pg_cluster = self.key.name);
-        span.in_scope(|| book.log(&place, change));
-        is_late || is_worse
+        span.in_scope(|| book.take(&archive, &subject, passed, snapshot))
     }
 
     /// Makes one call, unless an earlier one may still run there.

@@ -51,7 +51,7 @@ struct Member {
     subject: Arc<Subject>,
     /// When it is asked next; none while it is asked.
     due: Option<Instant>,
-    /// It has changed while it was asked.
+    /// It has changed while it was asked, or what was asked leads to more.
     again: bool,
     memory: Memory,
     /// Empty until it was asked.
@@ -213,6 +213,7 @@ impl Turn {
         self.knows(snapshot);
         let mut book = self.roster.book();
         if let Some(member) = book.members.get_mut(&self.key).filter(|member| member.ticket == self.ticket) {
+            member.again |= memory.look_again;
             member.memory = memory;
         }
     }

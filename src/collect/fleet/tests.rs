@@ -270,9 +270,8 @@ struct Loop {
 }
 
 impl Loop {
-    fn new(concurrency: usize) -> Self {
+    fn new(pace: Pace) -> Self {
         let store = Arc::new(Store::new(Arc::new(Options { compat: false, ..Options::default() })).unwrap());
-        let pace = Pace { concurrency, ..Pace::default() };
         let metrics = Arc::new(CollectionMetrics::in_pods());
         let poller = FleetPoller::new(Arc::clone(&store), Arc::default(), pace, metrics);
         Self { store, poller: Arc::new(poller) }
@@ -283,13 +282,17 @@ impl Loop {
     }
 
     async fn until_served(&self, names: &[&str]) {
+        self.until(|| self.served() == names).await;
+    }
+
+    async fn until(&self, is_served: impl Fn() -> bool) {
         for _ in 0..1000 {
-            if self.served() == names {
+            if is_served() {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        panic!("served {:?} in place of {names:?}", self.served());
+        panic!("not what was expected: {:?}", self.store.load().fleet);
     }
 }
 
@@ -301,7 +304,7 @@ async fn clusters_come_and_go_and_one_that_hangs_holds_up_no_other() {
     }
     fakes.let_it("hangs-0", 2, Does::NeverEnd);
     fakes.let_it("hangs-host", 1, Does::NeverEnd);
-    let case = Loop::new(3);
+    let case = Loop::new(Pace { concurrency: 3, ..Pace::default() });
     let key = |name| Key::new("shop", name);
     let term = case.poller.term();
     let polling = tokio::spawn(Arc::clone(&case.poller).run(fakes));

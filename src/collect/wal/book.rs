@@ -50,15 +50,36 @@ struct Whole {
     ended: DateTime<Utc>,
 }
 
+/// What passes have brought.
+#[derive(Debug, Clone, Copy, Default)]
+pub(in crate::collect) struct Brought {
+    /// An archive was listed to its end.
+    pub(in crate::collect) whole: bool,
+    /// The time was over before one was.
+    pub(in crate::collect) unfinished: bool,
+    /// More is missing than before in one of them: what is on its way now may be there in a moment.
+    pub(in crate::collect) worse: bool,
+}
+
 /// How a pass changed what is known of an archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::collect) enum Change {
+enum Change {
     /// Nothing worth a word.
     None,
     /// It can be listed again.
     Recovered,
     /// It could be listed before.
     Failed,
+}
+
+impl Brought {
+    pub(in crate::collect) const fn and(self, other: Self) -> Self {
+        Self {
+            whole: self.whole || other.whole,
+            unfinished: self.unfinished || other.unfinished,
+            worse: self.worse || other.worse,
+        }
+    }
 }
 
 impl Book {
@@ -70,14 +91,22 @@ impl Book {
         Before { listing: Some(archive.listing.clone()), backups: backups.unwrap_or_default() }
     }
 
-    /// Takes what came of a pass. True where more is missing than before: what is on its way now may be there in a moment.
+    /// Takes what came of a pass, and tells the log where that is new.
     pub(in crate::collect) fn take(
         &self,
-        key: Key,
+        key: &Key,
         subject: &Subject,
         passed: Passed,
         snapshot: &Snapshot,
-    ) -> (Change, bool) {
+    ) -> Brought {
+        let (whole, unfinished) = (matches!(passed.end, End::Whole), matches!(passed.end, End::Unfinished));
+        let (change, worse) = self.put(key.clone(), subject, passed, snapshot);
+        self.log(key, change);
+        Brought { whole, unfinished, worse }
+    }
+
+    /// True where more is missing than before.
+    fn put(&self, key: Key, subject: &Subject, passed: Passed, snapshot: &Snapshot) -> (Change, bool) {
         let now = Utc::now();
         let Passed { listing, end } = passed;
         let is_whole = matches!(end, End::Whole);
@@ -116,8 +145,7 @@ impl Book {
         (change, is_worse)
     }
 
-    /// Tells the log of a change.
-    pub(in crate::collect) fn log(&self, key: &Key, change: Change) {
+    fn log(&self, key: &Key, change: Change) {
         let (stanza, repo) = (&*key.0, key.1);
         match change {
             Change::None => {}
@@ -143,13 +171,11 @@ impl Book {
     /// until something is proven of it.
     pub(in crate::collect) fn has_news(&self, snapshot: &Snapshot) -> bool {
         let archives = self.archives();
-        let is_new = |stanza: &Stanza, repo: &Repo, subject: &Subject| {
-            archives.get(&(stanza.name.clone(), repo.key)).is_none_or(|known| {
+        subjects(snapshot).any(|(key, subject)| {
+            archives.get(&key).is_none_or(|known| {
                 known.listing.archive != subject.archive || !subject.backups.is_subset(&known.backups)
             })
-        };
-        let mut all = snapshot.stanzas.iter().flat_map(|stanza| subjects(stanza).map(move |of| (stanza, of)));
-        all.any(|(stanza, (repo, subject))| is_new(stanza, repo, &subject))
+        })
     }
 
     /// Writes into a snapshot what the listings prove, and how listing goes. A listing older than `max_staleness` proves

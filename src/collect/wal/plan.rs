@@ -13,8 +13,10 @@ use crate::pgbackrest::archive::{ArchiveFile, ArchiveId, DirectoryName, Timeline
 use crate::pgbackrest::repository::{Entries, Kind, RepoPath};
 use crate::pgbackrest::wal::{SegmentSize, WalSegment};
 use crate::state::archive::{DirectoryFacts, ListedFile, Listing};
-use crate::state::snapshot::{Backup, Failure, FailureReason, Repo, Stanza};
+use crate::state::snapshot::{Backup, Failure, FailureReason, Repo, Snapshot, Stanza};
 use crate::state::wal_range;
+
+use super::book::Key;
 
 /// Time in which every directory is listed again.
 const FULL_PASS: Duration = Duration::from_hours(24);
@@ -84,11 +86,12 @@ impl Subject {
     }
 }
 
-/// What can be listed of a stanza now. Where a repository does not answer `info` tells so, and older versions give the only one
-/// no number.
-pub(in crate::collect) fn subjects(stanza: &Stanza) -> impl Iterator<Item = (&Repo, Subject)> {
-    let repos = stanza.repos.iter().filter(|repo| repo.is_up() && repo.key > 0);
-    repos.filter_map(|repo| Some((repo, Subject::of(stanza, repo)?)))
+/// What can be listed now. Where a repository does not answer `info` tells so, and older versions give the only one no number.
+pub(in crate::collect) fn subjects(snapshot: &Snapshot) -> impl Iterator<Item = (Key, Subject)> {
+    snapshot.stanzas.iter().flat_map(|stanza| {
+        let repos = stanza.repos.iter().filter(|repo| repo.is_up() && repo.key > 0);
+        repos.filter_map(|repo| Some(((stanza.name.clone(), repo.key), Subject::of(stanza, repo)?)))
+    })
 }
 
 impl Question {

@@ -22,7 +22,7 @@ use super::super::poller::{jittered, told};
 use super::super::run::survived;
 use super::super::settings::WalSettings;
 use super::super::store::Store;
-use super::book::{Book, Key};
+use super::book::{Book, Brought, Key};
 use super::pass::{Ask, End, pass};
 use super::plan::{Subject, subjects};
 use super::{SECOND_LOOK, SINCE};
@@ -39,21 +39,6 @@ pub(in crate::collect) struct Rounds {
     book: Arc<Book>,
     /// Children that not even SIGKILL has ended yet, by repository.
     survivors: Mutex<BTreeMap<u32, Survivor>>,
-}
-
-/// What a round has brought.
-#[derive(Debug, Clone, Copy, Default)]
-pub(in crate::collect) struct Brought {
-    /// An archive was listed to its end.
-    listed: bool,
-    /// One of them misses more than before.
-    worse: bool,
-}
-
-impl Brought {
-    const fn and(self, other: Self) -> Self {
-        Self { listed: self.listed || other.listed, worse: self.worse || other.worse }
-    }
 }
 
 impl Rounds {
@@ -84,7 +69,7 @@ impl Rounds {
         while self.waited(due, collected).await {
             let began = Instant::now();
             let brought = self.round().await;
-            if brought.listed {
+            if brought.whole {
                 listed.notify_one();
             }
             let pause = if brought.worse { interval.min(SECOND_LOOK) } else { interval };
@@ -117,10 +102,8 @@ impl Rounds {
         self.book.retain(&snapshot);
         self.survivors().retain(|_, survivor| !survivor.is_gone());
         let mut lanes: BTreeMap<u32, Vec<(Key, Subject)>> = BTreeMap::new();
-        for stanza in &snapshot.stanzas {
-            for (repo, subject) in subjects(stanza) {
-                lanes.entry(repo.key).or_default().push(((stanza.name.clone(), repo.key), subject));
-            }
+        for (key, subject) in subjects(&snapshot) {
+            lanes.entry(key.1).or_default().push((key, subject));
         }
         let deadline = Instant::now() + self.settings.timeout;
         let lanes = lanes.into_iter().map(|(repo, lane)| self.lane(repo, lane, &snapshot, deadline));
@@ -149,10 +132,7 @@ impl Rounds {
             if let End::Failed(failure) = &passed.end {
                 hung = Some(failure).filter(|failure| failure.reason == FailureReason::Timeout).cloned();
             }
-            let listed = matches!(passed.end, End::Whole);
-            let (change, worse) = self.book.take(key.clone(), &subject, passed, snapshot);
-            brought = brought.and(Brought { listed, worse });
-            self.book.log(&key, change);
+            brought = brought.and(self.book.take(&key, &subject, passed, snapshot));
         }
         brought
     }

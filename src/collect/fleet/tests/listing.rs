@@ -74,6 +74,21 @@ async fn a_repository_that_comes_later_is_listed_at_once() {
     assert!(repo(&*case.ask().await, 2).wal.is_some());
 }
 
+#[tokio::test]
+async fn what_a_new_backup_proves_is_told_before_the_next_turn() {
+    let fakes: &'static Fakes = Box::leak(Box::new(Fakes::of("ledger")));
+    let day = Duration::from_hours(24);
+    let case = Loop::new(Pace::new(day, None, 3, None).with_wal(listing(fakes).pace.wal));
+    let polling = tokio::spawn(Arc::clone(&case.poller).run(fakes));
+    case.poller.set(&Key::new("shop", "ledger"), subject());
+    let proves = |snapshot: &Arc<Snapshot>| [1, 2].iter().all(|key| repo(snapshot, *key).wal.is_some());
+    case.until(|| case.store.load().fleet.clusters.values().any(proves)).await;
+    let asked = fakes.asked();
+    let looks = asked.iter().filter(|asked| asked.ends_with("repo1")).count();
+    assert_eq!((looks, asked.len()), (2, 2 * 2 + 2 * 3), "{asked:?}");
+    polling.abort();
+}
+
 #[test]
 fn archives_are_listed_no_more_often_than_the_cluster_is_looked_at() {
     let wal = WalSettings { interval: Duration::from_mins(15), timeout: Duration::from_mins(1) };

@@ -60,7 +60,7 @@ fn proof(snapshot: &Snapshot) -> Option<&Continuity> {
 #[test]
 fn a_listing_is_judged_once_info_has_answered_after_it() {
     let (before, book) = (snapshot(Utc::now()), Book::default());
-    let taken = book.take(key(&before), &subject(&before), well(listing(&before, None)), &before);
+    let taken = book.put(key(&before), &subject(&before), well(listing(&before, None)), &before);
     assert_eq!(taken, (Change::None, false));
     let early = fill(&book, before.clone(), Utc::now());
     assert!(proof(&early).is_none());
@@ -81,7 +81,7 @@ fn a_backup_that_came_meanwhile_waits_for_the_next_listing() {
     let mut listing = listing(&before, Some(newest.wal_stop.unwrap().low));
     listing.backup_directories.as_mut().unwrap().remove(&newest.label);
     let book = Book::default();
-    book.take(key(&before), &subject(&before), well(listing), &before);
+    book.put(key(&before), &subject(&before), well(listing), &before);
     let after = fill(&book, snapshot(Utc::now()), Utc::now());
     let wal = proof(&after).unwrap();
     assert!(!wal.reach.contains_key(&newest.label));
@@ -94,7 +94,7 @@ fn a_backup_that_was_expired_meanwhile_is_not_missed() {
     let oldest = before.stanzas[0].repos[0].backups[0].clone();
     let mut listing = listing(&before, None);
     listing.backup_directories = Some(BTreeSet::new());
-    book.take(key(&before), &subject(&before), well(listing), &before);
+    book.put(key(&before), &subject(&before), well(listing), &before);
     let mut after = snapshot(Utc::now());
     after.stanzas[0].repos[0].backups.retain(|backup| backup.label != oldest.label);
     let unrestorable = proof(&fill(&book, after, Utc::now())).unwrap().unrestorable;
@@ -106,7 +106,7 @@ fn what_is_missing_anew_asks_for_a_second_look() {
     let (before, book) = (snapshot(Utc::now()), Book::default());
     let hole = before.stanzas[0].repos[0].backups[1].wal_start.unwrap().low;
     let take =
-        |without| book.take(key(&before), &subject(&before), well(listing(&before, without)), &before).1;
+        |without| book.put(key(&before), &subject(&before), well(listing(&before, without)), &before).1;
     assert!(!take(None));
     assert!(take(Some(hole)));
     assert!(!take(Some(hole)), "one more look is enough");
@@ -115,7 +115,7 @@ fn what_is_missing_anew_asks_for_a_second_look() {
 #[test]
 fn a_pass_that_fails_leaves_the_last_proof() {
     let (before, book) = (snapshot(Utc::now()), Book::default());
-    let take = |passed| book.take(key(&before), &subject(&before), passed, &before).0;
+    let take = |passed| book.put(key(&before), &subject(&before), passed, &before).0;
     assert_eq!(take(well(listing(&before, None))), Change::None);
     assert_eq!(take(failed(Listing::new(subject(&before).archive, Utc::now()))), Change::Failed);
     let told = fill(&book, snapshot(Utc::now()), Utc::now());
@@ -130,7 +130,7 @@ fn a_pass_that_fails_leaves_the_last_proof() {
 fn a_pass_that_is_not_through_is_no_failure_and_no_proof() {
     let (before, book) = (snapshot(Utc::now()), Book::default());
     let passed = Passed { listing: listing(&before, None), end: End::Unfinished };
-    assert_eq!(book.take(key(&before), &subject(&before), passed, &before).0, Change::None);
+    assert_eq!(book.put(key(&before), &subject(&before), passed, &before).0, Change::None);
     let told = fill(&book, snapshot(Utc::now()), Utc::now());
     let health = &told.collection.wal[&before.stanzas[0].name];
     assert!(proof(&told).is_none() && health.up && health.last_success.is_none());
@@ -140,7 +140,7 @@ fn a_pass_that_is_not_through_is_no_failure_and_no_proof() {
 #[test]
 fn what_is_gone_or_another_archive_proves_nothing() {
     let (before, book) = (snapshot(Utc::now()), Book::default());
-    book.take(key(&before), &subject(&before), well(listing(&before, None)), &before);
+    book.put(key(&before), &subject(&before), well(listing(&before, None)), &before);
     let mut upgraded = snapshot(Utc::now());
     upgraded.stanzas[0].repos[0].archives[0].id = "99-1".to_owned();
     assert!(proof(&fill(&book, upgraded, Utc::now())).is_none());
@@ -156,10 +156,10 @@ fn an_archive_or_a_backup_that_is_new_is_not_waited_for() {
     let mut earlier = now.clone();
     let newest = earlier.stanzas[0].repos[0].backups.pop().unwrap();
     // However it ends: what fails is tried again when it is time.
-    book.take(key(&earlier), &subject(&earlier), failed(listing(&earlier, None)), &earlier);
+    book.put(key(&earlier), &subject(&earlier), failed(listing(&earlier, None)), &earlier);
     assert!(!book.has_news(&earlier));
     assert!(book.has_news(&now), "{}", newest.label);
-    book.take(key(&now), &subject(&now), well(listing(&now, None)), &now);
+    book.put(key(&now), &subject(&now), well(listing(&now, None)), &now);
     assert!(!book.has_news(&now) && !book.has_news(&earlier));
     let mut upgraded = now.clone();
     upgraded.stanzas[0].repos[0].archives[0].id = "99-1".to_owned();
