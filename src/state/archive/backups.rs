@@ -1,13 +1,14 @@
 //! Which backups can be restored.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use crate::pgbackrest::wal::SegmentSize;
 
 use super::super::snapshot::Backup;
 use super::listing::Listing;
 use super::path::Path;
-use super::ranges::{Range, Ranges};
+use super::ranges::Range;
+use super::segments::Segments;
 
 /// What is there of the files that a backup is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,13 +56,8 @@ pub(super) enum Wal {
 }
 
 /// What a backup needs of the WAL.
-pub(super) fn wal(
-    backup: &Backup,
-    path: Option<(&Path, &Ranges)>,
-    timelines: &BTreeMap<u32, Ranges>,
-    listing: &Listing,
-    size: SegmentSize,
-) -> Wal {
+pub(super) fn wal(backup: &Backup, segments: &Segments<'_>, listing: &Listing, size: SegmentSize) -> Wal {
+    let timelines = &segments.timelines;
     let (start, stop) = match (backup.wal_start, backup.wal_stop) {
         (Some(start), Some(stop)) => (start, stop),
         (None, None) if backup.lsn_start.is_none() => return Wal::NotNeeded,
@@ -80,7 +76,8 @@ pub(super) fn wal(
             _ => return Wal::Unknown,
         }
     };
-    let piece = path.and_then(|(path, held)| Some((path.piece(stop.timeline)?, held)));
+    let on_path = segments.on_path.as_ref();
+    let piece = on_path.and_then(|(path, held)| Some((path.piece(stop.timeline)?, held)));
     match piece.filter(|(piece, _)| piece.holds_backup(backup.lsn_stop, last)) {
         Some((_, held)) => {
             let complete_on_path = held.holds(first, last);

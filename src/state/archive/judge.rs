@@ -11,8 +11,9 @@ use super::super::snapshot::Backup;
 use super::backups::{Wal, files, wal};
 use super::expired::{ArchiveRetention, kept_from};
 use super::listing::Listing;
-use super::path::{Path, held, usable};
+use super::path::Path;
 use super::ranges::{Range, Ranges, count};
+use super::segments::{Segments, held, usable};
 
 /// What a listing proves of one database in one repository.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -107,60 +108,33 @@ pub fn judge<'a>(
     let timelines = held(listing, size);
     let newest = timelines.keys().chain(listing.histories.keys()).max().copied();
     let path = newest.and_then(|newest| Path::to(newest, listing.histories.get(&newest), size));
-    let path = path.map(|path| (path.held(&timelines), path));
-    let with_held = path.as_ref().map(|(held, path)| (path, held));
-    let wal_of: Vec<Wal> =
-        backups.iter().map(|backup| wal(backup, with_held, &timelines, listing, size)).collect();
+    let there = Segments::new(timelines, path.as_ref());
+    let wal_of: Vec<Wal> = backups.iter().map(|backup| wal(backup, &there, listing, size)).collect();
     // What is there more than once is not missing, but no restore gets it.
-    let usable = usable(listing, &timelines, size);
-    let usable_path = path.as_ref().map(|(_, path)| (path, path.held(&usable)));
-    let with_usable = usable_path.as_ref().map(|(path, held)| (*path, held));
-    let usable_of: Vec<Wal> =
-        backups.iter().map(|backup| wal(backup, with_usable, &usable, listing, size)).collect();
-    let files_of = files(&backups, listing);
-
-    let mut unrestorable = Unrestorable {
-        directory: listing.backup_directories.is_some().then_some(0),
-        ..Unrestorable::default()
-    };
-    let mut restorable: Vec<(&Backup, &Wal)> = Vec::new();
-    for ((backup, wal), files) in backups.iter().zip(&usable_of).zip(&files_of) {
-        unrestorable.wal += u64::from(wal.is_there() == Some(false));
-        unrestorable.unknown += u64::from(wal.is_there().is_none());
-        unrestorable.reference += u64::from(!files.references);
-        if let Some(directory) = &mut unrestorable.directory {
-            *directory += u64::from(files.directory == Some(false));
-        }
-        if files.are_there() && wal.is_there() == Some(true) {
-            restorable.push((backup, wal));
-        }
-    }
-
-    let mut aside: BTreeMap<u32, Vec<Range>> = BTreeMap::new();
-    for wal in &wal_of {
-        if let Wal::Aside { timeline, missing } = wal {
-            aside.entry(*timeline).or_default().extend(missing);
-        }
-    }
-    let aside: Vec<Ranges> = aside.into_values().map(Ranges::of).collect();
-    let on_path = path.as_ref().map_or_else(Ranges::default, |(held, _)| missing_of_backups(&wal_of, held));
-    let used: BTreeSet<u32> = timelines.keys().copied().chain(newest).collect();
+    let usable = Segments::new(usable(listing, &there.timelines, size), path.as_ref());
+    let (restorable, unrestorable) = sort_out(&backups, &usable, listing, size);
+    let aside = missing_aside(&wal_of);
+    let on_path = there.on_path.as_ref();
+    let missing_on_path = on_path.map_or_else(Ranges::default, |(_, held)| missing_of_backups(&wal_of, held));
+    let used: BTreeSet<u32> = there.timelines.keys().copied().chain(newest).collect();
     Continuity {
         listed_at: listing.listed_at,
-        segments: timelines.values().map(Ranges::count).sum(),
+        segments: there.timelines.values().map(Ranges::count).sum(),
         duplicates: listing.duplicates(),
         bytes: listing.bytes(),
         last_archived: listing.newest().into_values().max(),
-        missing_backup: on_path.count() + aside.iter().map(Ranges::count).sum::<u64>(),
+        missing_backup: missing_on_path.count() + aside.iter().map(Ranges::count).sum::<u64>(),
         missing_histories: count_of(used.iter().filter(|t| **t > 1 && !listing.histories.contains_key(t))),
         unrestorable,
         earliest: restorable.iter().map(|(backup, _)| backup.stop).min(),
-        reach: reach(&restorable, with_usable, |path, number| path.modified(number, listing, size)),
-        path: path.as_ref().zip(newest).map(|((held, path), timeline)| {
+        reach: reach(&restorable, usable.on_path.as_ref(), |path, number| {
+            path.modified(number, listing, size)
+        }),
+        path: on_path.zip(newest).map(|((path, held), timeline)| {
             let gaps_aside: u64 = aside.iter().map(|ranges| count_of(ranges.as_slice().iter())).sum();
             let kept = |needs: &Ranges| kept_from(retention, &backups, path, needs, held, size);
-            let holes = Holes::of(&wal_of, held, &on_path, kept);
-            let usable = with_usable.map_or(held, |(_, usable)| usable);
+            let holes = Holes::of(&wal_of, held, &missing_on_path, kept);
+            let usable = usable.on_path.as_ref().map_or(held, |(_, usable)| usable);
             let (continuous_start, latest_at_most) =
                 window(&restorable, usable, |number| path.modified(number, listing, size)).unzip();
             let known = used.iter().chain(listing.histories.keys()).collect::<BTreeSet<_>>();
@@ -180,6 +154,44 @@ pub fn judge<'a>(
 
 fn count_of<T>(items: impl Iterator<Item = T>) -> u64 {
     items.fold(0, |sum, _| sum + 1)
+}
+
+/// The backups that can be restored, and why the others cannot.
+fn sort_out<'a>(
+    backups: &[&'a Backup],
+    usable: &Segments<'_>,
+    listing: &Listing,
+    size: SegmentSize,
+) -> (Vec<(&'a Backup, Wal)>, Unrestorable) {
+    let mut unrestorable = Unrestorable {
+        directory: listing.backup_directories.is_some().then_some(0),
+        ..Unrestorable::default()
+    };
+    let mut restorable = Vec::new();
+    for (backup, files) in backups.iter().zip(files(backups, listing)) {
+        let wal = wal(backup, usable, listing, size);
+        unrestorable.wal += u64::from(wal.is_there() == Some(false));
+        unrestorable.unknown += u64::from(wal.is_there().is_none());
+        unrestorable.reference += u64::from(!files.references);
+        if let Some(directory) = &mut unrestorable.directory {
+            *directory += u64::from(files.directory == Some(false));
+        }
+        if files.are_there() && wal.is_there() == Some(true) {
+            restorable.push((*backup, wal));
+        }
+    }
+    (restorable, unrestorable)
+}
+
+/// What backups beside the path need, by timeline.
+fn missing_aside(wal_of: &[Wal]) -> Vec<Ranges> {
+    let mut aside: BTreeMap<u32, Vec<Range>> = BTreeMap::new();
+    for wal in wal_of {
+        if let Wal::Aside { timeline, missing } = wal {
+            aside.entry(*timeline).or_default().extend(missing);
+        }
+    }
+    aside.into_values().map(Ranges::of).collect()
 }
 
 /// What backups on the path need and nothing else can stand for.
@@ -242,8 +254,8 @@ fn split(first: u64, last: u64, at: u64) -> (Option<Range>, Option<Range>) {
 
 /// How far each backup that can be restored leads.
 fn reach(
-    restorable: &[(&Backup, &Wal)],
-    path: Option<(&Path, &Ranges)>,
+    restorable: &[(&Backup, Wal)],
+    path: Option<&(&Path, Ranges)>,
     modified: impl Fn(&Path, u64) -> Option<DateTime<Utc>>,
 ) -> BTreeMap<String, DateTime<Utc>> {
     let end = |wal: &Wal| {
@@ -251,7 +263,7 @@ fn reach(
         let (path, held) = path?;
         modified(path, held.range_of(*first)?.1)
     };
-    let of = |(backup, wal): &(&Backup, &Wal)| {
+    let of = |(backup, wal): &(&Backup, Wal)| {
         // A repository that was copied may have times from before the backups'.
         let end = end(wal).map_or(backup.stop, |end| end.max(backup.stop));
         (backup.label.clone(), end)
@@ -261,7 +273,7 @@ fn reach(
 
 /// From where to where recovery can go without a hole, starting from the newest backup that WAL can be replayed on.
 fn window(
-    restorable: &[(&Backup, &Wal)],
+    restorable: &[(&Backup, Wal)],
     held: &Ranges,
     modified: impl Fn(u64) -> Option<DateTime<Utc>>,
 ) -> Option<(DateTime<Utc>, DateTime<Utc>)> {

@@ -6,6 +6,7 @@ mod judge;
 mod listing;
 mod path;
 mod ranges;
+mod segments;
 
 pub use expired::ArchiveRetention;
 pub use judge::{Continuity, PathContinuity, Unrestorable, judge};

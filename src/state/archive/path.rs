@@ -1,4 +1,4 @@
-//! The way of recovery through the timelines, and what of it is there.
+//! The way of recovery through the timelines.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -10,40 +10,6 @@ use crate::pgbackrest::wal::{Lsn, SegmentSize, WalSegment};
 
 use super::listing::Listing;
 use super::ranges::{Range, Ranges};
-
-/// Numbers of the segments that each timeline has. Names that cannot exist with the segment size are left out.
-pub(super) fn held(listing: &Listing, size: SegmentSize) -> BTreeMap<u32, Ranges> {
-    let highest = u32::try_from(size.segments_per_high_word() - 1).unwrap_or(u32::MAX);
-    let mut held: BTreeMap<u32, Vec<Range>> = BTreeMap::new();
-    for (directory, facts) in listing.directories() {
-        let number =
-            |low| WalSegment { timeline: directory.timeline, high: directory.high, low }.number(size);
-        let runs =
-            facts.runs.iter().filter_map(|run| Some((number(run.first)?, number(run.last.min(highest))?)));
-        held.entry(directory.timeline).or_default().extend(runs);
-    }
-    held.retain(|_, ranges| !ranges.is_empty());
-    held.into_iter().map(|(timeline, ranges)| (timeline, Ranges::of(ranges))).collect()
-}
-
-/// The same without what is there more than once, which pgBackRest refuses to get.
-pub(super) fn usable(
-    listing: &Listing,
-    held: &BTreeMap<u32, Ranges>,
-    size: SegmentSize,
-) -> BTreeMap<u32, Ranges> {
-    let mut usable = held.clone();
-    for (directory, facts) in listing.directories() {
-        let DirectoryName { timeline, high } = directory;
-        let numbers =
-            facts.duplicates.iter().filter_map(|low| WalSegment { timeline, high, low: *low }.number(size));
-        if let Some(ranges) = usable.get_mut(&timeline) {
-            numbers.for_each(|number| ranges.remove(number));
-        }
-    }
-    usable.retain(|_, ranges| !ranges.as_slice().is_empty());
-    usable
-}
 
 /// The segments that recovery takes from one timeline.
 #[derive(Debug, Clone, Copy)]
