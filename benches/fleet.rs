@@ -13,6 +13,8 @@
     reason = "a program that measures prints, and may stop at the first thing that is off"
 )]
 
+mod usage;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -38,6 +40,7 @@ use pgbackrest_keeper::source::pods::FindPods;
 use pgbackrest_keeper::state::jobs::{
     ClusterKey, CronFact, End, Failure, JobFact, Slot, Suspension, Trigger,
 };
+use usage::Usage;
 
 /// What the program runs with.
 #[global_allocator]
@@ -111,7 +114,7 @@ async fn main() {
         documents: (1..=REPOS).map(|repo| document(repo).into_bytes()).collect(),
     };
 
-    let (before, cpu, began) = (resident_kib(), cpu_seconds(), Instant::now());
+    let (before, began) = (used(), Instant::now());
     let polling = tokio::spawn(Arc::clone(&poller).run(pods));
     for number in 0..clusters {
         poller.set(&Key::new("fleet", &format!("cluster-{number}")), subject());
@@ -119,7 +122,7 @@ async fn main() {
     while store.load().fleet.clusters.len() < clusters as usize {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    let (wall, cpu) = (began.elapsed(), cpu_seconds() - cpu);
+    let (wall, cpu) = (began.elapsed(), used().cpu_seconds - before.cpu_seconds);
     println!("\n## fleet, {clusters} clusters of {REPOS} repos with {BACKUPS} backups each\n");
     println!(
         "one round: {:.1} s of an interval of {:.0} s, {} commands of {latency:?} ({} at once, one in {HANGS} hangs)",
@@ -133,7 +136,8 @@ async fn main() {
         store.load().body.series(),
         cpu * 100.0 / pace.interval.as_secs_f64(),
     );
-    println!("memory: {:.1} KiB per cluster", (resident_kib() - before) / clusters as f64);
+    let grown = used().settled_mib - before.settled_mib;
+    println!("memory: {:.1} KiB per cluster", grown * 1024.0 / clusters as f64);
     polling.abort();
     let _ = polling.await;
     scrapes(&store, &collection, &options, clusters);
@@ -311,11 +315,6 @@ fn row(name: &str, body: &[u8], answer: impl Fn() -> usize) {
     );
 }
 
-fn resident_kib() -> f64 {
-    procfs::process::Process::myself().unwrap().status().unwrap().vmrss.unwrap() as f64
-}
-
-fn cpu_seconds() -> f64 {
-    let stat = procfs::process::Process::myself().unwrap().stat().unwrap();
-    (stat.utime + stat.stime) as f64 / procfs::ticks_per_second() as f64
+fn used() -> Usage {
+    Usage::of(std::process::id()).unwrap()
 }

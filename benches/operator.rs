@@ -19,6 +19,7 @@
 
 #[path = "../tests/it/support/mod.rs"]
 mod support;
+mod usage;
 #[path = "../tests/it/web_client.rs"]
 mod web_client;
 
@@ -39,6 +40,7 @@ use serde_json::{Value, json};
 
 use support::control_plane::ControlPlane;
 use support::operator::{Installation, Operator};
+use usage::Usage;
 
 /// How large the fleet is at each measurement.
 const STEPS: [usize; 3] = [250, 500, 1000];
@@ -66,7 +68,7 @@ async fn main() {
     let mut clusters = 0;
     let mut memory = Vec::new();
     for step in STEPS {
-        let (began, before, cpu) = (Instant::now(), requests(&installation).0, cpu_seconds(&operator));
+        let (began, before, cpu) = (Instant::now(), requests(&installation).0, used(&operator).cpu_seconds);
         let new: Vec<Value> = (clusters..step).map(cluster).collect();
         create(&client, &new).await;
         until(&client, |jobs| jobs.len() == step * SCHEDULES_EACH).await;
@@ -74,13 +76,14 @@ async fn main() {
         until(&client, |jobs| jobs.iter().all(|job| !suspended(job))).await;
         let converged = began.elapsed();
         tokio::time::sleep(Duration::from_secs(10)).await;
-        memory.push((step, resident_mib(&operator)));
+        let now = used(&operator);
+        memory.push((step, now.settled_mib));
         println!(
             "| {step} | {:.1} | {} | {:.1} | {:.1} |",
             converged.as_secs_f64(),
             requests(&installation).0 - before,
-            resident_mib(&operator),
-            cpu_seconds(&operator) - cpu,
+            now.settled_mib,
+            now.cpu_seconds - cpu,
         );
         clusters = step;
     }
@@ -88,7 +91,7 @@ async fn main() {
     let per_cluster = (last.1 - first.1) * 1024.0 / (last.0 - first.0) as f64;
     println!("\nmemory per cluster: {per_cluster:.1} KiB");
 
-    let (before, cpu) = (requests(&installation), cpu_seconds(&operator));
+    let (before, cpu) = (requests(&installation), used(&operator).cpu_seconds);
     tokio::time::sleep(QUIET).await;
     let after = requests(&installation);
     let per_hour = |count: usize| count as f64 * 3600.0 / QUIET.as_secs_f64();
@@ -98,7 +101,7 @@ async fn main() {
          beside {lease:.0} for the lease, {:.2} s of CPU per hour",
         QUIET.as_secs(),
         work / clusters as f64,
-        (cpu_seconds(&operator) - cpu) * 3600.0 / QUIET.as_secs_f64(),
+        (used(&operator).cpu_seconds - cpu) * 3600.0 / QUIET.as_secs_f64(),
     );
 }
 
@@ -209,15 +212,6 @@ fn suspended(job: &CronJob) -> bool {
     job.spec.as_ref().and_then(|spec| spec.suspend).unwrap_or_default()
 }
 
-fn process(operator: &Operator) -> procfs::process::Process {
-    procfs::process::Process::new(i32::try_from(operator.id()).unwrap()).unwrap()
-}
-
-fn resident_mib(operator: &Operator) -> f64 {
-    process(operator).status().unwrap().vmrss.unwrap() as f64 / 1024.0
-}
-
-fn cpu_seconds(operator: &Operator) -> f64 {
-    let stat = process(operator).stat().unwrap();
-    (stat.utime + stat.stime) as f64 / procfs::ticks_per_second() as f64
+fn used(operator: &Operator) -> Usage {
+    Usage::of(operator.id()).unwrap()
 }

@@ -11,6 +11,8 @@
     reason = "a program that measures prints, and may stop at the first thing that is off"
 )]
 
+mod usage;
+
 use std::error::Error;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -19,6 +21,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
+use usage::Usage;
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
@@ -147,16 +150,17 @@ impl Lab {
         let (plain, plain_bytes) = running.scrape(false)?;
         let (gzip, gzip_bytes) = running.scrape(true)?;
         self.wait_for_collections(1)?;
-        let before = running.cpu_seconds()?;
+        let before = running.used()?;
         self.wait_for_collections(COLLECTIONS)?;
-        let cpu_per_collection = (running.cpu_seconds()? - before) / COLLECTIONS as f64;
+        let after = running.used()?;
+        let cpu_per_collection = (after.cpu_seconds - before.cpu_seconds) / COLLECTIONS as f64;
         Ok(Figures {
             plain,
             gzip,
             plain_bytes,
             gzip_bytes,
-            settled_mib: running.memory_mib("VmRSS:")?,
-            peak_mib: running.memory_mib("VmHWM:")?,
+            settled_mib: after.settled_mib,
+            peak_mib: after.peak_mib,
             cpu_per_collection,
         })
     }
@@ -212,17 +216,8 @@ impl Running {
         Ok((Latency { p50: at(0.5), p99: at(0.99) }, bytes))
     }
 
-    fn memory_mib(&self, field: &str) -> Result<f64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix(field)).ok_or("no such field")?;
-        Ok(line.trim().trim_end_matches(" kB").parse::<f64>()? / 1024.0)
-    }
-
-    /// User and system time of the process alone, without its children.
-    fn cpu_seconds(&self) -> Result<f64> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
-        let fields: Vec<&str> = stat.rsplit(')').next().ok_or("no stat")?.split_whitespace().collect();
-        Ok((fields[11].parse::<f64>()? + fields[12].parse::<f64>()?) / 100.0)
+    fn used(&self) -> Result<Usage> {
+        Ok(Usage::of(self.child.id())?)
     }
 }
 

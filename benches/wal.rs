@@ -6,6 +6,8 @@
 
 #![allow(clippy::print_stdout, reason = "a program that measures prints")]
 
+mod usage;
+
 use std::error::Error;
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -15,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
+use usage::Usage;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -77,7 +80,7 @@ impl Lab {
     /// As postgres where root measures, as initdb refuses root.
     fn run(&self, arguments: &[&str]) -> Result<()> {
         let mut command = Command::new("setpriv");
-        if is_root()? {
+        if nix::unistd::getuid().is_root() {
             command.args(["--reuid=postgres", "--regid=postgres", "--init-groups", "--"]);
         } else {
             command.arg("--");
@@ -124,11 +127,6 @@ impl Lab {
         }
         Ok(())
     }
-}
-
-fn is_root() -> Result<bool> {
-    let status = fs::read_to_string("/proc/self/status")?;
-    Ok(status.lines().any(|line| line.starts_with("Uid:\t0\t")))
 }
 
 struct Running {
@@ -181,18 +179,14 @@ impl Running {
     }
 
     fn tell(&self, segments: u32, pass: &str, calls: f64, time: Duration) -> Result<()> {
-        let (settled, peak) = (self.memory_mib("VmRSS:")?, self.memory_mib("VmHWM:")?);
+        let used = Usage::of(self.child.id())?;
         println!(
-            "| {segments} | {pass} | {calls:.0} | {:.1} s | {settled:.1} MiB | {peak:.1} MiB |",
-            time.as_secs_f64()
+            "| {segments} | {pass} | {calls:.0} | {:.1} s | {:.1} MiB | {:.1} MiB |",
+            time.as_secs_f64(),
+            used.settled_mib,
+            used.peak_mib,
         );
         Ok(())
-    }
-
-    fn memory_mib(&self, field: &str) -> Result<f64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix(field)).ok_or("no such field")?;
-        Ok(line.trim().trim_end_matches(" kB").parse::<f64>()? / 1024.0)
     }
 }
 
