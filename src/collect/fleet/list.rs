@@ -7,6 +7,7 @@ use futures_util::future::join_all;
 use tokio::time::Instant;
 
 use crate::cluster::key::Key;
+use crate::collect::settings::WalSettings;
 use crate::collect::wal::book::{self, Book, Brought};
 use crate::collect::wal::pass::{Ask, pass};
 use crate::collect::wal::plan::{Subject, subjects};
@@ -39,13 +40,14 @@ impl<P: FindPods + RunInPod> Asker<'_, P> {
         memory: &mut Memory,
         meanwhile: impl Fn(Snapshot),
     ) {
+        let Some(wal) = self.pace.wal else { return };
         let has_news = memory.book.has_news(snapshot);
         let is_due = has_news || memory.listing_due.is_some_and(|due| due <= Instant::now());
         // Never twice in a row, whatever is new again and again.
         let is_again = std::mem::take(&mut memory.look_again);
-        if is_due && self.pace.wal.is_some() {
+        if is_due {
             meanwhile(snapshot.clone());
-            let brought = self.list(key, snapshot, readers, memory).await;
+            let brought = self.list(wal, key, snapshot, readers, memory).await;
             memory.look_again = has_news && brought.whole && !is_again;
         }
     }
@@ -54,12 +56,12 @@ impl<P: FindPods + RunInPod> Asker<'_, P> {
     /// next look.
     async fn list(
         &self,
+        wal: WalSettings,
         key: &Arc<Key>,
         snapshot: &Snapshot,
         readers: &Readers<'_>,
         memory: &mut Memory,
     ) -> Brought {
-        let Some(wal) = self.pace.wal else { return Brought::default() };
         if snapshot.version.is_some_and(|version| version < SINCE) {
             return Brought::default();
         }
