@@ -21,6 +21,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
+
 use usage::Usage;
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;

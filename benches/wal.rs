@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
+
 use usage::Usage;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;

@@ -20,10 +20,12 @@ impl Usage {
         let number = i32::try_from(process).map_err(|error| ProcError::Other(error.to_string()))?;
         let process = Process::new(number)?;
         let (status, stat) = (process.status()?, process.stat()?);
-        let mib = |kib: Option<u64>| kib.unwrap_or_default() as f64 / 1024.0;
+        let mib = |kib: Option<u64>| {
+            kib.map(|kib| kib as f64 / 1024.0).ok_or_else(|| ProcError::Other("no memory is told".to_owned()))
+        };
         Ok(Self {
-            settled_mib: mib(status.vmrss),
-            peak_mib: mib(status.vmhwm),
+            settled_mib: mib(status.vmrss)?,
+            peak_mib: mib(status.vmhwm)?,
             cpu_seconds: (stat.utime + stat.stime) as f64 / procfs::ticks_per_second() as f64,
         })
     }
