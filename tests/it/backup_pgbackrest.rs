@@ -9,7 +9,7 @@ use pgbackrest_keeper::job::outcome::{Own, Verdict};
 use pgbackrest_keeper::pgbackrest::label::BackupType;
 use serde_json::Value;
 use tokio::task::block_in_place;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::support::config::Config;
 use crate::support::lab::{Lab, STANZA, Site};
@@ -17,6 +17,9 @@ use crate::support::machine::{Pgbackrest, skip};
 use pod::{Fault, Here};
 
 use BackupType::{Diff, Full, Incr};
+
+/// Of one file, on a busy machine.
+const LONGEST_COPY: Duration = Duration::from_mins(2);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn backups_by_the_installed_version() {
@@ -151,6 +154,7 @@ async fn a_killed_backup_ends_with_its_code(lab: &Lab<'_>) {
     let here = Here::new(lab.site, &lab.both).with(Fault::Killed);
     let verdict = here.back_up(Full, 1).await;
     assert_eq!((verdict.code, here.begun.load(Ordering::Relaxed)), (137, 1), "{verdict:?}");
+    until_the_lock_is_free(lab).await;
 }
 
 async fn a_lost_connection_is_followed(lab: &Lab<'_>) {
@@ -171,6 +175,17 @@ async fn a_pod_that_must_end_ends_its_backup(lab: &Lab<'_>) {
     assert_eq!(verdict.code, 143, "{verdict:?}");
     assert!(verdict.message.contains("pgBackRest ended with exit code 63"), "{verdict:?}");
     assert_eq!(types(lab), before);
-    let info = lab.site.info(&lab.both, &[]);
-    assert_eq!(info[0]["status"]["lock"]["backup"]["held"], false, "{info}");
+    until_the_lock_is_free(lab).await;
+}
+
+/// The processes of a backup that has ended hold its lock until the files that they copy are copied.
+async fn until_the_lock_is_free(lab: &Lab<'_>) {
+    let held = || lab.site.info(&lab.both, &[])[0]["status"]["lock"]["backup"]["held"].clone();
+    timeout(LONGEST_COPY, async {
+        while held() != false {
+            sleep(Duration::from_millis(100)).await;
+        }
+    })
+    .await
+    .expect("the lock is still held");
 }
