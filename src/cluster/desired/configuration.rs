@@ -15,16 +15,25 @@ use crate::cluster::names;
 use crate::cluster::settings::Settings;
 use crate::cluster::validated::{GcsCredentials, Repo, RepoNumber, STANZA, Storage, ValidatedCluster};
 
+/// How long `archive-push` waits for a repo host that says nothing and takes nothing. pgBackRest's own half an hour is
+/// meant for backups. Amid a segment, a pod that is gone is not noticed before: what was sent is on its way for ever,
+/// which TCP's keep-alive does not look after, and PostgreSQL archives nothing meanwhile.
+const ARCHIVE_PUSH_PROTOCOL_TIMEOUT: &str = "120";
+/// `archive-push` asks no database, but pgBackRest takes no `protocol-timeout` that is not longer than this one.
+const ARCHIVE_PUSH_DB_TIMEOUT: &str = "60";
+
 /// One configuration file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Configuration {
     global: BTreeMap<String, String>,
+    /// What counts for this command before what is global.
+    archive_push: BTreeMap<String, String>,
     stanza: BTreeMap<String, String>,
 }
 
 /// The file in PostgreSQL's pods: how every repo is reached.
 pub(super) fn for_instances(cluster: &ValidatedCluster, settings: &Settings) -> Configuration {
-    let mut configuration = Configuration { global: cluster.global.clone(), stanza: BTreeMap::new() };
+    let mut configuration = Configuration { global: cluster.global.clone(), ..Configuration::default() };
     configuration.fill("log-path", &settings.database_log_path);
     configuration.fill("spool-path", &settings.database_spool_path);
     for repo in &cluster.repos {
@@ -32,6 +41,7 @@ pub(super) fn for_instances(cluster: &ValidatedCluster, settings: &Settings) -> 
     }
     if cluster.needs_repo_host() {
         configuration.fill_server(cluster, Side::Database);
+        configuration.fill_archive_push();
     }
     configuration.fill_database(settings, 1);
     configuration.fill_encrypted_data_directory(cluster);
@@ -51,7 +61,7 @@ pub(super) fn for_repo_host(cluster: &ValidatedCluster, settings: &Settings) -> 
         .filter(|(option, _)| repo_of_option(option).is_none_or(|number| on_volumes.contains(&number)));
     let mut configuration = Configuration {
         global: global.map(|(option, value)| (option.clone(), value.clone())).collect(),
-        stanza: BTreeMap::new(),
+        ..Configuration::default()
     };
     configuration.fill("log-path", paths::REPO_HOST_LOG);
     for number in on_volumes {
@@ -72,6 +82,7 @@ pub(super) fn for_repo_host(cluster: &ValidatedCluster, settings: &Settings) -> 
 #[derive(Clone, Copy)]
 enum Section {
     Global,
+    ArchivePush,
     Stanza,
 }
 
@@ -101,7 +112,9 @@ impl Configuration {
 
     fn body(&self) -> String {
         let mut text = String::new();
-        for (section, options) in [("global", &self.global), (STANZA, &self.stanza)] {
+        let sections =
+            [("global", &self.global), ("global:archive-push", &self.archive_push), (STANZA, &self.stanza)];
+        for (section, options) in sections {
             if options.is_empty() {
                 continue;
             }
@@ -125,6 +138,7 @@ impl Configuration {
         }
         let options = match section {
             Section::Global => &mut self.global,
+            Section::ArchivePush => &mut self.archive_push,
             Section::Stanza => &mut self.stanza,
         };
         options.entry(option.into()).or_insert(value);
@@ -195,6 +209,16 @@ impl Configuration {
         self.fill("tls-server-key-file", certificates::path(side.key()));
         // Not the stanza alone: `info` without a stanza would be refused.
         self.fill("tls-server-auth", format!("{}=*", certificates::common_name(cluster)));
+    }
+
+    /// With `archive-async` the time also bounds how long a whole segment takes to every repo, so pgBackRest's stays.
+    fn fill_archive_push(&mut self) {
+        let is_async = self.global.get("archive-async").is_some_and(|value| value == "y");
+        if is_async || self.global.contains_key("protocol-timeout") {
+            return;
+        }
+        self.fill_in(Section::ArchivePush, "db-timeout", ARCHIVE_PUSH_DB_TIMEOUT);
+        self.fill_in(Section::ArchivePush, "protocol-timeout", ARCHIVE_PUSH_PROTOCOL_TIMEOUT);
     }
 
     fn fill_database(&mut self, settings: &Settings, index: u32) {

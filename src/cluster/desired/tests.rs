@@ -132,6 +132,24 @@ fn what_global_says_wins() {
 }
 
 #[test]
+fn archiving_waits_for_a_repo_host_as_long_as_is_sensible() {
+    let section = "global:archive-push";
+    let of = |options: &[(&str, &str)]| {
+        let cluster = cluster(|document| {
+            options.iter().for_each(|(name, value)| option(name, value)(document));
+        });
+        configuration(&objects(&cluster), "orders-pgbackrest-config").remove(section)
+    };
+    let filled = of(&[("db-timeout", "3600")]).unwrap();
+    assert_eq!((filled["protocol-timeout"].as_str(), filled["db-timeout"].as_str()), ("120", "60"));
+    assert_eq!(of(&[("archive-async", "n")]), Some(filled));
+    assert_eq!(of(&[("protocol-timeout", "2000")]), None, "what global says stands");
+    assert_eq!(of(&[("archive-async", "y")]), None);
+    let repo_host = configuration(&objects(&cluster(|_| {})), "orders-pgbackrest-repohost-config");
+    assert!(!repo_host.contains_key(section));
+}
+
+#[test]
 fn another_port_is_told_to_everybody() {
     let desired = objects(&cluster(option("tls-server-port", "9432")));
     let instances = &configuration(&desired, "orders-pgbackrest-config")["global"];
