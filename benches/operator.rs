@@ -20,8 +20,6 @@
 #[path = "../tests/it/support/mod.rs"]
 mod support;
 mod usage;
-#[path = "../tests/it/web_client.rs"]
-mod web_client;
 
 use std::path::Path;
 use std::time::{Duration, Instant};

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::example::{CLUSTER, Example};
 use super::object_store::ObjectStore;
-use crate::web_client::Authority;
+use crate::support::web::Authority;
 
 impl Example<'_> {
     /// Writes them into the resource as repo2 and following, with what is secret in a Secret.

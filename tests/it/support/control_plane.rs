@@ -18,7 +18,7 @@ use super::kubernetes::programs::Programs;
 use super::kubernetes::shared::{on_a_lasting_thread, remove_afterwards};
 use super::machine::skip;
 use super::process::{Running, wait_up_to};
-use crate::web_client::{Authority, Issued};
+use crate::support::web::{Authority, Issued};
 
 /// It takes some ten seconds on an idle machine with two cores.
 const LONGEST_START: Duration = Duration::from_mins(4);

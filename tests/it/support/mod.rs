@@ -22,4 +22,5 @@ pub(crate) mod postgres;
 pub(crate) mod process;
 pub(crate) mod prometheus;
 pub(crate) mod relay;
+pub(crate) mod web;
 pub(crate) mod week;

@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 use super::kubernetes::place::Place;
 use super::kubernetes::ports::free_port;
 use super::process::{Running, output, successful};
-use crate::web_client::Authority;
+use crate::support::web::Authority;
 
 /// The bucket or container that every store has.
 pub(crate) const BUCKET: &str = "backups";

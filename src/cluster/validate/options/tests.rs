@@ -1,4 +1,4 @@
-//! The table of options by itself. `tests/it/lint.rs` holds it against the pgBackRest of the machine.
+//! The table of options by itself. `tests/it/golden/lint.rs` holds it against the pgBackRest of the machine.
 
 use super::*;
 

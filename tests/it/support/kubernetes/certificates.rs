@@ -2,7 +2,7 @@
 
 use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, KeyUsagePurpose};
 
-use crate::web_client::{Authority, Issued};
+use crate::support::web::{Authority, Issued};
 
 /// For a server that is reached by these names and addresses.
 pub(crate) fn server(authority: &Authority, names: &[&str]) -> Issued {

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::place::Place;
 use crate::support::process;
-use crate::web_client::Issued;
+use crate::support::web::Issued;
 
 /// Who asks the API server.
 pub(crate) enum Credentials<'a> {

@@ -1,0 +1,9 @@
+//! The repository against itself: documents, command-line reference, metric reference, and the layers of the code.
+//!
+//! Starts nothing.
+
+pub(crate) mod backup;
+pub(crate) mod cli;
+pub(crate) mod documents;
+pub(crate) mod metrics;
+pub(crate) mod tidy;

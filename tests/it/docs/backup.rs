@@ -1,0 +1,28 @@
+//! docs/backup.md names every exit code of ours, with its reason.
+
+use std::collections::BTreeMap;
+
+use pgbackrest_keeper::job::outcome::{self, Own};
+
+#[test]
+fn the_document_names_every_exit_code_of_ours() {
+    let text = include_str!("../../../docs/backup.md");
+    let table =
+        text.split("<!-- exit-codes -->").nth(1).unwrap().split("<!-- /exit-codes -->").next().unwrap();
+    let documented: BTreeMap<i32, &str> = table
+        .lines()
+        .filter_map(|line| {
+            let mut cells = line.split('|').skip(1).map(str::trim);
+            Some((cells.next()?.parse().ok()?, cells.next()?.trim_matches('`')))
+        })
+        .collect();
+    for own in Own::ALL {
+        assert_eq!(documented.get(&i32::from(own.code())), Some(&own.reason()));
+    }
+    for (code, reason) in documented {
+        assert!(code == 0 || outcome::reason(code) == reason, "{code}: {reason}");
+    }
+    for code in [27, 31, 49, 56, 82, 101, 105, 44, 55, 62, 63, 137, 95] {
+        assert!(text.contains(&format!("`{}`", outcome::reason(code))), "{code}");
+    }
+}

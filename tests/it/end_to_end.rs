@@ -1,0 +1,11 @@
+//! Real pods on a real node: the image, the operator, PostgreSQL, repo hosts, object stores and backup jobs.
+//!
+//! Proves what only running pods show: exec, volumes, certificates, names, and backups that end in a repo.
+
+pub(crate) mod any_cluster;
+pub(crate) mod backup;
+pub(crate) mod fleet;
+pub(crate) mod node;
+pub(crate) mod object_stores;
+pub(crate) mod operator;
+pub(crate) mod overlays;

@@ -1,0 +1,367 @@
+//! Recorded outputs of pgBackRest to whole answers. `UPDATE_GOLDEN=1` writes them anew; read the difference before you commit it.
+
+mod fleet;
+mod jobs;
+mod operator;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::env;
+use std::fmt::Write as _;
+use std::fs;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use pgbackrest_keeper::metrics::catalogue::{self, Kind, Metric};
+use pgbackrest_keeper::metrics::collection::{Collector, Configuration, RunReport};
+use pgbackrest_keeper::metrics::exposition::{Dynamic, Format, StaticPart, dynamic_part, gzip};
+use pgbackrest_keeper::metrics::{CollectionMetrics, OperatorMetrics, Options, ProcessFigures};
+use pgbackrest_keeper::pgbackrest::archive::{ArchiveId, DirectoryName};
+use pgbackrest_keeper::pgbackrest::wal::SegmentSize;
+use pgbackrest_keeper::state::archive::{ArchiveRetention, DirectoryFacts, ListedFile, Listing, judge};
+use pgbackrest_keeper::state::snapshot::{
+    CredentialExpiry, CredentialKind, FailureReason, RepoSettings, Retention, ScopeHealth, ScopeKind,
+    Snapshot,
+};
+
+use crate::golden::fixtures;
+
+#[test]
+fn expositions_are_as_recorded() {
+    let mut differences = Vec::new();
+    let mut expected = BTreeSet::new();
+    for case in fixtures::all() {
+        let (snapshot, now) = fixtures::scene(&case);
+        let directory = fixtures::directory().join("metrics").join(&case.version);
+        let classic = fixtures::exposition(snapshot.clone(), fixtures::options(), now, Format::Classic);
+        let openmetrics = fixtures::exposition(snapshot, fixtures::options(), now, Format::OpenMetrics);
+        assert_eq!(fixtures::series(&classic), fixtures::series(&openmetrics), "{}", case.name);
+        assert!(openmetrics.ends_with("\n# EOF\n") && !classic.contains("# EOF"), "{}", case.name);
+        let files = [
+            (directory.join(format!("{}.prom", case.name)), classic),
+            (directory.join(format!("{}.om", case.name)), openmetrics),
+        ];
+        for (path, text) in files {
+            differences.extend(compare(&path, &text));
+            expected.insert(path);
+        }
+    }
+    let (everything, _) = everything();
+    let fleet = Arc::new(operator::fleet());
+    for (format, ending) in [(Format::Classic, "prom"), (Format::OpenMetrics, "om")] {
+        let made = [
+            ("everything", everything(format)),
+            ("operator", operator::exposition(&fleet, fixtures::options(), format)),
+            ("fleet", fleet::exposition(fixtures::options(), format)),
+        ];
+        for (name, text) in made {
+            let path = fixtures::directory().join(format!("metrics/made/{name}.{ending}"));
+            differences.extend(compare(&path, &text));
+            expected.insert(path);
+        }
+    }
+    for directory in fixtures::entries(&fixtures::directory().join("metrics")) {
+        for path in fixtures::entries(&directory) {
+            assert!(expected.contains(&path), "{} belongs to no recorded call; remove it", path.display());
+        }
+    }
+    assert!(differences.is_empty(), "run with UPDATE_GOLDEN=1 if this is right:\n{}", differences.join("\n"));
+}
+
+/// The first line that differs, unless the file is to be written.
+fn compare(path: &Path, text: &str) -> Option<String> {
+    let recorded = fs::read_to_string(path).unwrap_or_default();
+    if recorded == text {
+        return None;
+    }
+    if env::var_os("UPDATE_GOLDEN").is_some() {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+        return None;
+    }
+    let differs = recorded.lines().zip(text.lines()).enumerate().find(|(_, (old, new))| old != new);
+    let difference = differs.map_or_else(
+        || format!("{} lines, now {}", recorded.lines().count(), text.lines().count()),
+        |(index, (old, new))| format!("line {}:\n  -{old}\n  +{new}", index + 1),
+    );
+    Some(format!("{}: {difference}", path.display()))
+}
+
+/// A scene in which every metric has a series: settings, credentials, failures, progress, all switches on.
+fn everything() -> (impl Fn(Format) -> String, Arc<Options>) {
+    let case = fixtures::all().into_iter().find(|case| case.name == "two_repos_one_encrypted").unwrap();
+    let (mut snapshot, now) = fixtures::scene(&case);
+    let backups = snapshot.stanzas[0].repos[0].backups.clone();
+    for (number, mut backup) in backups.into_iter().cycle().take(6).enumerate() {
+        backup.label = format!("20261101-00000{number}F");
+        backup.stop -= TimeDelta::days(i64::try_from(number).unwrap() + 1);
+        backup.databases = Some(3);
+        snapshot.stanzas[0].repos[0].backups.push(backup);
+    }
+    settings(&mut snapshot, now);
+    progress(&mut snapshot, now);
+    failures(&mut snapshot, now);
+    listed(&mut snapshot, now);
+    let options = Arc::new(Options {
+        legacy_names: true,
+        max_backups_per_stanza: 4,
+        verbose_wal: true,
+        reference_count: true,
+        database_count: true,
+        database_count_latest: true,
+        ..fixtures::options()
+    });
+    let (snapshot, collection) = (Arc::new(snapshot), Arc::new(collection(now)));
+    let used = Arc::clone(&options);
+    let fleet = Arc::new(operator::fleet());
+    let encode = move |format| {
+        fleet.tell(&used, now).unwrap();
+        let static_part = &fleet.told(&StaticPart::encode(&snapshot, &used).unwrap(), format);
+        let process = Some(process());
+        let parts = Dynamic {
+            snapshot: &snapshot,
+            static_part,
+            collection: &collection,
+            operator: Some(&fleet),
+            process,
+            options: &used,
+            now,
+        };
+        let dynamic = dynamic_part(&parts, format).unwrap();
+        let chunks: Result<Vec<_>, _> =
+            pgbackrest_keeper::metrics::exposition::plain(static_part, dynamic).collect();
+        String::from_utf8(chunks.unwrap().concat()).unwrap()
+    };
+    (encode, options)
+}
+
+fn settings(snapshot: &mut Snapshot, now: DateTime<Utc>) {
+    let credential = |kind, days| CredentialExpiry { kind, not_after: now + TimeDelta::days(days) };
+    snapshot.stanzas[0].repos[0].settings = Some(RepoSettings {
+        storage: Some("azure".to_owned()),
+        retention_full: Some(Retention::Days(14)),
+        retention_diff: Some(7),
+        credentials: vec![
+            credential(CredentialKind::TlsCa, 400),
+            credential(CredentialKind::TlsCa, 300),
+            credential(CredentialKind::AzureSas, 5),
+        ],
+        ..RepoSettings::default()
+    });
+}
+
+fn progress(snapshot: &mut Snapshot, now: DateTime<Utc>) {
+    use pgbackrest_keeper::state::snapshot::{Activity, Progress};
+    let progress = Some(Progress { complete: 1 << 30, total: u64::from(u32::MAX) << 22 });
+    let stanza = &mut snapshot.stanzas[0];
+    stanza.backup_lock = Activity { held: true, since: Some(now), progress };
+    stanza.repos[1].progress = progress;
+    stanza.repos[1].in_progress_since = Some(now - TimeDelta::minutes(5));
+}
+
+/// An archive with a hole after its first segment.
+fn listed(snapshot: &mut Snapshot, now: DateTime<Utc>) {
+    let repo = &mut snapshot.stanzas[0].repos[0];
+    let archive = ArchiveId::parse(&repo.archives[0].id).unwrap();
+    let mut listing = Listing::new(archive, now);
+    listing.backup_directories = Some(BTreeSet::new());
+    let name = |number: u32| format!("0000000100000000{number:08X}-{}.gz", "a".repeat(40));
+    let names = [1, 3, 4].map(name);
+    let files = names.iter().map(|name| ListedFile { name, size: 1 << 20, modified: now });
+    let directory = DirectoryName { timeline: 1, high: 0 };
+    listing.replace_directory(directory, DirectoryFacts::of(directory, files, now));
+    let mut wal = judge(&listing, &repo.backups, SegmentSize::DEFAULT, ArchiveRetention::Unknown);
+    if let Some(path) = &mut wal.path {
+        (path.continuous_start, path.latest_at_most) = (Some(now - TimeDelta::days(2)), Some(now));
+    }
+    wal.earliest = Some(now - TimeDelta::days(3));
+    repo.wal = Some(Arc::new(wal));
+}
+
+fn failures(snapshot: &mut Snapshot, now: DateTime<Utc>) {
+    snapshot.stanzas[0].repos[1].error = Some("CryptoError");
+    let gone =
+        ScopeHealth { kind: ScopeKind::Stanza, up: false, last_run: now, last_success: None, failure: None };
+    snapshot.collection.scopes.insert(Arc::from("gone \"\\\n"), gone);
+}
+
+fn collection(now: DateTime<Utc>) -> CollectionMetrics {
+    let collection = CollectionMetrics::new().with_wal(true);
+    collection.set_cadence(Collector::Info, Duration::from_mins(10), Duration::from_millis(1500));
+    collection.run_started(Collector::Info, now);
+    let failed = RunReport {
+        duration: Duration::from_millis(200),
+        output_bytes: Some(12_345),
+        sanitized: true,
+        failure: Some(FailureReason::Timeout),
+    };
+    collection.run_finished(Collector::Info, &failed);
+    collection.run_started(Collector::Info, now - TimeDelta::seconds(2));
+    collection.config_read(Configuration::Web, false, now - TimeDelta::hours(5));
+    collection
+}
+
+fn process() -> ProcessFigures {
+    ProcessFigures {
+        cpu_seconds: Some(1.25),
+        open_fds: Some(12),
+        max_fds: Some(1024),
+        threads: Some(3),
+        virtual_memory_bytes: Some(1 << 27),
+        virtual_memory_max_bytes: Some(1 << 40),
+        resident_memory_bytes: Some(9_000_000),
+        start_time_seconds: Some(1_795_340_000.25),
+    }
+}
+
+#[test]
+fn every_metric_of_the_catalogue_is_exposed_with_its_labels() {
+    let (everything, options) = everything();
+    let exposition = everything(Format::Classic);
+    let families: BTreeSet<_> = exposition
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE "))
+        .map(|rest| rest.split_once(' ').unwrap())
+        .collect();
+    assert_eq!(families.len(), exposition.matches("# TYPE ").count(), "a family appears twice");
+    for metric in catalogue::all() {
+        assert!(options.exposes(metric), "{}", metric.name);
+        assert!(families.contains(&(metric.name, metric.kind.to_string().as_str())), "{}", metric.name);
+        let help = format!("# HELP {} {}\n", metric.name, metric.help);
+        assert!(exposition.contains(&help), "{help}");
+        check_labels(metric, &exposition);
+    }
+    assert_eq!(families.len(), catalogue::all().count());
+    let counted = fixtures::series(&exposition);
+    assert_eq!(counted["pgbackrest_exporter_series"].to_string(), counted.len().to_string());
+}
+
+fn check_labels(metric: &Metric, exposition: &str) {
+    let prefix =
+        if metric.kind == Kind::Histogram { format!("{}_sum", metric.name) } else { metric.name.to_owned() };
+    let line = exposition.lines().find(|line| {
+        line.strip_prefix(&prefix).is_some_and(|rest| rest.starts_with('{') || rest.starts_with(' '))
+    });
+    let line = line.unwrap_or_else(|| panic!("{} has no series", metric.name));
+    let names: Vec<_> = line.split('{').nth(1).map_or_else(Vec::new, |labels| {
+        labels.split("\",").filter_map(|label| label.split_once("=\"")).map(|(name, _)| name).collect()
+    });
+    assert_eq!(names, metric.labels, "{line}");
+}
+
+#[test]
+fn promtool_accepts_every_classic_exposition() {
+    if !available("promtool") {
+        return;
+    }
+    // One call for all: the series of a family from all cases in one group, told apart by a label.
+    let mut families: BTreeMap<String, (String, String)> = BTreeMap::new();
+    for case in fixtures::all() {
+        let (snapshot, now) = fixtures::scene(&case);
+        let label = (String::from("case"), format!("{}/{}", case.version, case.name));
+        let constant_labels = pgbackrest_keeper::metrics::options::ConstantLabels::new([label]).unwrap();
+        let options = Options { constant_labels, ..fixtures::options() };
+        add(&mut families, &fixtures::exposition(snapshot, options, now, Format::Classic));
+    }
+    let label = (String::from("case"), String::from("operator"));
+    let constant_labels = pgbackrest_keeper::metrics::options::ConstantLabels::new([label]).unwrap();
+    let options = Options { constant_labels, ..fixtures::options() };
+    add(&mut families, &operator::exposition(&Arc::new(operator::fleet()), options, Format::Classic));
+    add(&mut families, &everything().0(Format::Classic));
+    // Its clusters tell its series from those of the others.
+    let of_fleet = fleet::exposition(fixtures::options(), Format::Classic);
+    add(&mut families, &only_of_clusters(&of_fleet));
+    let mut all = String::new();
+    for (header, samples) in families.values() {
+        write!(all, "{header}{samples}").unwrap();
+    }
+    let output = pipe(Command::new("promtool").args(["check", "metrics"]), all.as_bytes());
+    let remarks = String::from_utf8(output.stderr).unwrap() + &String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success() && remarks.is_empty(), "{}\n{remarks}", output.status);
+}
+
+/// Without what every exporter tells of itself.
+fn only_of_clusters(exposition: &str) -> String {
+    let lines = exposition.lines().filter(|line| line.starts_with('#') || line.contains("{namespace="));
+    lines.map(|line| line.to_owned() + "\n").collect()
+}
+
+fn add(families: &mut BTreeMap<String, (String, String)>, exposition: &str) {
+    let mut current = None;
+    for line in exposition.lines() {
+        if let Some((name, _)) = line.strip_prefix("# HELP ").and_then(|rest| rest.split_once(' ')) {
+            current = Some(families.entry(name.to_owned()).or_default());
+        }
+        let (header, samples) = current.as_mut().unwrap();
+        if !line.starts_with('#') {
+            writeln!(samples, "{line}").unwrap();
+        } else if !header.contains(line) {
+            writeln!(header, "{line}").unwrap();
+        }
+    }
+}
+
+#[test]
+fn other_programs_read_the_one_gzip_member() {
+    let case = fixtures::all().into_iter().find(|case| case.name == "multi_stanza").unwrap();
+    let (snapshot, now) = fixtures::scene(&case);
+    let (snapshot, options) = (Arc::new(snapshot), Arc::new(fixtures::options()));
+    let collection = Arc::new(CollectionMetrics::new());
+    let static_part = &StaticPart::encode(&snapshot, &options).unwrap();
+    let parts = Dynamic {
+        snapshot: &snapshot,
+        static_part,
+        collection: &collection,
+        operator: None,
+        process: None,
+        options: &options,
+        now,
+    };
+    let dynamic = dynamic_part(&parts, Format::OpenMetrics).unwrap();
+    let member = gzip(static_part, &dynamic).unwrap().concat();
+    let text =
+        fixtures::exposition_with(&snapshot, &options, &collection, now, Format::OpenMetrics).into_bytes();
+    if available("gzip") {
+        let output = pipe(Command::new("gzip").arg("-dc"), &member);
+        assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+        assert!(output.stdout == text);
+    }
+    if available("python3") {
+        // A single member: a reader that stops at its end has everything, and nothing follows.
+        let script = "import sys,zlib,gzip\nb=sys.stdin.buffer.read()\nd=zlib.decompressobj(31)\nt=d.decompress(b)\n\
+                      assert d.eof and not d.unused_data\nassert t==gzip.decompress(b)\nsys.stdout.buffer.write(t)";
+        let output = pipe(Command::new("python3").args(["-c", script]), &member);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(output.stdout == text);
+    }
+}
+
+/// What an operator with these metrics serves, in the classic format.
+pub(crate) fn operator_exposition(metrics: &Arc<OperatorMetrics>) -> String {
+    operator::exposition(metrics, fixtures::options(), Format::Classic)
+}
+
+/// Whether the program can be started; in CI it must.
+fn available(program: &str) -> bool {
+    let found = Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    if found.is_err() {
+        assert!(env::var_os("CI").is_none_or(|ci| ci != "true"), "{program} is missing");
+        println!("skipped: {program} is missing");
+    }
+    found.is_ok()
+}
+
+fn pipe(command: &mut Command, input: &[u8]) -> std::process::Output {
+    let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    std::thread::scope(|scope| {
+        // A program may end without reading everything.
+        scope.spawn(move || stdin.write_all(input).ok());
+        child.wait_with_output().unwrap()
+    })
+}

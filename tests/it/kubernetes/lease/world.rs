@@ -1,0 +1,359 @@
+//! One lease behind several doors, each of which can be broken; and who keeps it.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request};
+use hyper_util::rt::TokioIo;
+use pgbackrest_keeper::kubernetes::lease::{Leadership, LeaseOptions, keep};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::support::fake_api::client;
+use crate::support::web::PATIENCE;
+
+/// A third of it is what a slow machine may come too late.
+pub(super) const DURATION: Duration = Duration::from_secs(3);
+const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/keeper/leases";
+const LEASE: &str = "/apis/coordination.k8s.io/v1/namespaces/keeper/leases/operator";
+
+type Response = hyper::Response<Full<Bytes>>;
+
+/// What a door does with requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    Open,
+    /// Takes them and never answers.
+    Silent,
+    /// Does what is asked for, and never answers.
+    WritesSilently,
+    Refuses(u16),
+    /// Refuses one.
+    RefusesOnce(u16),
+    /// After every look somebody else writes.
+    Meddles,
+    MeddlesTwice,
+    MeddlesOnce,
+}
+
+#[derive(Default)]
+struct Store {
+    lease: Option<Value>,
+    version: u64,
+    last_write: Option<Instant>,
+    /// What every keeper believes.
+    believed: BTreeMap<String, watch::Receiver<Leadership>>,
+    /// Names that came to the lease while somebody else believed to lead.
+    wrong: Vec<String>,
+}
+
+impl Store {
+    fn put(&mut self, mut lease: Value) -> Value {
+        self.version += 1;
+        lease["metadata"]["resourceVersion"] = json!(self.version.to_string());
+        self.lease = Some(lease.clone());
+        lease
+    }
+
+    /// Writes as a keeper does.
+    fn keeper_writes(&mut self, lease: Value) -> Value {
+        if let Some(holder) = lease["spec"]["holderIdentity"].as_str() {
+            let others = self.believed.iter().filter(|(name, _)| *name != holder);
+            let leading = others.filter(|(_, believed)| *believed.borrow() == Leadership::Leading);
+            self.wrong.extend(leading.map(|(name, _)| format!("{holder} while {name} leads")));
+            self.last_write = Some(Instant::now());
+        }
+        self.put(lease)
+    }
+
+    fn answer(&mut self, method: &Method, path: &str, body: &[u8]) -> Response {
+        let sent = || serde_json::from_slice::<Value>(body).unwrap();
+        match (method.as_str(), path, &self.lease) {
+            ("GET", LEASE, Some(lease)) => ok(lease),
+            ("GET" | "PUT", LEASE, None) => status(404, "NotFound"),
+            ("POST", LEASES, None) => ok(&self.keeper_writes(sent())),
+            ("POST", LEASES, Some(_)) => status(409, "AlreadyExists"),
+            ("PUT", LEASE, Some(lease)) => {
+                let sent = sent();
+                if sent["metadata"]["resourceVersion"] == lease["metadata"]["resourceVersion"] {
+                    return ok(&self.keeper_writes(sent));
+                }
+                status(409, "Conflict")
+            }
+            _ => panic!("{method} {path}"),
+        }
+    }
+
+    fn meddle(&mut self) {
+        let Some(mut lease) = self.lease.clone() else { return };
+        let annotations = &mut lease["metadata"]["annotations"];
+        let before: u32 = annotations["meddled"].as_str().map_or(0, |count| count.parse().unwrap());
+        annotations["meddled"] = json!((before + 1).to_string());
+        self.put(lease);
+    }
+}
+
+fn ok(object: &Value) -> Response {
+    Response::new(object.to_string().into())
+}
+
+fn status(code: u16, reason: &str) -> Response {
+    let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": reason,
+        "message": "as it was told to"});
+    let mut response = ok(&status);
+    *response.status_mut() = code.try_into().unwrap();
+    response
+}
+
+/// The lease. Clones are the same one.
+#[derive(Clone)]
+pub(super) struct World {
+    store: watch::Sender<()>,
+    inner: Arc<Mutex<Store>>,
+}
+
+impl World {
+    pub(super) fn new() -> Self {
+        Self { store: watch::Sender::new(()), inner: Arc::new(Mutex::new(Store::default())) }
+    }
+
+    pub(super) async fn keeper(&self, name: &str) -> Keeper {
+        let door = Door::open(self.clone()).await;
+        let (sender, believed) = watch::channel(Leadership::Waiting);
+        self.inner.lock().unwrap().believed.insert(name.to_owned(), believed.clone());
+        Keeper {
+            client: client(door.address).await,
+            world: self.clone(),
+            name: name.to_owned(),
+            door,
+            sender: Some(sender),
+            believed,
+            stop: CancellationToken::new(),
+            task: None,
+        }
+    }
+
+    /// A keeper that has become the leader.
+    pub(super) async fn leader(&self, name: &str) -> Keeper {
+        let mut keeper = self.keeper(name).await;
+        keeper.start();
+        keeper.turns(&Leadership::Leading).await;
+        keeper
+    }
+
+    pub(super) fn lease(&self) -> Option<Value> {
+        self.inner.lock().unwrap().lease.clone()
+    }
+
+    pub(super) fn spec(&self) -> Value {
+        self.lease().expect("a lease")["spec"].clone()
+    }
+
+    /// When a keeper last wrote a name.
+    pub(super) fn last_write(&self) -> Instant {
+        self.inner.lock().unwrap().last_write.expect("a write")
+    }
+
+    /// Waits for so many more answers that wrote something.
+    pub(super) async fn written(&self, more: u64) {
+        let until = self.inner.lock().unwrap().version + more;
+        let mut changes = self.store.subscribe();
+        let wait = changes.wait_for(|()| self.inner.lock().unwrap().version >= until);
+        timeout(PATIENCE, wait).await.expect("more writes").unwrap();
+    }
+
+    /// Somebody writes the lease.
+    pub(super) fn put(&self, spec: &Value) {
+        self.inner.lock().unwrap().put(json!({"metadata": {"name": "operator"}, "spec": spec}));
+    }
+
+    pub(super) fn remove(&self) {
+        self.inner.lock().unwrap().lease = None;
+    }
+
+    /// Whether there were two at any time.
+    pub(super) fn judge(&self) {
+        assert_eq!(self.inner.lock().unwrap().wrong, [""; 0]);
+    }
+}
+
+/// The way of one keeper to the lease.
+pub(super) struct Door {
+    address: SocketAddr,
+    mode: watch::Sender<Mode>,
+    looks: watch::Sender<usize>,
+    serving: JoinHandle<()>,
+}
+
+#[derive(Clone)]
+struct Inside {
+    world: World,
+    mode: watch::Sender<Mode>,
+    looks: watch::Sender<usize>,
+}
+
+impl Door {
+    async fn open(world: World) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (mode, looks) = (watch::Sender::new(Mode::Open), watch::Sender::new(0));
+        let inside = Inside { world, mode: mode.clone(), looks: looks.clone() };
+        let serving = tokio::spawn(async move {
+            let mut connections = JoinSet::new();
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                let inside = inside.clone();
+                let service = service_fn(move |request| {
+                    let inside = inside.clone();
+                    async move { Ok::<_, Infallible>(pass(&inside, request).await) }
+                });
+                connections.spawn(async move {
+                    // Keepers give up what is not answered.
+                    let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+                });
+            }
+        });
+        Self { address, mode, looks, serving }
+    }
+
+    pub(super) fn set(&self, mode: Mode) {
+        self.mode.send_replace(mode);
+    }
+
+    pub(super) fn looks(&self) -> usize {
+        *self.looks.borrow()
+    }
+
+    pub(super) async fn is_open_again(&self) {
+        let mut modes = self.mode.subscribe();
+        timeout(PATIENCE, modes.wait_for(|mode| *mode == Mode::Open)).await.expect("requests").unwrap();
+    }
+
+    /// Waits for one more look.
+    pub(super) async fn is_asked(&self) {
+        let before = self.looks();
+        let mut looks = self.looks.subscribe();
+        timeout(PATIENCE, looks.wait_for(|now| *now > before)).await.expect("a look").unwrap();
+    }
+}
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+async fn pass(inside: &Inside, request: Request<Incoming>) -> Response {
+    let (head, body) = request.into_parts();
+    let body: Bytes = body.collect().await.unwrap().to_bytes();
+    let looks = head.method == Method::GET;
+    if looks {
+        inside.looks.send_modify(|count| *count += 1);
+    }
+    let mode = *inside.mode.borrow();
+    let (next, answers) = match mode {
+        Mode::WritesSilently => (mode, looks),
+        Mode::Silent => return std::future::pending().await,
+        Mode::Refuses(code) => return status(code, "Trouble"),
+        Mode::RefusesOnce(code) => {
+            inside.mode.send_replace(Mode::Open);
+            return status(code, "Trouble");
+        }
+        Mode::MeddlesTwice if looks => (Mode::MeddlesOnce, true),
+        Mode::MeddlesOnce if looks => (Mode::Open, true),
+        Mode::Open | Mode::Meddles | Mode::MeddlesOnce | Mode::MeddlesTwice => (mode, true),
+    };
+    let answer = {
+        let mut store = inside.world.inner.lock().unwrap();
+        let answer = store.answer(&head.method, head.uri.path(), &body);
+        if looks && matches!(mode, Mode::Meddles | Mode::MeddlesOnce | Mode::MeddlesTwice) {
+            store.meddle();
+        }
+        answer
+    };
+    inside.world.store.send_replace(());
+    if next != mode {
+        inside.mode.send_replace(next);
+    }
+    if answers { answer } else { std::future::pending().await }
+}
+
+/// A process that keeps the lease through its door.
+pub(super) struct Keeper {
+    pub(super) name: String,
+    pub(super) door: Door,
+    client: kube::Client,
+    world: World,
+    sender: Option<watch::Sender<Leadership>>,
+    believed: watch::Receiver<Leadership>,
+    stop: CancellationToken,
+    task: Option<JoinHandle<()>>,
+}
+
+impl Keeper {
+    pub(super) fn start(&mut self) {
+        let options = LeaseOptions {
+            namespace: "keeper".to_owned(),
+            name: "operator".to_owned(),
+            identity: self.name.clone(),
+            duration: DURATION,
+        };
+        let sender = self.sender.take().expect("started once");
+        self.task = Some(tokio::spawn(keep(self.client.clone(), options, sender, self.stop.clone())));
+    }
+
+    pub(super) fn state(&self) -> Leadership {
+        self.believed.borrow().clone()
+    }
+
+    pub(super) async fn turns(&mut self, state: &Leadership) {
+        let turned = timeout(PATIENCE, self.believed.wait_for(|now| now == state)).await.is_ok();
+        assert!(turned, "{} is {:?}, and never {state:?}", self.name, self.believed.borrow());
+    }
+
+    /// Waits until it knows who leads.
+    pub(super) async fn settles(&mut self) {
+        let settled = timeout(PATIENCE, self.believed.wait_for(|now| *now != Leadership::Waiting)).await;
+        assert!(settled.is_ok(), "{} never knows", self.name);
+    }
+
+    /// All that it turns to from now on.
+    pub(super) fn record_changes(&self) -> JoinHandle<Vec<Leadership>> {
+        let mut believed = self.believed.clone();
+        believed.mark_unchanged();
+        tokio::spawn(async move {
+            let mut changes = Vec::new();
+            while believed.changed().await.is_ok() {
+                changes.push(believed.borrow_and_update().clone());
+            }
+            changes
+        })
+    }
+
+    /// Asks it to end, and waits for that.
+    pub(super) async fn stop(&mut self) {
+        self.stop.cancel();
+        self.task.take().expect("it was started").await.unwrap();
+    }
+
+    /// Ends it on the spot, as a crash does.
+    pub(super) async fn dies(&mut self) {
+        let task = self.task.take().expect("it was started");
+        task.abort();
+        assert!(task.await.unwrap_err().is_cancelled());
+        // What a dead process believed does not count.
+        self.world.inner.lock().unwrap().believed.remove(&self.name);
+    }
+}

@@ -1,0 +1,365 @@
+//! How the operator tells: what it asks of the API server for Events and statuses, and what it does when that fails.
+
+use std::convert::Infallible;
+use std::fs;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use chrono::DateTime;
+use http_body_util::BodyExt;
+use hyper::{Request, Response};
+use kube::client::Body;
+use kube::core::DynamicObject;
+use pgbackrest_keeper::cluster::finding::{Finding, codes};
+use pgbackrest_keeper::metrics::OperatorMetrics;
+use pgbackrest_keeper::operator::deed::Deed;
+use pgbackrest_keeper::operator::report::{Failure, Reporter, Status, Told};
+use serde_json::{Value, json};
+
+use crate::golden::snapshots as golden;
+
+const EVENTS: &str = "/apis/events.k8s.io/v1/namespaces/shop/events";
+const STATUS: &str = "/apis/cpo.opensource.cybertec.at/v1/namespaces/shop/postgresqls/orders/status";
+
+/// A request as it came.
+#[derive(Debug, Clone)]
+struct Asked {
+    method: String,
+    path: String,
+    content: String,
+    body: Value,
+}
+
+type Judge = dyn Fn(&Asked) -> Option<u16> + Send + Sync;
+
+/// An API server that takes everything, unless it is told to answer with a code, or, with 0, not at all.
+struct World {
+    asked: Arc<Mutex<Vec<Asked>>>,
+    judge: Arc<Mutex<Arc<Judge>>>,
+    metrics: Arc<OperatorMetrics>,
+    reporter: Reporter,
+    /// The resource as a watch shows it.
+    object: DynamicObject,
+}
+
+impl World {
+    fn new() -> Self {
+        let asked: Arc<Mutex<Vec<Asked>>> = Arc::default();
+        let judge: Arc<Mutex<Arc<Judge>>> = Arc::new(Mutex::new(Arc::new(|_: &Asked| None)));
+        let (seen, judged) = (Arc::clone(&asked), Arc::clone(&judge));
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let (seen, judged) = (Arc::clone(&seen), Arc::clone(&judged));
+            async move { Ok::<_, Infallible>(answer(request, &seen, &judged).await) }
+        });
+        let metrics = Arc::new(OperatorMetrics::new(&["apply"]));
+        let client = kube::Client::new(service, "default");
+        let reporter = Reporter::new(client, "operator-7", Arc::clone(&metrics));
+        let object = json!({
+            "apiVersion": "cpo.opensource.cybertec.at/v1", "kind": "postgresql",
+            "metadata": {"name": "orders", "namespace": "shop", "uid": "3f0c", "resourceVersion": "7"},
+            "status": {"PostgresClusterStatus": "Running"},
+        });
+        Self { asked, judge, metrics, reporter, object: serde_json::from_value(object).unwrap() }
+    }
+
+    fn fails(&self, judge: impl Fn(&Asked) -> Option<u16> + Send + Sync + 'static) {
+        *self.judge.lock().unwrap() = Arc::new(judge);
+    }
+
+    /// One report, and what was asked for it. What was written to the status is seen at the next one.
+    async fn report(&mut self, told: Told<'_>) -> Vec<Asked> {
+        self.reporter.report(&self.object, told).await;
+        let asked = std::mem::take(&mut *self.asked.lock().unwrap());
+        for patch in asked.iter().filter(|asked| asked.path == STATUS) {
+            for (key, value) in patch.body["status"].as_object().unwrap() {
+                self.object.data["status"][key] = value.clone();
+            }
+            self.object.metadata.resource_version = Some("8".to_owned());
+        }
+        asked
+    }
+
+    /// The process ends, and another one goes on with what stands in Kubernetes.
+    fn restarted(self) -> Self {
+        Self { object: self.object, ..Self::new() }
+    }
+
+    fn exposition(&self) -> String {
+        golden::operator_exposition(&self.metrics)
+    }
+}
+
+async fn answer(
+    request: Request<Body>,
+    seen: &Mutex<Vec<Asked>>,
+    judge: &Mutex<Arc<Judge>>,
+) -> Response<Body> {
+    let (head, body) = request.into_parts();
+    let body = body.collect().await.unwrap().to_bytes();
+    let content = head.headers.get("content-type").and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let asked = Asked {
+        method: head.method.to_string(),
+        path: head.uri.path().to_owned(),
+        content: content.to_owned(),
+        body: serde_json::from_slice(&body).unwrap(),
+    };
+    seen.lock().unwrap().push(asked.clone());
+    let judge = Arc::clone(&judge.lock().unwrap());
+    let (code, answer) = match judge(&asked) {
+        Some(0) => std::future::pending().await,
+        Some(code) => (
+            code,
+            json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code,
+            "reason": "x", "message": "not you"}),
+        ),
+        None if asked.path == EVENTS => (201, asked.body),
+        None => (
+            200,
+            json!({"apiVersion": "cpo.opensource.cybertec.at/v1", "kind": "postgresql",
+            "metadata": {"name": "orders", "namespace": "shop"}}),
+        ),
+    };
+    let answer = Body::from(serde_json::to_vec(&answer).unwrap());
+    Response::builder().status(code).header("content-type", "application/json").body(answer).unwrap()
+}
+
+fn findings() -> [Finding; 3] {
+    [
+        Finding::new(&codes::RETENTION_UNSET, "spec.a", "is not set", "set it"),
+        Finding::new(&codes::DEFAULT_USED, "spec.b", "is not set", "leave it"),
+        Finding::new(&codes::SECRET_MISSING, "spec.c", "names nothing", "make it"),
+    ]
+}
+
+fn about(findings: &[Finding]) -> Told<'_> {
+    Told { findings, ..Told::default() }
+}
+
+fn failed(message: &str) -> Told<'_> {
+    Told { failure: Some(Failure { phase: "apply", message }), ..Told::default() }
+}
+
+fn reasons(asked: &[Asked]) -> Vec<&str> {
+    asked
+        .iter()
+        .filter(|asked| asked.path == EVENTS)
+        .map(|asked| asked.body["reason"].as_str().unwrap())
+        .collect()
+}
+
+#[tokio::test]
+async fn events_and_status_have_the_shape_that_kubernetes_takes() {
+    let mut world = World::new();
+    let deeds = [Deed::new("BackupStarted", "Job a"), Deed::new("BackupStarted", "Job b")];
+    let asked = world.report(Told { deeds: &deeds, ..about(&findings()) }).await;
+    let [status, missing, unset, started] = asked.as_slice() else { panic!("{asked:#?}") };
+    assert_eq!((status.method.as_str(), status.path.as_str()), ("PATCH", STATUS));
+    assert_eq!(status.content, "application/merge-patch+json");
+    let message = "error secret-missing: spec.c names nothing; make it | \
+        warning retention-unset: spec.a is not set; set it";
+    let expected = json!({
+        "metadata": {"uid": "3f0c"},
+        "status": {"BackupStatus": "Error", "BackupMessage": message},
+    });
+    assert_eq!(status.body, expected, "no other key is touched");
+    for event in [missing, unset, started] {
+        assert_eq!((event.method.as_str(), event.path.as_str()), ("POST", EVENTS));
+        assert_eq!(event.body["reportingController"], "pgbackrest-keeper");
+        assert_eq!(event.body["reportingInstance"], "operator-7");
+        let about = &event.body["regarding"];
+        assert_eq!((&about["kind"], &about["uid"]), (&json!("postgresql"), &json!("3f0c")));
+        assert_eq!((&about["name"], &about["namespace"]), (&json!("orders"), &json!("shop")));
+        assert!(event.body["series"].is_null() && event.body["eventTime"].is_string());
+    }
+    let told = |event: &Asked| {
+        ["type", "reason", "action", "note"].map(|key| event.body[key].as_str().unwrap().to_owned())
+    };
+    let missing_note = "error secret-missing: spec.c names nothing; make it";
+    assert_eq!(told(missing), ["Warning", "SecretMissing", "Check", missing_note]);
+    assert_eq!(told(unset)[..3], ["Warning", "RetentionUnset", "Check"]);
+    assert_eq!(told(started), ["Normal", "BackupStarted", "Reconcile", "Job a\nJob b"]);
+}
+
+#[tokio::test]
+async fn what_stays_as_it_is_costs_no_request() {
+    let mut world = World::new();
+    assert_eq!(world.report(about(&findings())).await.len(), 3);
+    assert!(world.report(about(&findings())).await.is_empty());
+    let asked = world.report(about(&findings()[..2])).await;
+    assert_eq!(reasons(&asked), ["Resolved"]);
+    assert_eq!(asked[0].body["status"]["BackupStatus"], "Warning");
+    assert_eq!(asked[1].body["note"], "error secret-missing: spec.c names nothing; make it");
+    assert_eq!(reasons(&world.report(about(&[])).await), ["Resolved"]);
+    assert!(world.report(about(&[])).await.is_empty());
+}
+
+#[tokio::test]
+async fn two_findings_of_one_code_soon_after_each_other_keep_their_own_words() {
+    let mut world = World::new();
+    let late = Finding::new(&codes::RETENTION_UNSET, "spec.z", "is not set", "set it");
+    world.report(about(&findings()[..1])).await;
+    let asked = world.report(about(&[findings()[0].clone(), late])).await;
+    let event = asked.iter().find(|asked| asked.path == EVENTS).unwrap();
+    assert_eq!(
+        (event.method.as_str(), &event.body["note"]),
+        ("POST", &json!("warning retention-unset: spec.z is not set; set it"))
+    );
+}
+
+#[tokio::test]
+async fn a_restart_tells_nothing_twice() {
+    let mut world = World::new();
+    world.report(about(&findings())).await;
+    let mut world = world.restarted();
+    assert!(world.report(about(&findings())).await.is_empty());
+    let mut world = world.restarted();
+    let asked = world.report(about(&findings()[..2])).await;
+    assert_eq!(asked.iter().map(|asked| asked.path.as_str()).collect::<Vec<_>>(), [STATUS]);
+    let mut world = world.restarted();
+    assert_eq!(reasons(&world.report(about(&[])).await), ["Resolved"]);
+}
+
+#[tokio::test]
+async fn a_resource_that_was_made_anew_is_told_of_anew() {
+    let mut world = World::new();
+    world.report(about(&findings()[..1])).await;
+    world.object.metadata.uid = Some("4a1d".to_owned());
+    world.object.data["status"] = json!({});
+    let asked = world.report(about(&findings()[..1])).await;
+    assert_eq!(reasons(&asked), ["RetentionUnset"]);
+    assert_eq!(asked[0].body["metadata"]["uid"], "4a1d");
+}
+
+#[tokio::test]
+async fn notes_and_messages_are_bounded() {
+    let mut world = World::new();
+    let many: Vec<Finding> = (0..50)
+        .map(|number| {
+            let field = format!("spec.{}[{number}]", "é".repeat(500));
+            Finding::new(codes::ALL[number % codes::ALL.len()], field, "ü".repeat(500), "ö")
+        })
+        .collect();
+    let asked = world.report(about(&many)).await;
+    assert!(asked.len() <= 11, "{}", asked.len());
+    for asked in &asked {
+        let texts = [&asked.body["note"], &asked.body["status"]["BackupMessage"]];
+        let text = texts.iter().find_map(|text| text.as_str()).unwrap();
+        assert!(text.len() <= 1024 && text.len() > 900 && text.ends_with('…'), "{}", text.len());
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_written_where_nothing_may_be() {
+    let mut world = World::new();
+    let findings = findings();
+    let hands_off = Told { hands_off: true, ..about(&findings) };
+    world.metrics.reconciled("shop", "orders", Ok(()), Duration::ZERO, DateTime::UNIX_EPOCH);
+    assert!(world.report(hands_off).await.is_empty());
+    assert!(!world.exposition().contains("orders"), "nor is it measured");
+    let none = [Finding::new(&codes::NO_BACKUP, "spec.backup", "is not there", "add it")];
+    assert!(world.report(about(&none)).await.is_empty(), "who asks for no backups hears nothing");
+    world.object.data["status"]["BackupStatus"] = json!("Ok");
+    let asked = world.report(about(&none)).await;
+    assert_eq!(asked[0].body["status"]["BackupStatus"], "NotConfigured");
+}
+
+#[tokio::test]
+async fn a_failure_is_told_when_it_stays() {
+    let mut world = World::new();
+    world.report(about(&findings()[..1])).await;
+    assert!(world.report(failed("no answer")).await.is_empty());
+    assert!(world.report(failed("refused")).await.is_empty());
+    let asked = world.report(failed("no answer")).await;
+    assert_eq!(reasons(&asked), ["ReconcileFailed"]);
+    assert_eq!(
+        asked[0].body["status"],
+        json!({
+            "BackupStatus": "Failing", "BackupMessage": "reconcile failed (apply): no answer",
+        })
+    );
+    assert!(world.report(failed("refused this time")).await.is_empty(), "the same phase is no news");
+    let findings_of = "pgbackrest_operator_findings{code=\"retention-unset\"";
+    assert!(world.exposition().contains(findings_of), "what was found before still holds");
+    let asked = world.report(about(&findings()[..1])).await;
+    assert_eq!(reasons(&asked), ["Resolved"]);
+    assert_eq!(asked[0].body["status"]["BackupStatus"], "Warning");
+}
+
+#[tokio::test]
+async fn refusals_fail_nothing_and_are_counted() {
+    for (code, reason, told_of_next_time) in [(403, "forbidden", 2), (409, "conflict", 0)] {
+        let mut world = World::new();
+        world.fails(move |_| Some(code));
+        let asked = world.report(about(&findings())).await;
+        // Who may not publish one Event may not publish another either.
+        assert_eq!(asked.len(), if code == 403 { 2 } else { 3 }, "{code}: {asked:#?}");
+        let exposition = world.exposition();
+        for what in ["event", "status"] {
+            let series =
+                format!("pgbackrest_operator_tell_errors_total{{reason=\"{reason}\",what=\"{what}\"}}");
+            assert!(exposition.contains(&series), "{series}\n{exposition}");
+        }
+        world.fails(|_| None);
+        world.object.data["status"] = json!({});
+        let asked = world.report(about(&findings())).await;
+        assert_eq!(reasons(&asked).len(), told_of_next_time, "{code}");
+        assert_eq!(asked.iter().filter(|asked| asked.path == STATUS).count(), 1, "{code}");
+    }
+}
+
+#[tokio::test]
+async fn silence_is_bound_in_sum() {
+    let mut world = World::new();
+    world.fails(|_| Some(0));
+    let began = Instant::now();
+    let asked = world.report(about(&findings())).await;
+    assert_eq!(asked.len(), 2, "one status and one Event were tried");
+    assert!(began.elapsed() <= Duration::from_secs(11), "{:?}", began.elapsed());
+    assert!(world.exposition().contains("tell_errors_total{reason=\"timeout\",what=\"event\"} 1"));
+}
+
+#[tokio::test]
+async fn a_watch_that_lags_behind_brings_no_second_write() {
+    let mut world = World::new();
+    let stale = world.object.clone();
+    world.report(about(&findings())).await;
+    world.object = stale;
+    assert!(world.report(about(&findings())).await.is_empty());
+}
+
+#[test]
+fn the_documents_name_every_status_and_every_reason() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let document = fs::read_to_string(root.join("docs/operator.md")).unwrap();
+    let mut words: Vec<String> = Status::ALL.iter().map(|status| status.as_str().to_owned()).collect();
+    words.extend(["Resolved", "ReconcileFailed"].map(str::to_owned));
+    let reasons = reasons_in(&root.join("src/operator"));
+    assert!(reasons.len() > 15, "{reasons:?}");
+    words.extend(reasons);
+    let missing: Vec<_> = words.iter().filter(|word| !document.contains(&format!("`{word}`"))).collect();
+    assert!(missing.is_empty(), "docs/operator.md does not name {missing:?}");
+}
+
+/// What follows `Deed::new(`, and constants in CamelCase.
+fn reasons_in(directory: &Path) -> Vec<String> {
+    let mut reasons = Vec::new();
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            reasons.extend(reasons_in(&path));
+        } else if path.file_name().unwrap() != "tests.rs" {
+            let text = fs::read_to_string(&path).unwrap();
+            let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
+            let literals = code.split("Deed::new(").skip(1).chain(code.split(": &str = ").skip(1));
+            let words = literals.filter_map(|rest| rest.trim_start().strip_prefix('"')?.split('"').next());
+            let camel_case = |word: &&str| {
+                word.starts_with(|c: char| c.is_ascii_uppercase())
+                    && word.chars().all(|c| c.is_ascii_alphabetic())
+                    && word.contains(|c: char| c.is_ascii_lowercase())
+            };
+            reasons.extend(words.filter(camel_case).map(str::to_owned));
+        }
+    }
+    reasons
+}

@@ -1,0 +1,9 @@
+//! The web interface with real clients: slow, greedy, hostile and well behaved ones, TLS, passwords, and a browser.
+//!
+//! Proves what a collection cannot disturb: that pages and metrics are served within limits, whoever asks.
+
+pub(crate) mod config;
+pub(crate) mod gate;
+pub(crate) mod http_limits;
+pub(crate) mod page;
+pub(crate) mod tls_auth;
