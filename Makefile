@@ -24,7 +24,6 @@ check-lints:
 # Built first, so that what is left over afterwards can only come from the tests.
 run-tests:
 	@scripts/step "building tests" cargo test --locked --no-run
-	@scripts/step "building for an image" scripts/build-static
 	@scripts/step "tests" scripts/without-leftovers env RUST_BACKTRACE=0 cargo test --locked --no-fail-fast
 
 check-docs:

@@ -53,7 +53,7 @@ fn install(directory: &Path) -> Output {
     output(Command::new("sh").args(["-c", "umask 077; exec \"$0\" install \"$1\"", PROGRAM]).arg(directory))
 }
 
-/// Built twice from the Dockerfile, the same to the last byte; and it runs as the user that it names.
+/// Made twice from the Dockerfile, the same to the last byte; and it runs as the user that it names.
 #[test]
 fn the_image_is_reproducible_and_runs_as_its_user() {
     let test = "the_image_is_reproducible_and_runs_as_its_user";
@@ -105,11 +105,13 @@ fn the_image_is_reproducible_and_runs_as_its_user() {
     );
 }
 
-/// Where the layout of an image lies that is built anew.
+/// Where the layout of an image lies that is made anew.
 fn unpacked(directory: &Path, name: &str) -> PathBuf {
     let archive = directory.join(format!("{name}.tar"));
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/build-image");
-    successful(Command::new(script).arg("localhost/pgbackrest-keeper:image-test").arg(&archive));
+    let mut build = Command::new(script);
+    build.arg("localhost/pgbackrest-keeper:image-test").arg(&archive).env("KEEPER_PROGRAM", PROGRAM);
+    successful(&mut build);
     let layout = directory.join(name);
     fs::create_dir(&layout).unwrap();
     successful(

@@ -89,7 +89,8 @@ fn comes_works_and_goes() -> Result<(), String> {
         return Err("cargo-deb is not here; run scripts/fetch-cargo-deb".to_owned());
     }
     let site = Site::new(Pgbackrest::installed())?;
-    let package = successful(&mut Command::new(sources().join("scripts/build-deb")));
+    let mut build = Command::new(sources().join("scripts/build-deb"));
+    let package = successful(build.env("KEEPER_PROGRAM", env!("CARGO_BIN_EXE_pgbackrest-keeper")));
     let package = package.trim();
 
     let root = Root::new();

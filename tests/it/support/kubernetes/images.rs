@@ -31,11 +31,14 @@ pub(crate) fn postgres() -> Result<PathBuf, String> {
     Ok(PathBuf::from(String::from_utf8(said.stdout).unwrap().trim()))
 }
 
-/// Writes the archive of [`KEEPER`], of a program that is built for it first.
+/// Writes the archive of [`KEEPER`], which holds the program that is tested everywhere else, without its debugging information.
 pub(crate) fn keeper(directory: &Path) -> PathBuf {
-    let built = successful(&mut script("build-static"));
+    let stripped = directory.join("pgbackrest-keeper.stripped");
+    successful(Command::new("strip").arg("-o").arg(&stripped).arg(env!("CARGO_BIN_EXE_pgbackrest-keeper")));
     let config = r#"{"User":"26:26","Entrypoint":["/pgbackrest-keeper"]}"#;
-    of_one_program(KEEPER, Path::new(built.trim()), "pgbackrest-keeper", config, directory)
+    let archive = of_one_program(KEEPER, &stripped, "pgbackrest-keeper", config, directory);
+    fs::remove_file(stripped).unwrap();
+    archive
 }
 
 /// Writes the archive of [`PAUSE`].
