@@ -1,37 +1,50 @@
-# `make demo` shows it at work, `make test` checks everything; both get what they need. `make bench` measures.
-# The parts of `make test` can be called one by one; they run in this order, one after the other.
-.PHONY: bench demo test set-up check-format check-scripts check-lints run-tests check-docs check-metrics
+# `make demo` shows it at work, `make test` checks everything; both get what they need. `make check` is the part of it that
+# takes minutes, for each change. `make bench` measures.
+# The steps can be called one by one; they run one after the other.
+.PHONY: bench check demo test set-up check-format check-scripts check-lints build-tests run-tests run-quick-tests check-docs \
+	check-metrics
 .NOTPARALLEL:
 
 demo:
 	scripts/setup-debian demo
 	scripts/demo
 
-test: set-up check-format check-scripts check-lints run-tests check-docs check-metrics
+test:
+	@scripts/run-steps set-up check-format check-scripts build-tests check-lints check-docs check-metrics run-tests
+
+check:
+	@scripts/run-steps check-format check-scripts check-lints check-docs build-tests run-quick-tests
 
 set-up:
-	@scripts/step "set-up" scripts/setup-tests
+	@scripts/setup-tests
 
 check-format:
-	@scripts/step "formatting" cargo fmt --check
+	@cargo fmt --check
 
 check-scripts:
-	@scripts/step "scripts" scripts/check-scripts
+	@scripts/check-scripts
 
 check-lints:
-	@scripts/step "lints" cargo clippy --locked --all-targets -- -D warnings
+	@cargo clippy --locked --all-targets -- -D warnings
 
-# Built first, so that what is left over afterwards can only come from the tests.
+# Apart from running them, so that what is left over afterwards can only come from the tests.
+build-tests:
+	@cargo test --locked --no-run
+
+# TEST_ARGS=--shuffle runs them in another order.
 run-tests:
-	@scripts/step "building tests" cargo test --locked --no-run
-	@scripts/step "tests" scripts/without-leftovers env RUST_BACKTRACE=0 cargo test --locked --no-fail-fast
+	@scripts/run-tests $(TEST_ARGS)
+
+# Unit tests, and of the others those that start nothing but this program.
+run-quick-tests:
+	@cargo test --locked --lib --bins
+	@cargo test --locked --test it -- docs:: golden::
 
 check-docs:
-	@scripts/step "documentation" env RUSTDOCFLAGS="-D warnings" \
-		cargo doc --locked --no-deps --document-private-items
+	@RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
 
 check-metrics:
-	@scripts/step "metrics" scripts/check-metrics
+	@scripts/check-metrics
 
 # Ratios against the Go exporter, both fed by the same fake pgbackrest in one run; then the operator with a fleet.
 bench:

@@ -136,7 +136,9 @@ fn archiving_waits_for_a_repo_host_as_long_as_is_sensible() {
     let section = "global:archive-push";
     let of = |options: &[(&str, &str)]| {
         let cluster = cluster(|document| {
-            options.iter().for_each(|(name, value)| option(name, value)(document));
+            for (name, value) in options {
+                option(name, value)(document);
+            }
         });
         configuration(&objects(&cluster), "orders-pgbackrest-config").remove(section)
     };

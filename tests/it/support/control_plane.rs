@@ -16,6 +16,7 @@ use super::kubernetes::place::Place;
 use super::kubernetes::ports::free_port;
 use super::kubernetes::programs::Programs;
 use super::kubernetes::shared::{on_a_lasting_thread, remove_afterwards};
+use super::limit::{CONTROL_PLANES, Permit, waiting};
 use super::machine::skip;
 use super::process::{Running, wait_up_to};
 use crate::support::web::{Authority, Issued};
@@ -65,6 +66,9 @@ pub(crate) struct ControlPlane {
     admin: Admin,
     kubectl: Kubectl,
     directory: TempDir,
+    /// Of one that is not shared.
+    #[expect(dead_code, reason = "held until all of the others are gone")]
+    permit: Option<Permit>,
 }
 
 struct Ports {
@@ -86,7 +90,10 @@ impl ControlPlane {
     /// It ends with the thread that starts it, so start it on the thread of the test.
     pub(crate) fn start(test: &str) -> Option<Self> {
         match Programs::find() {
-            Ok(programs) => Some(Self::start_in(Surroundings::host(), programs)),
+            Ok(programs) => {
+                let permit = CONTROL_PLANES.take();
+                Some(Self { permit: Some(permit), ..Self::start_in(Surroundings::host(), programs) })
+            }
             Err(missing) => {
                 skip(test, missing);
                 None
@@ -104,7 +111,7 @@ impl ControlPlane {
                 (started, remover)
             }))
         });
-        match &*SHARED {
+        match waiting("the shared control plane", || &*SHARED) {
             Ok((shared, _)) => Some(shared),
             Err(missing) => {
                 skip(test, missing);
@@ -140,6 +147,7 @@ impl ControlPlane {
             admin,
             kubectl,
             directory,
+            permit: None,
         };
         started.write_kubeconfig(started.kubeconfig(), &Credentials::Certificate(&started.admin.identity));
         started.start_api_server();

@@ -14,6 +14,7 @@ pub(crate) mod fake_api;
 pub(crate) mod http;
 pub(crate) mod kubernetes;
 pub(crate) mod lab;
+pub(crate) mod limit;
 pub(crate) mod machine;
 pub(crate) mod node;
 pub(crate) mod object_store;

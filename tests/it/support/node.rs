@@ -17,6 +17,7 @@ use super::kubernetes::namespaces::Namespaces;
 use super::kubernetes::programs::{Programs, coredns};
 use super::kubernetes::shared::on_a_lasting_thread;
 use super::kubernetes::{images, kubelet};
+use super::limit::waiting;
 use super::machine::{program, skip};
 use super::object_store::Host;
 use super::process::{successful, wait_up_to};
@@ -48,7 +49,7 @@ impl Node {
     pub(crate) fn shared(test: &str) -> Option<&'static Self> {
         static SHARED: LazyLock<Result<Node, String>> =
             LazyLock::new(|| on_a_lasting_thread(Node::try_start));
-        SHARED.as_ref().map_err(|missing| skip(test, missing)).ok()
+        waiting("the shared node", || SHARED.as_ref()).map_err(|missing| skip(test, missing)).ok()
     }
 
     fn try_start() -> Result<Self, String> {

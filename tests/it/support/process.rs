@@ -14,7 +14,10 @@ use nix::unistd::Pid;
 use super::machine::Account;
 
 /// How long a call that should end by itself may take.
-const LONGEST_CALL: &str = "120";
+const LONGEST_CALL: &str = "600";
+
+/// The longest pause between two questions of a wait.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// A command that runs as the account, if there is one, and gets `SIGTERM` when this test's thread ends, even
 /// where the test is killed and cleans up nothing.
@@ -66,12 +69,12 @@ pub(crate) fn successful(command: &mut Command) -> String {
 /// Asks again until there is an answer.
 ///
 /// # Panics
-/// After a minute, with what is waited for.
+/// After five minutes, with what is waited for. A test that passes never waits that long, even where the machine is busy.
 pub(crate) fn wait_for<T>(what: &str, ask: impl FnMut() -> Option<T>) -> T {
-    wait_up_to(Duration::from_mins(1), what, ask)
+    wait_up_to(Duration::from_mins(5), what, ask)
 }
 
-/// The same with another patience.
+/// The same with another limit.
 ///
 /// # Panics
 /// After that time, with what is waited for.
@@ -79,10 +82,12 @@ pub(crate) fn wait_up_to<T>(longest: Duration, what: &str, ask: impl FnMut() -> 
     wait_telling(longest, Duration::from_millis(50), what, ask, String::new)
 }
 
-/// The same with another pause in between, and more to read where it is in vain.
+/// The same with another shortest pause in between, and the state to print when time is up.
+///
+/// A question that takes long, such as one by kubectl, is asked less often, so that waiting does not keep the machine busy.
 ///
 /// # Panics
-/// After that time, with what is waited for and what `state` tells.
+/// After that time, with what is waited for and the state.
 pub(crate) fn wait_telling<T>(
     longest: Duration,
     pause: Duration,
@@ -92,10 +97,11 @@ pub(crate) fn wait_telling<T>(
 ) -> T {
     let deadline = Instant::now() + longest;
     while Instant::now() < deadline {
+        let asked = Instant::now();
         if let Some(answer) = ask() {
             return answer;
         }
-        thread::sleep(pause);
+        thread::sleep(pause.max(asked.elapsed() * 3).min(LONGEST_PAUSE));
     }
     ask().unwrap_or_else(|| panic!("waited {} s for {what}\n{}", longest.as_secs(), state()))
 }

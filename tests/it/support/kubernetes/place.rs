@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::process::Command;
 
 /// How long a call that should end by itself may take.
-const LONGEST_CALL: &str = "180";
+const LONGEST_CALL: &str = "600";
 
 /// On this host, or in the namespaces that a process holds.
 #[derive(Debug, Clone, Copy)]
