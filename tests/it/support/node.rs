@@ -122,7 +122,7 @@ impl Node {
     /// Runs it on a thread in the node's network, where it reaches the API server and pods; so do all threads and
     /// processes that it starts.
     pub(crate) fn in_network<T: Send>(&self, run: impl FnOnce() -> T + Send) -> T {
-        self.namespaces.in_network(run)
+        self.namespaces.place().in_network(run)
     }
 
     /// Makes so many more volumes to claim, of this size, such as `1Gi`.

@@ -4,9 +4,6 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::thread;
-
-use nix::sched::{CloneFlags, setns};
 
 use super::place::Place;
 use crate::support::machine::is_root;
@@ -53,18 +50,6 @@ impl Namespaces {
     /// It goes with them.
     pub(crate) fn directory(&self) -> &Path {
         &self.directory
-    }
-
-    /// Runs it on a thread in their network; so are all threads and processes that it starts.
-    pub(crate) fn in_network<T: Send>(&self, run: impl FnOnce() -> T + Send) -> T {
-        let network = std::fs::File::open(format!("/proc/{}/ns/net", self.process)).unwrap();
-        thread::scope(|scope| {
-            let inside = scope.spawn(move || {
-                setns(network, CloneFlags::CLONE_NEWNET).unwrap();
-                run()
-            });
-            inside.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        })
     }
 }
 
