@@ -4,11 +4,12 @@
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::str::FromStr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bcrypt::HashParts;
+use parking_lot::Mutex;
 use ring::hmac;
 use ring::rand::SystemRandom;
 use tokio::sync::Semaphore;
@@ -149,8 +150,7 @@ impl Memory {
     }
 
     fn recall(&self, trace: &[u8; 32]) -> Option<Verdict> {
-        let holds =
-            |set: &Mutex<HashSet<_>>| set.lock().unwrap_or_else(PoisonError::into_inner).contains(trace);
+        let holds = |set: &Mutex<HashSet<_>>| set.lock().contains(trace);
         if holds(&self.accepted) {
             return Some(Verdict::Accepted);
         }
@@ -159,7 +159,7 @@ impl Memory {
 
     fn keep(&self, trace: [u8; 32], verdict: Verdict) {
         let set = if verdict == Verdict::Accepted { &self.accepted } else { &self.refused };
-        let mut set = set.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut set = set.lock();
         if set.len() >= REMEMBERED {
             set.clear();
         }

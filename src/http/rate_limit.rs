@@ -3,8 +3,9 @@
 //! One bucket for all clients and listeners. A request refused for its password has taken a token too; `/healthz`
 //! and `/readyz` take none, so that a busy scraper cannot make a probe fail.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 /// `rate_limit` as configured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +30,7 @@ struct State {
 impl Bucket {
     /// Takes a token. `Err` holds the time until there is one.
     pub fn take(&self, limit: RateLimit, now: Instant) -> Result<(), Duration> {
-        let mut guard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut guard = self.0.lock();
         let full = || State { limit, tokens: f64::from(limit.burst), counted_at: now };
         let state = match guard.as_mut() {
             Some(state) if state.limit == limit => state,

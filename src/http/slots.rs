@@ -4,10 +4,11 @@
 //! thousands and asks for nothing thus pushes out its own, and a scrape still gets through.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -37,7 +38,7 @@ pub(super) struct Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.slots.open().remove(&self.number);
+        self.slots.0.open.lock().remove(&self.number);
     }
 }
 
@@ -62,7 +63,7 @@ pub(super) struct InFlight(Arc<Activity>);
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        let mut state = self.0.state();
+        let mut state = self.0.state.lock();
         state.requests = state.requests.saturating_sub(1);
         if state.requests == 0 {
             state.since = Instant::now();
@@ -102,17 +103,17 @@ impl Slots {
             cut: CancellationToken::new(),
             state: Mutex::new(State { requests: 0, since: Instant::now() }),
         });
-        self.open().insert(number, Arc::clone(&activity));
+        self.0.open.lock().insert(number, Arc::clone(&activity));
         Place { number, slots: self.clone(), activity, _permit: permit }
     }
 
     /// Ends the connection that has been idle longest, if one is.
     pub(super) fn cut_longest_idle(&self) {
-        let open = self.open();
+        let open = self.0.open.lock();
         let resting = open.values().filter(|activity| !activity.cut.is_cancelled());
         let longest = resting
             .filter_map(|activity| {
-                let state = activity.state();
+                let state = activity.state.lock();
                 (state.requests == 0).then_some((state.since, activity))
             })
             .min_by_key(|(since, _)| *since);
@@ -123,19 +124,15 @@ impl Slots {
 
     /// Ends all connections at once.
     pub(super) fn cut_all(&self) {
-        for activity in self.open().values() {
+        for activity in self.0.open.lock().values() {
             activity.cut.cancel();
         }
-    }
-
-    fn open(&self) -> MutexGuard<'_, HashMap<u64, Arc<Activity>>> {
-        self.0.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Activity {
     pub(super) fn request(self: &Arc<Self>) -> InFlight {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         if state.requests == 0 {
             state.since = Instant::now();
         }
@@ -145,12 +142,8 @@ impl Activity {
 
     /// How long there has been a request in flight without a pause; `None` while it rests.
     pub(super) fn busy_for(&self) -> Option<Duration> {
-        let state = self.state();
+        let state = self.state.lock();
         (state.requests > 0).then(|| state.since.elapsed())
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -190,6 +183,6 @@ mod tests {
         assert!(only.activity.busy_for().is_none());
         drop(only);
         assert!(slots.admit(SOON).await.is_some());
-        assert!(slots.open().is_empty());
+        assert!(slots.0.open.lock().is_empty());
     }
 }

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use parking_lot::Mutex;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::histogram::Histogram;
 
@@ -136,14 +136,14 @@ impl CollectionMetrics {
 
     /// Tells how often a collector runs and when a run is killed.
     pub fn set_cadence(&self, collector: Collector, interval: Duration, timeout: Duration) {
-        let mut present = self.present();
+        let mut present = self.present.lock();
         let state = present.collectors.entry(collector).or_default();
         (state.interval, state.timeout) = (Some(interval), Some(timeout));
     }
 
     /// A command starts at `at`. Several of one collector may run at once.
     pub fn run_started(&self, collector: Collector, at: DateTime<Utc>) {
-        let mut present = self.present();
+        let mut present = self.present.lock();
         let state = present.collectors.entry(collector).or_default();
         state.running = state.running.saturating_add(1);
         state.running_since.get_or_insert(at);
@@ -160,7 +160,7 @@ impl CollectionMetrics {
         if let Some(reason) = report.failure {
             counted.failed(reason);
         }
-        let mut present = self.present();
+        let mut present = self.present.lock();
         let state = present.collectors.entry(collector).or_default();
         state.output_bytes = report.output_bytes.or(state.output_bytes);
         state.running = state.running.saturating_sub(1);
@@ -182,7 +182,7 @@ impl CollectionMetrics {
         last_success: impl Into<Option<DateTime<Utc>>>,
     ) {
         let reading = Reading { ok, last_success: last_success.into() };
-        self.present().configurations.insert(configuration, reading);
+        self.present.lock().configurations.insert(configuration, reading);
     }
 
     const fn counted(&self, collector: Collector) -> &Counted {
@@ -193,13 +193,8 @@ impl CollectionMetrics {
         }
     }
 
-    fn present(&self) -> MutexGuard<'_, Present> {
-        // A panic between two assignments leaves nothing that could mislead later writers.
-        self.present.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     pub(super) fn write(&self, families: &mut Families<'_, '_>) -> fmt::Result {
-        let present = self.present().clone();
+        let present = self.present.lock().clone();
         let all: Vec<_> = self
             .collectors
             .iter()

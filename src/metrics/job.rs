@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, Utc};
+use parking_lot::{Mutex, MutexGuard};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::histogram::Histogram;
 
@@ -132,7 +133,7 @@ impl JobMetrics {
     #[must_use]
     pub fn concerns(&self, namespace: &str, name: &str, now: DateTime<Utc>) -> Arc<[Concern]> {
         let key = ClusterKey::new(namespace, name);
-        let cluster = self.present().ledger.clusters().get(&key).map(Arc::clone);
+        let cluster = self.present.lock().ledger.clusters().get(&key).map(Arc::clone);
         cluster.map(|cluster| cluster.concerns(now).into()).unwrap_or_default()
     }
 
@@ -143,24 +144,19 @@ impl JobMetrics {
 
     /// What is changed now is seen by whoever looks after the lock is given back.
     fn change(&self) -> MutexGuard<'_, Present> {
-        let present = self.present();
+        let present = self.present.lock();
         self.changes.fetch_add(1, Ordering::AcqRel);
         present
     }
 
-    fn present(&self) -> MutexGuard<'_, Present> {
-        // A panic between two changes leaves nothing that could mislead later ones.
-        self.present.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     pub(super) fn write_counters(&self, families: &mut Families<'_, '_>) -> fmt::Result {
-        let counts = self.present().counts.clone();
+        let counts = self.present.lock().counts.clone();
         write_counters(families, &counts)
     }
 
     /// All but the counters.
     pub(super) fn write(&self, families: &mut Families<'_, '_>, now: DateTime<Utc>) -> fmt::Result {
-        let Present { ledger, counts } = self.present().clone();
+        let Present { ledger, counts } = self.present.lock().clone();
         write_durations(families, &counts)?;
         let rows: Vec<Row<'_>> =
             ledger.clusters().iter().flat_map(|(key, cluster)| rows(key, cluster, now)).collect();

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use chrono::{DateTime, Utc};
+use parking_lot::{Mutex, MutexGuard};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::histogram::Histogram;
 
@@ -180,13 +181,13 @@ impl OperatorMetrics {
 
     /// An Event or a status could not be written.
     pub fn tell_failed(&self, what: &'static str, reason: &'static str) {
-        self.present().totals.tell_errors.entry((what, reason)).or_default().inc();
+        self.present.lock().totals.tell_errors.entry((what, reason)).or_default().inc();
     }
 
     /// What is known of every cluster, by namespace and name.
     #[must_use]
     pub fn overview(&self, now: DateTime<Utc>) -> Vec<Overview> {
-        let present = self.present();
+        let present = self.present.lock();
         let clusters = present.clusters.iter().map(|(key, known)| Overview {
             key: key.clone(),
             judgement: Arc::clone(&known.judgement),
@@ -203,7 +204,7 @@ impl OperatorMetrics {
 
     /// Whether this process holds the lease. Whoever loses it knows nothing of the clusters any more.
     pub fn leads(&self, leads: bool) {
-        let mut present = self.present();
+        let mut present = self.present.lock();
         let led = std::mem::replace(&mut present.totals.leads, leads);
         if led && !leads {
             present.clusters.clear();
@@ -233,10 +234,10 @@ impl OperatorMetrics {
     /// # Errors
     /// If the encoder fails; then what was told before stays.
     pub fn tell(self: &Arc<Self>, options: &Arc<Options>, now: DateTime<Utc>) -> Result<(), EncodeError> {
-        let (epoch, revision) = (self.present().epoch, self.revision());
+        let (epoch, revision) = (self.present.lock().epoch, self.revision());
         let part = ClustersPart::encode(self, options, now)?;
         // Whoever forgets everything meanwhile has told that.
-        let present = self.present();
+        let present = self.present.lock();
         if present.epoch == epoch {
             self.told.store(Arc::new(Told { part, revision, as_of: Some(now) }));
         }
@@ -245,12 +246,12 @@ impl OperatorMetrics {
 
     /// How many clusters wait for a reconcile.
     pub fn queue_depth(&self, depth: usize) {
-        self.present().totals.queue_depth = u64::try_from(depth).unwrap_or(u64::MAX);
+        self.present.lock().totals.queue_depth = u64::try_from(depth).unwrap_or(u64::MAX);
     }
 
     /// A watch of objects of this kind failed.
     pub fn watch_restarted(&self, kind: &'static str) {
-        self.present().totals.watch_restarts.entry(kind).or_default().inc();
+        self.present.lock().totals.watch_restarts.entry(kind).or_default().inc();
     }
 
     fn revision(&self) -> u64 {
@@ -259,19 +260,14 @@ impl OperatorMetrics {
 
     /// What is changed now is seen by whoever looks after the lock is given back.
     fn change(&self) -> MutexGuard<'_, Present> {
-        let present = self.present();
+        let present = self.present.lock();
         self.changes.fetch_add(1, Ordering::AcqRel);
         present
     }
 
-    fn present(&self) -> MutexGuard<'_, Present> {
-        // A panic between two assignments leaves nothing that could mislead later writers.
-        self.present.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// What there is to tell of each cluster, but for counters.
     pub(super) fn write_clusters(&self, families: &mut Families<'_, '_>, now: DateTime<Utc>) -> fmt::Result {
-        let clusters = self.present().clusters.clone();
+        let clusters = self.present.lock().clusters.clone();
         write_clusters(&clusters, families)?;
         self.jobs.write(families, now)
     }
@@ -283,7 +279,7 @@ impl OperatorMetrics {
 
     /// What there is to tell of the operator itself.
     pub(super) fn write(&self, families: &mut Families<'_, '_>) -> fmt::Result {
-        let present = self.present().totals.clone();
+        let present = self.present.lock().totals.clone();
         // Counts of reconciles stay far below 2^53.
         families.counter(&catalogue::RECONCILE_TOTAL, present.reconciles as f64)?;
         families.family(&catalogue::RECONCILE_ERRORS_TOTAL, |family| {

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use chrono::Utc;
@@ -14,6 +14,7 @@ use kube::runtime::controller::{Action, Config, applier};
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::reflector::store::{Store, Writer};
 use kube::runtime::watcher;
+use parking_lot::Mutex;
 use rand::Rng;
 use tokio::sync::Semaphore;
 use tokio::time::{MissedTickBehavior, interval, sleep};
@@ -266,7 +267,7 @@ impl Term {
             return Ok(Action::await_change());
         }
         let again = end?;
-        self.failures().remove(&key);
+        self.failures.lock().remove(&key);
         Ok(Action::requeue(spread(again, rand::rng().random())))
     }
 
@@ -340,7 +341,7 @@ impl Term {
     }
 
     fn forget(&self, key: &Key) {
-        self.failures().remove(key);
+        self.failures.lock().remove(key);
         self.progress.taken(key);
         self.reconciler.forget(key);
         if let Some(fleet) = &self.fleet {
@@ -352,15 +353,11 @@ impl Term {
     /// When to try again after a failure.
     fn retry(&self, object: &DynamicObject) -> Action {
         let Some(key) = Key::of(object) else { return Action::await_change() };
-        let mut failures = self.failures();
+        let mut failures = self.failures.lock();
         let count = failures.entry(key).or_default();
         let pause = pause(*count);
         *count = count.saturating_add(1);
         Action::requeue(spread(pause, rand::rng().random()))
-    }
-
-    fn failures(&self) -> MutexGuard<'_, HashMap<Key, u32>> {
-        self.failures.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -4,13 +4,14 @@ mod certificates;
 pub mod secret;
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Secret};
 use k8s_openapi::api::storage::v1::StorageClass;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Api;
+use parking_lot::Mutex;
 
 use crate::cluster::names;
 use crate::cluster::record::Record;
@@ -141,22 +142,18 @@ impl Observer {
 
     /// Reads the resource's own Secret anew next time: something is wrong with the resource, and it may be there.
     pub fn distrust(&self, namespace: &str, name: &str) {
-        if let Some(known) = self.clusters().get_mut(&(namespace.to_owned(), name.to_owned())) {
+        if let Some(known) = self.clusters.lock().get_mut(&(namespace.to_owned(), name.to_owned())) {
             known.secret = None;
         }
     }
 
     /// Forgets a cluster whose resource is gone.
     pub fn forget(&self, namespace: &str, name: &str) {
-        self.clusters().remove(&(namespace.to_owned(), name.to_owned()));
-    }
-
-    fn clusters(&self) -> MutexGuard<'_, HashMap<(String, String), Known>> {
-        self.clusters.lock().unwrap_or_else(PoisonError::into_inner)
+        self.clusters.lock().remove(&(namespace.to_owned(), name.to_owned()));
     }
 
     async fn class(&self, name: &str) -> Result<Lookup<StorageClassFacts>, CallError> {
-        if let Some((read, facts)) = self.known_classes().get(name)
+        if let Some((read, facts)) = self.classes.lock().get(name)
             && read.elapsed() < STAYS
         {
             return Ok(Lookup::Found(*facts));
@@ -170,7 +167,7 @@ impl Observer {
             Lookup::Found(class) => {
                 let facts =
                     StorageClassFacts { allows_expansion: class.allow_volume_expansion.unwrap_or_default() };
-                let mut classes = self.known_classes();
+                let mut classes = self.classes.lock();
                 if classes.len() >= MOST_CLASSES {
                     classes.clear();
                 }
@@ -179,16 +176,12 @@ impl Observer {
             }
         })
     }
-
-    fn known_classes(&self) -> MutexGuard<'_, HashMap<String, (Instant, StorageClassFacts)>> {
-        self.classes.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Look<'_> {
     fn with<T>(&self, act: impl FnOnce(&mut Known) -> T) -> T {
         let key = (self.owner.namespace.to_owned(), self.owner.name.to_owned());
-        let mut clusters = self.observer.clusters();
+        let mut clusters = self.observer.clusters.lock();
         let known = clusters.entry(key).or_default();
         if known.uid != self.owner.uid {
             *known = Known { uid: self.owner.uid.to_owned(), ..Known::default() };

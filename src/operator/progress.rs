@@ -1,11 +1,12 @@
 //! How far the operator has come, for health checks and metrics: who leads, what is watched, what waits.
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use kube::runtime::watcher::Error;
+use parking_lot::Mutex;
 
 use crate::kubernetes::lease::Leadership;
 use crate::metrics::OperatorMetrics;
@@ -60,12 +61,12 @@ impl Progress {
         if self.stops.load(Ordering::Acquire) {
             return Err("stopping".to_owned());
         }
-        match &*held(&self.leadership) {
+        match &*self.leadership.lock() {
             Leadership::Following(_) => return Ok(()),
             Leadership::Waiting => return Err("the lease could not be read or renewed yet".to_owned()),
             Leadership::Leading => {}
         }
-        let watches = held(&self.watches);
+        let watches = self.watches.lock();
         if watches.is_empty() {
             return Err("about to watch".to_owned());
         }
@@ -92,7 +93,7 @@ impl Progress {
     /// Who leads instead, where that is known.
     #[must_use]
     pub fn leader(&self) -> Option<String> {
-        match &*held(&self.leadership) {
+        match &*self.leadership.lock() {
             Leadership::Following(leader) => Some(leader.clone()),
             Leadership::Leading | Leadership::Waiting => None,
         }
@@ -110,12 +111,12 @@ impl Progress {
 
     pub(super) fn lead(&self, leadership: Leadership) {
         self.metrics.leads(leadership == Leadership::Leading);
-        *held(&self.leadership) = leadership;
+        *self.leadership.lock() = leadership;
     }
 
     /// A term has ended: nothing is watched and nothing waits.
     pub(super) fn term_ends(&self) {
-        held(&self.watches).clear();
+        self.watches.lock().clear();
         self.queue(HashSet::clear);
     }
 
@@ -128,17 +129,17 @@ impl Progress {
     }
 
     fn queue(&self, change: impl FnOnce(&mut HashSet<Key>)) {
-        let mut waiting = held(&self.waiting);
+        let mut waiting = self.waiting.lock();
         change(&mut waiting);
         self.metrics.queue_depth(waiting.len());
     }
 
     pub(super) fn begins(&self, kind: &'static str, scope: &Scope) {
-        held(&self.watches).insert((kind, scope.clone()), Listing::UnderWay);
+        self.watches.lock().insert((kind, scope.clone()), Listing::UnderWay);
     }
 
     pub(super) fn has_listed(&self, kind: &'static str, scope: &Scope) {
-        let before = held(&self.watches).insert((kind, scope.clone()), Listing::Done);
+        let before = self.watches.lock().insert((kind, scope.clone()), Listing::Done);
         if let Some(Listing::Failed(_)) = before {
             tracing::info!(kind, %scope, "Watching goes on");
         }
@@ -153,7 +154,7 @@ impl Progress {
         };
         let reason = told(kind, scope, reason);
         let failed = Listing::Failed(reason.clone());
-        let before = held(&self.watches).insert((kind, scope.clone()), failed.clone());
+        let before = self.watches.lock().insert((kind, scope.clone()), failed.clone());
         if before != Some(failed) {
             tracing::warn!(kind, %scope, reason, "Cannot watch yet; trying again");
         }
@@ -171,11 +172,6 @@ fn told(kind: &str, scope: &Scope, error: &kube::Error) -> String {
     };
     let reason: String = reason.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     format!("cannot list {kind} in {scope}: {}", reason.chars().take(LONGEST_REASON).collect::<String>())
-}
-
-/// Nothing panics between two writes that belong together.
-fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

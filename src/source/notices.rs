@@ -1,7 +1,8 @@
 //! pgBackRest's warnings in our log: each once when it appears, not once per call.
 
 use std::collections::BTreeSet;
-use std::sync::{Mutex, PoisonError};
+
+use parking_lot::Mutex;
 
 use crate::pgbackrest::redact::redact;
 
@@ -25,7 +26,7 @@ struct Runs {
 impl Notices {
     /// What is not said again from here on is forgotten, and news when it comes back.
     pub(super) fn begin_run(&self) {
-        let mut runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut runs = self.runs.lock();
         runs.before = std::mem::take(&mut runs.now);
     }
 
@@ -37,7 +38,7 @@ impl Notices {
     }
 
     fn is_news(&self, line: &str) -> bool {
-        let mut runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut runs = self.runs.lock();
         let line = without_time(line);
         if line.is_empty() || runs.now.len() >= MAX_LINES || runs.now.contains(line) {
             return false;
@@ -81,6 +82,6 @@ mod tests {
         for number in 0..2 * MAX_LINES {
             notices.is_news(&format!("line {number}"));
         }
-        assert_eq!(notices.runs.lock().unwrap().now.len(), MAX_LINES);
+        assert_eq!(notices.runs.lock().now.len(), MAX_LINES);
     }
 }

@@ -1,10 +1,11 @@
 //! The clusters that are looked at: when each is due, what is known of it, and what is published of all.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use parking_lot::Mutex;
 use rand::Rng as _;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -79,7 +80,7 @@ impl Roster {
 
     /// A cluster is to be asked for this: at once where that is new.
     pub(super) fn set(&self, key: &Key, subject: Subject) {
-        let mut book = self.book();
+        let mut book = self.book.lock();
         let Some(member) = book.members.get_mut(key) else {
             book.add(key, subject);
             return self.is_due.notify_one();
@@ -93,7 +94,7 @@ impl Roster {
 
     /// Something has happened to a cluster: it is asked at once.
     pub(super) fn soon(&self, key: &Key) {
-        let mut book = self.book();
+        let mut book = self.book.lock();
         let Some((key, member)) = book.members.get_key_value(key) else { return };
         let (key, is_asked) = (Arc::clone(key), member.due.is_none());
         if !is_asked {
@@ -106,7 +107,7 @@ impl Roster {
 
     /// A cluster is gone.
     pub(super) fn remove(&self, key: &Key) {
-        let mut book = self.book();
+        let mut book = self.book.lock();
         let Some((key, member)) = book.members.remove_entry(key) else { return };
         if let Some(due) = member.due {
             book.agenda.remove(&(due, key));
@@ -116,7 +117,7 @@ impl Roster {
 
     /// Nothing is known of any cluster from now on, and nothing is told.
     pub(super) fn clear(&self) {
-        let mut book = self.book();
+        let mut book = self.book.lock();
         let (epoch, tickets) = (book.epoch + 1, book.tickets);
         *book = Book { epoch, tickets, ..Book::default() };
         match self.store.encode(Fleet::default()) {
@@ -128,7 +129,7 @@ impl Roster {
     /// The cluster whose turn it is, if it is anybody's, or when it will be.
     pub(super) fn next(self: &Arc<Self>, interval: Duration) -> Result<Turn, Option<Instant>> {
         let now = Instant::now();
-        let mut book = self.book();
+        let mut book = self.book.lock();
         let due = book.agenda.first().map(|(due, _)| *due);
         if due.is_none_or(|due| due > now) {
             return Err(due);
@@ -153,23 +154,18 @@ impl Roster {
     /// async thread.
     pub(super) fn publish(&self, now: DateTime<Utc>) -> Result<(), EncodeError> {
         let (epoch, fleet) = {
-            let book = self.book();
+            let book = self.book.lock();
             let known =
                 |(key, member): (&Arc<Key>, &Member)| Some((Arc::clone(key), member.snapshot.clone()?));
             (book.epoch, Fleet { clusters: book.members.iter().filter_map(known).collect(), as_of: now })
         };
         let published = self.store.encode(fleet)?;
         // Whoever forgets everything meanwhile has published that.
-        let book = self.book();
+        let book = self.book.lock();
         if book.epoch == epoch {
             self.store.put(published);
         }
         Ok(())
-    }
-
-    fn book(&self) -> MutexGuard<'_, Book> {
-        // Nothing panics between two writes that belong together.
-        self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -196,7 +192,7 @@ impl Turn {
     /// What is known of the cluster now; more may come.
     pub(super) fn knows(&self, snapshot: Snapshot) {
         let snapshot = Arc::new(snapshot);
-        let mut book = self.roster.book();
+        let mut book = self.roster.book.lock();
         let Some(member) = book.members.get_mut(&self.key).filter(|member| member.ticket == self.ticket)
         else {
             return;
@@ -211,7 +207,7 @@ impl Turn {
     /// Everything has been asked.
     pub(super) fn ends(self, snapshot: Snapshot, memory: Memory) {
         self.knows(snapshot);
-        let mut book = self.roster.book();
+        let mut book = self.roster.book.lock();
         if let Some(member) = book.members.get_mut(&self.key).filter(|member| member.ticket == self.ticket) {
             member.again |= memory.look_again;
             member.memory = memory;
@@ -224,7 +220,7 @@ impl Drop for Turn {
         // After the first look, which many have at the same time, each finds its own place within the interval.
         let part = if self.is_first { 1.0 } else { JITTER };
         let wait = self.interval.mul_f64(1.0 - rand::rng().random_range(0.0..part));
-        let mut book = self.roster.book();
+        let mut book = self.roster.book.lock();
         let Some(member) = book.members.get(&self.key).filter(|member| member.ticket == self.ticket) else {
             return;
         };

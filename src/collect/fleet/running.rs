@@ -1,8 +1,10 @@
 //! Which repositories have a command that runs, or may still run, so that no second one joins it.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 use crate::cluster::key::Key;
 
@@ -28,7 +30,7 @@ impl Running {
     /// Notes a call whose command takes no longer than `bound`. None while an earlier command may run.
     pub(super) fn begin(&self, cluster: &Arc<Key>, repo: u32, bound: Duration) -> Option<Call<'_>> {
         let now = Instant::now();
-        let mut commands = self.commands();
+        let mut commands = self.commands.lock();
         commands.retain(|_, end| end.is_none_or(|end| end > now));
         let repo = (Arc::clone(cluster), repo);
         if commands.contains_key(&repo) {
@@ -36,11 +38,6 @@ impl Running {
         }
         commands.insert(repo.clone(), None);
         Some(Call { running: self, repo, bound, ended: false })
-    }
-
-    fn commands(&self) -> MutexGuard<'_, HashMap<Repo, Option<Instant>>> {
-        // Nothing panics between two writes that belong together.
-        self.commands.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -53,7 +50,7 @@ impl Call<'_> {
 
 impl Drop for Call<'_> {
     fn drop(&mut self) {
-        let mut commands = self.running.commands();
+        let mut commands = self.running.commands.lock();
         if self.ended {
             commands.remove(&self.repo);
         } else {

@@ -4,9 +4,10 @@
 //! it began and after it ended: a new one's WAL may have come too late to be listed, and an expired one's may be gone.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use parking_lot::Mutex;
 
 use crate::state::archive::{ArchiveRetention, Continuity, Listing, judge};
 use crate::state::snapshot::{Failure, Repo, ScopeHealth, ScopeKind, Snapshot, Stanza};
@@ -85,7 +86,7 @@ impl Brought {
 impl Book {
     /// What is known of an archive before a pass.
     pub(in crate::collect) fn before(&self, key: &Key) -> Before {
-        let archives = self.archives();
+        let archives = self.archives.lock();
         let Some(archive) = archives.get(key) else { return Before::default() };
         let backups = archive.whole.as_ref().map(|whole| BTreeSet::clone(&whole.backups));
         Before { listing: Some(archive.listing.clone()), backups: backups.unwrap_or_default() }
@@ -115,7 +116,7 @@ impl Book {
             End::Failed(failure) => Some(failure),
             End::GivenUp => return (Change::None, false),
         };
-        let mut archives = self.archives();
+        let mut archives = self.archives.lock();
         let before = archives.remove(&key);
         let had_failed = before.as_ref().is_some_and(|before| before.failure.is_some());
         let (whole, judged, missing) = before
@@ -159,18 +160,18 @@ impl Book {
 
     /// Why the last pass over an archive failed, if it did.
     fn failure(&self, key: &Key) -> Option<String> {
-        self.archives().get(key)?.failure.as_ref().map(|failure| failure.message.clone())
+        self.archives.lock().get(key)?.failure.as_ref().map(|failure| failure.message.clone())
     }
 
     /// Forgets archives that are no more.
     pub(in crate::collect) fn retain(&self, snapshot: &Snapshot) {
-        self.archives().retain(|key, _| find(snapshot, key).is_some());
+        self.archives.lock().retain(|key, _| find(snapshot, key).is_some());
     }
 
     /// Whether there is an archive, or a backup, that there was not before the last pass. It is not waited for the next one
     /// until something is proven of it.
     pub(in crate::collect) fn has_news(&self, snapshot: &Snapshot) -> bool {
-        let archives = self.archives();
+        let archives = self.archives.lock();
         subjects(snapshot).any(|(key, subject)| {
             archives.get(&key).is_none_or(|known| {
                 known.listing.archive != subject.archive || !subject.backups.is_subset(&known.backups)
@@ -186,7 +187,7 @@ impl Book {
         max_staleness: TimeDelta,
         now: DateTime<Utc>,
     ) {
-        let mut archives = self.archives();
+        let mut archives = self.archives.lock();
         let mut proofs: BTreeMap<Key, Arc<Continuity>> = BTreeMap::new();
         for (key, archive) in archives.iter_mut() {
             let Some((stanza, repo)) = find(snapshot, key) else { continue };
@@ -208,11 +209,6 @@ impl Book {
                 repo.wal = proofs.remove(&(stanza.name.clone(), repo.key));
             }
         }
-    }
-
-    fn archives(&self) -> MutexGuard<'_, BTreeMap<Key, Archive>> {
-        // Every change is one assignment; a panic leaves nothing half done that could mislead.
-        self.archives.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,11 +1,12 @@
 //! Goes through all archives of this host, at an interval of its own.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use chrono::Utc;
 use futures_util::StreamExt as _;
 use futures_util::stream;
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -100,7 +101,7 @@ impl Rounds {
         }
         self.client.begin_run();
         self.book.retain(&snapshot);
-        self.survivors().retain(|_, survivor| !survivor.is_gone());
+        self.survivors.lock().retain(|_, survivor| !survivor.is_gone());
         let mut lanes: BTreeMap<u32, Vec<(Key, Subject)>> = BTreeMap::new();
         for (key, subject) in subjects(&snapshot) {
             lanes.entry(key.1).or_default().push((key, subject));
@@ -120,7 +121,7 @@ impl Rounds {
         deadline: Instant,
     ) -> Brought {
         let (mut brought, mut hung) =
-            (Brought::default(), self.survivors().contains_key(&repo).then(survived));
+            (Brought::default(), self.survivors.lock().contains_key(&repo).then(survived));
         for (key, subject) in lane {
             let before = self.book.before(&key);
             let passed = if let Some(failure) = &hung {
@@ -141,13 +142,9 @@ impl Rounds {
     fn settle<T>(&self, repo: u32, call: Call<T>) -> Option<Result<T, Failure>> {
         self.metrics.run_finished(Collector::Wal, &told(&call, call.failure()));
         if let Some(survivor) = call.survivor {
-            self.survivors().insert(repo, survivor);
+            self.survivors.lock().insert(repo, survivor);
         }
         call.answer
-    }
-
-    fn survivors(&self) -> MutexGuard<'_, BTreeMap<u32, Survivor>> {
-        self.survivors.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -4,10 +4,10 @@
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use parking_lot::Mutex;
 use serde_json::Value;
 
 /// How long the watch may take to tell of an object that was just made.
@@ -53,13 +53,8 @@ impl Remembered {
 }
 
 impl Memory {
-    fn clusters(&self) -> MutexGuard<'_, HashMap<(String, String), Cluster>> {
-        // Nothing in here panics between two writes that belong together.
-        self.clusters.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn with<T>(&self, namespace: &str, cluster: &str, act: impl FnOnce(&mut Cluster) -> T) -> T {
-        act(self.clusters().entry((namespace.to_owned(), cluster.to_owned())).or_default())
+        act(self.clusters.lock().entry((namespace.to_owned(), cluster.to_owned())).or_default())
     }
 
     pub(super) fn find(&self, namespace: &str, cluster: &str, kind: &str, name: &str) -> Option<Remembered> {
@@ -92,7 +87,7 @@ impl Memory {
 
     /// Forgets a cluster.
     pub(in crate::operator) fn forget(&self, namespace: &str, cluster: &str) {
-        self.clusters().remove(&(namespace.to_owned(), cluster.to_owned()));
+        self.clusters.lock().remove(&(namespace.to_owned(), cluster.to_owned()));
     }
 
     /// The version that an object had after it was last written. What is older was read before that.
@@ -223,6 +218,6 @@ mod tests {
         assert!(memory.find("shop", "orders", "CronJob", "a").is_none());
         assert_eq!(memory.version("shop", "orders", "CronJob", "b"), Some(1));
         memory.forget("shop", "orders");
-        assert!(memory.clusters().is_empty());
+        assert!(memory.clusters.lock().is_empty());
     }
 }

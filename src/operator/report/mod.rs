@@ -8,13 +8,14 @@ mod memory;
 mod verdict;
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use kube::api::{Api, Patch, PatchParams};
 use kube::core::{DynamicObject, Resource};
 use kube::runtime::events::{Recorder, Reporter as Instance};
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use crate::cluster::finding::{Finding, Severity};
@@ -119,7 +120,7 @@ impl Reporter {
         }
         let before = Before::of(object);
         let verdict = Verdict::of(&told);
-        let memory = self.memories().remove(&key).filter(|memory| memory.uid == uid);
+        let memory = self.memories.lock().remove(&key).filter(|memory| memory.uid == uid);
         let mut memory = memory.unwrap_or_else(|| Memory::recalled(uid, before, &verdict, &told));
         let settled = memory.ended(told.failure.is_some());
         self.measure(&key, &told, &verdict, settled);
@@ -136,13 +137,13 @@ impl Reporter {
             let notices = memory.notices(&told, settled, Instant::now());
             self.publish(object, &key, notices, &mut memory).await;
         }
-        self.memories().insert(key, memory);
+        self.memories.lock().insert(key, memory);
     }
 
     /// The resource is gone, or is another controller's.
     pub fn forget(&self, namespace: &str, name: &str) {
         self.metrics.forget(namespace, name);
-        self.memories().remove(&Key::new(namespace, name));
+        self.memories.lock().remove(&Key::new(namespace, name));
     }
 
     fn measure(&self, key: &Key, told: &Told<'_>, verdict: &Verdict, settled: bool) {
@@ -203,10 +204,6 @@ impl Reporter {
             | CallFailure::Timeout
             | CallFailure::Transport => Sent::NobodyListens,
         }
-    }
-
-    fn memories(&self) -> MutexGuard<'_, HashMap<Key, Memory>> {
-        self.memories.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -3,9 +3,10 @@
 
 use std::fs::OpenOptions;
 use std::io::Write;
-use std::sync::{Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
 
 /// Control planes that a test has for itself. Each takes a core for ten seconds to start, and 400 MiB.
 pub(crate) static CONTROL_PLANES: Limit = Limit::new("control planes", 2);
@@ -31,9 +32,8 @@ impl Limit {
     /// Waits for a permit. A test takes at most one of each limit, before it starts anything.
     pub(crate) fn take(&'static self) -> Permit {
         waiting(self.name, || {
-            let free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-            let mut free =
-                self.changed.wait_while(free, |free| *free == 0).unwrap_or_else(PoisonError::into_inner);
+            let mut free = self.free.lock();
+            self.changed.wait_while(&mut free, |free| *free == 0);
             *free -= 1;
         });
         Permit(self)
@@ -42,7 +42,7 @@ impl Limit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        *self.0.free.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        *self.0.free.lock() += 1;
         self.0.changed.notify_one();
     }
 }

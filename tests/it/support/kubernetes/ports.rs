@@ -2,8 +2,9 @@
 
 use std::fs;
 use std::net::TcpListener;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU16, Ordering};
+
+use parking_lot::Mutex;
 
 /// How far below the ephemeral ports to look.
 const RANGE: u16 = 12_000;
@@ -14,7 +15,7 @@ const RANGE: u16 = 12_000;
 pub(crate) fn free_port() -> u16 {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     static TRIED: AtomicU16 = AtomicU16::new(0);
-    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let _turn = ONE_AT_A_TIME.lock();
     let ephemeral = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap();
     let first: u16 = ephemeral.split_whitespace().next().unwrap().parse().unwrap();
     let range = RANGE.min(first - 2_000);
