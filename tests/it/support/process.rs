@@ -9,6 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, killpg};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 
 use super::machine::Account;
@@ -118,7 +119,18 @@ pub(crate) fn is_alive(process: i32) -> bool {
     stat.is_ok_and(|stat| stat.state != 'Z')
 }
 
+/// Whether a process of the group still holds files or ports. Where the first thread of one is a zombie, others of its
+/// threads may still be about to end.
+fn has_members(group: Pid) -> bool {
+    let processes = procfs::process::all_processes().unwrap().filter_map(|process| process.ok()?.stat().ok());
+    let mut members = processes.filter(|stat| stat.pgrp == group.as_raw());
+    members.any(|stat| stat.state != 'Z' || stat.num_threads > 1)
+}
+
 /// A running child that leads its own process group.
+///
+/// It has ended when no process of the group is left: what is started in other namespaces is a child of the command that
+/// enters them, and holds its port for a moment after that one is gone.
 pub(crate) struct Running {
     child: Child,
     name: String,
@@ -170,12 +182,21 @@ impl Running {
 
     /// `None` while it runs.
     pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
+        // As long as the leader is not waited for, nobody else gets the id of its group.
+        let peek = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+        match waitid(Id::Pid(self.group()), peek) {
+            Ok(WaitStatus::StillAlive) => return None,
+            Ok(_) if has_members(self.group()) => return None,
+            // It has been waited for before, and its status is kept.
+            Ok(_) | Err(_) => {}
+        }
         self.child.try_wait().unwrap()
     }
 
     /// Waits for its end.
     pub(crate) fn wait(&mut self) -> ExitStatus {
-        wait_for(&format!("the end of {}", self.name), || self.child.try_wait().unwrap())
+        let what = format!("the end of {}", self.name);
+        wait_for(&what, || self.ended())
     }
 
     fn group(&self) -> Pid {
@@ -186,7 +207,7 @@ impl Running {
     fn ended_within(&mut self, time: Duration) -> bool {
         let deadline = Instant::now() + time;
         while Instant::now() < deadline {
-            if !matches!(self.child.try_wait(), Ok(None)) {
+            if self.ended().is_some() {
                 return true;
             }
             thread::sleep(Duration::from_millis(20));
@@ -207,7 +228,7 @@ impl Drop for Running {
         let _ = killpg(self.group(), self.end);
         if !self.ended_within(Duration::from_secs(10)) {
             let _ = killpg(self.group(), Signal::SIGKILL);
-            let _ = self.child.wait();
+            let _ = self.ended_within(Duration::from_mins(1));
         }
     }
 }
