@@ -3,8 +3,6 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde_json::Value;
-
 use crate::support::example::{complete, install_operator};
 use crate::support::exposition::Samples;
 use crate::support::kubernetes::images;
@@ -20,7 +18,7 @@ const IMAGES: [&str; 2] = ["KEEPER_TEST_IMAGE", "KEEPER_TEST_POSTGRES_IMAGE"];
 /// The definition of the resource.
 const DEFINITION: &str = "postgresqls.cpo.opensource.cybertec.at";
 /// Images are pulled, a stanza is made, a backup is taken.
-const LONGEST: Duration = Duration::from_mins(8);
+const LONGEST: Duration = Duration::from_mins(15);
 
 struct Cluster {
     kubectl: Kubectl,
@@ -69,13 +67,10 @@ impl Cluster {
 
     /// What the leader serves, by way of the API server.
     fn leader(&self) -> Option<Samples> {
-        let asked = ["--namespace", &self.operator, "get", "pods", "--output=json"];
-        let pods: Value = serde_json::from_str(&self.kubectl.run(&asked)).unwrap();
-        pods["items"].as_array().unwrap().iter().find_map(|pod| {
+        self.kubectl.list(&self.operator, "pod", "").iter().find_map(|pod| {
             let pod = pod["metadata"]["name"].as_str().unwrap();
             let path = format!("/api/v1/namespaces/{}/pods/{pod}:9854/proxy/metrics", self.operator);
-            let answer = self.kubectl.output(&["get", "--raw", &path]);
-            let samples = answer.status.success().then(|| String::from_utf8(answer.stdout).ok())??;
+            let samples = self.kubectl.raw(&path).ok()?;
             let samples = Samples::parse(&samples);
             (samples.find("pgbackrest_operator_leader", &[])? == 1.0).then_some(samples)
         })
@@ -88,7 +83,7 @@ impl Drop for Cluster {
         let delete = |arguments: &[&str]| {
             self.kubectl.output(&[&["delete", "--ignore-not-found", "--wait=false"], arguments].concat());
         };
-        delete(&["namespace", &self.namespace, &self.operator]);
+        self.kubectl.delete_namespaces(&[&self.namespace, &self.operator]);
         delete(&["clusterrole,clusterrolebinding", &self.operator]);
         if self.brings_definition {
             delete(&["customresourcedefinition", DEFINITION]);
@@ -123,13 +118,12 @@ fn the_short_way(cluster: &Cluster) {
     cluster.kubectl.apply(&complete(&cluster.kubectl, &cluster.postgres, &cluster.namespace), &[]);
 
     let job = cluster.wait("the Job of the first full backup", |cluster| {
-        let asked = ["--namespace", &cluster.namespace, "get", "jobs", "--output=name"];
-        let jobs = cluster.kubectl.run(&asked);
-        jobs.lines().find(|job| job.contains("/pgbackrest-cluster-repo1-full-")).map(str::to_owned)
+        let jobs = cluster.kubectl.list(&cluster.namespace, "job", "");
+        let names = jobs.iter().map(|job| job["metadata"]["name"].as_str().unwrap());
+        names.into_iter().find(|job| job.starts_with("pgbackrest-cluster-repo1-full-")).map(str::to_owned)
     });
     cluster.wait("its end", |cluster| {
-        let asked = ["--namespace", &cluster.namespace, "get", &job, "--output=json"];
-        let job: Value = serde_json::from_str(&cluster.kubectl.run(&asked)).unwrap();
+        let job = cluster.kubectl.get(&cluster.namespace, "job", &job)?;
         let conditions = job["status"]["conditions"].as_array()?;
         let has =
             |name: &str| conditions.iter().any(|found| found["type"] == name && found["status"] == "True");

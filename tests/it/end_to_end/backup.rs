@@ -26,14 +26,6 @@ fn cluster(test: &str, namespace: &'static str) -> Option<Example<'static>> {
     Some(cluster)
 }
 
-fn pods(cluster: &Example<'_>, job: &str) -> Vec<Value> {
-    let selector = format!("--selector=batch.kubernetes.io/job-name={job}");
-    let pods =
-        cluster.kubectl().run(&["--namespace", cluster.namespace, "get", "pods", &selector, "--output=json"]);
-    let pods: Value = serde_json::from_str(&pods).unwrap();
-    pods["items"].as_array().unwrap().clone()
-}
-
 /// Exit code and termination message.
 fn end(pod: &Value) -> (i64, String) {
     let ended = &pod["status"]["containerStatuses"][0]["state"]["terminated"];
@@ -56,7 +48,7 @@ fn jobs_make_backups_and_outlive_what_happens_meanwhile() {
 fn a_wrong_configuration_fails_at_once(cluster: &Example<'_>) {
     cluster.start_job("wrong", FULL, &[("--repo=1", "--repo=4")]);
     assert_eq!(cluster.wait_for_job("wrong", "Failed"), "PodFailurePolicy");
-    let pods = pods(cluster, "wrong");
+    let pods = cluster.pods("wrong");
     assert_eq!(pods.len(), 1, "{}", cluster.state());
     let (code, message) = end(&pods[0]);
     assert_eq!(code, 32, "{message}");
@@ -89,7 +81,7 @@ fn two_schedules_of_a_minute_are_both_made(cluster: &Example<'_>) {
     for backup_type in ["full", "incr"] {
         let job = format!("pgbackrest-cluster-repo1-{backup_type}-{at}");
         cluster.wait_for_job(&job, "Complete");
-        let pods = pods(cluster, &job);
+        let pods = cluster.pods(&job);
         assert_eq!(pods.len(), 1, "{}", cluster.state());
         let (code, message) = end(&pods[0]);
         assert_eq!(code, 0, "{message}");
@@ -126,7 +118,11 @@ fn a_cut_connection_is_followed(cluster: &Example<'_>) {
             .envs([("JOB_NAME", "by-hand"), ("POD_NAME", "cut")]);
         let log = directory.path().join("log");
         let mut job = Running::start("pgbackrest-keeper backup", command, &log, Signal::SIGTERM);
-        job.wait_in_log("the backup to copy", |log| log.contains(COPYING).then_some(()));
+        cluster.wait_closely("the backup to copy", || {
+            let log = job.log();
+            assert!(job.ended().is_none(), "it ended before it copied: {log}");
+            log.contains(COPYING).then_some(())
+        });
         cable.cut();
         let code = cluster.wait("the end of the backup", || job.ended()).code();
         (code, job.log())
@@ -157,13 +153,14 @@ fn a_repo_that_fails_has_six_pods() {
     let mode = |mode: &str| {
         cluster.said(REPO_HOST, "pgbackrest", &["chmod", mode, "/data/pgbackrest/repo1/backup/db"]);
     };
-    mode("000");
+    // What can be listed is judged at once; each pod of a repo that cannot be would try to for a while.
+    mode("500");
     cluster.start_job("fails", FULL, &[]);
-    cluster.wait_in(std::time::Duration::from_mins(12), "the Job to fail", || {
+    cluster.wait_in(std::time::Duration::from_mins(20), "the Job to fail", || {
         (cluster.kubectl().get(cluster.namespace, "job", "fails")?["status"]["failed"] == 6).then_some(())
     });
     assert_eq!(cluster.wait_for_job("fails", "Failed"), "BackoffLimitExceeded");
-    let pods = pods(&cluster, "fails");
+    let pods = cluster.pods("fails");
     assert_eq!(pods.len(), 6, "{}", cluster.state());
     for pod in pods {
         let (code, message) = end(&pod);

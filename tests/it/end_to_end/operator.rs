@@ -26,21 +26,17 @@ fn the_complete_example_is_backed_up_and_outlives_new_certificates() {
 
     // Its first full backup is ordered at once, and its CronJobs are awake.
     let full = cluster.wait("the Job of the first full backup", || {
-        let jobs = node.kubectl().run(&["--namespace", NAMESPACE, "get", "jobs", "--output=name"]);
-        jobs.lines()
-            .find(|job| job.starts_with("job.batch/pgbackrest-cluster-repo1-full-"))
-            .map(str::to_owned)
+        cluster.jobs().into_iter().find(|job| job.starts_with("pgbackrest-cluster-repo1-full-"))
     });
-    let labels =
-        node.kubectl().run(&["--namespace", NAMESPACE, "get", &full, "--output=jsonpath={.metadata.labels}"]);
-    assert!(labels.contains(r#""pgbackrest-keeper.io/backup-type":"full""#), "{labels}");
+    let labels = node.kubectl().get(NAMESPACE, "job", &full).unwrap()["metadata"]["labels"].clone();
+    assert_eq!(labels["pgbackrest-keeper.io/backup-type"], "full", "{labels}");
     for name in ["pgbackrest-cluster-repo1-full", "pgbackrest-cluster-repo1-diff"] {
         cluster.wait(&format!("CronJob {name} to be awake"), || {
             let job = node.kubectl().get(NAMESPACE, "cronjob", name)?;
             (job["spec"]["suspend"] == false).then_some(())
         });
     }
-    cluster.wait_for_job(full.trim_start_matches("job.batch/"), "Complete");
+    cluster.wait_for_job(&full, "Complete");
     let info = cluster.info("cluster-0", "postgres");
     assert_eq!(info[0]["backup"][0]["type"], "full", "{info}");
     cluster.wait("a status without errors", || {

@@ -117,15 +117,15 @@ fn who_observes_sees_the_same(cluster: &Example<'_>) {
     install_overlay(node, "observe", namespace, &["--namespaces=shop", "--collect.interval=5"]);
     let ours = [("namespace", PART), ("pg_cluster", "cluster"), ("repo_key", "1"), ("backup_type", "full")];
     cluster.wait("the observer to tell of both backups", || {
-        let addresses = "--output=jsonpath={.items[*].status.podIP}";
-        let addresses = node.kubectl().run(&["--namespace", namespace, "get", "pods", addresses]);
-        let mut tells = addresses.split_whitespace().map(|address| {
+        let pods = node.kubectl().list(namespace, "pod", "");
+        let mut tells = pods.iter().filter_map(|pod| pod["status"]["podIP"].as_str()).map(|address| {
             let answer =
                 node.in_network(|| http::get(&format!("http://{address}:9854/metrics"), &[])).ok()?;
             Samples::parse(answer.text()).find("pgbackrest_backups", &ours)
         });
         tells.any(|count| count == Some(2.0)).then_some(())
     });
+    node.kubectl().delete_namespaces(&[namespace]);
 }
 
 /// Helm says that a release is there when its pods are ready.
@@ -149,10 +149,11 @@ fn a_release_of_the_chart_runs() {
             &repository,
             &tag,
             "--wait",
-            "--timeout=3m",
+            "--timeout=10m",
         ])
     });
     node.kubectl().wait("released", "lease/backups-operator", "jsonpath={.spec.holderIdentity}");
+    node.kubectl().delete_namespaces(&["released"]);
 }
 
 /// What is scraped is behind TLS and a password, and the kubelet finds the pods ready all the same.
@@ -214,6 +215,7 @@ fn an_operator_is_scraped_by_tls_and_with_a_password() {
         }
         Err(missing) => skip(test, missing),
     });
+    kubectl.delete_namespaces(&[namespace]);
 }
 
 /// By the commands of docs/operator.md, with files of this directory.

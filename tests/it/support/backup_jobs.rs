@@ -23,19 +23,19 @@ impl Example<'_> {
     }
 
     pub(crate) fn log_of_job(&self, job: &str) -> String {
-        let job = format!("job/{job}");
-        let output = self.kubectl().output(&["--namespace", self.namespace, "logs", &job]);
-        String::from_utf8_lossy(&output.stdout).into_owned()
+        let pods = self.pods(job);
+        let names = pods.iter().map(|pod| pod["metadata"]["name"].as_str().unwrap());
+        names.map(|pod| self.kubectl().log(self.namespace, pod)).collect()
     }
 
     pub(crate) fn wait_until_it_copies(&self, job: &str) {
-        self.wait("the backup to copy", || self.log_of_job(job).contains(COPYING).then_some(()));
+        self.wait_closely("the backup to copy", || self.log_of_job(job).contains(COPYING).then_some(()));
     }
 
-    /// Enough that something can happen while it is copied.
+    /// Enough that something can happen while it is copied, which takes seconds of a processor.
     pub(crate) fn have_much_to_copy(&self) {
         self.psql(
-            "create table bulk as select md5(g::text) || md5((-g)::text) as entry from generate_series(1, 2000000) g",
+            "create table bulk as select md5(g::text) || md5((-g)::text) as entry from generate_series(1, 600000) g",
         );
     }
 

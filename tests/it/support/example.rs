@@ -18,7 +18,7 @@ const SHARED_NAMESPACES: &str = "--namespaces=backups,cpo,failures";
 /// The name of the example's cluster.
 pub(crate) const CLUSTER: &str = "cluster";
 /// A kubelet brings a changed file after some ten seconds, an image starts, a stanza is made: each well within it.
-const LONGEST: Duration = Duration::from_mins(6);
+pub(crate) const LONGEST: Duration = Duration::from_mins(10);
 
 /// The shared node with the operator of deploy/overlays/default on it.
 pub(crate) fn node_with_operator(test: &str) -> Option<&'static Node> {
@@ -102,6 +102,13 @@ pub(crate) struct Example<'node> {
     pub(crate) namespace: &'static str,
 }
 
+impl Drop for Example<'_> {
+    /// What its pods request and use is free for others, who need not wait for its end.
+    fn drop(&mut self) {
+        self.kubectl().delete_namespaces(&[self.namespace]);
+    }
+}
+
 impl<'node> Example<'node> {
     /// Makes deploy/examples/complete in a namespace of its own.
     pub(crate) fn apply(node: &'node Node, namespace: &'static str) -> Self {
@@ -117,8 +124,14 @@ impl<'node> Example<'node> {
     }
 
     pub(crate) fn jobs(&self) -> Vec<String> {
-        let jobs = self.kubectl().run(&["--namespace", self.namespace, "get", "jobs", "--output=name"]);
-        jobs.lines().map(|job| job.trim_start_matches("job.batch/").to_owned()).collect()
+        let jobs = self.kubectl().list(self.namespace, "job", "");
+        jobs.iter().map(|job| job["metadata"]["name"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// The pods of a Job.
+    pub(crate) fn pods(&self, job: &str) -> Vec<Value> {
+        let selector = format!("labelSelector=batch.kubernetes.io/job-name={job}");
+        self.kubectl().list(self.namespace, "pod", &selector)
     }
 
     /// Waits until a Job has this condition, and gives the condition's reason.
@@ -155,8 +168,15 @@ impl<'node> Example<'node> {
     }
 
     pub(crate) fn psql(&self, statement: &str) -> String {
-        let command = format!("--command={statement}");
-        let psql = ["psql", "--host=/var/run/postgresql", "--no-align", "--tuples-only", "--quiet", &command];
+        self.psql_all(&[statement])
+    }
+
+    /// The same of several, each in a transaction of its own.
+    fn psql_all(&self, statements: &[&str]) -> String {
+        let commands: Vec<String> =
+            statements.iter().map(|statement| format!("--command={statement}")).collect();
+        let mut psql = vec!["psql", "--host=/var/run/postgresql", "--no-align", "--tuples-only", "--quiet"];
+        psql.extend(commands.iter().map(String::as_str));
         self.said("cluster-0", "postgres", &psql).trim().to_owned()
     }
 
@@ -173,13 +193,24 @@ impl<'node> Example<'node> {
 
     /// Writes something, and waits until its WAL is in every repo.
     pub(crate) fn archive(&self) {
-        let before: u64 = self.psql("select archived_count from pg_stat_archiver").parse().unwrap();
-        self.psql("create table if not exists kept (line text)");
-        self.psql("insert into kept select md5(random()::text) from generate_series(1, 100)");
-        self.psql("select pg_switch_wal()");
+        let switch = self.psql_all(&[
+            "select archived_count from pg_stat_archiver",
+            "create table if not exists kept (line text)",
+            "insert into kept select md5(random()::text) from generate_series(1, 100)",
+            "select from pg_switch_wal()",
+        ]);
+        let before: u64 = switch.lines().next().unwrap().parse().unwrap();
+        let is_more = format!("select archived_count > {before} from pg_stat_archiver");
+        // It waits itself, since each call has processes on every side.
+        let wait = format!(
+            "do $$ begin for i in 1..100 loop
+                 perform pg_stat_clear_snapshot();
+                 exit when ({is_more});
+                 perform pg_sleep(0.1);
+             end loop; end $$"
+        );
         wait_up_to(LONGEST, "WAL to be archived", || {
-            let count: u64 = self.psql("select archived_count from pg_stat_archiver").parse().unwrap();
-            (count > before).then_some(())
+            (self.psql_all(&[&wait, &is_more]) == "t").then_some(())
         });
     }
 
@@ -202,6 +233,11 @@ impl<'node> Example<'node> {
 
     pub(crate) fn wait<T>(&self, what: &str, ask: impl FnMut() -> Option<T>) -> T {
         self.wait_in(LONGEST, what, ask)
+    }
+
+    /// The same for what passes soon.
+    pub(crate) fn wait_closely<T>(&self, what: &str, ask: impl FnMut() -> Option<T>) -> T {
+        wait_telling(LONGEST, Duration::from_millis(100), what, ask, || self.state())
     }
 
     pub(crate) fn wait_in<T>(&self, longest: Duration, what: &str, ask: impl FnMut() -> Option<T>) -> T {

@@ -1,7 +1,5 @@
 //! An operator for the fleet alone, and what its leader serves.
 
-use serde_json::Value;
-
 use crate::support::example::{CLUSTER, Example};
 use crate::support::exposition::Samples;
 use crate::support::http;
@@ -19,10 +17,8 @@ impl Operator<'_> {
     /// Name and address of the pod that holds the lease.
     pub(super) fn leader(&self) -> (String, String) {
         self.cluster.wait("a leader", || {
-            let running = "--field-selector=status.phase=Running";
-            let asked = ["--namespace", NAMESPACE, "get", "pods", running, "--output=json"];
-            let pods: Value = serde_json::from_str(&self.cluster.kubectl().run(&asked)).unwrap();
-            pods["items"].as_array().unwrap().iter().find_map(|pod| {
+            let pods = self.cluster.kubectl().list(NAMESPACE, "pod", "fieldSelector=status.phase=Running");
+            pods.iter().find_map(|pod| {
                 let address = format!("{}:9854", pod["status"]["podIP"].as_str()?);
                 let leads = self.scrape(&address)?.find("pgbackrest_operator_leader", &[])? == 1.0;
                 leads.then(|| (pod["metadata"]["name"].as_str().unwrap().to_owned(), address))

@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use pgbackrest_keeper::kubernetes::client::{self, ConnectOptions};
 use serde_json::{Value, json};
 
 use super::place::Place;
+use super::proxy;
 use crate::support::process;
 use crate::support::web::Issued;
 
@@ -70,27 +70,68 @@ impl Kubectl {
         process::output(&mut self.command(arguments))
     }
 
-    /// An object as JSON; `None` where it is not there. Waits ask for it often, and kubectl takes a tenth of a second of a
-    /// core each time, so this process asks the API server itself.
+    /// An object as JSON; `None` where it is not there.
     ///
     /// # Panics
-    /// If there is no other answer.
+    /// If the server refuses, with what it said.
     pub(crate) fn get(&self, namespace: &str, kind: &str, name: &str) -> Option<Value> {
-        let path = path(namespace, kind, name);
-        let options =
-            ConnectOptions { kubeconfig: Some(self.kubeconfig.clone()), ..ConnectOptions::default() };
-        self.place.in_network(|| {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(async {
-                let client = client::connect(&options).await.unwrap();
-                let request = http::Request::get(&path).body(Vec::new()).unwrap();
-                match client.request::<Value>(request).await {
-                    Ok(object) => Some(object),
-                    Err(kube::Error::Api(status)) if status.code == 404 => None,
-                    Err(error) => panic!("{path}: {error}"),
-                }
-            })
-        })
+        let collection = proxy::collection(namespace, kind);
+        if let Some(answer) =
+            collection.and_then(|path| proxy::ask(&self.socket(), &format!("{path}/{name}")))
+        {
+            let mut object: Value = serde_json::from_str(&answer.body).unwrap_or_default();
+            if answer.status == 404 && object["reason"] == "NotFound" {
+                return None;
+            }
+            assert_eq!(answer.status, 200, "{kind} {name} in {namespace}: {}", answer.body);
+            // As kubectl leaves them out.
+            object["metadata"].as_object_mut().unwrap().remove("managedFields");
+            return Some(object);
+        }
+        let found =
+            self.run(&["--namespace", namespace, "get", kind, name, "--ignore-not-found", "--output=json"]);
+        (!found.trim().is_empty()).then(|| serde_json::from_str(&found).unwrap())
+    }
+
+    /// The objects of a kind in a namespace. `query` may select some, such as `labelSelector=app=web`.
+    ///
+    /// # Panics
+    /// If the server refuses, with what it said, or if it is a kind that nobody has asked for before.
+    pub(crate) fn list(&self, namespace: &str, kind: &str, query: &str) -> Vec<Value> {
+        let path = proxy::collection(namespace, kind).expect("a kind that proxy::collection knows");
+        let list = self.raw(&format!("{path}?{query}")).unwrap_or_else(|said| panic!("{path}: {said}"));
+        let mut list: Value = serde_json::from_str(&list).unwrap();
+        list["items"].take().as_array_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// What a pod has printed so far; nothing where it has not started.
+    pub(crate) fn log(&self, namespace: &str, pod: &str) -> String {
+        self.raw(&format!("/api/v1/namespaces/{namespace}/pods/{pod}/log")).unwrap_or_default()
+    }
+
+    /// What the server has at this path; an error is what it said instead.
+    pub(crate) fn raw(&self, path: &str) -> Result<String, String> {
+        if let Some(answer) = proxy::ask(&self.socket(), path) {
+            return if answer.status == 200 { Ok(answer.body) } else { Err(answer.body) };
+        }
+        let output = self.output(&["get", "--raw", path, "--request-timeout=5s"]);
+        let said = if output.status.success() { Ok(output.stdout) } else { Err(output.stderr) };
+        let text = |said: Vec<u8>| String::from_utf8_lossy(&said).into_owned();
+        said.map(text).map_err(text)
+    }
+
+    /// A proxy with the rights of the kubeconfig file, which answers in place of further kubectls for as long as it runs.
+    pub(crate) fn proxy(&self) -> Command {
+        let mut command = self.place.command(&self.program);
+        command
+            .arg("proxy")
+            .arg(format!("--kubeconfig={}", self.kubeconfig.display()))
+            .arg(format!("--unix-socket={}", self.socket().display()));
+        command
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.kubeconfig.with_extension("socket")
     }
 
     /// Server-side apply of manifests, which may name their namespaces. More arguments come after.
@@ -114,20 +155,23 @@ impl Kubectl {
     /// Waits until it is so, as `kubectl wait --for` understands it; what is waited for may come into being meanwhile.
     ///
     /// # Panics
-    /// After two minutes, with what there is to know of the namespace.
+    /// After ten minutes, with what there is to know of the namespace.
     pub(crate) fn wait(&self, namespace: &str, what: &str, so: &str) {
-        let deadline = Instant::now() + Duration::from_mins(2);
+        let deadline = Instant::now() + Duration::from_mins(10);
         let so = format!("--for={so}");
-        let arguments = ["--namespace", namespace, "wait", what, &so, "--timeout=10s"];
+        let (kind, name) = what.split_once('/').unwrap();
         loop {
-            let waited = self.output(&arguments);
-            if waited.status.success() {
-                return;
+            let mut said = "it is not there".to_owned();
+            // kubectl does not wait for what is not there yet.
+            if self.get(namespace, kind, name).is_some() {
+                let waited = self.output(&["--namespace", namespace, "wait", what, &so, "--timeout=5m"]);
+                if waited.status.success() {
+                    return;
+                }
+                said = String::from_utf8_lossy(&waited.stderr).into_owned();
             }
-            if Instant::now() > deadline {
-                let said = String::from_utf8_lossy(&waited.stderr);
-                panic!("waiting for {what} to be {so}: {said}\n{}", self.state_of(namespace));
-            }
+            let is_early = Instant::now() < deadline;
+            assert!(is_early, "waiting for {what} to be {so}: {said}\n{}", self.state_of(namespace));
             thread::sleep(Duration::from_millis(100));
         }
     }
@@ -153,12 +197,19 @@ impl Kubectl {
         self.run(&["label", "namespace", name, &label("enforce"), &label("warn")]);
     }
 
+    /// Nobody waits for their end.
+    pub(crate) fn delete_namespaces(&self, names: &[&str]) {
+        self.output(&[&["delete", "namespace", "--ignore-not-found", "--wait=false"], names].concat());
+    }
+
     /// To be run by the caller.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = self.place.call(&self.program);
         command.arg(format!("--kubeconfig={}", self.kubeconfig.display())).args(arguments);
         // Its cache of what the server offers lies beside the kubeconfig file, and goes with it.
         command.env("KUBECACHEDIR", self.kubeconfig.with_extension("cache")).env_remove("KUBECONFIG");
+        // It ends before collecting garbage pays off.
+        command.env("GOGC", "off");
         command
     }
 }
@@ -168,33 +219,4 @@ fn said(arguments: &[&str], output: &Output) -> String {
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "kubectl {arguments:?}: {}\n{text}{error}", output.status);
     text
-}
-
-/// Where the API server has an object.
-fn path(namespace: &str, kind: &str, name: &str) -> String {
-    let (group, plural) = match kind {
-        "configmap" => ("api/v1", "configmaps"),
-        "cronjob" => ("apis/batch/v1", "cronjobs"),
-        "customresourcedefinition" => ("apis/apiextensions.k8s.io/v1", "customresourcedefinitions"),
-        "deployment" => ("apis/apps/v1", "deployments"),
-        "job" => ("apis/batch/v1", "jobs"),
-        "lease" => ("apis/coordination.k8s.io/v1", "leases"),
-        "namespace" => ("api/v1", "namespaces"),
-        "networkpolicy" => ("apis/networking.k8s.io/v1", "networkpolicies"),
-        "node" => ("api/v1", "nodes"),
-        "pod" => ("api/v1", "pods"),
-        "postgresql" => ("apis/cpo.opensource.cybertec.at/v1", "postgresqls"),
-        "pvc" | "persistentvolumeclaim" => ("api/v1", "persistentvolumeclaims"),
-        "role" => ("apis/rbac.authorization.k8s.io/v1", "roles"),
-        "rolebinding" => ("apis/rbac.authorization.k8s.io/v1", "rolebindings"),
-        "secret" => ("api/v1", "secrets"),
-        "service" => ("api/v1", "services"),
-        "serviceaccount" => ("api/v1", "serviceaccounts"),
-        "statefulset" => ("apis/apps/v1", "statefulsets"),
-        _ => panic!("tell where the API server has objects of kind {kind}"),
-    };
-    match kind {
-        "customresourcedefinition" | "namespace" | "node" => format!("/{group}/{plural}/{name}"),
-        _ => format!("/{group}/namespaces/{namespace}/{plural}/{name}"),
-    }
 }

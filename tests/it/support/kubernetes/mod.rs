@@ -8,4 +8,5 @@ pub(crate) mod namespaces;
 pub(crate) mod place;
 pub(crate) mod ports;
 pub(crate) mod programs;
+mod proxy;
 pub(crate) mod shared;
