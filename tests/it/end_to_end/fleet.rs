@@ -32,7 +32,7 @@ fn a_fleet_is_told_whatever_happens() {
         "--namespaces=fleet",
         "--collect.interval=10",
         "--collect.timeout=8",
-        "--collect.wal-interval=20",
+        "--collect.wal-interval=10",
         "--collect.wal-timeout=30",
     ];
     install_operator(node.kubectl(), KEEPER, operator::NAMESPACE, &pace);
@@ -51,6 +51,8 @@ fn a_fleet_is_told_whatever_happens() {
     cluster.have_much_to_copy();
     interrupted::a_job_that_goes(&cluster, &operator);
     interrupted::a_primary_that_goes(&cluster, &operator);
+    // It asks every few seconds.
+    cluster.kubectl().delete_namespaces(&[operator::NAMESPACE]);
 }
 
 fn both_repos_are_backed_up(cluster: &Example<'_>, operator: &Operator<'_>) {

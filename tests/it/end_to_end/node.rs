@@ -5,10 +5,12 @@ use std::net::{IpAddr, TcpStream};
 use serde_json::{Value, json};
 
 use crate::operator::control_plane::asked_as_administrator;
+use crate::support::example::LONGEST;
 use crate::support::http;
 use crate::support::kubernetes::images::{KEEPER, POSTGRES};
 use crate::support::kubernetes::kubectl::Kubectl;
 use crate::support::node::Node;
+use crate::support::process::wait_up_to;
 
 /// A pod that the standard `restricted` allows, with a volume at /data if there is a claim.
 pub(crate) fn pod(
@@ -38,6 +40,8 @@ pub(crate) fn pod(
                 "image": image,
                 "args": arguments,
                 "imagePullPolicy": "Never",
+                // One that requests nothing gets next to nothing beside pods that do.
+                "resources": {"requests": {"cpu": "50m"}},
                 "securityContext": {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}},
                 "volumeMounts": [{"name": "data", "mountPath": "/data"}],
             }],
@@ -211,9 +215,12 @@ fn pods_outlive_the_api_server() {
     node.kubectl().wait(namespace, "pod/exporter", "condition=Ready");
     let found = node.kubectl().get(namespace, "pod", "exporter").unwrap();
     let address: IpAddr = found["status"]["podIP"].as_str().unwrap().parse().unwrap();
-    node.plane_mut().stop_api_server();
     let url = format!("http://{address}:9854/healthz");
-    assert_eq!(node.in_network(|| http::get(&url, &[])).unwrap().status, 200);
+    let asked = |node: &Node| node.in_network(|| http::get(&url, &[]));
+    // Kubernetes calls it ready before it listens.
+    wait_up_to(LONGEST, "the exporter to listen", || asked(&node).ok());
+    node.plane_mut().stop_api_server();
+    assert_eq!(asked(&node).unwrap().status, 200);
     node.plane_mut().start_api_server();
     let pods = format!("/api/v1/namespaces/{namespace}/pods");
     let listed = node.in_network(|| asked_as_administrator(node.plane(), &pods));

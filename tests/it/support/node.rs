@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -27,6 +28,9 @@ pub(crate) const NODE: &str = "node";
 
 /// The storage class of all volumes, which is the default one.
 pub(crate) const STORAGE_CLASS: &str = "local";
+
+/// How long a part of the node may take to start.
+const LONGEST_START: Duration = Duration::from_mins(10);
 
 /// Ended when it is dropped, with all of its pods.
 pub(crate) struct Node {
@@ -82,7 +86,7 @@ impl Node {
         // Its shims, when they are ended amid an exec, leave a file there.
         command.env("XDG_RUNTIME_DIR", &directory).env("TMPDIR", &directory);
         node.plane.start_client("containerd", command);
-        wait_up_to(std::time::Duration::from_mins(1), "containerd to answer", || {
+        wait_up_to(LONGEST_START, "containerd to answer", || {
             node.ctr(&["version"]).output().unwrap().status.success().then_some(())
         });
         node.import(&images::pause(&directory));
@@ -240,7 +244,7 @@ impl Node {
     }
 
     fn wait_until_ready(&self) {
-        wait_up_to(std::time::Duration::from_mins(2), "the node to be ready", || {
+        wait_up_to(LONGEST_START, "the node to be ready", || {
             let waited = ["wait", "--for=condition=Ready", "node", NODE, "--timeout=20s"];
             self.kubectl().output(&waited).status.success().then_some(())
         });

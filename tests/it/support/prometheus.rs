@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::fs;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -11,7 +12,7 @@ use tempfile::TempDir;
 
 use super::http;
 use super::machine;
-use super::process::{Running, call, command, successful, wait_for};
+use super::process::{Running, call, command, successful, wait_up_to};
 
 /// Where it keeps what it knows, in its directory.
 const DATA: &str = "data";
@@ -123,7 +124,8 @@ impl Prometheus {
 
     /// Asks until the query gives one series, and gives its value.
     pub(crate) fn wait_for_value(&self, expression: &str) -> f64 {
-        wait_for(&format!("Prometheus to have {expression}"), || match self.query(expression).as_slice() {
+        let what = format!("Prometheus to have {expression}");
+        wait_up_to(Duration::from_mins(5), &what, || match self.query(expression).as_slice() {
             [] => None,
             [(_, value)] => Some(*value),
             several => panic!("several series of {expression}: {several:?}"),

@@ -1,7 +1,5 @@
 //! A store that hangs, a leader that goes.
 
-use std::time::Duration;
-
 use super::operator::{self, Operator, of};
 use super::processes;
 use crate::support::example::Example;
@@ -51,7 +49,7 @@ pub(super) fn a_leader_that_goes(cluster: &Example<'_>, operator: &Operator<'_>)
     let before =
         ["1", "2"].map(|repo| operator.wait("a success", |samples| samples.find(SUCCESS, &labels(repo))));
     cluster.kubectl().run(&["--namespace", operator::NAMESPACE, "delete", "pod", &old, "--wait=false"]);
-    let new = cluster.wait_in(Duration::from_mins(1), "another leader", || {
+    let new = cluster.wait("another leader", || {
         let (leader, _) = operator.leader();
         (leader != old).then_some(leader)
     });

@@ -7,7 +7,9 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
+use crate::support::example::LONGEST;
 use crate::support::kubernetes::kubectl::Kubectl;
+use crate::support::process::wait_up_to;
 use crate::support::prometheus::Prometheus;
 
 /// The one endpoint of a PodMonitor or ServiceMonitor, in the namespaces that it looks into. `credentials` stand for the
@@ -115,7 +117,7 @@ fn of_services(kubectl: &Kubectl, place: &str) -> Vec<Value> {
 
 /// Waits until a query has this one value.
 pub(super) fn wait_for(prometheus: &Prometheus, query: &str, value: f64) {
-    crate::support::process::wait_for(&format!("{query} to be {value}"), || {
+    wait_up_to(LONGEST, &format!("{query} to be {value}"), || {
         let found = prometheus.query(query);
         (found.len() == 1 && found[0].1 == value).then_some(())
     });

@@ -77,7 +77,10 @@ pub(crate) fn kubelet(directory: &Path, authority: &Path, group: &str) -> Value 
         "failSwapOn": false,
         "resolvConf": directory.join("resolv.conf"),
         "volumePluginDir": directory.join("volume-plugins"),
-        "syncFrequency": "10s",
+        // How soon a pod sees that a Secret or ConfigMap has changed.
+        "syncFrequency": "3s",
+        // Nobody asks how full volumes are.
+        "volumeStatsAggPeriod": "-1s",
     })
 }
 
