@@ -65,11 +65,11 @@ fn story() -> Result<(), String> {
     };
     assert_eq!(
         told("on-call", "PgBackRestWalGap", &[("class", "pitr_new")]),
-        "1 WAL segments of demo are missing in repo1"
+        "WAL segments missing in repo1 of demo: 1"
     );
     assert_eq!(
         told("on-call", "PgBackRestBackupUnrestorable", &[("reason", "directory")]),
-        "1 backups of demo in repo1 cannot be restored (directory)"
+        "Backups in repo1 of demo that cannot be restored: 1 (directory)"
     );
     told("on-call", "PgBackRestRpoExceeded", &[]);
     told("on-call", "PgBackRestWalDuplicates", &[]);
@@ -132,7 +132,7 @@ fn story_with_a_past() -> Result<(), String> {
     let said =
         |name: &str| alertmanager.told().into_iter().find(|told| told.name() == name).unwrap().annotations;
     let stalled = &said("PgBackRestWalArchivingStalled")["summary"];
-    assert!(stalled.starts_with("No WAL of demo has come into repo1 for 3h 0m "), "{stalled}");
+    assert!(stalled.starts_with("No WAL of demo has arrived in repo1 for 3h 0m "), "{stalled}");
     Ok(())
 }
 

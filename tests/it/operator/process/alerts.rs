@@ -129,7 +129,7 @@ fn assert_failed(notice: &Notice, reason: &str, exit_code: &str) {
         notice.has(&[("reason", reason), ("exit_code", exit_code), ("job", "pgbackrest-operator")]),
         "{notice:?}"
     );
-    let summary = format!("The last full backup of orders into repo1 failed: {reason}");
+    let summary = format!("The last full backup of orders to repo1 failed: {reason}");
     let shown = "d/pgbackrest-cluster?var-namespace=shop&var-pg_cluster=orders";
     assert_eq!(notice.annotations["dashboard_url"], shown);
     assert_eq!(notice.annotations["summary"], summary);
