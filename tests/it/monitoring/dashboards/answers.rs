@@ -123,17 +123,17 @@ fn answer_every_query() -> Result<(), String> {
     // What is wrong in the bad week is what the numbers say, and nothing is in the healthy one.
     for (dashboard, title, well, ill) in [
         (0, "Exporters down", "0", "0"),
-        (0, "Stale information", "0", "2"),
+        (0, "Stale data", "0", "2"),
         (0, "Without a full backup", "0", "0"),
         (0, "Failing jobs", "0", "1"),
         (0, "Repositories down", "0", "1"),
         (0, "Backups with page errors", "0", "1"),
-        (0, "Holes in the WAL", "0", "1"),
+        (0, "WAL gaps", "0", "1"),
         (0, "Lost backups", "0", "1"),
         (0, "Firing alerts", "0", "3"),
-        (1, "Gaps", "0", "1"),
+        (1, "WAL gaps", "0", "1"),
         (1, "Lost backups", "0", "1"),
-        (1, "Segments there twice", "0", "0"),
+        (1, "Duplicate segments", "0", "0"),
         // All that are shown have one each.
         (1, "Abandoned timelines", "1", "1"),
     ] {

@@ -15,69 +15,69 @@ pub(super) fn row() -> Vec<Panel> {
     let lsn = format!("max by ({REPO}) ({lsn})");
     vec![
         Panel::stat(
-            "Gaps",
-            "How many separate holes are there in the WAL? What expire removed on purpose is none.",
+            "WAL gaps",
+            "How many separate gaps are there in the WAL? WAL that expire removed on purpose does not count.",
             "short",
             sum(&wal::WAL_GAPS),
         )
         .steps(NONE_IS_GOOD),
         Panel::stat(
             "Lost backups",
-            "How many backups that info lists cannot be restored?",
+            "How many of the backups that info lists cannot be restored?",
             "short",
             format!("sum({})", S.with(&wal::BACKUP_UNRESTORABLE, LOST)),
         )
         .steps(NONE_IS_GOOD),
         Panel::stat(
-            "Segments there twice",
-            "How many segments are there with several contents? pgBackRest refuses to restore them.",
+            "Duplicate segments",
+            "How many segments exist more than once, with different contents? pgBackRest refuses to restore them.",
             "short",
             sum(&wal::WAL_DUPLICATE_SEGMENTS),
         )
         .steps(NONE_IS_GOOD),
         Panel::stat(
             "Abandoned timelines",
-            "How many timelines do not lead to the newest one? They are left by promotions and restores.",
+            "How many timelines do not lead to the newest one? Promotions and restores leave them behind.",
             "short",
             format!("max({})", S.of(&wal::WAL_ORPHAN_TIMELINES)),
         ),
         Panel::stat(
             "Last segment",
-            "When did the newest WAL segment come into the repository that got it last?",
+            "When did the newest WAL segment arrive, in the repository with the most recent one?",
             "dateTimeFromNow",
             milliseconds(&format!("max({})", S.of(&wal::WAL_LAST_ARCHIVED_TIMESTAMP_SECONDS))),
         ),
         Panel::stat(
-            "Archive listed",
-            "How old is the oldest listing that all this rests upon?",
+            "Archive scanned",
+            "How old is the oldest scan that this data is based on?",
             "dateTimeFromNow",
             milliseconds(&format!("min({})", S.of(&wal::WAL_LISTED_TIMESTAMP_SECONDS))),
         ),
         Panel::lines(
             "Missing WAL segments",
-            "Which holes are there? backup: a backup is lost; pitr_new: nothing later can be restored; pitr_old: not every time between backups; expired: removed on purpose.",
+            "Which segments are missing? backup: a backup is lost; pitr_new: nothing later can be restored; pitr_old: some times between backups cannot be restored; expired: removed on purpose.",
             "short",
         )
         .query(S.max(&by_class, &wal::WAL_MISSING_SEGMENTS), &format!("{{{{class}}}} {REPO_NAME}")),
         Panel::lines(
             "Backups that cannot be restored",
-            "Since when, and why? wal: it lacks WAL; directory: its files are gone; reference: those of a backup that it builds on are.",
+            "Since when, and why? wal: WAL is missing; directory: its files are missing; reference: a backup that it depends on is missing or cannot be restored.",
             "short",
         )
         .query(S.max(&by_reason, &wal::BACKUP_UNRESTORABLE), &format!("{{{{reason}}}} {REPO_NAME}")),
-        Panel::lines("WAL stored", "How much room do the listed segments take in each repository?", "bytes")
+        Panel::lines("WAL stored", "How much space do the WAL segments use in each repository?", "bytes")
             .query(S.max(REPO, &wal::WAL_STORED_BYTES), REPO_NAME),
         Panel::lines(
-            "Timelines without a history",
-            "Can PostgreSQL find the way to the newest timeline? Without a history file it cannot, and nothing is proven of it.",
+            "Missing history files",
+            "Can PostgreSQL follow to the newest timeline? Without its history file it cannot, and nothing can be verified.",
             "short",
         )
         .query(S.max(REPO, &wal::WAL_MISSING_HISTORY_FILES), REPO_NAME),
-        Panel::lines("WAL archived", "Is WAL flowing, and since when not? The slope over an hour.", "Bps")
+        Panel::lines("WAL archived", "Is WAL arriving, and if not, since when? The rate over an hour.", "Bps")
             .query(format!("clamp_min(deriv(({lsn})[1h:5m]), 0)"), REPO_NAME),
         Panel::lines(
-            "Newest WAL segment behind another repository",
-            "Does one repository get its WAL later than another? Absent with one repository.",
+            "WAL lag between repositories",
+            "Does one repository receive its WAL later than another? Not shown with a single repository.",
             "short",
         )
         .query(S.max(STANZA, &backups::STANZA_REPO_WAL_SKEW_SEGMENTS), STANZA_NAME),

@@ -19,7 +19,7 @@ pub(crate) fn dashboard() -> Dashboard {
         file: "cluster",
         uid: "pgbackrest-cluster",
         title: "pgBackRest / Cluster",
-        description: "What can be restored of this cluster, what runs now, and what went wrong?",
+        description: "What can be restored of this cluster, what is running, and what went wrong?",
         from: "now-7d",
         variables: variables(S, false),
         annotations: S.annotations(),
@@ -45,51 +45,51 @@ fn restore() -> Vec<Panel> {
     vec![
         Panel::stat(
             "Latest point",
-            "To which instant can the cluster be restored? At most, where it is proven; else WAL archived since reaches further.",
+            "What is the latest point in time that you can restore to? An upper bound if verified; otherwise, WAL archived since may reach further.",
             "dateTimeFromNow",
             milliseconds(&format!("max({})", S.of(&wal::RECOVERY_LATEST_TIMESTAMP_SECONDS))),
         ),
         Panel::stat(
             "Oldest point",
-            "Which is the earliest instant to which the cluster can be restored?",
+            "What is the earliest point in time that you can restore to?",
             "dateTimeFromNow",
             milliseconds(&format!("min({})", S.of(&wal::RECOVERY_EARLIEST_TIMESTAMP_SECONDS))),
         ),
         Panel::stat(
             "Recovery window",
-            "How long is the time into which the cluster can go back, in its best repository?",
+            "How far back can you restore, in the repository with the longest window?",
             "s",
             format!("max({})", S.of(&wal::RECOVERY_WINDOW_SECONDS)),
         ),
         Panel::stat(
             "WAL of the window",
-            "Is it proven that no WAL is missing in the window? What info tells alone does not prove it.",
+            "Was it verified that no WAL is missing in the window? The output of info alone cannot show this.",
             "none",
             format!("min({})", S.of(&wal::RECOVERY_WINDOW_VERIFIED)),
         )
         .steps(&[(0.0, "orange"), (1.0, "green")])
-        .maps(says(&[("0", "not proven", "orange"), ("1", "proven", "green")])),
+        .maps(says(&[("0", "not verified", "orange"), ("1", "verified", "green")])),
         Panel::stat(
             "Restore size",
-            "How much does a restore of the newest backup have to write?",
+            "How much data does a restore of the newest backup write?",
             "bytes",
             format!("max({})", S.of(&backups::RESTORE_SIZE_BYTES)),
         ),
         Panel::stat(
             "Copy time, estimated",
-            "How long would a restore take at the speed of the fastest of the last backups? Recovery of WAL comes on top.",
+            "How long would a restore take at the throughput of recent backups? Replaying WAL takes additional time.",
             "s",
             format!("max({size} / {speed})"),
         ),
         Panel::lines(
             "Recovery window by repository",
-            "Does the window stay as long as it should be? A repository that is lost shows here at once.",
+            "Does the window stay as long as it should? A lost repository shows up here immediately.",
             "s",
         )
         .query(S.max(REPO, &wal::RECOVERY_WINDOW_SECONDS), REPO_NAME),
         Panel::lines(
             "Age of the latest point",
-            "How much would a restore have lost at each time? An idle database archives nothing, and loses nothing.",
+            "How much would a restore have lost at each point in time? An idle database archives nothing and loses nothing.",
             "s",
         )
         .query(format!("time() - {}", S.max(REPO, &wal::RECOVERY_LATEST_TIMESTAMP_SECONDS)), REPO_NAME),
@@ -104,15 +104,15 @@ fn now() -> Vec<Panel> {
     let match_ = S.of(&backups::STANZA_REPO_SYSTEM_ID_MATCH);
     vec![
         Panel::stat(
-            "Stale information",
-            "Can this page be believed? Collections that have not succeeded within three intervals and a timeout.",
+            "Stale data",
+            "Is the data on this page current? Collections that have not succeeded within three intervals plus one timeout.",
             "short",
             S.stale(),
         )
         .steps(NONE_IS_GOOD),
         Panel::stat(
             "Stanza",
-            "What does pgBackRest say of the stanza? The worst of those selected.",
+            "What status does pgBackRest report? The worst of the selected stanzas.",
             "none",
             format!("max({})", S.of(&compat::STANZA_STATUS)),
         )
@@ -123,28 +123,28 @@ fn now() -> Vec<Panel> {
             ("2", "no valid backups", "red"),
             ("3", "missing data", "red"),
             ("4", "repositories differ", "orange"),
-            ("5", "another database", "red"),
+            ("5", "database mismatch", "red"),
             ("6", "backup not found", "red"),
             ("99", "other", "red"),
         ])),
         Panel::stat(
             "Backup lock",
-            "Does a backup, expire or stanza command run?",
+            "Is a backup, expire or stanza command running?",
             "none",
             format!("max({lock})"),
         )
         .maps(says(&[("0", "free", "text"), ("1", "held", "blue")])),
         Panel::stat(
             "Backup progress",
-            "How far is the backup that runs, where pgBackRest tells sizes?",
+            "How much of the running backup is done, if pgBackRest reports sizes?",
             "percentunit",
             format!("max({complete} / ({total} > 0)) or clamp_max(count({lock}), 0) - 1"),
         )
         .steps(PROGRESS)
-        .maps(says(&[("-1", "none told", "text")])),
+        .maps(says(&[("-1", "none", "text")])),
         Panel::stat(
             "Same database",
-            "Do all repositories hold the same PostgreSQL cluster? Absent with one repository.",
+            "Do all repositories belong to the same PostgreSQL cluster? Not shown with a single repository.",
             "none",
             format!("min({match_})"),
         )
@@ -152,7 +152,7 @@ fn now() -> Vec<Panel> {
         .maps(says(&[("0", "no", "red"), ("1", "yes", "green")])),
         Panel::stat(
             "Suspended schedules",
-            "Has somebody suspended CronJobs of this cluster? Only the operator tells it.",
+            "Are CronJobs of this cluster suspended? Reported only by the operator.",
             "short",
             Scope::count(&format!("{suspended} > 0"), &suspended),
         )
@@ -167,7 +167,7 @@ fn newest() -> Panel {
     let deviation = S.max_with(TYPE, &backups::BACKUP_SIZE_DEVIATION_RATIO, "what=\"database\"");
     Panel::table(
         "Newest backup of each type",
-        "What is there of each type, in each repository? Ratio is what compression makes of what is copied; deviation compares the database's size with the backups before.",
+        "Which backups of each type exist in each repository? Ratio is the compression ratio. Deviation compares the size of the database with that in previous backups.",
     )
     .label("namespace", "Namespace")
     .label("pg_cluster", "Cluster")
@@ -175,9 +175,9 @@ fn newest() -> Panel {
     .label("stanza", "Stanza")
     .label("repo_key", "Repository")
     .label("backup_type", "Type")
-    .value("Kept", "short", of(&backups::BACKUPS))
+    .value("Count", "short", of(&backups::BACKUPS))
     .value("Age", "s", format!("time() - {}", of(&backups::BACKUP_LAST_COMPLETION_TIMESTAMP_SECONDS)))
-    .value("Took", "s", of(&backups::REPO_BACKUP_LAST_DURATION_SECONDS))
+    .value("Duration", "s", of(&backups::REPO_BACKUP_LAST_DURATION_SECONDS))
     .value("Database", "bytes", of(&backups::REPO_BACKUP_LAST_DATABASE_BYTES))
     .value("Copied", "bytes", of(&backups::REPO_BACKUP_LAST_COPIED_BYTES))
     .value("Stored", "bytes", of(&backups::REPO_BACKUP_LAST_STORED_BYTES))
@@ -197,13 +197,13 @@ fn trends() -> Vec<Panel> {
     vec![
         line(
             "Duration",
-            "Do backups take longer and longer?",
+            "Are backups taking longer over time?",
             "s",
             &backups::REPO_BACKUP_LAST_DURATION_SECONDS,
         ),
         line(
             "Throughput",
-            "How fast does a backup copy out of the database?",
+            "How fast does a backup copy data?",
             "Bps",
             &backups::BACKUP_LAST_THROUGHPUT_BYTES_PER_SECOND,
         ),
@@ -215,12 +215,16 @@ fn trends() -> Vec<Panel> {
         ),
         Panel::lines("Repository size", "How fast do the repositories of this cluster grow?", "bytes")
             .query(S.max(REPO, &backups::REPO_STORED_BYTES), REPO_NAME),
-        Panel::lines("Backups kept and required", "Are as many backups kept as retention asks for?", "short")
-            .query(S.max(TYPE, &backups::BACKUPS), &format!("kept {REPO_AND_TYPE}"))
-            .query(S.max(TYPE, &backups::RETENTION_BACKUPS_REQUIRED), &format!("required {REPO_AND_TYPE}")),
+        Panel::lines(
+            "Existing and required backups",
+            "Are there as many backups as the retention requires?",
+            "short",
+        )
+        .query(S.max(TYPE, &backups::BACKUPS), &format!("existing {REPO_AND_TYPE}"))
+        .query(S.max(TYPE, &backups::RETENTION_BACKUPS_REQUIRED), &format!("required {REPO_AND_TYPE}")),
         Panel::states(
             "Repositories",
-            "When did a repository answer, and when not?",
+            "When was each repository available?",
             says(&[("0", "down", "red"), ("1", "up", "green")]),
         )
         .steps(GOOD_IS_ONE)
@@ -232,54 +236,56 @@ fn run() -> Vec<Panel> {
     let runs = S.of(&jobs::RUNS_TOTAL);
     let duration = S.buckets(&jobs::DURATION_SECONDS);
     vec![
-        Panel::table("Schedules", "What is due when, what ran last, and what was missed?")
-            .size(24, 7)
-            .label("namespace", "Namespace")
-            .label("pg_cluster", "Cluster")
-            .label("repo_key", "Repository")
-            .label("backup_type", "Type")
-            .value("Runs now", "short", slot(&jobs::ACTIVE))
-            .value(
-                "Last success",
-                "dateTimeFromNow",
-                milliseconds(&slot(&jobs::LAST_SUCCESS_TIMESTAMP_SECONDS)),
-            )
-            .value("Next run", "dateTimeFromNow", milliseconds(&slot(&jobs::SCHEDULE_NEXT_TIMESTAMP_SECONDS)))
-            .value("Took", "s", slot(&jobs::LAST_DURATION_SECONDS))
-            .value("Failures in a row", "short", slot(&jobs::CONSECUTIVE_FAILURES))
-            .coloured(&[(0.0, "green"), (1.0, "orange"), (3.0, "red")])
-            .value("Missed runs", "short", slot(&jobs::SCHEDULE_MISSED_RUNS))
-            .coloured(NONE_IS_GOOD)
-            .value("Overdue", "s", slot(&jobs::SCHEDULE_OVERDUE_SECONDS))
-            .coloured(NONE_IS_GOOD)
-            .value("Suspended", "none", slot(&jobs::SCHEDULE_SUSPENDED))
-            .spelt(says(&[("0", "no", "text"), ("1", "yes", "orange")])),
-        Panel::table("Why jobs failed", "Why did the newest job fail? Nothing is listed where it succeeded.")
-            .size(14, 6)
-            .label("namespace", "Namespace")
-            .label("pg_cluster", "Cluster")
-            .label("repo_key", "Repository")
-            .label("backup_type", "Type")
-            .label("reason", "Reason")
-            .label("exit_code", "Exit code")
-            .value(
-                "Failures",
-                "short",
-                format!(
-                    "max by ({SLOT}, reason, exit_code) ({}) * on ({SLOT}) group_left () {}",
-                    S.of(&jobs::LAST_FAILURE_INFO),
-                    slot(&jobs::CONSECUTIVE_FAILURES)
-                ),
+        Panel::table(
+            "Schedules",
+            "When do schedules run next, when did they last succeed, and which runs were missed?",
+        )
+        .size(24, 7)
+        .label("namespace", "Namespace")
+        .label("pg_cluster", "Cluster")
+        .label("repo_key", "Repository")
+        .label("backup_type", "Type")
+        .value("Running", "short", slot(&jobs::ACTIVE))
+        .value("Last success", "dateTimeFromNow", milliseconds(&slot(&jobs::LAST_SUCCESS_TIMESTAMP_SECONDS)))
+        .value("Next run", "dateTimeFromNow", milliseconds(&slot(&jobs::SCHEDULE_NEXT_TIMESTAMP_SECONDS)))
+        .value("Duration", "s", slot(&jobs::LAST_DURATION_SECONDS))
+        .value("Consecutive failures", "short", slot(&jobs::CONSECUTIVE_FAILURES))
+        .coloured(&[(0.0, "green"), (1.0, "orange"), (3.0, "red")])
+        .value("Missed runs", "short", slot(&jobs::SCHEDULE_MISSED_RUNS))
+        .coloured(NONE_IS_GOOD)
+        .value("Overdue", "s", slot(&jobs::SCHEDULE_OVERDUE_SECONDS))
+        .coloured(NONE_IS_GOOD)
+        .value("Suspended", "none", slot(&jobs::SCHEDULE_SUSPENDED))
+        .spelt(says(&[("0", "no", "text"), ("1", "yes", "orange")])),
+        Panel::table(
+            "Failure reasons",
+            "Why did the most recent job of each schedule fail? Jobs that succeeded are not listed.",
+        )
+        .size(14, 6)
+        .label("namespace", "Namespace")
+        .label("pg_cluster", "Cluster")
+        .label("repo_key", "Repository")
+        .label("backup_type", "Type")
+        .label("reason", "Reason")
+        .label("exit_code", "Exit code")
+        .value(
+            "Failures",
+            "short",
+            format!(
+                "max by ({SLOT}, reason, exit_code) ({}) * on ({SLOT}) group_left () {}",
+                S.of(&jobs::LAST_FAILURE_INFO),
+                slot(&jobs::CONSECUTIVE_FAILURES)
             ),
+        ),
         Panel::stat(
             "Not set up",
-            "Clusters that the operator could not set up as their resource asks.",
+            "Clusters that the operator could not set up as requested.",
             "short",
             not_ok(S),
         )
         .size(2, 6)
         .steps(NONE_IS_GOOD),
-        Panel::table("Findings", "What does the operator find wrong or risky in the resource?")
+        Panel::table("Findings", "Which mistakes and risks did the operator find in the resource?")
             .size(8, 6)
             .label("severity", "Severity")
             .label("code", "Code")
@@ -289,16 +295,20 @@ fn run() -> Vec<Panel> {
                 "short",
                 format!("max by (severity, code, pg_cluster) ({})", S.of(&operator::FINDINGS)),
             ),
-        Panel::lines("Outcomes by reason", "How many jobs ended how, within an hour?", "short")
-            .stacked()
-            .query(format!("sum by (outcome, reason) (increase({runs}[1h]))"), "{{outcome}} {{reason}}"),
-        Panel::lines("Job duration, 90th percentile", "How long do jobs take, of a day?", "s").query(
+        Panel::lines(
+            "Outcomes by reason",
+            "How many jobs ended within an hour, by outcome and reason?",
+            "short",
+        )
+        .stacked()
+        .query(format!("sum by (outcome, reason) (increase({runs}[1h]))"), "{{outcome}} {{reason}}"),
+        Panel::lines("Job duration, 90th percentile", "How long do jobs take, over a day?", "s").query(
             format!("histogram_quantile(0.9, sum by (backup_type, outcome, le) (rate({duration}[1d]))) >= 0"),
             "{{backup_type}} {{outcome}}",
         ),
         Panel::lines("Duration of the last job", "How long did each schedule's last job take?", "s")
             .query(slot(&jobs::LAST_DURATION_SECONDS), SLOT_NAME),
-        Panel::lines("Missed runs", "Since when do runs fail to succeed?", "short")
+        Panel::lines("Missed runs", "Since when have runs been missed?", "short")
             .query(slot(&jobs::SCHEDULE_MISSED_RUNS), SLOT_NAME),
     ]
 }
@@ -313,12 +323,12 @@ fn volumes() -> Vec<Panel> {
     let (available, capacity) = (of_claim(&of("available")), of_claim(&of("capacity")));
     let name = "{{namespace}} {{persistentvolumeclaim}}";
     vec![
-        Panel::lines("Room used", "How full are the volumes of the repositories?", "percentunit")
+        Panel::lines("Space used", "How full are the volumes of the repositories?", "percentunit")
             .query(format!("1 - {available} / {capacity}"), name)
             .limits(&[(0.0, "text"), (0.9, "red")]),
         Panel::lines(
-            "Room left in four days",
-            "When are they full, at the pace of the last two days? Backups and archiving then stop.",
+            "Space left in four days",
+            "When will the volumes be full, at the rate of the last two days? Backups and archiving stop then.",
             "bytes",
         )
         .query(

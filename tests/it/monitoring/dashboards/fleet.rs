@@ -21,14 +21,14 @@ pub(crate) fn dashboard() -> Dashboard {
         file: "fleet",
         uid: "pgbackrest-fleet",
         title: "pgBackRest / Fleet",
-        description: "Are the backups of all clusters well, and which are not?",
+        description: "Are the backups of all clusters healthy? Which are not?",
         from: "now-7d",
         variables: variables(S, true),
         annotations: vec![alerts()],
         rows: vec![
-            ("Can this be believed, and can everything be restored?", [numbers(), defects()].concat()),
+            ("Monitoring and recoverability", [numbers(), defects()].concat()),
             ("Clusters and repositories", vec![repositories(), firing_alerts()]),
-            ("The time shown", course()),
+            ("Trends", course()),
         ],
     }
 }
@@ -41,21 +41,21 @@ fn numbers() -> Vec<Panel> {
     vec![
         Panel::stat(
             "Exporters down",
-            "Does Prometheus reach every exporter and operator? What one told last says nothing of now.",
+            "Does Prometheus reach every exporter and operator? The last values of a target that is down are outdated.",
             "short",
             Scope::count(&format!("{} == 0", S.up()), &S.up()),
         )
         .steps(NONE_IS_GOOD),
         Panel::stat(
-            "Stale information",
-            "Can the rest be believed? Collections that have not succeeded within three intervals and a timeout.",
+            "Stale data",
+            "Is the other data on this page current? Collections that have not succeeded within three intervals plus one timeout.",
             "short",
             S.stale(),
         )
         .steps(NONE_IS_GOOD),
         Panel::stat(
             "With a full backup",
-            "How many repositories hold at least one full backup, counted for each cluster?",
+            "How many repositories contain at least one full backup, counted for each cluster?",
             "short",
             Scope::count(&format!("{full} > 0"), &full),
         )
@@ -68,28 +68,28 @@ fn numbers() -> Vec<Panel> {
         )
         .steps(NONE_IS_GOOD),
         Panel::stat(
-            "Lost at worst",
-            "How old is the last instant that a restore reaches, in the repository that is furthest behind? An idle database loses nothing.",
+            "Worst data loss",
+            "How old is the latest point that you can restore to, in the repository that is furthest behind? An idle database loses nothing.",
             "s",
             format!("max(time() - {latest})"),
         )
         .steps(RESTORABLE),
         Panel::stat(
             "Shortest recovery window",
-            "How far back can the repository go that can go back least? Where no WAL archive is listed, by backups alone.",
+            "How far back can you restore, in the repository with the shortest window? Based on backups alone if the WAL archive is not scanned.",
             "s",
             format!("min({})", S.of(&wal::RECOVERY_WINDOW_SECONDS)),
         ),
         Panel::stat(
             "Overdue",
-            "Schedules with missed runs, and full backups older than eight days where no schedule is known.",
+            "Schedules with missed runs, and full backups older than eight days if no schedule is known.",
             "short",
             Scope::count(&S.overdue(), &chain),
         )
         .steps(NONE_IS_GOOD),
         Panel::stat(
             "Failing jobs",
-            "Schedules whose newest backup job failed. Only the operator tells it.",
+            "Schedules whose most recent backup job failed. Reported only by the operator.",
             "short",
             Scope::count(&format!("{failures} > 0"), &failures),
         )
@@ -104,42 +104,42 @@ fn defects() -> Vec<Panel> {
     vec![
         Panel::stat(
             "Repositories down",
-            "Repositories that did not answer or have lost their stanza.",
+            "Repositories that do not answer, or whose stanza is missing.",
             "short",
             Scope::count(&format!("{up} == 0"), &up),
         )
         .steps(NONE_IS_GOOD),
         Panel::stat(
             "Backups with page errors",
-            "Kept backups in which pgBackRest found pages with a wrong checksum.",
+            "Existing backups in which pgBackRest found pages with invalid checksums.",
             "short",
             format!("sum({errors})"),
         )
         .steps(NONE_IS_GOOD),
         Panel::stat(
-            "Holes in the WAL",
-            "Separate holes, in all repositories whose WAL archive is listed. What expire removed on purpose is none.",
+            "WAL gaps",
+            "Separate gaps in all repositories whose WAL archive is scanned. WAL that expire removed on purpose does not count.",
             "short",
             format!("sum({gaps})"),
         )
         .steps(NONE_IS_GOOD),
         Panel::stat(
             "Lost backups",
-            "Backups that info lists and that a restore could not use.",
+            "Backups that info lists but that cannot be restored.",
             "short",
             format!("sum({lost})"),
         )
         .steps(NONE_IS_GOOD),
         Panel::stat(
-            "Next credential ends",
-            "When does the first certificate or signature end with which a repository is reached?",
+            "Next credential expiry",
+            "When does the first certificate or signature that is used to access a repository expire?",
             "s",
             format!("min({expiry} - time())"),
         )
         .steps(&[(-1e12, "red"), (0.0, "orange"), (1_209_600.0, "green")]),
         Panel::stat(
             "Firing alerts",
-            "How many alerts of this project fire?",
+            "How many alerts of this project are firing?",
             "short",
             Scope::count(&firing(), &S.up()),
         )
@@ -167,8 +167,8 @@ fn repositories() -> Panel {
                    &var-stanza=${__data.fields.Stanza}&${__url_time_range}";
     Panel::table(
         "Backups by cluster and repository, worst first",
-        "Which cluster and which repository is in trouble, and is its other repository fine? Time used is the age of the newest \
-         backup in intervals of its schedule; where none is known, in parts of 26 hours.",
+        "Which clusters and repositories have problems, and are their other repositories fine? Schedule used is the age of the \
+         newest backup relative to the interval of its schedule, or to 26 hours if no schedule is known.",
     )
     .label("namespace", "Namespace")
     .linked(cluster.to_owned())
@@ -182,12 +182,12 @@ fn repositories() -> Panel {
     .value("Answers", "none", up.clone())
     .coloured(&[(0.0, "red"), (1.0, "green")])
     .spelt(says(&[("0", "no", "red"), ("1", "yes", "green")]))
-    .value("Time used", "percentunit", allowed)
+    .value("Schedule used", "percentunit", allowed)
     .coloured(OF_SCHEDULE)
     .value("Newest", "s", S.age(REPO, "backup_type=\"incr\""))
     .value("Newest full", "s", S.age(REPO, "backup_type=\"full\""))
     .value("Window", "s", S.max(REPO, &wal::RECOVERY_WINDOW_SECONDS))
-    .value("Holes", "short", S.max(REPO, &wal::WAL_GAPS))
+    .value("Gaps", "short", S.max(REPO, &wal::WAL_GAPS))
     .coloured(NONE_IS_GOOD)
     .value("Lost", "short", format!("sum by ({REPO}) ({lost})"))
     .coloured(NONE_IS_GOOD)
@@ -196,11 +196,11 @@ fn repositories() -> Panel {
     .value("Failures", "short", joined(&failures))
     .coloured(FAILURES)
     .value("Next run", "dateTimeFromNow", format!("1000 * ({})", joined(&next)))
-    .worst("Time used")
+    .worst("Schedule used")
 }
 
 fn firing_alerts() -> Panel {
-    Panel::table("What fires", "What does the alerting say is wrong now? A runbook stands behind each name.")
+    Panel::table("Active alerts", "Which alerts are firing? Each has a runbook of the same name.")
         .size(24, 6)
         .label("severity", "Severity")
         .label("alertname", "Alert")
@@ -230,35 +230,35 @@ fn course() -> Vec<Panel> {
     );
     vec![
         Panel::lines(
-            "Age against schedule",
-            "Is any backup older than its schedule allows? 200 % is two runs; more than 300 % is drawn as 300 %.",
+            "Age relative to schedule",
+            "Is any backup older than its schedule allows? 200 % means two runs. Values above 300 % are shown as 300 %.",
             "percentunit",
         )
         .query(used, TYPE_NAME)
         .limits(OF_SCHEDULE),
         Panel::states(
             "Job outcomes",
-            "Since when do the jobs of a schedule fail? Failures in a row; only the operator tells them.",
-            ranges(&[(0.0, 0.5, "well", "green"), (0.6, 2.5, "failed", "orange"), (2.6, 1e9, "keeps failing", "red")]),
+            "Since when have the jobs of a schedule been failing? Consecutive failures, reported only by the operator.",
+            ranges(&[(0.0, 0.5, "ok", "green"), (0.6, 2.5, "failed", "orange"), (2.6, 1e9, "keeps failing", "red")]),
         )
         .steps(FAILURES)
         .query(S.max(SLOT, &jobs::CONSECUTIVE_FAILURES), SLOT_NAME),
         Panel::lines(
-            "Age of the newest backup against 26 hours",
-            "The same where no schedule is known: one backup of any type a day is expected.",
+            "Age of the newest backup relative to 26 hours",
+            "The same if no schedule is known: one backup of any type per day is expected.",
             "percentunit",
         )
         .query(plain, REPO_NAME)
         .limits(OF_SCHEDULE),
         Panel::lines(
             "WAL archived",
-            "Does WAL arrive in every repository? The slope of the newest segment's position over an hour.",
+            "Does WAL arrive in every repository? The rate at which the newest segment advances, over an hour.",
             "Bps",
         )
         .query(format!("clamp_min(deriv(({lsn})[1h:5m]), 0)"), REPO_NAME),
-        Panel::bars("Repository size", "Where is the room used? Backups alone, without WAL.", "bytes")
+        Panel::bars("Repository size", "Which repositories use the most space? Backups only, without WAL.", "bytes")
             .now(format!("sort_desc({})", S.max(REPO, &backups::REPO_STORED_BYTES)), REPO_NAME),
-        Panel::lines("Stored bytes", "Which repository grows?", "bytes")
+        Panel::lines("Stored bytes", "Which repositories grow?", "bytes")
             .query(S.max(REPO, &backups::REPO_STORED_BYTES), REPO_NAME),
     ]
 }

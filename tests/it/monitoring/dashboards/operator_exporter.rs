@@ -14,7 +14,7 @@ pub(crate) fn dashboard() -> Dashboard {
         file: "operator-exporter",
         uid: "pgbackrest-operator",
         title: "pgBackRest / Operator & Exporter",
-        description: "Do the exporters and the operator work, so that the other pages can be believed?",
+        description: "Are the exporters and the operator working, so that you can rely on the other dashboards?",
         from: "now-24h",
         variables: variables(S, true),
         annotations: vec![alerts()],
@@ -45,32 +45,29 @@ fn collection() -> Vec<Panel> {
         )
         .steps(NONE_IS_GOOD),
         Panel::stat(
-            "Stale information",
-            "Collections that have not succeeded within three intervals and a timeout.",
+            "Stale data",
+            "Collections that have not succeeded within three intervals plus one timeout.",
             "short",
             S.stale(),
         )
         .steps(NONE_IS_GOOD),
         Panel::stat(
             "Failing collections",
-            "Collections whose last run failed.",
+            "Collections whose most recent run failed.",
             "short",
-            Scope::count(
-                &format!("{} == 0", S.of(&exporter::COLLECTOR_UP)),
-                &S.of(&exporter::COLLECTOR_UP),
-            ),
+            Scope::count(&format!("{} == 0", S.of(&exporter::COLLECTOR_UP)), &S.of(&exporter::COLLECTOR_UP)),
         )
         .steps(NONE_IS_GOOD),
         Panel::stat(
             "Hidden series",
-            "Series that the limit of backups per stanza hides.",
+            "Series omitted because of the limit of backups per stanza.",
             "short",
             format!("sum({dropped})"),
         )
         .steps(&[(0.0, "green"), (1.0, "orange")]),
         Panel::stat(
             "Configuration reloaded",
-            "Did the last reload of the exporter's configuration succeed, everywhere? Only exporters tell it.",
+            "Did the last configuration reload succeed on every exporter? Reported only by exporters.",
             "none",
             format!("min({reload})"),
         )
@@ -82,12 +79,7 @@ fn collection() -> Vec<Panel> {
             "short",
             format!("count(count_values(\"version\", {} > 0))", S.of(&compat::VERSION_INFO)),
         ),
-        Panel::lines(
-            "Time since the last success",
-            "Since when is what is told not new any more?",
-            "s",
-        )
-        .query(
+        Panel::lines("Time since the last success", "How old is the data of each collector?", "s").query(
             format!(
                 "time() - min by (instance, namespace, pg_cluster, collector) ({})",
                 S.of(&exporter::COLLECTOR_LAST_SUCCESS_TIMESTAMP_SECONDS)
@@ -95,18 +87,26 @@ fn collection() -> Vec<Panel> {
             "{{namespace}} {{pg_cluster}} {{instance}} {{collector}}",
         ),
         Panel::lines("Duration of pgBackRest commands", "How long does pgBackRest take to answer?", "s")
-            .query(took("0.5"), "half {{instance}} {{collector}}")
+            .query(took("0.5"), "median {{instance}} {{collector}}")
             .query(took("0.99"), "99 % {{instance}} {{collector}}"),
-        Panel::lines("Failures by reason", "Why do collections fail? How many did, within an hour.", "short").query(
-            format!("sum by (instance, reason) (increase({}[1h]))", S.of(&exporter::COLLECTOR_FAILURES_TOTAL)),
-            "{{instance}} {{reason}}",
-        ),
-        Panel::lines("Series", "How many series does each target tell?", "short")
+        Panel::lines("Failures by reason", "Why do collections fail? Failures within an hour.", "short")
+            .query(
+                format!(
+                    "sum by (instance, reason) (increase({}[1h]))",
+                    S.of(&exporter::COLLECTOR_FAILURES_TOTAL)
+                ),
+                "{{instance}} {{reason}}",
+            ),
+        Panel::lines("Series", "How many series does each target expose?", "short")
             .query(S.of(&exporter::EXPORTER_SERIES), INSTANCE),
-        Panel::lines("Scrape duration", "Is a scrape near its timeout?", "s")
+        Panel::lines("Scrape duration", "Is a scrape close to its timeout?", "s")
             .query("scrape_duration_seconds{job=~\"$job\",instance=~\"$instance\"}".to_owned(), INSTANCE),
-        Panel::lines("Output of info", "How much does pgBackRest print? The exporter's memory follows it.", "bytes")
-            .query(S.of(&exporter::COLLECTOR_OUTPUT_BYTES), "{{instance}} {{collector}}"),
+        Panel::lines(
+            "Output of info",
+            "How much output does pgBackRest produce? The memory use of the exporter depends on it.",
+            "bytes",
+        )
+        .query(S.of(&exporter::COLLECTOR_OUTPUT_BYTES), "{{instance}} {{collector}}"),
     ]
 }
 
@@ -117,49 +117,49 @@ fn reconciling() -> Vec<Panel> {
     vec![
         Panel::stat(
             "Leaders",
-            "Does exactly one replica hold the lease?",
+            "Does exactly one replica hold the Lease?",
             "short",
             format!("sum({})", S.of(&operator::LEADER)),
         )
         .steps(&[(0.0, "red"), (1.0, "green"), (2.0, "red")]),
         Panel::stat(
             "Managed clusters",
-            "How many clusters does the operator look after?",
+            "How many clusters does the operator manage?",
             "short",
             format!("count({cluster})"),
         ),
         Panel::stat(
             "Clusters not set up",
-            "Clusters whose backups are not set up as their resource asks.",
+            "Clusters whose backups are not set up as requested.",
             "short",
             not_ok(S),
         )
         .steps(NONE_IS_GOOD),
         Panel::stat(
             "Objects not as desired",
-            "Kinds of objects of clusters that are not there as desired.",
+            "Kinds of objects, per cluster, that do not match the desired state.",
             "short",
             Scope::count(&format!("{resource} == 0"), &resource),
         )
         .steps(NONE_IS_GOOD),
         Panel::stat(
             "Clusters waiting",
-            "Clusters that wait for a reconcile.",
+            "Clusters that are waiting for a reconcile.",
             "short",
             format!("sum({})", S.of(&operator::QUEUE_DEPTH)),
         ),
         Panel::stat(
-            "Next certificate ends",
-            "When does the first certificate of a cluster end?",
+            "Next certificate expiry",
+            "When does the first certificate of a cluster expire?",
             "s",
             format!("min({certificates} - time())"),
         )
         .steps(&[(-1e12, "red"), (0.0, "orange"), (1_209_600.0, "green")]),
-        Panel::lines("Reconciles", "Does the operator work?", "ops")
+        Panel::lines("Reconciles", "How often does the operator reconcile?", "ops")
             .query(format!("sum by (instance) ({})", rate(&operator::RECONCILE_TOTAL)), INSTANCE),
         Panel::lines(
             "Reconcile errors by reason",
-            "Why do reconciles fail? How many did, within an hour.",
+            "Why do reconciles fail? Failures within an hour.",
             "short",
         )
         .query(
@@ -173,13 +173,12 @@ fn reconciling() -> Vec<Panel> {
             ),
             "{{outcome}}",
         ),
-        Panel::lines("Queue", "Do clusters wait longer and longer?", "short")
-            .query(S.of(&operator::QUEUE_DEPTH), INSTANCE),
-        Panel::lines("Restarted watches", "Does the API server end watches?", "short").query(
+        Panel::lines("Queue", "Is the queue growing?", "short").query(S.of(&operator::QUEUE_DEPTH), INSTANCE),
+        Panel::lines("Restarted watches", "Does the API server close watches?", "short").query(
             format!("sum by (resource) (increase({}[1h]))", S.of(&operator::WATCH_RESTARTS_TOTAL)),
             "{{resource}}",
         ),
-        Panel::lines("Drift corrected", "Does somebody else change what the operator keeps?", "short").query(
+        Panel::lines("Drift corrected", "Is something else changing the operator's objects?", "short").query(
             format!("sum by (resource) (increase({}[1h]))", S.of(&operator::DRIFT_CORRECTED_TOTAL)),
             "{{resource}}",
         ),
@@ -194,9 +193,9 @@ fn process() -> Vec<Panel> {
         Panel::lines("CPU", "How much CPU does the program use?", "percentunit")
             .size(8, 7)
             .query(rate(&exporter::PROCESS_CPU_SECONDS_TOTAL), INSTANCE),
-        of("Memory", "Does memory grow?", "bytes", &exporter::PROCESS_RESIDENT_MEMORY_BYTES),
-        of("Open files", "Do open files grow?", "short", &exporter::PROCESS_OPEN_FDS),
-        Panel::table("Builds", "Which build runs where, since when?")
+        of("Memory", "Does memory usage grow?", "bytes", &exporter::PROCESS_RESIDENT_MEMORY_BYTES),
+        of("Open files", "Does the number of open files grow?", "short", &exporter::PROCESS_OPEN_FDS),
+        Panel::table("Builds", "Which builds are running, where, and since when?")
             .size(24, 6)
             .label("job", "Job")
             .label("instance", "Instance")

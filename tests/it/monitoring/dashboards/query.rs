@@ -135,7 +135,7 @@ impl Scope {
                 name: "Failed jobs",
                 colour: "red",
                 expr: at(&jobs::LAST_FAILURE_TIMESTAMP_SECONDS, SLOT),
-                title: "{{backup_type}} backup of {{pg_cluster}} into repo{{repo_key}} failed",
+                title: "{{backup_type}} backup of {{pg_cluster}} to repo{{repo_key}} failed",
                 at_value: true,
             },
             alerts(),

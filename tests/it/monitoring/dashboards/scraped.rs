@@ -64,10 +64,10 @@ fn fill_the_dashboards() -> Result<(), String> {
     let expected = [
         // No alert fires, and there is no certificate.
         "pgBackRest / Cluster: annotation Alerts",
-        "pgBackRest / Fleet: What fires A",
+        "pgBackRest / Fleet: Active alerts A",
         "pgBackRest / Fleet: annotation Alerts",
         "pgBackRest / Operator & Exporter: annotation Alerts",
-        "pgBackRest / Fleet: Next credential ends A",
+        "pgBackRest / Fleet: Next credential expiry A",
         // A host has none of these labels.
         "pgBackRest / Cluster: variable namespace",
         "pgBackRest / Cluster: variable pg_cluster",
