@@ -223,8 +223,8 @@ fn alertmanager_sends_alerts_where_they_belong() {
     for (labels, receiver) in [
         (["component=pgbackrest", "severity=critical"], "on-call"),
         (["component=pgbackrest", "severity=warning"], "day"),
-        (["component=pgbackrest", "severity=info"], "nobody"),
-        (["component=other", "severity=critical"], "nobody"),
+        (["component=pgbackrest", "severity=info"], "none"),
+        (["component=other", "severity=critical"], "none"),
     ] {
         let config = format!("--config.file={ALERTMANAGER}");
         let routed = succeeds(Command::new(&amtool).args(["config", "routes", "test", &config]).args(labels));
