@@ -2,11 +2,9 @@
 
 use std::fs;
 use std::process::Output;
-use std::thread::sleep;
-use std::time::Duration;
 
 use crate::support::exporter::our_program;
-use crate::support::lab::{Lab, STANZA, Site};
+use crate::support::lab::{Lab, STANZA, Site, next_second};
 use crate::support::machine::{Pgbackrest, skip};
 use crate::support::process::{call, output, successful, wait_for};
 
@@ -63,13 +61,12 @@ fn check(test: &str, pgbackrest: Result<Pgbackrest, String>) {
 
 /// Writes a line, and gives a time after it and before everything that is done next.
 fn written(lab: &Lab<'_>, line: &str) -> String {
-    // pgBackRest tells the ends of backups in seconds.
-    sleep(Duration::from_secs(2));
+    next_second();
     lab.postgres
         .sql("create table if not exists kept_at (at timestamptz default clock_timestamp(), line text)");
     lab.postgres.sql(&format!("insert into kept_at (line) values ('{line}')"));
     let time = lab.postgres.sql("set timezone = 'UTC'; select clock_timestamp()");
-    sleep(Duration::from_secs(2));
+    next_second();
     time
 }
 

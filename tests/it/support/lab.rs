@@ -4,6 +4,8 @@ use std::fs;
 use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::process::Output;
+use std::thread::sleep;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
@@ -72,6 +74,8 @@ impl Site {
             .global("compress-type", "gz")
             .global("compress-level", "1")
             .global("archive-timeout", "30")
+            // pgBackRest would look again after 15 s for a file that a test took away.
+            .global("job-retry", "0")
             .global("repo1-path", &path("repo1"))
             .global("repo1-retention-full", "4")
             .global("repo2-path", &path("repo2"))
@@ -147,11 +151,21 @@ impl<'a> Lab<'a> {
         postgres.start();
         let lab = Self { site, postgres, both };
         lab.pgbackrest(&["stanza-create"]);
+        lab.drop_templates();
         lab.postgres.sql(
             "create table ledger (id int primary key, entry text); \
                           insert into ledger select g, md5(g::text) from generate_series(1, 20000) g",
         );
         lab
+    }
+
+    /// Drops the template databases: two thirds of the files that each backup and each restore would copy.
+    fn drop_templates(&self) {
+        self.postgres.sql_each(&[
+            "update pg_database set datistemplate = false",
+            "drop database template0",
+            "drop database template1",
+        ]);
     }
 
     /// Runs a command of the stanza, which must succeed, and gives all that it printed.
@@ -181,6 +195,24 @@ impl<'a> Lab<'a> {
 
     /// Starts a full backup and stops all its processes in the middle, so that it runs until it is released.
     pub(crate) fn hold_backup(&self, repo: u32) -> HeldBackup {
+        let held = self.hold_backup_when(repo, "info to see the backup", |_| {
+            let info = self.site.info(&self.both, &[&format!("--stanza={STANZA}")]);
+            let lock = &info[0]["status"]["lock"]["backup"];
+            // Sizes are told since 2.48, once the manifest is made.
+            let sizes_told = self.site.pgbackrest.minor() < 48 || lock["size-cplt"].as_u64().is_some();
+            lock["held"] == true && sizes_told
+        });
+        held.unwrap_or_else(|log| panic!("the backup ended before it could be stopped:\n{log}"))
+    }
+
+    /// The same, stopped as soon as `is_time` says so of its log at level info. An error is the log of a backup that ended well
+    /// before that.
+    pub(crate) fn hold_backup_when(
+        &self,
+        repo: u32,
+        what: &str,
+        is_time: impl Fn(&str) -> bool,
+    ) -> Result<HeldBackup, String> {
         let mut command = command(self.site.account.as_ref(), &self.site.pgbackrest.program);
         command
             .env_clear()
@@ -188,21 +220,17 @@ impl<'a> Lab<'a> {
             .arg(format!("--stanza={STANZA}"))
             .arg(format!("--repo={repo}"))
             // Slow enough to be caught in the middle.
-            .args(["--type=full", "--compress-type=gz", "--compress-level=9", "backup"]);
+            .args(["--type=full", "--compress-type=gz", "--compress-level=9"])
+            .args(["--log-level-console=info", "backup"]);
         let log = self.site.path("held-backup.log");
         let mut backup = Running::start("pgbackrest backup", command, &log, Signal::SIGTERM);
-        wait_for("the backup to be seen by info", || {
-            if let Some(status) = backup.ended() {
-                panic!("the backup ended ({status}) before it could be stopped:\n{}", backup.log());
-            }
-            let info = self.site.info(&self.both, &[&format!("--stanza={STANZA}")]);
-            let lock = &info[0]["status"]["lock"]["backup"];
-            // Sizes are told since 2.48, once the manifest is made.
-            let sizes_told = self.site.pgbackrest.minor() < 48 || lock["size-cplt"].as_u64().is_some();
-            (lock["held"] == true && sizes_told).then_some(())
-        });
+        wait_for(what, || match backup.ended() {
+            Some(status) if status.success() => Some(Err(backup.log())),
+            Some(status) => panic!("the backup ended with {status}:\n{}", backup.log()),
+            None => is_time(&backup.log()).then_some(Ok(())),
+        })?;
         backup.signal_group(Signal::SIGSTOP);
-        HeldBackup { backup }
+        Ok(HeldBackup { backup })
     }
 }
 
@@ -216,5 +244,15 @@ impl HeldBackup {
     pub(crate) fn release(mut self) -> bool {
         self.backup.signal_group(Signal::SIGCONT);
         self.backup.wait().success()
+    }
+}
+
+/// Waits for the next whole second. The times of files in a repository and of the ends of backups are whole ones, rounded down,
+/// so what is written after this is later than everything that was there before.
+pub(crate) fn next_second() {
+    let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let next = Duration::from_secs(now().as_secs() + 1);
+    while let Some(rest) = next.checked_sub(now()).filter(|rest| !rest.is_zero()) {
+        sleep(rest);
     }
 }

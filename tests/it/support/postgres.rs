@@ -57,7 +57,8 @@ impl<'a> Postgres<'a> {
         let settings = format!(
             "port = {PORT}\nlisten_addresses = ''\nunix_socket_directories = '{}'\n\
              archive_mode = on\narchive_command = '{archive_command}'\n\
-             shared_buffers = 16MB\nfsync = off\nautovacuum = off\ncheckpoint_timeout = 1h\n",
+             shared_buffers = 16MB\nfsync = off\nautovacuum = off\ncheckpoint_timeout = 1h\n\
+             wal_init_zero = off\nwal_recycle = off\n",
             directory.display()
         );
         let mut file = fs::OpenOptions::new().append(true).open(data.join("postgresql.conf")).unwrap();
@@ -122,14 +123,19 @@ impl<'a> Postgres<'a> {
         }
     }
 
-    /// Runs statements and gives what they return, unaligned, one row a line.
+    /// Runs statements in one transaction and gives what they return, unaligned, one row a line.
     pub(crate) fn sql(&self, statements: &str) -> String {
+        self.sql_each(&[statements])
+    }
+
+    /// The same with a transaction each, one after the other.
+    pub(crate) fn sql_each(&self, transactions: &[&str]) -> String {
         let text = successful(
             call(self.account, self.programs.join("psql"))
                 .args(["-XqAt", "-v", "ON_ERROR_STOP=1", "-U", "postgres", "-d", "postgres", "-p", PORT])
                 .arg("-h")
                 .arg(&self.socket_directory)
-                .args(["-c", statements]),
+                .args(transactions.iter().flat_map(|statements| ["-c", statements])),
         );
         text.trim_end().to_owned()
     }
@@ -151,11 +157,19 @@ impl<'a> Postgres<'a> {
         };
         // After three failures PostgreSQL waits for a minute.
         let (longest, what) = (Duration::from_secs(150), format!("{} in the archive", archived.segment));
+        // The server looks again and again by itself, since each psql costs as much as the archiving.
+        let newest = format!(
+            "do $$ begin for i in 1..500 loop \
+                 exit when (select last_archived_wal from pg_stat_archiver) >= '{}'; \
+                 perform pg_sleep(0.02); perform pg_stat_clear_snapshot(); \
+             end loop; end $$; select last_archived_wal from pg_stat_archiver",
+            archived.segment
+        );
         wait_telling(
             longest,
             Duration::from_millis(50),
             &what,
-            || (self.sql("select last_archived_wal from pg_stat_archiver") >= archived.segment).then_some(()),
+            || (self.sql(&newest) >= archived.segment).then_some(()),
             || fs::read_to_string(self.socket_directory.join("postgres.log")).unwrap_or_default(),
         );
         archived

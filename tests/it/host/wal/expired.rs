@@ -2,8 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::thread::sleep;
-use std::time::Duration;
 
 use super::trial::{Line, Trial};
 use crate::support::config::Config;
@@ -13,31 +11,30 @@ use crate::support::process::{call, successful};
 
 #[test]
 fn the_installed_version_expires_what_is_not_missing() {
-    check("the_installed_version_expires_what_is_not_missing", Pgbackrest::installed());
+    check("the_installed_version_expires_what_is_not_missing", Pgbackrest::installed(), 16);
 }
 
 #[test]
 fn the_newest_version_expires_what_is_not_missing() {
-    check("the_newest_version_expires_what_is_not_missing", Pgbackrest::newest());
+    check("the_newest_version_expires_what_is_not_missing", Pgbackrest::newest(), 1);
 }
 
 const BACKUPS: [&str; 6] = ["full", "diff", "incr", "full", "diff", "incr"];
 const LINES: [&str; 6] = ["b", "c", "d", "e", "f", "g"];
 
-fn check(test: &str, pgbackrest: Result<Pgbackrest, String>) {
+fn check(test: &str, pgbackrest: Result<Pgbackrest, String>, segment_megabytes: u32) {
     let site = match Site::new(pgbackrest) {
         Ok(site) => site,
         Err(missing) => return skip(test, missing),
     };
-    let trial = Trial::start(&site, 16);
+    let trial = Trial::start(&site, segment_megabytes);
     trial.write("a");
     // Each backup is followed by a line that no other backup needs the WAL of.
     let made: Vec<(String, Line)> = BACKUPS
         .iter()
         .zip(LINES)
         .map(|(backup_type, line)| {
-            let label = trial.lab.back_up(1, backup_type);
-            sleep(Duration::from_secs(2));
+            let label = trial.back_up(1, backup_type);
             (label, trial.write(line))
         })
         .collect();

@@ -8,12 +8,12 @@ use crate::support::machine::{Pgbackrest, skip};
 
 #[test]
 fn the_installed_version_restores_what_is_proven() {
-    check("the_installed_version_restores_what_is_proven", Pgbackrest::installed());
+    check("the_installed_version_restores_what_is_proven", Pgbackrest::installed(), 16);
 }
 
 #[test]
 fn the_newest_version_restores_what_is_proven() {
-    check("the_newest_version_restores_what_is_proven", Pgbackrest::newest());
+    check("the_newest_version_restores_what_is_proven", Pgbackrest::newest(), 1);
 }
 
 /// Two full backups, the second of which spans several segments, and lines before, between and after them.
@@ -28,12 +28,12 @@ struct World<'a> {
     inside: String,
 }
 
-fn check(test: &str, pgbackrest: Result<Pgbackrest, String>) {
+fn check(test: &str, pgbackrest: Result<Pgbackrest, String>, segment_megabytes: u32) {
     let site = match Site::new(pgbackrest) {
         Ok(site) => site,
         Err(missing) => return skip(test, missing),
     };
-    let world = World::make(&site);
+    let world = World::make(&site, segment_megabytes);
     nothing_is_missing(&world);
     a_hole_between_backups(&world);
     a_hole_after_the_newest_backup(&world);
@@ -45,10 +45,10 @@ fn check(test: &str, pgbackrest: Result<Pgbackrest, String>) {
 }
 
 impl<'a> World<'a> {
-    fn make(site: &'a Site) -> Self {
-        let trial = Trial::start(site, 16);
+    fn make(site: &'a Site, segment_megabytes: u32) -> Self {
+        let trial = Trial::start(site, segment_megabytes);
         let before = trial.write("a");
-        let first = trial.full(1);
+        let first = trial.back_up(1, "full");
         let between = ["b", "c", "d"].map(|text| trial.write(text));
         let (second, inside) = trial.long_full();
         let after = ["e", "f", "g"].map(|text| trial.write(text));
@@ -168,7 +168,7 @@ fn a_directory_that_is_gone(world: &World<'_>) {
 /// The second repo is encrypted, and has holes of its own.
 fn the_other_repo_is_another_matter(world: &World<'_>) {
     let World { trial, .. } = world;
-    let label = trial.full(2);
+    let label = trial.back_up(2, "full");
     let [h, i, j] = ["h", "i", "j"].map(|text| trial.write(text));
     trial.without(2, &i.segment, || {
         assert_eq!(trial.prove(1).missing(), [0; 4]);

@@ -4,7 +4,6 @@ use std::fs;
 use std::io::Write;
 use std::path::Path;
 use std::thread;
-use std::time::Duration;
 
 use super::trial::{Line, Trial};
 use crate::support::lab::{STANZA, Site};
@@ -30,9 +29,8 @@ fn check(test: &str, pgbackrest: Result<Pgbackrest, String>, segment_megabytes: 
     };
     let mut trial = Trial::start(&site, segment_megabytes);
     trial.write("a");
-    let first = trial.full(1);
+    let first = trial.back_up(1, "full");
     let [b, x] = ["b", "x"].map(|text| trial.write(text));
-    thread::sleep(Duration::from_secs(2));
 
     promote_a_standby(&mut trial, &first);
     let [d, e] = ["d", "e"].map(|text| trial.write(text));
@@ -66,7 +64,7 @@ fn check(test: &str, pgbackrest: Result<Pgbackrest, String>, segment_megabytes: 
     let on_second = format!("--type=time '--target={}' --target-timeline=2", d.at);
     assert_eq!(trial.restore(&first, &on_second).as_deref(), Ok("abxcd"));
 
-    let second = trial.full(1);
+    let second = trial.back_up(1, "full");
     let g = trial.write("g");
     is_whole(&trial, 3, 1);
     trial.leads_to(&g, "abxfg");

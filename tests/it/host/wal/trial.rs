@@ -2,13 +2,11 @@
 
 use std::cell::Cell;
 use std::fs;
-use std::thread::{self, sleep};
-use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::support::exporter::our_program;
-use crate::support::lab::{Lab, STANZA, Site};
+use crate::support::lab::{Lab, STANZA, Site, next_second};
 use crate::support::postgres::Postgres;
 use crate::support::process::{call, output};
 
@@ -44,34 +42,36 @@ impl<'a> Trial<'a> {
 
     /// Writes a line and archives it.
     pub(super) fn write(&self, text: &'static str) -> Line {
-        let postgres = &self.lab.postgres;
-        postgres.sql(&format!("insert into lines (line) values ('{text}')"));
-        let at = postgres.sql("set timezone = 'UTC'; select clock_timestamp()");
-        postgres.sql("insert into noise values (now())");
-        let segment = postgres.archive_all().segment;
-        // The times of files in a repository are whole seconds.
-        sleep(Duration::from_millis(1100));
+        // A transaction each.
+        let at = self.lab.postgres.sql_each(&[
+            &format!("insert into lines (line) values ('{text}')"),
+            "set timezone = 'UTC'",
+            "select clock_timestamp()",
+            "insert into noise values (now())",
+        ]);
+        let segment = self.lab.postgres.archive_all().segment;
+        next_second();
         Line { text, at, segment }
     }
 
-    /// A full backup into a repo, with a margin, for pgBackRest tells the ends of backups in seconds.
-    pub(super) fn full(&self, repo: u32) -> String {
-        let label = self.lab.back_up(repo, "full");
-        sleep(Duration::from_secs(2));
+    /// A backup of a type into a repo.
+    pub(super) fn back_up(&self, repo: u32, backup_type: &str) -> String {
+        let label = self.lab.back_up(repo, backup_type);
+        next_second();
         label
     }
 
     /// A full backup into repo1 while segments come and go. Gives a segment in its middle, too.
     pub(super) fn long_full(&self) -> (String, String) {
         let lab = &self.lab;
-        let slow = ["--repo=1", "--type=full", "--compress-level=9", "backup"];
         for _ in 0..3 {
-            thread::scope(|scope| {
-                let backup = scope.spawn(|| lab.pgbackrest(&slow));
-                while !backup.is_finished() {
-                    lab.postgres.archive_all();
-                }
-            });
+            let held =
+                lab.hold_backup_when(1, "the backup to begin", |log| log.contains("backup start archive"));
+            // One that was not caught does not count.
+            if let Ok(held) = held {
+                (0..3).for_each(|_| drop(lab.postgres.archive_all()));
+                assert!(held.release(), "the held backup failed");
+            }
             let info = self.site.info(&lab.both, &["--repo=1", &format!("--stanza={STANZA}")]);
             let backup = info[0]["backup"].as_array().unwrap().last().unwrap();
             let number = |name: &str| {
@@ -79,7 +79,7 @@ impl<'a> Trial<'a> {
             };
             let (start, stop) = (number("start"), number("stop"));
             if start + 1 < stop {
-                sleep(Duration::from_secs(2));
+                next_second();
                 let inside = format!("0000000100000000{:08X}", start + 1);
                 return (backup["label"].as_str().unwrap().to_owned(), inside);
             }
