@@ -1,6 +1,7 @@
 //! The status page in headless Chromium: what cannot be seen in the text alone.
 
-use std::fs::File;
+use std::fmt::Write;
+use std::fs::{self, File};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -13,20 +14,47 @@ use tempfile::TempDir;
 
 use super::{cases, fleet};
 
-const DEADLINE: Duration = Duration::from_mins(1);
-/// Writes down what the browser made of the page, with every fold open.
+/// A browser that hangs must not hang the tests.
+const DEADLINE: Duration = Duration::from_mins(10);
+const HEIGHT: u32 = 1400;
+/// Writes down what the browser made of the page in this frame, with every fold open.
 const PROBE: &str = "<script>
 for (const fold of document.querySelectorAll('details')) fold.open = true;
 const root = document.documentElement, wide = [];
 for (const one of document.querySelectorAll('main *:not(svg *)'))
   if (one.getBoundingClientRect().right > innerWidth) wide.push(one.tagName);
-parent.document.documentElement.dataset.probe = [innerWidth, root.scrollWidth, getComputedStyle(root).backgroundColor, wide.join(' ')].join('|');
+frameElement.dataset.probe = [innerWidth, root.scrollWidth, getComputedStyle(root).backgroundColor, wide.join(' ')].join('|');
 </script>";
 
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy)]
 enum Scheme {
     Dark = 0,
     Light = 1,
+}
+
+impl Scheme {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Dark => "dark",
+            Self::Light => "light",
+        }
+    }
+
+    /// The background in style.css. That it is there shows that the policy lets the style through.
+    fn ground(self) -> &'static str {
+        match self {
+            Self::Dark => "rgb(17, 21, 27)",
+            Self::Light => "rgb(246, 247, 249)",
+        }
+    }
+}
+
+/// A page as it is shown.
+struct View<'a> {
+    name: &'a str,
+    html: &'a str,
+    width: u32,
+    scheme: Scheme,
 }
 
 struct Browser {
@@ -34,41 +62,33 @@ struct Browser {
     dir: TempDir,
 }
 
+/// All pages in one run of the browser, since to start it costs more than to show a page.
 #[test]
-fn the_page_is_readable_at_both_widths_in_both_schemes() {
+fn every_page_is_readable_at_both_widths_in_both_schemes() {
     let Some(browser) = Browser::find() else { return };
-    let rendered = cases::render(&cases::second_repo_hangs());
-    let page = browser.write("page", &rendered);
-    for scheme in [Scheme::Light, Scheme::Dark] {
-        for width in [1280, 400] {
-            assert_eq!(browser.screenshot(&page, width, scheme), [width, 1400]);
-            let ground = browser.measure("framed", &rendered, width, scheme);
-            // The colours of style.css, which also shows that the policy lets the style through.
-            let expected = if scheme == Scheme::Dark { "rgb(17, 21, 27)" } else { "rgb(246, 247, 249)" };
-            assert_eq!(ground, expected);
+    let of_host = ["hostile", "many-stanzas", "nothing-answers", "in_progress_incr_with_earlier_backups"];
+    let mut pages = vec![("page", cases::render(&cases::second_repo_hangs()))];
+    for (name, snapshot) in cases::all() {
+        if of_host.contains(&name) {
+            pages.push((name, cases::render(&snapshot)));
         }
     }
-}
-
-#[test]
-fn nothing_overflows_on_a_narrow_screen() {
-    let Some(browser) = Browser::find() else { return };
-    let narrow = ["hostile", "many-stanzas", "nothing-answers", "in_progress_incr_with_earlier_backups"];
-    for (name, snapshot) in cases::all().into_iter().filter(|(name, _)| narrow.contains(name)) {
-        browser.measure(name, &cases::render(&snapshot), 400, Scheme::Light);
-    }
-}
-
-#[test]
-fn the_fleet_is_readable_at_both_widths() {
-    let Some(browser) = Browser::find() else { return };
-    for (name, html) in fleet::pages() {
-        let page = browser.write(name, &html);
+    assert_eq!(pages.len(), 1 + of_host.len());
+    pages.extend(fleet::pages());
+    let mut views = Vec::new();
+    for (name, html) in &pages {
         for width in [1280, 400] {
-            assert_eq!(browser.screenshot(&page, width, Scheme::Light), [width, 1400]);
-            browser.measure("framed", &html, width, Scheme::Light);
+            views.extend([Scheme::Light, Scheme::Dark].map(|scheme| View { name, html, width, scheme }));
         }
     }
+    let probes = browser.show(&views);
+    assert_eq!(probes.len(), views.len(), "a probe did not run");
+    for (view, probe) in views.iter().zip(probes) {
+        // Nothing is wider than the window.
+        let expected = format!("{0}|{0}|{1}|", view.width, view.scheme.ground());
+        assert_eq!(probe, expected, "{} in {:?}", view.name, view.scheme);
+    }
+    browser.keep_pictures(&views);
 }
 
 impl Browser {
@@ -86,64 +106,50 @@ impl Browser {
         Some(Self { program: program?, dir: tempfile::tempdir().unwrap() })
     }
 
-    fn write(&self, name: &str, html: &str) -> PathBuf {
-        let file = self.dir.path().join(format!("{name}.html"));
-        std::fs::write(&file, html).unwrap();
-        file
-    }
-
-    /// The page in a frame of that width, since no window is narrower than 500 pixels when the document is asked for; under
-    /// its own policy, beside which only the probe is allowed.
-    fn write_probed(&self, name: &str, page: &str, width: u32) -> PathBuf {
-        let policy = format!(
-            "<meta http-equiv=\"Content-Security-Policy\" content=\"{CONTENT_SECURITY_POLICY}; \
-             script-src 'unsafe-inline'\">"
-        );
-        let page = page.replacen("<meta charset=\"utf-8\">", &format!("<meta charset=\"utf-8\">{policy}"), 1);
-        let page = page.replacen("</body>", &format!("{PROBE}</body>"), 1);
-        let escaped = page.replace('&', "&amp;").replace('"', "&quot;");
-        let frame = format!(
-            "<!DOCTYPE html><meta name=\"color-scheme\" content=\"light dark\">\
-             <iframe width=\"{width}\" height=\"1400\" frameborder=\"0\" srcdoc=\"{escaped}\"></iframe>"
-        );
-        self.write(name, &frame)
-    }
-
-    /// Width and height of the picture.
-    fn screenshot(&self, page: &Path, width: u32, scheme: Scheme) -> [u32; 2] {
-        let picture = self.dir.path().join("picture.png");
-        self.run(page, width, scheme, &format!("--screenshot={}", picture.display()));
-        let bytes = std::fs::read(&picture).unwrap();
-        assert_eq!(&bytes[..8], b"\x89PNG\r\n\x1a\n");
-        let scheme = if scheme == Scheme::Dark { "dark" } else { "light" };
-        let name = page.file_stem().unwrap().to_string_lossy();
-        if let Some(kept) = cases::kept(&format!("{name}-{width}-{scheme}.png")) {
-            std::fs::copy(&picture, kept).unwrap();
+    /// What the probes wrote, each view in a frame of one document of which a picture is taken. A frame can be as narrow as
+    /// a telephone, which a window cannot, and has its own colour scheme.
+    fn show(&self, views: &[View<'_>]) -> Vec<String> {
+        let mut document = "<!DOCTYPE html><meta charset=\"utf-8\">".to_owned();
+        for view in views {
+            let (width, scheme, page) = (view.width, view.scheme.name(), escaped(&probed(view.html)));
+            write!(
+                document,
+                "<iframe width=\"{width}\" height=\"{HEIGHT}\" frameborder=\"0\" style=\"color-scheme: {scheme}\" \
+                 srcdoc=\"{page}\"></iframe>"
+            )
+            .unwrap();
         }
-        // The header chunk of a PNG begins with both, big-endian.
-        [16, 20].map(|at| u32::from_be_bytes(bytes[at..at + 4].try_into().unwrap()))
+        let picture = self.dir.path().join("picture.png");
+        let screenshot = format!("--screenshot={}", picture.display());
+        let window = 1720;
+        let dom = self.run(&document, window, Scheme::Light, &["--dump-dom", &screenshot]);
+        assert_eq!(size_of_png(&picture), [window, HEIGHT]);
+        // Within a frame's document every quotation mark is escaped.
+        let probes = dom.split("data-probe=\"").skip(1);
+        probes.map(|rest| rest.split_once('"').unwrap().0.to_owned()).collect()
     }
 
-    /// The background that the browser computed; fails where anything is wider than the window.
-    fn measure(&self, name: &str, page: &str, width: u32, scheme: Scheme) -> String {
-        let page = self.write_probed(name, page, width);
-        let dom = self.run(&page, 1400, scheme, "--dump-dom");
-        let probe = dom.split_once("data-probe=\"").expect("the probe did not run").1;
-        let fields: Vec<&str> = probe.split_once('"').unwrap().0.split('|').collect();
-        let [window, content, ground, wide] = fields[..] else { panic!("{fields:?}") };
-        let expected = width.to_string();
-        assert_eq!((window, content, wide), (&*expected, &*expected, ""), "{name}");
-        ground.to_owned()
+    /// A picture of each view, for whoever works on the pages.
+    fn keep_pictures(&self, views: &[View<'_>]) {
+        for &View { name, html, width, scheme } in views {
+            if let Some(file) = cases::kept(&format!("{name}-{width}-{}.png", scheme.name())) {
+                self.run(html, width, scheme, &[&format!("--screenshot={}", file.display())]);
+                assert_eq!(size_of_png(&file), [width, HEIGHT]);
+            }
+        }
     }
 
-    fn run(&self, page: &Path, width: u32, scheme: Scheme, action: &str) -> String {
-        let output = self.dir.path().join("output");
+    /// What the browser prints.
+    fn run(&self, html: &str, width: u32, scheme: Scheme, actions: &[&str]) -> String {
+        let (page, output) = (self.dir.path().join("page.html"), self.dir.path().join("output"));
+        fs::write(&page, html).unwrap();
         let child = Command::new(&self.program)
             .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"])
             .args(["--disable-background-networking", "--disable-component-update", "--disable-sync"])
-            .args(["--hide-scrollbars", action])
+            .args(["--disable-extensions", "--hide-scrollbars"])
+            .args(actions)
             .arg(format!("--user-data-dir={}", self.dir.path().join("profile").display()))
-            .arg(format!("--window-size={width},1400"))
+            .arg(format!("--window-size={width},{HEIGHT}"))
             .arg(format!("--blink-settings=preferredColorScheme={}", scheme as u8))
             .arg(format!("file://{}", page.display()))
             .stdin(Stdio::null())
@@ -153,8 +159,30 @@ impl Browser {
             .spawn()
             .unwrap();
         wait(child);
-        std::fs::read_to_string(&output).unwrap()
+        fs::read_to_string(&output).unwrap()
     }
+}
+
+/// The page under its own policy, beside which only the probe is allowed.
+fn probed(page: &str) -> String {
+    let policy = format!(
+        "<meta http-equiv=\"Content-Security-Policy\" content=\"{CONTENT_SECURITY_POLICY}; \
+         script-src 'unsafe-inline'\">"
+    );
+    let page = page.replacen("<meta charset=\"utf-8\">", &format!("<meta charset=\"utf-8\">{policy}"), 1);
+    page.replacen("</body>", &format!("{PROBE}</body>"), 1)
+}
+
+/// For an attribute.
+fn escaped(html: &str) -> String {
+    html.replace('&', "&amp;").replace('"', "&quot;")
+}
+
+/// Width and height: the header chunk of a PNG begins with both, big-endian.
+fn size_of_png(file: &Path) -> [u32; 2] {
+    let bytes = fs::read(file).unwrap();
+    assert_eq!(&bytes[..8], b"\x89PNG\r\n\x1a\n");
+    [16, 20].map(|at| u32::from_be_bytes(bytes[at..at + 4].try_into().unwrap()))
 }
 
 /// Waits for the browser, and ends its whole process group at the deadline.
