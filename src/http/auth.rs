@@ -230,13 +230,15 @@ mod tests {
         };
         // A check at cost 8 takes no machine less than this.
         let work = Duration::from_millis(4);
-        assert!(time(basic("alice", "secret")).await > work);
+        let first = time(basic("alice", "secret")).await;
+        assert!(first > work);
         assert!(time(basic("mallory", "secret")).await > work, "an unknown user costs as much");
-        let mut again = work;
-        for _ in 0..5 {
+        // The shortest of many, since a busy machine may do something else meanwhile.
+        let mut again = first;
+        for _ in 0..50 {
             again = again.min(time(basic("alice", "secret")).await);
         }
-        assert!(again < work, "a remembered password costs nothing");
+        assert!(again < first / 2, "a remembered password costs nothing");
     }
 
     #[tokio::test]

@@ -152,13 +152,15 @@ mod tests {
     use super::*;
 
     const SOON: Duration = Duration::from_millis(120);
+    /// For what does come, on however slow a machine.
+    const LONG: Duration = Duration::from_mins(5);
 
     #[tokio::test]
     async fn the_longest_idle_makes_room() {
         let slots = Slots::new(2);
-        let first = slots.admit(SOON).await.expect("place");
+        let first = slots.admit(LONG).await.expect("place");
         tokio::time::sleep(Duration::from_millis(2)).await;
-        let second = slots.admit(SOON).await.expect("place");
+        let second = slots.admit(LONG).await.expect("place");
         drop(first.activity.request());
         // Now the second has rested longer.
         let leaving = second.activity.cut.clone();
@@ -166,7 +168,7 @@ mod tests {
             leaving.cancelled().await;
             drop(second);
         });
-        let third = slots.admit(SOON).await.expect("room was made");
+        let third = slots.admit(LONG).await.expect("room was made");
         assert!(!first.activity.cut.is_cancelled());
         assert!(!third.activity.cut.is_cancelled());
     }
@@ -174,7 +176,7 @@ mod tests {
     #[tokio::test]
     async fn working_ones_stay_and_the_new_one_is_turned_away() {
         let slots = Slots::new(1);
-        let only = slots.admit(SOON).await.expect("place");
+        let only = slots.admit(LONG).await.expect("place");
         let request = only.activity.request();
         assert!(only.activity.busy_for().is_some());
         assert!(slots.admit(SOON).await.is_none());
@@ -182,7 +184,7 @@ mod tests {
         drop(request);
         assert!(only.activity.busy_for().is_none());
         drop(only);
-        assert!(slots.admit(SOON).await.is_some());
+        assert!(slots.admit(LONG).await.is_some());
         assert!(slots.0.open.lock().is_empty());
     }
 }

@@ -207,7 +207,7 @@ async fn a_primary_that_takes_no_command_is_stood_in_for() {
     assert_eq!(fakes.asked(), both);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_repository_that_hangs_hides_no_other() {
     let fakes = Fakes::of("ledger");
     fakes.let_it("ledger-0", 2, Does::TimeOut(Duration::from_secs(3)));
@@ -286,7 +286,7 @@ impl Loop {
     }
 
     async fn until(&self, is_served: impl Fn() -> bool) {
-        for _ in 0..1000 {
+        for _ in 0..6000 {
             if is_served() {
                 return;
             }

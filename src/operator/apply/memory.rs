@@ -4,11 +4,12 @@
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use parking_lot::Mutex;
 use serde_json::Value;
+use tokio::time::Instant;
 
 /// How long the watch may take to tell of an object that was just made.
 pub(super) const WATCH_DELAY: Duration = Duration::from_secs(3);

@@ -37,9 +37,9 @@ pub(crate) fn alive_in_group(group: i32) -> Vec<i32> {
         .collect()
 }
 
-/// Fails unless all groups are empty within five seconds.
+/// Fails unless all groups are empty within two minutes, which is less than anything in them would take by itself.
 pub(crate) fn assert_groups_vanish(groups: &[i32]) {
-    let until = Instant::now() + Duration::from_secs(5);
+    let until = Instant::now() + Duration::from_mins(2);
     loop {
         let alive: Vec<i32> = groups.iter().flat_map(|group| alive_in_group(*group)).collect();
         if alive.is_empty() {

@@ -180,7 +180,7 @@ fn a_hung_program_is_killed_with_all_it_started(lab: &mut Lab<'_>) {
         lab.site,
         &program,
         &lab.both,
-        &["--collect.interval=1", "--collect.timeout=1s"],
+        &["--collect.interval=2", "--collect.timeout=2s"],
     );
     let started = wait_for("the hung program", || fs::read_to_string(&pid_file).ok()?.trim().parse().ok());
     exporter.wait("the timeout", |samples| {

@@ -166,7 +166,7 @@ fn lost() -> Result<i32, NoEnd> {
     Err(NoEnd::Lost("closed".to_owned()))
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn exactly_one_pod_is_taken_that_is_ready_and_stays() {
     let (ready, starting) = (pod("a-0"), Pod { ready: false, ..pod("a-0") });
     let leaving = Pod { terminating: true, ..pod("a-1") };
@@ -191,14 +191,14 @@ async fn exactly_one_pod_is_taken_that_is_ready_and_stays() {
     assert_eq!((world.back_up().await.code, world.done()), (0, vec!["a-0".to_owned()]));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_refusal_is_not_waited_for() {
     let world = world(&[Ok(0)]).with_pods(&[Err(CallFailure::Forbidden)]);
     let verdict = world.back_up().await;
     assert_eq!(verdict.line(), "not_started (11): list Pods: no");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn tries_are_counted_and_locks_are_not() {
     let locked = world(&[Ok(50), Ok(50), Ok(50), Ok(50), Ok(50), Ok(0)]);
     assert_eq!((locked.back_up().await.code, locked.done().len()), (0, 6));
@@ -211,7 +211,7 @@ async fn tries_are_counted_and_locks_are_not() {
     assert_eq!((missing.back_up().await.code, missing.done().len()), (11, 1));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn after_a_failover_the_new_primary_is_tried() {
     let pods = [Ok(vec![pod("a-0")]), Ok(vec![pod("a-1")])];
     for end in [137, 57, 82] {
@@ -223,7 +223,7 @@ async fn after_a_failover_the_new_primary_is_tried() {
     assert_eq!((world.back_up().await.code, world.done().len()), (31, 1));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_was_lost_is_repeated_only_when_it_is_gone() {
     let made = world(&[lost()]);
     assert_eq!((made.back_up().await.code, made.done().len()), (0, 1));
@@ -240,7 +240,7 @@ async fn what_was_lost_is_repeated_only_when_it_is_gone() {
     assert_eq!((verdict.code, runs.done()), (12, vec!["a-0".to_owned(), "SIGTERM".to_owned()]));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn whatever_runs_is_ended_in_time() {
     let soon = || Instant::now() + Duration::from_millis(100);
     for (process, told) in [(0, "was asked to end"), (3, "had ended already"), (126, "may go on in pod a-0")]

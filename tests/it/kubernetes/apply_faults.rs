@@ -1,5 +1,6 @@
 //! What the real API server does not do on demand: conflicts at the wrong moment, refusals of single objects, refusals of
-//! everything, silence. Each time it is looked at what was asked for, and that nobody else's object was touched.
+//! everything, silence. Each time it is looked at what was asked for, and that nobody else's object was touched. The clock
+//! is paused, so that nothing takes longer than it should on a busy machine.
 
 mod api;
 mod keeping;
@@ -7,7 +8,7 @@ mod observing;
 mod world;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use pgbackrest_keeper::cluster::desired;
 use pgbackrest_keeper::cluster::settings::Settings;
@@ -15,13 +16,14 @@ use pgbackrest_keeper::kubernetes::client::CallFailure;
 use pgbackrest_keeper::operator::apply::{FIELD_MANAGER, Writer};
 use pgbackrest_keeper::operator::inventory::Inventory;
 use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
 
 use api::{Fault, Seen};
 use world::{
     CLAIM, CONFIG, CRON_JOB, KEYS, OWNER, SERVICE, STATEFUL_SET, World, codes, place, somebodys, writes,
 };
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_is_absent_is_made_without_force_and_written_once() {
     let world = World::new();
     let applied = world.apply().await.unwrap();
@@ -40,7 +42,7 @@ async fn what_is_absent_is_made_without_force_and_written_once() {
     assert!(applied.deeds.is_empty() && applied.again_after.is_some());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_is_ours_is_forced_by_its_uid() {
     let world = World::new();
     world.apply().await.unwrap();
@@ -62,7 +64,7 @@ async fn what_is_ours_is_forced_by_its_uid() {
     );
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_object_that_comes_in_between_stays_as_it_is() {
     let world = World::new();
     // The look finds nothing, and then somebody is faster.
@@ -77,7 +79,7 @@ async fn an_object_that_comes_in_between_stays_as_it_is() {
     assert!(!world.api.take_seen().iter().any(|seen| seen.path == CONFIG && seen.forces()));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_object_of_ours_that_was_replaced_is_not_forced_over() {
     let world = World::new();
     world.apply().await.unwrap();
@@ -93,7 +95,7 @@ async fn an_object_of_ours_that_was_replaced_is_not_forced_over() {
     assert_eq!(world.api.get(CONFIG).unwrap()["spec"], json!({"mine": true}));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_object_that_changes_all_the_time_is_given_up_for_now() {
     let world = World::new();
     world.api.judge(|seen| {
@@ -106,7 +108,7 @@ async fn an_object_that_changes_all_the_time_is_given_up_for_now() {
     assert_eq!(tries, 3);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_refused_object_stops_no_other_and_its_reason_is_told() {
     for (fault, said) in [
         (Fault::Status(422, "Invalid", "spec.schedule: Invalid value"), "spec.schedule: Invalid value"),
@@ -127,7 +129,7 @@ async fn a_refused_object_stops_no_other_and_its_reason_is_told() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_is_said_about_a_secret_is_not_told() {
     let world = World::new();
     world.api.judge(|seen| {
@@ -142,7 +144,7 @@ async fn what_is_said_about_a_secret_is_not_told() {
     assert!(!format!("{applied:?}").contains("hunter2"));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn trouble_with_everything_ends_the_pass_at_once() {
     for (fault, expected) in [
         (Fault::Status(429, "TooManyRequests", "later"), CallFailure::Throttled),
@@ -160,7 +162,7 @@ async fn trouble_with_everything_ends_the_pass_at_once() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_webhook_that_is_down_for_one_object_stops_no_other() {
     let world = World::new();
     let fault = Fault::Status(500, "InternalError", "failed calling webhook");
@@ -178,7 +180,7 @@ async fn a_webhook_that_is_down_for_one_object_stops_no_other() {
     assert_eq!(writes(&world.api.take_seen()).len(), 2);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn silence_ends_the_pass_within_the_deadline() {
     let world = World::new();
     world.api.judge(|seen| (seen.path == CRON_JOB).then_some(Fault::Silence));
@@ -189,7 +191,7 @@ async fn silence_ends_the_pass_within_the_deadline() {
     assert!(world.api.get(STATEFUL_SET).is_some(), "what came before it was made");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn drift_is_undone_and_counted_and_a_persons_suspend_is_not_drift() {
     let world = World::new();
     world.apply().await.unwrap();
@@ -197,7 +199,7 @@ async fn drift_is_undone_and_counted_and_a_persons_suspend_is_not_drift() {
     suspended["spec"]["suspend"] = json!(true);
     world.api.put(CRON_JOB, suspended);
     world.api.remove(CONFIG);
-    tokio::time::sleep(Duration::from_millis(3100)).await;
+    sleep(Duration::from_millis(3100)).await;
     let applied = world.apply().await.unwrap();
     assert_eq!(applied.drift, ["ConfigMap"]);
     assert_eq!(world.api.get(CRON_JOB).unwrap()["spec"]["suspend"], true);
@@ -206,14 +208,14 @@ async fn drift_is_undone_and_counted_and_a_persons_suspend_is_not_drift() {
     rescheduled["spec"]["schedule"] = json!("0 0 * * *");
     rescheduled["metadata"]["generation"] = json!(9);
     world.api.put(CRON_JOB, rescheduled);
-    tokio::time::sleep(Duration::from_millis(3100)).await;
+    sleep(Duration::from_millis(3100)).await;
     let applied = world.apply().await.unwrap();
     assert_eq!(applied.drift, ["CronJob"]);
     let now = world.api.get(CRON_JOB).unwrap();
     assert_eq!((&now["spec"]["schedule"], &now["spec"]["suspend"]), (&json!("30 1 * * *"), &json!(true)));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_service_of_somebody_else_is_used_as_it_is() {
     let world = World::new();
     world.api.put(SERVICE, somebodys("helm"));
@@ -223,7 +225,7 @@ async fn a_service_of_somebody_else_is_used_as_it_is() {
     assert_eq!(world.api.get(SERVICE).unwrap()["spec"], json!({"mine": true}));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn the_repo_host_waits_for_a_volume_that_is_ours() {
     let world = World::new();
     world.api.put(CLAIM, somebodys("cpo"));
@@ -233,7 +235,7 @@ async fn the_repo_host_waits_for_a_volume_that_is_ours() {
     assert_eq!(world.api.get(CLAIM).unwrap()["metadata"].get("labels"), None);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_backup_that_runs_is_not_ended_by_a_new_pod_template() {
     let mut world = World::new();
     world.apply().await.unwrap();
@@ -256,7 +258,7 @@ async fn a_backup_that_runs_is_not_ended_by_a_new_pod_template() {
     assert_ne!(world.api.get(STATEFUL_SET).unwrap()["spec"]["template"], pods);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_pod_that_never_came_up_waits_for_no_job() {
     let mut world = World::new();
     world.apply().await.unwrap();
@@ -268,7 +270,7 @@ async fn a_pod_that_never_came_up_waits_for_no_job() {
     assert_eq!(image, "pgbackrest:3");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_stateful_set_is_made_anew_around_its_pod_only_for_what_cannot_change() {
     let world = World::new();
     let refuse = |seen: &Seen| {
@@ -298,7 +300,7 @@ async fn a_stateful_set_is_made_anew_around_its_pod_only_for_what_cannot_change(
     assert_eq!(world.api.get(STATEFUL_SET).unwrap(), now);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_job_is_made_once() {
     let world = World::new();
     let repo = world.cluster.repos[0].number;
@@ -310,7 +312,7 @@ async fn a_job_is_made_once() {
     assert_eq!(world.writer.create_job(&job).await.unwrap_err().failure, CallFailure::Forbidden);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn without_anything_of_ours_nothing_is_withdrawn_or_handed_back() {
     let world = World::new();
     world.api.put(CRON_JOB, somebodys("kubectl"));

@@ -1,5 +1,6 @@
 //! Keepers of one lease against servers that fall silent, refuse, or let somebody write in between. Whatever happens,
-//! nobody writes a name into the lease while another still believes to lead.
+//! nobody writes a name into the lease while another still believes to lead. The clock is paused: it goes on to the next
+//! moment that somebody waits for once there is nothing else to do, however slow the machine is.
 
 mod real;
 mod world;
@@ -15,11 +16,11 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::support::web::PATIENCE;
 use world::{DURATION, Mode, World};
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn who_comes_first_leads_and_gives_it_back_at_the_end() {
     let world = World::new();
     let began = Timestamp::now();
-    let (mut a, mut b) = (world.keeper("a").await, world.keeper("b").await);
+    let (mut a, mut b) = (world.keeper("a"), world.keeper("b"));
     assert_eq!(a.state(), Leadership::Waiting);
     a.start();
     a.turns(&Leadership::Leading).await;
@@ -53,12 +54,12 @@ async fn who_comes_first_leads_and_gives_it_back_at_the_end() {
     world.judge();
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn of_many_who_begin_at_once_one_leads() {
     let world = World::new();
     let mut keepers = Vec::new();
     for name in ["a", "b", "c", "d"] {
-        keepers.push(world.keeper(name).await);
+        keepers.push(world.keeper(name));
     }
     for keeper in &mut keepers {
         keeper.start();
@@ -77,10 +78,10 @@ async fn of_many_who_begin_at_once_one_leads() {
     world.judge();
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_leader_that_is_gone_is_followed_once_its_time_is_over() {
     let world = World::new();
-    let (mut a, mut b) = (world.leader("a").await, world.keeper("b").await);
+    let (mut a, mut b) = (world.leader("a").await, world.keeper("b"));
     b.start();
     b.turns(&Leadership::Following("a".to_owned())).await;
     a.dies().await;
@@ -91,11 +92,11 @@ async fn a_leader_that_is_gone_is_followed_once_its_time_is_over() {
     world.judge();
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_leader_that_cannot_renew_stops_before_another_starts() {
     for mode in [Mode::Silent, Mode::Refuses(503), Mode::WritesSilently] {
         let world = World::new();
-        let (mut a, mut b) = (world.leader("a").await, world.keeper("b").await);
+        let (mut a, mut b) = (world.leader("a").await, world.keeper("b"));
         b.start();
         b.turns(&Leadership::Following("a".to_owned())).await;
         a.door.set(mode);
@@ -115,7 +116,7 @@ async fn a_leader_that_cannot_renew_stops_before_another_starts() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_short_trouble_changes_nothing() {
     let world = World::new();
     let mut a = world.leader("a").await;
@@ -133,7 +134,7 @@ async fn a_short_trouble_changes_nothing() {
     world.judge();
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_leader_that_always_comes_too_late_stops() {
     let world = World::new();
     let mut a = world.leader("a").await;
@@ -149,10 +150,10 @@ async fn a_leader_that_always_comes_too_late_stops() {
     world.judge();
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_lease_that_was_taken_or_removed_is_seen() {
     let world = World::new();
-    let mut a = world.keeper("a").await;
+    let mut a = world.keeper("a");
     // Released by client-go: a name that is empty.
     world.put(&json!({"holderIdentity": "", "leaseDurationSeconds": 1, "leaseTransitions": 4}));
     a.start();
@@ -168,7 +169,7 @@ async fn a_lease_that_was_taken_or_removed_is_seen() {
     world.judge();
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn the_end_comes_though_nobody_answers() {
     for mode in [Mode::Silent, Mode::Refuses(503), Mode::Meddles] {
         let world = World::new();
@@ -185,17 +186,17 @@ async fn the_end_comes_though_nobody_answers() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn whatever_breaks_there_are_never_two() {
     let world = World::new();
     let mut keepers = Vec::new();
     for name in ["a", "b", "c"] {
-        keepers.push(world.keeper(name).await);
+        keepers.push(world.keeper(name));
     }
     for keeper in &mut keepers {
         keeper.start();
     }
-    let ends = Instant::now() + DURATION * 6;
+    let ends = Instant::now() + DURATION * 200;
     let mut done = Vec::new();
     while Instant::now() < ends {
         let mut rng = rand::rng();

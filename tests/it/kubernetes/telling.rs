@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::fs;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use chrono::DateTime;
 use http_body_util::BodyExt;
@@ -148,7 +148,7 @@ fn reasons(asked: &[Asked]) -> Vec<&str> {
         .collect()
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn events_and_status_have_the_shape_that_kubernetes_takes() {
     let mut world = World::new();
     let deeds = [Deed::new("BackupStarted", "Job a"), Deed::new("BackupStarted", "Job b")];
@@ -181,7 +181,7 @@ async fn events_and_status_have_the_shape_that_kubernetes_takes() {
     assert_eq!(told(started), ["Normal", "BackupStarted", "Reconcile", "Job a\nJob b"]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_stays_as_it_is_costs_no_request() {
     let mut world = World::new();
     assert_eq!(world.report(about(&findings())).await.len(), 3);
@@ -194,7 +194,7 @@ async fn what_stays_as_it_is_costs_no_request() {
     assert!(world.report(about(&[])).await.is_empty());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn two_findings_of_one_code_soon_after_each_other_keep_their_own_words() {
     let mut world = World::new();
     let late = Finding::new(&codes::RETENTION_UNSET, "spec.z", "is not set", "set it");
@@ -207,7 +207,7 @@ async fn two_findings_of_one_code_soon_after_each_other_keep_their_own_words() {
     );
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_restart_tells_nothing_twice() {
     let mut world = World::new();
     world.report(about(&findings())).await;
@@ -220,7 +220,7 @@ async fn a_restart_tells_nothing_twice() {
     assert_eq!(reasons(&world.report(about(&[])).await), ["Resolved"]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_resource_that_was_made_anew_is_told_of_anew() {
     let mut world = World::new();
     world.report(about(&findings()[..1])).await;
@@ -231,7 +231,7 @@ async fn a_resource_that_was_made_anew_is_told_of_anew() {
     assert_eq!(asked[0].body["metadata"]["uid"], "4a1d");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn notes_and_messages_are_bounded() {
     let mut world = World::new();
     let many: Vec<Finding> = (0..50)
@@ -249,7 +249,7 @@ async fn notes_and_messages_are_bounded() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn nothing_is_written_where_nothing_may_be() {
     let mut world = World::new();
     let findings = findings();
@@ -264,7 +264,7 @@ async fn nothing_is_written_where_nothing_may_be() {
     assert_eq!(asked[0].body["status"]["BackupStatus"], "NotConfigured");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_failure_is_told_when_it_stays() {
     let mut world = World::new();
     world.report(about(&findings()[..1])).await;
@@ -286,7 +286,7 @@ async fn a_failure_is_told_when_it_stays() {
     assert_eq!(asked[0].body["status"]["BackupStatus"], "Warning");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn refusals_fail_nothing_and_are_counted() {
     for (code, reason, told_of_next_time) in [(403, "forbidden", 2), (409, "conflict", 0)] {
         let mut world = World::new();
@@ -308,7 +308,7 @@ async fn refusals_fail_nothing_and_are_counted() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn silence_is_bound_in_sum() {
     let mut world = World::new();
     world.fails(|_| Some(0));
@@ -319,7 +319,7 @@ async fn silence_is_bound_in_sum() {
     assert!(world.exposition().contains("tell_errors_total{reason=\"timeout\",what=\"event\"} 1"));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_watch_that_lags_behind_brings_no_second_write() {
     let mut world = World::new();
     let stale = world.object.clone();

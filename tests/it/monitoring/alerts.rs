@@ -15,6 +15,7 @@ use std::thread;
 use pgbackrest_keeper::metrics::catalogue::{self, Kind, Layer};
 use regex::Regex;
 use serde::Deserialize;
+use serde_json::{Value, json};
 
 use crate::support::machine::{program, skip};
 
@@ -191,6 +192,32 @@ fn succeeds(command: &mut Command) -> String {
     said
 }
 
+/// Copies the test of an alert, and for it the rules without all other alerts: promtool evaluates every rule at every
+/// step, and what it compares is this alert alone.
+fn by_itself(rules: &str, tests: &str, name: &str, directory: &Path) -> PathBuf {
+    let read = |file: &Path| -> Value {
+        serde_saphyr::from_str(&fs::read_to_string(root().join(file)).unwrap()).unwrap()
+    };
+    let rules = Path::new(rules);
+    let mut kept = read(rules);
+    for group in kept["groups"].as_array_mut().unwrap() {
+        let rules = group["rules"].as_array_mut().unwrap();
+        rules.retain(|rule| rule.get("alert").is_none_or(|alert| alert == name));
+    }
+    let prefix = Path::new(tests).file_name().unwrap().display();
+    let rules_of_test = format!("{prefix}-{name}.rules.yml");
+    fs::write(directory.join(&rules_of_test), kept.to_string()).unwrap();
+
+    let mut test = read(&Path::new(tests).join(format!("{name}.test.yml")));
+    let named: Vec<&str> = test["rule_files"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    let file = rules.file_name().unwrap().to_str().unwrap();
+    assert!(matches!(named[..], [one] if one.ends_with(&format!("../{file}"))), "{name}: {named:?}");
+    test["rule_files"] = json!([rules_of_test]);
+    let copy = directory.join(format!("{prefix}-{name}.test.yml"));
+    fs::write(&copy, test.to_string()).unwrap();
+    copy
+}
+
 #[test]
 fn promtool_takes_the_rules_and_sees_them_fire() {
     let promtool = match program("promtool") {
@@ -199,11 +226,13 @@ fn promtool_takes_the_rules_and_sees_them_fire() {
     };
     let promtool = &promtool;
     succeeds(Command::new(promtool).args(["check", "rules", RULES, COMPAT]));
-    let tests = |directory: &str| -> Vec<PathBuf> {
-        let names = names_of(directory, ".test.yml").into_iter();
-        names.map(|name| Path::new(directory).join(format!("{name}.test.yml"))).collect()
-    };
-    let all: Vec<PathBuf> = [tests("alerts/tests"), tests("alerts/tests/compat")].concat();
+    let directory = tempfile::tempdir().unwrap();
+    let mut all = Vec::new();
+    for (rules, tests) in [(RULES, "alerts/tests"), (COMPAT, "alerts/tests/compat")] {
+        for name in names_of(tests, ".test.yml") {
+            all.push(by_itself(rules, tests, &name, directory.path()));
+        }
+    }
     // A call uses one processor.
     let at_once = thread::available_parallelism().map_or(1, usize::from);
     thread::scope(|scope| {

@@ -81,7 +81,7 @@ fn wait_until_quiet(installation: &Installation) -> usize {
         if writes != last {
             (last, since) = (writes, std::time::Instant::now());
         }
-        (since.elapsed().as_secs() >= 5).then(|| installation.requests().len())
+        (since.elapsed().as_secs() >= 8).then(|| installation.requests().len())
     })
 }
 

@@ -185,7 +185,7 @@ impl Drop for Inbox {
 }
 
 fn take(connection: TcpStream, notices: &Mutex<Vec<Notice>>) -> io::Result<()> {
-    connection.set_read_timeout(Some(Duration::from_secs(10)))?;
+    connection.set_read_timeout(Some(Duration::from_mins(2)))?;
     let mut reader = BufReader::new(connection);
     let mut length = 0;
     loop {

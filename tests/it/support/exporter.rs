@@ -34,7 +34,8 @@ pub(crate) struct Exporter {
 
 impl Exporter {
     /// Starts `pgbackrest-keeper exporter` on a free port, as the site's account, with the site's pgBackRest and
-    /// a configuration of pgBackRest.
+    /// a configuration of pgBackRest. Without `--collect.timeout` in the arguments calls have a minute, not a quarter of the
+    /// tests' short intervals.
     pub(crate) fn start(site: &Site, config: &Path, arguments: &[&str]) -> Self {
         Self::start_as(site.account.as_ref(), site, &site.pgbackrest.program, config, arguments)
     }
@@ -53,6 +54,9 @@ impl Exporter {
             .arg(format!("--backrest.binary={}", pgbackrest.display()))
             .arg(format!("--backrest.config={}", config.display()))
             .args(arguments);
+        if !arguments.iter().any(|argument| argument.starts_with("--collect.timeout=")) {
+            command.arg("--collect.timeout=60s");
+        }
         Self::run(site, command)
     }
 

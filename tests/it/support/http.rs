@@ -35,7 +35,7 @@ pub(crate) fn get(url: &str, headers: &[(&str, &str)]) -> Result<Response, Strin
     let request = request.body(Empty::<Bytes>::new()).unwrap();
     runtime.block_on(async {
         let answer = Client::builder(TokioExecutor::new()).build_http().request(request);
-        let answer = tokio::time::timeout(std::time::Duration::from_secs(30), answer)
+        let answer = tokio::time::timeout(std::time::Duration::from_mins(2), answer)
             .await
             .map_err(|_| format!("{url} does not answer"))?
             .map_err(|error| format!("{url}: {error:?}"))?;

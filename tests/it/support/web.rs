@@ -23,14 +23,17 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_util::sync::CancellationToken;
 
-/// No step of a test takes longer, unless something hangs.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+/// No step of a test takes longer on any machine, unless something hangs.
+pub(crate) const PATIENCE: Duration = Duration::from_mins(2);
+/// For limits that a test must not reach. What ends within [`PATIENCE`] was not ended by one of these.
+pub(crate) const HOUR: Duration = Duration::from_hours(1);
 
 /// A certificate authority that lives for one test.
 pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
@@ -88,6 +91,10 @@ pub(crate) struct Server {
     pub(crate) config: WebConfigHandle,
     pub(crate) shutdown: CancellationToken,
     pub(crate) task: JoinHandle<Result<(), ServerError>>,
+    /// How many requests have reached `/slow` or `/endless`.
+    working: watch::Sender<usize>,
+    /// Whether `/slow` answers.
+    let_go: watch::Sender<bool>,
 }
 
 impl Server {
@@ -97,8 +104,31 @@ impl Server {
         let address = listener.local_addr().expect("address");
         let config = WebConfigHandle::load(config).expect("good configuration");
         let shutdown = CancellationToken::new();
-        let run = server::run(vec![listener], endpoints(), config.clone(), limits, shutdown.clone());
-        Self { address, config, shutdown, task: tokio::spawn(run) }
+        let (working, let_go) = (watch::Sender::new(0), watch::Sender::new(false));
+        let router = endpoints(working.clone(), let_go.clone());
+        let run = server::run(vec![listener], router, config.clone(), limits, shutdown.clone());
+        Self { address, config, shutdown, task: tokio::spawn(run), working, let_go }
+    }
+
+    /// Waits until so many requests have reached `/slow` or `/endless`.
+    pub(crate) async fn until_working(&self, count: usize) {
+        let mut working = self.working.subscribe();
+        timeout(PATIENCE, working.wait_for(|now| *now >= count)).await.expect("requests").expect("a server");
+    }
+
+    /// Lets `/slow` answer.
+    pub(crate) fn let_go(&self) {
+        self.let_go.send_replace(true);
+    }
+
+    /// Asks for the end while `/slow` has requests, lets it answer once nobody listens any more, and waits for the end.
+    pub(crate) async fn stop_before_it_answers(self) {
+        self.shutdown.cancel();
+        timeout(PATIENCE, async { while TcpStream::connect(self.address).await.is_ok() {} })
+            .await
+            .expect("nobody listens any more");
+        self.let_go();
+        self.stop().await;
     }
 
     /// Stops it, and fails where it ended otherwise before.
@@ -110,19 +140,27 @@ impl Server {
 }
 
 /// Endpoints that do what the tests need.
-fn endpoints() -> Router {
+fn endpoints(working: watch::Sender<usize>, let_go: watch::Sender<bool>) -> Router {
+    let also_working = working.clone();
     Router::new()
         .route("/metrics", get(async || "up 1\n"))
         .route("/healthz", get(async || "alive\n"))
         .route("/readyz", get(async || (StatusCode::SERVICE_UNAVAILABLE, "no collection yet\n")))
         .route(
             "/slow",
-            get(async || {
-                sleep(Duration::from_millis(400)).await;
+            get(async move || {
+                working.send_modify(|count| *count += 1);
+                let_go.subscribe().wait_for(|now| *now).await.expect("a server");
                 "done\n"
             }),
         )
-        .route("/endless", get(async || std::future::pending::<&str>().await))
+        .route(
+            "/endless",
+            get(async move || {
+                also_working.send_modify(|count| *count += 1);
+                std::future::pending::<&str>().await
+            }),
+        )
         .route(
             "/large",
             get(async || {

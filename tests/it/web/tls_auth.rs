@@ -18,10 +18,11 @@ use rustls::version::{TLS12, TLS13};
 use tempfile::TempDir;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::support::web::{
-    Authority, Issued, Server, Session, ask, raw, rest, tls_client, tls_client_of, tls_connect,
+    Authority, HOUR, Issued, PATIENCE, Server, Session, ask, raw, rest, tls_client, tls_client_of,
+    tls_connect,
 };
 
 /// A directory with a certificate for localhost, and the web configuration that uses it.
@@ -64,10 +65,16 @@ impl Site {
     }
 }
 
+/// None is reached here, but files are looked at often.
 fn limits() -> Limits {
     Limits {
-        handshake: Duration::from_millis(300),
-        idle: Duration::from_secs(5),
+        admission: HOUR,
+        handshake: HOUR,
+        idle: HOUR,
+        request: HOUR,
+        write_stall: HOUR,
+        busy: HOUR,
+        drain: HOUR,
         config_check: Duration::from_millis(40),
         ..Limits::default()
     }
@@ -131,21 +138,16 @@ async fn http2_requests_in_flight_are_answered_at_shutdown() {
     let client = tls_client(&site.authority, None, &["h2"]);
     let mut session = tls_session(server.address, client).await.expect("session");
     let asked = tokio::spawn(async move { session.ask("/slow", &[]).await });
-    sleep(Duration::from_millis(100)).await;
-    server.stop().await;
+    server.until_working(1).await;
+    server.stop_before_it_answers().await;
     assert_eq!(asked.await.expect("no panic").expect("answer").body, "done\n");
 }
 
 #[tokio::test]
 async fn an_http2_client_that_stays_awake_but_does_not_read_loses_its_place() {
     let site = Site::new();
-    let one = Limits {
-        connections: 1,
-        admission: Duration::from_secs(10),
-        busy: Duration::from_millis(300),
-        idle: Duration::from_millis(300),
-        ..limits()
-    };
+    let one =
+        Limits { connections: 1, busy: Duration::from_secs(1), idle: Duration::from_secs(1), ..limits() };
     let server = Server::start(Some(&site.write("web.yml", TLS)), one).await;
     let stream =
         tls_connect(server.address, tls_client(&site.authority, None, &["h2"])).await.expect("connected");
@@ -159,9 +161,9 @@ async fn an_http2_client_that_stays_awake_but_does_not_read_loses_its_place() {
     let awake = tokio::spawn(connection);
     let request = Request::get("https://localhost/large").body(Empty::<Bytes>::new()).expect("request");
     let unread = sender.send_request(request).await.expect("answer");
-    let start = Instant::now();
-    assert!(is_let_in(server.address, site.client()).await);
-    assert!(start.elapsed() < Duration::from_secs(5), "took {:?}", start.elapsed());
+    // Whose connection may itself be closed if it rests for a second, as on a busy machine.
+    let let_in = async { while !is_let_in(server.address, site.client()).await {} };
+    timeout(PATIENCE, let_in).await.expect("another client is let in");
     drop(unread);
     assert!(awake.await.expect("no panic").is_err(), "the connection was cut");
     server.stop().await;
@@ -197,13 +199,14 @@ async fn versions_and_suites_are_as_configured() {
 #[tokio::test]
 async fn a_handshake_that_stops_half_way_is_cut() {
     let site = Site::new();
-    let server = site.start(TLS).await;
-    let start = Instant::now();
+    let short = Limits { handshake: Duration::from_millis(300), ..limits() };
+    let server = Server::start(Some(&site.write("web.yml", TLS)), short).await;
     assert_eq!(raw(server.address, b"").await, "");
     // The beginning of a ClientHello.
     assert_eq!(raw(server.address, &[22, 3, 1, 2, 0, 1, 0, 1, 252, 3, 3]).await, "");
-    assert!(start.elapsed() < Duration::from_secs(4), "took {:?}", start.elapsed());
-    assert!(is_let_in(server.address, site.client()).await);
+    // A busy machine may need several tries to shake hands within that time.
+    let let_in = async { while !is_let_in(server.address, site.client()).await {} };
+    timeout(PATIENCE, let_in).await.expect("another client is let in");
     server.stop().await;
 }
 
@@ -289,13 +292,21 @@ async fn changed_files_are_noticed() {
     site.renew(&renewed);
     let start = Instant::now();
     while shown(server.address, site.client()).await != renewed.certificate().to_vec() {
-        assert!(start.elapsed() < Duration::from_secs(10), "the new certificate is not served");
+        assert!(start.elapsed() < PATIENCE, "the new certificate is not served");
         sleep(Duration::from_millis(20)).await;
     }
-    let last = server.config.last_reload();
+    // It may have been read between the two changes, and once more after both.
+    let settled = async {
+        loop {
+            let last = server.config.last_reload();
+            sleep(limits().config_check * 6).await;
+            if server.config.last_reload() == last {
+                return last;
+            }
+        }
+    };
+    let last = timeout(PATIENCE, settled).await.expect("what has not changed is not read again");
     assert!(last.error.is_none());
-    sleep(limits().config_check * 6).await;
-    assert_eq!(server.config.last_reload(), last, "what has not changed is not read again");
     server.stop().await;
 }
 
@@ -329,7 +340,7 @@ async fn a_wrong_file_changes_nothing_until_it_is_put_right() {
     site.write("server.key", &key.expect("made"));
     let start = Instant::now();
     while asked("/metrics", &basic("alice", "two")).await != StatusCode::OK {
-        assert!(start.elapsed() < Duration::from_secs(10), "the repaired configuration is not in force");
+        assert!(start.elapsed() < PATIENCE, "the repaired configuration is not in force");
         sleep(Duration::from_millis(20)).await;
     }
     assert_eq!(asked("/metrics", &alice).await, StatusCode::UNAUTHORIZED);
@@ -340,13 +351,10 @@ async fn a_wrong_file_changes_nothing_until_it_is_put_right() {
 #[tokio::test]
 async fn a_handshake_with_no_end_does_not_delay_shutdown() {
     let site = Site::new();
-    let slow = Limits { handshake: Duration::from_mins(1), ..limits() };
-    let server = Server::start(Some(&site.write("web.yml", TLS)), slow).await;
+    let server = site.start(TLS).await;
     let mut stream = TcpStream::connect(server.address).await.expect("connected");
     stream.write_all(&[22]).await.expect("written");
     sleep(Duration::from_millis(50)).await;
-    let start = Instant::now();
     server.stop().await;
-    assert!(start.elapsed() < Duration::from_secs(5), "took {:?}", start.elapsed());
     assert_eq!(rest(&mut stream).await, "");
 }

@@ -87,7 +87,7 @@ fn the_repo_hosts_command_serves_and_its_probe_tells() {
         command.arg(format!("--tls-server-{option}-file={}", path.display()));
     }
     let _server = Server(command.stdout(Stdio::null()).spawn().unwrap());
-    probe(0, Duration::from_secs(20));
+    probe(0, Duration::from_mins(2));
 }
 
 /// A running server, gone when this goes.

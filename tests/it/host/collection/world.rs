@@ -17,11 +17,12 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::host::fake::{assert_groups_vanish, script};
+use crate::support::web::PATIENCE;
 
 /// Looks up `STANZA.REPO[.SET]`, `all` for what was not asked for: runs `….sh` if there is one, then prints the file.
 /// A repository without any file is one that is not configured.
 const PROGRAM: &str = r#"
-here=$(dirname "$0")
+here=${0%/*}
 echo "$$" >> "$here/numbers"
 echo "$*" >> "$here/calls"
 [ "$1" = version ] && { cat "$here/version"; exit; }
@@ -176,7 +177,7 @@ impl Poll {
 
     /// Waits until what is published is as it should be.
     pub(super) async fn until(&self, what: &str, is_so: impl Fn(&Published) -> bool) -> Arc<Published> {
-        let end = Instant::now() + Duration::from_secs(20);
+        let end = Instant::now() + PATIENCE;
         loop {
             let published = self.store.load();
             if is_so(&published) {
@@ -192,7 +193,7 @@ impl Poll {
     }
 
     pub(super) async fn until_ready(&self) -> Arc<Published> {
-        let end = Instant::now() + Duration::from_secs(20);
+        let end = Instant::now() + PATIENCE;
         while !self.store.ready() {
             assert!(Instant::now() < end, "no run has ended");
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -216,10 +217,10 @@ impl Poll {
         text.lines().find_map(|line| line.strip_prefix(series)?.trim().parse().ok())
     }
 
-    /// Ends the poller in order, within three seconds; nothing of it stays behind.
+    /// Ends the poller in order, without waiting for what hangs; nothing of it stays behind.
     pub(super) async fn stop(self, world: &World) {
         self.shutdown.cancel();
-        tokio::time::timeout(Duration::from_secs(3), self.task).await.expect("it ends").unwrap();
+        tokio::time::timeout(PATIENCE, self.task).await.expect("it ends").unwrap();
         assert_groups_vanish(&world.groups());
     }
 

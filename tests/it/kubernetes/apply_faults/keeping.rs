@@ -24,7 +24,7 @@ fn only_s3(document: &mut Value) {
     document["spec"]["backup"]["pgbackrest"]["configuration"] = json!({"secret": "keys"});
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn nothing_is_asked_while_nothing_changes() {
     let mut world = settled().await;
     world.apply().await.unwrap();
@@ -40,7 +40,7 @@ async fn nothing_is_asked_while_nothing_changes() {
     assert_eq!(world.api.take_seen().len(), 0);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_watch_that_is_behind_causes_no_request() {
     let mut world = settled().await;
     world.wait_for(&["no-stanza"]);
@@ -51,7 +51,7 @@ async fn a_watch_that_is_behind_causes_no_request() {
     assert_eq!(world.api.take_seen().len(), 0);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_is_no_longer_desired_goes_and_volumes_stay() {
     let mut world = settled().await;
     world.api.put("/api/v1/namespaces/shop/configmaps/mine", somebodys("kubectl"));
@@ -82,7 +82,7 @@ async fn what_is_no_longer_desired_goes_and_volumes_stay() {
     assert_eq!(writes(&world.api.take_seen()).len(), 0);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_running_job_keeps_what_it_needs() {
     let mut world = settled().await;
     world.start_job();
@@ -100,7 +100,7 @@ async fn a_running_job_keeps_what_it_needs() {
     assert!(world.api.get(CRON_JOB).is_none() && world.api.get(STATEFUL_SET).is_none());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_schedule_that_comes_back_before_its_last_job_ends_is_woken() {
     let mut world = settled().await;
     world.start_job();
@@ -122,7 +122,7 @@ async fn a_schedule_that_comes_back_before_its_last_job_ends_is_woken() {
     assert_eq!(cron_job["metadata"]["annotations"].get(SUSPENDED_BECAUSE), None);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn removal_takes_two_keys() {
     let mut world = settled().await;
     let applied = world.writer.withdraw(OWNER, false).await.unwrap();
@@ -150,7 +150,7 @@ async fn removal_takes_two_keys() {
     assert_eq!(left, [json!("PersistentVolumeClaim"), json!("Service")]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_person_who_suspended_is_not_overruled_by_a_return() {
     let mut world = settled().await;
     let mut cron_job = world.api.get(CRON_JOB).unwrap();
@@ -163,7 +163,7 @@ async fn a_person_who_suspended_is_not_overruled_by_a_return() {
     assert_eq!(world.api.get(CRON_JOB).unwrap()["spec"]["suspend"], true);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn handing_back_takes_labels_and_owner_off_and_nothing_else() {
     let mut world = settled().await;
     let before = world.api.objects();
@@ -185,7 +185,7 @@ async fn handing_back_takes_labels_and_owner_off_and_nothing_else() {
     assert_eq!(world.api.take_seen().len(), 0);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn handing_back_overwrites_nothing_that_came_meanwhile() {
     let world = settled().await;
     let mut config = world.api.get(CONFIG).unwrap();
@@ -196,7 +196,7 @@ async fn handing_back_overwrites_nothing_that_came_meanwhile() {
     assert_eq!(world.api.get(CONFIG).unwrap()["metadata"]["ownerReferences"], json!([{"uid": "another"}]));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn taking_over_deletes_and_makes_anew_and_keeps_volumes_and_a_persons_suspend() {
     let mut world = World::new();
     let mut suspended = somebodys("cpo");
@@ -237,7 +237,7 @@ async fn taking_over_deletes_and_makes_anew_and_keeps_volumes_and_a_persons_susp
     assert!(cron_job["spec"]["jobTemplate"].is_object());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_job_of_somebody_else_that_runs_is_waited_for() {
     let mut world = World::new();
     let mut busy = somebodys("cpo");
@@ -250,7 +250,7 @@ async fn a_job_of_somebody_else_that_runs_is_waited_for() {
     assert!(!place(&applied, "CronJob"));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_object_of_another_cluster_is_not_taken_over() {
     let mut world = World::new();
     let mut others = somebodys("pgbackrest-keeper");
@@ -262,7 +262,7 @@ async fn an_object_of_another_cluster_is_not_taken_over() {
     assert_eq!(world.api.get(CONFIG).unwrap()["spec"], json!({"mine": true}));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn cpos_cron_jobs_under_cut_names_are_found() {
     let name = "warehouse-of-the-eastern-region";
     let mut world = World::new();
@@ -283,7 +283,7 @@ async fn cpos_cron_jobs_under_cut_names_are_found() {
     assert!(world.api.get(&cut).is_none());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_volume_grows_where_its_class_lets_it() {
     for (class, code) in [("grows", None), ("fixed", Some("volume-cannot-grow"))] {
         let mut world = settled().await;
@@ -319,7 +319,7 @@ async fn a_volume_grows_where_its_class_lets_it() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_claim_without_a_volume_grows_when_it_has_one() {
     let mut world = settled().await;
     world.ask_for(|document| {
@@ -330,7 +330,7 @@ async fn a_claim_without_a_volume_grows_when_it_has_one() {
     assert_eq!(writes(&world.api.take_seen()).len(), 0);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn jobs_that_cannot_be_listed_keep_everything() {
     let mut world = settled().await;
     world.api.judge(|seen| seen.path.ends_with("/jobs").then_some(Fault::Status(403, "Forbidden", "no")));

@@ -42,7 +42,7 @@ fn paths(world: &World) -> Vec<String> {
     world.api.take_seen().into_iter().map(|seen| seen.path).collect()
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn before_anything_is_made_everything_is_looked_for() {
     let world = World::new();
     let observed = observer(&world).observe(&resource(1)).await.unwrap();
@@ -53,7 +53,7 @@ async fn before_anything_is_made_everything_is_looked_for() {
     assert_eq!(observed.record, Record::default());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_was_read_is_not_read_again() {
     let mut world = World::new();
     world.api.put(SECRET, secret());
@@ -100,7 +100,7 @@ async fn what_was_read_is_not_read_again() {
     assert_eq!(paths(&world).len(), 4);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn keys_that_the_watches_do_not_know_yet_are_not_taken_for_absent() {
     let world = World::new();
     world.apply().await.unwrap();
@@ -108,7 +108,7 @@ async fn keys_that_the_watches_do_not_know_yet_are_not_taken_for_absent() {
     assert_eq!(observed.stored.unwrap().authority["ca.crt"], b"-----authority-----");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn keys_of_somebody_else_are_not_ours() {
     let world = World::new();
     world.apply().await.unwrap();
@@ -121,7 +121,7 @@ async fn keys_of_somebody_else_are_not_ours() {
     assert!(observer(&world).observe(&resource(1)).await.unwrap().stored.is_none());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn the_record_is_never_older_than_what_was_written() {
     let mut world = World::new();
     world.apply().await.unwrap();
@@ -140,7 +140,7 @@ async fn the_record_is_never_older_than_what_was_written() {
     assert!(!paths(&world).contains(&CONFIG.to_owned()));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_may_not_be_read_is_not_looked_at_and_what_cannot_be_asked_is_an_error() {
     let world = World::new();
     world.api.judge(|seen| {

@@ -2,34 +2,26 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper::{Method, Request};
-use hyper_util::rt::TokioIo;
+use http_body_util::BodyExt;
+use hyper::{Method, Request, Response};
+use kube::client::Body;
 use pgbackrest_keeper::kubernetes::lease::{Leadership, LeaseOptions, keep};
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::support::fake_api::client;
 use crate::support::web::PATIENCE;
 
-/// A third of it is what a slow machine may come too late.
+/// Of the lease, by the clock of the test.
 pub(super) const DURATION: Duration = Duration::from_secs(3);
 const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/keeper/leases";
 const LEASE: &str = "/apis/coordination.k8s.io/v1/namespaces/keeper/leases/operator";
-
-type Response = hyper::Response<Full<Bytes>>;
 
 /// What a door does with requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,7 +70,7 @@ impl Store {
         self.put(lease)
     }
 
-    fn answer(&mut self, method: &Method, path: &str, body: &[u8]) -> Response {
+    fn answer(&mut self, method: &Method, path: &str, body: &[u8]) -> Response<Body> {
         let sent = || serde_json::from_slice::<Value>(body).unwrap();
         match (method.as_str(), path, &self.lease) {
             ("GET", LEASE, Some(lease)) => ok(lease),
@@ -105,11 +97,11 @@ impl Store {
     }
 }
 
-fn ok(object: &Value) -> Response {
-    Response::new(object.to_string().into())
+fn ok(object: &Value) -> Response<Body> {
+    Response::new(Body::from(object.to_string().into_bytes()))
 }
 
-fn status(code: u16, reason: &str) -> Response {
+fn status(code: u16, reason: &str) -> Response<Body> {
     let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": reason,
         "message": "as it was told to"});
     let mut response = ok(&status);
@@ -129,12 +121,12 @@ impl World {
         Self { store: watch::Sender::new(()), inner: Arc::new(Mutex::new(Store::default())) }
     }
 
-    pub(super) async fn keeper(&self, name: &str) -> Keeper {
-        let door = Door::open(self.clone()).await;
+    pub(super) fn keeper(&self, name: &str) -> Keeper {
+        let door = Door::to(self.clone());
         let (sender, believed) = watch::channel(Leadership::Waiting);
         self.inner.lock().unwrap().believed.insert(name.to_owned(), believed.clone());
         Keeper {
-            client: client(door.address).await,
+            client: door.client(),
             world: self.clone(),
             name: name.to_owned(),
             door,
@@ -147,7 +139,7 @@ impl World {
 
     /// A keeper that has become the leader.
     pub(super) async fn leader(&self, name: &str) -> Keeper {
-        let mut keeper = self.keeper(name).await;
+        let mut keeper = self.keeper(name);
         keeper.start();
         keeper.turns(&Leadership::Leading).await;
         keeper
@@ -189,13 +181,8 @@ impl World {
     }
 }
 
-/// The way of one keeper to the lease.
-pub(super) struct Door {
-    address: SocketAddr,
-    mode: watch::Sender<Mode>,
-    looks: watch::Sender<usize>,
-    serving: JoinHandle<()>,
-}
+/// The way of one keeper to the lease. No sockets, so that time can be a paused clock's.
+pub(super) struct Door(Inside);
 
 #[derive(Clone)]
 struct Inside {
@@ -205,57 +192,41 @@ struct Inside {
 }
 
 impl Door {
-    async fn open(world: World) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let (mode, looks) = (watch::Sender::new(Mode::Open), watch::Sender::new(0));
-        let inside = Inside { world, mode: mode.clone(), looks: looks.clone() };
-        let serving = tokio::spawn(async move {
-            let mut connections = JoinSet::new();
-            loop {
-                let (stream, _) = listener.accept().await.unwrap();
-                let inside = inside.clone();
-                let service = service_fn(move |request| {
-                    let inside = inside.clone();
-                    async move { Ok::<_, Infallible>(pass(&inside, request).await) }
-                });
-                connections.spawn(async move {
-                    // Keepers give up what is not answered.
-                    let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
-                });
-            }
+    fn to(world: World) -> Self {
+        Self(Inside { world, mode: watch::Sender::new(Mode::Open), looks: watch::Sender::new(0) })
+    }
+
+    fn client(&self) -> kube::Client {
+        let inside = self.0.clone();
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let inside = inside.clone();
+            async move { Ok::<_, Infallible>(pass(&inside, request).await) }
         });
-        Self { address, mode, looks, serving }
+        kube::Client::new(service, "keeper")
     }
 
     pub(super) fn set(&self, mode: Mode) {
-        self.mode.send_replace(mode);
+        self.0.mode.send_replace(mode);
     }
 
     pub(super) fn looks(&self) -> usize {
-        *self.looks.borrow()
+        *self.0.looks.borrow()
     }
 
     pub(super) async fn is_open_again(&self) {
-        let mut modes = self.mode.subscribe();
+        let mut modes = self.0.mode.subscribe();
         timeout(PATIENCE, modes.wait_for(|mode| *mode == Mode::Open)).await.expect("requests").unwrap();
     }
 
     /// Waits for one more look.
     pub(super) async fn is_asked(&self) {
         let before = self.looks();
-        let mut looks = self.looks.subscribe();
+        let mut looks = self.0.looks.subscribe();
         timeout(PATIENCE, looks.wait_for(|now| *now > before)).await.expect("a look").unwrap();
     }
 }
 
-impl Drop for Door {
-    fn drop(&mut self) {
-        self.serving.abort();
-    }
-}
-
-async fn pass(inside: &Inside, request: Request<Incoming>) -> Response {
+async fn pass(inside: &Inside, request: Request<Body>) -> Response<Body> {
     let (head, body) = request.into_parts();
     let body: Bytes = body.collect().await.unwrap().to_bytes();
     let looks = head.method == Method::GET;

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::env;
 use std::fs;
+use std::sync::LazyLock;
 
 use chrono::Utc;
 use regex::{Captures, Regex};
@@ -41,7 +42,7 @@ pub(super) fn is_of_kubernetes(query: &Query) -> bool {
 
 /// What Grafana makes of an expression.
 fn filled(query: &str, selection: &Selection) -> String {
-    let variable = Regex::new(r"\$([a-z_]+)").unwrap();
+    static VARIABLE: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\$([a-z_]+)").unwrap());
     let value = |found: &Captures<'_>| match &found[1] {
         "__rate_interval" => "1h",
         "job" => selection.job,
@@ -49,7 +50,7 @@ fn filled(query: &str, selection: &Selection) -> String {
         "pg_cluster" => selection.pg_cluster,
         _ => ".*",
     };
-    variable.replace_all(query, value).into_owned()
+    VARIABLE.replace_all(query, value).into_owned()
 }
 
 /// How many series or values there are.

