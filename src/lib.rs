@@ -16,3 +16,11 @@ pub mod shutdown;
 pub mod source;
 pub mod state;
 pub mod telemetry;
+
+// The fake that unit tests share with tests/it names this crate as they do there.
+#[cfg(test)]
+extern crate self as pgbackrest_keeper;
+#[cfg(test)]
+#[path = "../tests/it/support/fake_pods.rs"]
+#[allow(dead_code, reason = "tests/it uses the rest")]
+mod fake_pods;

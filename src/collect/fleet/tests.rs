@@ -2,104 +2,57 @@
 
 mod listing;
 
-use std::collections::HashMap;
 use std::sync::Mutex;
 
 use super::*;
 use crate::cluster::labels;
 use crate::cluster::target::Pod;
 use crate::collect::store::Store;
-use crate::kubernetes::client::CallError;
+use crate::fake_pods::{Asked, Does, FakePods, pod, ran};
 use crate::metrics::Options;
-use crate::source::pod::{NoEnd, Place, Ran};
+use crate::source::pod::NoEnd;
 use crate::state::snapshot::{FailureReason, Repo, RepoState, ScopeHealth};
 
-/// What a pod does with `info` for one repository.
-#[derive(Debug, Clone, Copy)]
-enum Does {
-    Answer,
-    /// Says so after this time.
-    TimeOut(Duration),
-    NeverEnd,
-    Lose,
-    NotStart,
-}
+/// Makes a command do again what it did at first.
+const ANSWERS: [Does; 0] = [];
 
-/// Pods that do as they are told, and remember what they were asked.
-#[derive(Debug, Default)]
-struct Fakes {
-    pods: Mutex<Vec<Pod>>,
-    does: Mutex<HashMap<(String, u32), Does>>,
-    asked: Mutex<Vec<String>>,
-}
-
-impl FindPods for &Fakes {
-    async fn find(&self, _namespace: &str, selector: &str) -> Result<Vec<Pod>, CallError> {
-        let fits = |pod: &Pod| {
-            selector.split(',').all(|pair| {
-                let (key, value) = pair.split_once('=').unwrap();
-                pod.labels.get(key).is_some_and(|label| label == value)
-            })
+/// A primary and a replica for each cluster, and its repo host.
+fn pods_of(clusters: &[&str]) -> FakePods<'static> {
+    let settings = Settings::default();
+    let of = |cluster: &&str| {
+        [
+            (format!("{cluster}-0"), labels::primary_selector(cluster, &settings)),
+            (format!("{cluster}-1"), labels::cluster_selector(cluster, &settings)),
+            (format!("{cluster}-host"), labels::repo_host_selector(cluster, &settings)),
+        ]
+        .map(|(name, labels)| Pod { labels, ..pod(&name, &[]) })
+    };
+    FakePods::new(clusters.iter().flat_map(of).collect()).otherwise(|asked| {
+        let said = match about(asked) {
+            None => "pgBackRest 2.55.1\n".to_owned(),
+            Some((repo, None)) => document(repo),
+            Some((_, Some(path))) => listing::directory(path),
         };
-        Ok(self.pods.lock().unwrap().iter().filter(|pod| fits(pod)).cloned().collect())
-    }
+        ran(0, said).into()
+    })
 }
 
-impl RunInPod for &Fakes {
-    async fn run(&self, place: Place<'_>, command: &[&str], timeout: Duration) -> Result<Ran, NoEnd> {
-        let said = |text: String| Ok(Ran { code: 0, stdout: text.into_bytes(), stderr: String::new() });
-        let Some(repo) = command.iter().find_map(|word| word.strip_prefix("--repo=")) else {
-            return said("pgBackRest 2.55.1\n".to_owned());
-        };
-        let path = command.last().filter(|_| command[1] == "repo-ls");
-        let what = path.map_or_else(String::new, |path| format!(" {path}"));
-        self.asked.lock().unwrap().push(format!("{}/{} repo{repo}{what}", place.pod, place.container));
-        let place = if path.is_some() { "repo-ls" } else { place.pod };
-        let does = self.does.lock().unwrap().get(&(place.to_owned(), repo.parse().unwrap())).copied();
-        match does.unwrap_or(Does::Answer) {
-            Does::Answer => said(path.map_or_else(|| document(repo), |path| listing::directory(path))),
-            Does::TimeOut(after) => {
-                tokio::time::sleep(after).await;
-                Err(NoEnd::TimedOut(timeout))
-            }
-            Does::NeverEnd => std::future::pending().await,
-            Does::Lose => Err(NoEnd::Lost("reset".to_owned())),
-            Does::NotStart => Err(NoEnd::NotStarted("container not found".to_owned())),
-        }
-    }
+/// The repository that a command is about, and what it lists there.
+fn about(asked: &Asked) -> Option<(&str, Option<&str>)> {
+    let repo = asked.command.iter().find_map(|word| word.strip_prefix("--repo="))?;
+    Some((repo, asked.command.last().filter(|_| asked.command[1] == "repo-ls").map(String::as_str)))
 }
 
-impl Fakes {
-    /// A primary and a replica for `cluster`, and its repo host.
-    fn of(cluster: &str) -> Self {
-        let fakes = Self::default();
-        fakes.add(cluster);
-        fakes
-    }
-
-    fn add(&self, cluster: &str) {
-        let settings = Settings::default();
-        let pod = |name: String, labels| Pod { name, labels, running: true, ready: true, ..Pod::default() };
-        self.pods.lock().unwrap().extend([
-            pod(format!("{cluster}-0"), labels::primary_selector(cluster, &settings)),
-            pod(format!("{cluster}-1"), labels::cluster_selector(cluster, &settings)),
-            pod(format!("{cluster}-host"), labels::repo_host_selector(cluster, &settings)),
-        ]);
-    }
-
-    fn change(&self, pod: &str, change: impl FnOnce(&mut Pod)) {
-        change(self.pods.lock().unwrap().iter_mut().find(|known| known.name == pod).unwrap());
-    }
-
-    fn let_it(&self, pod: &str, repo: u32, does: Does) {
-        self.does.lock().unwrap().insert((pod.to_owned(), repo), does);
-    }
-
-    fn asked(&self) -> Vec<String> {
-        let mut asked = std::mem::take(&mut *self.asked.lock().unwrap());
-        asked.sort();
-        asked
-    }
+/// What was asked of repositories since the last time.
+fn questions(pods: &FakePods<'_>) -> Vec<String> {
+    let asked = pods.take_asked();
+    let question = |asked: &Asked| {
+        let (repo, path) = about(asked)?;
+        Some(format!("{} repo{repo} {}", asked.place, path.unwrap_or_default()).trim_end().to_owned())
+    };
+    let mut questions: Vec<String> = asked.iter().filter_map(question).collect();
+    questions.sort();
+    questions
 }
 
 fn document(repo: &str) -> String {
@@ -121,8 +74,8 @@ fn subject() -> Subject {
 }
 
 /// Asks `ledger` again and again.
-struct Case<'a> {
-    fakes: &'a Fakes,
+struct Case {
+    fakes: FakePods<'static>,
     settings: Settings,
     slots: Slots,
     running: Running,
@@ -133,10 +86,10 @@ struct Case<'a> {
     meanwhile: Mutex<Vec<Snapshot>>,
 }
 
-impl<'a> Case<'a> {
-    fn new(fakes: &'a Fakes) -> Self {
+impl Case {
+    fn new(fakes: &FakePods<'static>) -> Self {
         Self {
-            fakes,
+            fakes: fakes.clone(),
             settings: Settings::default(),
             slots: Slots::new(8),
             running: Running::default(),
@@ -160,6 +113,14 @@ impl<'a> Case<'a> {
     }
 }
 
+fn lost() -> Does {
+    Does::End(Err(NoEnd::Lost("reset".to_owned())))
+}
+
+fn not_started() -> Does {
+    Does::End(Err(NoEnd::NotStarted("container not found".to_owned())))
+}
+
 fn repo(snapshot: &Snapshot, key: u32) -> &Repo {
     snapshot.stanza("db").unwrap().repo(key).unwrap()
 }
@@ -174,43 +135,46 @@ fn reason(snapshot: &Snapshot) -> Option<FailureReason> {
 
 #[tokio::test]
 async fn each_repository_is_asked_where_it_can_be_read() {
-    let fakes = Fakes::of("ledger");
+    let fakes = pods_of(&["ledger"]);
     let mut case = Case::new(&fakes);
     let snapshot = case.ask().await;
-    assert_eq!(fakes.asked(), ["ledger-0/postgres repo2", "ledger-host/pgbackrest repo1"]);
+    assert_eq!(questions(&fakes), ["ledger-0/postgres repo2", "ledger-host/pgbackrest repo1"]);
     assert!(scope(&snapshot).up && snapshot.version.is_some());
     assert_eq!([1, 2].map(|key| repo(&snapshot, key).state), [RepoState::Ok; 2]);
     // The replica does when there is no primary, unless it is not ready either.
     fakes.change("ledger-0", |pod| pod.terminating = true);
     assert!(scope(&*case.ask().await).up);
-    assert!(fakes.asked().contains(&"ledger-1/postgres repo2".to_owned()));
+    assert!(questions(&fakes).contains(&"ledger-1/postgres repo2".to_owned()));
     fakes.change("ledger-1", |pod| pod.ready = false);
     let snapshot = case.ask().await;
-    assert_eq!(fakes.asked(), ["ledger-host/pgbackrest repo1"]);
+    assert_eq!(questions(&fakes), ["ledger-host/pgbackrest repo1"]);
     assert_eq!(reason(&snapshot), Some(FailureReason::NoPod));
     assert_eq!(repo(&snapshot, 1).state, RepoState::Ok);
 }
 
 #[tokio::test]
 async fn a_primary_that_takes_no_command_is_stood_in_for() {
-    let fakes = Fakes::of("ledger");
-    fakes.let_it("ledger-0", 2, Does::NotStart);
+    let fakes = pods_of(&["ledger"]);
+    fakes.when("ledger-0*--repo=2", [not_started()]);
     let mut case = Case::new(&fakes);
     assert!(scope(&*case.ask().await).up);
     let both = ["ledger-0/postgres repo2", "ledger-1/postgres repo2", "ledger-host/pgbackrest repo1"];
-    assert_eq!(fakes.asked(), both);
-    fakes.let_it("ledger-1", 2, Does::NotStart);
+    assert_eq!(questions(&fakes), both);
+    fakes.when("ledger-1*--repo=2", [not_started()]);
     assert_eq!(reason(&*case.ask().await), Some(FailureReason::Spawn));
     // Nothing was started, so nothing has to be waited for.
-    fakes.asked();
+    questions(&fakes);
     case.ask().await;
-    assert_eq!(fakes.asked(), both);
+    assert_eq!(questions(&fakes), both);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_repository_that_hangs_hides_no_other() {
-    let fakes = Fakes::of("ledger");
-    fakes.let_it("ledger-0", 2, Does::TimeOut(Duration::from_secs(3)));
+    let fakes = pods_of(&["ledger"]);
+    fakes.when(
+        "ledger-0*--repo=2",
+        [Does::EndAfter(Duration::from_secs(3), NoEnd::TimedOut(Duration::from_mins(1)))],
+    );
     let mut case = Case::new(&fakes);
     let snapshot = case.ask().await;
     let meanwhile = case.meanwhile.lock().unwrap().clone();
@@ -219,23 +183,23 @@ async fn a_repository_that_hangs_hides_no_other() {
     assert_eq!((scope(&snapshot).up, reason(&snapshot)), (false, Some(FailureReason::Timeout)));
     assert_eq!(repo(&snapshot, 2).state, RepoState::Timeout);
     // It is asked again, as its command has ended.
-    fakes.asked();
-    fakes.let_it("ledger-0", 2, Does::Answer);
+    questions(&fakes);
+    fakes.when("ledger-0*--repo=2", ANSWERS);
     assert!(scope(&*case.ask().await).up);
 }
 
 #[tokio::test]
 async fn a_lost_command_is_not_joined_by_another() {
-    let fakes = Fakes::of("ledger");
-    fakes.let_it("ledger-0", 2, Does::Lose);
+    let fakes = pods_of(&["ledger"]);
+    fakes.when("ledger-0*--repo=2", [lost()]);
     let mut case = Case::new(&fakes);
     assert_eq!(reason(&*case.ask().await), Some(FailureReason::Lost));
-    fakes.let_it("ledger-0", 2, Does::Answer);
-    fakes.asked();
+    fakes.when("ledger-0*--repo=2", ANSWERS);
+    questions(&fakes);
     for _ in 0..3 {
         let snapshot = case.ask().await;
         assert_eq!(
-            (fakes.asked(), reason(&snapshot)),
+            (questions(&fakes), reason(&snapshot)),
             (vec!["ledger-host/pgbackrest repo1".to_owned()], Some(FailureReason::Lost))
         );
     }
@@ -243,7 +207,7 @@ async fn a_lost_command_is_not_joined_by_another() {
 
 #[tokio::test]
 async fn without_its_repo_host_a_repository_keeps_its_facts() {
-    let fakes = Fakes::of("ledger");
+    let fakes = pods_of(&["ledger"]);
     let mut case = Case::new(&fakes);
     let read_at = repo(&*case.ask().await, 1).collected_at;
     fakes.change("ledger-host", |pod| pod.ready = false);
@@ -256,9 +220,9 @@ async fn without_its_repo_host_a_repository_keeps_its_facts() {
 
 #[tokio::test]
 async fn a_fleet_is_asked_once() {
-    let fakes = Fakes::of("ledger");
+    let fakes = pods_of(&["ledger"]);
     let clusters = ["orders", "ledger"].map(|name| (Key::new("shop", name), subject())).to_vec();
-    let known = once(&&fakes, clusters, &Settings::default(), Pace::default()).await;
+    let known = once(&fakes, clusters, &Settings::default(), Pace::default()).await;
     let told: Vec<_> = known.iter().map(|(key, snapshot)| (key.to_string(), scope(snapshot).up)).collect();
     assert_eq!(told, [("shop/orders".to_owned(), false), ("shop/ledger".to_owned(), true)]);
     assert!(known[0].1.stanzas.is_empty() && scope(&known[0].1).failure.is_some());
@@ -298,28 +262,25 @@ impl Loop {
 
 #[tokio::test]
 async fn clusters_come_and_go_and_one_that_hangs_holds_up_no_other() {
-    let fakes: &'static Fakes = Box::leak(Box::new(Fakes::of("hangs")));
-    for name in ["ledger", "orders"] {
-        fakes.add(name);
-    }
-    fakes.let_it("hangs-0", 2, Does::NeverEnd);
-    fakes.let_it("hangs-host", 1, Does::NeverEnd);
+    let fakes = pods_of(&["hangs", "ledger", "orders"]);
+    fakes.when("hangs-0*--repo=2", [Does::Hang]);
+    fakes.when("hangs-host*--repo=1", [Does::Hang]);
     let case = Loop::new(Pace { concurrency: 3, ..Pace::default() });
     let key = |name| Key::new("shop", name);
     let term = case.poller.term();
-    let polling = tokio::spawn(Arc::clone(&case.poller).run(fakes));
+    let polling = tokio::spawn(Arc::clone(&case.poller).run(fakes.clone()));
     for name in ["hangs", "ledger", "orders"] {
         case.poller.set(&key(name), subject());
     }
     case.until_served(&["ledger", "orders"]).await;
-    let asked = fakes.asked().len();
+    let asked = questions(&fakes).len();
     assert_eq!(asked, 6);
     case.poller.set(&key("ledger"), subject());
     case.poller.remove(&key("orders"));
     case.until_served(&["ledger"]).await;
-    assert!(fakes.asked().is_empty(), "what did not change is asked at its turn");
+    assert!(questions(&fakes).is_empty(), "what did not change is asked at its turn");
     case.poller.soon(&key("ledger"));
-    while fakes.asked().is_empty() {
+    while questions(&fakes).is_empty() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     drop(term);

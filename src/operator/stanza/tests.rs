@@ -2,9 +2,6 @@
 
 mod waits;
 
-use std::collections::VecDeque;
-use std::sync::Mutex;
-
 use serde_json::json;
 
 use super::*;
@@ -12,45 +9,15 @@ use crate::cluster::desired::{self, Circumstances};
 use crate::cluster::labels;
 use crate::cluster::references::References;
 use crate::cluster::validate;
+use crate::fake_pods::{FakePods, pod, ran};
 use crate::operator::certificates;
-use crate::source::pod::{NoEnd, Ran};
+use crate::source::pod::Ran;
 
 const BACKUP: &str = r#"[{"label":"20260101-000000F","type":"full","timestamp":{"start":1,"stop":2},"info":{},"database":{"id":1,"repo-key":1}}]"#;
 
-type Answers = VecDeque<Result<Ran, NoEnd>>;
-
-/// Answers by what a command begins with; each answer is given once, the last one for ever.
-struct Script {
-    answers: Mutex<Vec<(&'static str, Answers)>>,
-    asked: Mutex<Vec<String>>,
-}
-
-impl Script {
-    fn new(answers: Vec<(&'static str, Vec<Ran>)>) -> Self {
-        let answers = answers.into_iter().map(|(start, all)| (start, all.into_iter().map(Ok).collect()));
-        Self { answers: Mutex::new(answers.collect()), asked: Mutex::default() }
-    }
-
-    fn asked(&self, word: &str) -> usize {
-        self.asked.lock().unwrap().iter().filter(|command| command.contains(word)).count()
-    }
-}
-
-impl RunInPod for Script {
-    async fn run(&self, place: Place<'_>, command: &[&str], _timeout: Duration) -> Result<Ran, NoEnd> {
-        let text = format!("{}: {}", place.pod, command.join(" "));
-        self.asked.lock().unwrap().push(text.clone());
-        let mut answers = self.answers.lock().unwrap();
-        let (_, queue) = answers
-            .iter_mut()
-            .find(|(start, _)| text.contains(start))
-            .unwrap_or_else(|| panic!("nobody answers {text}"));
-        if queue.len() > 1 { queue.pop_front().unwrap() } else { queue.front().unwrap().clone() }
-    }
-}
-
-fn ran(code: i32, stdout: impl Into<String>) -> Ran {
-    Ran { code, stdout: stdout.into().into_bytes(), stderr: String::new() }
+/// Answers by what is in a command.
+fn answering(answers: Vec<(&'static str, Vec<Ran>)>) -> FakePods<'static> {
+    answers.into_iter().fold(FakePods::new(Vec::new()), |pods, (what, all)| pods.when(what, all))
 }
 
 /// What `info` says of a repo whose stanza, where it has one, is of the PostgreSQL cluster with this system identifier.
@@ -112,14 +79,7 @@ impl World {
             .then(|| certificates::renew(&cluster, &settings, None, false, now).unwrap().pem);
         let circumstances = Circumstances { certificates, ..Circumstances::default() };
         let desired = desired::build(&cluster, &settings, &circumstances);
-        let pod = |name: &str, labels, containers: &[&str]| Pod {
-            name: name.to_owned(),
-            labels,
-            running: true,
-            ready: true,
-            terminating: false,
-            containers: containers.iter().map(|name| (*name).to_owned()).collect(),
-        };
+        let pod = |name: &str, labels, containers: &[&str]| Pod { labels, ..pod(name, containers) };
         let pods = vec![
             pod("ledger-0", labels::primary_selector("ledger", &settings), &["postgres", "pgbackrest"]),
             pod(
@@ -132,7 +92,7 @@ impl World {
         Self { cluster, settings, hashes, desired, pods, now }
     }
 
-    async fn care(&self, script: &Script, record: &Record) -> Care {
+    async fn care(&self, script: &FakePods<'_>, record: &Record) -> Care {
         let task = Task {
             cluster: &self.cluster,
             settings: &self.settings,
@@ -147,7 +107,7 @@ impl World {
     fn head(&self) -> (&'static str, Vec<Ran>) {
         let line =
             format!("# pgbackrest-keeper.io/config-hash: {}\n", self.desired.instance_configuration_hash);
-        ("ledger-0: head", vec![ran(0, line)])
+        ("ledger-0*: head", vec![ran(0, line)])
     }
 
     fn seen(&self) -> Record {
@@ -168,7 +128,7 @@ async fn a_new_repo_gets_its_stanza_and_its_first_backup() {
     let world = World::new(&["s3"], &json!({}));
     assert!(is_due(&world.cluster, &world.hashes, &world.desired, &Record::default()));
     assert_eq!(waiting(&world.cluster, &world.hashes, &Record::default()).len(), 1);
-    let script = Script::new(vec![
+    let script = answering(vec![
         world.head(),
         ("backrest info", vec![info(1, 1, "[]"), info(1, 2, "[]")]),
         ("stanza-create", vec![went(0, &[1], "")]),
@@ -186,7 +146,7 @@ async fn a_new_repo_gets_its_stanza_and_its_first_backup() {
 #[tokio::test]
 async fn a_stanza_with_backups_is_only_remembered() {
     let world = World::new(&["s3"], &json!({}));
-    let script = Script::new(vec![
+    let script = answering(vec![
         world.head(),
         ("backrest info", vec![info(1, 0, BACKUP)]),
         ("stanza-create", vec![went(0, &[1], "")]),
@@ -200,18 +160,18 @@ async fn a_stanza_with_backups_is_only_remembered() {
 async fn nothing_is_made_before_the_pod_shows_the_configuration() {
     let world = World::new(&["s3"], &json!({}));
     for shown in ["# pgbackrest-keeper.io/config-hash: 0000\n", ""] {
-        let script = Script::new(vec![("head", vec![ran(0, shown)])]);
+        let script = answering(vec![("head", vec![ran(0, shown)])]);
         let care = world.care(&script, &Record::default()).await;
         assert_eq!(codes_of(&care), ["configuration-not-visible"]);
         assert_eq!(care.again_after, Some(SOON));
-        assert_eq!(script.asked("pgbackrest"), 1, "the file's name alone");
+        assert_eq!(script.count("pgbackrest"), 1, "the file's name alone");
     }
 }
 
 #[tokio::test]
 async fn an_unreachable_repo_holds_up_no_other() {
     let world = World::new(&["s3", "s3"], &json!({}));
-    let script = Script::new(vec![
+    let script = answering(vec![
         world.head(),
         ("--repo=1", vec![info(1, 1, "[]"), info(1, 2, "[]")]),
         ("--repo=2", vec![info(2, 99, "[]")]),
@@ -231,7 +191,7 @@ async fn an_unreachable_repo_holds_up_no_other() {
 async fn behind_an_unreachable_repo_a_stanza_counts_by_its_system_identifier() {
     let world = World::new(&["s3", "s3", "s3"], &json!({}));
     let answers = |identity: Ran| {
-        Script::new(vec![
+        answering(vec![
             world.head(),
             ("--repo=1", vec![info(1, 99, "[]")]),
             ("--repo=2", vec![info_of(7_711_165_317_871_593_031, 2, 2, "[]")]),
@@ -243,7 +203,7 @@ async fn behind_an_unreachable_repo_a_stanza_counts_by_its_system_identifier() {
     let care = world.care(&script, &Record::default()).await;
     let known: Vec<String> = care.record.stanzas.keys().map(ToString::to_string).collect();
     assert_eq!(known, ["repo2"]);
-    assert_eq!(script.asked("stanza-create"), 0, "it would end at repo1");
+    assert_eq!(script.count("stanza-create"), 0, "it would end at repo1");
     assert_eq!(codes_of(&care), ["repo-unreachable", "stanza-not-created"]);
     assert_eq!(care.due.len(), 1);
 
@@ -256,7 +216,7 @@ async fn behind_an_unreachable_repo_a_stanza_counts_by_its_system_identifier() {
 #[tokio::test]
 async fn a_foreign_repo_holds_up_no_other() {
     let world = World::new(&["s3", "s3"], &json!({}));
-    let script = Script::new(vec![
+    let script = answering(vec![
         world.head(),
         ("--repo=1", vec![info(1, 1, "[]"), info(1, 2, "[]")]),
         ("--repo=2", vec![info(2, 0, BACKUP)]),
@@ -273,7 +233,7 @@ async fn a_foreign_repo_holds_up_no_other() {
 async fn a_foreign_stanza_is_never_upgraded_without_a_word() {
     let foreign = "P00  ERROR: [028]: backup and archive info files exist but do not match\n";
     let world = World::new(&["s3"], &json!({}));
-    let script = Script::new(vec![
+    let script = answering(vec![
         world.head(),
         ("backrest info", vec![info(1, 0, BACKUP)]),
         ("stanza-create", vec![went(28, &[1], foreign)]),
@@ -281,10 +241,10 @@ async fn a_foreign_stanza_is_never_upgraded_without_a_word() {
     let care = world.care(&script, &Record::default()).await;
     assert!(care.record.stanzas.is_empty());
     assert_eq!(codes_of(&care), ["stanza-foreign"]);
-    assert_eq!(script.asked("stanza-upgrade"), 0);
+    assert_eq!(script.count("stanza-upgrade"), 0);
 
     let world = World::new(&["s3"], &json!({"pgbackrest-keeper.io/stanza-upgrade": "17"}));
-    let script = Script::new(vec![
+    let script = answering(vec![
         world.head(),
         ("backrest info", vec![info(1, 0, BACKUP)]),
         ("stanza-create", vec![went(0, &[1], "")]),
@@ -295,14 +255,14 @@ async fn a_foreign_stanza_is_never_upgraded_without_a_word() {
     assert_eq!(care.record.stanza_upgrade.as_deref(), Some("17"));
     assert_eq!(care.record.stanzas, world.hashes);
     let care = world.care(&script, &care.record).await;
-    assert_eq!(script.asked("stanza-upgrade"), 1, "each word asks once");
+    assert_eq!(script.count("stanza-upgrade"), 1, "each word asks once");
     assert!(care.deeds.is_empty());
 }
 
 #[tokio::test]
 async fn an_upgrade_that_meets_a_repo_without_stanza_is_run_again_once_there_is_one() {
     let world = World::new(&["s3", "s3"], &json!({"pgbackrest-keeper.io/stanza-upgrade": "17"}));
-    let script = Script::new(vec![
+    let script = answering(vec![
         world.head(),
         ("--repo=1", vec![info(1, 2, "[]")]),
         ("--repo=2", vec![info(2, 1, "[]"), info(2, 2, "[]")]),
@@ -318,7 +278,7 @@ async fn an_upgrade_that_meets_a_repo_without_stanza_is_run_again_once_there_is_
 #[tokio::test]
 async fn a_held_lock_is_waited_for() {
     let world = World::new(&["s3"], &json!({}));
-    let script = Script::new(vec![
+    let script = answering(vec![
         world.head(),
         ("backrest info", vec![info(1, 1, "[]")]),
         ("stanza-create", vec![ran(50, "")]),
@@ -331,7 +291,7 @@ async fn a_held_lock_is_waited_for() {
 #[tokio::test]
 async fn an_order_is_given_once() {
     let world = World::new(&["s3"], &json!({"pgbackrest-keeper.io/backup-now": "incr@repo1#2"}));
-    let script = Script::new(vec![world.head()]);
+    let script = answering(vec![world.head()]);
     let care = world.care(&script, &world.seen()).await;
     assert_eq!(care.due.len(), 1);
     assert_eq!((care.due[0].backup_type, care.due[0].token.as_str()), (BackupType::Incr, "incr@repo1#2"));
@@ -342,7 +302,7 @@ async fn an_order_is_given_once() {
 async fn without_a_primary_nothing_is_asked() {
     let mut world = World::new(&["s3"], &json!({}));
     world.pods[0].ready = false;
-    let care = world.care(&Script::new(vec![]), &Record::default()).await;
+    let care = world.care(&answering(vec![]), &Record::default()).await;
     assert_eq!(codes_of(&care), ["no-primary"]);
     assert_eq!(care.again_after, Some(SOON));
 }

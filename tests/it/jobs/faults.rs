@@ -1,161 +1,86 @@
 //! Backup jobs where no pod is fit, where commands are not started, and where nobody tells what became of them.
 
-use std::collections::VecDeque;
-use std::sync::Mutex;
 use std::time::Duration;
 
 use pgbackrest_keeper::cluster::target::Pod;
-use pgbackrest_keeper::job::access::Access;
 use pgbackrest_keeper::job::limits::Limits;
 use pgbackrest_keeper::job::outcome::{Own, Verdict};
 use pgbackrest_keeper::job::run;
 use pgbackrest_keeper::job::task::{Patience, Task};
-use pgbackrest_keeper::kubernetes::client::{CallError, CallFailure};
-use pgbackrest_keeper::kubernetes::exec::Heard;
+use pgbackrest_keeper::kubernetes::client::CallFailure;
 use pgbackrest_keeper::pgbackrest::label::BackupType;
-use pgbackrest_keeper::source::pod::{NoEnd, Place, Ran, RunInPod};
+use pgbackrest_keeper::source::pod::{NoEnd, Ran};
 use serde_json::json;
-use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::support::fake_pods::{self, Asked, Does, FakePods, ran};
 use crate::support::web::PATIENCE;
 
 const MARK: &str = "job/pod";
 
-/// What the pods answer, in turn; the last answer stays.
-struct World {
-    pods: Mutex<VecDeque<Result<Vec<Pod>, CallFailure>>>,
-    ends: Mutex<VecDeque<Result<i32, NoEnd>>>,
-    /// Whether `info` shows our backup once pgBackRest has ended; `None`: it does not answer.
-    shows: Option<bool>,
-    /// The exit code of the look for the process.
-    process: i32,
-    /// All commands that make a backup, by pod, and all signals.
-    done: Mutex<Vec<String>>,
-}
-
-fn world(ends: &[Result<i32, NoEnd>]) -> World {
-    World {
-        pods: Mutex::new([Ok(vec![pod("a-0")])].into()),
-        ends: Mutex::new(ends.iter().cloned().collect()),
-        shows: Some(true),
-        process: 3,
-        done: Mutex::default(),
-    }
+/// One pod in which backups end in these ways, in turn. `info` shows ours once one was begun.
+fn world(ends: &[Result<i32, NoEnd>]) -> FakePods<'static> {
+    FakePods::new(vec![pod("a-0")])
+        .when(": pgbackrest backup", ends.iter().cloned())
+        .when(": pgbackrest version", [ran(0, "pgBackRest 2.55.1\n")])
+        .when(": pgbackrest info", [shown(false), shown(true)])
+        .when(": sh -c", [Ok(3)])
 }
 
 fn pod(name: &str) -> Pod {
-    Pod {
-        name: name.to_owned(),
-        running: true,
-        ready: true,
-        containers: vec!["postgres".to_owned()],
-        ..Pod::default()
-    }
+    fake_pods::pod(name, &["postgres"])
 }
 
-fn next<T: Clone>(answers: &Mutex<VecDeque<T>>) -> T {
-    let mut answers = answers.lock().unwrap();
-    let answer = answers.front().unwrap().clone();
-    if answers.len() > 1 {
-        answers.pop_front();
-    }
-    answer
+/// What `info` says with our backup, or without it.
+fn shown(ours: bool) -> Ran {
+    let made = json!({"label": "20260101-000000F", "type": "full", "timestamp": {"start": 1, "stop": 2},
+        "annotation": {"pgbackrest-keeper.io-job": MARK}});
+    let backups = if ours { vec![made] } else { Vec::new() };
+    ran(0, json!([{"name": "db", "status": {"code": 0}, "backup": backups}]).to_string())
 }
 
-impl World {
-    fn with_pods(self, pods: &[Result<Vec<Pod>, CallFailure>]) -> Self {
-        *self.pods.lock().unwrap() = pods.iter().cloned().collect();
-        self
-    }
-
-    async fn back_up(&self) -> Verdict {
-        self.back_up_until(Instant::now() + PATIENCE, CancellationToken::new()).await
-    }
-
-    async fn back_up_until(&self, until: Instant, terminated: CancellationToken) -> Verdict {
-        let task = Task {
-            namespace: "shop".to_owned(),
-            cluster: "a".to_owned(),
-            stanza: "db".to_owned(),
-            repo: 1,
-            backup_type: BackupType::Full,
-            container: "postgres".to_owned(),
-            selector: "role=master".to_owned(),
-            mark: MARK.to_owned(),
-        };
-        let soon = Duration::from_millis(20);
-        let patience = Patience {
-            target: soon * 5,
-            pause: soon,
-            lock: (soon, soon),
-            lost: (soon, soon),
-            unknown: soon * 5,
-            grace: soon * 5,
-            asks: 2,
-            ..Patience::default()
-        };
-        timeout(PATIENCE, run::run(self, &task, &patience, &Limits { terminated, until }))
-            .await
-            .expect("an end")
-    }
-
-    fn done(&self) -> Vec<String> {
-        self.done.lock().unwrap().clone()
-    }
+async fn back_up(pods: &FakePods<'_>) -> Verdict {
+    back_up_until(pods, Instant::now() + PATIENCE, CancellationToken::new()).await
 }
 
-impl RunInPod for World {
-    async fn run(&self, _: Place<'_>, command: &[&str], _: Duration) -> Result<Ran, NoEnd> {
-        let ran = |code, stdout: String| Ok(Ran { code, stdout: stdout.into_bytes(), stderr: String::new() });
-        match command {
-            ["pgbackrest", "version"] => ran(0, "pgBackRest 2.55.1\n".to_owned()),
-            ["pgbackrest", "info", ..] => {
-                let begun = !self.done().is_empty();
-                let made = json!({"label": "20260101-000000F", "type": "full", "timestamp": {"start": 1, "stop": 2},
-                    "annotation": {"pgbackrest-keeper.io-job": MARK}});
-                match self.shows {
-                    None if begun => Err(NoEnd::NotStarted("no right".to_owned())),
-                    shows => {
-                        let backups = if begun && shows == Some(true) { vec![made] } else { Vec::new() };
-                        ran(0, json!([{"name": "db", "status": {"code": 0}, "backup": backups}]).to_string())
-                    }
-                }
-            }
-            ["sh", "-c", _, "sh", annotation, signal] => {
-                assert_eq!(*annotation, format!("--annotation=pgbackrest-keeper.io-job={MARK}"));
-                if *signal != "0" {
-                    self.done.lock().unwrap().push(format!("SIG{signal}"));
-                }
-                ran(self.process, String::new())
-            }
-            other => panic!("{other:?}"),
+async fn back_up_until(pods: &FakePods<'_>, until: Instant, terminated: CancellationToken) -> Verdict {
+    let task = Task {
+        namespace: "shop".to_owned(),
+        cluster: "a".to_owned(),
+        stanza: "db".to_owned(),
+        repo: 1,
+        backup_type: BackupType::Full,
+        container: "postgres".to_owned(),
+        selector: "role=master".to_owned(),
+        mark: MARK.to_owned(),
+    };
+    let soon = Duration::from_millis(20);
+    let patience = Patience {
+        target: soon * 5,
+        pause: soon,
+        lock: (soon, soon),
+        lost: (soon, soon),
+        unknown: soon * 5,
+        grace: soon * 5,
+        asks: 2,
+        ..Patience::default()
+    };
+    timeout(PATIENCE, run::run(pods, &task, &patience, &Limits { terminated, until })).await.expect("an end")
+}
+
+/// All commands that make a backup, by pod, and all signals.
+fn done(pods: &FakePods<'_>) -> Vec<String> {
+    let told = |asked: &Asked| match asked.command.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["pgbackrest", "backup", ..] => asked.place.strip_suffix("/postgres").map(str::to_owned),
+        ["sh", "-c", _, "sh", annotation, signal] => {
+            assert_eq!(annotation, format!("--annotation=pgbackrest-keeper.io-job={MARK}"));
+            (signal != "0").then(|| format!("SIG{signal}"))
         }
-    }
-}
-
-impl Access for World {
-    async fn pods(&self) -> Result<Vec<Pod>, CallError> {
-        let refused = |failure| CallError { what: "list Pods".to_owned(), failure, message: "no".to_owned() };
-        next(&self.pods).map_err(refused)
-    }
-
-    async fn follow(
-        &self,
-        place: Place<'_>,
-        command: &[&str],
-        _: Duration,
-        _: &mpsc::Sender<Heard>,
-    ) -> Result<i32, NoEnd> {
-        assert_eq!(command[..2], ["pgbackrest", "backup"]);
-        self.done.lock().unwrap().push(place.pod.to_owned());
-        let end = next(&self.ends);
-        if end == Ok(i32::MAX) {
-            sleep(PATIENCE * 2).await;
-        }
-        end
-    }
+        ["pgbackrest", "version" | "info", ..] => None,
+        _ => panic!("{asked:?}"),
+    };
+    pods.asked().iter().filter_map(told).collect()
 }
 
 fn not_started() -> Result<i32, NoEnd> {
@@ -179,65 +104,65 @@ async fn exactly_one_pod_is_taken_that_is_ready_and_stays() {
         (vec![other], "pod a-0 has no container postgres"),
     ];
     for (pods, reason) in failures {
-        let world = world(&[Ok(0)]).with_pods(&[Ok(pods)]);
-        let verdict = world.back_up().await;
+        let world = world(&[Ok(0)]).found(&[Ok(pods)]);
+        let verdict = back_up(&world).await;
         assert_eq!(verdict.code, Own::NoTarget.code(), "{verdict:?}");
         assert!(verdict.message.ends_with(reason), "{verdict:?}");
-        assert!(world.done().is_empty());
+        assert!(done(&world).is_empty());
     }
     // What comes while it waits is taken.
     let pods = [Err(CallFailure::Unavailable), Ok(vec![]), Ok(vec![starting]), Ok(vec![leaving, ready])];
-    let world = world(&[Ok(0)]).with_pods(&pods);
-    assert_eq!((world.back_up().await.code, world.done()), (0, vec!["a-0".to_owned()]));
+    let world = world(&[Ok(0)]).found(&pods);
+    assert_eq!((back_up(&world).await.code, done(&world)), (0, vec!["a-0".to_owned()]));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_refusal_is_not_waited_for() {
-    let world = world(&[Ok(0)]).with_pods(&[Err(CallFailure::Forbidden)]);
-    let verdict = world.back_up().await;
+    let world = world(&[Ok(0)]).found(&[Err(CallFailure::Forbidden)]);
+    let verdict = back_up(&world).await;
     assert_eq!(verdict.line(), "not_started (11): list Pods: no");
 }
 
 #[tokio::test(start_paused = true)]
 async fn tries_are_counted_and_locks_are_not() {
     let locked = world(&[Ok(50), Ok(50), Ok(50), Ok(50), Ok(50), Ok(0)]);
-    assert_eq!((locked.back_up().await.code, locked.done().len()), (0, 6));
+    assert_eq!((back_up(&locked).await.code, done(&locked).len()), (0, 6));
     let refused = world(&[not_started()]);
-    assert_eq!((refused.back_up().await.code, refused.done().len()), (11, 3));
+    assert_eq!((back_up(&refused).await.code, done(&refused).len()), (11, 3));
     // The pod is still the one: the next try is another pod's of the job.
     let failed = world(&[Ok(82)]);
-    assert_eq!((failed.back_up().await.code, failed.done().len()), (82, 1));
+    assert_eq!((back_up(&failed).await.code, done(&failed).len()), (82, 1));
     let missing = world(&[Ok(127)]);
-    assert_eq!((missing.back_up().await.code, missing.done().len()), (11, 1));
+    assert_eq!((back_up(&missing).await.code, done(&missing).len()), (11, 1));
 }
 
 #[tokio::test(start_paused = true)]
 async fn after_a_failover_the_new_primary_is_tried() {
     let pods = [Ok(vec![pod("a-0")]), Ok(vec![pod("a-1")])];
     for end in [137, 57, 82] {
-        let world = world(&[Ok(end), Ok(0)]).with_pods(&pods);
-        assert_eq!((world.back_up().await.code, world.done()), (0, vec!["a-0".to_owned(), "a-1".to_owned()]));
+        let world = world(&[Ok(end), Ok(0)]).found(&pods);
+        assert_eq!((back_up(&world).await.code, done(&world)), (0, vec!["a-0".to_owned(), "a-1".to_owned()]));
     }
     // A wrong configuration is wrong everywhere.
-    let world = world(&[Ok(31), Ok(0)]).with_pods(&pods);
-    assert_eq!((world.back_up().await.code, world.done().len()), (31, 1));
+    let world = world(&[Ok(31), Ok(0)]).found(&pods);
+    assert_eq!((back_up(&world).await.code, done(&world).len()), (31, 1));
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_was_lost_is_repeated_only_when_it_is_gone() {
     let made = world(&[lost()]);
-    assert_eq!((made.back_up().await.code, made.done().len()), (0, 1));
-    let gone = World { shows: Some(false), ..world(&[lost()]) };
-    assert_eq!((gone.back_up().await.code, gone.done().len()), (14, 3));
-    let untold = World { shows: None, ..world(&[lost()]) };
-    let verdict = untold.back_up().await;
-    assert_eq!((verdict.code, untold.done().len()), (14, 1), "{verdict:?}");
+    assert_eq!((back_up(&made).await.code, done(&made).len()), (0, 1));
+    let gone = world(&[lost()]).when(": pgbackrest info", [shown(false)]);
+    assert_eq!((back_up(&gone).await.code, done(&gone).len()), (14, 3));
+    let untold = world(&[lost()]).when(": pgbackrest info", [shown(false).into(), Does::from(not_started())]);
+    let verdict = back_up(&untold).await;
+    assert_eq!((verdict.code, done(&untold).len()), (14, 1), "{verdict:?}");
     assert!(verdict.message.contains("cannot be found out"), "{verdict:?}");
     // It still runs, and the time is over.
-    let runs = World { shows: Some(false), process: 0, ..world(&[lost()]) };
+    let runs = world(&[lost()]).when(": pgbackrest info", [shown(false)]).when(": sh -c", [Ok(0)]);
     let soon = Instant::now() + Duration::from_millis(200);
-    let verdict = runs.back_up_until(soon, CancellationToken::new()).await;
-    assert_eq!((verdict.code, runs.done()), (12, vec!["a-0".to_owned(), "SIGTERM".to_owned()]));
+    let verdict = back_up_until(&runs, soon, CancellationToken::new()).await;
+    assert_eq!((verdict.code, done(&runs)), (12, vec!["a-0".to_owned(), "SIGTERM".to_owned()]));
 }
 
 #[tokio::test(start_paused = true)]
@@ -245,14 +170,14 @@ async fn whatever_runs_is_ended_in_time() {
     let soon = || Instant::now() + Duration::from_millis(100);
     for (process, told) in [(0, "was asked to end"), (3, "had ended already"), (126, "may go on in pod a-0")]
     {
-        let world = World { process, ..world(&[Ok(i32::MAX)]) };
-        let verdict = world.back_up_until(soon(), CancellationToken::new()).await;
-        assert_eq!((verdict.code, world.done()), (12, vec!["a-0".to_owned(), "SIGTERM".to_owned()]));
+        let world = world(&[]).when(": pgbackrest backup", [Does::Hang]).when(": sh -c", [Ok(process)]);
+        let verdict = back_up_until(&world, soon(), CancellationToken::new()).await;
+        assert_eq!((verdict.code, done(&world)), (12, vec!["a-0".to_owned(), "SIGTERM".to_owned()]));
         assert!(verdict.message.contains(told), "{verdict:?}");
     }
     let terminated = CancellationToken::new();
     terminated.cancel();
     let world = world(&[Ok(0)]);
-    assert_eq!(world.back_up_until(soon(), terminated).await.code, 143);
-    assert!(world.done().is_empty(), "nothing was begun");
+    assert_eq!(back_up_until(&world, soon(), terminated).await.code, 143);
+    assert!(done(&world).is_empty(), "nothing was begun");
 }

@@ -2,7 +2,6 @@
 
 mod pod;
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use pgbackrest_keeper::job::outcome::{Own, Verdict};
@@ -82,7 +81,7 @@ async fn every_type_is_made_and_proven(lab: &Lab<'_>) {
         assert!(!verdict.message.contains("because"), "{verdict:?}");
     }
     assert_eq!(types(lab), ["full", "full", "incr", "diff"]);
-    assert_eq!(here.begun.load(Ordering::Relaxed), 4, "each was made at once");
+    assert_eq!(here.begun(), 4, "each was made at once");
 }
 
 async fn what_is_only_said_is_not_proven(lab: &Lab<'_>) {
@@ -99,7 +98,7 @@ async fn a_held_lock_is_waited_for(lab: &Lab<'_>) {
     let here = Here::new(lab.site, &lab.both);
     let held = block_in_place(|| lab.hold_backup(1));
     let release = async {
-        while here.begun.load(Ordering::Relaxed) < 2 {
+        while here.begun() < 2 {
             sleep(Duration::from_millis(50)).await;
         }
         assert!(block_in_place(|| held.release()), "the other backup failed");
@@ -123,7 +122,7 @@ async fn what_cannot_work_ends_with_its_code(lab: &Lab<'_>) {
     let verdict = async |name: &str, config: Config| {
         let file = lab.site.write(name, &config.text());
         let here = Here::new(lab.site, &file);
-        (here.back_up(Full, 1).await, here.begun.load(Ordering::Relaxed))
+        (here.back_up(Full, 1).await, here.begun())
     };
     let wrong = verdict("wrong.conf", lab.site.config().global("compress-type", "hunter2")).await;
     assert_eq!((wrong.0.code, wrong.1), (32, 1), "{wrong:?}");
@@ -153,7 +152,7 @@ async fn what_cannot_work_ends_with_its_code(lab: &Lab<'_>) {
 async fn a_killed_backup_ends_with_its_code(lab: &Lab<'_>) {
     let here = Here::new(lab.site, &lab.both).with(Fault::Killed);
     let verdict = here.back_up(Full, 1).await;
-    assert_eq!((verdict.code, here.begun.load(Ordering::Relaxed)), (137, 1), "{verdict:?}");
+    assert_eq!((verdict.code, here.begun()), (137, 1), "{verdict:?}");
     until_the_lock_is_free(lab).await;
 }
 
@@ -163,7 +162,7 @@ async fn a_lost_connection_is_followed(lab: &Lab<'_>) {
         let here = Here::new(lab.site, &lab.both).with(fault);
         let verdict = here.back_up(Full, 1).await;
         assert_made(&verdict, lab);
-        let times = here.begun.load(Ordering::Relaxed);
+        let times = here.begun();
         assert!(begun.contains(&times), "{fault:?}: {times}");
     }
 }

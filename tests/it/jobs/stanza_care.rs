@@ -5,7 +5,6 @@ mod facts;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
 use pgbackrest_keeper::cluster::desired::{self, Circumstances, Desired};
@@ -17,51 +16,13 @@ use pgbackrest_keeper::cluster::target::Pod;
 use pgbackrest_keeper::cluster::validate;
 use pgbackrest_keeper::cluster::validated::{RepoNumber, ValidatedCluster};
 use pgbackrest_keeper::operator::stanza::{Care, Task, care_in, is_due, waiting};
-use pgbackrest_keeper::source::pod::{NoEnd, Place, Ran, RunInPod};
 use serde_json::json;
 
 use crate::support::config::Config;
+use crate::support::fake_pods::pod;
 use crate::support::lab::Site;
 use crate::support::machine::{Pgbackrest, postgres_programs, skip};
 use crate::support::postgres::{PORT, Postgres};
-use crate::support::process::{call, output};
-
-/// Runs what is meant for a pod on this host, with a configuration file in place of the one that the pod mounts.
-struct Here<'a> {
-    site: &'a Site,
-    configuration: &'a Path,
-}
-
-impl RunInPod for Here<'_> {
-    async fn run(&self, _place: Place<'_>, command: &[&str], timeout: Duration) -> Result<Ran, NoEnd> {
-        let configuration = self.configuration.display().to_string();
-        let [program, arguments @ ..] = command else { panic!("no command") };
-        let program = match *program {
-            "pgbackrest" => self.site.pgbackrest.program.as_path(),
-            other => Path::new(other),
-        };
-        let mut running: Command = call(self.site.account.as_ref(), program);
-        for argument in arguments {
-            match *argument {
-                file if file == desired::configuration_file() => running.arg(&configuration),
-                // Sooner, since nothing here is far away.
-                "--io-timeout=10" => running.arg("--io-timeout=1"),
-                argument => running.arg(argument),
-            };
-        }
-        // Which reads no configuration, and in some versions takes none.
-        if command[0] == "pgbackrest" && command[1] != "version" {
-            running.arg(format!("--config={configuration}"));
-        }
-        assert!(timeout >= Duration::from_secs(20));
-        let output = output(&mut running);
-        Ok(Ran {
-            code: output.status.code().unwrap(),
-            stdout: output.stdout,
-            stderr: String::from_utf8(output.stderr).unwrap(),
-        })
-    }
-}
 
 /// A cluster as the operator sees it.
 struct Seen {
@@ -113,19 +74,15 @@ impl Seen {
             pods: &self.pods,
             now: chrono::Utc::now(),
         };
-        care_in(&Here { site, configuration: &configuration }, &task, record).await
+        let pods = site.as_pods(&self.pods, &configuration);
+        let care = care_in(&pods, &task, record).await;
+        assert!(pods.asked().iter().all(|asked| asked.timeout >= Duration::from_secs(20)));
+        care
     }
 }
 
 fn primary(settings: &Settings) -> Pod {
-    Pod {
-        name: "ledger-0".to_owned(),
-        labels: labels::primary_selector("ledger", settings),
-        running: true,
-        ready: true,
-        terminating: false,
-        containers: vec!["postgres".to_owned()],
-    }
+    Pod { labels: labels::primary_selector("ledger", settings), ..pod("ledger-0", &["postgres"]) }
 }
 
 fn configure(site: &Site, postgres: &Postgres<'_>, repos: usize) -> Config {

@@ -17,12 +17,12 @@ use pgbackrest_keeper::cluster::labels;
 use pgbackrest_keeper::cluster::settings::Settings;
 use pgbackrest_keeper::cluster::target::Pod;
 use pgbackrest_keeper::collect::fleet::Pace;
-use pgbackrest_keeper::kubernetes::client::{self, CallError, ConnectOptions};
-use pgbackrest_keeper::source::pod::{NoEnd, Place, Ran, RunInPod};
-use pgbackrest_keeper::source::pods::FindPods;
+use pgbackrest_keeper::kubernetes::client::{self, ConnectOptions};
+use pgbackrest_keeper::source::pod::NoEnd;
 use serde_json::{Value, json};
 
 use crate::support::control_plane::ControlPlane;
+use crate::support::fake_pods::{Does, FakePods, pod, ran};
 use crate::support::operator::Installation;
 use crate::support::process::{command, output, wait_for};
 
@@ -184,7 +184,7 @@ fn retention(kubeconfig: &Path) -> Value {
         let client = client::connect(&place).await.unwrap();
         let secrets = secrets(&client, &resources, 1).await;
         assert!(!format!("{secrets:?}").contains("hunter2"));
-        let told = ask(&Recorded, resources, &secrets, &Settings::default(), Pace::default()).await;
+        let told = ask(&recorded(), resources, &secrets, &Settings::default(), Pace::default()).await;
         let json: Value = serde_json::from_str(&fleet_report::json(&told, Utc::now()).unwrap()).unwrap();
         json[0]["snapshot"]["stanzas"][0]["repos"][0]["settings"]["retention_full"].clone()
     })
@@ -203,34 +203,17 @@ fn flags_about_this_host_go_with_no_cluster() {
 }
 
 /// Pods in which pgBackRest prints what it has printed elsewhere. The repositories of `hangs` do not answer.
-struct Recorded;
-
-impl FindPods for Recorded {
-    async fn find(&self, _namespace: &str, selector: &str) -> Result<Vec<Pod>, CallError> {
-        let settings = Settings::default();
-        let fits =
-            |name: &&str| selector == labels::selector_text(&labels::cluster_selector(name, &settings));
-        let cluster = ["hangs", "ledger"].into_iter().find(fits).unwrap();
-        let labels = labels::primary_selector(cluster, &settings);
-        let name = format!("{cluster}-0");
-        Ok(vec![Pod { name, labels, running: true, ready: true, ..Pod::default() }])
-    }
-}
-
-impl RunInPod for Recorded {
-    async fn run(&self, place: Place<'_>, command: &[&str], timeout: Duration) -> Result<Ran, NoEnd> {
-        if place.pod == "hangs-0" {
-            return Err(NoEnd::TimedOut(timeout));
-        }
-        let stdout = if command.contains(&"info") {
-            let file = "fixtures/info/2.60.0/two_repos_filter_repo1.json";
-            let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap();
-            text.replace("\"demo\"", "\"db\"").into_bytes()
-        } else {
-            b"pgBackRest 2.60.0\n".to_vec()
-        };
-        Ok(Ran { code: 0, stdout, stderr: String::new() })
-    }
+fn recorded() -> FakePods<'static> {
+    let primary = |cluster: &str| Pod {
+        labels: labels::primary_selector(cluster, &Settings::default()),
+        ..pod(&format!("{cluster}-0"), &[])
+    };
+    let file = "fixtures/info/2.60.0/two_repos_filter_repo1.json";
+    let info = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap();
+    FakePods::new(["hangs", "ledger"].map(primary).into())
+        .when("hangs-0", [Does::End(Err(NoEnd::TimedOut(Duration::from_mins(1))))])
+        .when(" info", [ran(0, info.replace("\"demo\"", "\"db\""))])
+        .when("", [ran(0, "pgBackRest 2.60.0\n")])
 }
 
 async fn asked(resources: &[Value]) -> Vec<Told> {
@@ -239,7 +222,7 @@ async fn asked(resources: &[Value]) -> Vec<Told> {
         (Key::of(&object).unwrap(), object)
     };
     let resources = resources.iter().map(object).collect();
-    ask(&Recorded, resources, &BTreeMap::new(), &Settings::default(), Pace::default()).await
+    ask(&recorded(), resources, &BTreeMap::new(), &Settings::default(), Pace::default()).await
 }
 
 #[tokio::test]
@@ -277,7 +260,7 @@ async fn a_command_to_restore_comes_with_its_place() {
     let fleet = asked(&[resource("ledger", 1), resource("hangs", 1)]).await;
     let settings = Settings::default();
     let advice = async |told, target: &str| {
-        restore_advice(&Recorded, told, &settings, target.parse().unwrap(), Utc::now()).await
+        restore_advice(&recorded(), told, &settings, target.parse().unwrap(), Utc::now()).await
     };
     let reached = advice(&fleet[1], "2026-11-22T10:00:00Z").await;
     let command = reached.command.unwrap();

@@ -2,11 +2,10 @@
 //!
 //! The queries are of the revision for 0.20 and later, with all variables at "All".
 
-use crate::support::exporter::Exporter;
-use crate::support::lab::{Lab, Site};
-use crate::support::machine::{Pgbackrest, skip};
+use crate::support::lab::Lab;
+use crate::support::machine::Pgbackrest;
 use crate::support::process::wait_for;
-use crate::support::prometheus::Prometheus;
+use crate::support::stack::{self, Stack, stack};
 
 /// Selectors that the panels share.
 const STANZA: &str = "stanza=~\".*\"";
@@ -151,21 +150,15 @@ const PROGRESS: &str = "pgbackrest_stanza_backup_complete_bytes{stanza=~\".*\"} 
 
 #[test]
 fn the_published_dashboard_finds_its_data() {
-    if let Err(missing) = ask_all_panels() {
-        skip("the_published_dashboard_finds_its_data", missing);
-    }
-}
-
-fn ask_all_panels() -> Result<(), String> {
     // Sizes of a running backup are told since 2.48.
-    let site = Site::new(Pgbackrest::in_between())?;
+    let test = "the_published_dashboard_finds_its_data";
+    let Some(site) = stack::site(test, Pgbackrest::in_between()) else { return };
     let lab = Lab::start(&site, 16);
     for (repo, backup_type) in [(1, "full"), (1, "diff"), (1, "incr"), (2, "full")] {
         lab.back_up(repo, backup_type);
     }
     let flags = ["--collect.interval=1", "--backrest.database-count", "--backrest.database-count-latest"];
-    let exporter = Exporter::start(&site, &lab.both, &flags);
-    let prometheus = Prometheus::start(&[("pgbackrest", &exporter.address)])?;
+    let Stack { prometheus, .. } = &stack(&lab, &flags).start();
     wait_for("what is counted last", || {
         (prometheus.query("pgbackrest_backup_databases").len() == 4).then_some(())
     });
@@ -205,5 +198,4 @@ fn ask_all_panels() -> Result<(), String> {
     assert!(share <= 100.0, "{share} %");
     prometheus.wait_for_value("pgbackrest_stanza_backup_lock_status{stanza=~\".*\"} == 1");
     assert!(held.release());
-    Ok(())
 }

@@ -4,28 +4,21 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::support::exporter::{CLASSIC, Exporter, OPENMETRICS};
-use crate::support::lab::{Lab, STANZA, Site};
-use crate::support::machine::{Pgbackrest, program, skip};
-use crate::support::prometheus::Prometheus;
-use crate::support::relay::Relay;
+use crate::support::exporter::{CLASSIC, OPENMETRICS};
+use crate::support::lab::{Lab, STANZA};
+use crate::support::machine::{Pgbackrest, program};
+use crate::support::stack::{self, JOB, Stack, stack};
 
 #[test]
 fn prometheus_scrapes_both_formats() {
-    if let Err(missing) = scrape_both_formats() {
-        skip("prometheus_scrapes_both_formats", missing);
-    }
-}
-
-fn scrape_both_formats() -> Result<(), String> {
-    let site = Site::new(Pgbackrest::installed())?;
-    let promtool = program("promtool")?;
-    program("prometheus")?;
+    let Some(site) = stack::site("prometheus_scrapes_both_formats", Pgbackrest::installed()) else { return };
     let lab = Lab::start(&site, 16);
     let full = lab.back_up(1, "full");
     let incr = lab.back_up(1, "incr");
     lab.back_up(2, "full");
-    let exporter = Exporter::start(&site, &lab.both, &["--collect.interval=1", "--backrest.reference-count"]);
+    // Two jobs: one straight, and one through a relay that lets nothing but the classic format through.
+    let flags = ["--collect.interval=1", "--backrest.reference-count"];
+    let Stack { prometheus, exporter, .. } = &stack(&lab, &flags).in_both_formats().start();
     exporter
         .wait("the backups", |samples| (samples.all("pgbackrest_backup_info", &[]).len() == 3).then_some(()));
 
@@ -35,14 +28,11 @@ fn scrape_both_formats() -> Result<(), String> {
     assert!(openmetrics.text().ends_with("# EOF\n"));
     let classic = exporter.get("/metrics", &[("accept", CLASSIC)]);
     assert!(classic.header("content-type").starts_with("text/plain; version=0.0.4"));
-    let checked = promtool_check(&promtool, classic.text());
+    let checked = promtool_check(&program("promtool").unwrap(), classic.text());
     assert!(checked.is_empty(), "promtool says:\n{checked}");
 
-    // Two jobs: one straight, and one through a relay that lets nothing but the classic format through.
-    let relay = Relay::start(&exporter.address);
-    let prometheus = Prometheus::start(&[("openmetrics", &exporter.address), ("classic", &relay.address)])?;
     let info = site.info(&lab.both, &[]);
-    for job in ["openmetrics", "classic"] {
+    for job in [JOB, "classic"] {
         let value = |query: &str| prometheus.wait_for_value(&query.replace("JOB", job));
         value("up{job='JOB'} == 1");
         for backup in info[0]["backup"].as_array().unwrap() {
@@ -80,7 +70,6 @@ fn scrape_both_formats() -> Result<(), String> {
         assert_eq!(target["health"], "up", "{target}");
         assert_eq!(target["lastError"], "", "{target}");
     }
-    Ok(())
 }
 
 /// What `promtool check metrics` has to say: nothing where all is well.

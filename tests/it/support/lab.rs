@@ -8,9 +8,12 @@ use std::thread::sleep;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::sys::signal::Signal;
+use pgbackrest_keeper::cluster::desired::configuration_file;
+use pgbackrest_keeper::cluster::target::Pod;
 use tempfile::TempDir;
 
 use super::config::{CIPHER_PASS, Config};
+use super::fake_pods::FakePods;
 use super::machine::{Account, Pgbackrest, postgres_programs};
 use super::postgres::{PORT, Postgres};
 use super::process::{Running, call, command, output, wait_for};
@@ -96,6 +99,35 @@ impl Site {
                 .arg(format!("--config={}", config.display()))
                 .args(arguments),
         )
+    }
+
+    /// Pods in which everything runs on this host instead, with a configuration file in place of the one that they mount.
+    pub(crate) fn as_pods<'a>(&'a self, pods: &[Pod], configuration: &'a Path) -> FakePods<'a> {
+        let config = configuration.display().to_string();
+        FakePods::new(pods.to_vec()).otherwise(move |asked| {
+            let [program, arguments @ ..] = &asked.command[..] else { panic!("no command") };
+            let account = self.account.as_ref();
+            let mut command = match program.as_str() {
+                "pgbackrest" => call(account, &self.pgbackrest.program),
+                other => call(account, other),
+            };
+            if program == "pgbackrest" {
+                command.env_clear();
+                // Later versions take no options with this.
+                if arguments != ["version"] {
+                    command.arg(format!("--config={config}"));
+                }
+            }
+            for argument in arguments {
+                match argument.as_str() {
+                    file if file == configuration_file() => command.arg(&config),
+                    // Sooner, since nothing here is far away.
+                    "--io-timeout=10" => command.arg("--io-timeout=1"),
+                    argument => command.arg(argument),
+                };
+            }
+            command.into()
+        })
     }
 
     /// What `info --output=json` says about everything in a configuration.

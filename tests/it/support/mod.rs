@@ -1,6 +1,7 @@
 //! Real PostgreSQL, pgBackRest, Prometheus, Kubernetes and our own program, started for a test and gone after it.
 //!
-//! Where the machine lacks one of them, a test says so and passes; with `CI=true` it fails.
+//! Where the machine lacks one of them, a test says so and passes; with `CI=true` it fails. `stack` starts what watches a
+//! lab; `fake_pods` and `fake_api` are for what the real ones do too rarely.
 
 pub(crate) mod added_repos;
 pub(crate) mod alertmanager;
@@ -11,6 +12,8 @@ pub(crate) mod example;
 pub(crate) mod exporter;
 pub(crate) mod exposition;
 pub(crate) mod fake_api;
+#[allow(dead_code, reason = "unit tests use the rest")]
+pub(crate) mod fake_pods;
 pub(crate) mod http;
 pub(crate) mod kubernetes;
 pub(crate) mod lab;
@@ -23,5 +26,6 @@ pub(crate) mod postgres;
 pub(crate) mod process;
 pub(crate) mod prometheus;
 pub(crate) mod relay;
+pub(crate) mod stack;
 pub(crate) mod web;
 pub(crate) mod week;

@@ -30,23 +30,15 @@ impl Prometheus {
         Self::start_with(jobs, "", None, None)
     }
 
-    /// The same, and evaluates a file of rules every second and sends alerts to the Alertmanager at an address.
+    /// The same, and evaluates a file of rules every second, sends alerts to the Alertmanager at an address, and remembers
+    /// what an OpenMetrics text tells.
     pub(crate) fn start_alerting(
         jobs: &[(&str, &str)],
         rules: &str,
         alertmanager: &str,
+        past: Option<&str>,
     ) -> Result<Self, String> {
-        Self::start_with(jobs, &alerting(alertmanager), Some(rules), None)
-    }
-
-    /// The same, and remembers what an OpenMetrics text tells.
-    pub(crate) fn start_alerting_with_past(
-        jobs: &[(&str, &str)],
-        rules: &str,
-        alertmanager: &str,
-        past: &str,
-    ) -> Result<Self, String> {
-        Self::start_with(jobs, &alerting(alertmanager), Some(rules), Some(past))
+        Self::start_with(jobs, &alerting(alertmanager), Some(rules), past)
     }
 
     /// Scrapes every second, by these jobs of its configuration.

@@ -17,7 +17,7 @@ pub(super) fn directory(path: &str) -> String {
     }
 }
 
-fn listing(fakes: &Fakes) -> Case<'_> {
+fn listing(fakes: &FakePods<'static>) -> Case {
     let wal = WalSettings { interval: Duration::from_mins(15), timeout: Duration::from_mins(1) };
     let pace = Pace::default().with_wal(Some(wal));
     Case { pace, metrics: CollectionMetrics::in_pods().with_wal(true), ..Case::new(fakes) }
@@ -25,7 +25,7 @@ fn listing(fakes: &Fakes) -> Case<'_> {
 
 #[tokio::test]
 async fn archives_are_listed_where_info_was_read_and_judged_at_the_next_look() {
-    let fakes = Fakes::of("ledger");
+    let fakes = pods_of(&["ledger"]);
     let mut case = listing(&fakes);
     let first = case.ask().await;
     assert!(repo(&first, 1).wal.is_none());
@@ -34,11 +34,11 @@ async fn archives_are_listed_where_info_was_read_and_judged_at_the_next_look() {
         let paths = ["", " archive/db/15-1", " archive/db/15-1/0000000100000000", " backup/db"];
         expected.extend(paths.map(|path| format!("{place}{path}")));
     }
-    assert_eq!(fakes.asked(), expected);
+    assert_eq!(questions(&fakes), expected);
     assert!(case.meanwhile.lock().unwrap().len() == 1, "info is told before the archives are listed");
 
     let second = case.ask().await;
-    assert_eq!(fakes.asked(), ["ledger-0/postgres repo2", "ledger-host/pgbackrest repo1"], "not due yet");
+    assert_eq!(questions(&fakes), ["ledger-0/postgres repo2", "ledger-host/pgbackrest repo1"], "not due yet");
     for key in [1, 2] {
         let wal = repo(&second, key).wal.as_deref().unwrap();
         assert_eq!((wal.segments, wal.unrestorable.directory), (2, Some(0)));
@@ -48,13 +48,13 @@ async fn archives_are_listed_where_info_was_read_and_judged_at_the_next_look() {
 
 #[tokio::test]
 async fn a_listing_that_is_lost_is_joined_by_no_other_command() {
-    let fakes = Fakes::of("ledger");
-    fakes.let_it("repo-ls", 2, Does::Lose);
+    let fakes = pods_of(&["ledger"]);
+    fakes.when("repo-ls*--repo=2", [lost()]);
     let mut case = listing(&fakes);
     case.ask().await;
-    fakes.asked();
+    questions(&fakes);
     let snapshot = case.ask().await;
-    assert_eq!(fakes.asked(), ["ledger-host/pgbackrest repo1"]);
+    assert_eq!(questions(&fakes), ["ledger-host/pgbackrest repo1"]);
     assert_eq!(reason(&snapshot), Some(FailureReason::Lost));
     let health = &snapshot.collection.wal["db"];
     assert_eq!(health.failure.as_ref().map(|failure| failure.reason), Some(FailureReason::Lost));
@@ -63,27 +63,28 @@ async fn a_listing_that_is_lost_is_joined_by_no_other_command() {
 
 #[tokio::test]
 async fn a_repository_that_comes_later_is_listed_at_once() {
-    let fakes = Fakes::of("ledger");
-    fakes.let_it("ledger-0", 2, Does::TimeOut(Duration::ZERO));
+    let fakes = pods_of(&["ledger"]);
+    fakes
+        .when("ledger-0*--repo=2", [Does::EndAfter(Duration::ZERO, NoEnd::TimedOut(Duration::from_mins(1)))]);
     let mut case = listing(&fakes);
     case.ask().await;
-    fakes.asked();
-    fakes.let_it("ledger-0", 2, Does::Answer);
+    questions(&fakes);
+    fakes.when("ledger-0*--repo=2", ANSWERS);
     case.ask().await;
-    assert!(fakes.asked().contains(&"ledger-0/postgres repo2 archive/db/15-1".to_owned()));
+    assert!(questions(&fakes).contains(&"ledger-0/postgres repo2 archive/db/15-1".to_owned()));
     assert!(repo(&*case.ask().await, 2).wal.is_some());
 }
 
 #[tokio::test]
 async fn what_a_new_backup_proves_is_told_before_the_next_turn() {
-    let fakes: &'static Fakes = Box::leak(Box::new(Fakes::of("ledger")));
+    let fakes = pods_of(&["ledger"]);
     let day = Duration::from_hours(24);
-    let case = Loop::new(Pace::new(day, None, 3, None).with_wal(listing(fakes).pace.wal));
-    let polling = tokio::spawn(Arc::clone(&case.poller).run(fakes));
+    let case = Loop::new(Pace::new(day, None, 3, None).with_wal(listing(&fakes).pace.wal));
+    let polling = tokio::spawn(Arc::clone(&case.poller).run(fakes.clone()));
     case.poller.set(&Key::new("shop", "ledger"), subject());
     let proves = |snapshot: &Arc<Snapshot>| [1, 2].iter().all(|key| repo(snapshot, *key).wal.is_some());
     case.until(|| case.store.load().fleet.clusters.values().any(proves)).await;
-    let asked = fakes.asked();
+    let asked = questions(&fakes);
     let looks = asked.iter().filter(|asked| asked.ends_with("repo1")).count();
     assert_eq!((looks, asked.len()), (2, 2 * 2 + 2 * 3), "{asked:?}");
     polling.abort();
@@ -99,9 +100,9 @@ fn archives_are_listed_no_more_often_than_the_cluster_is_looked_at() {
 
 #[tokio::test]
 async fn once_lists_and_judges_at_once() {
-    let fakes = Fakes::of("ledger");
+    let fakes = pods_of(&["ledger"]);
     let pace = listing(&fakes).pace;
     let clusters = vec![(Key::new("shop", "ledger"), subject())];
-    let known = once(&&fakes, clusters, &Settings::default(), pace).await;
+    let known = once(&fakes, clusters, &Settings::default(), pace).await;
     assert!(repo(&known[0].1, 1).wal.is_some() && repo(&known[0].1, 2).wal.is_some());
 }

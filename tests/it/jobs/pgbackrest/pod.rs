@@ -1,36 +1,28 @@
-//! A pod that is this host: what is meant for it runs here, with the lab's configuration.
+//! A backup job in front of a pod that is this host, and what goes wrong there.
 
-use std::os::unix::process::ExitStatusExt;
-use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, Stdio};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use pgbackrest_keeper::cluster::target;
-use pgbackrest_keeper::job::access::Access;
 use pgbackrest_keeper::job::limits::Limits;
 use pgbackrest_keeper::job::outcome::Verdict;
 use pgbackrest_keeper::job::run;
 use pgbackrest_keeper::job::task::{Patience, Task};
-use pgbackrest_keeper::kubernetes::client::CallError;
-use pgbackrest_keeper::kubernetes::exec::Heard;
 use pgbackrest_keeper::pgbackrest::label::BackupType;
-use pgbackrest_keeper::source::pod::{NoEnd, Place, Ran, RunInPod};
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{Child, Command};
-use tokio::sync::mpsc;
+use tokio::task::block_in_place;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::backup_jobs::COPYING;
+use crate::support::fake_pods::{FakePods, pod};
 use crate::support::lab::{STANZA, Site};
-use crate::support::process::call;
+use crate::support::process::{call, output};
+
+const BACKUP: &str = ": pgbackrest backup";
 
 /// What goes wrong with a backup as soon as it copies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fault {
-    None,
     /// The connection is lost, and the command goes on.
     Cut,
     /// The connection is lost, and the command is killed.
@@ -43,33 +35,43 @@ pub(super) enum Fault {
     Pretended,
 }
 
+/// A job in front of one pod.
 pub(super) struct Here<'a> {
     site: &'a Site,
-    configuration: PathBuf,
-    fault: Mutex<Fault>,
-    /// Backups that were begun.
-    pub(super) begun: AtomicUsize,
-    pub(super) terminated: CancellationToken,
-    /// Commands that go on without a connection.
-    left: Mutex<Vec<Child>>,
+    pods: FakePods<'a>,
+    terminated: CancellationToken,
 }
 
 impl<'a> Here<'a> {
-    pub(super) fn new(site: &'a Site, configuration: &Path) -> Self {
-        Self {
-            site,
-            configuration: configuration.to_owned(),
-            fault: Mutex::new(Fault::None),
-            begun: AtomicUsize::new(0),
-            terminated: CancellationToken::new(),
-            left: Mutex::default(),
-        }
+    pub(super) fn new(site: &'a Site, configuration: &'a Path) -> Self {
+        let pods = site.as_pods(&[pod("ledger-0", &["postgres"])], configuration);
+        Self { site, pods, terminated: CancellationToken::new() }
     }
 
     /// Once.
     pub(super) fn with(self, fault: Fault) -> Self {
-        *self.fault.lock().unwrap() = fault;
-        self
+        if fault == Fault::Pretended {
+            return Self { pods: self.pods.when(BACKUP, [Ok(0)]), ..self };
+        }
+        let (site, terminated, is_over) = (self.site, self.terminated.clone(), AtomicBool::new(false));
+        let pods = self.pods.loses_at(move |asked, line| {
+            if !line.contains(COPYING) || is_over.swap(true, Ordering::Relaxed) {
+                return false;
+            }
+            if matches!(fault, Fault::Killed | Fault::CutAndKilled) {
+                kill(site, asked.command.last().unwrap());
+            }
+            if fault == Fault::Terminated {
+                terminated.cancel();
+            }
+            matches!(fault, Fault::Cut | Fault::CutAndKilled)
+        });
+        Self { pods, ..self }
+    }
+
+    /// Backups that were begun.
+    pub(super) fn begun(&self) -> usize {
+        self.pods.count(BACKUP)
     }
 
     pub(super) async fn back_up(&self, backup_type: BackupType, repo: u32) -> Verdict {
@@ -87,39 +89,16 @@ impl<'a> Here<'a> {
         };
         let until = Instant::now() + Duration::from_mins(2);
         let limits = Limits { terminated: self.terminated.clone(), until };
-        let verdict = run::run(self, &task, &patience(), &limits).await;
-        let left = std::mem::take(&mut *self.left.lock().unwrap());
-        for mut child in left {
-            child.wait().await.unwrap();
-        }
+        let verdict = run::run(&self.pods, &task, &patience(), &limits).await;
+        self.pods.outlast().await;
         verdict
     }
+}
 
-    fn command(&self, command: &[&str]) -> Command {
-        let [program, arguments @ ..] = command else { panic!("no command") };
-        let mut running = match *program {
-            "pgbackrest" => {
-                let mut running = call(self.site.account.as_ref(), &self.site.pgbackrest.program);
-                running.env_clear();
-                // Later versions take no options with this.
-                if arguments != ["version"] {
-                    running.arg(format!("--config={}", self.configuration.display()));
-                }
-                running
-            }
-            other => call(self.site.account.as_ref(), other),
-        };
-        running.args(arguments).stdin(Stdio::null());
-        let mut running = Command::from(running);
-        running.stdout(Stdio::piped()).stderr(Stdio::piped());
-        running
-    }
-
-    async fn kill(&self, mark: &str) {
-        let script = "for p in /proc/[0-9]*; do tr '\\0' ' ' <$p/cmdline | grep -q -e \"$1 \" || continue; \
-                      tr '\\0' ' ' <$p/cmdline | grep -qE '^([^ ]*/)?(sh|timeout|setpriv) ' || kill -9 ${p#/proc/}; done";
-        self.command(&["sh", "-c", script, "sh", mark]).output().await.unwrap();
-    }
+fn kill(site: &Site, mark: &str) {
+    let script = "for p in /proc/[0-9]*; do tr '\\0' ' ' <$p/cmdline | grep -q -e \"$1 \" || continue; \
+                  tr '\\0' ' ' <$p/cmdline | grep -qE '^([^ ]*/)?(sh|timeout|setpriv) ' || kill -9 ${p#/proc/}; done";
+    block_in_place(|| output(call(site.account.as_ref(), "sh").args(["-c", script, "sh", mark])));
 }
 
 fn patience() -> Patience {
@@ -132,70 +111,5 @@ fn patience() -> Patience {
         lost: (milliseconds(200), milliseconds(500)),
         asks: 2,
         ..Patience::default()
-    }
-}
-
-/// As a container runtime tells it.
-fn code(status: ExitStatus) -> i32 {
-    status.code().unwrap_or_else(|| 128 + status.signal().unwrap())
-}
-
-impl RunInPod for Here<'_> {
-    async fn run(&self, _place: Place<'_>, command: &[&str], _timeout: Duration) -> Result<Ran, NoEnd> {
-        let output = self.command(command).output().await.unwrap();
-        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-        Ok(Ran { code: code(output.status), stdout: output.stdout, stderr })
-    }
-}
-
-impl Access for Here<'_> {
-    async fn pods(&self) -> Result<Vec<target::Pod>, CallError> {
-        Ok(vec![target::Pod {
-            name: "ledger-0".to_owned(),
-            running: true,
-            ready: true,
-            containers: vec!["postgres".to_owned()],
-            ..target::Pod::default()
-        }])
-    }
-
-    async fn follow(
-        &self,
-        _place: Place<'_>,
-        command: &[&str],
-        _timeout: Duration,
-        heard: &mpsc::Sender<Heard>,
-    ) -> Result<i32, NoEnd> {
-        self.begun.fetch_add(1, Ordering::Relaxed);
-        if *self.fault.lock().unwrap() == Fault::Pretended {
-            return Ok(0);
-        }
-        let mut child = self.command(command).spawn().unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        while let Some(line) = lines.next_line().await.unwrap() {
-            let is_copying = line.contains(COPYING);
-            heard.send(Heard::Line(line)).await.unwrap();
-            if !is_copying {
-                continue;
-            }
-            let fault = std::mem::replace(&mut *self.fault.lock().unwrap(), Fault::None);
-            if matches!(fault, Fault::Killed | Fault::CutAndKilled) {
-                self.kill(command.last().unwrap()).await;
-            }
-            if fault == Fault::Terminated {
-                self.terminated.cancel();
-            }
-            if matches!(fault, Fault::Cut | Fault::CutAndKilled) {
-                // Somebody must read on, as the runtime does.
-                tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-                self.left.lock().unwrap().push(child);
-                return Err(NoEnd::Lost("the connection was closed".to_owned()));
-            }
-        }
-        let mut errors = BufReader::new(child.stderr.take().unwrap()).lines();
-        while let Some(line) = errors.next_line().await.unwrap() {
-            heard.send(Heard::Line(line)).await.unwrap();
-        }
-        Ok(code(child.wait().await.unwrap()))
     }
 }

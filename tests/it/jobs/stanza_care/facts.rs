@@ -3,18 +3,10 @@
 
 use pgbackrest_keeper::cluster::key::Key;
 use pgbackrest_keeper::collect::fleet::{Pace, Subject, once};
-use pgbackrest_keeper::kubernetes::client::CallError;
 use pgbackrest_keeper::pgbackrest::conf::Conf;
-use pgbackrest_keeper::source::pods::FindPods;
 use pgbackrest_keeper::state::snapshot::{RepoState, Snapshot, Version};
 
 use super::*;
-
-impl FindPods for Here<'_> {
-    async fn find(&self, _namespace: &str, _selector: &str) -> Result<Vec<Pod>, CallError> {
-        Ok(vec![primary(&Settings::default())])
-    }
-}
 
 #[tokio::test]
 async fn facts_of_the_installed_version() {
@@ -65,6 +57,6 @@ async fn facts(test: &str, pgbackrest: Result<Pgbackrest, String>) {
 async fn learn(site: &Site, seen: &Seen, config: &Config) -> Snapshot {
     let configuration = site.write("instance.conf", &config.text());
     let cluster = (Key::new("shop", "ledger"), Subject::of(&seen.cluster, &seen.settings, &Conf::default()));
-    let here = Here { site, configuration: &configuration };
-    once(&here, vec![cluster], &Settings::default(), Pace::default()).await.remove(0).1
+    let pods = site.as_pods(&seen.pods, &configuration);
+    once(&pods, vec![cluster], &Settings::default(), Pace::default()).await.remove(0).1
 }

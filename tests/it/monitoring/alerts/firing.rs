@@ -6,19 +6,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::{ALERTMANAGER, COMPAT, RULES, alerts, root, words};
-use crate::support::alertmanager::{Alertmanager, Notice, hurried};
-use crate::support::exporter::Exporter;
+use crate::support::alertmanager::Notice;
 use crate::support::lab::{Lab, STANZA, Site};
-use crate::support::machine::{Pgbackrest, skip};
+use crate::support::machine::Pgbackrest;
 use crate::support::process::{call, successful, wait_for};
-use crate::support::prometheus::Prometheus;
+use crate::support::stack::{self, JOB, Stack, shipped, stack};
 
 const DAYS: &str = r"^The last (full )?backup of demo in repo[12] is 9d 0h \d+m \d+s old$";
-
-/// The shipped file, with `for` in seconds that are minutes in it.
-pub(crate) fn shipped(file: &str) -> String {
-    hurried(&fs::read_to_string(root().join(file)).unwrap())
-}
 
 #[test]
 fn nothing_but_waiting_is_shortened() {
@@ -51,14 +45,8 @@ fn nothing_but_waiting_is_shortened() {
 
 #[test]
 fn alerts_of_a_host_are_told_to_whom_they_concern() {
-    if let Err(missing) = story_of_a_host() {
-        skip("alerts_of_a_host_are_told_to_whom_they_concern", missing);
-    }
-}
-
-fn story_of_a_host() -> Result<(), String> {
-    let site = Site::new(Pgbackrest::installed())?;
-    let alertmanager = Alertmanager::start(&fs::read_to_string(root().join(ALERTMANAGER)).unwrap())?;
+    let test = "alerts_of_a_host_are_told_to_whom_they_concern";
+    let Some(site) = stack::site(test, Pgbackrest::installed()) else { return };
     let lab = Lab::start(&site, 16);
     // pgBackRest asks the database what time it is.
     set_clock(&lab, Some(9));
@@ -68,16 +56,9 @@ fn story_of_a_host() -> Result<(), String> {
     lab.back_up(1, "incr");
     // With the stanza's name the repos are asked one by one.
     let arguments = ["--collect.interval=1", "--collect.timeout=2s", "--backrest.stanza-include=demo"];
-    let exporter = Exporter::start(&site, &lab.both, &arguments);
-    let prometheus = Prometheus::start_alerting(
-        &[("pgbackrest", &exporter.address)],
-        &shipped(RULES),
-        &alertmanager.address,
-    )?;
+    let (alertmanager, Stack { prometheus, exporter, .. }) = stack(&lab, &arguments).alerting(RULES);
     // The same exporter for somebody who has the rules on the Go exporter's metrics.
-    let compat = Alertmanager::start(&fs::read_to_string(root().join(ALERTMANAGER)).unwrap())?;
-    let compat_prometheus =
-        Prometheus::start_alerting(&[("pgbackrest", &exporter.address)], &shipped(COMPAT), &compat.address)?;
+    let (compat, compat_prometheus) = stack::alerting(&[(JOB, &exporter.address)], COMPAT, None);
     let told_compat = |receiver: &str, status: &str, name: &str, labels: &[(&str, &str)]| {
         assert_as_shipped_in(COMPAT, &compat.wait(receiver, status, name, labels));
     };
@@ -132,7 +113,6 @@ fn story_of_a_host() -> Result<(), String> {
     for notice in alertmanager.told() {
         assert!(expected.contains(&(notice.name(), notice.receiver.as_str())), "{notice:#?}");
     }
-    Ok(())
 }
 
 fn overdue_backups_are_told(told: &impl Fn(&str, &str, &str, &[(&str, &str)]) -> Notice) {

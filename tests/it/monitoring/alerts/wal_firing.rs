@@ -7,27 +7,19 @@ use std::time::{Duration, SystemTime};
 
 use chrono::Utc;
 
-use super::firing::{assert_as_shipped, set_clock, shipped};
-use super::{ALERTMANAGER, RULES, root};
-use crate::support::alertmanager::Alertmanager;
-use crate::support::exporter::Exporter;
-use crate::support::lab::{Lab, STANZA, Site};
-use crate::support::machine::{Pgbackrest, skip};
-use crate::support::prometheus::Prometheus;
+use super::RULES;
+use super::firing::{assert_as_shipped, set_clock};
+use crate::support::lab::{Lab, STANZA};
+use crate::support::machine::Pgbackrest;
+use crate::support::stack::{self, stack};
 
 const ARGUMENTS: [&str; 3] =
     ["--collect.interval=1", "--collect.wal-interval=2", "--backrest.stanza-include=demo"];
 
 #[test]
 fn holes_in_wal_are_told_to_whom_they_concern() {
-    if let Err(missing) = story() {
-        skip("holes_in_wal_are_told_to_whom_they_concern", missing);
-    }
-}
-
-fn story() -> Result<(), String> {
-    let site = Site::new(Pgbackrest::installed())?;
-    let alertmanager = Alertmanager::start(&fs::read_to_string(root().join(ALERTMANAGER)).unwrap())?;
+    let test = "holes_in_wal_are_told_to_whom_they_concern";
+    let Some(site) = stack::site(test, Pgbackrest::installed()) else { return };
     let lab = Lab::start(&site, 16);
     // pgBackRest asks the database what time it is: the backups are old.
     set_clock(&lab, Some(9));
@@ -51,12 +43,7 @@ fn story() -> Result<(), String> {
     let name = segment.file_name().unwrap().to_str().unwrap().replacen("00000001", "00000002", 1);
     fs::copy(&segment, promoted.join(name)).unwrap();
 
-    let exporter = Exporter::start(&site, &lab.both, &ARGUMENTS);
-    let prometheus = Prometheus::start_alerting(
-        &[("pgbackrest", &exporter.address)],
-        &shipped(RULES),
-        &alertmanager.address,
-    )?;
+    let (alertmanager, _stack) = stack(&lab, &ARGUMENTS).alerting(RULES);
     let repo1 = [("stanza", STANZA), ("repo_key", "1")];
     let told = |receiver: &str, name: &str, more: &[(&str, &str)]| {
         let notice = alertmanager.wait(receiver, "firing", name, &[&repo1, more].concat());
@@ -85,20 +72,12 @@ fn story() -> Result<(), String> {
         let is_history = notice.name() == "PgBackRestWalHistoryMissing";
         assert_eq!(notice.labels["repo_key"], if is_history { "2" } else { "1" }, "{notice:#?}");
     }
-    drop(prometheus);
-    Ok(())
 }
 
 #[test]
 fn a_stall_and_a_short_window_are_told_where_the_past_knows_better() {
-    if let Err(missing) = story_with_a_past() {
-        skip("a_stall_and_a_short_window_are_told_where_the_past_knows_better", missing);
-    }
-}
-
-fn story_with_a_past() -> Result<(), String> {
-    let site = Site::new(Pgbackrest::installed())?;
-    let alertmanager = Alertmanager::start(&fs::read_to_string(root().join(ALERTMANAGER)).unwrap())?;
+    let test = "a_stall_and_a_short_window_are_told_where_the_past_knows_better";
+    let Some(site) = stack::site(test, Pgbackrest::installed()) else { return };
     let lab = Lab::start(&site, 16);
     // repo1 reaches back nine days, and has got nothing for three hours; repo2 begins anew.
     set_clock(&lab, Some(9));
@@ -110,13 +89,7 @@ fn story_with_a_past() -> Result<(), String> {
         came_three_hours_ago(&entry.unwrap().path());
     }
 
-    let exporter = Exporter::start(&site, &lab.both, &ARGUMENTS);
-    let prometheus = Prometheus::start_alerting_with_past(
-        &[("pgbackrest", &exporter.address)],
-        &shipped(RULES),
-        &alertmanager.address,
-        &past(&exporter.address),
-    )?;
+    let (alertmanager, stack) = stack(&lab, &ARGUMENTS).with_past(past).alerting(RULES);
     for (name, repo) in [
         ("PgBackRestWalArchivingStalled", "1"),
         ("PgBackRestRpoExceeded", "1"),
@@ -125,7 +98,7 @@ fn story_with_a_past() -> Result<(), String> {
         let notice = alertmanager.wait("on-call", "firing", name, &[("stanza", STANZA), ("repo_key", repo)]);
         assert_as_shipped(&notice);
         assert_eq!(
-            prometheus.query(&format!("ALERTS{{alertname=\"{name}\",alertstate=\"firing\"}}")).len(),
+            stack.prometheus.query(&format!("ALERTS{{alertname=\"{name}\",alertstate=\"firing\"}}")).len(),
             1
         );
     }
@@ -133,7 +106,6 @@ fn story_with_a_past() -> Result<(), String> {
         |name: &str| alertmanager.told().into_iter().find(|told| told.name() == name).unwrap().annotations;
     let stalled = &said("PgBackRestWalArchivingStalled")["summary"];
     assert!(stalled.starts_with("No WAL of demo has arrived in repo1 for 3h 0m "), "{stalled}");
-    Ok(())
 }
 
 /// Two days in which WAL came in every hour, and windows of three days ago, of both repos.

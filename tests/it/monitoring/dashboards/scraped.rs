@@ -9,23 +9,16 @@ use serde_json::Value;
 
 use super::answers::{Selection, answers, is_of_kubernetes};
 use super::{Dashboard, Query, all, queries};
-use crate::support::exporter::Exporter;
-use crate::support::lab::{Lab, Site};
-use crate::support::machine::{Pgbackrest, skip};
-use crate::support::prometheus::Prometheus;
+use crate::support::lab::Lab;
+use crate::support::machine::Pgbackrest;
+use crate::support::stack::{self, JOB, Stack, stack};
 
 #[test]
 fn a_real_host_fills_the_dashboards() {
-    if let Err(missing) = fill_the_dashboards() {
-        skip("a_real_host_fills_the_dashboards", missing);
-    }
-}
-
-fn fill_the_dashboards() -> Result<(), String> {
-    let site = Site::new(Pgbackrest::installed())?;
+    let Some(site) = stack::site("a_real_host_fills_the_dashboards", Pgbackrest::installed()) else { return };
     let lab = Lab::start(&site, 16);
     // It is there before the first backup.
-    let exporter = Exporter::start(&site, &lab.both, &["--collect.interval=1"]);
+    let Stack { prometheus, exporter, .. } = stack(&lab, &["--collect.interval=1"]).start();
     // A deviation is one from several before.
     for (repo, backup_type) in [
         (1, "full"),
@@ -45,7 +38,6 @@ fn fill_the_dashboards() -> Result<(), String> {
         let backups = samples.all("pgbackrest_backup_info", &[]).len();
         (verified("1") == Some(1.0) && verified("2") == Some(1.0) && backups == 8).then_some(())
     });
-    let prometheus = Prometheus::start(&[("pgbackrest", &exporter.address)])?;
     prometheus.wait_for_value("sum(pgbackrest_repo_up) == 2");
     lab.postgres.archive_all();
     let dashboards: Vec<Value> = all().iter().map(Dashboard::json).collect();
@@ -72,7 +64,7 @@ fn fill_the_dashboards() -> Result<(), String> {
     loop {
         let end = Utc::now().timestamp();
         let host =
-            Selection { job: "pgbackrest", namespace: ".*", pg_cluster: ".*", start: end - 60, end, step: 1 };
+            Selection { job: JOB, namespace: ".*", pg_cluster: ".*", start: end - 60, end, step: 1 };
         silent.retain(|query| answers(&prometheus, query, &host) == 0);
         if silent.len() <= expected.len() || Instant::now() > deadline {
             break;
@@ -82,5 +74,4 @@ fn fill_the_dashboards() -> Result<(), String> {
     let silent: BTreeSet<&str> = silent.iter().map(|query| query.place.as_str()).collect();
     assert_eq!(silent, BTreeSet::from(expected));
     assert_eq!(exporter.stop(), Some(0));
-    Ok(())
 }

@@ -1,22 +1,19 @@
 //! Alerts about jobs from the real Job controller to whom they concern, and about a schedule that is not kept.
 
-use std::fs;
-
 use super::jobs::{end_pod, start};
 use super::life::pretend_that_stanzas_were_seen;
 use super::{in_bucket, open_namespace, wait_for_object};
-use crate::monitoring::alerts::firing::{assert_as_shipped, set_clock, shipped};
-use crate::monitoring::alerts::{ALERTMANAGER, RULES, root};
-use crate::support::alertmanager::{Alertmanager, Notice};
+use crate::monitoring::alerts::RULES;
+use crate::monitoring::alerts::firing::{assert_as_shipped, set_clock};
+use crate::support::alertmanager::Notice;
 use crate::support::control_plane::ControlPlane;
-use crate::support::exporter::Exporter;
 use crate::support::kubernetes::kubectl::Kubectl;
 use crate::support::kubernetes::ports::free_port;
-use crate::support::lab::{Lab, Site};
-use crate::support::machine::{Pgbackrest, skip};
+use crate::support::lab::Lab;
+use crate::support::machine::Pgbackrest;
 use crate::support::operator::Installation;
 use crate::support::process::wait_for;
-use crate::support::prometheus::Prometheus;
+use crate::support::stack::{self, stack};
 use serde_json::json;
 
 const FULL: &str = "pgbackrest-orders-repo1-full";
@@ -28,24 +25,15 @@ const OF_FULL: [(&str, &str); 4] =
 fn alerts_of_jobs_are_told_and_outlive_the_operator() {
     let test = "alerts_of_jobs_are_told_and_outlive_the_operator";
     let Some(plane) = ControlPlane::start(test) else { return };
-    if let Err(missing) = story_of_jobs(&plane) {
-        skip(test, missing);
-    }
-}
-
-fn story_of_jobs(plane: &ControlPlane) -> Result<(), String> {
-    let alertmanager = Alertmanager::start(&fs::read_to_string(root().join(ALERTMANAGER)).unwrap())?;
-    let site = Site::new(Pgbackrest::installed())?;
+    let Some(site) = stack::site(test, Pgbackrest::installed()) else { return };
     let lab = Lab::start(&site, 16);
     // Older than one and a half weeks and an hour.
     set_clock(&lab, Some(11));
     lab.back_up(1, "full");
     set_clock(&lab, None);
-    let labels = ["--collect.interval=1", "--label=namespace=shop", "--label=pg_cluster=orders"];
-    let exporter = Exporter::start(&site, &lab.both, &labels);
 
     let kubectl = plane.kubectl().clone();
-    let installation = Installation::whole(plane);
+    let installation = Installation::whole(&plane);
     // A Service keeps its address when its pod goes.
     let address = format!("127.0.0.1:{}", free_port());
     let listen = format!("--web.listen-address={address}");
@@ -58,8 +46,9 @@ fn story_of_jobs(plane: &ControlPlane) -> Result<(), String> {
         let cron_job = kubectl.get("shop", "cronjob", FULL)?;
         (cron_job["spec"]["suspend"] != json!(true)).then_some(())
     });
-    let jobs = [("pgbackrest", exporter.address.as_str()), ("pgbackrest-operator", &address)];
-    let prometheus = Prometheus::start_alerting(&jobs, &shipped(RULES), &alertmanager.address)?;
+    let flags = ["--collect.interval=1", "--label=namespace=shop", "--label=pg_cluster=orders"];
+    let of_operator = [("pgbackrest-operator", address.as_str())];
+    let (alertmanager, stack) = stack(&lab, &flags).beside(&of_operator).alerting(RULES);
     let told = |receiver: &str, status: &str, name: &str| {
         let notice = alertmanager.wait(receiver, status, name, &OF_FULL);
         assert_as_shipped(&notice);
@@ -83,7 +72,7 @@ fn story_of_jobs(plane: &ControlPlane) -> Result<(), String> {
     assert_as_shipped(&alertmanager.wait("on-call", "firing", "PgBackRestExporterDown", &down));
     // The schedule that it knew of still stands: the thresholds for where none is known do not come in its place.
     let of_thresholds =
-        prometheus.query("ALERTS{alertname=~\"PgBackRest(BackupStale|FullBackupStaleStatic)\"}");
+        stack.prometheus.query("ALERTS{alertname=~\"PgBackRest(BackupStale|FullBackupStaleStatic)\"}");
     assert_eq!(of_thresholds, Vec::new());
     fail(&kubectl, "meanwhile", 82);
     let of_jobs = alertmanager.told();
@@ -111,10 +100,9 @@ fn story_of_jobs(plane: &ControlPlane) -> Result<(), String> {
     alertmanager.forget();
     lab.back_up(1, "full");
     told("on-call", "resolved", "PgBackRestFullBackupStale");
-    drop(prometheus);
+    drop(stack);
     let (code, log) = operator.stop();
     assert_eq!(code, Some(0), "{log}");
-    Ok(())
 }
 
 /// A Job of the schedule ends with this code, for good.
