@@ -15,12 +15,13 @@ use crate::cluster::names;
 use crate::cluster::settings::Settings;
 use crate::cluster::validated::{GcsCredentials, Repo, RepoNumber, STANZA, Storage, ValidatedCluster};
 
-/// How long `archive-push` waits for a repo host that says nothing and takes nothing. pgBackRest's own half an hour is
-/// meant for backups. Amid a segment, a pod that is gone is not noticed before: what was sent is on its way for ever,
-/// which TCP's keep-alive does not look after, and PostgreSQL archives nothing meanwhile.
-const ARCHIVE_PUSH_PROTOCOL_TIMEOUT: &str = "120";
+/// Seconds that `archive-push` waits for a repo host that neither answers nor takes data. pgBackRest's default of half an
+/// hour suits backups. If the repo host's pod disappears in the middle of a segment, nothing else ends the wait: TCP
+/// keep-alive does not apply while data is unacknowledged. pgBackRest 2.45 waits that long twice, the second time to end
+/// the session, and PostgreSQL archives nothing meanwhile.
+const ARCHIVE_PUSH_PROTOCOL_TIMEOUT: &str = "60";
 /// `archive-push` asks no database, but pgBackRest takes no `protocol-timeout` that is not longer than this one.
-const ARCHIVE_PUSH_DB_TIMEOUT: &str = "60";
+const ARCHIVE_PUSH_DB_TIMEOUT: &str = "30";
 
 /// One configuration file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

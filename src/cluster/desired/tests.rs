@@ -143,7 +143,7 @@ fn archiving_waits_for_a_repo_host_as_long_as_is_sensible() {
         configuration(&objects(&cluster), "orders-pgbackrest-config").remove(section)
     };
     let filled = of(&[("db-timeout", "3600")]).unwrap();
-    assert_eq!((filled["protocol-timeout"].as_str(), filled["db-timeout"].as_str()), ("120", "60"));
+    assert_eq!((filled["protocol-timeout"].as_str(), filled["db-timeout"].as_str()), ("60", "30"));
     assert_eq!(of(&[("archive-async", "n")]), Some(filled));
     assert_eq!(of(&[("protocol-timeout", "2000")]), None, "what global says stands");
     assert_eq!(of(&[("archive-async", "y")]), None);

@@ -83,7 +83,7 @@ async fn one_hung_stanza_of_two_hundred_delays_nobody_else() {
                     .filter(|stanza| &*stanza.name != "s007")
                     .collect::<Vec<_>>();
                 let mut repos = others.iter().flat_map(|stanza| &stanza.repos);
-                assert!(repos.clone().all(|repo| repo.is_up()), "{others:#?}");
+                assert!(repos.clone().all(pgbackrest_keeper::state::snapshot::Repo::is_up), "{others:#?}");
                 others.len() == 199 && repos.all(|repo| repo.collected_at > began)
             })
             .await;

@@ -16,6 +16,7 @@ use pgbackrest_keeper::metrics::OperatorMetrics;
 use pgbackrest_keeper::operator::deed::Deed;
 use pgbackrest_keeper::operator::report::{Failure, Reporter, Status, Told};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use crate::golden::snapshots as golden;
 

@@ -77,14 +77,18 @@ impl Asked {
     }
 }
 
+/// The answers to each look for pods, in turn.
+type Found = VecDeque<Result<Vec<Pod>, CallFailure>>;
+/// What commands do whose text fits, in turn.
+type Rules = Vec<(String, VecDeque<Does>)>;
 type Otherwise<'a> = dyn Fn(&Asked) -> Does + Send + Sync + 'a;
 type LosesAt<'a> = dyn Fn(&Asked, &str) -> bool + Send + Sync + 'a;
 
 /// Clones are the same pods.
 #[derive(Clone)]
 pub(crate) struct FakePods<'a> {
-    pods: Arc<Mutex<VecDeque<Result<Vec<Pod>, CallFailure>>>>,
-    rules: Arc<Mutex<Vec<(String, VecDeque<Does>)>>>,
+    pods: Arc<Mutex<Found>>,
+    rules: Arc<Mutex<Rules>>,
     otherwise: Arc<Otherwise<'a>>,
     loses_at: Arc<LosesAt<'a>>,
     asked: Arc<Mutex<Vec<Asked>>>,

@@ -63,8 +63,7 @@ fn a_real_host_fills_the_dashboards() {
     let deadline = Instant::now() + Duration::from_mins(2);
     loop {
         let end = Utc::now().timestamp();
-        let host =
-            Selection { job: JOB, namespace: ".*", pg_cluster: ".*", start: end - 60, end, step: 1 };
+        let host = Selection { job: JOB, namespace: ".*", pg_cluster: ".*", start: end - 60, end, step: 1 };
         silent.retain(|query| answers(&prometheus, query, &host) == 0);
         if silent.len() <= expected.len() || Instant::now() > deadline {
             break;
