@@ -296,11 +296,13 @@ async fn silence_ends_at_the_deadline_and_the_connection_with_it() {
     });
     let (silent, chatty) = tokio::join!(silent, chatty);
     let ends = |peer: Peer| async move {
+        // It tells what it was asked for.
+        let Peer { address, asked: _asked, task } = peer;
         let began = Instant::now();
-        let error = run_within(peer.address, deadline, LONG).await.unwrap_err();
+        let error = run_within(address, deadline, LONG).await.unwrap_err();
         assert!(matches!(error, ExecError::Timeout(after) if after == deadline), "{error:?}");
         assert!(began.elapsed() >= deadline);
-        timeout(PATIENCE, peer.task).await.expect("the connection is closed").unwrap();
+        timeout(PATIENCE, task).await.expect("the connection is closed").unwrap();
     };
     tokio::join!(ends(silent), ends(chatty));
     // Not even the connection is answered.

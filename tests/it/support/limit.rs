@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 
 /// Control planes that a test has for itself. Each takes a core for ten seconds to start, and 400 MiB.
-pub(crate) static CONTROL_PLANES: Limit = Limit::new("control planes", 2);
+pub(crate) static CONTROL_PLANES: Limit = Limit::new("control planes", 3);
 
 /// Shorter waits are not worth telling.
 const SHORTEST_TOLD: Duration = Duration::from_millis(100);
