@@ -112,7 +112,7 @@ fn a_fleet_is_told_from_its_resources() {
     assert_eq!(code, Some(1), "{text}{said}");
     for part in [
         "info-fleet/ledger\n✕ db: ",
-        "nobody to ask about repo1: no pod has the labels",
+        "no pod to query about repo1: no pod has the labels",
         "info-fleet/plain\nnothing to ask: spec.backup.pgbackrest is not there",
         "info-fleet/wrong\n✕ not asked, as its resource is not valid: spec.backup.pgbackrest.repos[0].schedule.full",
     ] {
@@ -140,7 +140,7 @@ fn a_fleet_is_told_from_its_resources() {
         (&["ledger"], "--namespaces"),
         (&[&here, "--restore-command", TARGET], "name one: NAMESPACE/NAME"),
         (&["info-fleet/wrong", "--restore-command", TARGET], "resource is not valid"),
-        (&["info-fleet/ledger", "--restore-command", TARGET], "nobody to ask about repo1"),
+        (&["info-fleet/ledger", "--restore-command", TARGET], "no pod to query about repo1"),
     ] {
         let (code, text, said) = info(&kubeconfig, arguments);
         assert_eq!((code, text.as_str()), (Some(1), ""), "{said}");
