@@ -180,7 +180,7 @@ fn lifecycle_endpoints_reload_and_change_what_is_logged() {
     assert_eq!(runs(&exporter.metrics()), "1");
     assert_eq!(
         exporter.send(Method::POST, "/-/reload", ""),
-        (StatusCode::OK, "reloaded; pgBackRest is being asked again\n".to_owned())
+        (StatusCode::OK, "reloaded; a new collection has started\n".to_owned())
     );
     wait_for("a run that the reload has begun", || (runs(&exporter.metrics()) == "2").then_some(()));
     exporter.process.signal_group(Signal::SIGHUP);

@@ -291,7 +291,7 @@ async fn a_command_to_restore_comes_with_its_place() {
 
     for (told, target, why) in [
         (&fleet[1], "2026-11-01T00:00:00Z", "cannot be reached"),
-        (&fleet[0], "2026-11-22T10:00:00Z", "no answer within the timeout"),
+        (&fleet[0], "2026-11-22T10:00:00Z", "no response within the timeout"),
     ] {
         let advice = advice(told, target).await;
         assert_eq!(advice.command, None);

@@ -211,7 +211,7 @@ async fn running_out_of_file_descriptors_ends_nothing() {
         server.stop().await;
         return;
     }
-    let name = "http_limits::running_out_of_file_descriptors_ends_nothing";
+    let name = "web::http_limits::running_out_of_file_descriptors_ends_nothing";
     let mut child = tokio::process::Command::new("sh")
         .args(["-c", "ulimit -n 48 && exec \"$0\" --exact \"$1\" --nocapture"])
         .arg(std::env::current_exe().expect("own path"))
