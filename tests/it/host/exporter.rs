@@ -196,6 +196,22 @@ fn lifecycle_endpoints_reload_and_change_what_is_logged() {
 }
 
 #[test]
+fn the_log_names_what_starts_and_why_it_stops() {
+    let mut exporter = Exporter::ready(&["--collect.interval=42"]);
+    exporter.process.signal_group(Signal::SIGTERM);
+    assert_eq!(exporter.process.wait().code(), Some(0));
+    let log = exporter.process.log();
+    let lines: Vec<serde_json::Value> =
+        log.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let first = lines.first().expect("a line");
+    assert_eq!((&first["version"], &first["mode"]), (&env!("CARGO_PKG_VERSION").into(), &"exporter".into()));
+    assert!(first["commit"].as_str().is_some_and(|commit| !commit.is_empty()), "{first}");
+    assert!(first["flags"].as_str().is_some_and(|flags| flags.contains("--collect.interval=42")), "{first}");
+    let stops = |line: &serde_json::Value| line["message"] == "Shutting down" && line["cause"] == "SIGTERM";
+    assert!(lines.iter().any(stops), "{log}");
+}
+
+#[test]
 fn a_wrong_web_configuration_is_told_and_changes_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("web.yml");
