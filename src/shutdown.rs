@@ -1,10 +1,10 @@
-//! Signals become two things that tasks can wait for: the end, and a reload.
+//! Signals as requests to stop or to reload.
 
 use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// The signals that a long-running command listens to.
+/// The signals that a long-running command handles.
 #[derive(Debug)]
 pub struct Signals {
     terminate: Signal,
@@ -12,17 +12,17 @@ pub struct Signals {
     hangup: Signal,
 }
 
-/// What a signal asks for.
+/// What a signal requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Request {
-    /// SIGTERM or SIGINT.
-    Stop,
+    /// SIGTERM or SIGINT, by name.
+    Stop(&'static str),
     /// SIGHUP.
     Reload,
 }
 
 impl Signals {
-    /// Takes over SIGTERM, SIGINT and SIGHUP. Must run inside a tokio runtime.
+    /// Handles SIGTERM, SIGINT and SIGHUP. Must run inside a tokio runtime.
     pub fn install() -> io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
@@ -34,8 +34,8 @@ impl Signals {
     /// Waits for the next signal.
     pub async fn next(&mut self) -> Request {
         tokio::select! {
-            _ = self.terminate.recv() => Request::Stop,
-            _ = self.interrupt.recv() => Request::Stop,
+            _ = self.terminate.recv() => Request::Stop("SIGTERM"),
+            _ = self.interrupt.recv() => Request::Stop("SIGINT"),
             _ = self.hangup.recv() => Request::Reload,
         }
     }

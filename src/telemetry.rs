@@ -10,14 +10,14 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 use tracing_subscriber::{Layer, Registry, fmt, reload};
 
-/// How log lines look.
+/// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
-    /// For people.
+    /// Plain text.
     Text,
-    /// `key=value`, as the Prometheus world logs.
+    /// `key=value` pairs, as in Prometheus.
     Logfmt,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
@@ -28,24 +28,24 @@ pub struct LogFilter(reload::Handle<EnvFilter, Registry>);
 /// Why logging could not be set up or changed.
 #[derive(Debug, Error)]
 pub enum LogFilterError {
-    /// The text is no filter.
+    /// The text is not a filter.
     #[error(
-        "log filter {filter:?} is not valid: {source}; give a level (error, warn, info, debug, trace) or directives such as info,pgbackrest_keeper::collect=debug"
+        "invalid log filter {filter:?}: {source}; use a level (error, warn, info, debug, trace) or directives such as info,pgbackrest_keeper::collect=debug"
     )]
     Parse {
-        /// What was given.
+        /// The given text.
         filter: String,
-        /// What the parser says.
+        /// The parser's error.
         source: ParseError,
     },
-    /// A word that is no level.
-    #[error("log level {0:?} is not known; give error, warn, info, debug, trace or off")]
+    /// A word that is not a level.
+    #[error("unknown log level {0:?}; use error, warn, info, debug, trace or off")]
     UnknownLevel(String),
-    /// The subscriber is gone.
-    #[error("log filter cannot be changed: {0}")]
+    /// The subscriber no longer exists.
+    #[error("cannot change the log filter: {0}")]
     Reload(#[from] reload::Error),
     /// Logging was set up before.
-    #[error("logging cannot be set up: {0}")]
+    #[error("cannot set up logging: {0}")]
     Install(#[from] TryInitError),
 }
 
@@ -68,7 +68,7 @@ pub fn install(filter: &str, format: LogFormat) -> Result<LogFilter, LogFilterEr
 }
 
 impl LogFilter {
-    /// The filter in force.
+    /// The current filter.
     pub fn get(&self) -> Result<String, LogFilterError> {
         Ok(self.0.with_current(ToString::to_string)?)
     }
@@ -79,14 +79,14 @@ impl LogFilter {
     }
 }
 
-/// Whatever the filter says: kube logs the whole answer of an API server that it does not understand, or that refuses
-/// something, and that may be a Secret. What went wrong is told by whoever asked.
+/// Independent of the filter: kube logs the full response of an API server that it cannot parse or that reports an
+/// error, and that may be a Secret. The caller reports the error.
 fn quotes_nobody(line: &Metadata<'_>) -> bool {
     line.target() != "kube_client::client"
 }
 
-/// A bare word that is no level would be taken for a target, and silence everything else: it is refused. Directives for
-/// targets alone leave the rest at `info`.
+/// Rejects a bare word that is not a level: it would be taken for a target and silence everything else. Directives that
+/// only name targets leave the rest at `info`.
 fn parse(filter: &str) -> Result<EnvFilter, LogFilterError> {
     let words = filter.split(',').map(str::trim).filter(|word| !word.is_empty());
     let (bare, _): (Vec<&str>, Vec<&str>) = words.partition(|word| !word.contains(['=', '[']));

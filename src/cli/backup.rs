@@ -1,4 +1,4 @@
-//! `backup`: makes one backup in a pod of the cluster, and ends as it ended.
+//! `backup`: makes one backup in a pod of the cluster, and exits with its result.
 
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -25,6 +25,7 @@ use crate::telemetry;
 use super::args::backup::{BackupOrder, EndArgs, TargetArg, TargetArgs};
 use super::args::log::LogArgs;
 use super::args::operator::KubernetesArgs;
+use super::startup::Flags;
 
 /// Arguments of `backup`.
 #[derive(Debug, Args)]
@@ -41,11 +42,12 @@ pub struct BackupArgs {
     log: LogArgs,
 }
 
-/// 0: the backup is there. Otherwise pgBackRest's exit code, or one of `job::outcome::Own`.
-pub async fn run(args: BackupArgs) -> anyhow::Result<ExitCode> {
+/// 0: the backup exists. Otherwise pgBackRest's exit code, or one of `job::outcome::Own`.
+pub async fn run(args: BackupArgs, flags: &Flags) -> anyhow::Result<ExitCode> {
     telemetry::install(&args.log.level, args.log.format)?;
+    flags.log("backup");
     let terminated = CancellationToken::new();
-    let signals = Signals::install().context("cannot listen to signals")?;
+    let signals = Signals::install().context("cannot install signal handlers")?;
     let listening = tokio::spawn(listen(signals, terminated.clone()));
     let client = client::connect(&args.kubernetes.clone().into()).await?;
 
@@ -64,12 +66,16 @@ pub async fn run(args: BackupArgs) -> anyhow::Result<ExitCode> {
 }
 
 async fn listen(mut signals: Signals, terminated: CancellationToken) {
-    while signals.next().await != Request::Stop {}
-    tracing::info!("Asked to end");
+    let signal = loop {
+        if let Request::Stop(signal) = signals.next().await {
+            break signal;
+        }
+    };
+    tracing::info!(cause = signal, "Shutting down");
     terminated.cancel();
 }
 
-/// No other run has the same.
+/// A mark that is unique to this run.
 fn mark(job: Option<&str>, pod: Option<String>) -> String {
     let pod = pod.unwrap_or_else(|| format!("{:016x}", rand::random::<u64>()));
     format!("{}/{pod}", job.unwrap_or("by-hand"))
@@ -98,15 +104,15 @@ fn task(args: &BackupArgs, namespace: String, mark: &str) -> Task {
     }
 }
 
-/// In the log, and where Kubernetes keeps it with the pod's status.
+/// Reports the result in the log, and to Kubernetes in the pod's termination message.
 fn tell(verdict: &Verdict, termination_log: &Path) {
     let line = verdict.line();
     if verdict.code == 0 {
-        tracing::info!("{line}");
+        tracing::info!(result = line, "Backup succeeded");
     } else {
-        tracing::error!(exit_code = verdict.code, "{line}");
+        tracing::error!(exit_code = verdict.code, reason = line, "Backup failed");
     }
-    // The kubelet makes the file; elsewhere there is nobody to read it.
+    // The kubelet creates the file; elsewhere nothing reads it.
     let written = OpenOptions::new()
         .write(true)
         .truncate(true)
@@ -115,6 +121,6 @@ fn tell(verdict: &Verdict, termination_log: &Path) {
     if let Err(error) = written
         && error.kind() != std::io::ErrorKind::NotFound
     {
-        tracing::warn!(%error, file = %termination_log.display(), "Cannot write the termination message");
+        tracing::warn!(%error, file = %termination_log.display(), "Failed to write termination message");
     }
 }

@@ -1,8 +1,8 @@
-//! What this program was built of.
+//! Information about the build of this program.
 
 use crate::metrics::options::BuildInfo;
 
-/// As `build.rs` found it out.
+/// As determined by `build.rs`.
 #[must_use]
 pub(super) fn info() -> BuildInfo {
     BuildInfo {

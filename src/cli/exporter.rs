@@ -1,4 +1,4 @@
-//! `exporter`: asks pgBackRest on this host at an interval and serves what it knows.
+//! `exporter`: queries pgBackRest on this host periodically and serves the results.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -28,10 +28,11 @@ use super::args::collect::{IntervalArgs, SourceArgs};
 use super::args::log::LogArgs;
 use super::args::metrics::MetricsArgs;
 use super::args::web::WebArgs;
+use super::startup::Flags;
 use super::web::{RELOADS_WAITING, check_telemetry_path, host_name, listeners, steer};
 use super::{build, settings};
 
-/// How long the rest may take to end after one part has ended by itself.
+/// How long the other tasks may take to stop after one has stopped unexpectedly.
 const LAST_WAIT: Duration = Duration::from_secs(15);
 
 /// Arguments of `exporter`.
@@ -49,10 +50,11 @@ pub struct ExporterArgs {
     log: LogArgs,
 }
 
-/// Runs until SIGTERM or SIGINT. An error means that it could not start, or that a part of it ended by itself.
-pub async fn run(args: ExporterArgs) -> anyhow::Result<ExitCode> {
+/// Runs until SIGTERM or SIGINT. An error means that it could not start, or that a task stopped unexpectedly.
+pub async fn run(args: ExporterArgs, flags: &Flags) -> anyhow::Result<ExitCode> {
     let log_filter = telemetry::install(&args.log.level, args.log.format)?;
-    let signals = Signals::install().context("cannot listen to signals")?;
+    flags.log("exporter");
+    let signals = Signals::install().context("cannot install signal handlers")?;
     let options = Arc::new(options(&args)?);
     check_telemetry_path(&args.web.telemetry_path)?;
     let web_config = WebConfigHandle::load(args.web.place.config_file.as_deref())?;
@@ -89,27 +91,30 @@ pub async fn run(args: ExporterArgs) -> anyhow::Result<ExitCode> {
 
     let serving = tokio::spawn(server::run(listeners, router, web_config.clone(), limits, stop.clone()));
     let polling = tokio::spawn(polling);
-    // pgBackRest's configuration is read again by the next run, which begins at once.
+    // The next collection starts immediately and reads pgBackRest's configuration again.
     let steering = steer(signals, requests, web_config, move || refresh.notify_one());
     finish(serving, polling, steering, stop).await
 }
 
-/// Waits for the end of either task, or for the signal to end both. A task that ends by itself is a failure.
+/// Waits for a signal, then stops both tasks. A task that stops on its own is a failure.
 async fn finish(
     mut serving: JoinHandle<Result<(), ServerError>>,
     mut polling: JoinHandle<()>,
-    steering: impl Future<Output = ()>,
+    steering: impl Future<Output = &'static str>,
     stop: CancellationToken,
 ) -> anyhow::Result<ExitCode> {
-    let early = tokio::select! {
-        () = steering => None,
-        end = &mut serving => Some(end.map_or_else(|panic| Err(panic.into()), |end| end.map_err(Into::into))),
-        end = &mut polling => Some(end.map_err(anyhow::Error::from)),
+    let (cause, early) = tokio::select! {
+        signal = steering => (signal, None),
+        end = &mut serving => {
+            let end = end.map_or_else(|panic| Err(panic.into()), |end| end.map_err(Into::into));
+            ("web server stopped", Some(end))
+        }
+        end = &mut polling => ("collection stopped", Some(end.map_err(anyhow::Error::from))),
     };
-    tracing::info!("Stopping");
+    tracing::info!(cause, "Shutting down");
     stop.cancel();
     if let Some(end) = early {
-        // The other task drains within bounds of its own; what it says does not matter beside the first failure.
+        // The other task shuts down within its own limits; only the first failure matters.
         let _ = tokio::time::timeout(LAST_WAIT, async {
             if !polling.is_finished() {
                 let _ = polling.await;
@@ -121,7 +126,7 @@ async fn finish(
         .await;
         end?;
         bail!(
-            "serving or polling ended by itself; this is a defect, and the log shows the last that was done"
+            "the web server or collection stopped unexpectedly; this is a bug, please report it with the log"
         );
     }
     let (served, polled) = tokio::join!(serving, polling);
@@ -130,7 +135,7 @@ async fn finish(
     Ok(ExitCode::SUCCESS)
 }
 
-/// What is served, from the flags.
+/// Builds the options from the flags.
 fn options(args: &ExporterArgs) -> anyhow::Result<Options> {
     let metrics = &args.metrics;
     Ok(Options {

@@ -1,6 +1,6 @@
-//! What is known of the clusters of a fleet: for people a heading and the usual tables for each, or as JSON.
+//! The state of the clusters of a fleet: a heading and the usual tables for each, or JSON.
 //!
-//! Pure: the caller says what time it is and what the terminal is like.
+//! Pure: the caller passes the time and the properties of the terminal.
 
 use std::cmp::Reverse;
 
@@ -15,27 +15,27 @@ use crate::state::snapshot::{ScopeKind, Snapshot};
 use super::info_json::Document;
 use super::info_table::{self, Terminal};
 
-/// One cluster, and what came of asking it.
+/// One cluster and the result of querying it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Told {
     /// The cluster.
     pub key: Key,
-    /// What is known.
+    /// The result.
     pub known: Known,
 }
 
-/// What is known of a cluster.
+/// The result of querying a cluster.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Known {
-    /// What pgBackRest says, or why it does not.
+    /// pgBackRest's answer, or why there is none.
     Facts(Box<Snapshot>),
-    /// It cannot be asked: its resource has these errors.
+    /// It cannot be queried: its resource has these errors.
     Invalid(Vec<Finding>),
-    /// There is nothing to ask: its resource sets up no backup, as these say.
+    /// There is nothing to query: its resource configures no backup, see the findings.
     WithoutBackups(Vec<Finding>),
 }
 
-/// As it stands in the JSON.
+/// Its form in the JSON.
 #[derive(Serialize)]
 struct Line<'a> {
     namespace: &'a str,
@@ -47,7 +47,7 @@ struct Line<'a> {
 }
 
 impl Told {
-    /// Whether pgBackRest answered for all that was asked. Where there is nothing to ask, nothing is missing.
+    /// Whether pgBackRest answered every query. Without anything to query, nothing is missing.
     #[must_use]
     pub fn is_whole(&self) -> bool {
         match &self.known {
@@ -73,18 +73,18 @@ impl Told {
         let said = match &self.known {
             Known::Facts(snapshot) => info_table::render(snapshot, now, terminal),
             Known::Invalid(findings) => {
-                let text = format!("not asked, as its resource is not valid: {}", first_of(findings));
+                let text = format!("not queried, because its resource is invalid: {}", first_of(findings));
                 let wrong = health::Finding { health: Health::Failed, repo_key: None, text };
                 info_table::sentence(&wrong, terminal) + "\n"
             }
-            Known::WithoutBackups(findings) => format!("nothing to ask: {}\n", first_of(findings)),
+            Known::WithoutBackups(findings) => format!("nothing to query: {}\n", first_of(findings)),
         };
-        // Kubernetes allows no character in names that a terminal would obey.
+        // Names in Kubernetes cannot contain control characters.
         format!("{}\n{said}", info_table::bold(&self.key.to_string(), terminal))
     }
 }
 
-/// Every call that was asked for as a whole was answered.
+/// Whether every call was answered.
 pub(super) fn has_answered(snapshot: &Snapshot) -> bool {
     let mut calls =
         snapshot.collection.scopes.values().filter(|scope| scope.kind == ScopeKind::Call).peekable();
@@ -95,7 +95,7 @@ pub(super) fn has_answered(snapshot: &Snapshot) -> bool {
 #[must_use]
 pub fn text(fleet: &[Told], now: DateTime<Utc>, terminal: Terminal) -> String {
     if fleet.is_empty() {
-        return "no cluster to show: there is no postgresql resource\n".to_owned();
+        return "no clusters found: there are no postgresql resources\n".to_owned();
     }
     let mut sorted: Vec<&Told> = fleet.iter().collect();
     sorted.sort_by_key(|told| (Reverse(told.health(now)), &told.key));
@@ -120,11 +120,11 @@ impl<'a> Line<'a> {
 }
 
 fn first_of(findings: &[Finding]) -> String {
-    let Some(first) = findings.first() else { return "it asks for no backup".to_owned() };
+    let Some(first) = findings.first() else { return "it configures no backup".to_owned() };
     let value = first.value.as_ref().map(|value| format!(" (is \"{value}\")")).unwrap_or_default();
     let more = match findings.len() - 1 {
         0 => String::new(),
-        more => format!("; and {more} more, which --output=json and lint tell"),
+        more => format!("; {more} more findings are shown by --output=json and lint"),
     };
     format!("{}{value} {}; {}{more}", first.field, first.message, first.remedy)
 }

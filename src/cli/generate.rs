@@ -1,4 +1,4 @@
-//! What is made out of the flag definitions: shell completions and manual pages.
+//! Shell completions and manual pages, generated from the flag definitions.
 
 use std::path::PathBuf;
 
@@ -12,7 +12,7 @@ use super::output::print;
 /// Arguments of `completions`.
 #[derive(Debug, Args)]
 pub struct CompletionsArgs {
-    /// The shell.
+    /// Shell to print completions for.
     #[arg(value_enum)]
     pub shell: Shell,
 }
@@ -20,7 +20,7 @@ pub struct CompletionsArgs {
 /// Arguments of `man`.
 #[derive(Debug, Args)]
 pub struct ManArgs {
-    /// Write pgbackrest-keeper.1 and a page per command here, instead of printing the first.
+    /// Write pgbackrest-keeper.1 and one page per command to this directory instead of printing the first.
     #[arg(value_name = "DIR")]
     pub directory: Option<PathBuf>,
 }
@@ -41,5 +41,5 @@ pub fn man(args: &ManArgs) -> anyhow::Result<()> {
     };
     std::fs::create_dir_all(directory)
         .and_then(|()| clap_mangen::generate_to(command(), directory))
-        .with_context(|| format!("cannot write manual pages into {}", directory.display()))
+        .with_context(|| format!("cannot write manual pages to {}", directory.display()))
 }

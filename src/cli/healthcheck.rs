@@ -1,4 +1,4 @@
-//! `healthcheck`: asks a running exporter on this host whether it is alive, for exec probes and container health checks.
+//! `healthcheck`: queries the health of a running exporter on this host, for exec probes and container health checks.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -24,22 +24,22 @@ use crate::http::listen::{ListenAddress, ListenError};
 use crate::http::tls::server_certificate;
 use crate::http::web_config::{self, Tls, WebConfigError};
 
-/// The most that is read of an answer.
+/// Maximum number of bytes read from a response.
 const LONGEST_ANSWER: usize = 64 * 1024;
 
 /// Flags of `healthcheck`.
 #[derive(Debug, Clone, Args)]
 pub struct HealthcheckArgs {
-    /// Where the exporter listens; of several addresses the first counts. The web configuration tells whether TLS is
-    /// on and which certificate to trust.
+    /// Where the exporter listens; the first of several addresses is used. The web configuration determines whether TLS
+    /// is on and which certificate to trust.
     #[command(flatten)]
     pub place: WebPlaceArgs,
 
-    /// Ask this address instead, for example http://127.0.0.1:9854/readyz.
+    /// Query this URL instead, such as http://127.0.0.1:9854/readyz.
     #[arg(long, env = "KEEPER_HEALTHCHECK_URL")]
     pub url: Option<Uri>,
 
-    /// How long the answer may take.
+    /// How long to wait for the response.
     #[arg(
         long,
         env = "KEEPER_HEALTHCHECK_TIMEOUT",
@@ -49,11 +49,11 @@ pub struct HealthcheckArgs {
     )]
     pub timeout: Duration,
 
-    /// Certificate to show, where the exporter asks clients for one (PEM).
+    /// Client certificate (PEM), if the exporter requires one.
     #[arg(long, env = "KEEPER_HEALTHCHECK_CERT_FILE", requires = "key_file", value_name = "FILE")]
     pub cert_file: Option<PathBuf>,
 
-    /// Private key of that certificate (PEM).
+    /// Private key of the client certificate (PEM).
     #[arg(long, env = "KEEPER_HEALTHCHECK_KEY_FILE", requires = "cert_file", value_name = "FILE")]
     pub key_file: Option<PathBuf>,
 }
@@ -61,36 +61,36 @@ pub struct HealthcheckArgs {
 /// Why the exporter counts as unhealthy.
 #[derive(Debug, Error)]
 pub enum HealthcheckError {
-    /// The web configuration cannot tell how to ask.
+    /// The web configuration cannot be used.
     #[error(transparent)]
     WebConfig(#[from] WebConfigError),
-    /// The listen address cannot be read.
+    /// The listen address is invalid.
     #[error(transparent)]
     Listen(#[from] ListenError),
-    /// The flags do not say enough, or contradict each other.
+    /// Flags are missing or contradict each other.
     #[error("{0}")]
     Flags(String),
     /// The exporter cannot be reached.
     #[error("{url}: {problem}")]
     Unreachable {
-        /// What was asked.
+        /// The URL.
         url: Uri,
-        /// What happened.
+        /// The error.
         problem: String,
     },
-    /// It answers that it is not well.
-    #[error("{url}: answered {status}: {answer}")]
+    /// It reports that it is unhealthy.
+    #[error("{url}: returned {status}: {answer}")]
     Unhealthy {
-        /// What was asked.
+        /// The URL.
         url: Uri,
-        /// The status of the answer.
+        /// The status of the response.
         status: hyper::StatusCode,
         /// Its first line.
         answer: String,
     },
 }
 
-/// Asks once. The text is one line for people; an error means unhealthy.
+/// Queries once and returns one line of text; an error means unhealthy.
 pub async fn run(args: &HealthcheckArgs) -> Result<String, HealthcheckError> {
     let config = args.place.config_file.as_deref().map(web_config::load).transpose()?.unwrap_or_default();
     let url = url(args, config.tls.is_some())?;
@@ -98,7 +98,7 @@ pub async fn run(args: &HealthcheckArgs) -> Result<String, HealthcheckError> {
         (Some("https"), Some(tls)) => Some(client(args, tls)?),
         (Some("https"), None) => {
             return Err(HealthcheckError::Flags(format!(
-                "{url}: which certificate to trust is unknown; name the exporter's --web.config.file with its \
+                "{url}: no certificate to trust; set --web.config.file to the exporter's web configuration with \
                  tls_server_config"
             )));
         }
@@ -107,7 +107,7 @@ pub async fn run(args: &HealthcheckArgs) -> Result<String, HealthcheckError> {
     let unreachable = |problem| HealthcheckError::Unreachable { url: url.clone(), problem };
     let asked = tokio::time::timeout(args.timeout, ask(&url, tls)).await;
     let (status, answer) = asked
-        .map_err(|_| unreachable(format!("no answer within {}", humantime::format_duration(args.timeout))))?
+        .map_err(|_| unreachable(format!("no response within {}", humantime::format_duration(args.timeout))))?
         .map_err(|error| unreachable(error.to_string()))?;
     if status.is_success() {
         return Ok(format!("{url}: {answer}"));
@@ -115,19 +115,21 @@ pub async fn run(args: &HealthcheckArgs) -> Result<String, HealthcheckError> {
     Err(HealthcheckError::Unhealthy { url, status, answer })
 }
 
-/// The address to ask: the one given, or the listen address as seen from this host.
+/// The URL to query: the given one, or the listen address as seen from this host.
 fn url(args: &HealthcheckArgs, tls: bool) -> Result<Uri, HealthcheckError> {
     if let Some(url) = &args.url {
         if matches!(url.scheme_str(), Some("http" | "https")) && url.host().is_some() {
             return Ok(url.clone());
         }
-        let text = format!("--url {url}: write a whole address, such as http://127.0.0.1:9854/healthz");
+        let text = format!("--url {url}: not a full URL; use one such as http://127.0.0.1:9854/healthz");
         return Err(HealthcheckError::Flags(text));
     }
     let first = args.place.listen_address.first().map_or(":9854", String::as_str);
     let address = ListenAddress::parse(first)?;
     if address.port == 0 {
-        let text = format!("--web.listen-address {first}: port 0 says nothing; name the real one with --url");
+        let text = format!(
+            "--web.listen-address {first}: port 0 stands for any free port; give the actual one with --url"
+        );
         return Err(HealthcheckError::Flags(text));
     }
     let host = match address.host.as_str() {
@@ -147,7 +149,7 @@ fn client(args: &HealthcheckArgs, tls: &Tls) -> Result<ClientConfig, Healthcheck
         (Some(certificate), Some(key)) => Some((read("--cert-file", certificate)?, read("--key-file", key)?)),
         _ if tls.client_auth.is_mandatory() => {
             return Err(HealthcheckError::Flags(format!(
-                "the exporter asks for a client certificate (client_auth_type: {:?}); give --cert-file and --key-file",
+                "the exporter requires a client certificate (client_auth_type: {:?}); set --cert-file and --key-file",
                 tls.client_auth
             )));
         }
@@ -172,7 +174,7 @@ async fn ask(url: &Uri, tls: Option<ClientConfig>) -> Answer {
     let port = url.port_u16().unwrap_or(if tls.is_some() { 443 } else { 80 });
     let addresses: Vec<SocketAddr> = tokio::net::lookup_host((host, port)).await?.collect();
     let stream = match TcpStream::connect(addresses.as_slice()).await {
-        // An exporter that listens on all interfaces of a host with IPv6 alone.
+        // An exporter that listens on all interfaces of an IPv6-only host.
         Err(_) if addresses.iter().any(|address| address.ip() == IpAddr::V4(Ipv4Addr::LOCALHOST)) => {
             TcpStream::connect((Ipv6Addr::LOCALHOST, port)).await?
         }
@@ -203,7 +205,7 @@ where
         answer = &mut exchange => answer,
         ended = &mut connection => {
             ended?;
-            // The whole answer may have come with the end.
+            // The connection may close right after the full response.
             exchange.await
         }
     }
@@ -240,7 +242,7 @@ mod tests {
         assert_eq!(asked(&["--web.listen-address=db1:83,:84"], false), "http://db1:83/healthz");
         assert_eq!(asked(&["--url=http://x:1/readyz"], true), "http://x:1/readyz");
         assert!(asked(&["--web.listen-address=:0"], false).contains("--url"));
-        assert!(asked(&["--url=/readyz"], false).contains("whole address"));
+        assert!(asked(&["--url=/readyz"], false).contains("full URL"));
         assert!(asked(&["--web.listen-address=vsock://:1"], false).contains("vsock"));
     }
 }

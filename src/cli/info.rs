@@ -1,4 +1,4 @@
-//! `info`: asks pgBackRest once and prints what it knows, for people or as JSON.
+//! `info`: queries pgBackRest once and prints the result as text or JSON.
 
 use std::io::{IsTerminal, Write as _};
 use std::process::ExitCode;
@@ -26,30 +26,30 @@ use super::info_table::{self, Terminal};
 use super::restore_command::{self, Advice, point_in_time};
 use super::{output, settings};
 
-/// Width where standard output is no terminal.
+/// Width if standard output is not a terminal.
 const USUAL_WIDTH: u16 = 120;
 
 /// Arguments of `info`.
 #[derive(Debug, Args)]
 #[command(group = not_on_this_host())]
 pub struct InfoArgs {
-    /// A table for people, or the facts as JSON.
+    /// Output format.
     #[arg(long, env = "KEEPER_OUTPUT", value_name = "FORMAT", value_enum, default_value_t = Output::Text)]
     output: Output,
 
-    /// Print the command that restores to the time of --target instead, if that can be reached.
+    /// Print the command that restores to --target instead, if that point in time can be reached.
     #[arg(long, requires = "target", conflicts_with = "output")]
     restore_command: bool,
 
-    /// The point in time to restore to, with its zone: '2026-11-23 05:00:00+00'.
+    /// Point in time to restore to, with its time zone, such as '2026-11-23 05:00:00+00'.
     #[arg(long, value_name = "TIME", requires = "restore_command", value_parser = point_in_time)]
     target: Option<DateTime<Utc>>,
 
-    /// List the WAL archives too, and prove what can be restored. It takes a call of pgbackrest for every 4 GiB of WAL.
+    /// Also scan the WAL archives to prove what can be restored. Takes one pgbackrest call per 4 GiB of WAL.
     #[arg(long, env = "KEEPER_WAL", default_value = "false", value_name = SWITCH, value_parser = switch())]
     wal: bool,
 
-    /// What to say on standard error beside the table.
+    /// Log level or filter directives for messages on standard error.
     #[arg(long = "log.level", env = "KEEPER_LOG_LEVEL", value_name = "FILTER", default_value = "warn")]
     log_level: String,
 
@@ -60,23 +60,23 @@ pub struct InfoArgs {
     fleet: FleetInfoArgs,
 }
 
-/// The form of the output.
+/// The output format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Output {
-    /// A table.
+    /// Plain text with tables.
     Text,
     /// One JSON document.
     Json,
 }
 
-/// Exit code 0: pgBackRest answered for all that was asked. 1: it did not; what is known is printed all the same.
+/// Exit code 0: pgBackRest answered every query. 1: it did not; what is known is printed anyway.
 pub async fn run(args: InfoArgs) -> anyhow::Result<ExitCode> {
     telemetry::install(&args.log_level, LogFormat::Text)?;
     if args.fleet.are_meant() {
         let wanted = args.target.map_or(Wanted::Facts(args.output), Wanted::RestoreCommand);
         return info_fleet::run(args.fleet, args.source.timeout.timeout, args.wal, wanted).await;
     }
-    let mut signals = Signals::install().context("cannot listen to signals")?;
+    let mut signals = Signals::install().context("cannot install signal handlers")?;
     let store = Arc::new(Store::new(Arc::new(Options::default()))?);
     let stop = CancellationToken::new();
     let settings = settings::once(&args.source, args.wal)?;
@@ -87,8 +87,8 @@ pub async fn run(args: InfoArgs) -> anyhow::Result<ExitCode> {
     loop {
         tokio::select! {
             () = &mut polling => break,
-            // Children are ended before the program ends.
-            request = signals.next() => if request == Request::Stop { stop.cancel() },
+            // Child processes end before the program does.
+            request = signals.next() => if let Request::Stop(_) = request { stop.cancel() },
         }
     }
     let snapshot = &store.load().snapshot;
@@ -103,7 +103,7 @@ pub async fn run(args: InfoArgs) -> anyhow::Result<ExitCode> {
     Ok(if has_answered(snapshot) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The command alone on standard output. 1: there is none.
+/// Prints only the command on standard output. Exit code 1: there is none.
 pub(super) fn advise(advice: &Advice) -> anyhow::Result<ExitCode> {
     std::io::stderr().write_all(advice.remarks.as_bytes())?;
     let Some(command) = &advice.command else { return Ok(ExitCode::FAILURE) };

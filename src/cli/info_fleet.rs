@@ -1,5 +1,5 @@
-//! `info` of clusters in Kubernetes: reads their resources, and asks each pgBackRest once by exec in its pods. Reads
-//! alone: neither an object nor a status is written.
+//! `info` for clusters in Kubernetes: reads their resources, and queries each pgBackRest once through exec in its pods.
+//! Read-only: writes neither objects nor statuses.
 
 use std::collections::BTreeMap;
 use std::future::ready;
@@ -37,17 +37,17 @@ use super::output;
 use super::restore_command::{self, Advice};
 use super::settings::wal_once;
 
-/// What is to be printed.
+/// The requested output.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Wanted {
-    /// What is known, in this form.
+    /// The state, in this format.
     Facts(Output),
-    /// The command that restores to this time.
+    /// The command that restores to this point in time.
     RestoreCommand(DateTime<Utc>),
 }
 
-/// Exit code 0: each pgBackRest answered for all that was asked. 1: one did not, or a resource is not valid; what is
-/// known is printed all the same.
+/// Exit code 0: every pgBackRest answered every query. 1: one did not, or a resource is invalid; what is known is
+/// printed anyway.
 pub(super) async fn run(
     args: FleetInfoArgs,
     timeout: Option<Duration>,
@@ -56,13 +56,13 @@ pub(super) async fn run(
 ) -> anyhow::Result<ExitCode> {
     let scopes = Scope::of(&args.places());
     let client = client::connect(&args.kubernetes.clone().into()).await.map_err(|error| {
-        let here = "without them, --kubernetes, --namespaces and CLUSTER pgBackRest on this host is asked";
+        let here = "without them, --kubernetes, --namespaces and CLUSTER, pgBackRest on this host is queried";
         anyhow!("{error}; check --kubeconfig and --context ({here})")
     })?;
     let found = resources::list(&client, &scopes).await.map_err(|error| unlisted(&error, &scopes))?;
     let chosen = chosen(found, &args.clusters, &scopes)?;
     if let (Wanted::RestoreCommand(_), [_, _, ..] | []) = (wanted, chosen.as_slice()) {
-        bail!("--restore-command is for one cluster, and {} fit; name one: NAMESPACE/NAME", chosen.len());
+        bail!("--restore-command takes one cluster, but {} match; specify one: NAMESPACE/NAME", chosen.len());
     }
     let concurrency = usize::from(args.concurrency.collect_concurrency);
     let pace = Pace::new(Pace::USUAL_INTERVAL, timeout, concurrency, None).with_wal(wal_once(lists_wal));
@@ -80,7 +80,7 @@ pub(super) async fn run(
     Ok(if fleet.iter().all(Told::is_whole) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// pgBackRest's options in the Secrets that the resources name, as far as those may be read.
+/// pgBackRest's options from the Secrets of the resources, if they may be read.
 pub async fn secrets(
     client: &Client,
     resources: &[(Key, DynamicObject)],
@@ -91,7 +91,12 @@ pub async fn secrets(
         match secret::options_of(client, &resource).await {
             Ok(options) => Some((key.clone(), options)),
             Err(error) => {
-                tracing::warn!("storage and retention of {key} are told without its Secret: {error}");
+                tracing::warn!(
+                    namespace = key.namespace,
+                    pg_cluster = key.name,
+                    %error,
+                    "Failed to read Secret; reporting storage and retention without it"
+                );
                 None
             }
         }
@@ -99,7 +104,7 @@ pub async fn secrets(
     stream::iter(reads).buffer_unordered(concurrency.max(1)).filter_map(ready).collect().await
 }
 
-/// Asks each of the clusters once, and gives back what is known of them by namespace and name.
+/// Queries each cluster once, and returns the results sorted by namespace and name.
 pub async fn ask<P: FindPods + RunInPod>(
     pods: &P,
     resources: Vec<(Key, DynamicObject)>,
@@ -111,7 +116,7 @@ pub async fn ask<P: FindPods + RunInPod>(
     let (mut told, mut asked) = (Vec::new(), Vec::new());
     for (key, object) in resources {
         let document = serde_json::to_value(object).unwrap_or_default();
-        // What they refer to matters to those who keep the objects.
+        // References matter only when managing the objects.
         match validate::document(document, &References::default(), settings) {
             (Some(cluster), _) => {
                 let subject = Subject::of(&cluster, settings, secrets.get(&key).unwrap_or(&none));
@@ -137,7 +142,7 @@ fn unasked(mut findings: Vec<Finding>) -> Known {
     Known::WithoutBackups(findings)
 }
 
-/// Those that are named; all where none is. Each name must fit one at least.
+/// The named clusters, or all if none is named. Each name must match at least one.
 fn chosen(
     found: Vec<DynamicObject>,
     names: &[ClusterName],
@@ -145,10 +150,7 @@ fn chosen(
 ) -> anyhow::Result<Vec<(Key, DynamicObject)>> {
     let mut all: Vec<_> = found.into_iter().filter_map(|object| Some((Key::of(&object)?, object))).collect();
     if let Some(unknown) = names.iter().find(|name| !all.iter().any(|(key, _)| name.fits(key))) {
-        bail!(
-            "there is no postgresql resource {unknown} in {}; without CLUSTER all are shown",
-            places(scopes)
-        );
+        bail!("no postgresql resource {unknown} in {}; omit CLUSTER to show all", places(scopes));
     }
     all.retain(|(key, _)| names.is_empty() || names.iter().any(|name| name.fits(key)));
     Ok(all)
@@ -161,19 +163,21 @@ fn places(scopes: &[Scope]) -> String {
 fn unlisted(error: &ListError, scopes: &[Scope]) -> anyhow::Error {
     let remedy = match error {
         ListError::Call(call) => match call.failure {
-            CallFailure::NotFound => "the kind is not defined there: check --context, or install deploy/base",
-            CallFailure::Forbidden if scopes == [Scope::All] => {
-                "name the namespaces that you may read with --namespaces, or use another --context"
+            CallFailure::NotFound => {
+                "the resource is not defined there: check --context, or install deploy/base"
             }
-            CallFailure::Forbidden => "use another --context or --kubeconfig, or have the right given",
+            CallFailure::Forbidden if scopes == [Scope::All] => {
+                "limit the query to namespaces that you may read with --namespaces, or use another --context"
+            }
+            CallFailure::Forbidden => "use another --context or --kubeconfig, or request the permission",
             _ => "check --kubeconfig and --context",
         },
-        ListError::TooMany(_) => "name some namespaces with --namespaces",
+        ListError::TooMany(_) => "limit the query with --namespaces",
     };
     anyhow!("{error}; {remedy}")
 }
 
-/// The command to restore one cluster, with where it is to be run.
+/// The restore command of one cluster, with where to run it.
 pub async fn restore_advice(
     pods: &impl FindPods,
     told: &Told,
@@ -186,7 +190,7 @@ pub async fn restore_advice(
         _ => {
             let plain = Terminal { has_colours: false, ..terminal() };
             let why = fleet_report::text(std::slice::from_ref(told), now, plain);
-            return Advice { command: None, remarks: format!("no command to restore {why}") };
+            return Advice { command: None, remarks: format!("no restore command for {why}") };
         }
     };
     let program = Program { binary: "pgbackrest".into(), config: None, config_include_path: None };
@@ -197,16 +201,16 @@ pub async fn restore_advice(
     advice
 }
 
-/// Where the command to restore is to be run.
+/// Where to run the restore command.
 async fn place(pods: &impl FindPods, key: &Key, settings: &Settings) -> String {
     let selector = labels::selector_text(&labels::cluster_selector(&key.name, settings));
     let found = pods.find(&key.namespace, &selector).await.unwrap_or_default();
     let pod = match target::primary(&found, &key.name, settings) {
-        Ok(primary) => format!("pod {}, the primary now", primary.name),
-        Err(_) => "the PostgreSQL pod whose data directory it is to fill; no primary is ready".to_owned(),
+        Ok(primary) => format!("pod {}, the current primary", primary.name),
+        Err(_) => "the PostgreSQL pod whose data directory is to be restored; no primary is ready".to_owned(),
     };
     format!(
-        "run it in namespace {}, in container {} of {pod}; what starts PostgreSQL there, such as Patroni, must be paused\n",
+        "run it in namespace {}, in container {} of {pod}; pause whatever starts PostgreSQL there, such as Patroni\n",
         key.namespace, settings.database_container
     )
 }

@@ -1,6 +1,6 @@
-//! The snapshot as JSON: its facts, and beside them what the tables conclude from them.
+//! The snapshot as JSON: its facts, and the same conclusions as in the tables.
 //!
-//! Pure: the caller says what time it is.
+//! Pure: the caller passes the time.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -10,12 +10,12 @@ use crate::state::health::{self, Assessment, Health, Judged};
 use crate::state::recovery::{self, RecoveryWindow};
 use crate::state::snapshot::{Repo, Snapshot};
 
-/// What `--output=json` says of one snapshot.
+/// The JSON document of one snapshot.
 #[derive(Debug, Serialize)]
 pub struct Document<'a> {
     #[serde(flatten)]
     snapshot: &'a Snapshot,
-    /// What is thought of each stanza, worst first.
+    /// The assessment of each stanza, worst first.
     assessments: Vec<OfStanza<'a>>,
 }
 
@@ -24,7 +24,7 @@ struct OfStanza<'a> {
     stanza: &'a str,
     #[serde(flatten)]
     assessment: Assessment,
-    /// The best repository to restore from; null where nothing can be restored.
+    /// The best repository to restore from; null if nothing can be restored.
     restorable: Option<Restorable>,
     repos: Vec<OfRepo>,
 }
@@ -37,7 +37,7 @@ struct OfRepo {
 }
 
 impl<'a> Document<'a> {
-    /// The facts of `snapshot`, judged as they are `now`.
+    /// The facts of `snapshot`, assessed at `now`.
     #[must_use]
     pub fn of(snapshot: &'a Snapshot, now: DateTime<Utc>) -> Self {
         let all = health::of_snapshot(snapshot, now, None);

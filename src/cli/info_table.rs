@@ -1,6 +1,6 @@
-//! The snapshot as text for a terminal: a verdict per stanza, then a table of its repositories.
+//! The snapshot as text for a terminal: one summary line per stanza, then a table of its repositories.
 //!
-//! Pure: the caller says how wide the terminal is and whether colours are wanted.
+//! Pure: the caller passes the width of the terminal and whether to use colours.
 
 use std::fmt::Write as _;
 
@@ -15,30 +15,30 @@ use crate::state::human;
 use crate::state::recovery;
 use crate::state::snapshot::{Activity, Repo, ScopeKind, Snapshot, Stanza};
 
-/// Columns of the terminal that the titles take, and that a repository needs for a column of its own.
+/// Width of the titles, and the minimum width of a repository's column.
 const TITLE_WIDTH: usize = 20;
 const REPO_WIDTH: usize = 27;
-/// Characters of a stanza's name.
+/// Maximum length of a stanza's name.
 const NAME_LIMIT: usize = 60;
 
-/// How to write for the terminal at hand.
+/// Properties of the terminal.
 #[derive(Debug, Clone, Copy)]
 pub struct Terminal {
     /// Columns.
     pub width: u16,
-    /// Whether to send colour sequences; the caller knows the terminal and `NO_COLOR`.
+    /// Whether to use colours; the caller considers the terminal and `NO_COLOR`.
     pub has_colours: bool,
 }
 
-/// Everything that the snapshot holds, worst stanza first, ending in a line break.
+/// The whole snapshot, worst stanza first, ending in a line break.
 #[must_use]
 pub fn render(snapshot: &Snapshot, now: DateTime<Utc>, terminal: Terminal) -> String {
-    // A command line asks and prints at once, so nothing is old.
+    // This command collects and prints immediately, so no fact is old.
     let all = health::of_snapshot(snapshot, now, None);
     let mut lines = failed_calls(snapshot, terminal);
     if all.is_empty() && lines.is_empty() {
         lines.push(
-            "no stanza to show: run stanza-create, or check the filters and which configuration is read"
+            "no stanzas found: run stanza-create, or check the filters and which configuration is used"
                 .to_owned(),
         );
     }
@@ -50,7 +50,7 @@ pub fn render(snapshot: &Snapshot, now: DateTime<Utc>, terminal: Terminal) -> St
     lines.join("\n") + "\n"
 }
 
-/// `demo: ok, restorable from … to at least … (repo1, not verified), newest backup 3 h ago`; `at most` where it is proven.
+/// `demo: ok, restorable from … to at least … (repo1, not verified), newest backup 3 h ago`; `at most` if it is proven.
 fn verdict(judged: &Judged<'_>, now: DateTime<Utc>, terminal: Terminal) -> String {
     let health = judged.assessment.health;
     let mut text = format!(
@@ -81,7 +81,7 @@ fn answer_words(stanza: &Stanza, now: DateTime<Utc>) -> String {
             human::instant(window.latest)
         )
     };
-    let down = if best.is_up { "" } else { ", which cannot be read now" };
+    let down = if best.is_up { "" } else { ", unreadable now" };
     let proof = if window.verified { ", proven" } else { ", not verified" };
     format!("{span} ({}{down}{proof}){newest}", human::repo_name(best.repo_key))
 }
@@ -121,7 +121,7 @@ fn running(what: &str, activity: &Activity) -> Option<String> {
     activity.held.then(|| format!("  {what} is running{progress}"))
 }
 
-/// A line per fact and a column per repository; the other way round where these columns would get too narrow.
+/// One line per fact and one column per repository; transposed if the columns would get too narrow.
 fn table(stanza: &Stanza, now: DateTime<Utc>, terminal: Terminal) -> String {
     let mut columns = vec![titles()];
     columns.extend(stanza.repos.iter().map(|repo| facts(repo, now, terminal)));
@@ -213,7 +213,7 @@ fn notes(repo: &Repo, assessment: &Assessment) -> String {
     notes.join("\n")
 }
 
-/// A line about one thing that is wrong.
+/// One line per problem.
 pub(super) fn sentence(finding: &Finding, terminal: Terminal) -> String {
     format!("{} {}", painted(finding.health, symbol(finding.health), terminal), finding.text)
 }
@@ -234,7 +234,7 @@ const fn colour(health: Health) -> Color {
     }
 }
 
-/// With the sequences of ECMA-48 that every terminal knows: bold, and one of the eight colours.
+/// Uses ECMA-48 sequences that every terminal supports: bold and one of the eight colours.
 fn painted(health: Health, text: &str, terminal: Terminal) -> String {
     let number = match health {
         Health::Ok => 32,
@@ -244,7 +244,7 @@ fn painted(health: Health, text: &str, terminal: Terminal) -> String {
     if terminal.has_colours { format!("\u{1b}[1;{number}m{text}\u{1b}[0m") } else { text.to_owned() }
 }
 
-/// Where the terminal has that.
+/// Bold, if the terminal supports it.
 pub(super) fn bold(text: &str, terminal: Terminal) -> String {
     if terminal.has_colours { format!("\u{1b}[1m{text}\u{1b}[0m") } else { text.to_owned() }
 }

@@ -1,10 +1,10 @@
-//! The Go exporter's way of switching a flag off.
+//! The Go exporter's syntax for disabling a flag.
 
 use std::ffi::OsString;
 
 use super::{args, command};
 
-/// Rewrites `--no-NAME` into `--NAME=false` for every switch, as the Go exporter's flags are written in the field.
+/// Rewrites `--no-NAME` into `--NAME=false` for every switch, as with the Go exporter.
 pub(super) fn rewrite_negations(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
     let switches = switches();
     arguments.map(|argument| negated(&argument, &switches).unwrap_or(argument)).collect()

@@ -1,4 +1,4 @@
-//! `lint`: what is wrong or risky in manifests, each finding with its field and its remedy.
+//! `lint`: errors and risks in manifests, each finding with its field and its remedy.
 
 use std::fmt::Write;
 use std::io::IsTerminal;
@@ -19,24 +19,24 @@ use crate::cluster::validate;
 /// Arguments of `lint`.
 #[derive(Debug, Args)]
 pub struct LintArgs {
-    /// Manifests with postgresql resources. Secrets and storage classes in them are looked at too, other kinds are
-    /// ignored. - is standard input.
+    /// Manifests with postgresql resources; - reads standard input. Secrets and storage classes in them are checked
+    /// too, other kinds are ignored.
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
 
-    /// How to print the findings.
+    /// Output format of the findings.
     #[arg(long, short = 'o', value_enum, default_value_t = Output::Text)]
     pub output: Output,
 
-    /// Fail on warnings too.
+    /// Also fail on warnings.
     #[arg(long)]
     pub strict: bool,
 
-    /// Where resources belong that do not say so.
+    /// The namespace of resources that do not specify one.
     #[command(flatten)]
     pub namespace: NamespaceArgs,
 
-    /// What holds for all clusters.
+    /// Settings of all clusters.
     #[command(flatten)]
     pub clusters: ClusterArgs,
 }
@@ -44,13 +44,13 @@ pub struct LintArgs {
 /// How findings are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Output {
-    /// For people; in colour on a terminal unless NO_COLOR is set.
+    /// Plain text, with colours on a terminal unless NO_COLOR is set.
     Text,
-    /// For programs.
+    /// One JSON document.
     Json,
 }
 
-/// Prints the findings. 0: none of them is an error. 1: some are. 2: a file could not be used.
+/// Prints the findings. 0: no errors. 1: errors. 2: a file could not be used.
 pub fn run(args: LintArgs) -> anyhow::Result<ExitCode> {
     let settings = Settings { default_namespace: args.namespace.namespace, ..Settings::from(args.clusters) };
     let manifests = match Manifests::read(&args.files, &settings.default_namespace) {
@@ -87,7 +87,7 @@ struct Judged {
     file: String,
     namespace: String,
     name: String,
-    /// Whether its backups could be set up.
+    /// Whether its backups can be set up.
     valid: bool,
     findings: Vec<Finding>,
 }
@@ -127,7 +127,7 @@ impl Report {
         let mut text = String::new();
         for cluster in &self.clusters {
             let title = format!("{}: {}/{}", cluster.file, cluster.namespace, cluster.name);
-            // Writing into a text cannot fail.
+            // Writing to a String cannot fail.
             let _ = writeln!(text, "{}", painted(&printable(&title), Style::new().bold(), colour));
             for finding in &cluster.findings {
                 let word = painted(finding.severity.as_str(), style(finding.severity), colour);
@@ -151,7 +151,7 @@ impl Report {
     }
 }
 
-/// Names out of a manifest may hold anything.
+/// Names in a manifest may contain anything.
 fn printable(text: &str) -> String {
     text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
 }

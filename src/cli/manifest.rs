@@ -1,4 +1,4 @@
-//! Manifests as files: the `postgresql` resources in them, and what else in them these refer to.
+//! Manifest files: the `postgresql` resources in them, and the objects that these refer to.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -12,17 +12,17 @@ use thiserror::Error;
 use crate::cluster::references::{Lookup, References, SecretFacts, SecretFile, StorageClassFacts};
 use crate::cluster::resource::KIND;
 
-/// More than any manifest that a person writes.
+/// Larger than any handwritten manifest.
 const LARGEST: u64 = 8 << 20;
 
 /// The API group of the resource; its version does not matter here.
 const GROUP: &str = "cpo.opensource.cybertec.at/";
 
-/// Input that nothing can be said about.
+/// Input that cannot be checked.
 #[derive(Debug, Error)]
 pub enum Unusable {
     /// The file cannot be read.
-    #[error("{file}: {error}; name a file that exists and can be read, or - for standard input")]
+    #[error("{file}: {error}; check the path and its permissions, or use - for standard input")]
     Unread {
         /// As given.
         file: String,
@@ -30,7 +30,7 @@ pub enum Unusable {
         error: io::Error,
     },
     /// The file is not UTF-8.
-    #[error("{file}: line {line}: is not UTF-8; save the file as UTF-8")]
+    #[error("{file}: line {line}: not valid UTF-8; save the file as UTF-8")]
     NotText {
         /// As given.
         file: String,
@@ -38,30 +38,30 @@ pub enum Unusable {
         line: usize,
     },
     /// The file is longer than any manifest.
-    #[error("{file}: is longer than {} MiB; give the manifest of the clusters alone", LARGEST >> 20)]
+    #[error("{file}: larger than {} MiB; pass only the manifests of the clusters", LARGEST >> 20)]
     TooLong {
         /// As given.
         file: String,
     },
     /// The text is not YAML.
-    #[error("{file}: line {line}: {reason}; correct the YAML")]
+    #[error("{file}: line {line}: {reason}; fix the YAML")]
     NotYaml {
         /// As given.
         file: String,
         /// From 1.
         line: u64,
-        /// What the parser says.
+        /// The parser's message.
         reason: String,
     },
-    /// No resource of ours in all files.
-    #[error("{files}: no resource of kind postgresql ({GROUP}v1); give a manifest that has one")]
+    /// The files contain no `postgresql` resource.
+    #[error("{files}: no resource of kind postgresql ({GROUP}v1) found; pass a manifest that contains one")]
     NothingToDo {
         /// As given.
         files: String,
     },
 }
 
-/// A resource and where it was found.
+/// A resource and its file.
 #[derive(Debug)]
 pub struct Found {
     /// The file, as given.
@@ -84,7 +84,7 @@ impl Found {
     }
 }
 
-/// Everything in some files that matters here. Other kinds are ignored.
+/// The relevant objects in a set of files. Other kinds are ignored.
 #[derive(Debug, Default)]
 pub struct Manifests {
     /// In the order of the files.
@@ -112,7 +112,7 @@ impl Manifests {
         Ok(manifests)
     }
 
-    /// What a resource refers to, as far as the files tell.
+    /// The objects that a resource refers to, if the files contain them.
     #[must_use]
     pub fn references(&self, resource: &Found, default_namespace: &str) -> References {
         let namespace = resource.namespace(default_namespace).to_owned();
@@ -168,7 +168,7 @@ fn secret(document: &Value) -> SecretFacts {
             None | Some(Value::Null) => continue,
             Some(Value::Object(entries)) => entries,
             Some(_) => {
-                let unreadable = format!("{field} is no map; is a colon missing behind a key?");
+                let unreadable = format!("{field} is not a map; check for a missing colon after a key");
                 return SecretFacts { unreadable: Some(unreadable), ..SecretFacts::default() };
             }
         };
@@ -209,7 +209,7 @@ fn text(file: &Path, name: &str) -> Result<String, Unusable> {
     })
 }
 
-/// The documents of a text; empty ones are left out.
+/// The non-empty documents of a text.
 fn documents(text: &str, name: &str) -> Result<Vec<Value>, Unusable> {
     let options = serde_saphyr::options! {
         budget: serde_saphyr::budget! { max_depth: 64, max_nodes: 200_000 },
@@ -224,7 +224,7 @@ fn documents(text: &str, name: &str) -> Result<Vec<Value>, Unusable> {
         })
 }
 
-/// The parser's words without the place, which stands before them.
+/// The parser's message without the location, which precedes it.
 fn without_place(reason: &str) -> String {
     reason.rsplit_once(" at line ").map_or(reason, |(reason, _)| reason).trim_end_matches(':').to_owned()
 }

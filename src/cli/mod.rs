@@ -1,4 +1,4 @@
-//! The command line: flags as typed, and each command put together from the rooms below.
+//! The command line: flags, and each command composed of the modules below.
 
 pub mod args;
 pub mod backup;
@@ -20,6 +20,7 @@ mod output;
 pub mod render;
 pub mod restore_command;
 mod settings;
+mod startup;
 mod web;
 
 use std::ffi::OsString;
@@ -30,13 +31,15 @@ use anyhow::Context;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use tokio::runtime::Builder;
 
-/// Keeps pgBackRest backups of PostgreSQL running and tells the truth about them.
+use startup::Flags;
+
+/// Runs and monitors pgBackRest backups of PostgreSQL, and proves what can be restored.
 ///
-/// Every flag can be given as the environment variable named beside it.
+/// Every flag can also be set through the environment variable shown with it.
 #[derive(Debug, Parser)]
 #[command(name = "pgbackrest-keeper", version, propagate_version = true, max_term_width = 100)]
 pub struct Cli {
-    /// What to do.
+    /// The command to run.
     #[command(subcommand)]
     pub command: Command,
 }
@@ -44,49 +47,52 @@ pub struct Cli {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Ask pgBackRest at an interval, and serve what it knows as Prometheus metrics and as a status page.
+    /// Query pgBackRest periodically, and serve the results as Prometheus metrics and a status page.
     Exporter(Box<exporter::ExporterArgs>),
-    /// Keep the backup objects of postgresql resources in a Kubernetes cluster as the resources ask.
+    /// Manage the backup objects of postgresql resources in a Kubernetes cluster.
     Operator(Box<operator::OperatorArgs>),
-    /// Make one backup of a PostgreSQL cluster in Kubernetes, and prove it. Jobs run this.
+    /// Make one backup of a PostgreSQL cluster in Kubernetes, and verify that it exists. Backup jobs run this.
     Backup(Box<backup::BackupArgs>),
-    /// Ask pgBackRest once, on this host or of clusters in Kubernetes, and print what it knows.
+    /// Query pgBackRest once, on this host or in Kubernetes, and print the state of the backups.
     Info(Box<info::InfoArgs>),
-    /// Tell whether the exporter on this host works, for exec probes.
+    /// Check whether the exporter on this host is healthy, for exec probes.
     Healthcheck(healthcheck::HealthcheckArgs),
-    /// Tell what is wrong or risky in the backup section of postgresql manifests.
+    /// Check the backup section of postgresql manifests for errors and risks.
     Lint(Box<lint::LintArgs>),
-    /// Print the Kubernetes objects that postgresql manifests lead to.
+    /// Print the Kubernetes objects generated from postgresql manifests.
     Render(Box<render::RenderArgs>),
-    /// Copy this program into a directory, as an init container does for a container of another image.
+    /// Copy this program into a directory, for init containers that provide it to a container with another image.
     Install(install::InstallArgs),
-    /// Print the completions for a shell.
+    /// Print shell completions.
     Completions(generate::CompletionsArgs),
-    /// Print the manual page, or write one per command into a directory.
+    /// Print the manual page, or write one page per command to a directory.
     Man(generate::ManArgs),
 }
 
-/// The definition of all commands and flags, for parsing and for what is generated from it.
+/// The definition of all commands and flags, for parsing and for generated documents.
 #[must_use]
 pub fn command() -> clap::Command {
     args::with_switches(Cli::command())
 }
 
-/// Runs the command that `arguments` ask for, and tells how the process must end.
+/// Runs the command in `arguments` and returns the exit code of the process.
 ///
-/// 0: done. 1: failed, with the reason on standard error. 2: the arguments are wrong.
+/// 0: success. 1: failure, with the reason on standard error. 2: invalid arguments.
 pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let arguments = kingpin::rewrite_negations(arguments);
-    let cli = match command().try_get_matches_from(arguments).and_then(|given| Cli::from_arg_matches(&given))
-    {
-        Ok(cli) => cli,
+    let parsed = command().try_get_matches_from(arguments).and_then(|given| {
+        let flags = Flags::of(&command(), &given);
+        Ok((Cli::from_arg_matches(&given)?, flags))
+    });
+    let (cli, flags) = match parsed {
+        Ok(parsed) => parsed,
         Err(usage) => {
-            // Nothing is left to tell where even standard error cannot be written.
+            // If standard error cannot be written, there is no other way to report it.
             let _ = usage.print();
             return ExitCode::from(u8::try_from(usage.exit_code()).unwrap_or(2));
         }
     };
-    match run(cli.command) {
+    match run(cli.command, &flags) {
         Ok(code) => code,
         Err(error) => {
             let _ = writeln!(std::io::stderr(), "pgbackrest-keeper: {error:#}");
@@ -95,17 +101,17 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// Says that a command's input is of no use.
+/// Reports unusable input of a command.
 fn unusable(reason: &dyn std::fmt::Display) -> ExitCode {
     let _ = writeln!(std::io::stderr(), "pgbackrest-keeper: {reason}");
     ExitCode::from(2)
 }
 
-fn run(command: Command) -> anyhow::Result<ExitCode> {
+fn run(command: Command, flags: &Flags) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Exporter(args) => block_on(exporter::run(*args))?,
-        Command::Operator(args) => block_on(operator::run(*args))?,
-        Command::Backup(args) => block_on(backup::run(*args))?,
+        Command::Exporter(args) => block_on(exporter::run(*args, flags))?,
+        Command::Operator(args) => block_on(operator::run(*args, flags))?,
+        Command::Backup(args) => block_on(backup::run(*args, flags))?,
         Command::Info(args) => block_on(info::run(*args))?,
         Command::Healthcheck(args) => {
             let said = block_on(healthcheck::run(&args))??;
@@ -120,12 +126,15 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// Runs to the end on two threads, which do: the work is in child processes, and a scrape is short.
+/// Runs to completion on two threads, which are enough: child processes do the work, and a scrape is short.
 ///
-/// Does not wait for threads that a dead file system holds: whoever asks for the end gets it.
+/// Does not wait for threads that hang on a dead file system, so that shutdown never blocks.
 fn block_on<T>(future: impl Future<Output = T>) -> anyhow::Result<T> {
-    let runtime =
-        Builder::new_multi_thread().worker_threads(2).enable_all().build().context("cannot start")?;
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("cannot start the async runtime")?;
     let end = runtime.block_on(future);
     runtime.shutdown_background();
     Ok(end)

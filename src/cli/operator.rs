@@ -1,4 +1,4 @@
-//! `operator`: keeps the backup objects of `postgresql` resources as the resources ask.
+//! `operator`: manages the backup objects of `postgresql` resources.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -40,11 +40,12 @@ use super::args::log::LogArgs;
 use super::args::operator::{KubernetesArgs, WorkArgs};
 use super::args::web::WebArgs;
 use super::build;
+use super::startup::Flags;
 use super::web::{RELOADS_WAITING, check_telemetry_path, host_name, listeners, steer};
 
-/// How long a lease counts without being renewed: client-go's usual value.
+/// How long a lease is valid without renewal: client-go's default.
 const LEASE_DURATION: Duration = Duration::from_secs(15);
-/// How long everything may take to end: what runs, giving back the lease, and connections.
+/// How long shutdown may take in all: running work, releasing the lease, and connections.
 const LAST_WAIT: Duration = Duration::from_secs(45);
 
 /// Arguments of `operator`.
@@ -64,10 +65,14 @@ pub struct OperatorArgs {
     log: LogArgs,
 }
 
-/// Runs until SIGTERM or SIGINT. An error means that it could not start, or that a part of it ended by itself.
-pub async fn run(args: OperatorArgs) -> anyhow::Result<ExitCode> {
+/// Runs until SIGTERM or SIGINT. An error means that it could not start, or that a task stopped unexpectedly.
+pub async fn run(args: OperatorArgs, flags: &Flags) -> anyhow::Result<ExitCode> {
     let log_filter = telemetry::install(&args.log.level, args.log.format)?;
-    let signals = Signals::install().context("cannot listen to signals")?;
+    flags.log(match Mode::from(args.work.mode) {
+        Mode::Manage => "operator-manage",
+        Mode::Observe => "operator-observe",
+    });
+    let signals = Signals::install().context("cannot install signal handlers")?;
     check_telemetry_path(&args.web.telemetry_path)?;
     let web_config = WebConfigHandle::load(args.web.place.config_file.as_deref())?;
     let listeners = listeners(&args.web).await?;
@@ -128,43 +133,45 @@ pub async fn run(args: OperatorArgs) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// Waits for the end of either task, or for the signal to end both: first the work, so that the last scrape tells of
-/// its end. A task that ends by itself is a failure.
+/// Waits for a signal, then stops both tasks: the controller first, so that the last scrape still shows how it ended. A
+/// task that stops on its own is a failure.
 async fn finish(
     mut serving: JoinHandle<Result<(), ServerError>>,
     mut working: JoinHandle<anyhow::Result<()>>,
-    steering: impl Future<Output = ()>,
+    steering: impl Future<Output = &'static str>,
     progress: &Progress,
     (stop_work, stop_serving): (CancellationToken, CancellationToken),
 ) -> anyhow::Result<ExitCode> {
-    let early: Option<anyhow::Result<()>> = tokio::select! {
-        () = steering => None,
-        end = &mut serving => Some(end.map_err(Into::into).and_then(|end| end.map_err(Into::into))),
-        end = &mut working => Some(end.map_err(Into::into).flatten()),
+    let (cause, early): (_, Option<anyhow::Result<()>>) = tokio::select! {
+        signal = steering => (signal, None),
+        end = &mut serving => {
+            ("web server stopped", Some(end.map_err(Into::into).and_then(|end| end.map_err(Into::into))))
+        }
+        end = &mut working => ("controller stopped", Some(end.map_err(Into::into).flatten())),
     };
-    tracing::info!("Stopping");
+    tracing::info!(cause, "Shutting down");
     progress.stops();
     stop_work.cancel();
     let rest = async {
-        // What has ended early has told so above.
+        // A task that stopped early has reported its error above.
         let worked = if working.is_finished() { Ok(Ok(())) } else { (&mut working).await };
         stop_serving.cancel();
         let served = if serving.is_finished() { Ok(Ok(())) } else { (&mut serving).await };
         worked??;
         anyhow::Ok(served??)
     };
-    let rest = tokio::time::timeout(LAST_WAIT, rest).await.context("not everything has ended in time");
+    let rest = tokio::time::timeout(LAST_WAIT, rest).await.context("shutdown did not finish in time");
     if let Some(end) = early {
         end?;
         bail!(
-            "serving or working ended by itself; this is a defect, and the log shows the last that was done"
+            "the web server or the controller stopped unexpectedly; this is a bug, please report it with the log"
         );
     }
     rest.flatten()?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Keeps the lease, and looks after the clusters while this process holds it.
+/// Holds the lease, and runs the controller while this process leads.
 async fn work(
     args: OperatorArgs,
     client: Client,
@@ -183,26 +190,26 @@ async fn work(
             .or_else(|| own_pod.as_ref().map(|pod| pod.namespace.clone()))
             .unwrap_or_else(|| client.default_namespace().to_owned()),
         name: args.work.lease_name.clone(),
-        // A container that was started again is another holder.
+        // A restarted container is a different holder.
         identity: format!("{instance}_{:016x}", rand::random::<u64>()),
         duration: LEASE_DURATION,
     };
     let mode = Mode::from(args.work.mode);
-    // Whoever only observes starts no jobs.
+    // An observer starts no jobs.
     let given = args.clusters.keeper_image.is_some() || mode == Mode::Observe;
     let mut settings = Settings::from(args.clusters);
     if let Some(pod) = own_pod.filter(|_| !given) {
         tokio::select! {
             image = pod.image(&client) => match image {
                 Some(image) => settings.keeper_image = image,
-                None => bail!("no container of this pod is named operator, so --keeper-image must be given"),
+                None => bail!("this pod has no container named operator; set --keeper-image"),
             },
             () = stop.cancelled() => return Ok(()),
         }
     }
     match mode {
-        Mode::Manage => tracing::info!(image = settings.keeper_image, "Jobs run this image"),
-        Mode::Observe => tracing::info!("Backups are observed; nothing is written but the Lease and Events"),
+        Mode::Manage => tracing::info!(image = settings.keeper_image, "Using image for backup jobs"),
+        Mode::Observe => tracing::info!("Observing backups; writing only the Lease and Events"),
     }
     let controller = Controller {
         client: client.clone(),
@@ -220,7 +227,7 @@ async fn work(
         return Ok(terms::run(&controller, leadership, stop).await?);
     }
     let (sender, leadership) = watch::channel(Leadership::Waiting);
-    // The lease is kept until the work has ended.
+    // Keep the lease until the work has stopped.
     let stop_lease = CancellationToken::new();
     let keeping = tokio::spawn(lease::keep(client, lease, sender, stop_lease.clone()));
     let end = terms::run(&controller, leadership, stop).await;
@@ -234,7 +241,7 @@ impl Health for Progress {
         if Self::alive(self) {
             return Ok(());
         }
-        Err("the work has not been heard of for a minute".to_owned())
+        Err("the controller has sent no heartbeat for a minute".to_owned())
     }
 
     fn ready(&self) -> Result<(), String> {
@@ -246,7 +253,7 @@ impl Health for Progress {
     }
 }
 
-/// The pod that this process runs in, where the downward API tells it.
+/// The pod of this process, if the downward API names it.
 fn own_pod() -> Option<OwnPod> {
     let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
     Some(OwnPod { namespace: variable("POD_NAMESPACE")?, name: variable("POD_NAME")? })

@@ -1,4 +1,4 @@
-//! `render`: the objects that manifests lead to, without a Kubernetes API.
+//! `render`: prints the objects generated from manifests, without a Kubernetes API.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -20,19 +20,19 @@ use crate::cluster::validate;
 /// Arguments of `render`.
 #[derive(Debug, Args)]
 pub struct RenderArgs {
-    /// Manifests with postgresql resources. Other kinds are ignored. - is standard input.
+    /// Manifests with postgresql resources; - reads standard input. Other kinds are ignored.
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
 
-    /// How to print the objects.
+    /// Output format of the objects.
     #[arg(long, short = 'o', value_enum, default_value_t = Output::Yaml)]
     pub output: Output,
 
-    /// Where resources belong that do not say so.
+    /// The namespace of resources that do not specify one.
     #[command(flatten)]
     pub namespace: NamespaceArgs,
 
-    /// What holds for all clusters.
+    /// Settings of all clusters.
     #[command(flatten)]
     pub clusters: ClusterArgs,
 }
@@ -40,14 +40,14 @@ pub struct RenderArgs {
 /// How objects are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Output {
-    /// One document per object, in the order in which they are applied.
+    /// One YAML document per object, in the order in which they are applied.
     Yaml,
-    /// One list.
+    /// One JSON list.
     Json,
 }
 
-/// Prints the objects, and errors and warnings on standard error. 0: done. 1: some resource has an error, and
-/// nothing was printed, lest a part be applied as the whole. 2: a file could not be used.
+/// Prints the objects, and errors and warnings on standard error. 0: success. 1: a resource has an error; nothing is
+/// printed, so that no partial result gets applied. 2: a file could not be used.
 pub fn run(args: RenderArgs) -> anyhow::Result<ExitCode> {
     let settings = Settings { default_namespace: args.namespace.namespace, ..Settings::from(args.clusters) };
     let mut manifests = match Manifests::read(&args.files, &settings.default_namespace) {
@@ -69,7 +69,7 @@ pub fn run(args: RenderArgs) -> anyhow::Result<ExitCode> {
             objects.extend(desired::build(&cluster, &settings, &Circumstances::default()).objects);
         }
     }
-    // Nothing is left to tell where even standard error cannot be written.
+    // If standard error cannot be written, there is no other way to report it.
     let _ = std::io::stderr().write_all(told.as_bytes());
     if failed {
         return Ok(ExitCode::FAILURE);

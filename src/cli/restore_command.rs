@@ -1,4 +1,4 @@
-//! The command that restores to a point in time: as a line for a shell, or why there is none.
+//! The command that restores to a point in time, as a shell command, or why there is none.
 //!
 //! Pure: the caller prints.
 
@@ -17,7 +17,7 @@ use crate::state::snapshot::{Snapshot, Stanza};
 pub struct Advice {
     /// The command, for standard output; `None`: the point in time cannot be reached.
     pub command: Option<String>,
-    /// What people should know about it, for standard error.
+    /// Notes for the user, for standard error.
     pub remarks: String,
 }
 
@@ -26,7 +26,7 @@ pub struct Advice {
 pub fn advice(snapshot: &Snapshot, program: &Program, target: DateTime<Utc>, now: DateTime<Utc>) -> Advice {
     let why = match snapshot.stanzas.as_slice() {
         [stanza] => return of_stanza(stanza, program, target, now),
-        [] => "pgBackRest tells of no stanza".to_owned(),
+        [] => "pgBackRest reports no stanza".to_owned(),
         all => {
             let names: Vec<String> = all.iter().map(|stanza| human::line(&stanza.name, 60)).collect();
             format!(
@@ -35,7 +35,7 @@ pub fn advice(snapshot: &Snapshot, program: &Program, target: DateTime<Utc>, now
             )
         }
     };
-    Advice { command: None, remarks: format!("no command to restore: {why}\n") }
+    Advice { command: None, remarks: format!("no restore command: {why}\n") }
 }
 
 fn of_stanza(stanza: &Stanza, program: &Program, target: DateTime<Utc>, now: DateTime<Utc>) -> Advice {
@@ -60,17 +60,23 @@ fn of_stanza(stanza: &Stanza, program: &Program, target: DateTime<Utc>, now: Dat
     );
     match start.proven_at {
         // Writing to a String cannot fail.
-        Some(at) => _ = writeln!(remarks, "proven: no WAL was missing on the way at {}", human::instant(at)),
-        None => remarks.push_str("not proven: pgBackRest's info sees no gaps in WAL; --wal looks for them\n"),
+        Some(at) => {
+            _ = writeln!(
+                remarks,
+                "proven: the WAL archive had no gap on this path at {}",
+                human::instant(at)
+            );
+        }
+        None => remarks.push_str(
+            "not proven: pgbackrest info does not detect gaps in the WAL; use --wal to check for them\n",
+        ),
     }
     if start.reach == Reach::Unknown {
-        remarks.push_str(
-            "not known: whether the WAL that was archived since the newest backup reaches that time\n",
-        );
+        remarks.push_str("unknown: whether the WAL archived since the newest backup reaches that time\n");
     }
     remarks.push_str(
-        "PostgreSQL must be stopped; add --delta where its data directory is not empty. \
-         It ends recovery at the first commit after that time, and fails where none is archived\n",
+        "PostgreSQL must be stopped; add --delta if its data directory is not empty. \
+         Recovery ends at the first commit after that time, and fails if none is archived\n",
     );
     Advice { command: Some(shell_line(&program.restore(&query))), remarks }
 }
@@ -91,7 +97,7 @@ fn instant(at: DateTime<Utc>) -> String {
     at.format("%Y-%m-%d %H:%M:%S%.f UTC").to_string()
 }
 
-/// Quoted for a POSIX shell, ending in a line break.
+/// Quotes for a POSIX shell; ends in a line break.
 fn shell_line(arguments: &[OsString]) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:@%+,".contains(c);
     let quoted = arguments.iter().map(|argument| {
@@ -104,7 +110,7 @@ fn shell_line(arguments: &[OsString]) -> String {
     quoted.collect::<Vec<_>>().join(" ") + "\n"
 }
 
-/// Reads a time with its zone, as RFC 3339 or as PostgreSQL prints it: `2026-11-23 05:00:00+00`.
+/// Parses a time with its zone, as RFC 3339 or as PostgreSQL prints it: `2026-11-23 05:00:00+00`.
 pub(super) fn point_in_time(text: &str) -> Result<DateTime<Utc>, String> {
     let text = text.trim();
     DateTime::parse_from_rfc3339(text)

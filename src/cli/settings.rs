@@ -1,4 +1,4 @@
-//! From flags as typed to how pgBackRest is polled. Shared by `exporter` and `info`.
+//! From command-line flags to the settings of collection. Shared by `exporter` and `info`.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use crate::state::filter::Filter;
 
 use super::args::collect::{IntervalArgs, SourceArgs};
 
-/// What `info --wal` may take to list all archives: a person waits, and an archive of a million segments takes minutes.
+/// Maximum duration of the scan of `info --wal`. The user waits, but an archive of a million segments takes minutes.
 const WAL_ONCE: Duration = Duration::from_hours(1);
 
-/// How `exporter` polls.
+/// The settings of `exporter`.
 pub(super) fn polling(source: &SourceArgs, collect: &IntervalArgs) -> anyhow::Result<Settings> {
     Ok(Settings {
         info: collect.collector,
@@ -28,12 +28,12 @@ pub(super) fn polling(source: &SourceArgs, collect: &IntervalArgs) -> anyhow::Re
     })
 }
 
-/// How `info` asks once.
+/// The settings of `info`.
 pub(super) fn once(source: &SourceArgs, wal: bool) -> anyhow::Result<Settings> {
     Ok(Settings { wal: wal_once(wal), ..settings(source, Settings::USUAL_INTERVAL, None)? })
 }
 
-/// How `info --wal` lists archives, if it does.
+/// The WAL scan of `info --wal`, if requested.
 pub(super) fn wal_once(is_wanted: bool) -> Option<WalSettings> {
     is_wanted.then_some(WalSettings { interval: Settings::USUAL_INTERVAL, timeout: WAL_ONCE })
 }

@@ -1,4 +1,4 @@
-//! What the commands that serve HTTP share.
+//! Shared by the commands that serve HTTP.
 
 use anyhow::{Context, bail};
 use listenfd::ListenFd;
@@ -12,20 +12,18 @@ use crate::shutdown::{Request, Signals};
 
 use super::args::web::WebArgs;
 
-/// Reloads that may wait while one is under way.
+/// How many reloads may wait while one is running.
 pub(super) const RELOADS_WAITING: usize = 1;
 
 /// Two handlers cannot share a path.
 pub(super) fn check_telemetry_path(path: &str) -> anyhow::Result<()> {
     if RESERVED_PATHS.contains(&path) {
-        bail!(
-            "--web.telemetry-path {path}: this path serves something else; choose another, such as /metrics"
-        );
+        bail!("--web.telemetry-path {path}: this path is reserved; choose another, such as /metrics");
     }
     Ok(())
 }
 
-/// The sockets that the flags ask for.
+/// Opens the sockets that the flags specify.
 pub(super) async fn listeners(args: &WebArgs) -> anyhow::Result<Vec<TcpListener>> {
     let listeners =
         if args.systemd_socket { inherited()? } else { listen::bind(&args.place.listen_address).await? };
@@ -35,36 +33,37 @@ pub(super) async fn listeners(args: &WebArgs) -> anyhow::Result<Vec<TcpListener>
     Ok(listeners)
 }
 
-/// The sockets that systemd passes on.
+/// The sockets that systemd passes.
 fn inherited() -> anyhow::Result<Vec<TcpListener>> {
     let mut passed = ListenFd::from_env();
     let mut listeners = Vec::new();
     for index in 0..passed.len() {
-        let listener =
-            passed.take_tcp_listener(index).context("--web.systemd-socket: a socket is no TCP listener")?;
+        let listener = passed
+            .take_tcp_listener(index)
+            .context("--web.systemd-socket: systemd passed a socket that is not a TCP listener")?;
         if let Some(listener) = listener {
             listener.set_nonblocking(true)?;
             listeners.push(TcpListener::from_std(listener)?);
         }
     }
     if listeners.is_empty() {
-        bail!("--web.systemd-socket: systemd passed no socket; start the service by its .socket unit");
+        bail!("--web.systemd-socket: systemd passed no socket; start the service through its .socket unit");
     }
     Ok(listeners)
 }
 
-/// Turns signals and requests into reloads until it is time to stop. `before` comes before each reload of the web
-/// configuration.
+/// Reloads on signals and requests until a signal to stop, whose name it returns. Calls `before` before each reload of
+/// the web configuration.
 pub(super) async fn steer(
     mut signals: Signals,
     mut requests: mpsc::Receiver<ReloadRequest>,
     web_config: WebConfigHandle,
     before: impl Fn(),
-) {
+) -> &'static str {
     loop {
         let answer = tokio::select! {
             signal = signals.next() => match signal {
-                Request::Stop => return,
+                Request::Stop(signal) => return signal,
                 Request::Reload => None,
             },
             Some(request) = requests.recv() => Some(request),
@@ -72,7 +71,7 @@ pub(super) async fn steer(
         before();
         let outcome = web_config.reload().await.map_err(|error| error.to_string());
         if let Some(answer) = answer {
-            // Whoever asked may have gone away.
+            // The client may have disconnected.
             let _ = answer.send(outcome);
         }
     }

@@ -221,7 +221,7 @@ fn wrong_type(path: &str, node: &Value, wants_text: bool) -> Finding {
         Value::Null => "null",
         Value::Bool(_) => "a boolean",
         Value::Number(_) => "a number",
-        Value::String(_) => "a text",
+        Value::String(_) => "a string",
         Value::Array(_) => "a list",
         Value::Object(_) => "a map",
     };
@@ -230,14 +230,14 @@ fn wrong_type(path: &str, node: &Value, wants_text: bool) -> Finding {
         return Finding::new(
             &codes::WRONG_TYPE,
             path,
-            format!("is {is}, and the API server takes a text only"),
-            "put the value in quotes (YAML reads an unquoted y, n, yes, no, on or off as a boolean)",
+            format!("is {is}, but the API server accepts only strings"),
+            "quote the value (YAML reads an unquoted y, n, yes, no, on or off as a boolean)",
         );
     }
     Finding::new(
         &codes::WRONG_TYPE,
         path,
-        format!("is {is}, which this field cannot be"),
+        format!("is {is}, which this field does not accept"),
         "see the resource's schema: kubectl explain postgresql",
     )
 }

@@ -8,14 +8,14 @@ pub(super) fn log(before: &Snapshot, after: &Snapshot) {
     if before.version != after.version
         && let Some(version) = after.version
     {
-        tracing::info!(%version, "pgBackRest answers");
+        tracing::info!(%version, "Detected pgBackRest version");
     }
     for (scope, health) in &after.collection.scopes {
         log_scope(scope, before.collection.scopes.get(scope), health);
     }
     for scope in before.collection.scopes.keys() {
         if !after.collection.scopes.contains_key(scope) {
-            tracing::warn!(stanza = &**scope, "the stanza is gone");
+            tracing::warn!(stanza = &**scope, "Stanza disappeared");
         }
     }
     for stanza in &after.stanzas {
@@ -33,9 +33,9 @@ fn log_scope(scope: &str, before: Option<&ScopeHealth>, after: &ScopeHealth) {
     let was_up = before.is_none_or(|before| before.up);
     match &after.failure {
         Some(failure) if was_up || before.and_then(reason) != Some(failure.reason) => {
-            tracing::warn!(scope, "not collected: {}", failure.message);
+            tracing::warn!(scope, reason = failure.message, "Collection failed");
         }
-        None if after.up && !was_up => tracing::info!(scope, "collected again"),
+        None if after.up && !was_up => tracing::info!(scope, "Collection recovered"),
         _ => (),
     }
 }
@@ -48,7 +48,7 @@ fn log_repo(stanza: &str, before: Option<&Repo>, after: &Repo) {
     }
     let repo = after.key;
     if after.state == RepoState::Ok {
-        tracing::info!(stanza, repo, "the repository is well again");
+        tracing::info!(stanza, repo, "Repository recovered");
         return;
     }
     // Without an answer the scope tells why.
@@ -57,7 +57,7 @@ fn log_repo(stanza: &str, before: Option<&Repo>, after: &Repo) {
         let words: Vec<&str> = after.status_message.split_whitespace().collect();
         let message: String =
             words.join(" ").chars().filter(|letter| !letter.is_control()).take(500).collect();
-        tracing::warn!(stanza, repo, "pgBackRest says of the repository: {message}");
+        tracing::warn!(stanza, repo, reason = message, "Repository failed");
     }
 }
 
@@ -70,7 +70,7 @@ fn log_wal(stanza: &str, before: Option<&Continuity>, after: &Repo) {
     }
     match found {
         Some(found) if found == Trouble::default() => {
-            tracing::info!(stanza, repo, "no WAL is missing any more");
+            tracing::info!(stanza, repo, "WAL archive recovered");
         }
         Some(found) => tracing::warn!(
             stanza,
@@ -78,9 +78,9 @@ fn log_wal(stanza: &str, before: Option<&Continuity>, after: &Repo) {
             missing = found.missing,
             unrestorable = found.unrestorable,
             duplicates = found.duplicates,
-            "the WAL archive does not hold all that the backups need"
+            "WAL archive is incomplete"
         ),
-        None => tracing::warn!(stanza, repo, "what is known of the WAL archive is too old, or gone"),
+        None => tracing::warn!(stanza, repo, "No recent scan of the WAL archive"),
     }
 }
 

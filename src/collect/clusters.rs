@@ -22,9 +22,11 @@ pub async fn keep_told(operator: Arc<OperatorMetrics>, options: Arc<Options>) ->
             let (operator, options) = (Arc::clone(&operator), Arc::clone(&options));
             match tokio::task::spawn_blocking(move || operator.tell(&options, Utc::now())).await {
                 Ok(Ok(())) => {}
-                Ok(Err(error)) => tracing::error!("what was told of clusters before stays: {error}"),
+                Ok(Err(error)) => {
+                    tracing::error!(%error, "Failed to update cluster metrics; serving the previous ones");
+                }
                 Err(error) => {
-                    tracing::error!("what was told of clusters before stays: encoding failed: {error}");
+                    tracing::error!(%error, "Failed to encode cluster metrics; serving the previous ones");
                 }
             }
         }

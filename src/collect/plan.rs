@@ -314,7 +314,8 @@ fn given_up() -> Failure {
     Failure {
         reason: FailureReason::Timeout,
         exit_code: None,
-        message: "not asked in this run: it hung when last asked, and others that hang have used up the time"
-            .to_owned(),
+        message:
+            "skipped in this run: it hung in the last call, and other hanging calls have used up the time"
+                .to_owned(),
     }
 }

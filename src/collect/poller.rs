@@ -212,7 +212,9 @@ impl Poller {
         let call = self.client.version(&self.shutdown).await;
         self.report(Collector::Version, &call, call.failure());
         self.survivors.extend(call.survivor.map(|survivor| (None, survivor)));
-        call.answer?.map_err(|failure| tracing::debug!("no version: {}", failure.message)).ok()
+        call.answer?
+            .map_err(|failure| tracing::debug!(reason = failure.message, "Failed to get pgBackRest version"))
+            .ok()
     }
 
     /// What is known to exist, for calls that ask for it piece by piece.
@@ -280,8 +282,8 @@ impl Poller {
         });
         match published.await {
             Ok(Ok(())) => (),
-            Ok(Err(error)) => tracing::error!("the last snapshot stays: {error}"),
-            Err(error) => tracing::error!("the last snapshot stays: making a new one failed: {error}"),
+            Ok(Err(error)) => tracing::error!(%error, "Failed to publish snapshot; serving the previous one"),
+            Err(error) => tracing::error!(%error, "Failed to build snapshot; serving the previous one"),
         }
     }
 

@@ -155,7 +155,7 @@ impl Poller {
                 match call.answer {
                     Some(Ok(document)) => learn.push((question, document.stanzas)),
                     Some(Err(failure)) => {
-                        tracing::debug!("databases not counted: {}", failure.message);
+                        tracing::debug!(reason = failure.message, "Failed to count databases");
                         silent.push(target);
                     }
                     None => (),
@@ -218,7 +218,7 @@ pub(super) fn survived() -> Failure {
         reason: FailureReason::Timeout,
         exit_code: None,
         message:
-            "the process of the last call hangs in the kernel and cannot be killed; look for a dead mount"
+            "the process of the last call hangs in the kernel and cannot be killed; check for a dead mount"
                 .to_owned(),
     }
 }

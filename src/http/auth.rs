@@ -1,5 +1,5 @@
-//! Basic authentication with bcrypt, as exporter-toolkit does it: one hash at a time, verdicts remembered, and as much
-//! work for an unknown user as for a known one.
+//! Basic authentication with bcrypt, as in exporter-toolkit: one hash at a time, cached results, and the same amount of
+//! work for unknown and known users.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
@@ -14,15 +14,15 @@ use ring::hmac;
 use ring::rand::SystemRandom;
 use tokio::sync::Semaphore;
 
-/// The most that a hash may cost. One check at this cost takes minutes.
+/// Maximum cost of a hash. One check at this cost takes minutes.
 const HIGHEST_COST: u32 = 20;
-/// Cost of the hash for unknown users where no known one tells a better one.
+/// Cost of the hash for unknown users if no user is configured.
 const USUAL_COST: u32 = 10;
-/// Salt and hash of a password that nobody has, without `$2y$` and cost.
+/// Salt and hash of an unused password, without `$2y$` and cost.
 const NOBODY: &str = "5TA7wXnC8W9VcZmERMzJSuQkwo6LWE6nXn4abrN3oJs.Vi.cErR9G";
-/// Checks that may wait for their turn; one more is refused, so that a flood of guesses cannot pile up.
+/// Maximum number of waiting checks; more are rejected, so that a flood of guesses cannot pile up.
 const WAITING_CHECKS: usize = 32;
-/// Verdicts remembered of each kind. Kept apart, so that guesses cannot push good passwords out.
+/// Cached results of each kind. Kept separate, so that guesses cannot evict valid passwords.
 const REMEMBERED: usize = 128;
 
 /// The users and their hashes. Debug shows names only.
@@ -39,16 +39,16 @@ impl fmt::Debug for Users {
 }
 
 impl Users {
-    /// Adds a user. The error tells reason and remedy and never the text, which may be a password.
+    /// Adds a user. The error contains reason and remedy, but never the text, which may be a password.
     pub fn add(&mut self, name: &str, hash: &str) -> Result<(), String> {
         let parts = HashParts::from_str(hash).map_err(|_| {
-            "the value is not a bcrypt hash; make one with htpasswd -nBC 10 \"\" and write it in quotes"
+            "the value is not a bcrypt hash; create one with htpasswd -nBC 10 \"\" and write it in quotes"
                 .to_owned()
         })?;
         let cost = parts.get_cost();
         if !(4..=HIGHEST_COST).contains(&cost) {
             return Err(format!(
-                "the bcrypt cost {cost} is not between 4 and {HIGHEST_COST}; make the hash with htpasswd -nBC 10 \"\""
+                "the bcrypt cost {cost} is not between 4 and {HIGHEST_COST}; create the hash with htpasswd -nBC 10 \"\""
             ));
         }
         self.highest_cost = self.highest_cost.max(Some(cost));
@@ -56,7 +56,7 @@ impl Users {
         Ok(())
     }
 
-    /// Whether everybody may come in.
+    /// Whether no password is required.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.hashes.is_empty()
@@ -71,18 +71,18 @@ impl Users {
     }
 }
 
-/// What came of a check.
+/// The result of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     /// A known user with the right password.
     Accepted,
     /// Anything else.
     Refused,
-    /// Too many checks are waiting; the client should ask again.
+    /// Too many checks are waiting; the client should retry.
     Busy,
 }
 
-/// Checks passwords and remembers what it found.
+/// Checks passwords and caches the results.
 #[derive(Debug, Clone)]
 pub struct Checker {
     turn: Arc<Semaphore>,
@@ -92,17 +92,17 @@ pub struct Checker {
 
 #[derive(Debug)]
 struct Memory {
-    /// Random for this process, so that a memory image does not give short passwords away.
+    /// Random per process, so that a memory dump does not reveal short passwords.
     key: hmac::Key,
     accepted: Mutex<HashSet<[u8; 32]>>,
     refused: Mutex<HashSet<[u8; 32]>>,
 }
 
 impl Checker {
-    /// Makes a checker that knows nothing yet. Fails where the system has no random numbers.
+    /// Creates a checker with an empty cache. Fails if the system has no random numbers.
     pub fn new() -> std::io::Result<Self> {
         let key = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new())
-            .map_err(|_| std::io::Error::other("the system gives no random numbers"))?;
+            .map_err(|_| std::io::Error::other("the system provides no random numbers"))?;
         Ok(Self {
             turn: Arc::new(Semaphore::new(1)),
             waiting: Arc::new(Semaphore::new(WAITING_CHECKS)),
@@ -110,7 +110,7 @@ impl Checker {
         })
     }
 
-    /// Judges the `Authorization` header of a request.
+    /// Checks the `Authorization` header of a request.
     pub async fn check(&self, users: &Users, authorization: Option<&str>) -> Verdict {
         let Some((name, password)) = authorization.and_then(credentials) else { return Verdict::Refused };
         let (hash, known) = users.hash_of(&name);
@@ -120,12 +120,12 @@ impl Checker {
         }
         let Ok(_place) = self.waiting.try_acquire() else { return Verdict::Busy };
         let Ok(turn) = Arc::clone(&self.turn).acquire_owned().await else { return Verdict::Busy };
-        // Another request with the same password may have been judged in the meantime.
+        // Another request with the same password may have been checked in the meantime.
         if let Some(verdict) = self.memory.recall(&trace) {
             return verdict;
         }
         let checked = tokio::task::spawn_blocking(move || {
-            // The turn ends with the work, even where the client is gone.
+            // The permit is held until the work is done, even if the client disconnects.
             let _turn = turn;
             bcrypt::verify(password, &hash).unwrap_or(false)
         });
@@ -140,7 +140,7 @@ impl Memory {
     fn trace(&self, name: &str, hash: &str, password: &[u8]) -> [u8; 32] {
         let mut context = hmac::Context::with_key(&self.key);
         for part in [name.as_bytes(), hash.as_bytes(), password] {
-            // The lengths keep ("ab", "c") and ("a", "bc") apart.
+            // The lengths distinguish ("ab", "c") from ("a", "bc").
             context.update(&(part.len() as u64).to_be_bytes());
             context.update(part);
         }
@@ -167,7 +167,7 @@ impl Memory {
     }
 }
 
-/// Reads `Basic BASE64(name:password)`, the scheme in any case, as Go's `Request.BasicAuth`.
+/// Parses `Basic BASE64(name:password)`, with a case-insensitive scheme, like Go's `Request.BasicAuth`.
 fn credentials(authorization: &str) -> Option<(String, Vec<u8>)> {
     let (scheme, encoded) = authorization.split_once(' ')?;
     if !scheme.eq_ignore_ascii_case("basic") {
@@ -228,7 +228,7 @@ mod tests {
             checker.check(&users, Some(&header)).await;
             start.elapsed()
         };
-        // A check at cost 8 takes no machine less than this.
+        // No machine computes a hash of cost 8 faster than this.
         let work = Duration::from_millis(4);
         let first = time(basic("alice", "secret")).await;
         assert!(first > work);
@@ -257,7 +257,7 @@ mod tests {
 
     #[tokio::test]
     async fn hashes_of_other_makers_are_read() {
-        // Made by crypt(3) of libxcrypt 4.4 with the prefixes that htpasswd, Python and PHP write.
+        // Created by crypt(3) of libxcrypt 4.4 with the prefixes that htpasswd, Python and PHP write.
         let made = [
             ("y", "$2y$05$Keeper1Keeper1Keeper1u8pibArzEY9wfuHBeTT2vvLLY8B69bTO"),
             ("b", "$2b$05$Keeper1Keeper1Keeper1u8pibArzEY9wfuHBeTT2vvLLY8B69bTO"),

@@ -31,32 +31,32 @@ use super::web_config::WebConfig;
 /// The first byte of a TLS handshake (RFC 8446 §5.1: content type 22).
 const TLS_HANDSHAKE: u8 = 22;
 
-/// What serving a connection takes.
+/// Everything needed to serve a connection.
 pub(super) struct Connection {
     pub(super) place: Place,
     pub(super) router: Router,
     pub(super) config: Arc<WebConfig>,
     pub(super) limits: Limits,
-    /// Asks for an end once the requests in flight are answered.
+    /// Requests to close once the requests in flight are finished.
     pub(super) stop: CancellationToken,
 }
 
 impl Connection {
-    /// Serves until the client leaves, a limit is passed or the server stops.
+    /// Serves until the client disconnects, a limit is exceeded or the server stops.
     pub(super) async fn serve(self, stream: TcpStream) {
         let activity = Arc::clone(&self.place.activity);
         let cut = activity.cut.clone();
         let end = tokio::select! {
             end = self.speak(stream, &activity) => end,
-            () = cut.cancelled() => Err(io::Error::other("closed to make room, or at shutdown")),
+            () = cut.cancelled() => Err(io::Error::other("closed to free a slot, or at shutdown")),
         };
         if let Err(error) = end {
-            tracing::debug!(%error, "connection ended");
+            tracing::debug!(%error, "Connection closed");
         }
     }
 
     async fn speak(&self, stream: TcpStream, activity: &Arc<Activity>) -> io::Result<()> {
-        // A response is written whole; waiting to fill packets only delays it.
+        // Responses are written at once; waiting to fill packets would only delay them.
         stream.set_nodelay(true)?;
         let Some(tls) = &self.config.tls else {
             return self.http1(self.guarded(stream), activity).await;
@@ -75,7 +75,7 @@ impl Connection {
             () = self.stop.cancelled() => return Ok(()),
         };
         let Some(stream) = stream else { return Ok(()) };
-        // What ALPN agreed on decides; guessing from the first bytes would wait for them without a limit.
+        // ALPN decides; guessing from the first bytes would wait for them without a limit.
         if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
             self.http2(stream, activity).await
         } else {
@@ -83,10 +83,10 @@ impl Connection {
         }
     }
 
-    /// Puts the limits for silence and for a full send buffer on a stream.
+    /// Applies the timeouts for silence and for a full send buffer to a stream.
     fn guarded(&self, stream: TcpStream) -> Pin<Box<TimeoutStream<TcpStream>>> {
         let mut stream = TimeoutStream::new(stream);
-        // Reading goes on while a response is written, and must not end a response that is in time.
+        // Reading continues while a response is written, and must not abort a response that is in time.
         stream.set_read_timeout(Some(self.limits.idle.max(self.limits.busy * 2)));
         stream.set_write_timeout(Some(self.limits.write_stall));
         Box::pin(stream)
@@ -124,7 +124,8 @@ impl Connection {
         self.drive(builder.serve_connection(TokioIo::new(stream), service), activity).await
     }
 
-    /// Runs a connection, and ends it kindly when the server stops or it never rests, and then not so kindly.
+    /// Runs a connection. When the server stops or the connection is busy for too long, it is closed gracefully, then
+    /// aborted.
     async fn drive<C>(&self, connection: C, activity: &Activity) -> io::Result<()>
     where
         C: GracefulConnection<Error = hyper::Error>,
@@ -154,9 +155,9 @@ impl Connection {
     }
 }
 
-/// Tells a client that speaks HTTP to a TLS port what is wrong, as Go's server does.
+/// Explains the problem to a client that speaks HTTP to a TLS port, as Go's server does.
 async fn plain_text_refusal<S>(mut stream: TcpStream) -> io::Result<Option<S>> {
-    let text = "This port speaks HTTPS; use https:// in the address.\n";
+    let text = "This port serves HTTPS; use https:// in the address.\n";
     let response = format!(
         "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\n\
          Connection: close\r\n\r\n{text}",
@@ -176,7 +177,7 @@ async fn answer(
     Ok(response.map(|body| Counted { body, _in_flight: in_flight }))
 }
 
-/// A response's body, whose request counts as in flight until all of it is handed over.
+/// The body of a response, whose request counts as in flight until all of it is sent.
 struct Counted {
     body: Body,
     _in_flight: InFlight,

@@ -1,4 +1,4 @@
-//! What every request passes before it reaches an endpoint: rate limit, password, configured headers.
+//! Runs before every endpoint: rate limit, password, configured headers.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -13,10 +13,10 @@ use super::auth::{Checker, Verdict};
 use super::rate_limit::Bucket;
 use super::web_config::{WebConfig, WebConfigHandle};
 
-/// Paths of the probes. They need no password and take no token, for a kubelet has none to give.
+/// Paths of the probes. They need no password, which a kubelet does not have, and take no token of the rate limit.
 pub(super) const OPEN_PATHS: [&str; 2] = ["/healthz", "/readyz"];
 
-/// What the gate remembers between requests.
+/// The state of the gate between requests.
 #[derive(Debug, Clone)]
 pub(super) struct Gate {
     pub(super) config: WebConfigHandle,
@@ -24,7 +24,7 @@ pub(super) struct Gate {
     pub(super) bucket: Arc<Bucket>,
 }
 
-/// Lets a request through or answers it. The order is the toolkit's: rate limit, then password.
+/// Passes a request on or rejects it, in the order of the toolkit: rate limit, then password.
 pub(super) async fn pass(State(gate): State<Gate>, request: Request, next: Next) -> Response {
     let config = gate.config.current();
     let authorization = request.headers().get(AUTHORIZATION).cloned();

@@ -1,4 +1,4 @@
-//! The response headers that exporter-toolkit lets a web configuration set.
+//! The response headers that can be set in the web configuration, as in exporter-toolkit.
 
 use axum::http::{HeaderName, HeaderValue};
 
@@ -11,24 +11,24 @@ const ALLOWED: [(&str, &[&str]); 5] = [
     ("Content-Security-Policy", &[]),
 ];
 
-/// Turns a configured header into one that can be sent; `None` where the value is blank, which unsets it.
+/// Converts a configured header for sending; `None` if the value is blank, which unsets it.
 ///
-/// The error names value, reason and remedy, but not the key's place.
+/// The error names value, reason and remedy, but not the location of the key.
 pub fn configured(name: &str, value: &str) -> Result<Option<(HeaderName, HeaderValue)>, String> {
     let Some((_, values)) = ALLOWED.iter().find(|(allowed, _)| *allowed == name) else {
-        return Err(format!("this header cannot be configured; write one of {}", names()));
+        return Err(format!("this header cannot be configured; use one of {}", names()));
     };
     if value.is_empty() {
         return Ok(None);
     }
     if !values.is_empty() && !values.contains(&value) {
-        return Err(format!("{value:?} is not allowed; write {}", values.join(" or ")));
+        return Err(format!("{value:?} is not allowed; use {}", values.join(" or ")));
     }
     let name = HeaderName::from_bytes(name.as_bytes())
-        .map_err(|_| format!("this is no header name; write one of {}", names()))?;
+        .map_err(|_| format!("not a header name; use one of {}", names()))?;
     let value = HeaderValue::from_str(value).map_err(|_| {
         format!(
-            "{value:?} holds a character that no header may hold; remove line ends and control characters"
+            "{value:?} contains characters that are not allowed in headers; remove line breaks and control characters"
         )
     })?;
     Ok(Some((name, value)))

@@ -1,16 +1,16 @@
-//! Whether the program works, as its probes ask.
+//! The health of the program, for its probes.
 
 use crate::collect::store::Store;
 
-/// What /healthz and /readyz are answered from.
+/// The source of /healthz and /readyz.
 pub trait Health: std::fmt::Debug + Send + Sync {
-    /// Why the process should be started anew, if it should.
+    /// The reason to restart the process, if any.
     fn alive(&self) -> Result<(), String>;
 
-    /// Why nobody should rely on it yet, if nobody should.
+    /// The reason why it is not ready, if any.
     fn ready(&self) -> Result<(), String>;
 
-    /// Who does the work instead, if this process stands by for it.
+    /// The leader, if this process is on standby.
     fn leader(&self) -> Option<String> {
         None
     }
@@ -18,11 +18,11 @@ pub trait Health: std::fmt::Debug + Send + Sync {
 
 impl Health for Store {
     fn alive(&self) -> Result<(), String> {
-        let silent = "collection has not been heard of for more than three intervals";
+        let silent = "no sign of life from collection for more than three intervals";
         self.is_alive().then_some(()).ok_or_else(|| silent.to_owned())
     }
 
     fn ready(&self) -> Result<(), String> {
-        Self::ready(self).then_some(()).ok_or_else(|| "the first collection has not ended yet".to_owned())
+        Self::ready(self).then_some(()).ok_or_else(|| "the first collection has not finished yet".to_owned())
     }
 }

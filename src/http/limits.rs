@@ -1,38 +1,38 @@
-//! What one client may take: connections, bytes and time.
+//! Limits per client: connections, bytes and time.
 
 use std::time::Duration;
 
-/// The limits of the server. The defaults suit a few Prometheus servers and people with browsers.
+/// The limits of the server. The defaults suit a few Prometheus servers and browsers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Connections open at once, over all listeners. One more closes the one that has been idle longest; where none
-    /// is idle it waits, and is closed after `admission`.
+    /// Maximum number of open connections over all listeners. Another connection evicts the one that has been idle
+    /// longest; if none is idle, it waits, and is closed after `admission`.
     pub connections: usize,
-    /// How long a new connection waits for a place.
+    /// How long a new connection waits for a slot.
     pub admission: Duration,
     /// How long a TLS handshake may take.
     pub handshake: Duration,
     /// How long a connection may stay without a complete request: from its start, or from the last response.
     /// Longer than Prometheus' usual scrape interval, so that scrapes reuse a connection.
     pub idle: Duration,
-    /// How long a handler may take until 503 is answered, waiting for the request's body included.
+    /// How long a handler may take before 503 is returned, including waiting for the body of the request.
     pub request: Duration,
     /// How long a write may wait for a client that does not read.
     pub write_stall: Duration,
-    /// After this long without a moment of rest a connection is asked to end (HTTP/2 GOAWAY, `Connection: close`); after
-    /// as long again it is cut. Bounds the time that a very slow reader holds a place.
+    /// After being busy this long without a pause, a connection is closed gracefully (HTTP/2 GOAWAY, `Connection:
+    /// close`); after twice that time it is aborted. Limits how long a very slow reader holds a slot.
     pub busy: Duration,
-    /// How long requests in flight may go on after shutdown is asked for.
+    /// How long requests in flight may continue after shutdown was requested.
     pub drain: Duration,
-    /// Bytes of a request's line and headers; more is answered with 431.
+    /// Maximum size of a request's line and headers in bytes; more results in 431.
     pub header_bytes: usize,
-    /// Number of a request's headers; more is answered with 431.
+    /// Maximum number of a request's headers; more results in 431.
     pub header_count: usize,
-    /// Bytes of a request's body; more is answered with 413.
+    /// Maximum size of a request's body in bytes; more results in 413.
     pub body_bytes: usize,
-    /// Requests at once in one HTTP/2 connection.
+    /// Maximum number of concurrent requests in one HTTP/2 connection.
     pub http2_streams: u32,
-    /// How often the files of the web configuration are looked at for a change.
+    /// How often the files of the web configuration are checked for changes.
     pub config_check: Duration,
 }
 

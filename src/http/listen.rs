@@ -1,4 +1,4 @@
-//! From the texts of `--web.listen-address` to sockets.
+//! From `--web.listen-address` to sockets.
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -7,14 +7,14 @@ use socket2::{Domain, Protocol, Socket, Type};
 use thiserror::Error;
 use tokio::net::TcpListener;
 
-/// Connections that the system keeps until they are accepted.
+/// The backlog of the listening socket.
 const BACKLOG: i32 = 1024;
 
-/// Why an address cannot be listened on.
+/// Why listening on an address failed.
 #[derive(Debug, Error)]
 #[error("--web.listen-address {address:?}: {problem}")]
 pub struct ListenError {
-    /// As it was given.
+    /// As given.
     pub address: String,
     /// Reason and remedy.
     pub problem: String,
@@ -23,31 +23,31 @@ pub struct ListenError {
 /// Where to listen, as written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListenAddress {
-    /// A name or an address without brackets; empty for all interfaces.
+    /// A host name, or an address without brackets; empty for all interfaces.
     pub host: String,
-    /// The port; 0 for any that is free.
+    /// The port; 0 for any free port.
     pub port: u16,
 }
 
 impl ListenAddress {
-    /// Reads `:9854`, `127.0.0.1:0`, `[::1]:9854` or `localhost:9854`.
+    /// Parses `:9854`, `127.0.0.1:0`, `[::1]:9854` or `localhost:9854`.
     pub fn parse(text: &str) -> Result<Self, ListenError> {
         let wrong = |problem: &str| ListenError { address: text.to_owned(), problem: problem.to_owned() };
         if text.starts_with("vsock://") {
             return Err(wrong(
-                "vsock sockets are not supported; write HOST:PORT and forward to it, for example with socat",
+                "vsock sockets are not supported; use HOST:PORT and forward to it, for example with socat",
             ));
         }
         if text.contains("://") || text.contains('/') {
-            return Err(wrong("an address has neither scheme nor path; write HOST:PORT, such as :9854"));
+            return Err(wrong("an address must not contain a scheme or path; use HOST:PORT, such as :9854"));
         }
         let Some((host, port)) = text.rsplit_once(':') else {
-            return Err(wrong("the port is missing; write HOST:PORT, such as :9854"));
+            return Err(wrong("the port is missing; use HOST:PORT, such as :9854"));
         };
         let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
         let host = match bracketed {
             Some(inner) if inner.parse::<Ipv6Addr>().is_err() => {
-                return Err(wrong("between brackets an IPv6 address is expected, such as [::1]:9854"));
+                return Err(wrong("brackets must contain an IPv6 address, such as [::1]:9854"));
             }
             Some(inner) => inner,
             None if host.contains(':') => {
@@ -55,13 +55,13 @@ impl ListenAddress {
             }
             None => host,
         };
-        let port = port.parse().map_err(|_| wrong("the port is no number from 0 to 65535"))?;
+        let port = port.parse().map_err(|_| wrong("the port must be a number from 0 to 65535"))?;
         Ok(Self { host: host.to_owned(), port })
     }
 }
 
-/// Listens on each address, in order. `:PORT` means all interfaces, by IPv6 and IPv4 in one socket where the system
-/// has IPv6, else by IPv4. A name that has several addresses is listened on at the first, IPv4 preferred (as in Go).
+/// Listens on each address, in order. `:PORT` means all interfaces, with one socket for IPv6 and IPv4 if the system has
+/// IPv6, otherwise IPv4. For a name with several addresses the first is used, preferring IPv4 (as in Go).
 ///
 /// Must run inside a tokio runtime.
 pub async fn bind(addresses: &[String]) -> Result<Vec<TcpListener>, ListenError> {
@@ -71,7 +71,7 @@ pub async fn bind(addresses: &[String]) -> Result<Vec<TcpListener>, ListenError>
         if parsed.port != 0 && addresses.iter().take(position).any(|before| before == address) {
             return Err(ListenError {
                 address: address.clone(),
-                problem: "stands twice; keep one".to_owned(),
+                problem: "specified twice; remove one".to_owned(),
             });
         }
         let listener = listen(&parsed)
@@ -95,7 +95,9 @@ async fn listen(address: &ListenAddress) -> io::Result<TcpListener> {
     let found: Vec<SocketAddr> =
         tokio::net::lookup_host((address.host.as_str(), address.port)).await?.collect();
     let chosen = found.iter().find(|found| found.is_ipv4()).or(found.first());
-    socket(*chosen.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the name has no address"))?)
+    socket(*chosen.ok_or_else(|| {
+        io::Error::new(io::ErrorKind::NotFound, "the host name does not resolve to an address")
+    })?)
 }
 
 fn socket(address: SocketAddr) -> io::Result<TcpListener> {
@@ -103,7 +105,7 @@ fn socket(address: SocketAddr) -> io::Result<TcpListener> {
     if address.ip() == Ipv6Addr::UNSPECIFIED {
         socket.set_only_v6(false)?;
     }
-    // A restart must not wait for connections of the process before to time out.
+    // A restart must not wait for old connections to time out.
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
@@ -119,14 +121,14 @@ fn describe(error: &io::Error, address: &ListenAddress) -> String {
     let port = address.port;
     match error.kind() {
         io::ErrorKind::AddrInUse => format!(
-            "the address is in use by another process; find it with ss -ltnp 'sport = :{port}', stop it or choose \
-             another port"
+            "the address is in use by another process; find it with ss -ltnp 'sport = :{port}' and stop it, or \
+             choose another port"
         ),
         io::ErrorKind::PermissionDenied => {
-            format!("port {port} needs privileges; choose one above 1023 or grant CAP_NET_BIND_SERVICE")
+            format!("port {port} requires privileges; choose one above 1023 or grant CAP_NET_BIND_SERVICE")
         }
         io::ErrorKind::AddrNotAvailable => {
-            format!("this machine has no address {}; write one of its own, or :{port} for all", address.host)
+            format!("this host has no address {}; use one of its addresses, or :{port} for all", address.host)
         }
         _ => format!("cannot listen: {error}; check host and port"),
     }

@@ -1,6 +1,6 @@
-//! The web face: listening, TLS, authentication and the limits that keep a bad client from doing harm.
+//! The web server: listening, TLS, authentication, and limits against misbehaving clients.
 //!
-//! Nothing here asks pgBackRest or waits for a poll.
+//! Nothing here runs pgBackRest or waits for a collection.
 
 pub mod auth;
 mod connection;

@@ -1,7 +1,7 @@
-//! The token bucket of `rate_limit`, as exporter-toolkit counts: `burst` requests at once, one more each `interval`.
+//! The token bucket of `rate_limit`, as in exporter-toolkit: `burst` requests at once, plus one per `interval`.
 //!
-//! One bucket for all clients and listeners. A request refused for its password has taken a token too; `/healthz`
-//! and `/readyz` take none, so that a busy scraper cannot make a probe fail.
+//! All clients and listeners share one bucket. A request rejected for its password takes a token too; `/healthz` and
+//! `/readyz` take none, so that a busy scraper cannot make a probe fail.
 
 use std::time::{Duration, Instant};
 
@@ -10,13 +10,13 @@ use parking_lot::Mutex;
 /// `rate_limit` as configured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RateLimit {
-    /// Time until a token comes back; never zero.
+    /// Time to refill one token; never zero.
     pub interval: Duration,
-    /// Tokens of a full bucket; never zero.
+    /// Size of the bucket; never zero.
     pub burst: u32,
 }
 
-/// The bucket. It starts full, and anew when the configuration changes.
+/// The bucket. It starts full, and is replaced when the configuration changes.
 #[derive(Debug, Default)]
 pub struct Bucket(Mutex<Option<State>>);
 
@@ -28,7 +28,7 @@ struct State {
 }
 
 impl Bucket {
-    /// Takes a token. `Err` holds the time until there is one.
+    /// Takes a token. `Err` contains the time until one is available.
     pub fn take(&self, limit: RateLimit, now: Instant) -> Result<(), Duration> {
         let mut guard = self.0.lock();
         let full = || State { limit, tokens: f64::from(limit.burst), counted_at: now };

@@ -1,4 +1,4 @@
-//! The endpoints. Every answer is made from the current snapshot; none starts or waits for a command.
+//! The endpoints. Every response is built from the current snapshot; none starts or waits for a command.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -32,51 +32,51 @@ use super::page::fleet::{self, FleetContext};
 use super::page::{self, PageContext};
 use super::web_config::WebConfigHandle;
 
-/// How long a reload may take before its caller is told that it was not answered.
+/// How long a reload may take before the caller gets an error.
 const RELOAD_DEADLINE: Duration = Duration::from_secs(10);
 
-/// Paths that the telemetry path may not take.
+/// Paths that cannot be used as the telemetry path.
 pub const RESERVED_PATHS: [&str; 4] = ["/healthz", "/readyz", "/-/reload", "/-/log-filter"];
 
-/// What the endpoints answer from.
+/// The data that the endpoints serve.
 #[derive(Debug)]
 pub struct Face {
-    /// Where the current snapshot is.
+    /// Holds the current snapshot.
     pub store: Arc<Store>,
-    /// What the probes are answered from.
+    /// The source of the probes.
     pub health: Arc<dyn Health>,
-    /// The operator, where this is one. The status page then shows its clusters.
+    /// Set in the operator. The status page then shows its clusters.
     pub operator: Option<Arc<OperatorMetrics>>,
     /// The program's own counters.
     pub collection: Arc<CollectionMetrics>,
     /// Which metrics are served.
     pub options: Arc<Options>,
-    /// Where the metrics are served.
+    /// The path of the metrics.
     pub telemetry_path: String,
-    /// The configuration that guards the endpoints, for how its last reading went.
+    /// The web configuration, for the result of its last load.
     pub web_config: WebConfigHandle,
-    /// Whose backups these are, for the status page: the host's name.
+    /// The title of the status page: the name of the host.
     pub title: String,
-    /// How often pgBackRest is asked.
+    /// The interval of collections.
     pub interval: Duration,
-    /// pgBackRest is asked for backups at all.
+    /// Whether backups are collected at all.
     pub collects: bool,
-    /// Figures of this process, read at each scrape.
+    /// Reads the process metrics at each scrape.
     pub own_process: fn() -> ProcessFigures,
-    /// Endpoints that change the running process, where they are allowed.
+    /// The lifecycle endpoints, if enabled.
     pub lifecycle: Option<Lifecycle>,
 }
 
-/// How the running process is changed.
+/// Changes the running process.
 #[derive(Debug, Clone)]
 pub struct Lifecycle {
-    /// Asks for a reload, and is told how it went.
+    /// Requests a reload and receives the result.
     pub reload: mpsc::Sender<ReloadRequest>,
-    /// Changes what is logged.
+    /// Changes the log filter.
     pub log_filter: LogFilter,
 }
 
-/// Answered with what went wrong, if anything did.
+/// The sender of the result of a reload.
 pub type ReloadRequest = oneshot::Sender<Result<(), String>>;
 
 /// The router of all endpoints.
@@ -107,7 +107,7 @@ async fn metrics(State(face): State<Arc<Face>>, headers: HeaderMap) -> Response 
     match answer(&face, format, accepts_gzip(&headers)) {
         Ok(response) => response,
         Err(error) => {
-            tracing::error!(%error, "Metrics could not be encoded");
+            tracing::error!(%error, "Failed to encode metrics");
             (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response()
         }
     }
@@ -149,13 +149,13 @@ fn answer(face: &Face, format: Format, gzip: bool) -> Result<Response, EncodeErr
         .unwrap_or_else(|error| (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response()))
 }
 
-/// All values of a header that may come in several lines, as one list.
+/// All values of a header that may be repeated, as one list.
 fn header(headers: &HeaderMap, name: HeaderName) -> Option<String> {
     let values: Vec<&str> = headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
     (!values.is_empty()).then(|| values.join(","))
 }
 
-/// Whether gzip is allowed: named, or covered by `*`, with a quality above 0 (RFC 9110 §12.5.3).
+/// Whether the client accepts gzip: by name or `*`, with a quality above 0 (RFC 9110 §12.5.3).
 fn accepts_gzip(headers: &HeaderMap) -> bool {
     let Some(accepted) = header(headers, ACCEPT_ENCODING) else { return false };
     let quality_of = |wanted: &str| {
@@ -182,14 +182,14 @@ struct PageQuery {
 
 async fn status_page(State(face): State<Arc<Face>>, Query(query): Query<PageQuery>) -> Response {
     let html = match &face.operator {
-        // Every cluster is judged anew, for which a thread that serves others is too good.
+        // Assessing every cluster takes too long for a thread that serves other requests.
         Some(operator) => {
             let (face, operator) = (Arc::clone(&face), Arc::clone(operator));
             let page = tokio::task::spawn_blocking(move || fleet_page(&face, &operator, &query)).await;
             match page {
                 Ok(page) => page,
                 Err(error) => {
-                    tracing::error!(%error, "The status page could not be made");
+                    tracing::error!(%error, "Failed to render status page");
                     return StatusCode::INTERNAL_SERVER_ERROR.into_response();
                 }
             }
@@ -253,16 +253,15 @@ fn probed(answer: Result<(), String>, good: &'static str) -> Response {
 async fn reload(State(lifecycle): State<Lifecycle>) -> Response {
     let (answer, outcome) = oneshot::channel();
     if lifecycle.reload.try_send(answer).is_err() {
-        return (StatusCode::SERVICE_UNAVAILABLE, "a reload is under way\n").into_response();
+        return (StatusCode::SERVICE_UNAVAILABLE, "a reload is already running\n").into_response();
     }
     match timeout(RELOAD_DEADLINE, outcome).await {
-        Ok(Ok(Ok(()))) => "reloaded; pgBackRest is being asked again\n".into_response(),
+        Ok(Ok(Ok(()))) => "reloaded; a new collection has started\n".into_response(),
         Ok(Ok(Err(problem))) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{problem}\n")).into_response(),
-        Ok(Err(_)) | Err(_) => (
-            StatusCode::SERVICE_UNAVAILABLE,
-            "the reload did not end in time; the log says what it waits for\n",
-        )
-            .into_response(),
+        Ok(Err(_)) | Err(_) => {
+            (StatusCode::SERVICE_UNAVAILABLE, "the reload did not finish in time; see the log\n")
+                .into_response()
+        }
     }
 }
 

@@ -1,7 +1,7 @@
-//! Serves a router on sockets that the caller has bound, within limits, until it is told to stop.
+//! Serves a router on sockets bound by the caller, within limits, until shutdown.
 //!
-//! Nothing that a client does ends the server: errors of one connection end that connection, errors of `accept` wait
-//! a moment, and a panic in an endpoint is answered with 500.
+//! No client can stop the server: a connection error closes only that connection, an error of `accept` causes a short
+//! pause, and a panic in an endpoint results in 500.
 
 use std::any::Any;
 use std::io;
@@ -32,29 +32,29 @@ use super::web_config::WebConfigHandle;
 
 /// The pause after an error of `accept`, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// How often errors of `accept` are logged at most.
+/// Minimum time between log messages about errors of `accept`.
 const ACCEPT_LOG: Duration = Duration::from_secs(30);
-/// How long connections that are cut at the end of the drain may take to notice.
+/// How long aborted connections may take to close at the end of the drain.
 const LAST_WAIT: Duration = Duration::from_secs(1);
 
-/// Why serving ended before it was told to.
+/// Why serving stopped before shutdown.
 #[derive(Debug, Error)]
 pub enum ServerError {
     /// There is no socket to serve on.
-    #[error("no address to listen on; give --web.listen-address")]
+    #[error("no address to listen on; set --web.listen-address")]
     NoListener,
-    /// The system gives no random numbers.
-    #[error("passwords cannot be guarded: {0}")]
+    /// The system provides no random numbers.
+    #[error("cannot set up password protection: {0}")]
     Random(#[source] io::Error),
-    /// A task of the server ended by itself.
-    #[error("serving ended unexpectedly: {0}")]
+    /// A task of the server stopped unexpectedly.
+    #[error("the web server stopped unexpectedly: {0}")]
     Task(#[source] JoinError),
 }
 
 /// Serves `router` on `listeners` until `shutdown`, then lets requests in flight finish for at most `limits.drain`.
 ///
-/// TLS, passwords, headers and rate limit are those of `config`, whose files are watched meanwhile. `/healthz` and
-/// `/readyz` need no password and are not counted by the rate limit.
+/// TLS, passwords, headers and rate limit come from `config`, whose files are watched. `/healthz` and `/readyz` need no
+/// password and do not count towards the rate limit.
 pub async fn run(
     listeners: Vec<TcpListener>,
     router: Router,
@@ -97,7 +97,7 @@ pub async fn run(
     Ok(())
 }
 
-/// From outside in: panics, time, then the gate, then the body's size.
+/// From the outside in: panics, timeout, the gate, the size of the body.
 fn layered(router: Router, gate: Gate, limits: &Limits) -> Router {
     router
         .layer(RequestBodyLimitLayer::new(limits.body_bytes))
@@ -112,11 +112,11 @@ fn on_panic(panic: Box<dyn Any + Send + 'static>) -> Response {
         .map(|text| *text)
         .or_else(|panic| panic.downcast::<&str>().map(|text| (*text).to_owned()))
         .unwrap_or_else(|_| "no message".to_owned());
-    tracing::error!(panic = text, "an endpoint panicked; this is a bug, please report it");
+    tracing::error!(panic = text, "Endpoint panicked; this is a bug, please report it");
     (StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error\n").into_response()
 }
 
-/// What all connections share.
+/// State shared by all connections.
 #[derive(Clone)]
 struct Face {
     router: Router,
@@ -140,14 +140,16 @@ impl Face {
                     () = self.stop.cancelled() => return,
                     () = self.welcome(stream, peer) => {}
                 },
-                Err(error) if concerns_one_client(&error) => tracing::debug!(%error, "a client left at once"),
+                Err(error) if concerns_one_client(&error) => {
+                    tracing::debug!(%error, "Client disconnected before accept");
+                }
                 Err(error) => {
                     if logged.is_none_or(|at| at.elapsed() > ACCEPT_LOG) {
                         logged = Some(Instant::now());
-                        tracing::error!(%error, "cannot accept connections for the moment; raise the limit of open \
-                                                 files if this goes on");
+                        tracing::error!(%error, "Failed to accept connections; if this persists, raise the \
+                                                 limit of open files");
                     }
-                    // Out of file descriptors: one that nobody uses at the moment helps.
+                    // Out of file descriptors: closing an idle connection helps.
                     self.slots.cut_longest_idle();
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
@@ -157,7 +159,7 @@ impl Face {
 
     async fn welcome(&self, stream: TcpStream, peer: SocketAddr) {
         let Some(place) = self.slots.admit(self.limits.admission).await else {
-            tracing::debug!(%peer, "closed at once: all connections are busy");
+            tracing::debug!(%peer, "Rejected connection; all slots are busy");
             return;
         };
         let connection = Connection {
@@ -175,14 +177,14 @@ impl Face {
         if tokio::time::timeout(self.limits.drain, self.connections.wait()).await.is_ok() {
             return;
         }
-        tracing::warn!(connections = self.connections.len(), "requests still in flight at shutdown are cut");
+        tracing::warn!(connections = self.connections.len(), "Aborting requests still in flight at shutdown");
         self.slots.cut_all();
-        // Cut connections end at their next turn; nothing is lost where one does not.
+        // Aborted connections close when they are polled next; it does no harm if one does not.
         let _ = tokio::time::timeout(LAST_WAIT, self.connections.wait()).await;
     }
 }
 
-/// Errors that `accept` reports for a connection that was reset before it was taken.
+/// Errors of `accept` for a connection that was reset before it was accepted.
 fn concerns_one_client(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)

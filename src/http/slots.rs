@@ -1,7 +1,7 @@
-//! Places for connections: so many at once, and who must leave when one more comes.
+//! Connection slots: the maximum number of connections, and which one is closed to admit another.
 //!
-//! Idle connections are cheap to open again, so the one that has rested longest makes room. A client that opens
-//! thousands and asks for nothing thus pushes out its own, and a scrape still gets through.
+//! Idle connections are cheap to reopen, so the one that has been idle longest is closed. A client that opens thousands
+//! of idle connections thus evicts its own, and scrapes still get through.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,10 +13,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-/// How often a full house is looked at again for somebody who rests.
+/// How often to look again for an idle connection when all slots are taken.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
-/// All the places.
+/// All slots.
 #[derive(Debug, Clone)]
 pub(super) struct Slots(Arc<Inner>);
 
@@ -27,7 +27,7 @@ struct Inner {
     next: AtomicU64,
 }
 
-/// One connection's place. It is free again when this is dropped.
+/// The slot of one connection. Dropping it frees the slot.
 #[derive(Debug)]
 pub(super) struct Place {
     number: u64,
@@ -42,10 +42,10 @@ impl Drop for Place {
     }
 }
 
-/// What a connection is doing.
+/// The activity of a connection.
 #[derive(Debug)]
 pub(super) struct Activity {
-    /// Cancelled when the connection must end at once.
+    /// Cancelled when the connection must close immediately.
     pub(super) cut: CancellationToken,
     state: Mutex<State>,
 }
@@ -53,11 +53,11 @@ pub(super) struct Activity {
 #[derive(Debug)]
 struct State {
     requests: u32,
-    /// Since when it rests, or works without a rest.
+    /// Since when it has been idle, or busy without a pause.
     since: Instant,
 }
 
-/// A request in flight: from its header to the last byte of its response handed over.
+/// A request in flight: from its header to the last byte of its response.
 #[derive(Debug)]
 pub(super) struct InFlight(Arc<Activity>);
 
@@ -80,7 +80,7 @@ impl Slots {
         }))
     }
 
-    /// Finds a place for a new connection, within `patience`; an idle one may lose its own.
+    /// Finds a slot for a new connection within `patience`, possibly by closing an idle one.
     pub(super) async fn admit(&self, patience: Duration) -> Option<Place> {
         let deadline = Instant::now() + patience;
         let mut wait = Duration::ZERO;
@@ -107,7 +107,7 @@ impl Slots {
         Place { number, slots: self.clone(), activity, _permit: permit }
     }
 
-    /// Ends the connection that has been idle longest, if one is.
+    /// Closes the connection that has been idle longest, if any is idle.
     pub(super) fn cut_longest_idle(&self) {
         let open = self.0.open.lock();
         let resting = open.values().filter(|activity| !activity.cut.is_cancelled());
@@ -122,7 +122,7 @@ impl Slots {
         }
     }
 
-    /// Ends all connections at once.
+    /// Closes all connections immediately.
     pub(super) fn cut_all(&self) {
         for activity in self.0.open.lock().values() {
             activity.cut.cancel();
@@ -140,7 +140,7 @@ impl Activity {
         InFlight(Arc::clone(self))
     }
 
-    /// How long there has been a request in flight without a pause; `None` while it rests.
+    /// How long requests have been in flight without a pause; `None` while idle.
     pub(super) fn busy_for(&self) -> Option<Duration> {
         let state = self.state.lock();
         (state.requests > 0).then(|| state.since.elapsed())
@@ -162,7 +162,7 @@ mod tests {
         tokio::time::sleep(Duration::from_millis(2)).await;
         let second = slots.admit(LONG).await.expect("place");
         drop(first.activity.request());
-        // Now the second has rested longer.
+        // Now the second one has been idle longer.
         let leaving = second.activity.cut.clone();
         tokio::spawn(async move {
             leaving.cancelled().await;

@@ -55,8 +55,8 @@ pub(super) async fn claim(
         let version = version.map(|version| version.to_string());
         tracing::warn!(
             version,
-            "This pgBackRest takes no annotations (2.41 does), so our backup is told from others by its time alone, and \
-             is not ended when this pod is"
+            "pgBackRest before 2.41 has no annotations, so this backup is identified only by its time, and is not stopped when this \
+             pod stops"
         );
     }
     let before = labels(runner, task, place, patience).await;
@@ -74,7 +74,7 @@ async fn labels(
         match info(runner, task, place).await {
             Ok(look) => return Some(look.labels()),
             Err(silence) => {
-                tracing::warn!(reason = silence.said, "Cannot list the backups that are there");
+                tracing::warn!(reason = silence.said, "Failed to list existing backups");
                 if silence.is_hopeless {
                     break;
                 }

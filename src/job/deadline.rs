@@ -32,7 +32,7 @@ pub async fn until(
                 let since = began.and_then(|began| (Utc::now() - began).to_std().ok()).unwrap_or_default();
                 return Instant::now() + left(deadline, since);
             }
-            Err(error) => tracing::warn!(%error, "Cannot tell when the job began"),
+            Err(error) => tracing::warn!(%error, "Failed to read the start time of the Job"),
         }
         if ask < ASKS {
             sleep(PAUSE).await;

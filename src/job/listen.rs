@@ -34,7 +34,7 @@ impl Listener {
         let line = match heard {
             Heard::Line(line) => line,
             Heard::Missed(lines) => {
-                tracing::warn!(lines, "pgBackRest said more than could be logged");
+                tracing::warn!(lines, "Dropped pgBackRest output that came too fast to log");
                 return;
             }
         };

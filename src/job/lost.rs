@@ -61,7 +61,7 @@ pub(super) async fn follow(
             Known::Gone { is_sure } if is_sure || seen_gone => return Ok(None),
             Known::Gone { .. } => (known_at, seen_gone) = (Instant::now(), true),
             Known::Unknown(said) => {
-                tracing::warn!(reason = said, "Cannot find out what became of the backup");
+                tracing::warn!(reason = said, "Failed to determine the state of the backup");
                 if known_at.elapsed() >= job.patience.unknown {
                     let message = format!(
                         "the connection was lost, and what became of the backup cannot be found out: {said}"
@@ -86,7 +86,7 @@ async fn look(job: &Job<'_, impl Access>, place: Place<'_>, claim: &Claim) -> Re
         Ok(look) => {
             let known = judge(&look, claim, &process, pod == place.pod);
             if known == Known::Running {
-                tracing::info!("The backup goes on without a connection");
+                tracing::info!("Backup continues without a connection");
                 progress::tell(&look);
             }
             known

@@ -15,7 +15,7 @@ pub(super) async fn keep_telling(runner: &impl RunInPod, task: &Task, place: Pla
         sleep(pause).await;
         match ask::info(runner, task, place).await {
             Ok(look) => tell(&look),
-            Err(silence) => tracing::debug!(reason = silence.said, "Cannot tell the progress"),
+            Err(silence) => tracing::debug!(reason = silence.said, "Failed to read progress"),
         }
         pause = longer(pause, longest);
     }
@@ -24,5 +24,5 @@ pub(super) async fn keep_telling(runner: &impl RunInPod, task: &Task, place: Pla
 pub(super) fn tell(look: &Look) {
     let Some((bytes_done, bytes_total)) = look.progress else { return };
     let percent = bytes_done.saturating_mul(100).checked_div(bytes_total);
-    tracing::info!(bytes_done, bytes_total, percent, "The backup is being made");
+    tracing::info!(bytes_done, bytes_total, percent, "Backup in progress");
 }

@@ -79,7 +79,7 @@ impl<A: Access> Job<'_, A> {
                     return self.until_stopped("the backup was looked for", self.prove(claim)).await?;
                 }
                 (Next::WaitForLock, _) => {
-                    tracing::info!(pause = ?lock_pause, "Another command of the stanza runs; waiting for it");
+                    tracing::info!(pause = ?lock_pause, "Waiting for another command of the stanza");
                     self.until_stopped("another command held the lock", sleep(lock_pause)).await?;
                     lock_pause = longer(lock_pause, self.patience.lock.1);
                     continue;
@@ -87,7 +87,7 @@ impl<A: Access> Job<'_, A> {
                 (Next::LookForTarget, _) if self.is_still(&pod).await => return Err(failed),
                 (Next::LookForTarget | Next::TryAgain, _) => {}
                 (Next::Follow, Some(claim)) => {
-                    tracing::warn!(reason = failed.message, "The connection was lost; following the backup");
+                    tracing::warn!(reason = failed.message, "Connection lost; following the backup");
                     if let Some(made) = self.follow(place, claim).await? {
                         return Ok(made);
                     }
@@ -98,7 +98,7 @@ impl<A: Access> Job<'_, A> {
             if tries >= self.patience.tries {
                 return Err(failed);
             }
-            tracing::warn!(reason = failed.message, "The backup was not made; trying again");
+            tracing::warn!(reason = failed.message, "Backup failed; retrying");
             self.until_stopped("the backup was to be tried again", sleep(self.patience.pause)).await?;
         }
     }
@@ -122,7 +122,7 @@ impl<A: Access> Job<'_, A> {
                 return Err(Verdict::own(Own::NoTarget, &message));
             }
             if told != seen {
-                tracing::warn!(reason = seen, "No pod to back up from; waiting for one");
+                tracing::warn!(reason = seen, "Waiting for a pod to back up from");
                 told = seen;
             }
             sleep(self.patience.pause).await;
@@ -221,12 +221,12 @@ impl<A: Access> Job<'_, A> {
             Found::Unknown("pgBackRest is too old to mark its process".to_owned())
         };
         match &found {
-            Found::Yes => tracing::info!(pod = place.pod, "The backup was asked to end"),
-            Found::No => tracing::info!(pod = place.pod, "The backup has ended already"),
+            Found::Yes => tracing::info!(pod = place.pod, "Sent SIGTERM to the backup"),
+            Found::No => tracing::info!(pod = place.pod, "Backup has already ended"),
             Found::Unknown(reason) => tracing::warn!(
                 pod = place.pod,
                 reason,
-                "The backup cannot be asked to end; it goes on in its pod until it is done"
+                "Failed to stop the backup; it continues in its pod until it finishes"
             ),
         }
         found

@@ -33,7 +33,7 @@ pub struct ConnectOptions {
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot tell where the Kubernetes API server is: {0}")]
+#[error("cannot configure the connection to the Kubernetes API server: {0}")]
 pub struct ConnectError(String);
 
 /// Makes a client. Nothing is asked yet. kube's own retries are off: the caller has back-offs of its own.
@@ -168,7 +168,7 @@ pub async fn call<T>(
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(error)) => Err(CallError::of(what, &error)),
         Err(_) => {
-            let message = format!("no answer within {}", humantime::format_duration(deadline));
+            let message = format!("no response within {}", humantime::format_duration(deadline));
             Err(CallError { what, failure: CallFailure::Timeout, message })
         }
     }
@@ -192,7 +192,7 @@ fn without_credentials(error: &(dyn Error + 'static)) -> Option<String> {
     if let Some(KubeconfigError::Parse(error)) = error.downcast_ref() {
         let place =
             error.location().map(|place| format!(" at line {}, column {}", place.line(), place.column()));
-        return Some(format!("the kubeconfig is not valid{}", place.unwrap_or_default()));
+        return Some(format!("the kubeconfig is invalid{}", place.unwrap_or_default()));
     }
     if let Some(
         kube::Error::ProxyProtocolDisabled { proxy_url, .. }
@@ -200,15 +200,13 @@ fn without_credentials(error: &(dyn Error + 'static)) -> Option<String> {
     ) = error.downcast_ref()
     {
         let host = proxy_url.host().unwrap_or_default();
-        return Some(format!(
-            "the proxy {host} cannot be used: connections through a proxy are not supported"
-        ));
+        return Some(format!("cannot use proxy {host}: connections through a proxy are not supported"));
     }
     match error.downcast_ref()? {
-        AuthError::AuthExecParse(_) => Some("what the credential plugin printed is not valid".to_owned()),
+        AuthError::AuthExecParse(_) => Some("the credential plugin printed invalid output".to_owned()),
         // Its arguments and variables may be credentials too.
         AuthError::AuthExecRun { out, .. } => {
-            Some(format!("the credential plugin ended with {}", out.status))
+            Some(format!("the credential plugin exited with {}", out.status))
         }
         _ => None,
     }

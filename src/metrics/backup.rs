@@ -1,4 +1,4 @@
-//! Backups per repository and type, without fallback: what is not there has no series.
+//! Backups per repository and type, without fallback: a missing backup has no series.
 
 use std::fmt;
 
@@ -69,10 +69,10 @@ fn in_progress(families: &mut Families<'_, '_>, facts: &Facts) -> fmt::Result {
     })
 }
 
-/// Whether a backup into this repository runs, where that can be told.
+/// Whether a backup to this repository is running, if known.
 ///
-/// The lock alone does not say so: expire and the stanza commands hold it too. Sizes do (2.48 and later), and with
-/// several repositories only the sizes per repository (2.59 and later).
+/// The lock alone is not enough: expire and the stanza commands hold it too. Sizes are (2.48 and later); with several
+/// repositories, only the sizes per repository are (2.59 and later).
 fn runs(stanza: &Stanza, repo: &Repo) -> Option<bool> {
     if !stanza.backup_lock.held {
         return Some(false);
@@ -83,7 +83,7 @@ fn runs(stanza: &Stanza, repo: &Repo) -> Option<bool> {
     (stanza.repos.len() == 1 && stanza.backup_lock.progress.is_some()).then_some(true)
 }
 
-/// A repository that does not answer and of which nothing is known has no count, not even 0.
+/// A repository that does not answer and has no known facts has no count, not even 0.
 fn repo_tells_backups(repo: &Repo) -> bool {
     repo.is_up() || !repo.backups.is_empty() || repo.status_code.is_some_and(|code| (1..=3).contains(&code))
 }
@@ -112,7 +112,7 @@ fn of_newest<V: Into<Value>>(
     per_type(families, facts, metric, |repo, kind| repo.newest(kind).and_then(&value))
 }
 
-/// Labels of what exists once per backup type in a repository.
+/// Labels of everything that exists once per backup type in a repository.
 pub(super) fn type_labels<'a>(stanza: &'a Stanza, repo: &Repo, kind: BackupType) -> [Label<'a>; 3] {
     [kind.as_str().into(), repo.key.into(), (&*stanza.name).into()]
 }
@@ -159,7 +159,7 @@ mod tests {
         let mut locked = idle.clone();
         locked.backup_lock.held = true;
         assert_eq!(runs_of(&locked), [None, None]);
-        // 2.48 to 2.58 give one sum for all repositories.
+        // 2.48 to 2.58 report one sum for all repositories.
         locked.backup_lock.progress = Some(Progress { complete: 1, total: 2 });
         assert_eq!(runs_of(&locked), [None, None]);
         locked.repos[1].progress = locked.backup_lock.progress;

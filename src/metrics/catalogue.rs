@@ -1,6 +1,6 @@
-//! Every metric once: its exact name, help, type, unit, labels and the way in which its value comes about.
+//! Every metric once: its exact name, help, type, unit, labels and the source of its value.
 //!
-//! Families, docs, dashboards and alerts take names from here; a name written elsewhere is an error.
+//! Families, docs, dashboards and alerts take names from here; names must not be written elsewhere.
 
 use std::fmt;
 
@@ -24,13 +24,13 @@ pub struct Metric {
     pub unit: Unit,
     /// Label names, sorted.
     pub labels: &'static [&'static str],
-    /// Which set the metric belongs to.
+    /// The set that the metric belongs to.
     pub layer: Layer,
-    /// What has to hold before it is exposed.
+    /// The condition under which it is exposed.
     pub condition: Condition,
     /// One series (or three) for each backup: the cardinality controls apply.
     pub per_backup: bool,
-    /// The value depends on the time of the scrape or on counters, not on the snapshot alone.
+    /// The value depends on the scrape time or on counters, not only on the snapshot.
     pub at_scrape: bool,
     /// Name, labels and help have not been compared with a running release of the Go exporter.
     pub unverified: bool,
@@ -38,21 +38,21 @@ pub struct Metric {
     pub computed: &'static str,
 }
 
-/// Prometheus types that are in use.
+/// Prometheus types in use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// Goes up and down.
     Gauge,
-    /// Goes up, and starts at 0 with the process.
+    /// Only increases, starting at 0 with the process.
     Counter,
     /// Classic histogram.
     Histogram,
 }
 
-/// Unit of a value, and with it the end of the name.
+/// Unit of a value, which determines the suffix of the name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unit {
-    /// A count, a code, a number or a truth.
+    /// A count, a code, a number or a boolean.
     Plain,
     /// Bytes.
     Bytes,
@@ -62,7 +62,7 @@ pub enum Unit {
     Seconds,
     /// Seconds since 1970.
     Timestamp,
-    /// A quotient.
+    /// A ratio.
     Ratio,
 }
 
@@ -75,7 +75,7 @@ pub enum Layer {
     Backups,
     /// WAL and recovery.
     Wal,
-    /// The operator, and what it knows of each cluster.
+    /// The operator, and the state of each cluster.
     Operator,
     /// Backup jobs and schedules of each cluster.
     Jobs,
@@ -160,7 +160,7 @@ pub fn find(name: &str) -> Option<&'static Metric> {
 }
 
 impl Unit {
-    /// What the name of a metric of this unit ends in (before `_total`).
+    /// The suffix of the name of a metric with this unit (before `_total`).
     #[must_use]
     pub const fn suffix(self) -> Option<&'static str> {
         match self {
@@ -197,7 +197,7 @@ impl fmt::Display for Kind {
     }
 }
 
-/// Defines metrics and the list of them in one place, so that none can be left out of the list.
+/// Defines metrics and their list in one place, so that none can be missing from the list.
 macro_rules! catalogue {
     ($list:ident of $layer:ident:
      $($ident:ident: $kind:ident, $name:literal, $unit:ident, $labels:expr, $help:literal, $computed:literal
@@ -240,7 +240,7 @@ mod tests {
             assert!(name.starts_with("pgbackrest_") || metric.layer == Layer::Process, "{name}");
             assert_eq!(name.ends_with("_total"), metric.kind == Kind::Counter, "{name}");
             match metric.unit.suffix() {
-                // The one standard name that is an instant and does not say so.
+                // The only standard name of a timestamp without the suffix.
                 Some(_) if name == "process_start_time_seconds" => {}
                 Some(suffix) => assert!(metric.family_name().ends_with(suffix), "{name} lacks {suffix}"),
                 None => assert!(!name.ends_with("_seconds") && !name.ends_with("_bytes"), "{name}"),

@@ -1,4 +1,4 @@
-//! How collection goes: counters that live as long as the process, and the health that a snapshot carries.
+//! The state of collection: counters with the lifetime of the process, and the health stored in a snapshot.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,13 +15,13 @@ use super::catalogue::{Metric, exporter as catalogue};
 use super::facts::Facts;
 use super::family::{Families, Label, Value};
 
-/// Upper bounds of the duration histogram: from a local repository to a big archive in a far bucket.
+/// Upper bounds of the duration histogram: from a local repository to a big archive in a remote bucket.
 const DURATION_BUCKETS: [f64; 13] =
     [0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0];
 /// Lines of a histogram beside its finite buckets: +Inf, sum and count.
 const HISTOGRAM_EXTRA: u64 = 3;
 
-/// What is run again and again.
+/// Commands that run periodically.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Collector {
     /// `pgbackrest info`.
@@ -32,7 +32,7 @@ pub enum Collector {
     Wal,
 }
 
-/// What is read at the start and again on a reload.
+/// Configurations that are read at startup and on reload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Configuration {
     /// pgBackRest's own files.
@@ -41,41 +41,41 @@ pub enum Configuration {
     Web,
 }
 
-/// How reading one configuration went.
+/// The result of loading one configuration.
 #[derive(Debug, Clone, Copy)]
 struct Reading {
     ok: bool,
     last_success: Option<DateTime<Utc>>,
 }
 
-/// How one run of a command ended.
+/// The result of one run of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RunReport {
     /// Wall time.
     pub duration: Duration,
-    /// Bytes on standard output, for calls whose size tells of the whole.
+    /// Bytes on standard output, for calls that cover everything.
     pub output_bytes: Option<u64>,
-    /// The output had to be cleaned before it could be read.
+    /// Whether the output had to be sanitized.
     pub sanitized: bool,
-    /// Why it failed, if it did.
+    /// The reason, if it failed.
     pub failure: Option<FailureReason>,
 }
 
 /// Counters and histograms of the process. Shared between the poller, which writes, and scrapes, which read.
 #[derive(Debug)]
 pub struct CollectionMetrics {
-    /// What is run at all.
+    /// The commands that run at all.
     collectors: &'static [Collector],
-    /// With which reasons it can fail.
+    /// The possible reasons for failures.
     reasons: &'static [FailureReason],
     info: Counted,
     version: Counted,
     wal: Counted,
-    /// Held for the length of a copy only, never while a command runs.
+    /// Held only for a copy, never while a command runs.
     present: Mutex<Present>,
 }
 
-/// What is counted of one collector.
+/// The counters of one collector.
 #[derive(Debug)]
 struct Counted {
     runs: Counter,
@@ -85,7 +85,7 @@ struct Counted {
     failures: [Counter; REASONS.len()],
 }
 
-/// What is true now, as opposed to counted.
+/// Current values, as opposed to counters.
 #[derive(Debug, Clone, Default)]
 struct Present {
     collectors: BTreeMap<Collector, CollectorState>,
@@ -102,25 +102,25 @@ struct CollectorState {
 }
 
 impl CollectionMetrics {
-    /// Everything at 0, and every reason of failure with it, so that an increase from the first failure on is seen.
+    /// Everything starts at 0, including every failure reason, so that the first failure is visible as an increase.
     #[must_use]
     pub fn new() -> Self {
         Self::of(&Collector::WITHOUT_WAL, &ON_THIS_HOST)
     }
 
-    /// Of commands in pods.
+    /// For commands in pods.
     #[must_use]
     pub fn in_pods() -> Self {
         Self::of(&Collector::WITHOUT_WAL, &IN_PODS)
     }
 
-    /// Of a process that runs no command: it tells of its configuration alone.
+    /// For a process that runs no commands: only the configuration is exposed.
     #[must_use]
     pub fn without_collectors() -> Self {
         Self::of(&[], &[])
     }
 
-    /// The same where WAL archives are listed, too.
+    /// Adds the scans of WAL archives.
     #[must_use]
     pub fn with_wal(mut self, is_listed: bool) -> Self {
         if is_listed {
@@ -134,14 +134,14 @@ impl CollectionMetrics {
         Self { collectors, reasons, info, version, wal, present: Mutex::default() }
     }
 
-    /// Tells how often a collector runs and when a run is killed.
+    /// Sets the interval of a collector and the timeout of a run.
     pub fn set_cadence(&self, collector: Collector, interval: Duration, timeout: Duration) {
         let mut present = self.present.lock();
         let state = present.collectors.entry(collector).or_default();
         (state.interval, state.timeout) = (Some(interval), Some(timeout));
     }
 
-    /// A command starts at `at`. Several of one collector may run at once.
+    /// Records the start of a command. Several of one collector may run concurrently.
     pub fn run_started(&self, collector: Collector, at: DateTime<Utc>) {
         let mut present = self.present.lock();
         let state = present.collectors.entry(collector).or_default();
@@ -149,7 +149,7 @@ impl CollectionMetrics {
         state.running_since.get_or_insert(at);
     }
 
-    /// A command that was reported as started has ended.
+    /// Records the end of a started command.
     pub fn run_finished(&self, collector: Collector, report: &RunReport) {
         let counted = self.counted(collector);
         counted.runs.inc();
@@ -169,12 +169,12 @@ impl CollectionMetrics {
         }
     }
 
-    /// A command that was due could not be run.
+    /// Records that a due command could not run.
     pub fn not_run(&self, collector: Collector, reason: FailureReason) {
         self.counted(collector).failed(reason);
     }
 
-    /// How the newest reading of a configuration went, and when the one in force was read, where one is.
+    /// Records the last load of a configuration, and when the current one was loaded, if any.
     pub fn config_read(
         &self,
         configuration: Configuration,
@@ -237,7 +237,7 @@ impl CollectionMetrics {
             family.add_known(&[], (!readings.is_empty()).then(|| readings.values().all(|reading| reading.ok)))
         })?;
         families.family(&catalogue::EXPORTER_CONFIG_LAST_RELOAD_SUCCESS_TIMESTAMP_SECONDS, |family| {
-            // All were good then at the latest; one that never was leaves nothing to tell.
+            // The earliest time counts; if one was never loaded, there is no value.
             let last_success = present.configurations.values().map(|reading| reading.last_success).min();
             let last_success = last_success.flatten();
             family.add_known(&[], last_success.map(|at| at.timestamp()))
@@ -251,7 +251,7 @@ impl Default for CollectionMetrics {
     }
 }
 
-/// The health that the snapshot carries: it changes with the facts, so that both tell the same story.
+/// The health stored in the snapshot: it changes together with the facts, so that both are consistent.
 pub(super) fn write_health(families: &mut Families<'_, '_>, facts: &Facts) -> fmt::Result {
     per_scope(families, facts, &catalogue::COLLECTOR_UP, |health| Some(Value::from(health.up)))?;
     per_scope(families, facts, &catalogue::COLLECTOR_LAST_SUCCESS_TIMESTAMP_SECONDS, |health| {

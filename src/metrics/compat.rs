@@ -1,4 +1,4 @@
-//! Layer (a): what dashboards and rules written for the Go exporter look for, with that exporter's values.
+//! Layer (a): the metrics of the Go exporter with its values, for existing dashboards and rules.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ use super::options::BuildInfo;
 pub(super) mod detail;
 pub(super) mod last;
 
-/// Repository number that stands for the only one of versions before 2.32.
+/// Repository number of the only repository in versions before 2.32.
 const UNNUMBERED_REPO: u32 = 0;
 
 /// Status of stanzas and repositories, locks and progress.
@@ -84,7 +84,7 @@ fn repo_progress(
     })
 }
 
-/// Whether WAL is there, by database.
+/// Whether WAL exists, by database.
 pub(super) fn wal_archive_status(families: &mut Families<'_, '_>, facts: &Facts) -> fmt::Result {
     let verbose = families.options.verbose_wal;
     families.family(&catalogue::WAL_ARCHIVE_STATUS, |family| {
@@ -106,7 +106,7 @@ pub(super) fn wal_archive_status(families: &mut Families<'_, '_>, facts: &Facts)
     })
 }
 
-/// What was asked, whether it answered, and what asks.
+/// The scopes of calls, whether they succeeded, and the build of the exporter.
 pub(super) fn exporter(families: &mut Families<'_, '_>, facts: &Facts) -> fmt::Result {
     let options = families.options;
     families.family(&catalogue::VERSION_INFO, |family| {
@@ -129,7 +129,7 @@ pub(super) fn exporter(families: &mut Families<'_, '_>, facts: &Facts) -> fmt::R
     families.family(&catalogue::LEGACY_EXPORTER_INFO, |family| family.add(&[version.into()], 1_u64))
 }
 
-/// PostgreSQL's version of a database in a repository; empty where `info` does not name it.
+/// PostgreSQL version of a database in a repository; empty if `info` does not contain it.
 pub(super) fn postgresql_version(repo: &Repo, database_id: u64) -> &str {
     let database = repo.databases.iter().find(|database| database.id == database_id);
     database.map_or("", |database| database.version.as_str())

@@ -10,7 +10,7 @@ use super::catalogue::{Metric, wal as catalogue};
 use super::facts::Facts;
 use super::family::{Families, Value};
 
-/// Counts of segments, holes and backups that cannot be restored. Absent where there is no listing.
+/// Counts of segments, gaps and backups that cannot be restored. Absent without a listing.
 pub(super) fn write(families: &mut Families<'_, '_>, facts: &Facts) -> fmt::Result {
     listed(families, facts, &catalogue::WAL_SEGMENTS, |wal| Some(wal.segments))?;
     listed(families, facts, &catalogue::WAL_STORED_BYTES, |wal| Some(wal.bytes))?;

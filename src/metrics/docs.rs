@@ -7,24 +7,25 @@ use super::catalogue::{self, Condition, Layer, Metric};
 const HEAD: &str = "\
 # Metrics
 
-This page is generated from `src/metrics/catalogue`; a test compares them. `UPDATE_GOLDEN=1 cargo test metric_docs` writes it anew.
+This page is generated from `src/metrics/catalogue`; a test compares them. `UPDATE_GOLDEN=1 cargo test metric_docs` regenerates it.
 
-`GET /metrics` answers in OpenMetrics 1.0.0 where it is asked for, else in the classic text format 0.0.4.
-OpenMetrics names a counter in header lines without `_total`; the samples are the same.
+`GET /metrics` returns OpenMetrics 1.0.0 if the client accepts it, otherwise the classic text format 0.0.4.
+The header lines of OpenMetrics name counters without `_total`; the samples are the same.
 
-Rules that hold for all of them:
-- What is not known has no series. Only the metrics of the Go exporter say 0 instead, and only with compatibility on (the default of `exporter`).
-- Instants are Unix seconds. Compare them with `time()` in rules; the few ages are computed at the time of the scrape.
-- What `operator` tells of a cluster, its jobs and its schedules is encoded when it has changed and every 10 s, not at the
-  scrape: it is up to a second old after a change, in a large fleet up to twenty times what encoding takes.
-- No label holds free text. `--label name=value` adds a label to every series.
-- `--metrics.disable` takes any name of this page.
-- `operator` tells the same of each cluster that it looks after, with the labels `namespace` and `pg_cluster` in front of
-  those shown on every series of this page that is about a stanza, a repository, a backup or its collection, and on
-  `pgbackrest_version_info`. It does so without compatibility, and whether retention is met as of the newest publication.
+Rules for all metrics:
+- Unknown values have no series. Only the metrics of the Go exporter are 0 instead, and only with compatibility on (the default of `exporter`).
+- Timestamps are Unix seconds. Compare them with `time()` in rules; the few ages are computed at scrape time.
+- `operator` encodes the metrics of clusters, jobs and schedules after every change and every 10 s, not at scrape time. After
+  a change they are up to one second old, in a large fleet up to twenty times the duration of the encoding.
+- Labels never contain free text. `--label name=value` adds a label to every series.
+- `--metrics.disable` accepts any name on this page.
+- `operator` serves the same metrics for each cluster that it manages. All series about a stanza, a repository, a backup or its
+  collection, and `pgbackrest_version_info`, have the labels `namespace` and `pg_cluster` in addition to those listed here.
+  Compatibility is off, and retention is evaluated when the snapshot is published.
 
-Columns: *labels* without those of `--label`; *when* is empty for what is always exposed; *source* says how the value comes about,
-with field names of `pgbackrest info --output=json`. `unverified`: name, labels and help follow the Go exporter 0.24 and have not been compared with it.
+Columns: *labels* without those of `--label`; *when* is the condition under which a metric is exposed, empty for always; *source*
+is where the value comes from, with field names of `pgbackrest info --output=json`. `unverified`: name, labels and help follow the
+Go exporter 0.24 but have not been compared with it.
 ";
 
 /// The whole page.
@@ -48,7 +49,7 @@ const SECTIONS: [(Layer, &str, &str); 7] = [
         Layer::DropIn,
         "Drop-in set",
         "Names, labels, help and values of the Go exporter `pgbackrest_exporter` 0.23. \
-         `per backup`: one series for each backup (three with `ref_backup`), subject to `--metrics.backup-detail` \
+         `per backup`: one series per backup (three with `ref_backup`), limited by `--metrics.backup-detail` \
          and `--metrics.max-backups-per-stanza`.",
     ),
     (
@@ -59,17 +60,17 @@ const SECTIONS: [(Layer, &str, &str); 7] = [
     (
         Layer::Wal,
         "WAL and recovery",
-        "From `info`, which knows the first and the last WAL segment and does not notice a gap between them, and from listings \
-         of the WAL archive (*listing*), which prove what can be restored. Without one, or when the last is too old, what a \
-         listing tells is absent, and the recovery window is unverified.",
+        "From `info`, which reports the first and the last WAL segment but does not detect gaps between them, and from listings \
+         of the WAL archive (*listing*), which prove what can be restored. Without a recent listing, the metrics based on it are \
+         absent and the recovery window is unverified.",
     ),
-    (Layer::Operator, "The operator", "From `operator` alone. A standby tells of itself, and of no cluster."),
+    (Layer::Operator, "The operator", "Only from `operator`. A standby serves no metrics of clusters."),
     (
         Layer::Jobs,
         "Jobs and schedules",
-        "From `operator` alone: what Kubernetes' Jobs and CronJobs tell, one series for each repo and backup type. \
-         Gauges come from the objects that are there, also after a restart; counters start with the process, and a first \
-         series of a `reason` begins at 1, so that rules about failures had better use the gauges. `reason` is \
+        "Only from `operator`, based on the Jobs and CronJobs in Kubernetes; one series per repo and backup type. \
+         Gauges reflect the existing objects, also after a restart. Counters start with the process, and the first \
+         series of a `reason` starts at 1, so rules about failures should use the gauges. `reason` is \
          `lock_conflict`, `archive_timeout`, `database`, `repo_host`, `access`, `service`, `crypto`, `stopped`, \
          `terminated`, `missing_file`, `io`, `archive_duplicate`, `mismatch`, `config`, `completed_with_errors`, \
          `oom_or_kill` (all by pgBackRest's exit code), `no_target`, `not_started`, `unproven`, `connection_lost`, \
@@ -78,11 +79,11 @@ const SECTIONS: [(Layer, &str, &str); 7] = [
     (
         Layer::Exporter,
         "The exporter itself",
-        "`pgbackrest_collector_up`, `_last_success_` and `_last_run_` have a series for what a call asks for and one for each stanza; \
-         in a fleet one for each cluster. What is counted is counted for all clusters together. \
+        "`pgbackrest_collector_up`, `_last_success_` and `_last_run_` have one series for the scope of a call and one per stanza, \
+         in a fleet one per cluster. Counters cover all clusters together. \
          Counters and the histogram start at 0 with the process.",
     ),
-    (Layer::Process, "The process", "Standard names; absent where `/proc` is not there."),
+    (Layer::Process, "The process", "Standard names; absent without `/proc`."),
 ];
 
 fn row(metric: &Metric) -> String {

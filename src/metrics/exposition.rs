@@ -1,8 +1,8 @@
-//! From snapshot to the bytes of an answer.
+//! From snapshot to the bytes of a response.
 //!
-//! Most of an answer changes only when a new snapshot comes. That part is encoded and deflated once ([`StaticPart`]);
-//! what the operator tells of each cluster is as well, whenever it has changed ([`ClustersPart`]). A scrape adds the part
-//! that depends on the time and on counters ([`dynamic_part`]), and joins them ([`gzip`], [`plain`]).
+//! Most of a response changes only with a new snapshot. That part is encoded and deflated once ([`StaticPart`]); the
+//! operator's metrics of clusters are encoded whenever they change ([`ClustersPart`]). A scrape adds the part that
+//! depends on the time and on counters ([`dynamic_part`]), and joins all parts ([`gzip`], [`plain`]).
 
 use std::fmt;
 use std::sync::Arc;
@@ -36,46 +36,46 @@ pub use answer::{PlainChunks, StaticPart, gzip, plain};
 pub use clusters::ClustersPart;
 pub use negotiation::{Format, negotiate};
 
-/// An answer could not be encoded.
+/// A response could not be encoded.
 #[derive(Debug, Error)]
 pub enum EncodeError {
-    /// A writer refused text.
+    /// A writer failed.
     #[error("cannot encode the metrics: the encoder failed")]
     Format(#[from] fmt::Error),
     /// The compressor failed.
     #[error("cannot compress the metrics: {0}")]
     Compress(#[from] flate2::CompressError),
-    /// What was compressed cannot be read back.
+    /// Compressed data cannot be decompressed.
     #[error("cannot decompress the metrics: {0}")]
     Decompress(#[from] flate2::DecompressError),
-    /// What was compressed ends too early.
-    #[error("cannot decompress the metrics: the text ends too early")]
+    /// Compressed data ends too early.
+    #[error("cannot decompress the metrics: unexpected end of data")]
     Incomplete,
 }
 
-/// What a scrape adds to the static part.
+/// The data that a scrape adds to the static part.
 #[derive(Debug, Clone)]
 pub struct Dynamic<'a> {
-    /// The snapshot that the static part was made of; an empty one where that is about a fleet.
+    /// The snapshot of the static part; empty for a fleet.
     pub snapshot: &'a Arc<Snapshot>,
-    /// The static part with all that is joined to it, for the number of its series.
+    /// The static part and everything joined to it, for the number of series.
     pub static_part: &'a StaticPart,
     /// Counters of the process.
     pub collection: &'a Arc<CollectionMetrics>,
-    /// The operator, where there is one.
+    /// The operator, if there is one.
     pub operator: Option<&'a Arc<OperatorMetrics>>,
-    /// The process, where the operating system tells of it.
+    /// The process, if the operating system provides its figures.
     pub process: Option<ProcessFigures>,
-    /// What is exposed.
+    /// The metrics to expose.
     pub options: &'a Arc<Options>,
     /// Time of the scrape.
     pub now: DateTime<Utc>,
 }
 
-/// Encodes what depends on the time of the scrape and on counters; in OpenMetrics with the final `# EOF`.
+/// Encodes the part that depends on the scrape time and on counters; in OpenMetrics with the final `# EOF`.
 ///
 /// # Errors
-/// If the encoder fails, which no input is known to cause.
+/// If the encoder fails; no input is known to cause this.
 pub fn dynamic_part(parts: &Dynamic<'_>, format: Format) -> Result<String, EncodeError> {
     let series = Arc::new(AtomicU64::new(parts.static_part.series()));
     let mut body = String::new();
@@ -98,7 +98,7 @@ pub fn dynamic_part(parts: &Dynamic<'_>, format: Format) -> Result<String, Encod
     })
 }
 
-/// Families that depend on the snapshot alone. Gauges only: their text is the same in both formats.
+/// Families that depend only on the snapshot. All are gauges, whose text is the same in both formats.
 #[derive(Debug)]
 struct OfSnapshot {
     facts: Facts,
@@ -106,7 +106,7 @@ struct OfSnapshot {
     series: Arc<AtomicU64>,
 }
 
-/// Counters that depend on what is known of a fleet. Too many for a scrape.
+/// Counters of the clusters of a fleet: too many to encode at every scrape.
 #[derive(Debug)]
 struct CountersOfFleet {
     facts: Facts,
@@ -144,7 +144,7 @@ impl Collector for OfSnapshot {
         continuity::write(families, facts)?;
         collection::write_health(families, facts)?;
         if let Facts::Fleet(fleet) = facts {
-            // Too many for a scrape. A fleet is told anew all the time.
+            // Too many to encode at every scrape; a fleet is encoded again frequently.
             retention::write_verdicts(families, facts, fleet.as_of)?;
         }
         families.family(&catalogue::exporter::EXPORTER_SERIES_DROPPED, |family| {

@@ -1,4 +1,4 @@
-//! What is told of: the stanzas of this host, or those of every cluster of a fleet with labels that tell them apart.
+//! The stanzas to expose: those of this host, or those of every cluster of a fleet with labels that distinguish them.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,16 +11,16 @@ use crate::state::snapshot::{Repo, Snapshot, Stanza};
 
 use super::family::Family;
 
-/// What is known of the clusters of a fleet.
+/// The snapshots of the clusters of a fleet.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Fleet {
-    /// Of each cluster that was asked.
+    /// The snapshot of each cluster that was queried.
     pub clusters: BTreeMap<Arc<Key>, Arc<Snapshot>>,
-    /// The time at which this was put together; what depends on the time is told as of then.
+    /// When this was put together; time-dependent values are as of this time.
     pub as_of: DateTime<Utc>,
 }
 
-/// What families iterate over.
+/// The snapshots that families iterate over.
 #[derive(Debug, Clone)]
 pub(super) enum Facts {
     Host(Arc<Snapshot>),
@@ -28,7 +28,7 @@ pub(super) enum Facts {
 }
 
 impl Facts {
-    /// Every snapshot, with the cluster that it is of.
+    /// Every snapshot with its cluster.
     pub(super) fn parts(&self) -> impl Iterator<Item = (Option<&Arc<Key>>, &Snapshot)> {
         let (host, fleet) = match self {
             Self::Host(snapshot) => (Some((None, &**snapshot)), None),
@@ -38,7 +38,7 @@ impl Facts {
         host.into_iter().chain(clusters.map(|(key, snapshot)| (Some(key), &**snapshot)))
     }
 
-    /// Visits every snapshot. What is added to the family meanwhile carries the labels of its cluster.
+    /// Visits every snapshot. Series added to the family during a visit get the labels of the cluster.
     pub(super) fn each<'a, 's, 'e>(
         &'a self,
         family: &mut Family<'s, 'e>,
@@ -50,7 +50,7 @@ impl Facts {
         })
     }
 
-    /// The same for every stanza.
+    /// Visits every stanza.
     pub(super) fn each_stanza<'a, 's, 'e>(
         &'a self,
         family: &mut Family<'s, 'e>,
@@ -61,7 +61,7 @@ impl Facts {
         })
     }
 
-    /// The same for every repository.
+    /// Visits every repository.
     pub(super) fn each_repo<'a, 's, 'e>(
         &'a self,
         family: &mut Family<'s, 'e>,

@@ -1,5 +1,5 @@
-//! Families on their way to the encoder: names and label names come from the catalogue,
-//! a family without series leaves no trace, and every series is counted.
+//! Writes families to the encoder: names and label names come from the catalogue, a family without series is omitted,
+//! and every series is counted.
 
 use std::fmt::{self, Write};
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use super::catalogue::operator::CLUSTER;
 use super::catalogue::{Kind, Metric};
 use super::options::Options;
 
-/// Where families go.
+/// Writes families.
 pub(super) struct Families<'a, 'e> {
     pub(super) encoder: DescriptorEncoder<'e>,
     pub(super) options: &'a Options,
@@ -27,12 +27,12 @@ pub(super) struct Families<'a, 'e> {
     pub(super) series: &'a AtomicU64,
 }
 
-/// One family that is being filled. Its header is written with the first series.
+/// A family being filled. Its header is written with the first series.
 pub(super) struct Family<'s, 'e> {
     metric: &'s Metric,
     unopened: Option<&'s mut DescriptorEncoder<'e>>,
     encoder: Option<MetricEncoder<'s>>,
-    /// Whose series are added; none for this host's.
+    /// The cluster of the added series; `None` for this host.
     cluster: Option<Arc<Key>>,
     series: u64,
 }
@@ -42,15 +42,15 @@ pub(super) struct Family<'s, 'e> {
 pub(super) enum Label<'a> {
     Text(&'a str),
     Number(u64),
-    /// Empty where there is none.
+    /// Empty if there is no value.
     Segment(Option<WalSegment>),
-    /// `-` where there is none, as the Go exporter writes it.
+    /// `-` if there is no value, as in the Go exporter.
     Lsn(Option<Lsn>),
-    /// `2026-11-22 09:38:12`, empty where there is none.
+    /// `2026-11-22 09:38:12`, empty if there is no value.
     Time(Option<DateTime<FixedOffset>>),
 }
 
-/// A gauge's value. Integers are written without a point, so that sizes above 2^53 stay exact.
+/// The value of a gauge. Integers are written without a decimal point, so that sizes above 2^53 stay exact.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Value {
     Unsigned(u64),
@@ -88,7 +88,7 @@ impl<'e> Families<'_, 'e> {
 }
 
 impl<'s> Family<'s, '_> {
-    /// Whose series are added from now on.
+    /// Sets the cluster of the following series.
     pub(super) fn of(&mut self, cluster: Option<&Arc<Key>>) {
         self.cluster = cluster.cloned();
     }
@@ -105,14 +105,14 @@ impl<'s> Family<'s, '_> {
         encoder.encode_family(&labels)?.encode_gauge(&value)
     }
 
-    /// Adds the value of a counter that is kept elsewhere; it has at least one label.
+    /// Adds a counter whose value is stored elsewhere; it has at least one label.
     pub(super) fn add_count(&mut self, labels: &[Label<'_>], count: u64) -> fmt::Result {
         let (names, cluster) = (self.metric.labels, self.cluster.clone());
         let labels = LabelSet { cluster: cluster.as_deref(), names, values: labels };
         self.open(labels.values)?.encode_family(&labels)?.encode_counter::<NoLabelSet, _, f64>(&count, None)
     }
 
-    /// Adds a counter or histogram that keeps its own value and takes so many lines; it has at least one label.
+    /// Adds a counter or histogram with its own value and this many lines; it has at least one label.
     pub(super) fn add_own(
         &mut self,
         labels: &[Label<'_>],

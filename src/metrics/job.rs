@@ -1,4 +1,5 @@
-//! Backup jobs: counted since the process began, and as they are. Written by the operator, read by scrapes.
+//! Backup jobs: counters since the start of the process, and the current state. Written by the operator, read by
+//! scrapes.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -25,19 +26,19 @@ const DURATION_BUCKETS: [f64; 12] =
 /// Lines of a histogram beside its finite buckets: +Inf, sum and count.
 const HISTOGRAM_EXTRA: u64 = 3;
 
-/// All that is known of jobs and schedules.
+/// The state of jobs and schedules.
 #[derive(Debug, Default)]
 pub struct JobMetrics {
-    /// How often something may have changed.
+    /// Incremented whenever something may have changed.
     changes: AtomicU64,
-    /// Held for the length of a change or of a copy only.
+    /// Held only for a change or a copy.
     present: Mutex<Present>,
 }
 
 #[derive(Debug, Clone, Default)]
 struct Present {
     ledger: Ledger,
-    /// As long as the process lives, for each cluster that is there.
+    /// Lives as long as the process, for each existing cluster.
     counts: BTreeMap<ClusterKey, Arc<Counts>>,
 }
 
@@ -48,7 +49,7 @@ struct Counts {
     durations: BTreeMap<(BackupType, Outcome), Histogram>,
 }
 
-/// How a run or a pod has ended.
+/// The result of a run or a pod.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Outcome {
     Failure,
@@ -84,12 +85,12 @@ fn slot_labels(key: &ClusterKey, slot: Slot) -> [Label<'_>; 4] {
 }
 
 impl JobMetrics {
-    /// Looks at, or changes, what is known of the clusters.
+    /// Reads or changes the state of the clusters.
     pub fn with_ledger<T>(&self, work: impl FnOnce(&mut Ledger) -> T) -> T {
         work(&mut self.change().ledger)
     }
 
-    /// Takes what a Job says. What had happened before this process came to lead is not counted.
+    /// Records the state of a Job. Events before this process started leading are not counted.
     pub fn job(&self, fact: &JobFact, counts: bool, now: DateTime<Utc>) {
         let mut present = self.change();
         let tally = present.ledger.job(fact, now);
@@ -117,19 +118,19 @@ impl JobMetrics {
         }
     }
 
-    /// Everything has been listed: counts of clusters that are no more end.
+    /// Everything has been listed: drops the counters of clusters that no longer exist.
     pub fn listed(&self) {
         let mut present = self.change();
         let Present { ledger, counts } = &mut *present;
         counts.retain(|key, _| ledger.clusters().contains_key(key));
     }
 
-    /// A term has ended: how things are, others tell from now on.
+    /// A term of leadership has ended: other replicas report the current state from now on.
     pub fn forget_all(&self) {
         self.change().ledger = Ledger::default();
     }
 
-    /// What should be looked at in a cluster, the worst first.
+    /// The problems of a cluster, worst first.
     #[must_use]
     pub fn concerns(&self, namespace: &str, name: &str, now: DateTime<Utc>) -> Arc<[Concern]> {
         let key = ClusterKey::new(namespace, name);
@@ -137,12 +138,12 @@ impl JobMetrics {
         cluster.map(|cluster| cluster.concerns(now).into()).unwrap_or_default()
     }
 
-    /// Grows whenever something may have changed.
+    /// Increases whenever something may have changed.
     pub(super) fn revision(&self) -> u64 {
         self.changes.load(Ordering::Acquire)
     }
 
-    /// What is changed now is seen by whoever looks after the lock is given back.
+    /// A change is visible to every reader after the lock is released.
     fn change(&self) -> MutexGuard<'_, Present> {
         let present = self.present.lock();
         self.changes.fetch_add(1, Ordering::AcqRel);
@@ -154,7 +155,7 @@ impl JobMetrics {
         write_counters(families, &counts)
     }
 
-    /// All but the counters.
+    /// Everything except the counters.
     pub(super) fn write(&self, families: &mut Families<'_, '_>, now: DateTime<Utc>) -> fmt::Result {
         let Present { ledger, counts } = self.present.lock().clone();
         write_durations(families, &counts)?;

@@ -1,4 +1,4 @@
-//! Snapshot to text. Pure: time and the figures of the process are handed in.
+//! Snapshot to text. Pure: the time and the figures of the process are passed in.
 
 pub mod catalogue;
 pub mod docs;

@@ -1,4 +1,4 @@
-//! How the operator works, and what it knows of each cluster. Written by reconciles, read by scrapes.
+//! The state of the operator and of each cluster. Written by reconciles, read by scrapes.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -20,12 +20,12 @@ use super::family::{Families, Family, Label, Value};
 use super::job::JobMetrics;
 use super::options::Options;
 
-/// Upper bounds: from a reconcile that finds nothing to do, to one that waits for commands in pods.
+/// Upper bounds: from a reconcile without changes to one that waits for commands in pods.
 const DURATION_BUCKETS: [f64; 11] = [0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0, 120.0, 300.0];
 /// Lines of a histogram beside its finite buckets: +Inf, sum and count.
 const HISTOGRAM_EXTRA: u64 = 3;
 
-/// What depends on the time is told anew when so many seconds have begun. Runs of a schedule come at such a time.
+/// Time-dependent metrics are encoded again after this many seconds. Scheduled runs start at such times.
 const STEP: i64 = 10;
 
 /// Counters of the process, and the newest facts of each cluster.
@@ -33,13 +33,13 @@ const STEP: i64 = 10;
 pub struct OperatorMetrics {
     succeeded: Histogram,
     failed: Histogram,
-    /// What runs and what should.
+    /// Jobs and schedules.
     pub jobs: JobMetrics,
-    /// Held for the length of a change or of a copy only.
+    /// Held only for a change or a copy.
     present: Mutex<Present>,
-    /// How often something of a cluster may have changed.
+    /// Incremented whenever something about a cluster may have changed.
     changes: AtomicU64,
-    /// What scrapes are told of the clusters.
+    /// The encoded metrics of clusters.
     told: ArcSwap<Told>,
 }
 
@@ -47,13 +47,13 @@ pub struct OperatorMetrics {
 struct Present {
     totals: Totals,
     clusters: Clusters,
-    /// Counts the times at which everything was forgotten.
+    /// Counts how often everything was cleared.
     epoch: u64,
 }
 
 type Clusters = BTreeMap<(String, String), Cluster>;
 
-/// What is told of the operator itself.
+/// The operator's own metrics.
 #[derive(Debug, Clone, Default)]
 struct Totals {
     errors: BTreeMap<&'static str, Counter>,
@@ -73,7 +73,7 @@ struct Cluster {
     judgement: Arc<Judgement>,
 }
 
-/// What is told of the clusters, and of when that is.
+/// The encoded metrics of clusters, and their time.
 #[derive(Debug, Default)]
 struct Told {
     part: ClustersPart,
@@ -81,20 +81,20 @@ struct Told {
     as_of: Option<DateTime<Utc>>,
 }
 
-/// What the last reconcile of a cluster found.
+/// The result of the last reconcile of a cluster.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Judgement {
-    /// Whether nothing is an error.
+    /// Whether there are no errors.
     pub ok: bool,
-    /// The state in a word, as it stands in the resource's status.
+    /// The state as in the status of the resource.
     pub status: &'static str,
-    /// What led to it, the worst first.
+    /// The reasons, worst first.
     pub lines: Vec<String>,
-    /// How many findings there are, by severity and code.
+    /// The number of findings by severity and code.
     pub findings: BTreeMap<(&'static str, &'static str), u64>,
-    /// Whether policies are followed, where that is known.
+    /// Whether policies are met, if known.
     pub policies: Vec<(&'static str, bool)>,
-    /// When certificates end.
+    /// When certificates expire.
     pub expiries: Vec<(String, DateTime<Utc>)>,
 }
 
@@ -103,16 +103,16 @@ pub struct Judgement {
 pub struct Overview {
     /// Namespace and name.
     pub key: (String, String),
-    /// What was found.
+    /// The result of the last reconcile.
     pub judgement: Arc<Judgement>,
-    /// When the last reconcile ended that did not fail.
+    /// The end time of the last successful reconcile.
     pub last_success: Option<DateTime<Utc>>,
-    /// What is wrong with its jobs and schedules, the worst first.
+    /// Problems with its jobs and schedules, worst first.
     pub jobs: Arc<[Concern]>,
 }
 
 impl OperatorMetrics {
-    /// Everything at 0. `reasons`: every word with which a reconcile can fail.
+    /// Everything starts at 0. `reasons`: all possible failure reasons of reconciles.
     #[must_use]
     pub fn new(reasons: &[&'static str]) -> Self {
         let errors = reasons.iter().map(|reason| (*reason, Counter::default())).collect();
@@ -129,7 +129,7 @@ impl OperatorMetrics {
         }
     }
 
-    /// A reconcile has ended at `at`.
+    /// Records the end of a reconcile at `at`.
     pub fn reconciled(
         &self,
         namespace: &str,
@@ -152,7 +152,7 @@ impl OperatorMetrics {
         }
     }
 
-    /// What was written for a cluster, by kind.
+    /// Records what was written for a cluster, by kind.
     pub fn applied(
         &self,
         namespace: &str,
@@ -167,24 +167,24 @@ impl OperatorMetrics {
         }
     }
 
-    /// What was found about a cluster.
+    /// Records the findings about a cluster.
     pub fn judged(&self, namespace: &str, cluster: &str, judgement: Judgement) {
         self.change().cluster(namespace, cluster).judgement = Arc::new(judgement);
     }
 
-    /// Reconciles of a cluster have failed. What was found before still holds, as far as anybody knows.
+    /// Records failed reconciles of a cluster. Previous findings are kept.
     pub fn fails(&self, namespace: &str, cluster: &str, status: &'static str, lines: Vec<String>) {
         let mut present = self.change();
         let judgement = Arc::make_mut(&mut present.cluster(namespace, cluster).judgement);
         (judgement.ok, judgement.status, judgement.lines) = (false, status, lines);
     }
 
-    /// An Event or a status could not be written.
+    /// Records that an Event or status could not be written.
     pub fn tell_failed(&self, what: &'static str, reason: &'static str) {
         self.present.lock().totals.tell_errors.entry((what, reason)).or_default().inc();
     }
 
-    /// What is known of every cluster, by namespace and name.
+    /// The state of every cluster, by namespace and name.
     #[must_use]
     pub fn overview(&self, now: DateTime<Utc>) -> Vec<Overview> {
         let present = self.present.lock();
@@ -197,31 +197,31 @@ impl OperatorMetrics {
         clusters.collect()
     }
 
-    /// The cluster is gone, or is no longer ours.
+    /// The cluster was deleted, or has another controller.
     pub fn forget(&self, namespace: &str, cluster: &str) {
         self.change().clusters.remove(&(namespace.to_owned(), cluster.to_owned()));
     }
 
-    /// Whether this process holds the lease. Whoever loses it knows nothing of the clusters any more.
+    /// Records whether this process holds the lease. Losing it clears the state of the clusters.
     pub fn leads(&self, leads: bool) {
         let mut present = self.present.lock();
         let led = std::mem::replace(&mut present.totals.leads, leads);
         if led && !leads {
             present.clusters.clear();
             self.jobs.forget_all();
-            // At once: another replica tells from now on.
+            // Immediately, because another replica reports the clusters from now on.
             present.epoch += 1;
             self.told.store(Arc::default());
         }
     }
 
-    /// What scrapes are told of the clusters.
+    /// The encoded metrics of clusters.
     #[must_use]
     pub fn told(&self, body: &StaticPart, format: Format) -> StaticPart {
         body.joined(&self.told.load().part, format)
     }
 
-    /// Something of a cluster may have changed since that was encoded, or the clock has gone on.
+    /// Whether something may have changed since the last encoding, or enough time has passed.
     #[must_use]
     pub fn is_stale(&self, now: DateTime<Utc>) -> bool {
         let told = self.told.load();
@@ -229,14 +229,14 @@ impl OperatorMetrics {
         told.revision != self.revision() || told.as_of.is_none_or(|as_of| step(as_of) != step(now))
     }
 
-    /// Encodes what is told of the clusters. Takes time in proportion to the fleet: not for an async thread.
+    /// Encodes the metrics of clusters. Takes time proportional to the fleet: do not call on an async thread.
     ///
     /// # Errors
-    /// If the encoder fails; then what was told before stays.
+    /// If the encoder fails; then the previous metrics stay.
     pub fn tell(self: &Arc<Self>, options: &Arc<Options>, now: DateTime<Utc>) -> Result<(), EncodeError> {
         let (epoch, revision) = (self.present.lock().epoch, self.revision());
         let part = ClustersPart::encode(self, options, now)?;
-        // Whoever forgets everything meanwhile has told that.
+        // If everything was cleared in the meantime, that was already encoded.
         let present = self.present.lock();
         if present.epoch == epoch {
             self.told.store(Arc::new(Told { part, revision, as_of: Some(now) }));
@@ -244,12 +244,12 @@ impl OperatorMetrics {
         Ok(())
     }
 
-    /// How many clusters wait for a reconcile.
+    /// Sets the number of clusters waiting for a reconcile.
     pub fn queue_depth(&self, depth: usize) {
         self.present.lock().totals.queue_depth = u64::try_from(depth).unwrap_or(u64::MAX);
     }
 
-    /// A watch of objects of this kind failed.
+    /// Counts a failed watch of objects of this kind.
     pub fn watch_restarted(&self, kind: &'static str) {
         self.present.lock().totals.watch_restarts.entry(kind).or_default().inc();
     }
@@ -258,14 +258,14 @@ impl OperatorMetrics {
         self.changes.load(Ordering::Acquire) + self.jobs.revision()
     }
 
-    /// What is changed now is seen by whoever looks after the lock is given back.
+    /// A change is visible to every reader after the lock is released.
     fn change(&self) -> MutexGuard<'_, Present> {
         let present = self.present.lock();
         self.changes.fetch_add(1, Ordering::AcqRel);
         present
     }
 
-    /// What there is to tell of each cluster, but for counters.
+    /// The metrics of each cluster, without counters.
     pub(super) fn write_clusters(&self, families: &mut Families<'_, '_>, now: DateTime<Utc>) -> fmt::Result {
         let clusters = self.present.lock().clusters.clone();
         write_clusters(&clusters, families)?;
@@ -277,7 +277,7 @@ impl OperatorMetrics {
         self.jobs.write_counters(families)
     }
 
-    /// What there is to tell of the operator itself.
+    /// The operator's own metrics.
     pub(super) fn write(&self, families: &mut Families<'_, '_>) -> fmt::Result {
         let present = self.present.lock().totals.clone();
         // Counts of reconciles stay far below 2^53.

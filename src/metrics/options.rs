@@ -1,4 +1,4 @@
-//! What is exposed, and how: the switches of the command line as the families need them.
+//! Which metrics are exposed, and how: the flags as needed by the families.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -14,22 +14,22 @@ use super::catalogue::{self, Condition, Layer, Metric};
 #[derive(Debug, Clone)]
 #[allow(clippy::struct_excessive_bools, reason = "each is one switch of the command line")]
 pub struct Options {
-    /// Exposes what only exists for the Go exporter's sake: the `last` families with their fallback from diff to full,
-    /// and the value 0 where a size or a version is not known.
+    /// Exposes everything that exists only for the Go exporter: the `last` families with their fallback from diff to
+    /// full, and 0 for unknown sizes and versions.
     pub compat: bool,
-    /// Adds the names that the Go exporter has given up.
+    /// Adds the names that the Go exporter no longer uses.
     pub legacy_names: bool,
-    /// Which backups get series of their own.
+    /// Which backups get their own series.
     pub backup_detail: BackupDetail,
-    /// The only type whose backups the Go exporter's families tell of; all types where none is given.
+    /// Restricts the Go exporter's families to backups of this type; all types if not given.
     pub backup_type: Option<BackupType>,
-    /// How many of the newest backups of a stanza get series of their own; 0 is no limit.
+    /// How many of the newest backups of a stanza get their own series; 0 means no limit.
     pub max_backups_per_stanza: usize,
     /// Metrics that are not exposed.
     pub disabled: DisabledMetrics,
     /// Fills `start_time` and `stop_time` of `pgbackrest_backup_duration_seconds`.
     pub backup_time_labels: bool,
-    /// The zone of these two labels: its offset from UTC at an instant.
+    /// The time zone of these two labels, as an offset from UTC at a given time.
     pub time_zone: fn(DateTime<Utc>) -> FixedOffset,
     /// Fills `wal_min` and `wal_max` of `pgbackrest_wal_archive_status`.
     pub verbose_wal: bool,
@@ -41,11 +41,11 @@ pub struct Options {
     pub database_count_latest: bool,
     /// Labels that every series gets.
     pub constant_labels: ConstantLabels,
-    /// What was built.
+    /// The build of the program.
     pub build: BuildInfo,
 }
 
-/// Which backups get series of their own.
+/// Which backups get their own series.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum BackupDetail {
     /// Every backup.
@@ -57,7 +57,7 @@ pub enum BackupDetail {
     None,
 }
 
-/// The program's origin, for the two build information metrics. What is unknown is empty.
+/// The build of the program, for the two build information metrics. Unknown values are empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BuildInfo {
     /// The program's version.
@@ -78,7 +78,7 @@ pub struct BuildInfo {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DisabledMetrics(BTreeSet<&'static str>);
 
-/// Labels that every series gets, for instance where every stanza of a fleet is called `db`.
+/// Labels that every series gets, for example if every stanza of a fleet is called `db`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ConstantLabels(Arc<[(String, String)]>);
 
@@ -86,21 +86,21 @@ pub struct ConstantLabels(Arc<[(String, String)]>);
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum OptionError {
     /// No metric has that name.
-    #[error("cannot disable metric `{name}`: there is none of that name{}", hint(*.nearest))]
+    #[error("cannot disable metric `{name}`: no such metric{}", hint(*.nearest))]
     UnknownMetric {
         /// As given.
         name: String,
         /// The most similar name, if one is similar.
         nearest: Option<&'static str>,
     },
-    /// Prometheus would refuse the name.
+    /// Prometheus would reject the name.
     #[error(
-        "constant label `{0}`: a label name consists of letters, digits and underscores, \
-         and begins neither with a digit nor with two underscores"
+        "constant label `{0}`: label names consist of letters, digits and underscores, \
+         and start neither with a digit nor with two underscores"
     )]
     InvalidLabelName(String),
     /// A metric has a label of that name.
-    #[error("constant label `{name}`: `{metric}` has a label of that name; choose another name")]
+    #[error("constant label `{name}`: `{metric}` already has a label with this name; choose another")]
     TakenLabelName {
         /// As given.
         name: String,
@@ -108,10 +108,10 @@ pub enum OptionError {
         metric: &'static str,
     },
     /// The name is given twice.
-    #[error("constant label `{0}` is given twice; give it once")]
+    #[error("constant label `{0}` is given twice; remove one")]
     RepeatedLabelName(String),
-    /// An empty value means to Prometheus that there is no such label.
-    #[error("constant label `{0}` has an empty value; give it a value or leave the label out")]
+    /// For Prometheus, a label with an empty value does not exist.
+    #[error("constant label `{0}` has an empty value; set a value or remove the label")]
     EmptyLabelValue(String),
 }
 
@@ -130,19 +130,19 @@ impl Options {
         wanted && !self.disabled.0.contains(metric.name)
     }
 
-    /// Whether the Go exporter's families tell of backups of that type.
+    /// Whether the Go exporter's families include backups of that type.
     pub(super) fn tells_of(&self, backup_type: BackupType) -> bool {
         self.backup_type.is_none_or(|only| only == backup_type)
     }
 
-    /// A number that pgBackRest may not tell: the Go exporter says 0 then, we say nothing unless compatible.
+    /// A number that pgBackRest may not report: 0 with compatibility, as in the Go exporter, otherwise absent.
     pub(super) fn or_zero(&self, number: Option<u64>) -> Option<u64> {
         number.or(self.compat.then_some(0))
     }
 }
 
 impl Default for Options {
-    /// What `exporter` exposes without flags: a drop-in for the Go exporter, times in UTC.
+    /// The defaults of `exporter`: a drop-in replacement for the Go exporter, with times in UTC.
     fn default() -> Self {
         Self {
             compat: true,
@@ -199,7 +199,7 @@ fn known_name(name: &str) -> Result<&'static str, OptionError> {
 }
 
 fn nearest(name: &str) -> Option<&'static str> {
-    // Long common beginnings make every name similar to every other; below this it is a guess.
+    // Long common prefixes make all names similar; below this value it is a guess.
     const SIMILAR: f64 = 0.8;
     catalogue::all()
         .map(|metric| (strsim::normalized_levenshtein(name, metric.name), metric.name))
@@ -210,7 +210,7 @@ fn nearest(name: &str) -> Option<&'static str> {
 
 fn hint(nearest: Option<&'static str>) -> String {
     nearest.map_or_else(
-        || "; docs/metrics.md lists all".to_owned(),
+        || "; see docs/metrics.md for all names".to_owned(),
         |nearest| format!("; did you mean `{nearest}`?"),
     )
 }
@@ -258,7 +258,7 @@ fn owner(label: &str) -> Option<&'static str> {
     if label == "le" {
         return Some(catalogue::exporter::COLLECTOR_DURATION_SECONDS.name);
     }
-    // Constant labels are the exporter's; what the operator tells stands beside none of them.
+    // Constant labels exist only in the exporter; the operator's metrics are never combined with them.
     let mut metrics =
         catalogue::all().filter(|metric| !matches!(metric.layer, Layer::Operator | Layer::Jobs));
     metrics.find(|metric| metric.labels.contains(&label)).map(|metric| metric.name)
@@ -286,7 +286,7 @@ mod tests {
         for name in ["stanza", "repo_key", "le", "version", "collector"] {
             let error = labels(&[(name, "x")]).unwrap_err();
             assert!(matches!(error, OptionError::TakenLabelName { .. }), "{error}");
-            assert!(error.to_string().contains("choose another name"), "{error}");
+            assert!(error.to_string().contains("choose another"), "{error}");
         }
         assert_eq!(labels(&[("a", "x"), ("a", "y")]), Err(OptionError::RepeatedLabelName("a".to_owned())));
         assert_eq!(labels(&[("a", "")]), Err(OptionError::EmptyLabelValue("a".to_owned())));
@@ -297,7 +297,7 @@ mod tests {
         let error = DisabledMetrics::new(["pgbackrest_backup_size_byte"]).unwrap_err();
         assert!(error.to_string().ends_with("did you mean `pgbackrest_backup_size_bytes`?"), "{error}");
         let error = DisabledMetrics::new(["up"]).unwrap_err();
-        assert!(error.to_string().ends_with("docs/metrics.md lists all"), "{error}");
+        assert!(error.to_string().ends_with("see docs/metrics.md for all names"), "{error}");
     }
 
     #[test]

@@ -1,11 +1,11 @@
-//! The process as the operating system sees it. The figures are read elsewhere and handed in.
+//! Process metrics from the operating system. The figures are passed in.
 
 use std::fmt;
 
 use super::catalogue::exporter as catalogue;
 use super::family::Families;
 
-/// What the operating system says of this process at one moment. What it does not tell is absent.
+/// The figures of this process at one point in time. Unknown ones are absent.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct ProcessFigures {
     /// User and system time, seconds.
@@ -18,7 +18,7 @@ pub struct ProcessFigures {
     pub threads: Option<u64>,
     /// Address space, bytes.
     pub virtual_memory_bytes: Option<u64>,
-    /// Soft limit of address space, bytes; absent where there is none.
+    /// Soft limit of address space, bytes; absent without one.
     pub virtual_memory_max_bytes: Option<u64>,
     /// Resident set, bytes.
     pub resident_memory_bytes: Option<u64>,

@@ -1,4 +1,4 @@
-//! Each repository by itself: whether it answers, what it is, what it holds.
+//! Each repository: state, properties and contents.
 
 use std::fmt;
 
@@ -24,7 +24,7 @@ pub(super) fn write(families: &mut Families<'_, '_>, facts: &Facts) -> fmt::Resu
     })?;
     families.family(&catalogue::REPO_COLLECTED_TIMESTAMP_SECONDS, |family| {
         facts.each_repo(family, |family, stanza, repo| {
-            // A repository that has never answered has told nothing at no time.
+            // A repository that never answered has no time of collection.
             let read =
                 (repo.status_code.is_some() || repo.has_facts()).then(|| repo.collected_at.timestamp());
             family.add_known(&[repo.key.into(), (&*stanza.name).into()], read)
@@ -64,7 +64,7 @@ pub(super) fn write(families: &mut Families<'_, '_>, facts: &Facts) -> fmt::Resu
     families.family(&catalogue::REPO_CREDENTIAL_EXPIRY_TIMESTAMP_SECONDS, |family| {
         facts.each_repo(family, |family, stanza, repo| {
             let credentials = repo.settings.iter().flat_map(|settings| &settings.credentials);
-            // Two files of one kind (both CA options) would be one series twice: the earlier end counts.
+            // Two files of one kind (both CA options) would result in duplicate series: the earlier expiry counts.
             [CredentialKind::TlsClient, CredentialKind::TlsCa, CredentialKind::AzureSas]
                 .into_iter()
                 .try_for_each(|kind| {

@@ -1,4 +1,4 @@
-//! Configured retention beside what is kept.
+//! Configured retention compared with the existing backups.
 
 use std::fmt;
 
@@ -20,7 +20,7 @@ pub(super) fn write(families: &mut Families<'_, '_>, facts: &Facts) -> fmt::Resu
     })
 }
 
-/// Whether retention is met at `now`: a young repository is given time.
+/// Whether retention is met at `now`; a young repository gets time to fill.
 pub(super) fn write_verdicts(
     families: &mut Families<'_, '_>,
     facts: &Facts,

@@ -1,4 +1,4 @@
-//! CronJobs: when they run, and when they should have.
+//! CronJobs: when they run, and when they should have run.
 
 use std::fmt;
 

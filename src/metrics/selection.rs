@@ -1,4 +1,4 @@
-//! Which backups get series of their own: the cardinality controls.
+//! Which backups get their own series: the cardinality limits.
 
 use std::cmp::Reverse;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use super::catalogue::{self, compat};
 use super::facts::Facts;
 use super::options::{BackupDetail, Options};
 
-/// A backup with where it lies.
+/// A backup with its location.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Selected<'a> {
     pub(super) cluster: Option<&'a Arc<Key>>,
@@ -20,7 +20,7 @@ pub(super) struct Selected<'a> {
     pub(super) backup: &'a Backup,
 }
 
-/// The backups with series of their own, and how many the limit hides.
+/// The backups with their own series, and how many the limit omits.
 pub(super) struct Selection<'a> {
     pub(super) backups: Vec<Selected<'a>>,
     hidden: usize,
@@ -45,7 +45,7 @@ impl<'a> Selection<'a> {
         selection
     }
 
-    /// Series that the limit hides.
+    /// The number of series that the limit omits.
     pub(super) fn hidden_series(&self, options: &Options) -> u64 {
         let per_backup = catalogue::all()
             .filter(|metric| metric.per_backup && options.exposes(metric))
@@ -75,7 +75,7 @@ fn of_repo<'a>(
     }
 }
 
-/// Keeps the order of what stays, so that the output changes as little as possible from one scrape to the next.
+/// Preserves the order, so that the output changes as little as possible between scrapes.
 fn keep_newest(backups: &mut Vec<Selected<'_>>, limit: usize) {
     let mut by_age: Vec<usize> = (0..backups.len()).collect();
     by_age.sort_by_key(|index| Reverse(backups.get(*index).map(|selected| selected.backup.stop)));

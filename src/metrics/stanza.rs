@@ -1,4 +1,4 @@
-//! One stanza over its repositories: which cluster, and how far the repositories are apart.
+//! One stanza over its repositories: its cluster, and how much the repositories differ.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use super::catalogue::{Metric, backups as catalogue};
 use super::facts::Facts;
 use super::family::{Families, Label, Value};
 
-/// Cluster, agreement, skew and unusual sizes.
+/// Cluster, system ids, skew and size deviations.
 pub(super) fn write(families: &mut Families<'_, '_>, facts: &Facts) -> fmt::Result {
     families.family(&catalogue::STANZA_CLUSTER_INFO, |family| {
         facts.each_repo(family, |family, stanza, repo| {

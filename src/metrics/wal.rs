@@ -1,4 +1,4 @@
-//! The WAL range in numbers, and the recovery window, which says whether it is proven.
+//! The WAL range in numbers, and the recovery window with whether it is proven.
 
 use std::fmt;
 
@@ -38,7 +38,7 @@ pub(super) fn write(families: &mut Families<'_, '_>, facts: &Facts) -> fmt::Resu
     families.family(&catalogue::RECOVERY_WINDOW_SECONDS, |family| {
         facts.each_repo(family, |family, stanza, repo| {
             let length = recovery::window(repo).map(|window| window.length().num_seconds());
-            // That nothing can be restored is known then, and no lack of knowledge.
+            // In this case it is known that nothing can be restored.
             let length = length.or_else(|| recovery::proof(repo).map(|_| 0));
             family.add_known(&[repo.key.into(), (&*stanza.name).into()], length)
         })
@@ -52,7 +52,7 @@ pub(super) fn write(families: &mut Families<'_, '_>, facts: &Facts) -> fmt::Resu
     })
 }
 
-/// By how much archives have grown since this process first saw them.
+/// Growth of the archives since this process first saw them.
 pub(super) fn write_growth(families: &mut Families<'_, '_>, facts: &Facts) -> fmt::Result {
     families.family(&catalogue::WAL_ARCHIVED_SEGMENTS_TOTAL, |family| {
         facts.each_repo(family, |family, stanza, repo| {
@@ -79,7 +79,7 @@ fn range<V: Into<Value>>(
     })
 }
 
-/// The range whose segment size is known best; one cluster has one size, whatever the repository.
+/// The range with the most reliable segment size; a cluster has one size in all repositories.
 fn best_known(stanza: &Stanza) -> Option<WalRange> {
     stanza.repos.iter().filter_map(|repo| wal_range::range(stanza, repo)).min_by_key(|range| range.source)
 }

@@ -76,7 +76,7 @@ impl std::fmt::Debug for Controller {
 
 /// The work ended although nobody asked for it.
 #[derive(Debug, thiserror::Error)]
-#[error("the watches have ended by themselves")]
+#[error("the watches stopped unexpectedly")]
 pub struct EndedByItself;
 
 /// What the reconciles of a term share.
@@ -220,7 +220,7 @@ async fn drive(
             _ = heartbeat.tick() => term.progress.beat(),
             () = stop.cancelled(), if !stopping => stopping = true,
             () = &mut drained => {
-                tracing::warn!("Reconciles did not end in time and are cut off; the next leader does them again");
+                tracing::warn!("Aborting reconciles that did not finish in time; the next leader repeats them");
                 return Ok(());
             }
         }
@@ -287,7 +287,7 @@ impl Term {
     fn panicked(&self, object: &DynamicObject) -> ReconcileError {
         let error = ReconcileError::Panic;
         if let Some(Key { namespace, name: pg_cluster }) = Key::of(object) {
-            tracing::error!(namespace, pg_cluster, %error, "Reconcile failed; it is tried again");
+            tracing::error!(namespace, pg_cluster, %error, "Reconcile failed; retrying");
             self.metrics.reconciled(
                 &namespace,
                 &pg_cluster,
@@ -315,7 +315,7 @@ impl Term {
         match error {
             None => tracing::debug!(namespace, pg_cluster, ?took, "Reconciled"),
             Some(error) => {
-                tracing::warn!(namespace, pg_cluster, phase = error.category(), %error, "Reconcile failed; it is tried again");
+                tracing::warn!(namespace, pg_cluster, phase = error.category(), %error, "Reconcile failed; retrying");
             }
         }
         if !outcome.hands_off {

@@ -31,7 +31,7 @@ impl OwnPod {
             match self.read(client).await {
                 Ok(pod) => return image(&pod),
                 Err(error) => {
-                    tracing::warn!(%error, "Cannot tell which image this is; trying again");
+                    tracing::warn!(%error, "Failed to read the image of this pod; retrying");
                     sleep(pause).await;
                     pause = pause.saturating_mul(2).min(LONGEST_RETRY);
                 }

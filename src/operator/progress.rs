@@ -63,12 +63,12 @@ impl Progress {
         }
         match &*self.leadership.lock() {
             Leadership::Following(_) => return Ok(()),
-            Leadership::Waiting => return Err("the lease could not be read or renewed yet".to_owned()),
+            Leadership::Waiting => return Err("the lease has not been read or renewed yet".to_owned()),
             Leadership::Leading => {}
         }
         let watches = self.watches.lock();
         if watches.is_empty() {
-            return Err("about to watch".to_owned());
+            return Err("starting watches".to_owned());
         }
         let failed = watches.values().find_map(|listing| match listing {
             Listing::Failed(reason) => Some(reason.clone()),
@@ -77,7 +77,7 @@ impl Progress {
         match failed {
             Some(reason) => Err(reason),
             None if watches.values().any(|listing| *listing == Listing::UnderWay) => {
-                Err("listing what there is".to_owned())
+                Err("waiting for initial lists".to_owned())
             }
             None => Ok(()),
         }
@@ -141,7 +141,7 @@ impl Progress {
     pub(super) fn has_listed(&self, kind: &'static str, scope: &Scope) {
         let before = self.watches.lock().insert((kind, scope.clone()), Listing::Done);
         if let Some(Listing::Failed(_)) = before {
-            tracing::info!(kind, %scope, "Watching goes on");
+            tracing::info!(kind, %scope, "Watch recovered");
         }
     }
 
@@ -149,14 +149,14 @@ impl Progress {
         self.metrics.watch_restarted(kind);
         let Error::InitialListFailed(reason) = error else {
             // The watch goes on from where it was; whether the API server is there, the lease tells.
-            tracing::debug!(kind, %scope, %error, "A watch has ended and begins again");
+            tracing::debug!(kind, %scope, %error, "Watch ended; restarting");
             return;
         };
         let reason = told(kind, scope, reason);
         let failed = Listing::Failed(reason.clone());
         let before = self.watches.lock().insert((kind, scope.clone()), failed.clone());
         if before != Some(failed) {
-            tracing::warn!(kind, %scope, reason, "Cannot watch yet; trying again");
+            tracing::warn!(kind, %scope, reason, "Failed to start watch; retrying");
         }
     }
 }
@@ -165,7 +165,7 @@ impl Progress {
 fn told(kind: &str, scope: &Scope, error: &kube::Error) -> String {
     let reason = match error {
         kube::Error::Api(status) if status.code == 404 => {
-            "the API server does not know this kind; install its CustomResourceDefinition".to_owned()
+            "the API server does not have this kind; install its CustomResourceDefinition".to_owned()
         }
         kube::Error::Api(status) => format!("{} ({})", status.message, status.code),
         other => other.to_string(),

@@ -39,22 +39,22 @@ const SOONEST: Duration = Duration::from_secs(1);
 #[derive(Debug, thiserror::Error)]
 pub enum ReconcileError {
     /// What the resource refers to could not be read.
-    #[error("cannot see what is there: {0}")]
+    #[error("cannot read the current state: {0}")]
     Observe(#[source] CallError),
     /// No certificates.
     #[error(transparent)]
     Certificates(#[from] CertificateError),
     /// Objects could not be written.
-    #[error("cannot write: {0}")]
+    #[error("cannot write objects: {0}")]
     Apply(#[source] CallError),
     /// A Job outside of the schedule could not be made.
     #[error("cannot start a backup: {0}")]
     Job(#[source] CallError),
     /// It took too long.
-    #[error("not done within {}", humantime::format_duration(*.0))]
+    #[error("not finished within {}", humantime::format_duration(*.0))]
     Deadline(Duration),
     /// It met a defect of this program.
-    #[error("this is a defect of pgbackrest-keeper; please report it with the log")]
+    #[error("reconciling panicked; this is a bug, please report it with the log")]
     Panic,
 }
 

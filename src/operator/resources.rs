@@ -20,7 +20,7 @@ pub enum ListError {
     #[error(transparent)]
     Call(#[from] CallError),
     /// There are too many.
-    #[error("there are more than {MOST} postgresql resources in {0}")]
+    #[error("more than {MOST} postgresql resources in {0}")]
     TooMany(Scope),
 }
 

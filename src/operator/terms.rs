@@ -26,13 +26,13 @@ pub async fn run(
             led = until(&mut leadership, &progress, |state| *state == Leadership::Leading) => led?,
             () = stop.cancelled() => return Ok(()),
         }
-        tracing::info!("This replica leads");
+        tracing::info!("Started leading");
         tokio::select! {
             end = controller.run(stop.clone()) => return end,
             lost = until(&mut leadership, &progress, |state| *state != Leadership::Leading) => {
                 lost?;
                 progress.term_ends();
-                tracing::warn!("This replica no longer leads; its work is cut off");
+                tracing::warn!("Stopped leading; aborting current work");
             }
         }
     }

@@ -1,4 +1,4 @@
-//! What five cron fields allow, ready to be asked about a date.
+//! The values that five cron fields allow, for matching dates.
 
 use chrono::{Datelike, NaiveDate};
 
@@ -15,9 +15,9 @@ pub(super) struct Calendar {
 /// The values that one field allows.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct FieldSet {
-    /// Bit n stands for value n.
+    /// Bit n represents value n.
     pub(super) bits: u64,
-    /// Whether the field was written with `*` or `?` and no step: it says nothing about its part of the date then.
+    /// Whether the field is `*` or `?` without a step, so that it does not restrict its part of the date.
     pub(super) star: bool,
 }
 
@@ -34,7 +34,7 @@ impl FieldSet {
 }
 
 impl Calendar {
-    /// Puts the five fields together, in the order in which they are written.
+    /// Combines the five fields, in the order in which they are written.
     pub(super) fn new([minutes, hours, days_of_month, months, days_of_week]: [FieldSet; 5]) -> Self {
         let minutes = (0..24_u16)
             .filter(|hour| hours.contains(u32::from(*hour)))

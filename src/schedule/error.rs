@@ -1,18 +1,18 @@
-//! Why an expression is no schedule for Kubernetes, with the value and the remedy.
+//! Why Kubernetes rejects an expression, with the value and the remedy.
 
 use std::fmt;
 
 use thiserror::Error;
 
-/// What the API server would refuse.
+/// The error of a schedule that the API server would reject.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ScheduleError {
-    /// Nothing is written.
-    #[error("the schedule is empty; write five fields such as `30 2 * * *`, or `@daily`")]
+    /// The expression is empty.
+    #[error("the schedule is empty; use five fields such as `30 2 * * *`, or `@daily`")]
     Empty,
     /// `TZ=` or `CRON_TZ=` in front of the fields (in fact: the letters `TZ` anywhere).
     #[error(
-        "schedule `{text}`: Kubernetes takes no `TZ=` or `CRON_TZ=` here; leave it out and set the time zone in its own field"
+        "schedule `{text}`: Kubernetes does not accept `TZ=` or `CRON_TZ=` here; remove it and set the time zone in its own field"
     )]
     ZoneInside {
         /// The whole expression.
@@ -20,9 +20,9 @@ pub enum ScheduleError {
     },
     /// Too few or too many fields.
     #[error(
-        "schedule `{text}` has {found} field{plural}; write five: minute, hour, day of month, month, day of week{hint}",
+        "schedule `{text}` has {found} field{plural}; use five: minute, hour, day of month, month, day of week{hint}",
         plural = if *found == 1 { "" } else { "s" },
-        hint = if *found == 6 { " (Kubernetes knows no seconds and no year)" } else { "" }
+        hint = if *found == 6 { " (Kubernetes supports neither seconds nor years)" } else { "" }
     )]
     FieldCount {
         /// The whole expression.
@@ -30,30 +30,30 @@ pub enum ScheduleError {
         /// How many fields it has.
         found: usize,
     },
-    /// A word with `@` that stands for no schedule.
+    /// An unknown word with `@`.
     #[error(
-        "schedule `{word}` is not known; use @yearly, @annually, @monthly, @weekly, @daily, @midnight, @hourly or `@every 12h`, in small letters and without blanks around"
+        "unknown schedule `{word}`; use @yearly, @annually, @monthly, @weekly, @daily, @midnight, @hourly or `@every 12h`, in lower case and without surrounding spaces"
     )]
     Word {
         /// The whole expression.
         word: String,
     },
-    /// What follows `@every` is no duration.
+    /// The text after `@every` is not a duration.
     #[error(
-        "`@every {duration}` is no duration; write hours, minutes and seconds such as `@every 1h30m`, without blanks"
+        "`@every {duration}` is not a duration; use hours, minutes and seconds such as `@every 1h30m`, without spaces"
     )]
     Duration {
-        /// What follows `@every` and one blank.
+        /// The text after `@every` and one space.
         duration: String,
     },
     /// One of the five fields.
     #[error("{field} `{value}`: {problem}")]
     Field {
-        /// Which one.
+        /// The field.
         field: Field,
-        /// The part of the field that is wrong, between commas.
+        /// The invalid part of the field, between commas.
         value: String,
-        /// What is wrong with it.
+        /// The problem.
         problem: FieldProblem,
     },
 }
@@ -101,7 +101,7 @@ impl Field {
         }
     }
 
-    /// What may be written, for messages.
+    /// The allowed values, for messages.
     const fn allowed(self) -> &'static str {
         match self {
             Self::Minute => "0 to 59",
@@ -119,27 +119,27 @@ impl fmt::Display for Field {
     }
 }
 
-/// What is wrong with a part of a field.
+/// A problem with a part of a field.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum FieldProblem {
     /// Neither a number nor a name of this field.
-    #[error("`{token}` is neither a number nor a name here; allowed is {}", .field.allowed())]
+    #[error("`{token}` is not a valid number or name; expected {}", .field.allowed())]
     NotANumber {
-        /// What stands there.
+        /// The given text.
         token: String,
         /// The field.
         field: Field,
     },
-    /// `L`, `W` or `#`, which other schedulers know.
+    /// `L`, `W` or `#`, which other schedulers support.
     #[error(
-        "Kubernetes knows no L (last), W (nearest working day) and # (nth weekday); name the days, such as 1-7 or 28"
+        "Kubernetes does not support L (last), W (nearest working day) and # (nth weekday); list the days, such as 1-7 or 28"
     )]
     ForeignSyntax,
-    /// 7 for Sunday, which other crons take.
-    #[error("7 is no day of the week for Kubernetes; Sunday is 0 or sun")]
+    /// 7 for Sunday, which other cron implementations accept.
+    #[error("7 is not a day of the week in Kubernetes; Sunday is 0 or sun")]
     SundayAsSeven,
-    /// A number below or above the field's values.
-    #[error("{number} is out of range; allowed is {}", .field.allowed())]
+    /// A number outside the range of the field.
+    #[error("{number} is out of range; expected {}", .field.allowed())]
     OutOfRange {
         /// The number.
         number: u32,
@@ -147,7 +147,7 @@ pub enum FieldProblem {
         field: Field,
     },
     /// The range ends before it starts.
-    #[error("{start} comes after {end}; write two ranges with a comma between them, such as {start}-{} and {}-{end}", .field.bounds().1, .field.bounds().0)]
+    #[error("{start} comes after {end}; use two comma-separated ranges, such as {start}-{} and {}-{end}", .field.bounds().1, .field.bounds().0)]
     Backwards {
         /// Where it starts.
         start: u32,
@@ -157,13 +157,13 @@ pub enum FieldProblem {
         field: Field,
     },
     /// `/0`, or no usable number after the slash.
-    #[error("the step `{step}` is no positive number; write */5 for every fifth")]
+    #[error("the step `{step}` is not a positive number; use */5 for every fifth")]
     Step {
-        /// What stands behind the slash.
+        /// The text after the slash.
         step: String,
     },
     /// More than one `-` or `/`.
-    #[error("there is more than one `{sign}`; write lists with commas, such as 1-5,10-15/2")]
+    #[error("more than one `{sign}`; separate list items with commas, such as 1-5,10-15/2")]
     TwiceTheSign {
         /// `-` or `/`.
         sign: char,

@@ -1,4 +1,4 @@
-//! The duration behind `@every`, as Go's `time.ParseDuration` reads it.
+//! The duration after `@every`, parsed like Go's `time.ParseDuration`.
 
 use chrono::TimeDelta;
 
@@ -18,8 +18,8 @@ const UNITS: [(&str, u64); 8] = [
 
 const LONGEST: u128 = i64::MAX as u128;
 
-/// The interval, in whole seconds and at least one. Go allows a sign, and robfig/cron turns what is below a second
-/// (a negative duration too) into one second.
+/// The interval in whole seconds, at least one. Go allows a sign, and robfig/cron rounds anything below one second
+/// (including negative durations) up to one second.
 pub(super) fn parse(text: &str) -> Result<TimeDelta, ScheduleError> {
     let invalid = || ScheduleError::Duration { duration: text.to_owned() };
     let (negative, unsigned) = match text.strip_prefix('-') {
@@ -32,7 +32,7 @@ pub(super) fn parse(text: &str) -> Result<TimeDelta, ScheduleError> {
     Ok(TimeDelta::seconds(seconds.max(1)))
 }
 
-/// Adds up numbers with units, such as `1h30.5m`. `None` if it is not that, or longer than Go's 292 years.
+/// Adds up numbers with units, such as `1h30.5m`. `None` if it is invalid, or longer than Go's 292 years.
 fn sum(text: &str) -> Option<u128> {
     let mut total = 0_u128;
     let mut rest = text;
@@ -62,7 +62,7 @@ fn sum(text: &str) -> Option<u128> {
     }
 }
 
-/// What the digits behind the point are worth; those that no unit can show are passed over.
+/// The value of the digits after the point; digits beyond the precision of the unit are ignored.
 fn fraction_of(digits: &str, scale: u128) -> u128 {
     let shown = digits.get(..18).unwrap_or(digits);
     let number: u128 = shown.parse().unwrap_or(0);

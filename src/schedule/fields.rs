@@ -1,7 +1,7 @@
-//! Reads the five fields of a cron expression, and the words that stand for them.
+//! Parses the five fields of a cron expression, and the equivalent words.
 //!
 //! The grammar is that of robfig/cron v3.0.1 `ParseStandard`, also where it is lenient: `?` means `*`, empty parts of a
-//! list are passed over, whatever follows `*-` is ignored, numbers may carry a `+`.
+//! list are skipped, anything after `*-` is ignored, numbers may have a `+`.
 
 use super::calendar::{Calendar, FieldSet};
 use super::error::{Field, FieldProblem, ScheduleError};
@@ -10,7 +10,7 @@ const MONTHS: [&str; 12] =
     ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
 const WEEKDAYS: [&str; 7] = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
 
-/// Reads five fields with blanks between them.
+/// Parses five fields separated by spaces.
 pub(super) fn parse(text: &str) -> Result<Calendar, ScheduleError> {
     let written: Vec<&str> = text.split_whitespace().collect();
     let &[minute, hour, day_of_month, month, day_of_week] = written.as_slice() else {
@@ -25,7 +25,7 @@ pub(super) fn parse(text: &str) -> Result<Calendar, ScheduleError> {
     ]))
 }
 
-/// Reads `@daily` and its like; `@every` is not among them.
+/// Parses words such as `@daily`, but not `@every`.
 pub(super) fn parse_word(word: &str) -> Result<Calendar, ScheduleError> {
     let fields = match word {
         "@yearly" | "@annually" => "0 0 1 1 *",
@@ -51,7 +51,7 @@ fn parse_field(field: Field, text: &str) -> Result<FieldSet, ScheduleError> {
     Ok(set)
 }
 
-/// One part of a list: `*`, `5`, `5-10`, each perhaps with `/2`.
+/// One part of a list: `*`, `5`, `5-10`, each optionally with `/2`.
 fn parse_part(field: Field, part: &str) -> Result<FieldSet, FieldProblem> {
     let (least, greatest) = field.bounds();
     let mut slashes = part.split('/');
@@ -133,7 +133,7 @@ fn is_foreign(token: &str) -> bool {
     token.contains('#') || ["L", "W", "LW"].iter().any(|foreign| letters.eq_ignore_ascii_case(foreign))
 }
 
-/// What Go's `strconv.Atoi` takes, without the negative half.
+/// The non-negative numbers that Go's `strconv.Atoi` accepts.
 fn number(text: &str) -> Option<u64> {
     text.parse::<i64>().ok().and_then(|number| u64::try_from(number).ok())
 }

@@ -1,10 +1,10 @@
-//! Cron as Kubernetes means it: the CronJob controller reads schedules with robfig/cron v3 (`ParseStandard`), and so
-//! does this room. Pure: no clock; the moment to look from is handed in.
+//! Cron as in Kubernetes: like the CronJob controller, this module follows robfig/cron v3 (`ParseStandard`). Pure: the
+//! current time is passed in.
 //!
-//! What a wall clock does decides: a time that the spring change leaves out is skipped, and one that the autumn
-//! change repeats runs twice. robfig/cron agrees in every zone whose changes are whole hours away from midnight.
-//! Where a change falls on midnight (Cairo, Beirut, Havana) or moves the clock by other than an hour (Lord Howe), its
-//! search can miss or misplace a run on the day of the change; we tell what the expression says.
+//! Wall-clock time decides: a time that the spring change skips does not run, and one that the autumn change repeats
+//! runs twice. robfig/cron agrees in every zone whose changes are whole hours away from midnight. Where a change falls
+//! on midnight (Cairo, Beirut, Havana) or moves the clock by other than an hour (Lord Howe), its search can miss or
+//! misplace a run on the day of the change; we follow the expression.
 
 mod calendar;
 mod error;
@@ -24,10 +24,10 @@ use chrono_tz::Tz;
 use calendar::Calendar;
 pub use error::{Field, FieldProblem, ScheduleError};
 
-/// robfig/cron looks for the next run no further than to the end of the fifth year after the current one.
+/// robfig/cron searches for the next run only until the end of the fifth year after the current one.
 const SEARCH_YEARS: i32 = 5;
 
-/// When a job runs, in one time zone.
+/// The schedule of a job in one time zone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Schedule {
     recurrence: Recurrence,
@@ -36,20 +36,20 @@ pub struct Schedule {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Recurrence {
-    /// Five fields, or a word that stands for them.
+    /// Five fields, or an equivalent word.
     Calendar(Calendar),
-    /// `@every`: this long after the last run; the wall clock does not matter.
+    /// `@every`: this long after the last run, independent of the wall clock.
     Every(TimeDelta),
 }
 
 impl Schedule {
-    /// Reads what stands in the `schedule` of a CronJob: five fields, or `@daily`, `@every 12h` and their like.
+    /// Parses the `schedule` of a CronJob: five fields, or words such as `@daily` and `@every 12h`.
     /// `zone` is the CronJob's `timeZone` (see [`zone::parse`]).
     ///
-    /// Refuses exactly what the API server refuses, and nothing else; see [`Schedule::never_runs`] for expressions
-    /// that it takes although they lead nowhere.
+    /// Rejects exactly what the API server rejects; see [`Schedule::never_runs`] for expressions that it accepts
+    /// although they never match.
     pub fn parse(text: &str, zone: Tz) -> Result<Self, ScheduleError> {
-        // The API server looks for the two letters anywhere, before the expression is read.
+        // The API server searches for the two letters anywhere before it parses the expression.
         if text.contains("TZ") {
             return Err(ScheduleError::ZoneInside { text: text.to_owned() });
         }
@@ -65,7 +65,7 @@ impl Schedule {
     }
 
     /// The first run after `after`, which itself does not count. `None` if there is none until the end of the
-    /// fifth calendar year after that of `after`; Kubernetes starts nothing then either.
+    /// fifth calendar year after that of `after`; Kubernetes does not start a job either.
     ///
     /// For `@every`, `after` has to be the last run (or the creation of the CronJob when there was none).
     #[must_use]
@@ -84,7 +84,7 @@ impl Schedule {
     }
 
     /// The last run before `before`, which itself does not count, no further back than the start of the fifth
-    /// calendar year before. `None` for `@every`: without its last run nobody can tell.
+    /// calendar year before. `None` for `@every`, which depends on its last run.
     #[must_use]
     pub fn previous(&self, before: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let Recurrence::Calendar(calendar) = &self.recurrence else { return None };
@@ -95,8 +95,8 @@ impl Schedule {
             .filter(|run| self.year(*run).is_some_and(|year| year >= first_year))
     }
 
-    /// The longest time between two runs that follow each other: of the pair around `from`, and of every pair whose
-    /// first run falls into the time `over` after it. How old a backup may be when nothing has failed.
+    /// The longest time between two consecutive runs: of the pair around `from`, and of every pair whose first run is
+    /// within `over` after it. This is the maximum age of a backup if nothing fails.
     ///
     /// `None` if no two runs can be found.
     #[must_use]
@@ -114,11 +114,11 @@ impl Schedule {
             longest = longest.max(Some(run - last));
             last = run;
         }
-        // The pair that reaches beyond the period.
+        // The pair that extends beyond the period.
         longest.max(self.next(last).map(|run| run - last))
     }
 
-    /// Whether no date fulfils the expression (`0 0 30 2 *`). The API server accepts it; no job ever starts.
+    /// Whether no date matches the expression (`0 0 30 2 *`). The API server accepts it, but no job ever starts.
     #[must_use]
     pub fn never_runs(&self) -> bool {
         matches!(&self.recurrence, Recurrence::Calendar(calendar) if calendar.is_impossible())
@@ -130,7 +130,7 @@ impl Schedule {
 }
 
 /// The first minute within `over` in which both schedules start a job. `None` if there is none, and for `@every`,
-/// whose minutes depend on when its CronJob was made.
+/// whose minutes depend on when its CronJob was created.
 #[must_use]
 pub fn fire_at_same_minute(
     one: &Schedule,

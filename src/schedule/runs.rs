@@ -1,8 +1,8 @@
-//! From wall-clock times to instants.
+//! From wall-clock times to points in time.
 //!
-//! Between two changes of a zone's offset, wall clock and time run side by side. So a period is cut at the changes,
-//! and within each piece the matching wall-clock minutes are moved by its offset. Minutes that a change leaves out lie
-//! in no piece, minutes that it repeats in two: neither needs a rule of its own.
+//! Between two changes of a zone's offset, wall-clock time is linear. So a period is split at the changes, and within
+//! each piece the matching wall-clock minutes are shifted by its offset. Minutes that a change skips are in no piece,
+//! minutes that it repeats are in two, so neither needs a special case.
 
 use std::ops::Range;
 
@@ -14,7 +14,7 @@ use super::calendar::Calendar;
 const DAY: i64 = 86_400;
 const MINUTE: i64 = 60;
 
-/// All runs within `period`, in order, from either end. Lazy: nothing is computed before it is asked for.
+/// All runs within `period`, in order, from either end. Lazy: computed on demand.
 pub(super) fn between(
     calendar: &Calendar,
     zone: Tz,
@@ -29,12 +29,12 @@ pub(super) fn between(
         .filter_map(|seconds| DateTime::from_timestamp(seconds, 0))
 }
 
-/// What the clock on the wall shows in `zone`, `seconds` after the epoch.
+/// The wall-clock time in `zone`, `seconds` after the epoch.
 pub(super) fn wall_clock(zone: Tz, seconds: i64) -> Option<NaiveDateTime> {
     DateTime::from_timestamp(seconds + offset(zone, seconds), 0).map(|moment| moment.naive_utc())
 }
 
-/// The first instant of `year` in UTC, with a day to spare for every zone.
+/// The start of `year` in UTC, with a margin of one day for every zone.
 pub(super) fn start_of_year(year: i32) -> Option<DateTime<Utc>> {
     NaiveDate::from_ymd_opt(year, 1, 1)?.and_hms_opt(0, 0, 0).map(|start| start.and_utc())
 }
@@ -44,13 +44,13 @@ fn whole_seconds(moment: DateTime<Utc>) -> i64 {
     moment.timestamp() + i64::from(moment.timestamp_subsec_nanos() > 0)
 }
 
-/// A period in seconds since the epoch within which the zone's offset stays the same.
+/// A period in seconds since the epoch with a constant offset of the zone.
 struct Piece {
     period: Range<i64>,
     offset: i64,
 }
 
-/// Cuts at most one day at a change of the offset. No zone has changed twice on one day.
+/// Splits at most one day at a change of the offset. No zone has ever changed twice in one day.
 fn pieces(zone: Tz, period: Range<i64>) -> impl DoubleEndedIterator<Item = Piece> {
     let (before, after) = (offset(zone, period.start), offset(zone, period.end - 1));
     let change = if before == after { period.end } else { first_second_after_change(zone, &period, before) };

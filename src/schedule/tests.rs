@@ -98,7 +98,7 @@ fn an_error_names_field_value_and_remedy() {
     );
     assert_eq!(
         error.to_string(),
-        "day of week `7`: 7 is no day of the week for Kubernetes; Sunday is 0 or sun"
+        "day of week `7`: 7 is not a day of the week in Kubernetes; Sunday is 0 or sun"
     );
 }
 
@@ -174,7 +174,7 @@ fn zones() {
     assert_eq!(zone::parse("Europe/Vienna"), Ok(Tz::Europe__Vienna));
     assert!(zone::parse("").unwrap_err().to_string().contains("empty"));
     for local in ["Local", "local"] {
-        assert!(zone::parse(local).unwrap_err().to_string().contains("depends on the machine"));
+        assert!(zone::parse(local).unwrap_err().to_string().contains("depends on the local machine"));
     }
     for unknown in ["Europe/Wien", "europe/vienna", "UTC+1", "/Europe/Vienna", "CEST"] {
         assert!(zone::parse(unknown).unwrap_err().to_string().contains(unknown), "{unknown}");

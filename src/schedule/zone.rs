@@ -1,25 +1,27 @@
-//! The names of time zones that the API server takes in `timeZone`.
+//! The time zone names that the API server accepts in `timeZone`.
 
 use chrono_tz::Tz;
 use thiserror::Error;
 
-/// Why a name is no time zone for Kubernetes.
+/// Why Kubernetes does not accept a time zone.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ZoneError {
-    /// Nothing is written.
-    #[error("the time zone is empty; name one, such as Europe/Vienna, or leave the field out")]
+    /// The name is empty.
+    #[error("the time zone is empty; use one such as Europe/Vienna, or omit the field")]
     Empty,
-    /// `Local` in any spelling: the zone of whatever machine reads it.
+    /// `Local` in any case: the zone of the machine that evaluates it.
     #[error(
-        "time zone `{0}` depends on the machine that reads it, and Kubernetes refuses it; name one, such as Europe/Vienna"
+        "time zone `{0}` depends on the local machine, and Kubernetes rejects it; use one such as Europe/Vienna"
     )]
     Local(String),
     /// Not in the IANA database.
-    #[error("time zone `{0}` is not in the IANA database; capitals matter, as in Europe/Vienna or Etc/UTC")]
+    #[error(
+        "time zone `{0}` is not in the IANA database; names are case-sensitive, such as Europe/Vienna or Etc/UTC"
+    )]
     Unknown(String),
 }
 
-/// Reads an IANA name such as `Europe/Vienna`.
+/// Parses an IANA name such as `Europe/Vienna`.
 pub fn parse(name: &str) -> Result<Tz, ZoneError> {
     if name.is_empty() {
         return Err(ZoneError::Empty);

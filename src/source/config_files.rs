@@ -106,9 +106,9 @@ impl ConfigFiles {
         let problem = last.configuration.as_ref().err();
         if before != Some(problem.cloned()) {
             if let Some(problem) = problem {
-                tracing::warn!("pgBackRest's configuration is not used for storage and retention: {problem}");
+                tracing::warn!(problem, "Ignoring pgBackRest's configuration for storage and retention");
             } else {
-                tracing::debug!("pgBackRest's configuration has been read");
+                tracing::debug!("Loaded pgBackRest's configuration");
             }
         }
         last.configuration.as_ref().ok().cloned().flatten()

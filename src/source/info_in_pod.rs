@@ -112,7 +112,7 @@ async fn call<T: Send + 'static>(
                 notices: Vec::new(),
             });
             for line in &read.notices {
-                tracing::debug!(namespace = place.namespace, pod = place.pod, "pgBackRest says: {line}");
+                tracing::debug!(namespace = place.namespace, pod = place.pod, "pgBackRest reported: {line}");
             }
             (read.answer, read.sanitized, After::Ended)
         }

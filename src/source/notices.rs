@@ -33,7 +33,7 @@ impl Notices {
     /// Logs the line unless it was logged in this run or the one before.
     pub(super) fn note(&self, what: &str, line: &str) {
         if self.is_news(line) {
-            tracing::warn!(call = what, "pgBackRest says: {}", redact(without_time(line)));
+            tracing::warn!(call = what, "pgBackRest reported: {}", redact(without_time(line)));
         }
     }
 

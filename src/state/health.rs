@@ -143,11 +143,11 @@ pub fn of_repo(repo: &Repo, now: DateTime<Utc>, fresh_for: Option<TimeDelta>) ->
     if let Some(mut text) = state_sentence(repo) {
         if !repo.backups.is_empty() {
             // Writing to a String cannot fail.
-            let _ = write!(text, "; what is known of it was read {}", read());
+            let _ = write!(text, "; its last known state was read {}", read());
         }
         add(Health::Failed, text);
     } else if repo.backups.is_empty() {
-        add(Health::Failed, "no backup is kept here".to_owned());
+        add(Health::Failed, "no backup exists here".to_owned());
     } else if recovery::window(repo).is_none() {
         add(Health::Failed, unrestorable_sentence(repo));
     }
@@ -155,7 +155,7 @@ pub fn of_repo(repo: &Repo, now: DateTime<Utc>, fresh_for: Option<TimeDelta>) ->
         add(Health::Warning, sentence);
     }
     if is_old && repo.is_up() {
-        add(Health::Warning, format!("the facts are old: they were read {}", read()));
+        add(Health::Warning, format!("data is outdated: last read {}", read()));
     }
     let broken: Vec<&Backup> = repo.backups.iter().filter(|backup| backup.error == Some(true)).collect();
     if let Some(newest) = broken.last() {
@@ -163,9 +163,9 @@ pub fn of_repo(repo: &Repo, now: DateTime<Utc>, fresh_for: Option<TimeDelta>) ->
         add(
             Health::Warning,
             format!(
-                "page checksum errors in {} of {}, the newest of them {}: check the data files of PostgreSQL",
+                "page checksum errors in {} of {}, most recently in {}: check the data files of PostgreSQL",
                 broken.len(),
-                human::count(kept, "kept backup"),
+                human::count(kept, "backup"),
                 human::line(&newest.label, 60),
             ),
         );
@@ -175,7 +175,7 @@ pub fn of_repo(repo: &Repo, now: DateTime<Utc>, fresh_for: Option<TimeDelta>) ->
         add(
             Health::Warning,
             format!(
-                "retention asks for {} {}, {kept} kept: backups are not made, or were removed",
+                "retention requires {} {} backups, found {kept}: backups were not made, or were removed",
                 verdict.required,
                 verdict.backup_type.as_str(),
             ),
@@ -223,7 +223,7 @@ fn state_sentence(repo: &Repo) -> Option<String> {
             "backup.info is missing here: restore it, or run stanza-create if the repository is new"
         }
         RepoState::BackupNotFound => "the requested backup does not exist here",
-        RepoState::Timeout if message.is_empty() => "no answer within the timeout",
+        RepoState::Timeout if message.is_empty() => "no response within the timeout",
         RepoState::Other if message.is_empty() => "pgBackRest cannot read the repository",
         RepoState::Timeout | RepoState::Other => message,
     };
@@ -249,23 +249,23 @@ fn unrestorable_sentence(repo: &Repo) -> String {
 fn collection_findings(scope: Option<&ScopeHealth>, now: DateTime<Utc>) -> Vec<Finding> {
     let Some(scope) = scope.filter(|scope| !scope.up) else { return Vec::new() };
     let message = scope.failure.as_ref().map_or_else(
-        || "The last collection did not answer for every repository".to_owned(),
+        || "The last collection did not cover every repository".to_owned(),
         |failure| format!("The last collection failed: {}", human::line(&failure.message, TEXT_LIMIT)),
     );
     let answer = scope.last_success.map_or_else(|| "never".to_owned(), |at| human::age(at, now));
     vec![Finding {
         health: Health::Warning,
         repo_key: None,
-        text: format!("{message} (last whole answer: {answer})"),
+        text: format!("{message} (last success: {answer})"),
     }]
 }
 
 fn no_facts(scope: &ScopeHealth, now: DateTime<Utc>) -> Finding {
     let since = scope.last_success.map_or_else(
-        || "it has never answered".to_owned(),
-        |at| format!("it last answered {}", human::age(at, now)),
+        || "it never succeeded".to_owned(),
+        |at| format!("it last succeeded {}", human::age(at, now)),
     );
-    let text = format!("No facts, or too old to be shown: {since}; {}", human::failure(scope));
+    let text = format!("No current data from collection: {since}; {}", human::failure(scope));
     Finding { health: Health::Failed, repo_key: None, text }
 }
 

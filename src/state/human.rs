@@ -106,7 +106,7 @@ pub const fn state_words(state: RepoState) -> &'static str {
         RepoState::MissingStanzaData => "missing stanza data",
         RepoState::BackupNotFound => "backup not found",
         RepoState::Other => "error",
-        RepoState::Timeout => "no answer",
+        RepoState::Timeout => "no response",
     }
 }
 
@@ -131,14 +131,14 @@ pub const fn credential_name(kind: CredentialKind) -> &'static str {
 pub fn failure(scope: &ScopeHealth) -> String {
     let Some(failure) = &scope.failure else { return "no reason was recorded".to_owned() };
     let words = match failure.reason {
-        FailureReason::Timeout => "no answer within the timeout",
-        FailureReason::Exit => "pgBackRest ended with an error",
-        FailureReason::Parse => "the output cannot be read",
-        FailureReason::Spawn => "pgBackRest cannot be started",
+        FailureReason::Timeout => "no response within the timeout",
+        FailureReason::Exit => "pgBackRest failed",
+        FailureReason::Parse => "the output is unreadable",
+        FailureReason::Spawn => "pgBackRest could not be started",
         FailureReason::RootRefused => "pgBackRest refuses to run as root",
         FailureReason::Killed => "pgBackRest was killed",
         FailureReason::OutputTooLarge => "the output is too large",
-        FailureReason::NoPod => "there is no pod to ask",
+        FailureReason::NoPod => "no pod to query",
         FailureReason::Lost => "the connection was lost",
     };
     let code = failure.exit_code.map_or_else(String::new, |code| format!(" (exit code {code})"));

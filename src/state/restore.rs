@@ -43,19 +43,19 @@ pub enum Unreachable {
     #[error("that is in the future")]
     Future,
     /// It does not answer.
-    #[error("it cannot be read now")]
+    #[error("it is unreadable now")]
     Down,
     /// There is no backup that WAL can be replayed on.
-    #[error("it holds no backup to replay WAL on")]
+    #[error("it has no backup on which WAL can be replayed")]
     NoBackup,
     /// Every backup ended later.
-    #[error("its oldest backup to replay WAL on ended later, at {}", .0.format("%Y-%m-%d %H:%M:%S UTC"))]
+    #[error("its oldest suitable backup completed later, at {}", .0.format("%Y-%m-%d %H:%M:%S UTC"))]
     TooEarly(DateTime<Utc>),
     /// Nothing was archived after the last backup that ended before it.
-    #[error("no WAL is archived after its newest backup, which ended at {}", .0.format("%Y-%m-%d %H:%M:%S UTC"))]
+    #[error("no WAL is archived after its newest backup, which completed at {}", .0.format("%Y-%m-%d %H:%M:%S UTC"))]
     TooLate(DateTime<Utc>),
     /// WAL is missing on the way, or ends before it.
-    #[error("its WAL goes on without a hole only to {}", .0.format("%Y-%m-%d %H:%M:%S UTC"))]
+    #[error("its WAL has no gap only up to {}", .0.format("%Y-%m-%d %H:%M:%S UTC"))]
     Ends(DateTime<Utc>),
 }
 

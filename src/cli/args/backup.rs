@@ -12,19 +12,19 @@ use crate::pgbackrest::label::BackupType;
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Backup")]
 pub struct BackupOrder {
-    /// The name of the PostgreSQL cluster.
+    /// Name of the PostgreSQL cluster.
     #[arg(long, env = "KEEPER_CLUSTER", value_name = "NAME")]
     pub cluster: String,
 
-    /// pgBackRest's name for it.
+    /// Name of the pgBackRest stanza.
     #[arg(long, env = "KEEPER_STANZA", value_name = "NAME", default_value = "db")]
     pub stanza: String,
 
-    /// The number of the repo.
+    /// Number of the repository.
     #[arg(long, env = "KEEPER_REPO", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
     pub repo: u32,
 
-    /// The type of the backup. Without a prior backup pgBackRest makes a full one.
+    /// Type of the backup. Without a prior backup, pgBackRest makes a full one.
     #[arg(long = "type", env = "KEEPER_TYPE", value_name = "TYPE", value_enum)]
     pub backup_type: TypeArg,
 }
@@ -33,19 +33,19 @@ pub struct BackupOrder {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Pod")]
 pub struct TargetArgs {
-    /// Which pod pgBackRest is run in: the repo host is that of a repo on a volume.
+    /// Pod in which pgBackRest runs: repo-host for a repository on a volume, primary for any other.
     #[arg(long, env = "KEEPER_TARGET", value_name = "TARGET", value_enum, default_value_t = TargetArg::Primary)]
     pub target: TargetArg,
 
-    /// The labels of the pod, as kubectl takes them. Unset: those that the operator's defaults give the target.
+    /// Label selector of the pod, in kubectl syntax. Defaults to the operator's default labels for the target.
     #[arg(long, env = "KEEPER_SELECTOR", value_name = "LABELS")]
     pub selector: Option<String>,
 
-    /// The container in it. Unset: that of the operator's defaults.
+    /// Container in the pod. Defaults to the operator's default container for the target.
     #[arg(long, env = "KEEPER_CONTAINER", value_name = "NAME")]
     pub container: Option<String>,
 
-    /// The namespace of the cluster. Unset: POD_NAMESPACE, or that of the service account or context.
+    /// Namespace of the cluster. Defaults to POD_NAMESPACE, or the namespace of the service account or context.
     #[arg(long, short = 'n', env = "KEEPER_NAMESPACE", value_name = "NAME")]
     pub namespace: Option<String>,
 }
@@ -54,11 +54,12 @@ pub struct TargetArgs {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Job")]
 pub struct EndArgs {
-    /// The job's activeDeadlineSeconds: the program ends a minute before. Unset: it ends after a day.
+    /// activeDeadlineSeconds of the Job; the program stops one minute earlier. Without it, the program stops after one
+    /// day.
     #[arg(long, env = "KEEPER_JOB_DEADLINE", value_name = "DURATION", value_parser = duration)]
     pub job_deadline: Option<Duration>,
 
-    /// File that the reason is written to, where it exists.
+    /// File that receives the result in one line. It is written only if it exists.
     #[arg(long, env = "KEEPER_TERMINATION_LOG", value_name = "FILE", default_value = "/dev/termination-log",
           value_parser = path())]
     pub termination_log: PathBuf,
@@ -67,7 +68,7 @@ pub struct EndArgs {
 /// `full`, `diff` or `incr`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum TypeArg {
-    /// Depends on nothing.
+    /// Depends on no other backup.
     Full,
     /// Depends on the last full backup.
     Diff,
@@ -75,7 +76,7 @@ pub enum TypeArg {
     Incr,
 }
 
-/// Where the repo is written from.
+/// The pod that writes to the repository.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum TargetArg {
     /// The repo host.

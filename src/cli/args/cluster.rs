@@ -1,4 +1,4 @@
-//! What holds for all clusters of an installation.
+//! Settings that apply to all clusters of an installation.
 
 use clap::Args;
 
@@ -8,24 +8,26 @@ use crate::cluster::settings::Settings;
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Clusters")]
 pub struct ClusterArgs {
-    /// The value of the annotation cpo.opensource.cybertec.at/controller that is ours.
+    /// Value of the annotation cpo.opensource.cybertec.at/controller on the resources to manage. Resources without the
+    /// annotation are always managed.
     #[arg(long, env = "KEEPER_CONTROLLER_ID", value_name = "ID", default_value = "")]
     pub controller_id: String,
 
-    /// The domain of the Kubernetes cluster.
+    /// DNS domain of the Kubernetes cluster.
     #[arg(long, env = "KEEPER_CLUSTER_DOMAIN", value_name = "DOMAIN", default_value = "cluster.local")]
     pub cluster_domain: String,
 
-    /// The image of this program for the job's pods. By default pgbackrest-keeper:VERSION.
+    /// Image of this program for the pods of backup jobs. Defaults to pgbackrest-keeper:VERSION; an operator in a pod
+    /// uses its own image.
     #[arg(long, env = "KEEPER_IMAGE", value_name = "IMAGE")]
     pub keeper_image: Option<String>,
 
-    /// The numeric user of the repo host, the same as that of PostgreSQL in its image.
+    /// User ID of the repo host. Must be the user ID of PostgreSQL in its image.
     #[arg(long, env = "KEEPER_REPO_HOST_USER", value_name = "UID", default_value_t = 26,
           value_parser = clap::value_parser!(i64).range(1..=i64::from(i32::MAX)))]
     pub repo_host_user: i64,
 
-    /// The group that owns the repo host's volumes.
+    /// ID of the group that owns the volumes of the repo host.
     #[arg(long, env = "KEEPER_REPO_HOST_FS_GROUP", value_name = "GID", default_value_t = 26,
           value_parser = clap::value_parser!(i64).range(1..=i64::from(i32::MAX)))]
     pub repo_host_fs_group: i64,
@@ -38,24 +40,24 @@ pub struct ClusterArgs {
 /// Labels by which the pods of clusters are found.
 #[derive(Debug, Clone, Args)]
 pub struct LabelArgs {
-    /// Labels that all pods of all clusters carry. Can be repeated, or separated by commas. By default application=cpo.
+    /// Labels that all pods of all clusters have. Can be repeated or comma-separated. Defaults to application=cpo.
     #[arg(long, env = "KEEPER_CLUSTER_LABELS", value_name = "KEY=VALUE", value_delimiter = ',', value_parser = label)]
     pub cluster_labels: Vec<(String, String)>,
 
-    /// The label whose value is the cluster's name. By default cluster.cpo.opensource.cybertec.at/name.
+    /// Label that holds the name of the cluster. Defaults to cluster.cpo.opensource.cybertec.at/name.
     #[arg(long, env = "KEEPER_CLUSTER_NAME_LABEL", value_name = "KEY")]
     pub cluster_name_label: Option<String>,
 
-    /// The label that tells PostgreSQL pods, repo hosts and backup jobs apart. By default
+    /// Label that distinguishes PostgreSQL pods, repo hosts and backup jobs. Defaults to
     /// member.cpo.opensource.cybertec.at/type.
     #[arg(long, env = "KEEPER_MEMBER_TYPE_LABEL", value_name = "KEY")]
     pub member_type_label: Option<String>,
 
-    /// The label that Patroni writes the role of a pod to. By default member.cpo.opensource.cybertec.at/role.
+    /// Label in which Patroni stores the role of a pod. Defaults to member.cpo.opensource.cybertec.at/role.
     #[arg(long, env = "KEEPER_ROLE_LABEL", value_name = "KEY")]
     pub role_label: Option<String>,
 
-    /// The value of the role label on the primary. By default master.
+    /// Value of the role label on the primary. Defaults to master.
     #[arg(long, env = "KEEPER_PRIMARY_ROLE", value_name = "VALUE")]
     pub primary_role: Option<String>,
 }
@@ -64,14 +66,14 @@ pub struct LabelArgs {
 fn label(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
-        _ => Err("is no label; write key=value, such as application=cpo".to_owned()),
+        _ => Err("not a label; expected key=value, such as application=cpo".to_owned()),
     }
 }
 
-/// Where resources belong that do not say so.
+/// The namespace of resources that do not specify one.
 #[derive(Debug, Clone, Args)]
 pub struct NamespaceArgs {
-    /// The namespace of resources that name none.
+    /// Namespace of resources that do not specify one.
     #[arg(long, short = 'n', value_name = "NAME", default_value = "default")]
     pub namespace: String,
 }

@@ -1,4 +1,4 @@
-//! How pgBackRest is asked, and for what.
+//! How and what to collect from pgBackRest.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,11 +10,11 @@ use crate::collect::settings::WalSettings;
 
 use super::{SWITCH, duration, path, switch};
 
-/// Which pgBackRest is asked for what. Shared by `exporter` and `info`.
+/// Which pgBackRest to query, and for what. Shared by `exporter` and `info`.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "pgBackRest")]
 pub struct SourceArgs {
-    /// The pgbackrest program: a name on PATH or a path.
+    /// The pgbackrest program: a path, or a name to look up in PATH.
     #[arg(
         long = "backrest.binary",
         env = "KEEPER_BACKREST_BINARY",
@@ -23,11 +23,11 @@ pub struct SourceArgs {
     )]
     pub binary: PathBuf,
 
-    /// Configuration file of pgBackRest. Unset: pgBackRest's own default.
+    /// pgBackRest configuration file. Defaults to pgBackRest's own default.
     #[arg(long = "backrest.config", env = "KEEPER_BACKREST_CONFIG", value_name = "FILE", value_parser = path())]
     pub config: Option<PathBuf>,
 
-    /// Directory of further configuration files of pgBackRest. Unset: pgBackRest's own default.
+    /// Directory with additional pgBackRest configuration files. Defaults to pgBackRest's own default.
     #[arg(
         long = "backrest.config-include-path",
         env = "KEEPER_BACKREST_CONFIG_INCLUDE_PATH",
@@ -36,7 +36,7 @@ pub struct SourceArgs {
     )]
     pub config_include_path: Option<PathBuf>,
 
-    /// Collect only this stanza. Can be repeated, or separated by commas.
+    /// Collect only this stanza. Can be repeated or comma-separated.
     #[arg(
         long = "backrest.stanza-include",
         env = "KEEPER_BACKREST_STANZA_INCLUDE",
@@ -45,7 +45,7 @@ pub struct SourceArgs {
     )]
     pub stanza_include: Vec<String>,
 
-    /// Leave this stanza out, even where it is included. Can be repeated, or separated by commas.
+    /// Skip this stanza, even if it is included. Can be repeated or comma-separated.
     #[arg(
         long = "backrest.stanza-exclude",
         env = "KEEPER_BACKREST_STANZA_EXCLUDE",
@@ -54,7 +54,7 @@ pub struct SourceArgs {
     )]
     pub stanza_exclude: Vec<String>,
 
-    /// Keep only stanzas whose whole name matches.
+    /// Collect only stanzas whose full name matches.
     #[arg(
         long = "collect.stanza-include-regex",
         env = "KEEPER_COLLECT_STANZA_INCLUDE_REGEX",
@@ -63,7 +63,7 @@ pub struct SourceArgs {
     )]
     pub stanza_include_regex: Option<String>,
 
-    /// Leave out stanzas whose whole name matches.
+    /// Skip stanzas whose full name matches.
     #[arg(
         long = "collect.stanza-exclude-regex",
         env = "KEEPER_COLLECT_STANZA_EXCLUDE_REGEX",
@@ -72,7 +72,7 @@ pub struct SourceArgs {
     )]
     pub stanza_exclude_regex: Option<String>,
 
-    /// Collect only this repository number. Can be repeated, or separated by commas.
+    /// Collect only this repository number. Can be repeated or comma-separated.
     #[arg(
         long = "collect.repo",
         env = "KEEPER_COLLECT_REPO",
@@ -82,11 +82,11 @@ pub struct SourceArgs {
     )]
     pub repo: Vec<u32>,
 
-    /// How long one call may take.
+    /// Timeout of one call.
     #[command(flatten)]
     pub timeout: TimeoutArgs,
 
-    /// How many pgbackrest processes may run at once.
+    /// Maximum number of concurrent pgbackrest processes.
     #[arg(
         long = "collect.max-processes",
         env = "KEEPER_COLLECT_MAX_PROCESSES",
@@ -96,8 +96,8 @@ pub struct SourceArgs {
     )]
     pub max_processes: u32,
 
-    /// Pass this environment variable on to pgbackrest, which otherwise gets a clean environment. Can be repeated, or
-    /// separated by commas.
+    /// Pass this environment variable to pgbackrest, which otherwise runs with a clean environment. Can be repeated or
+    /// comma-separated.
     #[arg(
         long = "collect.pass-env",
         env = "KEEPER_COLLECT_PASS_ENV",
@@ -107,11 +107,11 @@ pub struct SourceArgs {
     pub pass_env: Vec<String>,
 }
 
-/// How long one call of pgBackRest may take, wherever it runs.
+/// Timeout of one pgBackRest call, on a host or in a pod.
 #[derive(Debug, Clone, Copy, Args)]
 pub struct TimeoutArgs {
-    /// How long one call of pgbackrest may take before it is ended. Unset: a quarter of the interval, at most 2m, in pods
-    /// at most 1m.
+    /// Timeout of one pgbackrest call, after which it is terminated. Defaults to a quarter of the interval, but at most
+    /// 2m (1m in pods).
     #[arg(long = "collect.timeout", env = "KEEPER_COLLECT_TIMEOUT", value_name = "DURATION", value_parser = duration)]
     pub timeout: Option<Duration>,
 }
@@ -119,7 +119,8 @@ pub struct TimeoutArgs {
 /// How long facts are kept.
 #[derive(Debug, Clone, Copy, Args)]
 pub struct StalenessArgs {
-    /// How long the last good facts are kept when collection fails. Unset: three intervals, at least 1h.
+    /// How long to keep serving the last known facts while collection fails. Defaults to three intervals, but at least
+    /// 1h.
     #[arg(
         long = "collect.max-staleness",
         env = "KEEPER_COLLECT_MAX_STALENESS",
@@ -129,11 +130,11 @@ pub struct StalenessArgs {
     pub max_staleness: Option<Duration>,
 }
 
-/// How often, and how much beyond `info`. For `exporter` alone.
+/// How often to collect, and how much beyond `info`. Only for `exporter`.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Collection")]
 pub struct IntervalArgs {
-    /// How often pgBackRest is asked: seconds (600) or a duration (10m).
+    /// Interval between collections, in seconds (600) or as a duration (10m).
     #[arg(
         long = "collect.interval",
         env = "KEEPER_COLLECT_INTERVAL",
@@ -147,7 +148,8 @@ pub struct IntervalArgs {
     #[command(flatten)]
     pub staleness: StalenessArgs,
 
-    /// Count the databases in every backup: one call of pgbackrest per backup, once (pgBackRest 2.41 and later).
+    /// Count the databases in every backup. Takes one pgbackrest call per backup, made once (pgBackRest 2.41 and
+    /// later).
     #[arg(
         long = "backrest.database-count",
         env = "KEEPER_BACKREST_DATABASE_COUNT",
@@ -157,7 +159,7 @@ pub struct IntervalArgs {
     )]
     pub database_count: bool,
 
-    /// How many of those calls may run at once.
+    /// Maximum number of concurrent calls that count databases.
     #[arg(
         long = "backrest.database-parallel-processes",
         env = "KEEPER_BACKREST_DATABASE_PARALLEL_PROCESSES",
@@ -177,7 +179,7 @@ pub struct IntervalArgs {
     )]
     pub database_count_latest: bool,
 
-    /// Collect backups at all; off leaves the version and the program's own metrics.
+    /// Collect facts about backups. If false, only the version of pgBackRest and the program's own metrics are served.
     #[arg(
         long = "collector.pgbackrest",
         env = "KEEPER_COLLECTOR_PGBACKREST",
@@ -187,15 +189,16 @@ pub struct IntervalArgs {
     )]
     pub collector: bool,
 
-    /// What is listed of WAL archives.
+    /// Scans of the WAL archives.
     #[command(flatten)]
     pub wal: WalArgs,
 }
 
-/// Whether and how often WAL archives are listed.
+/// Whether and how often to scan the WAL archives.
 #[derive(Debug, Clone, Args)]
 pub struct WalArgs {
-    /// List the WAL archives, and prove which backups can be restored and to which instants (pgBackRest 2.32 and later).
+    /// Scan the WAL archives to prove which backups can be restored, and to which points in time (pgBackRest 2.32 and
+    /// later).
     #[arg(
         id = "wal_is_listed",
         long = "collector.wal",
@@ -206,7 +209,8 @@ pub struct WalArgs {
     )]
     pub is_listed: bool,
 
-    /// How often the WAL archives are listed; a new archive, or one with a new backup, is listed at once.
+    /// Interval between scans of the WAL archives. New archives, and archives with a new backup, are scanned
+    /// immediately.
     #[arg(
         id = "wal_interval",
         long = "collect.wal-interval",
@@ -217,8 +221,8 @@ pub struct WalArgs {
     )]
     pub interval: Duration,
 
-    /// How long listing the WAL archives may take; the next time goes on from there. Each call has --collect.timeout. Unset:
-    /// --collect.wal-interval; for a cluster of Kubernetes a quarter of --collect.interval.
+    /// Maximum duration of one scan of the WAL archives; an unfinished scan resumes in the next one. Each call is limited by
+    /// --collect.timeout. Defaults to --collect.wal-interval, in Kubernetes to a quarter of --collect.interval per cluster.
     #[arg(
         id = "wal_timeout",
         long = "collect.wal-timeout",
@@ -230,7 +234,7 @@ pub struct WalArgs {
 }
 
 impl WalArgs {
-    /// How archives are listed, if they are.
+    /// How to scan archives, if at all.
     #[must_use]
     pub fn settings(&self, usual_timeout: Duration) -> Option<WalSettings> {
         let timeout = self.timeout.unwrap_or(usual_timeout);
@@ -238,7 +242,7 @@ impl WalArgs {
     }
 }
 
-/// Refuses what is no regular expression, with the place of the mistake.
+/// Rejects an invalid regular expression, pointing to the mistake.
 fn pattern(text: &str) -> Result<String, regex::Error> {
     Regex::new(text).map(|_| text.to_owned())
 }

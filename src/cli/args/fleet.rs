@@ -1,4 +1,4 @@
-//! How the clusters of a fleet are asked, and how much of each is served.
+//! How to collect from the clusters of a fleet, and how much of each to serve.
 
 use std::time::Duration;
 
@@ -10,11 +10,10 @@ use super::collect::{StalenessArgs, TimeoutArgs, WalArgs};
 use super::metrics::DetailArg;
 use super::{SWITCH, duration, switch};
 
-/// How much runs at once in the pods of a fleet.
+/// Concurrency in the pods of a fleet.
 #[derive(Debug, Clone, Copy, Args)]
 pub struct ConcurrencyArgs {
-    /// How many calls of the API server may run at once to ask clusters, commands in pods among them; for all clusters
-    /// together.
+    /// Maximum number of concurrent API server calls for collection, including commands in pods, over all clusters.
     #[arg(
         long = "collect.concurrency",
         env = "KEEPER_COLLECT_CONCURRENCY",
@@ -25,11 +24,11 @@ pub struct ConcurrencyArgs {
     pub collect_concurrency: u16,
 }
 
-/// How pgBackRest of each cluster is asked.
+/// How to query pgBackRest of each cluster.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Collection")]
 pub struct FleetArgs {
-    /// How often pgBackRest of each cluster is asked, through exec in its pods: seconds (300) or a duration (5m).
+    /// Interval between collections of each cluster, through exec in its pods: seconds (300) or a duration (5m).
     #[arg(
         long = "collect.interval",
         env = "KEEPER_COLLECT_INTERVAL",
@@ -39,11 +38,11 @@ pub struct FleetArgs {
     )]
     pub interval: Duration,
 
-    /// How long one command in a pod may take.
+    /// Timeout of one command in a pod.
     #[command(flatten)]
     pub timeout: TimeoutArgs,
 
-    /// How many clusters are asked at once.
+    /// How many calls run concurrently.
     #[command(flatten)]
     pub concurrency: ConcurrencyArgs,
 
@@ -51,7 +50,7 @@ pub struct FleetArgs {
     #[command(flatten)]
     pub staleness: StalenessArgs,
 
-    /// Ask pgBackRest at all; off leaves the metrics of the operator itself.
+    /// Collect facts about backups. If false, only the operator's own metrics are served.
     #[arg(
         long = "collector.pgbackrest",
         env = "KEEPER_COLLECTOR_PGBACKREST",
@@ -61,11 +60,11 @@ pub struct FleetArgs {
     )]
     pub collector: bool,
 
-    /// What is listed of WAL archives.
+    /// Scans of the WAL archives.
     #[command(flatten)]
     pub wal: WalArgs,
 
-    /// Series per backup: of all kept backups, of the newest of each type, or none.
+    /// Which backups get their own series: all, the newest of each type, or none.
     #[arg(
         long = "metrics.backup-detail",
         env = "KEEPER_METRICS_BACKUP_DETAIL",
@@ -77,7 +76,7 @@ pub struct FleetArgs {
 }
 
 impl FleetArgs {
-    /// How the clusters are asked.
+    /// How to query the clusters.
     #[must_use]
     pub fn pace(&self) -> Pace {
         let pace = Pace::new(
@@ -86,7 +85,7 @@ impl FleetArgs {
             usize::from(self.concurrency.collect_concurrency),
             self.staleness.max_staleness,
         );
-        // What is listed in a look holds up what else it tells.
+        // The other facts of a collection wait for its scan, so keep the scan short.
         pace.with_wal(self.wal.settings(self.interval / 4))
     }
 }

@@ -1,4 +1,4 @@
-//! Which clusters of Kubernetes `info` asks, in place of pgBackRest on this host.
+//! Which clusters in Kubernetes `info` queries, instead of pgBackRest on this host.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,9 +11,9 @@ use super::operator::KubernetesArgs;
 use super::{SWITCH, switch};
 use crate::cluster::key::Key;
 
-/// The group of the flags that ask for clusters of Kubernetes.
+/// The group of flags that select clusters in Kubernetes.
 const IN_KUBERNETES: &str = "in_kubernetes";
-/// What means a pgBackRest on this host.
+/// Flags that apply only to pgBackRest on this host.
 const ON_THIS_HOST: [&str; 10] = [
     "binary",
     "config",
@@ -27,11 +27,11 @@ const ON_THIS_HOST: [&str; 10] = [
     "pass_env",
 ];
 
-/// Clusters of Kubernetes. Each of these but the concurrency and the labels says that they are meant.
+/// Clusters in Kubernetes. Each of these flags selects them, except concurrency and labels.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Kubernetes")]
 pub struct FleetInfoArgs {
-    /// Ask the clusters of Kubernetes, through exec in their pods, in place of pgBackRest on this host. Implied by
+    /// Query clusters in Kubernetes, through exec in their pods, instead of pgBackRest on this host. Implied by
     /// --kubeconfig, --context, --namespaces and CLUSTER.
     #[arg(long = "kubernetes", env = "KEEPER_KUBERNETES", default_value = "false", value_name = SWITCH, value_parser = switch())]
     pub is_meant: bool,
@@ -40,11 +40,11 @@ pub struct FleetInfoArgs {
     #[command(flatten)]
     pub kubernetes: KubernetesArgs,
 
-    /// Ask the clusters of these namespaces alone. Can be repeated, or separated by commas.
+    /// Query only the clusters in these namespaces. Can be repeated or comma-separated.
     #[arg(long, env = "KEEPER_NAMESPACES", value_name = "NAME", value_delimiter = ',')]
     pub namespaces: Vec<String>,
 
-    /// How many clusters are asked at once.
+    /// How many calls run concurrently.
     #[command(flatten)]
     pub concurrency: ConcurrencyArgs,
 
@@ -52,22 +52,22 @@ pub struct FleetInfoArgs {
     #[command(flatten)]
     pub labels: LabelArgs,
 
-    /// Ask this cluster of Kubernetes: NAME or NAMESPACE/NAME. Can be repeated. Unset: all of them.
+    /// Query this cluster in Kubernetes: NAME or NAMESPACE/NAME. Can be repeated. Defaults to all clusters.
     #[arg(value_name = "CLUSTER")]
     pub clusters: Vec<ClusterName>,
 }
 
-/// What a person calls a cluster.
+/// A cluster as named on the command line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClusterName {
-    /// Any, where it is not said.
+    /// `None` matches any namespace.
     pub namespace: Option<String>,
     /// The resource's name.
     pub name: String,
 }
 
 impl FleetInfoArgs {
-    /// Whether clusters of Kubernetes are to be asked.
+    /// Whether to query clusters in Kubernetes.
     #[must_use]
     pub fn are_meant(&self) -> bool {
         let place = &self.kubernetes;
@@ -79,7 +79,7 @@ impl FleetInfoArgs {
             || !self.clusters.is_empty()
     }
 
-    /// Where to look: in the namespaces that are named, also with a cluster; empty: in all.
+    /// The namespaces to search, from --namespaces or from the cluster names; empty means all.
     #[must_use]
     pub fn places(&self) -> Vec<String> {
         if !self.namespaces.is_empty() {
@@ -91,7 +91,7 @@ impl FleetInfoArgs {
     }
 }
 
-/// Together with these, flags about pgBackRest on this host make no sense.
+/// Conflicts with the flags for pgBackRest on this host.
 #[must_use]
 pub fn not_on_this_host() -> ArgGroup {
     ArgGroup::new(IN_KUBERNETES)
@@ -101,7 +101,7 @@ pub fn not_on_this_host() -> ArgGroup {
 }
 
 impl ClusterName {
-    /// Whether this cluster is meant.
+    /// Whether the name matches this cluster.
     #[must_use]
     pub fn fits(&self, key: &Key) -> bool {
         self.name == key.name && self.namespace.as_ref().is_none_or(|namespace| *namespace == key.namespace)

@@ -8,11 +8,12 @@ use crate::telemetry::LogFormat;
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Logs")]
 pub struct LogArgs {
-    /// Level (error, warn, info, debug, trace) or directives such as `info,pgbackrest_keeper::collect=debug`.
+    /// Log level (error, warn, info, debug, trace) or filter directives such as
+    /// `info,pgbackrest_keeper::collect=debug`.
     #[arg(long = "log.level", env = "KEEPER_LOG_LEVEL", value_name = "FILTER", default_value = "info")]
     pub level: String,
 
-    /// Form of the lines.
+    /// Format of log lines.
     #[arg(long = "log.format", env = "KEEPER_LOG_FORMAT", value_name = "FORMAT", value_enum, default_value_t = LogFormat::Logfmt)]
     pub format: LogFormat,
 }

@@ -11,7 +11,7 @@ use crate::pgbackrest::label::BackupType;
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Metrics")]
 pub struct MetricsArgs {
-    /// Serve the Go exporter's metrics under its names, labels and help.
+    /// Serve the metrics of the Go exporter with its names, labels and help texts.
     #[arg(
         long = "compat.woblerr",
         env = "KEEPER_COMPAT_WOBLERR",
@@ -21,7 +21,7 @@ pub struct MetricsArgs {
     )]
     pub compat: bool,
 
-    /// Serve names that the Go exporter has since renamed, too.
+    /// Also serve metrics under names that the Go exporter no longer uses.
     #[arg(
         long = "compat.legacy-names",
         env = "KEEPER_COMPAT_LEGACY_NAMES",
@@ -31,7 +31,7 @@ pub struct MetricsArgs {
     )]
     pub legacy_names: bool,
 
-    /// Series per backup: of all kept backups, of the newest of each type, or none.
+    /// Which backups get their own series: all, the newest of each type, or none.
     #[arg(
         long = "metrics.backup-detail",
         env = "KEEPER_METRICS_BACKUP_DETAIL",
@@ -41,11 +41,11 @@ pub struct MetricsArgs {
     )]
     pub backup_detail: DetailArg,
 
-    /// Serve the Go exporter's series per backup, and of the last backups, for this type alone.
+    /// Restrict the Go exporter's series per backup and of the last backups to this type.
     #[arg(long = "backrest.backup-type", env = "KEEPER_BACKREST_BACKUP_TYPE", value_name = "TYPE", value_parser = backup_type)]
     pub backup_type: Option<BackupType>,
 
-    /// At most this many backups per stanza get series of their own, the newest first; 0 is no limit.
+    /// Maximum number of backups per stanza that get their own series, newest first; 0 means no limit.
     #[arg(
         long = "metrics.max-backups-per-stanza",
         env = "KEEPER_METRICS_MAX_BACKUPS_PER_STANZA",
@@ -54,7 +54,7 @@ pub struct MetricsArgs {
     )]
     pub max_backups_per_stanza: usize,
 
-    /// Do not serve this metric. Can be repeated, or separated by commas.
+    /// Do not serve this metric. Can be repeated or comma-separated.
     #[arg(
         long = "metrics.disable",
         env = "KEEPER_METRICS_DISABLE",
@@ -63,7 +63,7 @@ pub struct MetricsArgs {
     )]
     pub disable: Vec<String>,
 
-    /// Label backup durations with start and stop time, as the Go exporter does.
+    /// Label backup durations with their start and stop time, as the Go exporter does.
     #[arg(
         long = "metrics.backup-time-labels",
         env = "KEEPER_METRICS_BACKUP_TIME_LABELS",
@@ -73,7 +73,7 @@ pub struct MetricsArgs {
     )]
     pub backup_time_labels: bool,
 
-    /// Put the WAL range into the labels of the Go exporter's WAL metric: a new series at every segment.
+    /// Add the WAL range to the labels of the Go exporter's WAL metric. Creates a new series with every segment.
     #[arg(
         long = "backrest.verbose-wal",
         env = "KEEPER_BACKREST_VERBOSE_WAL",
@@ -83,7 +83,7 @@ pub struct MetricsArgs {
     )]
     pub verbose_wal: bool,
 
-    /// Count the references of every backup: three more series per backup.
+    /// Count the references of every backup. Adds three series per backup.
     #[arg(
         long = "backrest.reference-count",
         env = "KEEPER_BACKREST_REFERENCE_COUNT",
@@ -93,19 +93,19 @@ pub struct MetricsArgs {
     )]
     pub reference_count: bool,
 
-    /// Add this label to every series. Can be repeated, or separated by commas, which a value can therefore not hold.
+    /// Add this label to every series. Can be repeated or comma-separated; values cannot contain commas.
     #[arg(long = "label", env = "KEEPER_LABEL", value_name = "NAME=VALUE", value_delimiter = ',', value_parser = label)]
     pub label: Vec<(String, String)>,
 }
 
-/// Which backups get series of their own.
+/// Which backups get their own series.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum DetailArg {
-    /// Every kept backup.
+    /// All backups.
     All,
-    /// The newest of each type in each repository.
+    /// The newest backup of each type in each repository.
     Last,
-    /// None.
+    /// No backup.
     None,
 }
 

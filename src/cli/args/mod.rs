@@ -18,23 +18,23 @@ use std::time::Duration;
 use clap::builder::{BoolishValueParser, OsStringValueParser, Resettable, TypedValueParser, ValueParser};
 use clap::{Arg, Command};
 
-/// Reads `600` as seconds, and `10m`, `1h 30m` as they say.
+/// Parses `600` as seconds, and durations such as `10m` or `1h 30m`.
 pub fn duration(text: &str) -> Result<Duration, String> {
     let parsed = match text.trim().parse::<u64>() {
         Ok(seconds) => Duration::from_secs(seconds),
         Err(_) => humantime::parse_duration(text)
-            .map_err(|error| format!("{error}; give seconds (600) or a duration (10m, 1h30m)"))?,
+            .map_err(|error| format!("{error}; use seconds (600) or a duration (10m, 1h30m)"))?,
     };
     if parsed.is_zero() {
-        return Err("must be more than zero".to_owned());
+        return Err("must be greater than zero".to_owned());
     }
     Ok(parsed)
 }
 
-/// The value name that makes a flag a switch: it may stand alone, for true.
+/// The value name that makes a flag a switch, which means true without a value.
 pub const SWITCH: &str = "BOOL";
 
-/// Reads the values that a switch may be given: `--flag`, `--flag=true`, `--flag=off`.
+/// Parses the values of a switch: `--flag`, `--flag=true`, `--flag=off`.
 #[must_use]
 pub fn switch() -> ValueParser {
     BoolishValueParser::new().map(|on| on).into()
@@ -45,18 +45,18 @@ pub(super) fn is_switch(argument: &Arg) -> bool {
     argument.get_value_names().is_some_and(|names| names.iter().any(|name| name == SWITCH))
 }
 
-/// Reads a path that may be empty, which stands for the default.
+/// Parses a path; an empty one means the default.
 #[must_use]
 pub fn path() -> ValueParser {
     OsStringValueParser::new().map(PathBuf::from).into()
 }
 
-/// Lets switches stand alone, and takes empty variables for none.
+/// Makes the value of switches optional, and ignores empty variables.
 pub(super) fn with_switches(command: Command) -> Command {
     command.mut_subcommands(|command| {
         command.mut_args(|argument| {
             let is_empty = |name| std::env::var_os(name).is_some_and(|value| value.is_empty());
-            // In unit files and manifests a variable without a value means that it is not set.
+            // In unit files and manifests, an empty variable means that it is not set.
             let argument = match argument.get_env() {
                 Some(name) if is_empty(name) => argument.env(Resettable::Reset),
                 _ => argument,

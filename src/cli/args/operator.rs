@@ -1,4 +1,4 @@
-//! Which part of a Kubernetes cluster the operator looks after, and how.
+//! Which part of a Kubernetes cluster the operator manages, and how.
 
 use std::path::PathBuf;
 
@@ -12,11 +12,11 @@ use crate::operator::mode::Mode;
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Kubernetes")]
 pub struct KubernetesArgs {
-    /// Kubeconfig file. Unset: the pod's own service account, or what KUBECONFIG and ~/.kube/config say.
+    /// Kubeconfig file. Defaults to KUBECONFIG, ~/.kube/config, or the service account of the pod.
     #[arg(long, env = "KEEPER_KUBECONFIG", value_name = "FILE", value_parser = path())]
     pub kubeconfig: Option<PathBuf>,
 
-    /// Context within the kubeconfig.
+    /// Context of the kubeconfig to use.
     #[arg(long, env = "KEEPER_CONTEXT", value_name = "NAME")]
     pub context: Option<String>,
 }
@@ -31,9 +31,9 @@ impl From<KubernetesArgs> for ConnectOptions {
 /// The values of `--mode`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ModeArg {
-    /// This program keeps the backup objects.
+    /// This program manages the backup objects.
     Manage,
-    /// Somebody else does.
+    /// Another program manages them.
     Observe,
 }
 
@@ -46,26 +46,26 @@ impl From<ModeArg> for Mode {
     }
 }
 
-/// What is looked after, and by whom.
+/// What the operator manages, and how replicas share the work.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Operator")]
 pub struct WorkArgs {
-    /// Who keeps the backup objects: this program (manage), or somebody else such as CPO (observe). In observe nothing is
-    /// written but the Lease and Events.
+    /// Whether this program manages the backup objects, or only observes clusters whose backups another program such as
+    /// CPO manages. When observing, it writes only the Lease and Events.
     #[arg(long, env = "KEEPER_MODE", value_name = "MODE", default_value = "manage")]
     pub mode: ModeArg,
 
-    /// Look after the clusters of these namespaces alone. Can be repeated, or separated by commas. Each operator of a
-    /// fleet that is split needs a lease of its own.
+    /// Watch only the clusters in these namespaces. Can be repeated or comma-separated. If several operators share a
+    /// fleet, each needs its own Lease.
     #[arg(long, env = "KEEPER_NAMESPACES", value_name = "NAME", value_delimiter = ',')]
     pub namespaces: Vec<String>,
 
-    /// How many clusters are looked after at once.
+    /// Maximum number of clusters reconciled concurrently.
     #[arg(long, env = "KEEPER_CONCURRENCY", value_name = "N", default_value_t = 16,
           value_parser = clap::value_parser!(u16).range(1..=256))]
     pub concurrency: u16,
 
-    /// Let one of several replicas work while the others stand by.
+    /// Elect a leader: one replica works while the others stand by.
     #[arg(long, env = "KEEPER_LEADER_ELECTION", default_value = "true", value_name = SWITCH, value_parser = switch())]
     pub leader_election: bool,
 
@@ -78,7 +78,7 @@ pub struct WorkArgs {
     )]
     pub lease_name: String,
 
-    /// Namespace of the Lease. Unset: POD_NAMESPACE, or the namespace of the service account or context.
+    /// Namespace of the Lease. Defaults to POD_NAMESPACE, or the namespace of the service account or context.
     #[arg(long, env = "KEEPER_LEASE_NAMESPACE", value_name = "NAME")]
     pub lease_namespace: Option<String>,
 }

@@ -14,7 +14,7 @@ pub struct WebArgs {
     #[command(flatten)]
     pub place: WebPlaceArgs,
 
-    /// Take the listening sockets from systemd instead.
+    /// Use listening sockets passed by systemd instead of --web.listen-address.
     #[arg(
         long = "web.systemd-socket",
         env = "KEEPER_WEB_SYSTEMD_SOCKET",
@@ -24,7 +24,7 @@ pub struct WebArgs {
     )]
     pub systemd_socket: bool,
 
-    /// Path of the metrics.
+    /// Path under which metrics are served.
     #[arg(
         long = "web.telemetry-path",
         alias = "web.endpoint",
@@ -35,7 +35,7 @@ pub struct WebArgs {
     )]
     pub telemetry_path: String,
 
-    /// Serve POST /-/reload and GET and PUT /-/log-filter.
+    /// Enable POST /-/reload, and GET and PUT /-/log-filter.
     #[arg(
         long = "web.enable-lifecycle",
         env = "KEEPER_WEB_ENABLE_LIFECYCLE",
@@ -45,7 +45,7 @@ pub struct WebArgs {
     )]
     pub enable_lifecycle: bool,
 
-    /// How many connections may be open at once.
+    /// Maximum number of open connections.
     #[arg(
         long = "web.max-connections",
         env = "KEEPER_WEB_MAX_CONNECTIONS",
@@ -56,11 +56,11 @@ pub struct WebArgs {
     pub max_connections: u32,
 }
 
-/// Where HTTP is served and how it is secured: what also a client on the same host needs to know.
+/// Where HTTP is served and how it is secured. A client on the same host needs these flags too.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Web")]
 pub struct WebPlaceArgs {
-    /// Address to listen on. Can be repeated; separate by commas in the variable.
+    /// Address to listen on. Can be repeated or comma-separated.
     #[arg(
         long = "web.listen-address",
         env = "KEEPER_WEB_LISTEN_ADDRESS",
@@ -70,7 +70,7 @@ pub struct WebPlaceArgs {
     )]
     pub listen_address: Vec<String>,
 
-    /// File for TLS, basic authentication, headers and rate limit, as exporter-toolkit defines it.
+    /// Configuration file for TLS, basic authentication, headers and rate limit, in the format of exporter-toolkit.
     #[arg(long = "web.config.file", env = "KEEPER_WEB_CONFIG_FILE", value_name = "FILE")]
     pub config_file: Option<PathBuf>,
 }
@@ -78,7 +78,7 @@ pub struct WebPlaceArgs {
 fn url_path(text: &str) -> Result<String, String> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte);
     if !text.starts_with('/') || !text.bytes().all(plain) {
-        return Err("must begin with / and hold only letters, digits and - . _ ~ /".to_owned());
+        return Err("must start with / and contain only letters, digits and - . _ ~ /".to_owned());
     }
     Ok(text.to_owned())
 }

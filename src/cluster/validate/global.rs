@@ -25,10 +25,10 @@ pub(super) fn look(
         }
         let Some(known) = options::find(name) else {
             let remedy = match options::nearest(name) {
-                Some(nearest) => format!("write {nearest}, or remove it"),
+                Some(nearest) => format!("use {nearest}, or remove it"),
                 None => "see https://pgbackrest.org/configuration.html, or remove it".to_owned(),
             };
-            checks.note(&codes::OPTION_UNKNOWN, &path, "is no option of pgBackRest up to 2.59", remedy);
+            checks.note(&codes::OPTION_UNKNOWN, &path, "is not an option of pgBackRest up to 2.59", remedy);
             kept.insert(name.clone(), value.clone());
             continue;
         };
@@ -36,8 +36,8 @@ pub(super) fn look(
             checks.note(
                 &codes::OPTION_TWICE,
                 &path,
-                format!("is the same option as {first}; pgBackRest refuses both together (error 31)"),
-                "keep one of them",
+                format!("is the same option as {first}; pgBackRest rejects duplicates (error 31)"),
+                "remove one of them",
             );
         }
         if passes(&known, value, &path, section, checks) {
@@ -54,8 +54,8 @@ fn name_and_value_are_clean(name: &str, value: &str, path: &str, checks: &mut Ch
         checks.note(
             &codes::OPTION_MALFORMED,
             path,
-            "is no name of an option",
-            "write names as pgBackRest's documentation does, such as repo1-retention-full, without dashes in front",
+            "is not a valid option name",
+            "use names as in pgBackRest's documentation, such as repo1-retention-full, without leading dashes",
         );
         return false;
     }
@@ -63,9 +63,9 @@ fn name_and_value_are_clean(name: &str, value: &str, path: &str, checks: &mut Ch
         checks.note(
             &codes::SECRET_IN_RESOURCE,
             path,
-            "is a secret, and stands in the resource; it would end up in a ConfigMap",
-            "remove it from the resource, replace it if anybody could read it, and put it into a *.conf key of the \
-             Secret of configuration.secret",
+            "is a secret in plain text, and would end up in a ConfigMap",
+            "remove it from the resource, replace it if it was exposed, and put it into a *.conf key of the Secret \
+             named in configuration.secret",
         );
         return false;
     }
@@ -74,8 +74,8 @@ fn name_and_value_are_clean(name: &str, value: &str, path: &str, checks: &mut Ch
             &codes::OPTION_EMPTY,
             path,
             value,
-            "has no value; pgBackRest would fail every command (error 32)",
-            "give it a value, or remove it",
+            "has no value; every pgBackRest command would fail (error 32)",
+            "set a value, or remove it",
         );
         return false;
     }
@@ -83,8 +83,8 @@ fn name_and_value_are_clean(name: &str, value: &str, path: &str, checks: &mut Ch
         checks.note(
             &codes::OPTION_MALFORMED,
             path,
-            "has control characters, or blanks at its ends",
-            "write the value on one line, without blanks around it",
+            "contains control characters, or leading or trailing whitespace",
+            "write the value on one line, without surrounding whitespace",
         );
         return false;
     }
@@ -97,15 +97,15 @@ fn passes(known: &Known, value: &str, path: &str, section: &Pgbackrest, checks: 
         checks.note(
             &codes::OPTION_MALFORMED,
             path,
-            "needs a number; pgBackRest refuses it without (error 31)",
-            "write the repo's number into the name, such as repo1-retention-full",
+            "needs a repo number; pgBackRest rejects it without one (error 31)",
+            "add the number of the repo to the name, such as repo1-retention-full",
         );
         return false;
     }
     let ignored = match known.group {
-        Group::CommandLine => Some("is for the command line alone; pgBackRest ignores it in a file"),
+        Group::CommandLine => Some("is valid only on the command line; pgBackRest ignores it in a file"),
         Group::Stanza => {
-            Some("is for the stanza's section, which is generated; pgBackRest ignores it in [global]")
+            Some("belongs in the stanza section, which is generated; pgBackRest ignores it in [global]")
         }
         Group::Global | Group::Repo => None,
     };
@@ -119,7 +119,7 @@ fn passes(known: &Known, value: &str, path: &str, section: &Pgbackrest, checks: 
         checks.note(
             &codes::OPTION_WITHOUT_REPO,
             path,
-            format!("is for repo{number}, which this cluster does not have; it is left out"),
+            format!("is for repo{number}, which this cluster does not have; it is ignored"),
             "remove it, or add the repo",
         );
         return false;
@@ -129,8 +129,8 @@ fn passes(known: &Known, value: &str, path: &str, section: &Pgbackrest, checks: 
             &codes::OPTION_VALUE_INVALID,
             path,
             value,
-            "is refused by pgBackRest (error 32)",
-            format!("write {wanted}"),
+            "is rejected by pgBackRest (error 32)",
+            format!("use {wanted}"),
         );
         return false;
     }
@@ -153,8 +153,8 @@ fn agrees_with_repos(known: &Known, value: &str, path: &str, repos: &[Repo], che
                 &codes::OPTION_CONTRADICTS,
                 path,
                 value,
-                format!("contradicts the repo's storage, which is {}", repo.storage.as_str()),
-                "remove it; the type follows from storage",
+                format!("contradicts the storage of the repo, which is {}", repo.storage.as_str()),
+                "remove it; the type is derived from storage",
             );
         }
         "path" if volume => {
@@ -166,9 +166,10 @@ fn agrees_with_repos(known: &Known, value: &str, path: &str, repos: &[Repo], che
                     path,
                     value,
                     format!(
-                        "is not on the repo's volume, which is at {mount}; backups would go to the container"
+                        "is not on the volume of the repo, which is mounted at {mount}; backups would be stored in \
+                         the container"
                     ),
-                    "remove it; the path follows from storage pvc",
+                    "remove it; the path is derived from storage pvc",
                 );
             }
         }
@@ -182,8 +183,8 @@ fn overrides(path: &str, value: &str, checks: &mut Checks<'_>) {
         &codes::OPTION_OVERRIDES,
         path,
         value,
-        "replaces what connects PostgreSQL and the repo host",
-        "remove it, unless you have set up that connection yourself",
+        "overrides the generated connection between PostgreSQL and the repo host",
+        "remove it, unless you set up this connection yourself",
     );
 }
 
@@ -201,8 +202,10 @@ fn retention(section: &Pgbackrest, seen: &BTreeMap<String, &str>, checks: &mut C
             checks.note(
                 &codes::RETENTION_UNSET,
                 format!("{BACKUP}.global.{option}"),
-                "is not set: no full backup ever expires, until the storage is full",
-                format!("set {option}, such as '7' (with {number}-retention-full-type: time it counts days)"),
+                "is not set: full backups never expire, and the storage fills up",
+                format!(
+                    "set {option}, such as '7' (with {number}-retention-full-type: time, it counts days)"
+                ),
             );
         }
     }

@@ -23,8 +23,8 @@ pub(super) fn look(resource: &Postgresql, checks: &mut Checks<'_>) -> Identity {
             &codes::NAME_INVALID,
             "metadata.namespace",
             namespace.as_deref().unwrap_or_default(),
-            "is no name of a namespace",
-            "write lower-case letters, digits and dashes",
+            "is not a valid namespace name",
+            "use lower-case letters, digits and dashes",
         );
     }
     required_fields(resource, checks);
@@ -42,19 +42,15 @@ fn name_is_good(name: &str, checks: &mut Checks<'_>) {
             &codes::NAME_INVALID,
             "metadata.name",
             name,
-            "cannot begin the names of Services and pods",
-            "begin with a lower-case letter, go on with lower-case letters, digits and dashes, end with no dash",
+            "is not valid as a prefix for the names of Services and pods",
+            "use lower-case letters, digits and dashes; start with a letter, and do not end with a dash",
         );
     } else if name.len() > names::LONGEST_CLUSTER {
         checks.note_value(
             &codes::NAME_INVALID,
             "metadata.name",
             name,
-            format!(
-                "has {} characters, and {} has no room for it",
-                name.len(),
-                names::pods_service("<name>")
-            ),
+            format!("has {} characters, too many for {}", name.len(), names::pods_service("<name>")),
             format!("use at most {} characters", names::LONGEST_CLUSTER),
         );
     }
@@ -83,8 +79,8 @@ fn required_fields(resource: &Postgresql, checks: &mut Checks<'_>) {
             checks.note(
                 &codes::REQUIRED_FIELD_MISSING,
                 field,
-                "is not set, and the API server takes no postgresql resource without it",
-                "add it, unless something else does before the manifest is applied",
+                "is not set, but the API server requires it in every postgresql resource",
+                "add it, unless another tool adds it before the manifest is applied",
             );
         }
     }
@@ -100,8 +96,8 @@ fn instances(resource: &Postgresql, checks: &mut Checks<'_>) -> u32 {
                 &codes::FIELD_MALFORMED,
                 "spec.numberOfInstances",
                 given.to_string(),
-                "is no number of pods that pgBackRest could look for the primary on",
-                "write a number from 0 to 256",
+                "is not a number of pods that pgBackRest supports",
+                "use a number from 0 to 256",
             );
             1
         }
@@ -117,21 +113,21 @@ pub(super) fn image(section: &Pgbackrest, repos: &[Repo], checks: &mut Checks<'_
             &codes::FIELD_MALFORMED,
             path,
             given,
-            "is no image",
-            "write it as registry/name:tag, without blanks",
+            "is not a valid image reference",
+            "use registry/name:tag, without spaces",
         ),
         Some(_) => {}
         None if repos.iter().any(|repo| repo.storage.is_volume()) => checks.note(
             &codes::IMAGE_MISSING,
             path,
-            "is not set, and the repo host needs an image with pgBackRest",
-            "name the image whose pgBackRest is of the same version as the one beside PostgreSQL",
+            "is not set, but the repo host needs an image with pgBackRest",
+            "set an image with the same version of pgBackRest as in the PostgreSQL pods",
         ),
         None => checks.note(
             &codes::REQUIRED_FIELD_MISSING,
             path,
-            "is not set, and the API server takes no backup section without it",
-            "name an image with pgBackRest",
+            "is not set, but the API server requires it in every backup section",
+            "set an image with pgBackRest",
         ),
     }
     image
@@ -145,16 +141,16 @@ pub(super) fn names(identity: &Identity, repos: &[Repo], checks: &mut Checks<'_>
             &codes::NAME_SHORTENED,
             "metadata.name",
             &identity.name,
-            "is too long for the names of its CronJobs or repo host, which are shortened with a hash",
-            "find them by their labels, such as pgbackrest-keeper.io/cluster",
+            "is too long for the names of CronJobs or the repo host, which are shortened with a hash",
+            "find these objects by their labels, such as pgbackrest-keeper.io/cluster",
         );
     }
     match &checks.references.taken {
         Lookup::NotChecked => checks.note(
             &codes::NAMES_NOT_CHECKED,
             "metadata.name",
-            "was not looked up: objects of the same names may exist",
-            "see `kubectl get cronjob,statefulset,configmap,secret,service`",
+            "was not checked: objects with the same names may exist",
+            "check with `kubectl get cronjob,statefulset,configmap,secret,service`",
         ),
         Lookup::Missing => {}
         Lookup::Found(taken) => {
@@ -163,8 +159,11 @@ pub(super) fn names(identity: &Identity, repos: &[Repo], checks: &mut Checks<'_>
                     &codes::NAME_TAKEN,
                     "metadata.name",
                     &identity.name,
-                    format!("leads to {} {}, which belongs to {}", object.kind, object.name, object.owner),
-                    "remove that object, or annotate the resource with pgbackrest-keeper.io/adopt: \"true\"",
+                    format!(
+                        "conflicts with {} {}, which belongs to {}",
+                        object.kind, object.name, object.owner
+                    ),
+                    "delete that object, or annotate the resource with pgbackrest-keeper.io/adopt: \"true\"",
                 );
             }
         }

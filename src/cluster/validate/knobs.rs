@@ -82,10 +82,10 @@ pub(super) fn conduct(resource: &Postgresql, checks: &mut Checks<'_>) {
         checks.note(
             &codes::KNOB_UNKNOWN,
             field(knob),
-            "is no annotation that pgbackrest-keeper knows",
+            "is not a known annotation of pgbackrest-keeper",
             match nearest {
-                Some(nearest) => format!("write {PREFIX}{nearest}, or remove it"),
-                None => format!("remove it; known are {}", KNOBS.join(", ")),
+                Some(nearest) => format!("use {PREFIX}{nearest}, or remove it"),
+                None => format!("remove it; known annotations are {}", KNOBS.join(", ")),
             },
         );
     }
@@ -93,7 +93,7 @@ pub(super) fn conduct(resource: &Postgresql, checks: &mut Checks<'_>) {
         let Some(value) = given(resource, switch).filter(|value| !matches!(*value, "true" | "false")) else {
             continue;
         };
-        invalid(switch, value, "is a switch", "write \"true\" or \"false\"", checks);
+        invalid(switch, value, "is not a boolean", "use \"true\" or \"false\"", checks);
     }
     let conduct = Conduct::of(resource, checks.settings);
     if conduct.paused {
@@ -101,7 +101,7 @@ pub(super) fn conduct(resource: &Postgresql, checks: &mut Checks<'_>) {
             &codes::PAUSED,
             field("paused"),
             "stops all writes for this cluster",
-            "remove the annotation to let them go on",
+            "remove the annotation to resume",
         );
     }
     if conduct.other_controller {
@@ -109,8 +109,8 @@ pub(super) fn conduct(resource: &Postgresql, checks: &mut Checks<'_>) {
             &codes::OTHER_CONTROLLER,
             format!("metadata.annotations.{CPO_CONTROLLER}"),
             resource.annotation(CPO_CONTROLLER).unwrap_or_default(),
-            "leaves this resource to another controller",
-            "start with --controller-id of this value to look after it",
+            "assigns this resource to another controller",
+            "run the operator with --controller-id set to this value to manage the resource",
         );
     }
 }
@@ -154,8 +154,8 @@ fn backup_now(resource: &Postgresql, repos: &[Repo], checks: &mut Checks<'_>) ->
         Some((backup_type, RepoNumber::of_name(repo)?))
     });
     let Some((backup_type, repo)) = parsed.filter(|_| value.len() <= 128) else {
-        let remedy = "write type@repo, such as full@repo1, or full@repo1#2 to ask for the same once more";
-        invalid("backup-now", value, "orders no backup", remedy, checks);
+        let remedy = "use type@repo, such as full@repo1, or full@repo1#2 to request the same backup again";
+        invalid("backup-now", value, "is not a backup request", remedy, checks);
         return None;
     };
     if !repos.iter().any(|known| known.number == repo) {
@@ -163,7 +163,7 @@ fn backup_now(resource: &Postgresql, repos: &[Repo], checks: &mut Checks<'_>) ->
             "backup-now",
             value,
             "is for a repo that this cluster does not have",
-            "name one of its repos",
+            "use one of its repos",
             checks,
         );
         return None;
@@ -175,8 +175,8 @@ fn stanza_upgrade(resource: &Postgresql, checks: &mut Checks<'_>) -> Option<Stri
     let value = given(resource, "stanza-upgrade").filter(|value| *value != "false")?;
     let token = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     if value.is_empty() || value.len() > 63 || !value.chars().all(token) {
-        let remedy = "write a word that you have not used before, such as the new PostgreSQL version";
-        invalid("stanza-upgrade", value, "is no token of an upgrade", remedy, checks);
+        let remedy = "use a word that was not used before, such as the new PostgreSQL version";
+        invalid("stanza-upgrade", value, "is not a valid upgrade token", remedy, checks);
         return None;
     }
     Some(value.to_owned())
@@ -193,8 +193,8 @@ fn duration(resource: &Postgresql, knob: &str, shortest: u64, checks: &mut Check
     });
     if whole.is_none() {
         let remedy =
-            format!("write whole seconds, such as 6h or 1h30m, at least {shortest}s and at most a year");
-        invalid(knob, value, "is no duration that fits here", &remedy, checks);
+            format!("use whole seconds, such as 6h or 1h30m, at least {shortest}s and at most one year");
+        invalid(knob, value, "is not a valid duration", &remedy, checks);
     }
     whole
 }
@@ -203,7 +203,7 @@ fn history(resource: &Postgresql, knob: &str, checks: &mut Checks<'_>) -> Option
     let value = given(resource, knob)?;
     let number = value.parse::<i32>().ok().filter(|number| (0..=1000).contains(number));
     if number.is_none() {
-        invalid(knob, value, "is no number of jobs to keep", "write a number from 0 to 1000", checks);
+        invalid(knob, value, "is not a valid number of jobs to keep", "use a number from 0 to 1000", checks);
     }
     number
 }
@@ -213,8 +213,8 @@ fn time_zone(resource: &Postgresql, checks: &mut Checks<'_>) -> Option<String> {
     match zone::parse(value) {
         Ok(_) => Some(value.to_owned()),
         Err(error) => {
-            let remedy = "write an IANA name such as Europe/Vienna";
-            invalid("time-zone", value, &format!("would be refused by Kubernetes: {error}"), remedy, checks);
+            let remedy = "use an IANA name such as Europe/Vienna";
+            invalid("time-zone", value, &format!("is rejected by Kubernetes: {error}"), remedy, checks);
             None
         }
     }
@@ -226,8 +226,8 @@ fn resources(resource: &Postgresql, checks: &mut Checks<'_>) -> Option<ResourceR
     match serde_json::from_str(value) {
         Ok(parsed) => pods::resources(&parsed, &field("job-resources"), checks),
         Err(error) => {
-            let remedy = r#"write it as in a pod, such as {"requests": {"cpu": "50m", "memory": "64Mi"}}"#;
-            invalid("job-resources", value, &format!("is no JSON: {error}"), remedy, checks);
+            let remedy = r#"use the format of a pod, such as {"requests": {"cpu": "50m", "memory": "64Mi"}}"#;
+            invalid("job-resources", value, &format!("is not valid JSON: {error}"), remedy, checks);
             None
         }
     }

@@ -89,8 +89,8 @@ fn look(resource: &Postgresql, checks: &mut Checks<'_>) -> Option<ValidatedClust
         checks.note(
             &codes::NO_BACKUP,
             BACKUP,
-            "is not there, so no backup is set up",
-            "add the section if this cluster is to be backed up",
+            "is missing, so no backups are set up",
+            "add the section to back up this cluster",
         );
         return None;
     };
@@ -99,8 +99,9 @@ fn look(resource: &Postgresql, checks: &mut Checks<'_>) -> Option<ValidatedClust
         checks.note(
             &codes::NO_REPOS,
             format!("{BACKUP}.repos"),
-            "has no entry, so no backup is set up",
-            "add repo1 with its storage; what exists is removed only with pgbackrest-keeper.io/authorize-removal",
+            "is empty, so no backups are set up",
+            "add repo1 with its storage; existing objects are removed only with \
+             pgbackrest-keeper.io/authorize-removal",
         );
         return None;
     }
@@ -184,8 +185,8 @@ fn suspension(resource: &Postgresql, checks: &mut Checks<'_>) -> Option<Suspensi
             &codes::SUSPENDED,
             "spec.numberOfInstances",
             "0",
-            "leaves nothing to back up; the jobs are suspended",
-            "the jobs go on when there are instances again",
+            "means that there is nothing to back up; the jobs are suspended",
+            "the jobs resume when there are instances again",
         );
         return Some(Suspension::NoInstances);
     }
@@ -200,8 +201,8 @@ fn restore(section: &Pgbackrest, checks: &mut Checks<'_>) {
             &codes::RESTORE_NOT_EXECUTED,
             format!("{BACKUP}.restore.id"),
             id,
-            "asks for a restore, which pgbackrest-keeper does not execute",
-            "see `pgbackrest-keeper info --restore-command` for the command that restores",
+            "requests a restore, which pgbackrest-keeper does not execute",
+            "run `pgbackrest-keeper info --restore-command` to get the restore command",
         );
     }
 }

@@ -250,13 +250,13 @@ pub(super) fn complaint(kind: Kind, value: &str) -> Option<String> {
         Boolean => (matches!(value, "y" | "n"), "y or n".to_owned()),
         Integer(from, to) => (
             value.parse::<i64>().is_ok_and(|number| (from..=to).contains(&number)),
-            format!("a whole number from {from} to {to}"),
+            format!("an integer from {from} to {to}"),
         ),
         Time => (is_time(value), "a time such as 90, 90s, 5m or 1h".to_owned()),
-        Size => (is_size(value), "a whole number of bytes, or one with a unit such as 20MiB".to_owned()),
+        Size => (is_size(value), "an integer number of bytes, or a size such as 20MiB".to_owned()),
         Path => (
             value.starts_with('/') && !value.contains("//"),
-            "a path that begins with / and has no // in it".to_owned(),
+            "a path that starts with / and does not contain //".to_owned(),
         ),
         Choice(words) => (words.contains(&value), format!("one of {}", words.join(", "))),
         Pair => {

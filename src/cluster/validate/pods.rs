@@ -64,15 +64,15 @@ fn pod_labels(
                 checks.note(
                     &codes::LABEL_RESERVED,
                     field,
-                    "is a label by which pods are found; it is left out",
-                    "choose another key",
+                    "is a reserved label that selects pods; it is ignored",
+                    "use another key",
                 );
             } else if !is_label_key(key) || !is_label_value(value) {
                 checks.note_value(
                     &codes::FIELD_MALFORMED,
                     field,
                     value,
-                    "is no label that Kubernetes takes",
+                    "is not a valid Kubernetes label",
                     "use up to 63 letters, digits, '-', '_' and '.', with a letter or digit at both ends",
                 );
             } else {
@@ -116,8 +116,8 @@ fn environment(resource: &Postgresql, section: &Pgbackrest, checks: &mut Checks<
                 checks.note(
                     &codes::FIELD_MALFORMED,
                     format!("{field}.name"),
-                    "is no name of an environment variable",
-                    "write letters, digits and underscores",
+                    "is not a valid name of an environment variable",
+                    "use letters, digits and underscores",
                 );
                 continue;
             }
@@ -125,8 +125,8 @@ fn environment(resource: &Postgresql, section: &Pgbackrest, checks: &mut Checks<
                 checks.note(
                     &codes::SECRET_IN_RESOURCE,
                     format!("{field}.value"),
-                    format!("is the value of {}, which is a secret, and stands in the resource", variable.name),
-                    "take it from a Secret with valueFrom.secretKeyRef, and replace it if anybody could read it",
+                    format!("is the value of {}, which is a secret, in plain text", variable.name),
+                    "read it from a Secret with valueFrom.secretKeyRef, and replace it if it was exposed",
                 );
                 continue;
             }
@@ -137,8 +137,8 @@ fn environment(resource: &Postgresql, section: &Pgbackrest, checks: &mut Checks<
                     &codes::ENV_TWICE,
                     format!("{field}.name"),
                     &variable.name,
-                    "is given twice; the first one holds",
-                    "keep one of them",
+                    "is given twice; the first value is used",
+                    "remove one of them",
                 );
             }
         }
@@ -167,8 +167,8 @@ pub(super) fn resources(given: &Value, path: &str, checks: &mut Checks<'_>) -> O
                     &codes::FIELD_MALFORMED,
                     format!("{path}.{kind}.{name}"),
                     amount,
-                    "is no quantity",
-                    "write a number with a unit of Kubernetes, such as 500m or 256Mi",
+                    "is not a quantity",
+                    "use a Kubernetes quantity, such as 500m or 256Mi",
                 );
             }
         }
@@ -182,8 +182,8 @@ pub(super) fn resources(given: &Value, path: &str, checks: &mut Checks<'_>) -> O
                 &codes::FIELD_MALFORMED,
                 format!("{path}.requests.{name}"),
                 request,
-                format!("is more than the limit, which is {limit}"),
-                "raise the limit or lower the request",
+                format!("exceeds the limit, which is {limit}"),
+                "raise the limit, or lower the request",
             );
         }
     }
@@ -202,8 +202,8 @@ fn typed<T: DeserializeOwned>(given: &Value, path: &str, checks: &mut Checks<'_>
         checks.note(
             &codes::FIELD_MALFORMED,
             path,
-            "is not what Kubernetes takes in this place",
-            "write it as in the pod's own field; see kubectl explain pod.spec",
+            "is not valid for this field of a pod",
+            "use the format of the pod field; see kubectl explain pod.spec",
         );
     }
     read

@@ -22,7 +22,7 @@ pub(super) fn look(section: &Pgbackrest, checks: &mut Checks<'_>) -> Vec<Repo> {
                 format!("{path}.name"),
                 number.to_string(),
                 format!("is also the name of repos[{first}]"),
-                "give each repo a name of its own, repo1 to repo4",
+                "give each repo a unique name, repo1 to repo4",
             );
         }
         // The rest is looked at even without a number, so that all findings come at once.
@@ -46,8 +46,8 @@ fn number(given: &resource::Repo, path: &str, checks: &mut Checks<'_>) -> Option
             &codes::REPO_NAME_INVALID,
             format!("{path}.name"),
             name,
-            "is not the name of a repo",
-            "name it repo1, repo2, repo3 or repo4; the number is pgBackRest's",
+            "is not a valid repo name",
+            "use repo1, repo2, repo3 or repo4; the number is the one that pgBackRest uses",
         );
     }
     number
@@ -81,8 +81,8 @@ fn shared_places(repos: &[Repo], section: &Pgbackrest, checks: &mut Checks<'_>) 
             checks.note(
                 &codes::STORAGE_SHARED,
                 format!("{BACKUP}.global.{}-path", repo.number),
-                format!("leaves {} in the same place as {other}", repo.number),
-                format!("set {}-path to a path of its own, such as /{}", repo.number, repo.number),
+                format!("puts {} in the same location as {other}", repo.number),
+                format!("set {}-path to a separate path, such as /{}", repo.number, repo.number),
             );
         }
     }

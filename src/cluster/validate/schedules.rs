@@ -25,8 +25,8 @@ pub(super) fn look(
             checks.note(
                 &codes::SCHEDULE_TYPE_UNKNOWN,
                 field,
-                "is for no backup type of pgBackRest",
-                "write full, diff or incr",
+                "is not a backup type of pgBackRest",
+                "use full, diff or incr",
             );
             continue;
         };
@@ -35,8 +35,8 @@ pub(super) fn look(
                 &codes::SCHEDULE_NEVER,
                 field,
                 expression,
-                "names a day that no month has, so no job ever starts",
-                "correct the day of the month or the month",
+                "specifies a day that does not exist, so no job ever starts",
+                "fix the day of the month or the month",
             ),
             Ok(_) => {}
             Err(error) => {
@@ -44,8 +44,8 @@ pub(super) fn look(
                     &codes::SCHEDULE_INVALID,
                     field,
                     expression,
-                    format!("would be refused by Kubernetes: {error}"),
-                    "write minute, hour, day of month, month and day of week, such as 30 2 * * *",
+                    format!("is rejected by Kubernetes: {error}"),
+                    "use minute, hour, day of month, month and day of week, such as 30 2 * * *",
                 );
                 continue;
             }
@@ -56,14 +56,14 @@ pub(super) fn look(
         checks.note(
             &codes::NO_SCHEDULE,
             format!("{path}.schedule"),
-            "is not set: the repo gets WAL and its first full backup, and no backup after that",
+            "is not set: the repo gets WAL and a first full backup, but no further backups",
             "add a schedule such as full: 30 2 * * *",
         );
     } else if !repo.schedule.contains_key("full") {
         checks.note(
             &codes::NO_FULL_SCHEDULE,
             format!("{path}.schedule.full"),
-            "is not set: after the first full backup there is never another, and nothing expires",
+            "is not set: there is no further full backup after the first, and nothing expires",
             "add a schedule for full backups, such as 30 2 * * 0",
         );
     }
@@ -90,11 +90,11 @@ pub(super) fn collisions(repos: &[Repo], time_zone: Option<&str>, checks: &mut C
                 &codes::SCHEDULES_COLLIDE,
                 format!("{BACKUP}.repos"),
                 format!(
-                    "has {one} ({expression}) and {other} ({other_expression}) at the same minute, such as {}; before \
-                     pgBackRest 2.53 one of them waits for the other's lock",
+                    "runs {one} ({expression}) and {other} ({other_expression}) in the same minute, such as {}; \
+                     before pgBackRest 2.53, one of them waits for the lock of the other",
                     at.with_timezone(&zone).format("%H:%M on a %A")
                 ),
-                "shift one of them, such as by a quarter of an hour",
+                "move one of them, such as by 15 minutes",
             );
         }
     }

@@ -31,9 +31,9 @@ pub(super) fn look(
             checks.note(
                 &codes::SECRET_NOT_NAMED,
                 path,
-                format!("is not set, and the repos need {needs}"),
-                "make a Secret in the cluster's namespace with a key such as repos.conf that holds these options under \
-                 [global], and name it here",
+                format!("is not set, but the repos need {needs}"),
+                "create a Secret in the cluster's namespace with a key such as repos.conf that contains these \
+                 options under [global], and set its name here",
             );
         }
         return;
@@ -43,11 +43,11 @@ pub(super) fn look(
             &codes::SECRET_NOT_CHECKED,
             path,
             name,
-            "was not looked at",
+            "was not checked",
             if needs.is_empty() {
-                "see to it that it exists and has a *.conf key".to_owned()
+                "make sure that it exists and has a *.conf key".to_owned()
             } else {
-                format!("see to it that it holds {needs}")
+                format!("make sure that it contains {needs}")
             },
         ),
         Lookup::Missing => checks.note_value(
@@ -55,7 +55,7 @@ pub(super) fn look(
             path,
             name,
             "does not exist in the cluster's namespace",
-            "create it, or correct the name; pgBackRest would run without any credentials",
+            "create it, or fix the name; pgBackRest would run without credentials",
         ),
         Lookup::Found(facts) => contents(facts, &needs, section, global, &path, checks),
     }
@@ -142,8 +142,8 @@ fn contents(
         checks.note(
             &codes::SECRET_MALFORMED,
             path,
-            format!("names a Secret that cannot be read: {why}"),
-            "write stringData as a map from keys to texts, such as `s3.conf: |` with the lines below it",
+            format!("refers to an invalid Secret: {why}"),
+            "write stringData as a map from keys to strings, such as `s3.conf: |` followed by the lines",
         );
         return;
     }
@@ -151,8 +151,8 @@ fn contents(
         checks.note(
             &codes::SECRET_FILE_MISSING,
             path,
-            format!("names a Secret without the key {file}"),
-            format!("add the key {file}, or correct `key` of the repo"),
+            format!("refers to a Secret without the key {file}"),
+            format!("add the key {file}, or fix `key` of the repo"),
         );
     }
     let has_configuration = facts.files.keys().any(|key| is_configuration_file(key));
@@ -161,8 +161,8 @@ fn contents(
         checks.note(
             &codes::SECRET_WITHOUT_CONF,
             path,
-            format!("names a Secret without a *.conf key (it has: {})", keys.join(", ")),
-            "rename the key that holds the options, such as to repos.conf; pgBackRest reads no other",
+            format!("refers to a Secret without a *.conf key (it has: {})", keys.join(", ")),
+            "rename the key that contains the options, for example to repos.conf; pgBackRest reads only *.conf",
         );
         return;
     }
@@ -171,8 +171,8 @@ fn contents(
             checks.note(
                 &codes::SECRET_MALFORMED,
                 path,
-                format!("names a Secret whose key {key} cannot be read at line {line}"),
-                "write sections such as [global], and below them option=value, one a line",
+                format!("refers to a Secret whose key {key} is invalid at line {line}"),
+                "write sections such as [global], followed by one option=value per line",
             );
         }
     }
@@ -195,7 +195,7 @@ fn missing(given: &[(&str, &SecretOption)], needs: &Needs, path: &str, checks: &
         checks.note(
             code,
             path,
-            format!("names a Secret without {option}, and {what}"),
+            format!("refers to a Secret without {option}, but {what}"),
             format!("add {option}=… under [global] in a *.conf key of the Secret"),
         );
     }
@@ -222,7 +222,7 @@ fn ciphers(
             checks.note(
                 &codes::CIPHER_TYPE_MISSING,
                 format!("{BACKUP}.global.{option}"),
-                format!("is not set, and {path} holds {pass}: the backups would not be encrypted"),
+                format!("is not set, but {path} contains {pass}: the backups would not be encrypted"),
                 format!("set {option} to aes-256-cbc; it cannot be changed once the repo has a stanza"),
             );
         }
@@ -245,8 +245,8 @@ fn each(
             checks.note(
                 &codes::SECRET_OPTION_EMPTY,
                 path,
-                format!("names a Secret in which {} has no value (key {key})", option.name),
-                "give it a value, or remove the line; pgBackRest would fail every command (error 32)",
+                format!("refers to a Secret in which {} has no value (key {key})", option.name),
+                "set a value, or remove the line; every pgBackRest command would fail (error 32)",
             );
         }
         let other = match seen.insert((&option.section, name.clone()), key) {
@@ -260,8 +260,8 @@ fn each(
             checks.note(
                 &codes::OPTION_TWICE,
                 path,
-                format!("names a Secret with {} in key {key}, which stands in {other} too", option.name),
-                "keep one of them; pgBackRest refuses an option that is given twice (error 31)",
+                format!("refers to a Secret with {} in key {key}, which is also set in {other}", option.name),
+                "remove one of them; pgBackRest rejects duplicate options (error 31)",
             );
         }
         let number = options::find(&option.name).and_then(|known| known.repo);
@@ -271,7 +271,7 @@ fn each(
             checks.note(
                 &codes::SECRET_OPTION_UNUSED,
                 path,
-                format!("names a Secret with {} in key {key}, and there is no repo{number}", option.name),
+                format!("refers to a Secret with {} in key {key}, but there is no repo{number}", option.name),
                 "remove the line, or add the repo",
             );
         }

@@ -9,8 +9,8 @@ use crate::cluster::references::Lookup;
 use crate::cluster::resource::{Pgbackrest, Repo};
 use crate::cluster::validated::{GcsCredentials, RepoNumber, Storage, Volume};
 
-const IN_SECRET: &str = "remove it from the resource, replace it if anybody could read it, and put it into the Secret of \
-                         configuration.secret";
+const IN_SECRET: &str = "remove it from the resource, replace it if it was exposed, and put it into the Secret named \
+     in configuration.secret";
 
 /// The storage of a repo, or `None` when a finding says why not.
 pub(super) fn look(
@@ -28,14 +28,14 @@ pub(super) fn look(
         "gcs" => gcs(repo, number, path, section, checks),
         _ => {
             let remedy = match given {
-                "blob" => "write azure, which is what the schema calls it",
-                _ => "write pvc, s3, azure or gcs",
+                "blob" => "use azure, the name in the schema",
+                _ => "use pvc, s3, azure or gcs",
             };
             checks.note_value(
                 &codes::STORAGE_UNKNOWN,
                 format!("{path}.storage"),
                 given,
-                "is no storage that pgBackRest can be set up for",
+                "is not a supported storage type",
                 remedy,
             );
             None
@@ -58,7 +58,7 @@ fn azure(repo: &Repo, number: RepoNumber, path: &str, checks: &mut Checks<'_>) -
         checks.note(
             &codes::SECRET_IN_RESOURCE,
             format!("{path}.key"),
-            "is the storage account's key, and stands in the resource",
+            "is the key of the storage account, in plain text",
             format!("{IN_SECRET} as {number}-azure-key"),
         );
     }
@@ -99,7 +99,7 @@ fn gcs(
     let credentials = match key_type.as_deref() {
         None | Some("service") => key_file(repo, path, checks),
         Some("auto") => {
-            unused(repo.key.as_deref(), path, "key", "keyType auto takes the identity of the pod", checks);
+            unused(repo.key.as_deref(), path, "key", "keyType auto uses the identity of the pod", checks);
             Some(GcsCredentials::Auto)
         }
         Some("token") => {
@@ -107,7 +107,7 @@ fn gcs(
                 checks.note(
                     &codes::SECRET_IN_RESOURCE,
                     format!("{path}.key"),
-                    "is a token, and stands in the resource",
+                    "is a token in plain text",
                     format!("{IN_SECRET} as {number}-gcs-key"),
                 );
             }
@@ -118,8 +118,8 @@ fn gcs(
                 &codes::FIELD_MALFORMED,
                 format!("{path}.keyType"),
                 other,
-                "is no way to sign in at GCS",
-                "write service, auto or token",
+                "is not a valid GCS key type",
+                "use service, auto or token",
             );
             None
         }
@@ -136,8 +136,8 @@ fn key_file(repo: &Repo, path: &str, checks: &mut Checks<'_>) -> Option<GcsCrede
         checks.note(
             &codes::SECRET_IN_RESOURCE,
             format!("{path}.key"),
-            "holds the key itself, and stands in the resource",
-            format!("{IN_SECRET} under a name such as gcs.json, and write that name here"),
+            "contains the key itself, in plain text",
+            format!("{IN_SECRET} under a name such as gcs.json, and set that name here"),
         );
         return None;
     }
@@ -153,8 +153,8 @@ fn key_file(repo: &Repo, path: &str, checks: &mut Checks<'_>) -> Option<GcsCrede
         checks.note(
             &codes::FIELD_MALFORMED,
             format!("{path}.key"),
-            "cannot be a key of a Secret",
-            "write the bare name of the file in the Secret, without a path: letters, digits, '.', '-', '_'",
+            "is not a valid key of a Secret",
+            "use the name of the file in the Secret, without a path: letters, digits, '.', '-', '_'",
         );
         return None;
     }
@@ -178,7 +178,7 @@ fn volume(repo: &Repo, number: RepoNumber, path: &str, checks: &mut Checks<'_>) 
         ("throughput", given.throughput.is_some()),
         ("subPath", given.sub_path.is_some()),
     ] {
-        unused(present.then_some("x"), &path, field, "choose a storage class that provides it", checks);
+        unused(present.then_some("x"), &path, field, "use a storage class that provides it", checks);
     }
     let size = size(given.size.as_deref().unwrap_or_default(), &path, checks);
     // An empty class is what charts write when none was chosen.
@@ -192,8 +192,8 @@ fn volume(repo: &Repo, number: RepoNumber, path: &str, checks: &mut Checks<'_>) 
                 checks.note(
                     &codes::FIELD_MALFORMED,
                     format!("{path}.selector"),
-                    format!("is no label selector: {error}"),
-                    "write matchLabels or matchExpressions, as in a PersistentVolumeClaim",
+                    format!("is not a label selector: {error}"),
+                    "use matchLabels or matchExpressions, as in a PersistentVolumeClaim",
                 );
                 return None;
             }
@@ -212,8 +212,8 @@ fn size(size: &str, path: &str, checks: &mut Checks<'_>) -> Option<String> {
         &codes::VOLUME_SIZE_INVALID,
         format!("{path}.size"),
         size,
-        "is no size of a volume",
-        "write a quantity such as 15Gi",
+        "is not a valid volume size",
+        "use a quantity such as 15Gi",
     );
     None
 }
@@ -229,14 +229,14 @@ fn compare_with_cluster(volume: &Volume, number: RepoNumber, path: &str, checks:
                 format!("{path}.storageClass"),
                 class,
                 "does not exist",
-                "name a class that `kubectl get storageclass` shows, or leave the field out for the default one",
+                "use a class listed by `kubectl get storageclass`, or omit the field to use the default class",
             ),
             Lookup::NotChecked => checks.note_value(
                 &codes::STORAGE_CLASS_NOT_CHECKED,
                 format!("{path}.storageClass"),
                 class,
-                "was not looked up",
-                "see `kubectl get storageclass`",
+                "was not checked",
+                "check with `kubectl get storageclass`",
             ),
         }
     }
@@ -248,16 +248,19 @@ fn compare_with_cluster(volume: &Volume, number: RepoNumber, path: &str, checks:
             &codes::VOLUME_SHRINKS,
             field,
             &volume.size,
-            format!("is less than the volume has, which is {}", existing.size),
-            format!("write {} again; for a smaller one add another repo and remove this one", existing.size),
+            format!("is less than the current size of the volume, {}", existing.size),
+            format!(
+                "set it to {} again; for a smaller volume, add another repo and remove this one",
+                existing.size
+            ),
         );
     } else if wanted > has && expands == Some(false) {
         checks.note_value(
             &codes::VOLUME_CANNOT_GROW,
             field,
             &volume.size,
-            format!("is more than the volume has ({}), and its storage class does not let it grow", existing.size),
-            "set allowVolumeExpansion on the class if its driver can do it, or add a repo with a larger volume",
+            format!("is more than the current size of the volume ({}), but its storage class does not allow expansion", existing.size),
+            "set allowVolumeExpansion on the class if its driver supports it, or add a repo with a larger volume",
         );
     }
     if volume.storage_class.is_some()
@@ -269,10 +272,10 @@ fn compare_with_cluster(volume: &Volume, number: RepoNumber, path: &str, checks:
             format!("{path}.storageClass"),
             volume.storage_class.as_deref().unwrap_or_default(),
             format!(
-                "is not the class of the volume, which is {}",
+                "differs from the class of the existing volume, {}",
                 existing.storage_class.as_deref().unwrap_or_default()
             ),
-            "a volume keeps its class: write that one, or add a repo with another volume",
+            "the class of a volume cannot change: use the existing one, or add a repo with another volume",
         );
     }
 }
@@ -286,8 +289,8 @@ fn endpoint_is_clean(endpoint: &str, path: &str, checks: &mut Checks<'_>) -> boo
         checks.note(
             &codes::SECRET_IN_RESOURCE,
             field,
-            "holds a user name or a password before the host",
-            format!("{IN_SECRET}; write the host alone here"),
+            "contains a user name or password before the host",
+            format!("{IN_SECRET}; set only the host here"),
         );
         return false;
     }
@@ -307,8 +310,8 @@ fn endpoint_is_clean(endpoint: &str, path: &str, checks: &mut Checks<'_>) -> boo
         &codes::FIELD_MALFORMED,
         field,
         endpoint,
-        "is no endpoint that pgBackRest can read",
-        "write host, host:port or https://host:port",
+        "is not a valid endpoint for pgBackRest",
+        "use host, host:port or https://host:port",
     );
     false
 }
@@ -326,8 +329,8 @@ fn required(
             &codes::FIELD_EMPTY,
             format!("{path}.{field}"),
             text,
-            "is needed for this storage and has no value",
-            format!("write {what}"),
+            "is required for this storage but has no value",
+            format!("set {what}"),
         );
         return None;
     }
@@ -344,7 +347,7 @@ fn optional(given: Option<&str>, path: &str, field: &str, checks: &mut Checks<'_
             format!("{path}.{field}"),
             text,
             "is empty",
-            "give it a value, or leave the field out",
+            "set a value, or omit the field",
         );
         return None;
     }
@@ -358,8 +361,8 @@ fn one_line(text: &str, path: &str, field: &str, checks: &mut Checks<'_>) -> Opt
     checks.note(
         &codes::FIELD_MALFORMED,
         format!("{path}.{field}"),
-        "has control characters, or blanks at its ends",
-        "write it on one line, without blanks around it",
+        "contains control characters, or leading or trailing whitespace",
+        "write it on one line, without surrounding whitespace",
     );
     None
 }
@@ -369,7 +372,7 @@ fn no_key(repo: &Repo, storage: &str, path: &str, checks: &mut Checks<'_>) {
         checks.note(
             &codes::SECRET_IN_RESOURCE,
             format!("{path}.key"),
-            format!("means nothing for {storage}; if it is a secret, it stands in the resource"),
+            format!("has no effect for {storage}; if it is a secret, it is exposed in plain text"),
             IN_SECRET,
         );
     }
@@ -391,7 +394,7 @@ fn default_used(path: &str, field: &str, default: &str, checks: &mut Checks<'_>)
     checks.note(
         &codes::DEFAULT_USED,
         format!("{path}.{field}"),
-        format!("is not set; pgBackRest's default {default} holds"),
-        "set it if that is not what you want",
+        format!("is not set; pgBackRest uses its default {default}"),
+        "set it to use another value",
     );
 }

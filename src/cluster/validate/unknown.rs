@@ -41,13 +41,13 @@ fn unknown(map: &Map<String, Value>, path: &str, known: &[&str]) -> Vec<Finding>
     let finding = |key: &String| {
         let nearest = known.iter().find(|known| strsim::jaro_winkler(known, key) > 0.85);
         let remedy = match nearest {
-            Some(nearest) => format!("write {nearest}, or remove it"),
-            None => format!("remove it; known here are {}", known.join(", ")),
+            Some(nearest) => format!("use {nearest}, or remove it"),
+            None => format!("remove it; known fields here are {}", known.join(", ")),
         };
         Finding::new(
             &codes::UNKNOWN_FIELD,
             format!("{path}.{key}"),
-            "is no field of the resource; the API server drops it without a word",
+            "is not a field of the resource; the API server silently drops it",
             remedy,
         )
     };

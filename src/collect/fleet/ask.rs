@@ -158,16 +158,20 @@ impl<P: FindPods + RunInPod> Asker<'_, P> {
             Ok(candidates) => candidates,
             Err(why) => {
                 self.metrics.not_run(Collector::Info, FailureReason::NoPod);
-                return silent(FailureReason::NoPod, format!("nobody to ask about repo{}: {why}", repo.key));
+                return silent(
+                    FailureReason::NoPod,
+                    format!("no pod to query about repo{}: {why}", repo.key),
+                );
             }
         };
         let Some(_slot) = self.slots.take(is_doubtful).await else {
-            let why = "not asked in this run: it gave no answer before, and too many others do not either";
+            let why =
+                "skipped in this run: it did not answer before, and too many others do not answer either";
             return silent(FailureReason::Timeout, why.to_owned());
         };
         let bound = self.pace.timeout.saturating_add(AFTER_TIMEOUT);
         let Some(command) = self.running.begin(key, repo.key, bound) else {
-            let why = "not asked in this run: the command before may still run there";
+            let why = "skipped in this run: the previous command may still be running there";
             return silent(FailureReason::Lost, why.to_owned());
         };
         let mut last = None;
@@ -190,7 +194,9 @@ impl<P: FindPods + RunInPod> Asker<'_, P> {
             }
         }
         command.ended();
-        last.unwrap_or_else(|| silent(FailureReason::NoPod, format!("nobody to ask about repo{}", repo.key)))
+        last.unwrap_or_else(|| {
+            silent(FailureReason::NoPod, format!("no pod to query about repo{}", repo.key))
+        })
     }
 
     /// Asks the pod that answered for its version, unless that is known.

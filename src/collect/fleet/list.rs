@@ -106,7 +106,7 @@ impl<P: FindPods + RunInPod> Reader<'_, P> {
         let _slot = slots.take(false).await;
         let bound = pace.timeout.saturating_add(AFTER_TIMEOUT);
         let Some(command) = running.begin(self.key, repo, bound) else {
-            let message = "not listed now: the command before may still run there".to_owned();
+            let message = "scan skipped: the previous command may still be running there".to_owned();
             return Err(Failure { reason: FailureReason::Lost, exit_code: None, message });
         };
         let call = call.await;

@@ -116,8 +116,12 @@ impl FleetPoller {
             let (roster, began) = (Arc::clone(&self.roster), Instant::now());
             match tokio::task::spawn_blocking(move || roster.publish(Utc::now())).await {
                 Ok(Ok(())) => {}
-                Ok(Err(error)) => tracing::error!("what was known before stays: {error}"),
-                Err(error) => tracing::error!("what was known before stays: encoding failed: {error}"),
+                Ok(Err(error)) => {
+                    tracing::error!(%error, "Failed to publish snapshots; serving the previous ones");
+                }
+                Err(error) => {
+                    tracing::error!(%error, "Failed to encode snapshots; serving the previous ones");
+                }
             }
             sleep((began.elapsed() * PAUSE_FACTOR).max(PAUSE)).await;
         }

@@ -122,7 +122,7 @@ impl Roster {
         *book = Book { epoch, tickets, ..Book::default() };
         match self.store.encode(Fleet::default()) {
             Ok(nothing) => self.store.put(nothing),
-            Err(error) => tracing::error!("what was known of clusters is still served: {error}"),
+            Err(error) => tracing::error!(%error, "Failed to clear snapshots; still serving them"),
         }
     }
 

@@ -139,6 +139,6 @@ pub(super) fn unreachable(repo: Option<u32>) -> Failure {
     Failure {
         reason: FailureReason::Timeout,
         exit_code: None,
-        message: format!("not asked in this run: {name} answered for none of the stanzas tried first"),
+        message: format!("skipped in this run: {name} did not answer for any of the stanzas tried first"),
     }
 }

@@ -150,10 +150,10 @@ impl Book {
         let (stanza, repo) = (&*key.0, key.1);
         match change {
             Change::None => {}
-            Change::Recovered => tracing::info!(stanza, repo, "the WAL archive is listed again"),
+            Change::Recovered => tracing::info!(stanza, repo, "WAL archive scan recovered"),
             Change::Failed => {
                 let why = self.failure(key).unwrap_or_default();
-                tracing::warn!(stanza, repo, "the WAL archive is not listed: {why}");
+                tracing::warn!(stanza, repo, reason = why, "WAL archive scan failed");
             }
         }
     }

@@ -115,6 +115,6 @@ fn no_path(stanza: &str) -> Failure {
     Failure {
         reason: FailureReason::Parse,
         exit_code: None,
-        message: format!("{stanza:?} is no name of a directory"),
+        message: format!("{stanza:?} is not a valid directory name"),
     }
 }

@@ -168,7 +168,7 @@ impl Pass {
         match TimelineHistory::parse(timeline, &String::from_utf8_lossy(text)) {
             Ok(history) => _ = self.listing.histories.insert(timeline, history),
             Err(error) => {
-                tracing::warn!(archive = %self.subject.archive, "a history cannot be used: {error}");
+                tracing::warn!(archive = %self.subject.archive, %error, "Ignoring invalid timeline history");
             }
         }
     }
@@ -176,7 +176,7 @@ impl Pass {
     fn take_backups(&mut self, entries: &Entries) -> Result<(), Failure> {
         // A directory that does not exist is listed as an empty one, and would make every backup look lost.
         if !BACKUP_INFO.iter().any(|name| entries.contains_key(*name)) {
-            return Err(implausible("the stanza's directory of backups was listed without its backup.info"));
+            return Err(implausible("the stanza's backup directory was listed without backup.info"));
         }
         let directories = entries.iter().filter(|(_, entry)| entry.kind == Kind::Path);
         self.listing.backup_directories = Some(directories.map(|(name, _)| name.clone()).collect());
@@ -193,7 +193,7 @@ impl Pass {
             }
         }
         if directories.is_empty() && self.subject.has_wal {
-            return Err(implausible("the WAL archive was listed as empty, while info names segments in it"));
+            return Err(implausible("the WAL archive was listed as empty, but info reports segments in it"));
         }
         self.listing.listed_at = at;
         self.listing.retain_directories(|name| directories.contains(&name));
@@ -216,7 +216,7 @@ impl Pass {
         let listed =
             files.map(|(name, entry)| Some(ListedFile { name, size: entry.size?, modified: entry.time? }));
         let listed: Option<Vec<ListedFile<'_>>> = listed.collect();
-        let listed = listed.ok_or_else(|| implausible("a file was listed without its size or time"))?;
+        let listed = listed.ok_or_else(|| implausible("a file was listed without size or time"))?;
         self.listing.replace_directory(name, DirectoryFacts::of(name, listed, at));
         Ok(())
     }
@@ -279,9 +279,7 @@ fn implausible(what: &str) -> Failure {
     Failure {
         reason: FailureReason::Parse,
         exit_code: None,
-        message: format!(
-            "{what}; look whether the storage behind it is there, and what pgbackrest repo-ls prints"
-        ),
+        message: format!("{what}; check that the storage is available, and the output of pgbackrest repo-ls"),
     }
 }
 

@@ -1,4 +1,4 @@
-//! The page of one cluster of a fleet: how it is set up, and what an exporter beside it would show.
+//! The page of one cluster of a fleet: its setup, and the backups as an exporter beside it would show them.
 
 use chrono::{DateTime, Utc};
 use maud::{Markup, PreEscaped, html};
@@ -26,9 +26,9 @@ pub(super) fn render(
     let seen = found.map(|overview| Seen::of(overview, fleet, now, context.fresh_for()));
     let name = human::line(wanted, 120);
     let headline = match seen.as_ref().map(|seen| seen.health) {
-        None => format!("No cluster {name} is known"),
+        None => format!("Cluster {name} not found"),
         Some(Some(Health::Ok)) => format!("{name} is ok"),
-        Some(Some(Health::Warning)) => format!("{name} needs a look"),
+        Some(Some(Health::Warning)) => format!("{name} needs attention"),
         Some(Some(Health::Failed)) => format!("{name} has failed"),
         Some(None) => name,
     };
@@ -38,7 +38,7 @@ pub(super) fn render(
             p.soft { "pgBackRest backups · operator " bdi { (human::line(context.title, 120)) } }
             h1 { (pieces::symbol(worst)) " " (headline) }
             @if seen.is_none() {
-                p { "The name may be misspelt, its resource has not been looked at yet, or another replica leads." }
+                p { "Check the name. The cluster may not have been reconciled yet, or another replica leads." }
             }
             p.soft {
                 @if let Some(version) = seen.as_ref().and_then(|seen| seen.snapshot?.version) {
@@ -53,8 +53,8 @@ pub(super) fn render(
                 (jobs(seen.overview))
                 @match seen.snapshot {
                     Some(snapshot) => { (backups(snapshot, context, now)) }
-                    None if context.collects => { p.soft { "Its pgBackRest has not been asked yet." } }
-                    None => { p.soft { "Collection is switched off: --collector.pgbackrest is false here." } }
+                    None if context.collects => { p.soft { "No data from its pgBackRest yet." } }
+                    None => { p.soft { "Collection is disabled (--collector.pgbackrest=false)." } }
                 }
             }
         }
@@ -67,7 +67,7 @@ fn set_up(overview: &Overview, now: DateTime<Utc>) -> Markup {
     let status = overview.judgement.status;
     html! {
         section aria-labelledby="set-up" {
-            h2 #set-up { "Set-up" }
+            h2 #set-up { "Setup" }
             p {
                 (if status.is_empty() { "unknown" } else { status })
                 @if let Some(at) = overview.last_success { span.soft { ", reconciled " (pieces::age(at, now)) } }

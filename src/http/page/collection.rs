@@ -1,4 +1,4 @@
-//! How the calls to pgBackRest go: failures on top of the page, every scope at its end.
+//! The state of collection: failures at the top of the page, all scopes at the end.
 
 use chrono::{DateTime, Utc};
 use maud::{Markup, html};
@@ -9,10 +9,10 @@ use crate::state::snapshot::{Collection, ScopeHealth, ScopeKind, Snapshot};
 
 use super::pieces;
 
-/// Rows of the table of scopes.
+/// Maximum number of rows in the table of scopes.
 const ROW_LIMIT: usize = 40;
 
-/// Calls that failed, in words and with the remedy.
+/// Failed calls with reason and remedy.
 pub(super) fn failures(collection: &Collection, now: DateTime<Utc>) -> Markup {
     let failed = || collection.scopes.iter().filter(|(_, scope)| scope.kind == ScopeKind::Call && !scope.up);
     html! {
@@ -21,14 +21,14 @@ pub(super) fn failures(collection: &Collection, now: DateTime<Utc>) -> Markup {
                 h2 #no-answer { "The last collection failed" }
                 @for (name, scope) in failed().take(ROW_LIMIT) {
                     p { strong { bdi { (human::line(name, 80)) } } ": " (human::failure(scope)) }
-                    p.soft { "Last answer: " (last_success(scope, now)) }
+                    p.soft { "Last success: " (last_success(scope, now)) }
                 }
             }
         }
     }
 }
 
-/// Every scope, those that failed first.
+/// All scopes, failed ones first.
 pub(super) fn section(snapshot: &Snapshot, now: DateTime<Utc>) -> Markup {
     let mut scopes: Vec<_> = snapshot.collection.scopes.iter().collect();
     scopes.sort_by_key(|(name, scope)| (scope.up, scope.kind == ScopeKind::Stanza, *name));
@@ -40,8 +40,8 @@ pub(super) fn section(snapshot: &Snapshot, now: DateTime<Utc>) -> Markup {
             h2 #collection { "Collection" }
             table.rows.scopes {
                 thead {
-                    tr { th scope="col" { "State" } th scope="col" { "Asked for" } th scope="col" { "Last run" }
-                        th scope="col" { "Last answer" } }
+                    tr { th scope="col" { "State" } th scope="col" { "Scope" } th scope="col" { "Last run" }
+                        th scope="col" { "Last success" } }
                 }
                 tbody {
                     @for (name, scope) in scopes.iter().take(ROW_LIMIT) {
@@ -59,14 +59,14 @@ pub(super) fn section(snapshot: &Snapshot, now: DateTime<Utc>) -> Markup {
             }
             @if let Some(rest) = scopes.get(ROW_LIMIT..).filter(|rest| !rest.is_empty()) {
                 @let up = rest.iter().filter(|(_, scope)| scope.up).count();
-                p.soft { (rest.len()) " more, " (up) " of them answered." }
+                p.soft { (rest.len()) " more, " (up) " of them ok." }
             }
         }
     }
 }
 
 fn badge(scope: &ScopeHealth) -> Markup {
-    if scope.up { pieces::badge(Health::Ok, "answered") } else { pieces::badge(Health::Failed, "failed") }
+    if scope.up { pieces::badge(Health::Ok, "ok") } else { pieces::badge(Health::Failed, "failed") }
 }
 
 fn last_success(scope: &ScopeHealth, now: DateTime<Utc>) -> Markup {

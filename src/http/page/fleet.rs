@@ -1,4 +1,4 @@
-//! The status page of the operator: every cluster in one table, the worst first, and a page for each.
+//! The status page of the operator: a table of all clusters, worst first, and a page for each cluster.
 
 mod seen;
 
@@ -16,40 +16,40 @@ use super::{cluster, pieces};
 
 pub(super) use seen::Seen;
 
-/// Rows are added, worst cluster first, as long as they take no more bytes than this together.
+/// Maximum size of all rows in bytes; rows are added worst cluster first.
 const ROW_BUDGET_BYTES: usize = 160_000;
-/// Characters of one finding.
+/// Maximum length of a finding.
 pub(super) const TEXT_LIMIT: usize = 400;
 
-/// What the page needs to know beside the clusters.
+/// The context of the page beside the clusters.
 #[derive(Debug, Clone, Copy)]
 pub struct FleetContext<'a> {
-    /// Whose operator this is, such as the pod's name.
+    /// The name of the operator, such as that of its pod.
     pub title: &'a str,
-    /// Where the metrics are, such as `/metrics`.
+    /// The path of the metrics, such as `/metrics`.
     pub metrics_path: &'a str,
-    /// How often each cluster is asked.
+    /// The interval of collections per cluster.
     pub interval: Duration,
-    /// They are asked at all.
+    /// Whether clusters are collected at all.
     pub collects: bool,
     /// Version of this program.
     pub version: &'a str,
-    /// Why it does not work at the moment, if it does not.
+    /// Why the operator is not working, if it is not.
     pub trouble: Option<&'a str>,
-    /// Who does the work instead, if this one stands by.
+    /// The leader, if this replica is on standby.
     pub leader: Option<&'a str>,
-    /// Only this cluster, from the query `?cluster=NAMESPACE/NAME`.
+    /// Show only this cluster, from the query `?cluster=NAMESPACE/NAME`.
     pub cluster: Option<&'a str>,
 }
 
 impl FleetContext<'_> {
-    /// Older facts are called old.
+    /// Older facts count as outdated.
     pub(super) fn fresh_for(&self) -> TimeDelta {
         super::fresh_for(self.interval)
     }
 }
 
-/// The whole page. `fleet` is what pgBackRest of the clusters says.
+/// Renders the page. `fleet` contains the snapshots of the clusters.
 #[must_use]
 pub fn render(
     clusters: &[Overview],
@@ -70,7 +70,7 @@ pub fn render(
             h1 { (pieces::symbol(worst)) " " (headline) }
             @if let Some(trouble) = context.trouble { p { (human::line(trouble, TEXT_LIMIT)) } }
             @else if let Some(leader) = context.leader {
-                p { bdi { (human::line(leader, 120)) } " leads, and its page shows the clusters." }
+                p { bdi { (human::line(leader, 120)) } " is the leader. See its page for the clusters." }
             }
         }
         main { @if !clusters.is_empty() { (table(&clusters, now)) } }
@@ -105,7 +105,7 @@ fn table(clusters: &[Seen<'_>], now: DateTime<Utc>) -> Markup {
             }
             @if let Some(rest) = clusters.get(shown..).filter(|rest| !rest.is_empty()) {
                 @let well = rest.iter().filter(|cluster| cluster.health == Some(Health::Ok)).count();
-                p.soft { (human::count(rest.len(), "more cluster")) " not listed, " (well) " of them ok." }
+                p.soft { (human::count(rest.len(), "more cluster")) " not shown, " (well) " of them ok." }
             }
         }
     }
@@ -136,14 +136,14 @@ fn row(cluster: &Seen<'_>, now: DateTime<Utc>) -> Markup {
                 @match (cluster.restorable, cluster.snapshot) {
                     (Some(at), _) => { (pieces::instant(at)) }
                     (None, Some(_)) => { "nothing" }
-                    (None, None) => { "not known" }
+                    (None, None) => { "unknown" }
                 }
             }
             td {
                 @match (cluster.newest, cluster.snapshot) {
                     (Some(at), _) => { (pieces::age(at, now)) }
                     (None, Some(_)) => { "none" }
-                    (None, None) => { "not known" }
+                    (None, None) => { "unknown" }
                 }
             }
         }
@@ -154,20 +154,20 @@ fn headline(clusters: &[Seen<'_>], context: &FleetContext<'_>) -> (Option<Health
     let count = |wanted| clusters.iter().filter(|cluster| cluster.health == Some(wanted)).count();
     let (failed, warned, total) = (count(Health::Failed), count(Health::Warning), clusters.len());
     if context.trouble.is_some() {
-        return (Some(Health::Failed), "The operator is not at work".to_owned());
+        return (Some(Health::Failed), "The operator is not working".to_owned());
     }
     if context.leader.is_some() {
-        return (None, "This replica stands by".to_owned());
+        return (None, "This replica is on standby".to_owned());
     }
     if total == 0 {
-        return (None, "There is no cluster to look after".to_owned());
+        return (None, "There are no clusters to manage".to_owned());
     }
     let clusters = human::count(total, "cluster");
     match (failed, warned) {
-        (0, 0) => (Some(Health::Ok), format!("Nothing is wrong in {clusters}")),
-        (0, _) => (Some(Health::Warning), format!("{warned} of {clusters} to be looked at")),
+        (0, 0) => (Some(Health::Ok), format!("No problems in {clusters}")),
+        (0, _) => (Some(Health::Warning), format!("{warned} of {clusters} with warnings")),
         (_, 0) => (Some(Health::Failed), format!("{failed} of {clusters} failed")),
-        _ => (Some(Health::Failed), format!("{failed} of {clusters} failed, {warned} to be looked at")),
+        _ => (Some(Health::Failed), format!("{failed} of {clusters} failed, {warned} with warnings")),
     }
 }
 
@@ -219,7 +219,7 @@ mod tests {
         let places = ["shop/broken", "shop/so-so", "shop/asleep", "shop/calm"]
             .map(|text| html.find(text).unwrap_or_else(|| panic!("{text} is not in {html}")));
         assert!(places.is_sorted(), "{places:?}");
-        assert!(html.contains("1 of 4 clusters failed, 1 to be looked at"));
+        assert!(html.contains("1 of 4 clusters failed, 1 with warnings"));
         assert!(!html.contains("<script>"));
     }
 
@@ -227,11 +227,11 @@ mod tests {
     fn trouble_and_a_leader_elsewhere_are_said_first() {
         let trouble = FleetContext { trouble: Some("no CRD"), ..CONTEXT };
         let html = page(&[cluster("calm", "Ok", "")], &trouble);
-        assert!(html.contains("The operator is not at work") && html.contains("no CRD"));
+        assert!(html.contains("The operator is not working") && html.contains("no CRD"));
         let standby = FleetContext { leader: Some("pod-2_00ff"), ..CONTEXT };
         let html = page(&[], &standby);
-        assert!(html.contains("This replica stands by") && html.contains("pod-2_00ff"), "{html}");
-        assert!(page(&[], &CONTEXT).contains("There is no cluster to look after"));
+        assert!(html.contains("This replica is on standby") && html.contains("pod-2_00ff"), "{html}");
+        assert!(page(&[], &CONTEXT).contains("There are no clusters to manage"));
     }
 
     #[test]
@@ -244,6 +244,6 @@ mod tests {
             .collect();
         let html = page(&clusters, &CONTEXT);
         assert!(html.len() < 200_000, "{}", html.len());
-        assert!(html.contains("more clusters not listed, 1500 of them ok"));
+        assert!(html.contains("more clusters not shown, 1500 of them ok"));
     }
 }

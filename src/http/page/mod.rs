@@ -1,7 +1,7 @@
 //! The status page: one snapshot as HTML that answers "to which second can I restore, and what broke?" first.
 //!
-//! Pure: reads the snapshot alone and takes `now`. Needs no script and nothing from elsewhere, so that a saved copy
-//! looks the same. Bounded: what does not fit is counted, and reached with `?stanza=NAME`.
+//! Pure: depends only on the snapshot and `now`. Uses no script and no external resources, so that a saved copy looks
+//! the same. Bounded: stanzas that do not fit are counted and can be shown with `?stanza=NAME`.
 
 mod cluster;
 mod collection;
@@ -21,39 +21,39 @@ use crate::state::health::{self, Health, Judged};
 use crate::state::human;
 use crate::state::snapshot::Snapshot;
 
-/// The `Content-Security-Policy` header that goes with the page: nothing but its one inline style, named by hash.
+/// The `Content-Security-Policy` header of the page: allows only its inline style, by hash.
 pub const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; \
     style-src 'sha256-gwZ4ngGCIEyNBMY8qpAVElYShDdRyblu4ya/icVMVNs='; \
     base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 const STYLE: &str = include_str!("style.css");
-/// Sections are added, worst stanza first, as long as they take no more bytes than this together.
+/// Maximum size of all sections in bytes; sections are added worst stanza first.
 const SECTION_BUDGET_BYTES: usize = 80_000;
-/// Rows of the table of stanzas.
+/// Maximum number of rows in the table of stanzas.
 const ROW_LIMIT: usize = 200;
-/// With more stanzas than this, sections are folded away.
+/// With more stanzas than this, sections are collapsed.
 const UNFOLDED_LIMIT: usize = 3;
-/// Facts that missed this many intervals are called old.
+/// Facts older than this many intervals count as outdated.
 const FRESH_INTERVALS: u32 = 3;
 
-/// What the page needs to know beside the snapshot.
+/// The context of the page beside the snapshot.
 #[derive(Debug, Clone, Copy)]
 pub struct PageContext<'a> {
-    /// Whose backups these are, such as the host's name.
+    /// The title, such as the name of the host.
     pub title: &'a str,
-    /// Where the metrics are, such as `/metrics`.
+    /// The path of the metrics, such as `/metrics`.
     pub metrics_path: &'a str,
-    /// How often pgBackRest is asked.
+    /// The interval of collections.
     pub interval: Duration,
-    /// pgBackRest is asked for backups at all.
+    /// Whether backups are collected at all.
     pub collects: bool,
     /// Version of this program.
     pub version: &'a str,
-    /// Only this stanza, from the query `?stanza=NAME`.
+    /// Show only this stanza, from the query `?stanza=NAME`.
     pub stanza: Option<&'a str>,
 }
 
-/// The whole page.
+/// Renders the page.
 #[must_use]
 pub fn render(snapshot: &Snapshot, context: &PageContext<'_>, now: DateTime<Utc>) -> String {
     let mut entries = health::of_snapshot(snapshot, now, Some(fresh_for(context.interval)));
@@ -87,7 +87,7 @@ pub fn render(snapshot: &Snapshot, context: &PageContext<'_>, now: DateTime<Utc>
             @if shown < entries.len() && shown > 0 {
                 p.soft {
                     "Details of " (human::count(entries.len() - shown, "more stanza"))
-                    " do not fit here: follow the name in the table."
+                    " are not shown here; use the links in the table."
                 }
             }
             (collection::section(snapshot, now))
@@ -97,7 +97,7 @@ pub fn render(snapshot: &Snapshot, context: &PageContext<'_>, now: DateTime<Utc>
     pieces::document(&headline.text, context.title, &body)
 }
 
-/// The one sentence on top.
+/// The headline of the page.
 struct Headline {
     health: Option<Health>,
     text: String,
@@ -109,40 +109,38 @@ fn headline(snapshot: &Snapshot, context: &PageContext<'_>, entries: &[Judged<'_
     if let Some(wanted) = context.stanza.filter(|_| entries.is_empty()) {
         return Headline {
             health: Some(Health::Failed),
-            text: format!("No stanza {} is known", human::line(wanted, 60)),
-            explanation: Some("The name may be misspelt, or its facts have not been read yet."),
+            text: format!("Stanza {} not found", human::line(wanted, 60)),
+            explanation: Some("Check the name. The stanza may not have been collected yet."),
         };
     }
     if !context.collects {
         return Headline {
             health: None,
-            text: "Collection is switched off".to_owned(),
-            explanation: Some("Only the version is asked for: --collector.pgbackrest is false here."),
+            text: "Collection is disabled".to_owned(),
+            explanation: Some("Only the version of pgBackRest is collected (--collector.pgbackrest=false)."),
         };
     }
     if scopes.is_empty() && entries.is_empty() {
         return Headline {
             health: None,
             text: "The first collection is running".to_owned(),
-            explanation: Some(
-                "pgBackRest has been asked and has not answered yet. Reload the page in a moment.",
-            ),
+            explanation: Some("pgBackRest has not responded yet. Reload the page in a moment."),
         };
     }
     if entries.is_empty() && scopes.values().all(|scope| !scope.up) {
         return Headline {
             health: Some(Health::Failed),
-            text: "pgBackRest gives no answer".to_owned(),
-            explanation: Some("Nothing is known about the backups until a collection succeeds."),
+            text: "pgBackRest does not respond".to_owned(),
+            explanation: Some("The state of the backups is unknown until a collection succeeds."),
         };
     }
     if entries.is_empty() {
         return Headline {
             health: Some(Health::Warning),
-            text: "pgBackRest knows no stanza".to_owned(),
+            text: "pgBackRest has no stanzas".to_owned(),
             explanation: Some(
-                "It answered with an empty list. Create a stanza with `pgbackrest stanza-create`, or check \
-                 which configuration and which stanza filters are in use here.",
+                "Its list is empty. Create a stanza with `pgbackrest stanza-create`, or check which configuration \
+                 and stanza filters are used here.",
             ),
         };
     }
@@ -157,7 +155,7 @@ fn count_sentence(entries: &[Judged<'_>]) -> String {
     if let [only] = entries {
         let words = match only.assessment.health {
             Health::Ok => "is ok",
-            Health::Warning => "needs a look",
+            Health::Warning => "needs attention",
             Health::Failed => "has failed",
         };
         return format!("{} {words}", human::line(only.name, 60));
@@ -165,9 +163,9 @@ fn count_sentence(entries: &[Judged<'_>]) -> String {
     let needs = if warned == 1 { "needs" } else { "need" };
     match (failed, warned) {
         (0, 0) => format!("All {total} stanzas are ok"),
-        (0, _) => format!("{warned} of {total} stanzas {needs} a look"),
+        (0, _) => format!("{warned} of {total} stanzas {needs} attention"),
         (_, 0) => format!("{failed} of {total} stanzas failed"),
-        _ => format!("{failed} of {total} stanzas failed, {warned} {needs} a look"),
+        _ => format!("{failed} of {total} stanzas failed, {warned} {needs} attention"),
     }
 }
 

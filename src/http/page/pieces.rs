@@ -1,4 +1,4 @@
-//! Small parts that several sections of the page share: badges, times, anchors.
+//! Small parts shared by the sections of the page: badges, times, anchors.
 
 use std::fmt::Write as _;
 
@@ -10,7 +10,7 @@ use crate::state::human;
 
 use super::STYLE;
 
-/// A whole page, with the one style and nothing from elsewhere.
+/// A whole page with its inline style and no external resources.
 pub(super) fn document(headline: &str, title: &str, body: &Markup) -> String {
     html! {
         (DOCTYPE)
@@ -29,32 +29,32 @@ pub(super) fn document(headline: &str, title: &str, body: &Markup) -> String {
     .into_string()
 }
 
-/// What every page ends with.
+/// The last line of every page.
 pub(super) fn last_line(version: &str, metrics_path: &str) -> Markup {
     html! {
         p {
             "pgbackrest-keeper " (version) " · " a href=(metrics_path) { "metrics" }
-            " · reload the page for newer facts"
+            " · reload the page to update"
         }
     }
 }
 
-/// What pages with recovery windows say of them.
+/// The note on pages with recovery windows.
 pub(super) fn not_verified() -> Markup {
     html! {
         p {
             strong { "Not verified" } ": recovery windows come from " code { "pgbackrest info" }
-            ", which does not notice a missing file or a gap in the WAL. Only a restore proves a backup."
+            ", which does not detect missing files or gaps in the WAL. Only a restore proves a backup."
         }
     }
 }
 
-/// A word with its symbol; colour only repeats what both say.
+/// A word with its symbol; the colour is redundant.
 pub(super) fn badge(health: Health, word: &str) -> Markup {
     html! { span class=(class("badge", health)) { (symbol(Some(health))) " " (word) } }
 }
 
-/// The symbol of a health, hidden from screen readers because a word always stands beside it.
+/// The symbol of a health state, hidden from screen readers because it always accompanies a word.
 pub(super) fn symbol(health: Option<Health>) -> Markup {
     let (glyph, name) = match health {
         Some(Health::Ok) => ("✓", "ok"),
@@ -70,12 +70,12 @@ pub(super) fn class(base: &str, health: Health) -> String {
     format!("{base} {health}")
 }
 
-/// An age with the exact instant on hover and for machines.
+/// An age, with the exact time on hover and for machines.
 pub(super) fn age(at: DateTime<Utc>, now: DateTime<Utc>) -> Markup {
     html! { time datetime=(human::rfc3339(at)) title=(human::instant(at)) { (human::age(at, now)) } }
 }
 
-/// An exact instant, in two parts that break between date and time only.
+/// An exact time that can only wrap between date and time.
 pub(super) fn instant(at: DateTime<Utc>) -> Markup {
     html! {
         time datetime=(human::rfc3339(at)) {
@@ -84,17 +84,17 @@ pub(super) fn instant(at: DateTime<Utc>) -> Markup {
     }
 }
 
-/// The id of a stanza's section: bytes outside a plain set are written in hexadecimal, so that any name is one id.
+/// The id of a stanza's section: special bytes are written in hexadecimal, so that every name is a valid id.
 pub(super) fn anchor(name: &str) -> String {
     escape("stanza-", name, '_')
 }
 
-/// The address that shows one stanza alone.
+/// The address of the page of one stanza.
 pub(super) fn address(name: &str) -> String {
     escape("?stanza=", name, '%')
 }
 
-/// The address that shows one cluster alone.
+/// The address of the page of one cluster.
 pub(super) fn address_of_cluster(namespace: &str, name: &str) -> String {
     escape("?cluster=", &format!("{namespace}/{name}"), '%')
 }

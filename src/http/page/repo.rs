@@ -1,4 +1,4 @@
-//! One repository of a stanza: its state, its newest backups by type, and what is known about it.
+//! One repository of a stanza: its state, its newest backups by type, and its properties.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use maud::{Markup, html};
@@ -15,12 +15,12 @@ use crate::state::snapshot::{Backup, Repo, RepoState, Retention};
 
 use super::pieces;
 
-/// Lines and characters per line of pgBackRest's own words.
+/// Limits of pgBackRest's messages: lines, and characters per line.
 const MESSAGE_LINES: usize = 30;
 const MESSAGE_WIDTH: usize = 300;
-/// Labels in the list of newest backups.
+/// Maximum number of labels in the list of newest backups.
 const LIST_LIMIT: usize = 12;
-/// WAL ranges shown, the newest cluster's first.
+/// Maximum number of WAL ranges shown, newest cluster first.
 const ARCHIVE_LIMIT: usize = 4;
 
 /// The repository as a card.
@@ -32,7 +32,7 @@ pub(super) fn card(repo: &Repo, now: DateTime<Utc>, fresh_for: TimeDelta) -> Mar
                 (human::repo_name(repo.key)) " "
                 (pieces::badge(assessment.health, health::word_of_repo(repo, assessment.health)))
             }
-            @if repo.backups.is_empty() { p.soft { "No backup is kept here." } } @else { (types(repo, now)) }
+            @if repo.backups.is_empty() { p.soft { "No backups." } } @else { (types(repo, now)) }
             (facts(repo, now))
             @if repo.state == RepoState::Other || repo.state == RepoState::Timeout { (message(repo)) }
             @if !repo.backups.is_empty() { (newest(repo, now)) }
@@ -44,7 +44,7 @@ fn types(repo: &Repo, now: DateTime<Utc>) -> Markup {
     html! {
         table.types {
             thead {
-                tr { th scope="col" { "Last" } th scope="col" { "Completed" } th scope="col" { "Took" }
+                tr { th scope="col" { "Last" } th scope="col" { "Completed" } th scope="col" { "Duration" }
                     th scope="col" { "Size" } }
             }
             tbody {
@@ -91,7 +91,7 @@ fn facts(repo: &Repo, now: DateTime<Utc>) -> Markup {
                 }
             }
             (wal(repo))
-            @if let Some(wal) = &repo.wal { dt { "WAL listed" } dd { (listed(wal, now)) } }
+            @if let Some(wal) = &repo.wal { dt { "WAL scan" } dd { (listed(wal, now)) } }
             dt { "Retention" } dd { (retention(repo, now)) }
             dt { "Page checksums" } dd { (checksums(repo)) }
             dt { "Encryption" } dd { (encryption(repo)) }
@@ -110,7 +110,7 @@ fn facts(repo: &Repo, now: DateTime<Utc>) -> Markup {
                     @if let Some(since) = repo.in_progress_since { ", first seen " (pieces::age(since, now)) }
                 }
             }
-            dt { "Facts read" } dd { (pieces::age(repo.collected_at, now)) }
+            dt { "Last read" } dd { (pieces::age(repo.collected_at, now)) }
         }
     }
 }
@@ -141,7 +141,7 @@ fn listed(wal: &Continuity, now: DateTime<Utc>) -> Markup {
             Some(path) => {
                 span.reason.warning { (human::count(path.gaps, "gap")) }
             }
-            None => { "continuity not known" }
+            None => { "continuity unknown" }
         }
         span.soft { " " (pieces::age(wal.listed_at, now)) }
     }
@@ -153,7 +153,7 @@ fn timelines(min: &str, max: &str) -> Option<String> {
 }
 
 fn retention(repo: &Repo, now: DateTime<Utc>) -> Markup {
-    let Some(settings) = &repo.settings else { return html! { span.soft { "configuration not read" } } };
+    let Some(settings) = &repo.settings else { return html! { span.soft { "configuration not available" } } };
     let verdicts = retention::verdicts(repo, now);
     html! {
         @match settings.retention_full {
@@ -172,7 +172,7 @@ fn retention(repo: &Repo, now: DateTime<Utc>) -> Markup {
 fn checksums(repo: &Repo) -> String {
     let broken = repo.backups.iter().filter(|backup| backup.error == Some(true)).count();
     match repo.backups.last().map(|newest| newest.error) {
-        None | Some(None) if broken == 0 => "not known".to_owned(),
+        None | Some(None) if broken == 0 => "unknown".to_owned(),
         _ if broken == 0 => "no errors".to_owned(),
         _ => format!("errors in {}", human::count(broken, "backup")),
     }
@@ -180,7 +180,7 @@ fn checksums(repo: &Repo) -> String {
 
 fn encryption(repo: &Repo) -> String {
     match repo.cipher.as_deref() {
-        None => "not known".to_owned(),
+        None => "unknown".to_owned(),
         Some("none") => "none".to_owned(),
         Some(cipher) => human::line(cipher, 40),
     }
@@ -189,7 +189,7 @@ fn encryption(repo: &Repo) -> String {
 fn message(repo: &Repo) -> Markup {
     html! {
         details.more {
-            summary { "What pgBackRest says" }
+            summary { "pgBackRest output" }
             pre { (human::block(&repo.status_message, MESSAGE_LINES, MESSAGE_WIDTH)) }
         }
     }

@@ -1,4 +1,4 @@
-//! The section of one stanza: the answer, what broke, the backups over time, then each repository.
+//! The section of one stanza: recovery window, findings, backups over time, then each repository.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use maud::{Markup, html};
@@ -11,23 +11,23 @@ use crate::state::snapshot::{Activity, Backup, Stanza};
 
 use super::{pieces, repo, timeline};
 
-/// Findings shown of one stanza.
+/// Maximum number of findings shown per stanza.
 const FINDING_LIMIT: usize = 20;
-/// Repositories shown of one stanza; pgBackRest itself allows up to 256 numbers.
+/// Maximum number of repositories shown per stanza; pgBackRest allows up to 256.
 const REPO_LIMIT: usize = 16;
 
-/// Whether a section is folded away.
+/// Whether a section is collapsed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fold {
-    /// The only stanza of the page, whose headline names it already.
+    /// The only stanza of the page, which the headline already names.
     Alone,
     /// Always visible.
     Never,
-    /// Behind its heading until asked for.
+    /// Collapsed until opened.
     Closed,
 }
 
-/// One stanza in full; `marks` bounds the timeline.
+/// One stanza in full; `marks` limits the timeline.
 pub(super) fn section(
     entry: &Judged<'_>,
     fold: Fold,
@@ -53,7 +53,7 @@ pub(super) fn section(
         }
     };
     let unseen_heading = html! { h2.unseen { bdi { (human::line(entry.name, 80)) } } };
-    // The id is inside the folded part: a link to it then opens the fold, without a script.
+    // The id is inside the collapsed part: a link to it opens the part without a script.
     html! {
         section class=(pieces::class("stanza", health)) {
             @match fold {
@@ -90,7 +90,7 @@ fn answer(stanza: &Stanza, now: DateTime<Utc>) -> Markup {
                 Some(restorable) => { (window(&restorable, now)) }
                 None => {
                     div { dt { "Restorable" } dd { strong { "nothing" } }
-                        dd.soft { "no usable backup is known" } }
+                        dd.soft { "no usable backup" } }
                 }
             }
             @if let Some(newest) = answer::newest_backup(stanza) { (newest_backup(newest, now)) }
@@ -106,10 +106,10 @@ fn window(restorable: &Restorable, now: DateTime<Utc>) -> Markup {
             dd { strong { (pieces::instant(window.latest)) } }
             dd.soft {
                 (human::age(window.latest, now)) " · " (human::repo_name(*repo_key))
-                @if !is_up { ", which does not answer now" }
+                @if !is_up { ", not responding" }
                 (proof(window))
                 @if let Some(segment) = later_wal {
-                    br; "WAL is archived on to " span.mono { (segment) }
+                    br; "WAL archived up to " span.mono { (segment) }
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! The table of all stanzas, worst first: one line each with the answer and what broke.
+//! The table of all stanzas, worst first: one line each with its recovery window and worst finding.
 
 use chrono::{DateTime, Utc};
 use maud::{Markup, html};
@@ -27,7 +27,7 @@ pub(super) fn table(entries: &[Judged<'_>], with_section: usize, limit: usize, n
             }
             @if let Some(rest) = entries.get(limit..).filter(|rest| !rest.is_empty()) {
                 p.soft {
-                    (human::count(rest.len(), "more stanza")) " not listed, "
+                    (human::count(rest.len(), "more stanza")) " not shown, "
                     (rest.iter().filter(|entry| entry.assessment.health == Health::Ok).count()) " of them ok."
                 }
             }

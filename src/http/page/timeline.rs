@@ -1,6 +1,7 @@
-//! The kept backups of a stanza over time, a lane per repository, as inline SVG that scales in width alone.
+//! The backups of a stanza over time, one lane per repository, as inline SVG that scales only horizontally.
 //!
-//! Types differ in shape and row, not in colour alone. Where there are more backups of a type than marks, neighbours share one.
+//! Types differ in shape and row, not only in colour. If there are more backups of a type than marks, neighbours share
+//! one.
 
 use std::collections::BTreeMap;
 
@@ -14,30 +15,30 @@ use crate::state::human;
 use crate::state::recovery;
 use crate::state::snapshot::{Backup, Repo, Stanza};
 
-/// Marks over all lanes of a page, shared out by [`marks_per_type`].
+/// Maximum number of marks in all lanes of a page, distributed by [`marks_per_type`].
 const MARK_BUDGET: usize = 500;
 /// Height of the row of one type in CSS pixels.
 const ROW_HEIGHT: usize = 16;
-/// Percents kept free at both ends of a lane, so that marks at the ends are whole.
+/// Margin in percent at both ends of a lane, so that marks at the ends are not cut off.
 const MARGIN: f64 = 2.2;
-/// Ends of lanes shown of one stanza.
+/// Maximum number of lanes shown per stanza.
 const LANE_LIMIT: usize = 16;
 
-/// A mark stands for one backup, or for neighbours of one type.
+/// A mark for one backup, or for neighbouring backups of one type.
 struct Mark {
     x: f64,
     title: String,
     has_errors: bool,
 }
 
-/// The span of time that all lanes of a stanza share.
+/// The time axis shared by all lanes of a stanza.
 #[derive(Clone, Copy)]
 struct Axis {
     start: DateTime<Utc>,
     end: DateTime<Utc>,
 }
 
-/// How many marks each type gets in each lane so that the page stays bounded.
+/// How many marks each type gets in each lane, to bound the size of the page.
 pub(super) fn marks_per_type(entries: &[Judged<'_>]) -> usize {
     let lanes: usize = entries.iter().filter_map(|entry| entry.stanza).map(|stanza| stanza.repos.len()).sum();
     (MARK_BUDGET / lanes.max(1)).clamp(16, 90)
@@ -57,7 +58,7 @@ pub(super) fn shapes() -> Markup {
     }
 }
 
-/// The lanes of one stanza; nothing where no backup is kept.
+/// The lanes of one stanza; empty without backups.
 pub(super) fn figure(stanza: &Stanza, marks: usize, now: DateTime<Utc>) -> Markup {
     let lanes: Vec<&Repo> =
         stanza.repos.iter().filter(|repo| !repo.backups.is_empty()).take(LANE_LIMIT).collect();
@@ -149,7 +150,7 @@ fn marks(repo: &Repo, backup_type: BackupType, axis: Axis, limit: usize) -> Vec<
     cells.values().map(|backups| mark(backups, axis)).collect()
 }
 
-/// The mark of neighbours, oldest first, at the middle of them.
+/// The mark of neighbouring backups, oldest first, at their middle.
 fn mark(backups: &[&Backup], axis: Axis) -> Mark {
     let first = backups.iter().map(|backup| backup.stop).min().unwrap_or_default();
     let last = backups.iter().map(|backup| backup.stop).max().unwrap_or_default();
@@ -176,7 +177,7 @@ fn mark(backups: &[&Backup], axis: Axis) -> Mark {
 
 fn description(repo: &Repo) -> String {
     let kept = BackupType::ALL.map(|wanted| format!("{} {}", answer::kept(repo, wanted), wanted.as_str()));
-    format!("Backups kept in {}: {}", human::repo_name(repo.key), kept.join(", "))
+    format!("Backups in {}: {}", human::repo_name(repo.key), kept.join(", "))
 }
 
 fn percents(x: f64) -> String {
@@ -184,7 +185,7 @@ fn percents(x: f64) -> String {
 }
 
 impl Axis {
-    /// From the oldest backup to now; at least a minute, so that one backup made now has a place.
+    /// From the oldest backup to now; at least one minute, so that a single new backup can be placed.
     fn over(lanes: &[&Repo], now: DateTime<Utc>) -> Option<Self> {
         let stops = || lanes.iter().flat_map(|repo| &repo.backups).map(|backup| backup.stop);
         let end = stops().max()?.max(now);
@@ -192,14 +193,14 @@ impl Axis {
         Some(Self { start, end })
     }
 
-    /// Percents from the left.
+    /// Position in percent from the left.
     fn x(self, at: DateTime<Utc>) -> f64 {
         let whole = (self.end - self.start).num_seconds().max(1) as f64;
         let part = (at - self.start).num_seconds() as f64;
         MARGIN + (part / whole).clamp(0.0, 1.0) * (100.0 - 2.0 * MARGIN)
     }
 
-    /// At most six round instants, not too near the ends.
+    /// At most six round times, not too close to the ends.
     fn ticks(self) -> Vec<(f64, String)> {
         const HOUR: i64 = 3_600;
         const DAY: i64 = 24 * HOUR;

@@ -1,4 +1,4 @@
-//! What is asked of a client's certificate: the five policies of Go's crypto/tls and exporter-toolkit's list of names.
+//! Requirements for client certificates: the five policies of Go's crypto/tls and exporter-toolkit's list of names.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -17,21 +17,21 @@ use x509_parser::extensions::GeneralName;
 /// `client_auth_type`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ClientAuthType {
-    /// None is asked for.
+    /// No certificate is requested.
     #[default]
     NoClientCert,
-    /// One is asked for; any, or none, will do.
+    /// A certificate is requested but optional and not verified.
     RequestClientCert,
-    /// Any will do, but there must be one. Proves possession of a key, not who the client is.
+    /// A certificate is required but not verified. Proves possession of a key, not the identity of the client.
     RequireAnyClientCert,
-    /// None will do; one that is given must come from the client CA.
+    /// A certificate is optional, but must be issued by the client CA.
     VerifyClientCertIfGiven,
-    /// There must be one from the client CA.
+    /// A certificate issued by the client CA is required.
     RequireAndVerifyClientCert,
 }
 
 impl ClientAuthType {
-    /// Reads the toolkit's name. `RequireClientCert` is its older name of `RequireAnyClientCert`.
+    /// Parses the toolkit's name. `RequireClientCert` is the older name of `RequireAnyClientCert`.
     pub fn parse(name: &str) -> Result<Self, String> {
         match name {
             "NoClientCert" => Ok(Self::NoClientCert),
@@ -40,43 +40,43 @@ impl ClientAuthType {
             "VerifyClientCertIfGiven" => Ok(Self::VerifyClientCertIfGiven),
             "RequireAndVerifyClientCert" => Ok(Self::RequireAndVerifyClientCert),
             _ => Err(format!(
-                "{name:?} is no client authentication; write one of NoClientCert, RequestClientCert, \
+                "{name:?} is not a client authentication type; use one of NoClientCert, RequestClientCert, \
                  RequireAnyClientCert, VerifyClientCertIfGiven, RequireAndVerifyClientCert"
             )),
         }
     }
 
-    /// Whether a client without a certificate is turned away.
+    /// Whether a client without a certificate is rejected.
     #[must_use]
     pub fn is_mandatory(self) -> bool {
         matches!(self, Self::RequireAnyClientCert | Self::RequireAndVerifyClientCert)
     }
 
-    /// Whether a certificate is checked against the client CA.
+    /// Whether certificates are verified against the client CA.
     #[must_use]
     pub fn verifies(self) -> bool {
         matches!(self, Self::VerifyClientCertIfGiven | Self::RequireAndVerifyClientCert)
     }
 }
 
-/// What is asked of clients.
+/// The requirements for client certificates.
 #[derive(Debug, Clone, Default)]
 pub struct ClientPolicy {
-    /// When a certificate is asked for, and whether it is checked.
+    /// Whether a certificate is requested and verified.
     pub auth_type: ClientAuthType,
-    /// The certificates that may have issued it. Used by the policies that verify.
+    /// The accepted issuers. Used by the policies that verify.
     pub authorities: Vec<CertificateDer<'static>>,
-    /// Where set, the certificate must carry one of these as DNS, email, IP or URI name.
+    /// If set, the certificate must contain one of these as a DNS, email, IP or URI name.
     pub allowed_names: Option<BTreeSet<String>>,
 }
 
 impl ClientPolicy {
-    /// Tells whether the authorities can serve.
+    /// Checks whether the authorities can be used.
     pub fn check(&self) -> Result<(), String> {
         self.verifier(&Arc::new(rustls::crypto::ring::default_provider())).map(|_| ())
     }
 
-    /// What rustls asks for each handshake; `None` where no certificate is asked for.
+    /// The verifier for rustls; `None` if no certificate is requested.
     pub(super) fn verifier(
         &self,
         provider: &Arc<CryptoProvider>,
@@ -96,13 +96,13 @@ impl ClientPolicy {
     fn chain_verifier(&self, provider: &Arc<CryptoProvider>) -> Result<Arc<dyn ClientCertVerifier>, String> {
         let mut roots = RootCertStore::empty();
         for authority in &self.authorities {
-            roots
-                .add(authority.clone())
-                .map_err(|_| "holds a certificate that cannot serve as a client CA; renew it".to_owned())?;
+            roots.add(authority.clone()).map_err(|_| {
+                "contains a certificate that cannot be used as a client CA; renew it".to_owned()
+            })?;
         }
         WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
             .build()
-            .map_err(|error| format!("cannot serve as a client CA: {error}"))
+            .map_err(|error| format!("cannot be used as a client CA: {error}"))
     }
 }
 
@@ -165,7 +165,7 @@ impl ClientCertVerifier for PolicyVerifier {
     }
 }
 
-/// The certificate's names as exporter-toolkit compares them: exact texts, an IP address as Go prints it.
+/// The names of the certificate as exporter-toolkit compares them: exact strings, IP addresses as Go formats them.
 fn alternative_names(certificate: &CertificateDer<'_>) -> Result<BTreeSet<String>, Error> {
     let broken = || Error::InvalidCertificate(CertificateError::BadEncoding);
     let (_, certificate) = x509_parser::parse_x509_certificate(certificate).map_err(|_| broken())?;

@@ -1,4 +1,4 @@
-//! The client's side, for checks of one's own server: trusts the certificates that the server was given, no others.
+//! The client side, to check our own server: trusts only the certificates that the server is configured with.
 
 use std::sync::Arc;
 
@@ -9,10 +9,10 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 
-/// Makes a client that trusts the first certificate of `chain`, or one that the others of `chain` have issued.
+/// Creates a client that trusts the first certificate of `chain`, or one issued by the others in `chain`.
 ///
-/// Names are not compared: the server is asked by a local address, which its certificate need not hold. Nor is the
-/// end of the trusted certificate itself, for a server with an ended certificate is still alive. `own` is the
+/// Names are not verified: the server is queried by a local address, which its certificate need not contain. Nor is the
+/// expiry of the trusted certificate itself, because a server with an expired certificate is still alive. `own` is the
 /// client's certificate and key as PEM.
 pub fn client_config(
     chain: &[CertificateDer<'static>],
@@ -21,7 +21,9 @@ pub fn client_config(
     let provider = Arc::new(backend::default_provider());
     let mut issuers = RootCertStore::empty();
     for issuer in chain.iter().skip(1) {
-        issuers.add(issuer.clone()).map_err(|error| format!("the server's chain cannot be used: {error}"))?;
+        issuers
+            .add(issuer.clone())
+            .map_err(|error| format!("cannot use the server's certificate chain: {error}"))?;
     }
     let verifier =
         ChainOnly { certificate: chain.first().cloned(), issuers, provider: Arc::clone(&provider) };
@@ -34,9 +36,7 @@ pub fn client_config(
         None => Ok(builder.with_no_client_auth()),
         Some((certificate, key)) => {
             let (chain, key) = (super::certificates(certificate)?, super::private_key(key)?);
-            builder
-                .with_client_auth_cert(chain, key)
-                .map_err(|error| format!("they do not go together: {error}"))
+            builder.with_client_auth_cert(chain, key).map_err(|error| format!("they do not match: {error}"))
         }
     }
 }

@@ -1,7 +1,7 @@
-//! The web configuration file as written: its keys, and on which line each value stands.
+//! The web configuration file as written: its keys, and the line of each value.
 //!
-//! Shapes and names are those of Prometheus' exporter-toolkit 0.17 (docs/web-configuration.md). What the values mean
-//! is decided elsewhere; this module refuses only what is no such document.
+//! Shapes and names are those of Prometheus' exporter-toolkit 0.17 (docs/web-configuration.md). This module
+//! only rejects invalid documents; other modules interpret the values.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,13 +11,13 @@ use serde::Deserialize;
 use serde_saphyr::{Error, Location, Spanned};
 use thiserror::Error as ThisError;
 
-/// A value of the file that is written as one scalar, with its place.
+/// A scalar value with its location in the file.
 pub(super) type Text = Spanned<String>;
-/// A list of scalars, with the place of each and of the whole.
+/// A list of scalars, with the location of each entry and of the list.
 pub(super) type List = Spanned<Vec<Text>>;
 
 const SECTIONS: [&str; 4] = ["tls_server_config", "http_server_config", "rate_limit", "basic_auth_users"];
-/// Keys whose value is easily written in the wrong shape.
+/// Keys whose values are often written with the wrong type.
 const NOT_TEXT: [&str; 5] = ["headers", "client_allowed_sans", "cipher_suites", "curve_preferences", "http2"];
 
 /// The whole file. An absent or empty section is `None`.
@@ -76,13 +76,13 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Why a web configuration file is refused. Holds no key, certificate or hash.
+/// Why a web configuration file is rejected. Never contains a key, certificate or hash.
 #[derive(Debug, Clone, PartialEq, Eq, ThisError)]
 #[error("{}{}: {problem}", .file.display(), place(*.line))]
 pub struct WebConfigError {
-    /// The file, as it was named on the command line.
+    /// The file as named on the command line.
     pub file: PathBuf,
-    /// The line, counted from 1, where one is to blame.
+    /// The line of the problem, counted from 1, if known.
     pub line: Option<u64>,
     /// The key, its value, the reason and the remedy.
     pub problem: String,
@@ -92,7 +92,7 @@ fn place(line: Option<u64>) -> String {
     line.map(|line| format!(":{line}")).unwrap_or_default()
 }
 
-/// What is wrong and where, before the file's name is known.
+/// A problem and its location, before the name of the file is known.
 #[derive(Debug)]
 pub(super) struct Problem {
     line: Option<u64>,
@@ -100,25 +100,25 @@ pub(super) struct Problem {
 }
 
 impl Problem {
-    /// A problem of the value at `location`.
+    /// A problem with the value at `location`.
     pub(super) fn at(location: Location, text: impl Into<String>) -> Self {
         Self { line: Some(location.line()).filter(|line| *line > 0), text: text.into() }
     }
 
-    /// A problem of the file as a whole.
+    /// A problem with the whole file.
     pub(super) fn of_file(text: impl Into<String>) -> Self {
         Self { line: None, text: text.into() }
     }
 
-    /// Names the file.
+    /// Adds the name of the file.
     pub(super) fn in_file(self, file: &Path) -> WebConfigError {
         WebConfigError { file: file.to_owned(), line: self.line, problem: self.text }
     }
 }
 
-/// Reads the text of a file. An empty one is the empty document.
+/// Parses the text of a file. An empty file is an empty document.
 pub(super) fn parse(text: &str) -> Result<Document, Problem> {
-    // A snippet of the source, and most of the parser's own messages, could show a secret.
+    // Snippets of the source and most parser messages could contain a secret.
     let options = serde_saphyr::options! { with_snippet: false };
     serde_saphyr::from_str_with_options::<Option<Document>>(text, options)
         .map(Option::unwrap_or_default)
@@ -129,36 +129,34 @@ pub(super) fn parse(text: &str) -> Result<Document, Problem> {
         })
 }
 
-/// The key that a line begins with, where it is one of ours; any other text could be a secret.
+/// The key at the start of a line if it is a known key; any other text could be a secret.
 fn key_on(line: &str) -> String {
     let known = |key: &&str| SECTIONS.contains(key) || NOT_TEXT.contains(key);
     let key = line.trim_start().split(':').next().filter(known);
     key.map(|key| format!("{key}: ")).unwrap_or_default()
 }
 
-/// The parser's words for shapes, in those of people.
+/// Translates the parser's names of types for users.
 fn shape(parsers: &str) -> &'static str {
     match parsers {
-        "mapping start" => "a mapping is expected; write one `key: value` per line below, indented",
-        "sequence start" => "a list is expected; write one `- entry` per line below",
-        "string scalar" => {
-            "a single text is expected; write it on the line of its key, in quotes where in doubt"
-        }
-        _ => "a value of another shape is expected; check indentation and quotes",
+        "mapping start" => "expected a mapping; write one indented `key: value` per line",
+        "sequence start" => "expected a list; write one `- entry` per line",
+        "string scalar" => "expected a string; write it on the line of its key, quoted if necessary",
+        _ => "expected another type of value; check indentation and quotes",
     }
 }
 
 fn describe(error: &Error, line: &str) -> String {
     match error.without_snippet() {
         Error::SerdeUnknownField { field, expected, .. } => {
-            format!("unknown key {field:?}; correct or remove it; known here: {}", expected.join(", "))
+            format!("unknown key {field:?}; fix or remove it; known keys here: {}", expected.join(", "))
         }
         Error::DuplicateMappingKey { key: Some(key), .. } => {
-            format!("key {key:?} stands twice; keep one of them")
+            format!("key {key:?} is given twice; remove one")
         }
-        Error::DuplicateMappingKey { key: None, .. } => "a key stands twice; keep one of them".to_owned(),
+        Error::DuplicateMappingKey { key: None, .. } => "a key is given twice; remove one".to_owned(),
         Error::MultipleDocuments { .. } => {
-            "more than one YAML document; keep one, without --- lines between".to_owned()
+            "more than one YAML document; keep one, without --- lines".to_owned()
         }
         Error::Unexpected { expected, .. } => format!("{}{}", key_on(line), shape(expected)),
         Error::Message { .. } | Error::ExternalMessage { .. } | Error::Eof { .. } => {
@@ -167,12 +165,12 @@ fn describe(error: &Error, line: &str) -> String {
         Error::Budget { .. }
         | Error::AliasReplayLimitExceeded { .. }
         | Error::AliasExpansionLimitExceeded { .. } => {
-            "larger or deeper than a web configuration can be; name certificates by file".to_owned()
+            "too large or too deeply nested for a web configuration; refer to certificates by file".to_owned()
         }
         Error::TaggedScalarCannotDeserializeIntoString { .. } | Error::NullIntoString { .. } => {
-            "text is expected here; give a value or remove the key".to_owned()
+            "expected a string here; set a value or remove the key".to_owned()
         }
-        _ => "this value cannot be read here; check its shape and indentation".to_owned(),
+        _ => "this value is not valid here; check its type and indentation".to_owned(),
     }
 }
 

@@ -1,7 +1,7 @@
-//! The web configuration in force: read at start, re-read when its files change or when asked to.
+//! The current web configuration: read at startup, reloaded when its files change or on request.
 //!
-//! A new file that is wrong changes nothing: the old configuration stays, and the mistake is logged and kept for the
-//! metrics. Whether TLS is spoken is decided at start: a file that is emptied by mistake must not open the door.
+//! An invalid file changes nothing: the previous configuration stays, and the error is logged and kept for the metrics.
+//! Whether TLS is on is fixed at startup, so that an accidentally emptied file does not disable it.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Trace, WebConfig, WebConfigError, load_and_trace, trace};
 
-/// How long files may take to be read, which a file system that hangs does for ever.
+/// Limits reading files, because a hanging file system would block forever.
 const DEADLINE: Duration = Duration::from_secs(5);
 
 /// Shared by the server, the reload endpoint and the metrics.
@@ -26,23 +26,23 @@ struct Inner {
     file: Option<PathBuf>,
     current: ArcSwap<WebConfig>,
     last_reload: ArcSwap<LastReload>,
-    /// The files of the newest reading, good or bad, as they were then. Locked for the time of a reading.
+    /// The files of the last load, successful or not, with their state. Locked during a load.
     read: Mutex<Vec<(PathBuf, Trace)>>,
 }
 
-/// How the newest reading of the configuration went.
+/// The result of the last load of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LastReload {
     /// When.
     pub at: SystemTime,
-    /// What was wrong, where something was.
+    /// The error, if it failed.
     pub error: Option<WebConfigError>,
-    /// When the configuration in force was read.
+    /// When the current configuration was loaded.
     pub last_success: SystemTime,
 }
 
 impl WebConfigHandle {
-    /// Reads the file, or takes plain HTTP where there is none. Blocks on files; for the start of the process.
+    /// Reads the file; without a file, plain HTTP is used. Blocks on file I/O; only for startup.
     pub fn load(file: Option<&Path>) -> Result<Self, WebConfigError> {
         let (config, read) = file.map_or_else(|| (Ok(WebConfig::default()), Vec::new()), load_and_trace);
         let config = config?;
@@ -56,22 +56,22 @@ impl WebConfigHandle {
         })))
     }
 
-    /// The configuration in force.
+    /// The current configuration.
     #[must_use]
     pub fn current(&self) -> Arc<WebConfig> {
         self.0.current.load_full()
     }
 
-    /// How the newest reading went, be it at start, by request or by a change of the files.
+    /// The result of the last load, at startup, on request or after a change of the files.
     #[must_use]
     pub fn last_reload(&self) -> Arc<LastReload> {
         self.0.last_reload.load_full()
     }
 
-    /// Reads the file and all that it names again. On an error the old configuration stays in force.
+    /// Reloads the file and all referenced files. On error, the previous configuration stays.
     ///
     /// Open connections keep the certificate and the client CA of their handshake; passwords, headers and the rate
-    /// limit are those in force at each request.
+    /// limit of the current configuration apply to each request.
     pub async fn reload(&self) -> Result<(), WebConfigError> {
         let Some(file) = self.0.file.clone() else {
             let at = SystemTime::now();
@@ -88,15 +88,15 @@ impl WebConfigHandle {
                 *read = files;
                 loaded
             }
-            Ok(Err(_)) => Err(error_of(&file, "reading it failed unexpectedly; see the log")),
-            Err(_) => Err(error_of(&file, "its file system does not answer; mount it again, then reload")),
+            Ok(Err(_)) => Err(error_of(&file, "reading failed unexpectedly; see the log")),
+            Err(_) => Err(error_of(&file, "the file system does not respond; remount it, then reload")),
         };
         let result = loaded.and_then(|config| self.take_over(&file, config));
         let error = result.as_ref().err().cloned();
         match &error {
-            None => tracing::info!(file = %file.display(), "web configuration read again"),
+            None => tracing::info!(file = %file.display(), "Reloaded web configuration"),
             Some(error) => {
-                tracing::error!(%error, "web configuration is wrong; the one before stays in force");
+                tracing::error!(%error, "Failed to reload web configuration; keeping the previous one");
             }
         }
         let at = SystemTime::now();
@@ -108,8 +108,8 @@ impl WebConfigHandle {
     fn take_over(&self, file: &Path, config: WebConfig) -> Result<(), WebConfigError> {
         let (was_on, is_on) = (self.current().tls.is_some(), config.tls.is_some());
         if was_on != is_on {
-            let change = if is_on { "switches TLS on" } else { "switches TLS off" };
-            let text = format!("this {change}, which takes effect only at a start; restart the process");
+            let change = if is_on { "turns TLS on" } else { "turns TLS off" };
+            let text = format!("this {change}, which requires a restart; restart the process");
             return Err(error_of(file, &text));
         }
         warn_of(&config);
@@ -117,9 +117,9 @@ impl WebConfigHandle {
         Ok(())
     }
 
-    /// Reloads whenever a file has changed and then stayed the same for one `interval`, until `stop`.
+    /// Reloads when a file has changed and then stayed unchanged for one `interval`, until `stop`.
     ///
-    /// The wait keeps a file that is being written, and is empty or half for a moment, from being read.
+    /// The wait avoids reading a file that is still being written.
     pub(in crate::http) async fn watch(&self, interval: Duration, stop: CancellationToken) {
         if self.0.file.is_none() {
             return;
@@ -136,7 +136,7 @@ impl WebConfigHandle {
             tokio::time::sleep(interval).await;
             let change = self.change().await;
             if change.is_some() && change == change_before {
-                // A failure is logged and kept by reload; it is tried again at the next change.
+                // `reload` logs and keeps the error; the next change triggers another attempt.
                 let _ = self.reload().await;
                 change_before = None;
                 continue;
@@ -145,7 +145,7 @@ impl WebConfigHandle {
         }
     }
 
-    /// How the files look now, where they differ from what was read.
+    /// The current state of the files, if it differs from what was read.
     async fn change(&self) -> Option<Vec<(PathBuf, Trace)>> {
         let read = self.0.read.lock().await.clone();
         let looked = tokio::task::spawn_blocking(move || {
@@ -158,7 +158,7 @@ impl WebConfigHandle {
 
 fn warn_of(config: &WebConfig) {
     for warning in &config.warnings {
-        tracing::warn!("web configuration: {warning}");
+        tracing::warn!(warning, "Web configuration warning");
     }
 }
 

@@ -1,7 +1,7 @@
 //! `--web.config.file`: Prometheus' exporter-toolkit format, read strictly.
 //!
-//! An absent or empty file means plain HTTP without passwords. Whatever cannot be done as written is refused with
-//! file, line, key, reason and remedy, so that nobody believes in a protection that is not there.
+//! An absent or empty file means plain HTTP without passwords. Anything that cannot be applied as written is rejected
+//! with file, line, key, reason and remedy, so that no configured protection is silently missing.
 
 mod document;
 mod handle;
@@ -26,33 +26,33 @@ use super::rate_limit::RateLimit;
 use document::{Document, HttpSection, Problem, RateLimitSection};
 use serde_saphyr::Spanned;
 
-/// No certificate, key or configuration is this large; a device or a mistaken path may be.
+/// Larger than any certificate, key or configuration; protects against devices and wrong paths.
 const LARGEST_FILE: u64 = 1024 * 1024;
 
-/// What the file asks for, checked, with all the files that it names read in.
+/// The validated configuration, including the contents of all referenced files.
 #[derive(Debug, Clone, Default)]
 pub struct WebConfig {
-    /// TLS, or plain HTTP where `None`.
+    /// TLS; `None` means plain HTTP.
     pub tls: Option<Tls>,
     /// Headers of every response.
     pub headers: Vec<(HeaderName, HeaderValue)>,
-    /// The limit of requests, where there is one.
+    /// The rate limit, if configured.
     pub rate_limit: Option<RateLimit>,
-    /// Who may come in; everybody where empty.
+    /// The users; without any, no password is required.
     pub users: Users,
-    /// What works but is hardly meant.
+    /// Settings that work but are probably not intended.
     pub warnings: Vec<String>,
 }
 
-/// Reads and checks a web configuration file and what it names. Blocks on files.
+/// Reads and validates a web configuration file and the files that it references. Blocks on file I/O.
 pub fn load(file: &Path) -> Result<WebConfig, WebConfigError> {
     load_and_trace(file).0
 }
 
-/// What changes when a file is written or replaced: its time, length and inode; `None` where it is missing.
+/// Changes when a file is written or replaced: its time, length and inode; `None` if it is missing.
 type Trace = Option<(SystemTime, u64, u64)>;
 
-/// Does [`load`], and tells which files it opened and how they looked just before, whatever came of it.
+/// Like [`load`], but also returns the files it opened and their state just before, even on failure.
 fn load_and_trace(file: &Path) -> (Result<WebConfig, WebConfigError>, Vec<(PathBuf, Trace)>) {
     let mut files =
         Files { directory: file.parent().unwrap_or(Path::new("")).to_owned(), opened: Vec::new() };
@@ -69,17 +69,17 @@ fn trace(path: &Path) -> Trace {
     Some((metadata.modified().ok()?, metadata.len(), metadata.ino()))
 }
 
-/// Reads files beside the configuration, and remembers them.
+/// Reads files referenced by the configuration, and records them.
 struct Files {
     directory: PathBuf,
     opened: Vec<(PathBuf, Trace)>,
 }
 
 impl Files {
-    /// Reads a file that the configuration names; a relative path starts at the configuration's directory.
+    /// Reads a referenced file; relative paths are resolved against the directory of the configuration.
     fn read(&mut self, name: &str) -> Result<Vec<u8>, String> {
         if name.is_empty() {
-            return Err("is empty; give a path or remove the key".to_owned());
+            return Err("is empty; set a path or remove the key".to_owned());
         }
         self.read_path(&self.directory.join(name))
     }
@@ -90,12 +90,12 @@ impl Files {
         let read = File::open(path).and_then(|file| file.take(LARGEST_FILE + 1).read_to_end(&mut bytes));
         if let Err(error) = read {
             return Err(format!(
-                "cannot be read: {error}; correct the path ({}) or its permissions",
+                "cannot be read: {error}; check the path ({}) and its permissions",
                 path.display()
             ));
         }
         if bytes.len() as u64 > LARGEST_FILE {
-            return Err("is larger than 1 MiB; this is hardly the right file".to_owned());
+            return Err("is larger than 1 MiB; check that it is the right file".to_owned());
         }
         Ok(bytes)
     }
@@ -119,7 +119,7 @@ fn check(bytes: &[u8], files: &mut Files) -> Result<WebConfig, Problem> {
     }
     if config.tls.is_none() && !config.users.is_empty() {
         let warning =
-            "basic_auth_users without tls_server_config: passwords travel readable; add a certificate";
+            "basic_auth_users without tls_server_config: passwords are sent in clear text; add a certificate";
         config.warnings.push(warning.to_owned());
     }
     Ok(config)
@@ -128,10 +128,10 @@ fn check(bytes: &[u8], files: &mut Files) -> Result<WebConfig, Problem> {
 fn users(document: &Document) -> Result<Users, Problem> {
     let mut users = Users::default();
     for (name, hash) in document.basic_auth_users.iter().flatten() {
-        // The value is left out of every message: someone may have written the password itself.
+        // Messages never contain the value: it may be the password itself.
         let wrong = |reason: &str| Problem::at(hash.referenced, format!("basic_auth_users.{name}: {reason}"));
         if name.is_empty() || name.contains(':') {
-            return Err(wrong("a user's name may not be empty or hold a colon; rename the user"));
+            return Err(wrong("a user name must not be empty or contain a colon; rename the user"));
         }
         let text = hash.value.as_ref().map_or("", |secret| secret.0.as_str());
         users.add(name, text).map_err(|reason| wrong(&reason))?;
@@ -166,15 +166,14 @@ fn rate_limit(
         .as_ref()
         .map(|text| {
             text.value.parse::<u32>().map_err(|_| {
-                let reason =
-                    format!("{:?} is no whole number from 1 to {}; correct it", text.value, u32::MAX);
+                let reason = format!("{:?} is not an integer from 1 to {}; fix it", text.value, u32::MAX);
                 Problem::at(text.referenced, format!("rate_limit.burst: {reason}"))
             })
         })
         .transpose()?;
     let Some(interval_text) = interval else {
         if burst.is_some() {
-            warnings.push("rate_limit.burst without interval: nothing is limited; add interval".to_owned());
+            warnings.push("rate_limit.burst without interval has no effect; add interval".to_owned());
         }
         return Ok(None);
     };
@@ -187,8 +186,8 @@ fn rate_limit(
         Some(burst) if burst > 0 => Ok(Some(RateLimit { interval, burst })),
         _ => {
             let place = burst.as_ref().map_or(interval_text.referenced, |text| text.referenced);
-            let text = "rate_limit.burst: 0 or missing, which would refuse every request; set it to 1 or more, or \
-                        interval to 0 to switch the limit off";
+            let text = "rate_limit.burst: 0 or missing, which would reject every request; set it to 1 or more, or \
+                 set interval to 0 to disable the limit";
             Err(Problem::at(place, text))
         }
     }

@@ -1,4 +1,4 @@
-//! `tls_server_config`: from the file's keys to a TLS server, with a line for each mistake.
+//! `tls_server_config`: from the keys of the file to a TLS server. Errors name the line of the mistake.
 
 use std::sync::Arc;
 
@@ -12,28 +12,28 @@ use super::{Files, values};
 use crate::http::tls::client_certificate::{ClientAuthType, ClientPolicy};
 use crate::http::tls::{self, TlsSettings, TlsVersion};
 
-/// TLS as the configuration asks for it.
+/// TLS as configured.
 #[derive(Debug, Clone)]
 pub struct Tls {
-    /// What a handshake uses.
+    /// The configuration of handshakes.
     pub server: Arc<ServerConfig>,
-    /// The server's certificate, then those that issued it.
+    /// The server's certificate, followed by its issuers.
     pub chain: Vec<CertificateDer<'static>>,
-    /// What is asked of clients.
+    /// The requirements for client certificates.
     pub client_auth: ClientAuthType,
-    /// When the server's certificate ends.
+    /// When the server's certificate expires.
     pub not_after: Option<DateTime<Utc>>,
 }
 
-/// One of the suites that HTTP/2 needs with TLS 1.2 (RFC 9113 §9.2.2); Go refuses a list without.
+/// HTTP/2 over TLS 1.2 requires one of these suites (RFC 9113 §9.2.2); Go rejects a list without them.
 const HTTP2_SUITES: [&str; 2] =
     ["TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"];
 
-/// PEM text, from the file itself or from one that it names.
+/// PEM text, inline or from a file.
 struct Pem {
     bytes: Vec<u8>,
     place: Location,
-    /// The key, and the file where there is one.
+    /// The key, and the file if there is one.
     source: String,
 }
 
@@ -43,7 +43,7 @@ impl Pem {
     }
 }
 
-/// Builds TLS from its section. `None` where the section is empty, as in the toolkit.
+/// Builds TLS from its section. `None` if the section is empty, as in the toolkit.
 pub(super) fn build(
     section: &Spanned<TlsSection>,
     http2: bool,
@@ -133,7 +133,7 @@ fn missing(place: Location, keys: &str) -> Problem {
     Problem::at(place, format!("tls_server_config: TLS needs a certificate and its key; add {keys}"))
 }
 
-/// Takes `key` or `key_file`, never both.
+/// Reads `key` or `key_file`, but not both.
 fn pem(
     key: &str,
     inline: Option<(&str, Location)>,
@@ -142,7 +142,7 @@ fn pem(
 ) -> Result<Option<Pem>, Problem> {
     let key = format!("tls_server_config.{key}");
     if let (Some((_, place)), Some(_)) = (inline, file) {
-        let text = format!("{key}: {key}_file is set too; keep one of them");
+        let text = format!("{key}: {key}_file is also set; remove one");
         return Err(Problem::at(place, text));
     }
     if let Some((text, place)) = inline {
@@ -162,10 +162,10 @@ fn validity(chain: &[CertificateDer<'_>], source: &Pem, warnings: &mut Vec<Strin
     let not_after = DateTime::from_timestamp(certificate.validity().not_after.timestamp(), 0)?;
     let now = Utc::now();
     if not_after < now {
-        warnings.push(format!("{}: the certificate ended on {not_after}; renew it", source.source));
+        warnings.push(format!("{}: the certificate expired on {not_after}; renew it", source.source));
     }
     if not_before > now {
-        warnings.push(format!("{}: the certificate is valid only from {not_before}", source.source));
+        warnings.push(format!("{}: the certificate is not valid before {not_before}", source.source));
     }
     Some(not_after)
 }
@@ -188,28 +188,28 @@ fn client_policy(
     match (&authorities, &keys.client_auth_type) {
         (Some(authorities), _) if auth_type == ClientAuthType::NoClientCert => {
             return Err(authorities.problem(
-                "has no effect: client_auth_type asks for no certificate; set it to RequireAndVerifyClientCert or \
-                 remove the client CA",
+                "has no effect: client_auth_type does not request certificates; set it to RequireAndVerifyClientCert \
+                 or remove the client CA",
             ));
         }
         (None, Some(name)) if auth_type.verifies() => {
             let reason = format!(
-                "{:?} needs client_ca_file, the certificates that may issue client certificates; name it \
-                 (the system's own are not used)",
+                "{:?} requires client_ca_file with the CAs that issue client certificates; set it (the system's CAs \
+                 are not used)",
                 name.value
             );
             return Err(refused("client_auth_type", name, &reason));
         }
         (Some(authorities), _) if !auth_type.verifies() => {
             let source = &authorities.source;
-            warnings.push(format!("{source} is not used: {auth_type:?} checks no issuer"));
+            warnings.push(format!("{source} is not used: {auth_type:?} does not verify the issuer"));
         }
         _ => {}
     }
     if matches!(auth_type, ClientAuthType::RequestClientCert | ClientAuthType::RequireAnyClientCert) {
         warnings.push(format!(
-            "tls_server_config.client_auth_type: {auth_type:?} takes certificates from anybody; \
-             RequireAndVerifyClientCert is safe"
+            "tls_server_config.client_auth_type: {auth_type:?} accepts certificates from any issuer; use \
+             RequireAndVerifyClientCert to be safe"
         ));
     }
     let authorities_pem = authorities;
@@ -234,12 +234,12 @@ fn allowed_names(
     };
     if !auth_type.is_mandatory() {
         return Err(wrong(&format!(
-            "with client_auth_type {auth_type:?} a client need not show a certificate, so names protect nothing; set \
-             RequireAndVerifyClientCert or remove the list"
+            "with client_auth_type {auth_type:?}, clients do not need a certificate, so the list gives no \
+             protection; set RequireAndVerifyClientCert or remove the list"
         )));
     }
     if list.value.is_empty() {
-        return Err(wrong("an empty list lets nobody in; add names or remove the key"));
+        return Err(wrong("an empty list rejects every client; add names or remove the key"));
     }
     Ok(Some(list.value.iter().map(|name| name.value.clone()).collect()))
 }
@@ -253,7 +253,7 @@ fn versions(keys: &TlsSection) -> Result<(TlsVersion, TlsVersion), Problem> {
     let newest = version("max_version", keys.max_version.as_ref(), TlsVersion::Tls13)?;
     match &keys.min_version {
         Some(text) if oldest > newest => {
-            let reason = format!("{:?} is newer than max_version; exchange them", text.value);
+            let reason = format!("{:?} is newer than max_version; swap them", text.value);
             Err(refused("min_version", text, &reason))
         }
         _ => Ok((oldest, newest)),
@@ -268,14 +268,14 @@ fn check_http2_suites(list: Option<&List>) -> Result<(), Problem> {
     Err(Problem::at(
         list.referenced,
         format!(
-            "tls_server_config.cipher_suites: HTTP/2 over TLS 1.2 needs {}; add the one that fits the key, set \
+            "tls_server_config.cipher_suites: HTTP/2 over TLS 1.2 requires {}; add the one that matches the key, set \
              http_server_config.http2: false, or set min_version: TLS13",
             HTTP2_SUITES.join(" or ")
         ),
     ))
 }
 
-/// Looks each entry of a list up. An empty list means the default, as in the toolkit.
+/// Resolves each entry of a list. An empty list means the default, as in the toolkit.
 fn chosen<T>(
     key: &str,
     list: Option<&List>,

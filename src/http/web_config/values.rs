@@ -1,29 +1,27 @@
-//! Scalars as Go and its YAML reader write them.
+//! Scalars in the syntax of Go and its YAML parser.
 
 use std::time::Duration;
 
-/// Reads a boolean of YAML 1.1, which exporter-toolkit's reader follows.
+/// Parses a YAML 1.1 boolean, as exporter-toolkit does.
 pub(super) fn boolean(text: &str) -> Result<bool, String> {
     match text.to_ascii_lowercase().as_str() {
         "true" | "yes" | "on" | "y" => Ok(true),
         "false" | "no" | "off" | "n" => Ok(false),
-        _ => Err(format!("{text:?} is neither true nor false; write one of them")),
+        _ => Err(format!("{text:?} is not a boolean; use true or false")),
     }
 }
 
-/// Reads a duration as Go's `time.ParseDuration` does: `1h30m`, `1.5s`, `250ms`. Also a bare 0.
+/// Parses a duration like Go's `time.ParseDuration`: `1h30m`, `1.5s`, `250ms`, or a bare 0.
 ///
-/// The toolkit takes another bare number as nanoseconds, which nobody means: it is refused.
+/// The toolkit reads other bare numbers as nanoseconds, which is never intended: they are rejected.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     if text == "0" {
         return Ok(Duration::ZERO);
     }
     if text.starts_with('-') {
-        return Err(format!(
-            "{text:?} is negative; write a duration such as 1s, or 0 to switch the limit off"
-        ));
+        return Err(format!("{text:?} is negative; use a duration such as 1s, or 0 to disable the limit"));
     }
-    let wrong = || format!("{text:?} is no duration; write a number with a unit (ms, s, m, h) such as 1s");
+    let wrong = || format!("{text:?} is not a duration; use a number with a unit (ms, s, m, h), such as 1s");
     let mut rest = text.strip_prefix('+').unwrap_or(text);
     let mut total = Duration::ZERO;
     loop {

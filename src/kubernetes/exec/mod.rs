@@ -95,7 +95,7 @@ pub enum ExecError {
     #[error("the command printed more than {0} bytes")]
     TooMuch(usize),
     /// Not within the deadline. The command may still run.
-    #[error("no end within {}", humantime::format_duration(*.0))]
+    #[error("not finished within {}", humantime::format_duration(*.0))]
     Timeout(Duration),
 }
 

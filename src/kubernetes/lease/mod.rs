@@ -90,7 +90,7 @@ pub async fn keep(
     if !matches!(timeout(RELEASE_DEADLINE, keeper.release()).await, Ok(Ok(()))) {
         tracing::warn!(
             lease = keeper.options.name,
-            "The lease could not be given back; if it was ours, others wait until it runs out"
+            "Failed to release lease; if it was held, other replicas wait until it expires"
         );
     }
 }
@@ -107,7 +107,7 @@ fn turn(leadership: &watch::Sender<Leadership>, state: Leadership, lease: &str) 
     leadership.send_if_modified(|now| {
         let changes = *now != state;
         if changes {
-            tracing::info!(lease, state = ?state, "Leadership has changed");
+            tracing::info!(lease, state = ?state, "Leadership changed");
             *now = state;
         }
         changes
@@ -134,7 +134,7 @@ impl Keeper {
         match outcome {
             Ok(state) => {
                 if changed {
-                    tracing::info!(lease = self.options.name, "The lease can be read and renewed again");
+                    tracing::info!(lease = self.options.name, "Lease renewal recovered");
                 }
                 if state != Leadership::Leading {
                     self.sure_until = None;
@@ -143,7 +143,7 @@ impl Keeper {
             }
             Err(error) => {
                 if changed {
-                    tracing::warn!(lease = self.options.name, %error, "The lease could not be read or renewed");
+                    tracing::warn!(lease = self.options.name, %error, "Failed to renew lease");
                 }
                 Leadership::Waiting
             }

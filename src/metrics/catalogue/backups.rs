@@ -12,90 +12,90 @@ const TYPE: &[&str] = &["backup_type", "repo_key", "stanza"];
 catalogue! { ALL of Backups:
     BACKUP_LAST_COMPLETION_TIMESTAMP_SECONDS: Gauge,
         "pgbackrest_backup_last_completion_timestamp_seconds", Timestamp, TYPE,
-        "End of the newest backup of exactly this type.", "timestamp.stop; absent without such a backup";
+        "Completion time of the newest backup of exactly this type.", "timestamp.stop; absent without such a backup";
     BACKUP_LAST_START_TIMESTAMP_SECONDS: Gauge, "pgbackrest_backup_last_start_timestamp_seconds", Timestamp, TYPE,
-        "Start of the newest backup of exactly this type.", "timestamp.start of the same backup";
+        "Start time of the newest backup of exactly this type.", "timestamp.start of the same backup";
     BACKUP_CHAIN_LAST_COMPLETION_TIMESTAMP_SECONDS: Gauge,
         "pgbackrest_backup_chain_last_completion_timestamp_seconds", Timestamp, TYPE,
-        "End of the newest backup that is at least as strong as this type.",
+        "Completion time of the newest backup of this type or a stronger one.",
         "a full backup counts for diff and incr, a diff for incr";
     BACKUP_OLDEST_COMPLETION_TIMESTAMP_SECONDS: Gauge,
         "pgbackrest_backup_oldest_completion_timestamp_seconds", Timestamp, TYPE,
-        "End of the oldest kept backup of exactly this type.", "smallest timestamp.stop";
-    BACKUPS: Gauge, "pgbackrest_backups", Plain, TYPE, "Number of backups kept.",
-        "count; 0 is told, so that an alert has a series to stand on";
+        "Completion time of the oldest backup of exactly this type.", "smallest timestamp.stop";
+    BACKUPS: Gauge, "pgbackrest_backups", Plain, TYPE, "Number of backups in the repository.",
+        "count; 0 if there are none, so that alerts have a series";
     BACKUPS_WITH_ERRORS: Gauge, "pgbackrest_backups_with_errors", Plain, REPO,
-        "Number of kept backups in which pages with a wrong checksum were found.",
-        "count of error; absent where no backup tells it (before 2.36)";
+        "Number of backups with page checksum errors.",
+        "count of error; absent if no backup reports it (before 2.36)";
     REPO_BACKUP_LAST_DURATION_SECONDS: Gauge, "pgbackrest_repo_backup_last_duration_seconds", Seconds, TYPE,
         "Duration of the newest backup of exactly this type.", "timestamp.stop - timestamp.start";
     REPO_BACKUP_LAST_DATABASE_BYTES: Gauge, "pgbackrest_repo_backup_last_database_bytes", Bytes, TYPE,
         "Size of the database in the newest backup of exactly this type.", "info.size";
     REPO_BACKUP_LAST_COPIED_BYTES: Gauge, "pgbackrest_repo_backup_last_copied_bytes", Bytes, TYPE,
-        "Bytes that the newest backup of exactly this type copied out of the database.", "info.delta";
+        "Bytes that the newest backup of exactly this type copied from the database.", "info.delta";
     REPO_BACKUP_LAST_STORED_BYTES: Gauge, "pgbackrest_repo_backup_last_stored_bytes", Bytes, TYPE,
         "Bytes that the newest backup of exactly this type stored in the repository.",
         "info.repository.delta";
     BACKUP_LAST_THROUGHPUT_BYTES_PER_SECOND: Gauge,
         "pgbackrest_backup_last_throughput_bytes_per_second", BytesPerSecond, TYPE,
-        "Speed at which the newest backup of exactly this type copied data out of the database.",
-        "info.delta / duration; absent for a duration below one second";
+        "Rate at which the newest backup of exactly this type copied data from the database.",
+        "info.delta / duration; absent if the duration is below one second";
     BACKUP_LAST_COMPRESSION_RATIO: Gauge, "pgbackrest_backup_last_compression_ratio", Ratio, TYPE,
         "Copied bytes per stored byte in the newest backup of exactly this type.",
         "info.delta / info.repository.delta; absent if nothing was stored";
     BACKUP_SIZE_DEVIATION_RATIO: Gauge, "pgbackrest_backup_size_deviation_ratio", Ratio,
         &["backup_type", "repo_key", "stanza", "what"],
         "Size of the newest backup relative to the median of its predecessors of the same type.",
-        "newest / median of up to 5 predecessors; what is database or stored; absent with fewer than 2 predecessors";
+        "newest / median of up to 5 predecessors; the label what is database or stored; absent with fewer than 2 predecessors";
     REPO_STORED_BYTES: Gauge, "pgbackrest_repo_stored_bytes", Bytes, &["kind", "repo_key", "stanza"],
         "Bytes that the stanza occupies in the repository.", "kind=backup: sum of info.repository.delta";
     REPO_UP: Gauge, "pgbackrest_repo_up", Plain, REPO,
-        "Whether the repository answered and can take or holds backups.", "1 for codes 0 and 2, else 0";
+        "Whether the repository is readable and ready for backups.", "1 for codes 0 and 2, else 0";
     REPO_STATE: Gauge, "pgbackrest_repo_state", Plain, &["repo_key", "stanza", "state"],
         "State of the repository.",
-        "one of ok, missing_stanza_path, no_valid_backups, missing_stanza_data, backup_not_found, other and timeout is 1, the others are 0";
+        "1 for the current state, 0 for the others; state is ok, missing_stanza_path, no_valid_backups, missing_stanza_data, backup_not_found, other or timeout";
     REPO_COLLECTED_TIMESTAMP_SECONDS: Gauge, "pgbackrest_repo_collected_timestamp_seconds", Timestamp, REPO,
-        "When the facts of the repository were last read.",
-        "stays behind while a repository does not answer and its last facts are shown";
+        "When the state of the repository was last read.",
+        "does not advance while a repository does not answer and its last known facts are served";
     REPO_ERROR_INFO: Gauge, "pgbackrest_repo_error_info", Plain, &["error", "repo_key", "stanza"],
-        "Error class that pgBackRest names for the repository.",
-        "1; error is a class of pgBackRest's own list such as CryptoError; the message is in the log only";
+        "Error class that pgBackRest reports for the repository.",
+        "1; error is one of pgBackRest's error classes, such as CryptoError; the message is only in the log";
     REPO_INFO: Gauge, "pgbackrest_repo_info", Plain, &["cipher", "pg_version", "repo_key", "stanza", "type"],
-        "Kind of the repository.",
-        "1; type from the configuration, empty where that cannot be read; cipher empty before 2.32";
+        "Properties of the repository.",
+        "1; type is from the configuration, empty if that cannot be read; cipher is empty before 2.32";
     REPO_ENCRYPTED: Gauge, "pgbackrest_repo_encrypted", Plain, REPO,
-        "Whether the repository is encrypted by pgBackRest.", "cipher is not none; absent before 2.32";
+        "Whether pgBackRest encrypts the repository.", "cipher is not none; absent before 2.32";
     STANZA_CLUSTER_INFO: Gauge, "pgbackrest_stanza_cluster_info", Plain,
         &["database_id", "pg_version", "repo_key", "stanza", "system_id"],
-        "PostgreSQL cluster that uses the stanza now.", "1; the highest id in db";
+        "PostgreSQL cluster that currently uses the stanza.", "1; the highest id in db";
     STANZA_REPO_SYSTEM_ID_MATCH: Gauge, "pgbackrest_stanza_repo_system_id_match", Plain, STANZA,
         "Whether all repositories hold the same PostgreSQL cluster.",
-        "system id and version of the current databases agree; absent where fewer than two repositories tell";
+        "system id and version of the current databases agree; absent if fewer than two repositories report them";
     STANZA_REPO_BACKUP_SKEW_SECONDS: Gauge, "pgbackrest_stanza_repo_backup_skew_seconds", Seconds, STANZA,
-        "How far the newest backup of one repository lies behind that of another.",
+        "How far the newest backup of one repository lags behind that of another.",
         "newest stop over the repositories - oldest of the newest stops";
     STANZA_REPO_WAL_SKEW_SEGMENTS: Gauge, "pgbackrest_stanza_repo_wal_skew_segments", Plain, STANZA,
-        "How many segments the newest WAL of one repository lies behind that of another.",
+        "How many segments the newest WAL of one repository lags behind that of another.",
         "largest archive max over the repositories - smallest";
     BACKUP_IN_PROGRESS: Gauge, "pgbackrest_backup_in_progress", Plain, REPO,
-        "Whether a backup into the repository runs.",
-        "lock held with sizes; absent where the lock is held and pgBackRest does not tell for which repository";
+        "Whether a backup to the repository is running.",
+        "lock held with sizes; absent if the lock is held but pgBackRest does not report for which repository";
     BACKUP_IN_PROGRESS_SINCE_TIMESTAMP_SECONDS: Gauge,
         "pgbackrest_backup_in_progress_since_timestamp_seconds", Timestamp, REPO,
-        "When that backup was first seen.", "absent when none runs; an upper bound of its start";
+        "When the running backup was first seen.", "absent if none is running; an upper bound of its start time";
     RESTORE_SIZE_BYTES: Gauge, "pgbackrest_restore_size_bytes", Bytes, REPO,
-        "Bytes that a restore of the newest backup has to write.", "info.size of the newest backup of any type";
+        "Bytes that a restore of the newest backup writes.", "info.size of the newest backup of any type";
     RETENTION_BACKUPS_REQUIRED: Gauge, "pgbackrest_retention_backups_required", Plain, TYPE,
-        "Number of backups that the configured retention keeps.",
-        "repoN-retention-full and -diff; absent where the configuration cannot be read", at_scrape;
+        "Number of backups that the configured retention requires.",
+        "repoN-retention-full and -diff; absent if the configuration cannot be read", at_scrape;
     RETENTION_SATISFIED: Gauge, "pgbackrest_retention_satisfied", Plain, TYPE,
-        "Whether as many backups are kept as the configured retention asks for.",
-        "1 or 0; absent where the configuration cannot be read", at_scrape;
+        "Whether as many backups exist as the configured retention requires.",
+        "1 or 0; absent if the configuration cannot be read", at_scrape;
     RETENTION_WINDOW_SECONDS: Gauge, "pgbackrest_retention_window_seconds", Seconds, REPO,
-        "Time for which the configured retention keeps full backups.",
+        "How long the configured retention keeps full backups.",
         "repoN-retention-full with type time; absent with type count";
     REPO_CREDENTIAL_EXPIRY_TIMESTAMP_SECONDS: Gauge,
         "pgbackrest_repo_credential_expiry_timestamp_seconds", Timestamp, &["kind", "repo_key", "stanza"],
-        "When a credential of the repository ends.",
-        "kind is tls_client, tls_ca or azure_sas; absent where the configuration or the file cannot be read";
+        "When a credential of the repository expires.",
+        "kind is tls_client, tls_ca or azure_sas; absent if the configuration or the file cannot be read";
 }

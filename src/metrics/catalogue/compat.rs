@@ -1,6 +1,6 @@
 //! Layer (a): the metrics of the Go exporter 0.23, and four of 0.24 that are marked unverified.
 //!
-//! Names, labels and help are part of a contract with dashboards and rules that people have.
+//! Names, labels and help are a contract with existing dashboards and rules.
 
 use super::{Condition, Kind, Layer, Metric, Unit, catalogue};
 
@@ -10,7 +10,7 @@ const STANZA: &[&str] = &["stanza"];
 const REPO: &[&str] = &["repo_key", "stanza"];
 /// Labels of everything that exists once per backup.
 const BACKUP: &[&str] = &["backup_name", "backup_type", "block_incr", "database_id", "repo_key", "stanza"];
-/// Labels of what is told of the last backup that satisfies a type.
+/// Labels of everything about the last backup that satisfies a type.
 const LAST: &[&str] = &["backup_type", "block_incr", "stanza"];
 /// The same per repository.
 const REPO_LAST: &[&str] = &["backup_type", "block_incr", "repo_key", "stanza"];
@@ -20,7 +20,7 @@ catalogue! { ALL of DropIn:
         "status.code: 0 ok, 1 missing stanza path, 2 no valid backups, 3 missing stanza data, 4 different across repos, 5 database mismatch across repos, 6 requested backup not found, 99 other";
     STANZA_BACKUP_LOCK_STATUS: Gauge, "pgbackrest_stanza_backup_lock_status", Plain, STANZA,
         "Current stanza backup lock status.",
-        "1 while a backup, expire or stanza command holds the lock on the host that was asked";
+        "1 while a backup, expire or stanza command holds the lock on the queried host";
     STANZA_BACKUP_COMPLETE_BYTES: Gauge, "pgbackrest_stanza_backup_complete_bytes", Bytes, STANZA,
         "Completed size for backup in progress.", "lock.backup.size-cplt (2.48 and later); 0 when idle";
     STANZA_BACKUP_TOTAL_BYTES: Gauge, "pgbackrest_stanza_backup_total_bytes", Bytes, STANZA,
@@ -39,7 +39,7 @@ catalogue! { ALL of DropIn:
         "Total size for restore in progress.", "lock.restore.size (2.56 and later); 0 when idle";
     REPO_STATUS: Gauge, "pgbackrest_repo_status", Plain, &["cipher", "repo_key", "stanza"],
         "Current repository status.",
-        "repo[].status.code, same codes as the stanza's; absent where the last call gave no code; before 2.32 repo_key is 0, cipher none and the value 0";
+        "repo[].status.code, same codes as the stanza's; absent if the last call gave no code; before 2.32 repo_key is 0, cipher none and the value 0";
     BACKUP_INFO: Gauge, "pgbackrest_backup_info", Plain,
         &["backrest_ver", "backup_name", "backup_type", "block_incr", "database_id", "lsn_start", "lsn_stop",
           "pg_version", "prior", "repo_key", "stanza", "wal_start", "wal_stop"],
@@ -55,7 +55,7 @@ catalogue! { ALL of DropIn:
         "Amount of data in the database to actually backup.", "info.delta", per_backup;
     BACKUP_REPO_SIZE_BYTES: Gauge, "pgbackrest_backup_repo_size_bytes", Bytes, BACKUP,
         "Full compressed files size to restore the database from backup.",
-        "info.repository.size; 0 where pgBackRest does not tell it (block incremental)", per_backup;
+        "info.repository.size; 0 if pgBackRest does not report it (block incremental)", per_backup;
     BACKUP_REPO_DELTA_BYTES: Gauge, "pgbackrest_backup_repo_delta_bytes", Bytes, BACKUP,
         "Compressed files size in backup.", "info.repository.delta", per_backup;
     BACKUP_REPO_SIZE_MAP_BYTES: Gauge, "pgbackrest_backup_repo_size_map_bytes", Bytes, BACKUP,
@@ -73,7 +73,7 @@ catalogue! { ALL of DropIn:
         "labels in reference by the type in ref_backup, three series per backup",
         per_backup, only(ReferenceCount);
     BACKUP_DATABASES: Gauge, "pgbackrest_backup_databases", Plain, BACKUP,
-        "Number of databases in backup.", "entries in database-ref of info --set; 0 where that failed",
+        "Number of databases in backup.", "entries in database-ref of info --set; 0 if that failed",
         per_backup, only(DatabaseCount);
     BACKUP_SINCE_LAST_COMPLETION_SECONDS: Gauge, "pgbackrest_backup_since_last_completion_seconds", Seconds, LAST,
         "Seconds since the last completed full, differential or incremental backup.",
@@ -119,7 +119,7 @@ catalogue! { ALL of DropIn:
         "labels in reference of that backup by the type in ref_backup", only(Compat);
     BACKUP_LAST_DATABASES: Gauge, "pgbackrest_backup_last_databases", Plain, LAST,
         "Number of databases in the last full, differential or incremental backup.",
-        "entries in database-ref of info --set for that backup; 0 where that failed", only(DatabaseCountLatest);
+        "entries in database-ref of info --set for that backup; 0 if that failed", only(DatabaseCountLatest);
     WAL_ARCHIVE_STATUS: Gauge, "pgbackrest_wal_archive_status", Plain,
         &["database_id", "pg_version", "repo_key", "stanza", "wal_max", "wal_min"],
         "Current WAL archive status.",

@@ -9,49 +9,49 @@ const SCOPE: &[&str] = &["collector", "stanza"];
 
 catalogue! { ALL of Exporter:
     COLLECTOR_UP: Gauge, "pgbackrest_collector_up", Plain, SCOPE, "Whether the last run succeeded.",
-        "for the scope of a call (all-stanzas and the like) and for each stanza; stays when facts are dropped";
+        "for the scope of a call (such as all-stanzas) and for each stanza; remains when facts are dropped";
     COLLECTOR_LAST_SUCCESS_TIMESTAMP_SECONDS: Gauge,
         "pgbackrest_collector_last_success_timestamp_seconds", Timestamp, SCOPE,
-        "End of the last run that succeeded.", "absent until one has";
+        "End time of the last successful run.", "absent until a run succeeds";
     COLLECTOR_LAST_RUN_TIMESTAMP_SECONDS: Gauge,
-        "pgbackrest_collector_last_run_timestamp_seconds", Timestamp, SCOPE, "End of the last run.",
-        "end of the last call, good or bad";
+        "pgbackrest_collector_last_run_timestamp_seconds", Timestamp, SCOPE, "End time of the last run.",
+        "whether or not it succeeded";
     COLLECTOR_DURATION_SECONDS: Histogram, "pgbackrest_collector_duration_seconds", Seconds, COLLECTOR,
-        "Wall time of pgBackRest commands.", "classic histogram", at_scrape;
+        "Duration of pgBackRest commands.", "classic histogram", at_scrape;
     COLLECTOR_RUNS_TOTAL: Counter, "pgbackrest_collector_runs_total", Plain, COLLECTOR,
-        "Runs of pgBackRest commands that have ended.", "starts at 0 with the process", at_scrape;
+        "Completed runs of pgBackRest commands.", "starts at 0 with the process", at_scrape;
     COLLECTOR_FAILURES_TOTAL: Counter, "pgbackrest_collector_failures_total", Plain, &["collector", "reason"],
-        "Runs that failed.",
-        "reason is timeout, exit, parse, spawn, root_refused, and killed or output_too_large on this host, no_pod or lost in pods; 0 is told", at_scrape;
+        "Failed runs of pgBackRest commands.",
+        "reason is timeout, exit, parse, spawn or root_refused, on a host also killed or output_too_large, in pods also no_pod or lost; starts at 0", at_scrape;
     COLLECTOR_IN_PROGRESS_SINCE_TIMESTAMP_SECONDS: Gauge,
         "pgbackrest_collector_in_progress_since_timestamp_seconds", Timestamp, COLLECTOR,
-        "Since when the collector has been running.", "absent when idle", at_scrape;
+        "Start time of the current run.", "absent when idle", at_scrape;
     COLLECTOR_OUTPUT_BYTES: Gauge, "pgbackrest_collector_output_bytes", Bytes, COLLECTOR,
         "Size of the output of the last run.", "bytes on standard output; absent before the first run", at_scrape;
     COLLECTOR_SANITIZED_OUTPUTS_TOTAL: Counter, "pgbackrest_collector_sanitized_outputs_total", Plain, COLLECTOR,
-        "Outputs that had to be cleaned before they were valid JSON.",
+        "Outputs that were valid JSON only after sanitizing.",
         "invalid UTF-8 or control characters in strings", at_scrape;
     COLLECTOR_INTERVAL_SECONDS: Gauge, "pgbackrest_collector_interval_seconds", Seconds, COLLECTOR,
         "Configured interval between runs.", "configuration", at_scrape;
     COLLECTOR_TIMEOUT_SECONDS: Gauge, "pgbackrest_collector_timeout_seconds", Seconds, COLLECTOR,
         "Configured timeout of a run.", "configuration", at_scrape;
-    EXPORTER_SERIES: Gauge, "pgbackrest_exporter_series", Plain, &[], "Number of series in this answer.",
-        "lines with a value, this one included", at_scrape;
+    EXPORTER_SERIES: Gauge, "pgbackrest_exporter_series", Plain, &[], "Number of series in this response.",
+        "lines with a value, including this one", at_scrape;
     EXPORTER_SERIES_DROPPED: Gauge, "pgbackrest_exporter_series_dropped", Plain, &[],
-        "Number of series hidden by the limit of backups per stanza.",
-        "hidden backups * series per backup; 0 without a limit";
+        "Number of series omitted due to the limit of backups per stanza.",
+        "omitted backups * series per backup; 0 without a limit";
     EXPORTER_CONFIG_RELOAD_SUCCESS: Gauge, "pgbackrest_exporter_config_reload_success", Plain, &[],
-        "Whether the last reload of the configuration succeeded.", "1 after the start", at_scrape;
+        "Whether the last configuration reload succeeded.", "1 after startup", at_scrape;
     EXPORTER_CONFIG_LAST_RELOAD_SUCCESS_TIMESTAMP_SECONDS: Gauge,
         "pgbackrest_exporter_config_last_reload_success_timestamp_seconds", Timestamp, &[],
-        "When the configuration was last read successfully.", "start or reload", at_scrape;
+        "When the configuration was last loaded successfully.", "at startup or reload", at_scrape;
     EXPORTER_RUST_INFO: Gauge, "pgbackrest_exporter_rust_info", Plain, &["revision", "rustc", "version"],
         "A metric with a constant '1' value labeled by version, revision and compiler.", "1";
 }
 
 catalogue! { PROCESS of Process:
     PROCESS_CPU_SECONDS_TOTAL: Counter, "process_cpu_seconds_total", Seconds, &[],
-        "Total user and system CPU time spent in seconds.", "/proc/self/stat; waited-for children not included",
+        "Total user and system CPU time spent in seconds.", "/proc/self/stat; without child processes",
         at_scrape;
     PROCESS_OPEN_FDS: Gauge, "process_open_fds", Plain, &[], "Number of open file descriptors.",
         "/proc/self/fd", at_scrape;
@@ -62,7 +62,7 @@ catalogue! { PROCESS of Process:
     PROCESS_VIRTUAL_MEMORY_BYTES: Gauge, "process_virtual_memory_bytes", Bytes, &[],
         "Virtual memory size in bytes.", "/proc/self/stat", at_scrape;
     PROCESS_VIRTUAL_MEMORY_MAX_BYTES: Gauge, "process_virtual_memory_max_bytes", Bytes, &[],
-        "Maximum amount of virtual memory available in bytes.", "soft limit; absent where there is none", at_scrape;
+        "Maximum amount of virtual memory available in bytes.", "soft limit; absent without one", at_scrape;
     PROCESS_RESIDENT_MEMORY_BYTES: Gauge, "process_resident_memory_bytes", Bytes, &[],
         "Resident memory size in bytes.", "/proc/self/stat", at_scrape;
     PROCESS_START_TIME_SECONDS: Gauge, "process_start_time_seconds", Timestamp, &[],

@@ -17,60 +17,60 @@ catalogue! { ALL of Wal:
     WAL_MAX_TIMELINE: Gauge, "pgbackrest_wal_max_timeline", Plain, DATABASE,
         "Timeline of the newest WAL segment in the archive.", "first 8 digits of archive max";
     WAL_MAX_LSN_BYTES: Gauge, "pgbackrest_wal_max_lsn_bytes", Bytes, DATABASE,
-        "WAL position at which the newest segment in the archive ends.",
-        "(number of archive max + 1) * segment size; subtract from the position of PostgreSQL for the lag";
+        "WAL position of the end of the newest segment in the archive.",
+        "(number of archive max + 1) * segment size; subtract it from the current position of PostgreSQL to get the lag";
     WAL_SEGMENT_SIZE_BYTES: Gauge, "pgbackrest_wal_segment_size_bytes", Bytes, &["source", "stanza"],
         "Size of a WAL segment.", "source is config, inferred (from backups) or default (16 MiB)";
     WAL_ARCHIVED_SEGMENTS_TOTAL: Counter, "pgbackrest_wal_archived_segments_total", Plain, REPO,
-        "WAL segments by which the archive has grown.",
+        "WAL segments added to the archive.",
         "increases of pgbackrest_wal_max_segment since this process first saw it",
         at_scrape;
     WAL_SEGMENTS: Gauge, "pgbackrest_wal_segments", Plain, REPO,
-        "WAL segments in the archive of the current database.",
-        "listing: whole segments on all timelines, each counted once";
+        "Number of WAL segments in the archive of the current database.",
+        "listing: complete segments on all timelines, each counted once";
     WAL_STORED_BYTES: Gauge, "pgbackrest_wal_stored_bytes", Bytes, REPO,
-        "Bytes of the WAL segments in the repository.", "listing: sizes as stored, compressed and encrypted";
+        "Bytes that the WAL segments occupy in the repository.", "listing: sizes as stored, compressed and encrypted";
     WAL_MISSING_SEGMENTS: Gauge, "pgbackrest_wal_missing_segments", Plain, &["class", "repo_key", "stanza"],
-        "WAL segments that are missing in the archive.",
-        "listing: class is backup (a backup needs it to become consistent), pitr_new (after the newest backup), pitr_old (between \
-         backups) or expired (removed by archive retention); all but backup are absent where the timelines are not known";
+        "WAL segments missing from the archive.",
+        "listing: class is backup (needed to make a backup consistent), pitr_new (after the newest backup), pitr_old (between \
+         backups) or expired (removed by archive retention); only backup is exposed if the timelines are unknown";
     WAL_GAPS: Gauge, "pgbackrest_wal_gaps", Plain, REPO,
-        "Separate holes in the WAL archive.", "listing: without what is expired";
+        "Separate gaps in the WAL archive.", "listing: without expired segments";
     WAL_DUPLICATE_SEGMENTS: Gauge, "pgbackrest_wal_duplicate_segments", Plain, REPO,
-        "WAL segments that are in the archive more than once.",
-        "listing: one name with several checksums, which pgBackRest refuses to restore";
+        "WAL segments that exist more than once in the archive.",
+        "listing: same name with different checksums, which pgBackRest refuses to restore";
     WAL_ORPHAN_TIMELINES: Gauge, "pgbackrest_wal_orphan_timelines", Plain, REPO,
-        "Timelines that do not lead to the newest one.", "listing: histories and segments; never a gap";
+        "Timelines that do not lead to the newest one.", "listing: from history files and segments; never counted as a gap";
     WAL_MISSING_HISTORY_FILES: Gauge, "pgbackrest_wal_missing_history_files", Plain, REPO,
-        "Timelines whose history is missing or cannot be read.",
-        "listing: without it nothing is proven of the way to the newest timeline";
+        "Timelines whose history file is missing or unreadable.",
+        "listing: without it, the path to the newest timeline cannot be proven";
     WAL_LAST_ARCHIVED_TIMESTAMP_SECONDS: Gauge,
         "pgbackrest_wal_last_archived_timestamp_seconds", Timestamp, REPO,
-        "When the repository got the newest WAL segment.",
-        "listing: time of the file; a database that is idle archives nothing";
+        "When the newest WAL segment was stored in the repository.",
+        "listing: time of the file; an idle database archives nothing";
     WAL_LISTED_TIMESTAMP_SECONDS: Gauge, "pgbackrest_wal_listed_timestamp_seconds", Timestamp, REPO,
-        "When the WAL archive was listed.", "begin of the listing that the other metrics rest upon";
+        "When the WAL archive was last listed.", "start of the listing that the other metrics are based on";
     BACKUP_UNRESTORABLE: Gauge, "pgbackrest_backup_unrestorable", Plain, &["reason", "repo_key", "stanza"],
-        "Kept backups that cannot be restored.",
-        "listing: reason is wal (missing inside the backup), directory (the backup's files are gone), reference (so are those \
-         of a backup that it builds on) or unknown (it cannot be told); a backup can count for several";
+        "Backups that cannot be restored.",
+        "listing: reason is wal (missing within the backup), directory (the backup's files are gone), reference (the files of a \
+         backup that it depends on are gone) or unknown (cannot be determined); a backup can count for several";
     RECOVERY_EARLIEST_TIMESTAMP_SECONDS: Gauge,
         "pgbackrest_recovery_earliest_timestamp_seconds", Timestamp, REPO,
-        "Earliest instant to which the cluster can be restored.",
-        "stop of the oldest backup that can be restored; unverified: whose chain is listed and whose WAL lies between archive \
-         min and max";
+        "Earliest point in time to which the cluster can be restored.",
+        "stop of the oldest restorable backup; unverified: of the oldest one whose chain is listed and whose WAL lies between \
+         archive min and max";
     RECOVERY_CONTINUOUS_START_TIMESTAMP_SECONDS: Gauge,
         "pgbackrest_recovery_continuous_start_timestamp_seconds", Timestamp, REPO,
-        "Instant from which on every later one can be restored.",
-        "listing: stop of the oldest backup from which no WAL is missing up to the latest instant";
+        "Point in time from which every later one can be restored.",
+        "listing: stop of the oldest backup from which no WAL is missing up to the latest point in time";
     RECOVERY_LATEST_TIMESTAMP_SECONDS: Gauge, "pgbackrest_recovery_latest_timestamp_seconds", Timestamp, REPO,
-        "Latest instant that is known to be restorable.",
-        "time of the last segment that can be reached without a hole, an upper bound of the last commit; unverified: stop of \
-         the newest backup, as info does not date the WAL archived since";
+        "Latest point in time known to be restorable.",
+        "time of the last segment reachable without a gap, an upper bound of the last commit; unverified: stop of \
+         the newest backup, because info does not date the WAL archived since";
     RECOVERY_WINDOW_SECONDS: Gauge, "pgbackrest_recovery_window_seconds", Seconds, REPO,
         "Length of the recovery window.",
-        "latest - continuous start, 0 where a listing proves that there is none; unverified: latest - earliest";
+        "latest - continuous start, 0 if a listing proves that there is none; unverified: latest - earliest";
     RECOVERY_WINDOW_VERIFIED: Gauge, "pgbackrest_recovery_window_verified", Plain, REPO,
-        "Whether the recovery window is proven by a listing of the WAL.",
-        "1: proven; 0: derived from info alone, which does not notice missing WAL";
+        "Whether a listing of the WAL proves the recovery window.",
+        "1: proven; 0: derived from info alone, which does not detect missing WAL";
 }

@@ -1,4 +1,4 @@
-//! One series for each backup, as far as the cardinality controls let them.
+//! One series for each backup, within the cardinality limits.
 
 use std::fmt;
 
@@ -55,7 +55,7 @@ fn labels<'a>(Selected { stanza, repo, backup, .. }: &Selected<'a>) -> [Label<'a
     ]
 }
 
-/// `y` for a backup with block incremental, told by its maps.
+/// `y` for a backup with block incremental, detected by its maps.
 pub(super) fn block_incremental(backup: &Backup) -> &'static str {
     if backup.repo_size_map.is_some() || backup.repo_delta_map.is_some() { "y" } else { "n" }
 }

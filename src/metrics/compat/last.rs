@@ -1,6 +1,6 @@
-//! What the Go exporter calls the last full, diff and incr backup: the newest that satisfies the type.
+//! The last full, diff and incr backup as in the Go exporter: the newest one that satisfies the type.
 //!
-//! A full backup counts for all three, a diff for incr, and nothing is told before the first full.
+//! A full backup counts for all three, a diff for incr, and there are no series before the first full.
 //! At equal stop times the first in the document wins, which is the repository with the lowest number.
 
 use std::fmt;

@@ -1,4 +1,4 @@
-//! The parts joined: one gzip member, or plain text in chunks.
+//! Joins the parts: one gzip member, or plain text in chunks.
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;
@@ -19,36 +19,36 @@ use super::counters::{Counters, deflated};
 use super::deflate::{Deflated, Deflater, End};
 use super::{CountersOfFleet, EncodeError, Format, OfSnapshot, registry};
 
-/// Compression of what is encoded before anybody asks.
+/// Compression level of the parts encoded in advance.
 pub(super) const STATIC_LEVEL: u32 = 4;
-/// Compression of the dynamic part, paid at every scrape.
+/// Compression level of the dynamic part, which is compressed at every scrape.
 const DYNAMIC_LEVEL: u32 = 1;
 /// Size of a chunk of plain text.
 const PLAIN_CHUNK: usize = 64 * 1024;
 /// Magic, deflate, no flags, no time, no extra flags, unknown operating system (RFC 1952).
 const GZIP_HEADER: &[u8] = &[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
 
-/// What of an answer is encoded and deflated before anybody asks: what depends on the snapshot alone, and what was
-/// joined to it. Cheap to clone.
+/// The part of a response that is encoded and deflated in advance: the families that depend only on the snapshot, and
+/// everything joined to them. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct StaticPart {
-    /// One after the other. None refers to one before it.
+    /// In order. No piece refers to a previous one.
     pieces: Vec<Deflated>,
-    /// Of a fleet; those of a host are told at the scrape.
+    /// Counters of a fleet; those of a host are encoded at the scrape.
     counters: Counters,
     series: u64,
 }
 
 impl StaticPart {
-    /// Encodes and deflates. Costs time in proportion to the number of series; meant for once per snapshot.
+    /// Encodes and deflates. Takes time proportional to the number of series; call it once per snapshot.
     ///
     /// # Errors
-    /// If the encoder or the compressor fails, which no input is known to cause.
+    /// If the encoder or the compressor fails; no input is known to cause this.
     pub fn encode(snapshot: &Arc<Snapshot>, options: &Arc<Options>) -> Result<Self, EncodeError> {
         Self::of(Facts::Host(Arc::clone(snapshot)), options)
     }
 
-    /// The same for a fleet: every series carries the labels of its cluster in front.
+    /// The same for a fleet: every series starts with the labels of its cluster.
     ///
     /// # Errors
     /// As above.
@@ -70,7 +70,7 @@ impl StaticPart {
         Ok(Self { pieces: vec![piece], counters, series: series.load(Ordering::Relaxed) })
     }
 
-    /// The same of a fleet with its counters, and with what is told of each cluster. Copies no text.
+    /// Joins the counters of a fleet and the operator's metrics of clusters. Copies no text.
     #[must_use]
     pub fn joined(&self, clusters: &ClustersPart, format: Format) -> Self {
         let own = self.pieces.iter().chain([self.counters.of(format)]);
@@ -91,7 +91,7 @@ impl StaticPart {
     }
 }
 
-/// Joins both parts into one gzip member: pieces to be sent one after the other, all but the last of them shared.
+/// Joins both parts into one gzip member: pieces to send in order, all but the last one shared.
 ///
 /// # Errors
 /// If the compressor fails.
@@ -106,7 +106,7 @@ pub fn gzip(static_part: &StaticPart, dynamic: &str) -> Result<Vec<Bytes>, Encod
         length = length.wrapping_add(piece.length);
         member.push(piece.blocks.clone());
     }
-    // The trailer holds the length modulo 2^32, which are its lower four bytes.
+    // The trailer contains the length modulo 2^32, that is, its lower four bytes.
     let [a, b, c, d, ..] = length.to_le_bytes();
     let trailer = [checksum.finalize().to_le_bytes(), [a, b, c, d]].concat();
     member.push(trailer.into());
@@ -123,7 +123,7 @@ pub fn plain(static_part: &StaticPart, dynamic: String) -> PlainChunks {
     }
 }
 
-/// Plain text in chunks of at most 64 KiB and the dynamic part last.
+/// Plain text in chunks of at most 64 KiB, followed by the dynamic part.
 #[derive(Debug)]
 pub struct PlainChunks {
     inflate: Decompress,

@@ -1,6 +1,6 @@
-//! OpenMetrics text to classic text 0.0.4, which differ in header lines, exemplars and the end.
+//! Converts OpenMetrics text to classic text 0.0.4, which differ in header lines, exemplars and the end.
 
-/// Rewrites whole families; `openmetrics` without or with its `# EOF`.
+/// Converts whole families; `openmetrics` may end with `# EOF`.
 pub(super) fn from_openmetrics(openmetrics: &str) -> String {
     let mut classic = String::with_capacity(openmetrics.len() + openmetrics.len() / 16);
     let mut help: Option<(&str, &str)> = None;
@@ -31,7 +31,7 @@ pub(super) fn from_openmetrics(openmetrics: &str) -> String {
     classic
 }
 
-/// Cuts off what follows the value. Label values may hold anything, so the search starts after the closing brace.
+/// Removes everything after the value. Label values may contain anything, so the search starts after the closing brace.
 fn without_exemplar(sample: &str) -> &str {
     let labels_end = labels_end(sample).unwrap_or(0);
     let Some(exemplar) = sample.get(labels_end..).and_then(|rest| rest.find(" # ")) else { return sample };

@@ -1,4 +1,4 @@
-//! What the operator tells of each cluster of a fleet: encoded when it has changed, not when somebody asks.
+//! The operator's metrics of each cluster of a fleet: encoded when they change, not when scraped.
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use super::counters::{Counters, deflated};
 use super::deflate::Deflated;
 use super::{EncodeError, Format, registry};
 
-/// Families of which each cluster has series, deflated. Empty at first.
+/// Families with series for each cluster, deflated. Initially empty.
 #[derive(Debug, Clone, Default)]
 pub struct ClustersPart {
     /// Gauges and histograms: the same in both formats.
@@ -26,10 +26,10 @@ pub struct ClustersPart {
 }
 
 impl ClustersPart {
-    /// Encodes and deflates, as of `now`. Costs time in proportion to the fleet: not for an async thread.
+    /// Encodes and deflates, as of `now`. Takes time proportional to the fleet: do not call on an async thread.
     ///
     /// # Errors
-    /// If the encoder or the compressor fails, which no input is known to cause.
+    /// If the encoder or the compressor fails; no input is known to cause this.
     pub fn encode(
         operator: &Arc<OperatorMetrics>,
         options: &Arc<Options>,
@@ -59,12 +59,12 @@ impl ClustersPart {
     }
 }
 
-/// Families that differ from cluster to cluster.
+/// The families with series per cluster.
 #[derive(Debug)]
 struct OfClusters {
     operator: Arc<OperatorMetrics>,
     options: Arc<Options>,
-    /// These alone, or all but these.
+    /// Only these, or all but these.
     counters: bool,
     now: DateTime<Utc>,
     series: Arc<AtomicU64>,

@@ -1,4 +1,4 @@
-//! Counters that are encoded before anybody asks.
+//! Counters that are encoded in advance.
 
 use std::fmt::{self, Write as _};
 
@@ -11,7 +11,7 @@ use super::answer::STATIC_LEVEL;
 use super::deflate::{Deflated, Deflater, End};
 use super::{EncodeError, Format, classic, registry};
 
-/// Families of counters, deflated in both formats, as their header lines differ. Empty at first.
+/// Families of counters, deflated in both formats, because their header lines differ. Initially empty.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Counters {
     openmetrics: Deflated,
@@ -36,11 +36,11 @@ impl Counters {
     }
 }
 
-/// What is written, deflated once for many answers.
+/// Deflates the written text once for many responses.
 pub(super) fn deflated(write: impl FnOnce(&mut Deflater) -> fmt::Result) -> Result<Deflated, EncodeError> {
     let mut writer = Deflater::new(STATIC_LEVEL);
     let written = write(&mut writer);
-    // The compressor's own error says more than that writing failed.
+    // The compressor's error is more specific than a failed write.
     let deflated = writer.finish(End::Open)?;
     written?;
     Ok(deflated)

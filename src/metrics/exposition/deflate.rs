@@ -1,4 +1,4 @@
-//! Text to raw deflate blocks while it is written, so that the text never exists as a whole.
+//! Compresses text to raw deflate blocks while it is written, so that the whole text is never in memory.
 
 use std::fmt;
 
@@ -6,10 +6,10 @@ use bytes::Bytes;
 use crc32fast::Hasher;
 use flate2::{Compress, CompressError, Compression, FlushCompress, Status};
 
-/// Text is handed to the compressor in pieces of this size: the encoder writes a few bytes at a time.
+/// Size of the pieces passed to the compressor, because the encoder writes only a few bytes at a time.
 const CHUNK: usize = 32 * 1024;
 
-/// Deflate blocks with what a gzip trailer needs to know of the text in them. Cheap to clone.
+/// Deflate blocks with the values that a gzip trailer needs. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Deflated {
     pub(super) blocks: Bytes,
@@ -21,7 +21,7 @@ pub(super) struct Deflated {
 /// How a run of blocks ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
-    /// At a byte boundary, with more blocks to come.
+    /// At a byte boundary, followed by more blocks.
     Open,
     /// With the last block of a stream.
     Final,
@@ -57,7 +57,7 @@ impl Deflater {
         let is_empty = self.text.is_empty() && self.length == 0;
         match end {
             End::Final => self.compress(FlushCompress::Finish)?,
-            // No text makes no block.
+            // Without text there are no blocks.
             End::Open if is_empty => {}
             End::Open => self.compress(FlushCompress::Sync)?,
         }
@@ -79,7 +79,7 @@ impl Deflater {
             let status = self.compress.compress_vec(text, blocks, flush)?;
             let consumed = usize::try_from(self.compress.total_in() - before).unwrap_or(usize::MAX);
             text = text.get(consumed..).unwrap_or_default();
-            // Room left over means that the compressor has nothing more to say.
+            // Unused space means that the compressor is done.
             if status == Status::StreamEnd || (text.is_empty() && blocks.len() < blocks.capacity()) {
                 break;
             }

@@ -1,9 +1,9 @@
-//! Which of the two text formats a client wants.
+//! Chooses one of the two text formats for a client.
 
 /// A text format of Prometheus.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// Text 0.0.4, which everything reads.
+    /// Text 0.0.4, which every client supports.
     Classic,
     /// OpenMetrics 1.0.0.
     OpenMetrics,
@@ -20,9 +20,9 @@ impl Format {
     }
 }
 
-/// Chooses by the `Accept` header: OpenMetrics where it is asked for by name and liked no less than classic text.
+/// Chooses by the `Accept` header: OpenMetrics if it is requested by name with at least the quality of classic text.
 ///
-/// A header that allows neither gets classic text, as from every exporter: a scraper that sends nonsense still scrapes.
+/// A header that accepts neither gets classic text, as with every exporter, so that scrapers with invalid headers work.
 #[must_use]
 pub fn negotiate(accept: Option<&str>) -> Format {
     let (mut openmetrics, mut classic) = (0.0_f32, 0.0_f32);
@@ -50,7 +50,7 @@ pub fn negotiate(accept: Option<&str>) -> Format {
     if openmetrics > 0.0 && openmetrics >= classic { Format::OpenMetrics } else { Format::Classic }
 }
 
-/// A quality that is not a number from 0 to 1 takes its range out of the choice.
+/// An invalid quality excludes its media range.
 fn parse_quality(value: &str) -> f32 {
     value.parse().ok().filter(|quality| (0.0..=1.0).contains(quality)).unwrap_or(0.0)
 }

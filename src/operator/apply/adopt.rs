@@ -46,7 +46,7 @@ pub(super) async fn clear(
             let Some(live) = server.get(place).await? else { return Ok(Cleared::Free { suspended }) };
             let active = live.data.pointer("/status/active").and_then(Value::as_array);
             if active.is_some_and(|active| !active.is_empty()) {
-                return Ok(Cleared::Busy("a Job of it still runs".to_owned()));
+                return Ok(Cleared::Busy("one of its Jobs is still running".to_owned()));
             }
             suspended = cron_job::is_suspended(&live) && cron_job::reason(&live.metadata).is_none();
         }

@@ -70,7 +70,7 @@ impl Pass<'_> {
             if place.kind.name == "CronJob" {
                 cron_job::suspend(server, place, known, NOT_DESIRED).await?;
             }
-            self.busy(place, "removed", &format!("Job {} still runs", job.name));
+            self.busy(place, "removed", &format!("Job {} is still running", job.name));
             return Ok(());
         }
         let uid = known.uid.as_deref().unwrap_or_default();

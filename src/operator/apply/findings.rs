@@ -10,8 +10,8 @@ pub(super) fn taken(place: Place<'_>, cluster: &str, owner: &str) -> Finding {
     Finding::new(
         &codes::NAME_TAKEN,
         "metadata.name",
-        format!("leads to {place}, which belongs to {owner}"),
-        "remove that object, or annotate the resource with pgbackrest-keeper.io/adopt: \"true\"",
+        format!("conflicts with {place}, which belongs to {owner}"),
+        "delete that object, or annotate the resource with pgbackrest-keeper.io/adopt: \"true\"",
     )
     .with_value(cluster)
 }
@@ -21,8 +21,8 @@ pub(super) fn of_another_cluster(place: Place<'_>, cluster: &str, owner: &str) -
     Finding::new(
         &codes::NAME_TAKEN,
         "metadata.name",
-        format!("leads to {place}, which belongs to {owner}"),
-        "give one of the two clusters another name",
+        format!("conflicts with {place}, which belongs to {owner}"),
+        "rename one of the two clusters",
     )
     .with_value(cluster)
 }
@@ -32,8 +32,8 @@ pub(super) fn double(place: Place<'_>, cluster: &str, owner: &str) -> Finding {
     Finding::new(
         &codes::NAME_TAKEN,
         "metadata.name",
-        format!("is the cluster of {place} too, which belongs to {owner}: both back it up"),
-        "remove that CronJob, or annotate the resource with pgbackrest-keeper.io/adopt: \"true\"",
+        format!("is also backed up by {place}, which belongs to {owner}"),
+        "delete that CronJob, or annotate the resource with pgbackrest-keeper.io/adopt: \"true\"",
     )
     .with_value(cluster)
 }
@@ -47,20 +47,21 @@ pub(super) fn waits(place: Place<'_>, why: &str, remedy: &str) -> Finding {
 pub(super) fn refused(place: Place<'_>, error: &CallError) -> Finding {
     // What is said about a Secret may hold a part of it.
     let said = match (place.kind.name, error.failure) {
-        ("Secret", CallFailure::Invalid | CallFailure::Other) => "the Secret is not valid",
+        ("Secret", CallFailure::Invalid | CallFailure::Other) => "the Secret is invalid",
         _ => error.message.as_str(),
     };
     let remedy = match error.failure {
         CallFailure::Forbidden => {
-            "give the operator's ServiceAccount the right (see deploy/base), or see what admission or a quota forbids"
+            "grant the permission to the operator's ServiceAccount (see deploy/base), or check admission policies \
+             and quotas"
         }
         CallFailure::Invalid => {
-            "correct what the message names in the resource; if it is a field that cannot be changed, delete the object, \
-             which is made anew"
+            "fix the resource according to the message; if a field is immutable, delete the object so that it is \
+             created again"
         }
-        _ => "see what the message names; it is tried again",
+        _ => "fix the problem in the message; it is retried",
     };
-    Finding::new(&codes::OBJECT_REFUSED, place.to_string(), format!("is refused: {said}"), remedy)
+    Finding::new(&codes::OBJECT_REFUSED, place.to_string(), format!("is rejected: {said}"), remedy)
 }
 
 /// What trouble with one object is told as, unless it is trouble with everything.
@@ -69,8 +70,8 @@ pub(super) fn of_trouble(place: Place<'_>, trouble: Trouble) -> Result<Finding, 
         Trouble::Broken(error) => Err(error),
         Trouble::Refused(error) => Ok(refused(place, &error)),
         Trouble::Moved(error) => {
-            let why = format!("changes while it is written: {}", error.message);
-            Ok(waits(place, &why, "it is tried again; see who else writes it"))
+            let why = format!("changed while it was being written: {}", error.message);
+            Ok(waits(place, &why, "it is retried; check which other client writes it"))
         }
     }
 }
@@ -80,8 +81,8 @@ pub(super) fn cannot_grow(place: Place<'_>, wanted: &str, has: &str, class: &str
     Finding::new(
         &codes::VOLUME_CANNOT_GROW,
         place.to_string(),
-        format!("is to grow from {has}, and its storage class {class} does not let it"),
-        "set allowVolumeExpansion on the class if its driver can do it, or add a repo with a larger volume",
+        format!("should grow from {has}, but its storage class {class} does not allow expansion"),
+        "set allowVolumeExpansion on the class if its driver supports it, or add a repo with a larger volume",
     )
     .with_value(wanted)
 }
@@ -92,10 +93,10 @@ pub(super) fn removal_not_authorized(suspended: usize) -> Finding {
         &codes::REMOVAL_NOT_AUTHORIZED,
         "spec.backup.pgbackrest.repos",
         format!(
-            "names no repo any more; the CronJobs ({suspended}) are suspended, and configuration and repo host stay, since \
-             without them archiving fails and WAL fills the primary's disk"
+            "has no repos anymore; the CronJobs ({suspended}) are suspended, while configuration and repo host are \
+             kept, because without them archiving fails and WAL fills the disk of the primary"
         ),
-        "switch archiving off and annotate the resource with pgbackrest-keeper.io/authorize-removal: \"true\" (volumes stay \
-         also then), or bring the section back",
+        "turn off archiving and annotate the resource with pgbackrest-keeper.io/authorize-removal: \"true\" (volumes \
+         are kept even then), or restore the section",
     )
 }

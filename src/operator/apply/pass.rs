@@ -197,7 +197,7 @@ impl<'a> Pass<'a> {
     async fn create(&mut self, task: &Task<'_>) -> Result<bool, Trouble> {
         let place = task.place;
         if self.volume_is_foreign && matches!(task.object, Object::StatefulSet(_)) {
-            let why = "is not made as long as a volume that it would mount is somebody else's";
+            let why = "is not created while a volume that it would mount has another owner";
             let remedy = "see the finding for the PersistentVolumeClaim";
             self.applied.findings.push(findings::waits(place, why, remedy));
             return Ok(false);
@@ -317,15 +317,15 @@ impl<'a> Pass<'a> {
 
     /// Notes that an object waits for a backup, in words. `false`: it is not as desired.
     pub(super) fn busy(&mut self, place: Place<'_>, done: &str, backup: &str) -> bool {
-        let why = format!("is to be {done}, and {backup}");
-        let remedy = "it is done when the backup has ended; delete the Job if it is not to end";
+        let why = format!("should be {done}, but {backup}");
+        let remedy = "it is done when the backup has finished; delete the Job if it does not finish";
         self.wait(findings::waits(place, &why, remedy), WAIT_FOR_BACKUP);
         false
     }
 
     /// Notes that an object has to be gone first. `false`: it is not as desired.
     pub(super) fn leaves(&mut self, place: Place<'_>) -> bool {
-        let remedy = "it is made anew when it is gone; see its finalizers if it stays";
+        let remedy = "it is created again once it is gone; check its finalizers if it remains";
         self.wait(findings::waits(place, "is being deleted", remedy), WAIT_FOR_KUBERNETES);
         false
     }
@@ -342,14 +342,14 @@ impl<'a> Pass<'a> {
 
 fn verb(reason: &str) -> &'static str {
     match reason {
-        CREATED => "made",
+        CREATED => "created",
         ADOPTED => "took over",
-        RESTORED => "undid what somebody had changed in",
+        RESTORED => "reverted changes to",
         REMOVED => "removed",
         RELEASED => "handed back",
         SUSPENDED => "suspended",
-        RESUMED => "woke",
-        GROWN => "lets grow",
-        _ => "replaces the pod of",
+        RESUMED => "resumed",
+        GROWN => "expanding",
+        _ => "replacing the pod of",
     }
 }

@@ -68,7 +68,7 @@ pub(super) async fn busy(server: &Server, owner: Owner<'_>) -> Result<Option<Str
     }
     let jobs = running::jobs(server, owner).await?;
     if let Some(job) = jobs.into_iter().find(|job| job.on_repo_host) {
-        return Ok(Some(format!("Job {} still runs", job.name)));
+        return Ok(Some(format!("Job {} is still running", job.name)));
     }
     let place = pod::Place { namespace: owner.namespace, pod: &pod, container: PGBACKREST_CONTAINER };
     let stanza = format!("--stanza={STANZA}");

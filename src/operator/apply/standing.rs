@@ -65,7 +65,7 @@ pub(super) fn describe(metadata: &ObjectMeta) -> String {
         .map(|release| format!("the Helm release {release}"));
     let manager =
         metadata.labels.as_ref().and_then(|labels| labels.get(MANAGED_BY)).map(|manager| match manager {
-            manager if manager == MANAGER => "nobody any more".to_owned(),
+            manager if manager == MANAGER => "an unknown owner".to_owned(),
             manager => manager.clone(),
         });
     let mut writers: Vec<&str> = metadata
@@ -81,8 +81,8 @@ pub(super) fn describe(metadata: &ObjectMeta) -> String {
     match (owner, writers.is_empty()) {
         (Some(owner), true) => owner,
         (Some(owner), false) => format!("{owner} (written by {})", writers.join(", ")),
-        (None, false) => format!("whoever wrote it as {}", writers.join(", ")),
-        (None, true) => "nobody that it names".to_owned(),
+        (None, false) => format!("the client that wrote it as {}", writers.join(", ")),
+        (None, true) => "an unknown owner".to_owned(),
     }
 }
 
@@ -112,7 +112,10 @@ mod tests {
         let both = json!({"labels": labels("orders"), "ownerReferences": owned_by("u1")});
         assert_eq!(standing("CronJob", both), Standing::Ours);
         let label_alone = json!({"labels": labels("orders")});
-        assert_eq!(standing("CronJob", label_alone.clone()), Standing::Foreign("nobody any more".to_owned()));
+        assert_eq!(
+            standing("CronJob", label_alone.clone()),
+            Standing::Foreign("an unknown owner".to_owned())
+        );
         assert_eq!(standing("PersistentVolumeClaim", label_alone), Standing::Ours);
         let owner_alone = json!({"ownerReferences": owned_by("u1"), "managedFields": [{"manager": "cpo"}]});
         assert_eq!(
@@ -135,7 +138,7 @@ mod tests {
     #[test]
     fn an_owner_is_told_as_well_as_it_is_known() {
         for (metadata, expected) in [
-            (json!({}), "nobody that it names"),
+            (json!({}), "an unknown owner"),
             (json!({"labels": {MANAGED_BY: "Helm"}}), "Helm"),
             (
                 json!({"labels": {MANAGED_BY: "Helm"}, "annotations": {"meta.helm.sh/release-name": "db"},
@@ -144,7 +147,7 @@ mod tests {
             ),
             (
                 json!({"managedFields": [{"manager": "kubectl"}, {"manager": "argo"}, {"manager": "kubectl"}]}),
-                "whoever wrote it as argo, kubectl",
+                "the client that wrote it as argo, kubectl",
             ),
         ] {
             assert_eq!(describe(&serde_json::from_value(metadata).unwrap()), expected);

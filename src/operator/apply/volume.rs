@@ -39,8 +39,8 @@ pub(super) async fn keep(
     let mut finding = None;
     let mut grown = None;
     if is_smaller && !is_bound(&live.data) {
-        let why = format!("is to grow to {wanted}, and is not bound to a volume yet");
-        finding = Some(findings::waits(place, &why, "it grows when it is; see its events if it never is"));
+        let why = format!("should grow to {wanted}, but is not bound to a volume yet");
+        finding = Some(findings::waits(place, &why, "it grows once it is bound; check its Events"));
     } else if is_smaller {
         match fixed_class(server, &live.data).await? {
             // Where the resource names the class, its own checks tell of it.

@@ -94,7 +94,7 @@ pub struct Certificates {
 
 /// Why nothing could be made.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("cannot make certificates: {0}")]
+#[error("cannot create certificates: {0}")]
 pub struct CertificateError(String);
 
 /// Decides what is due at `now`, and makes it. `reloaded`: every running server has loaded what is stored.
@@ -113,7 +113,7 @@ pub fn renew(
     };
     let mut deeds = Vec::new();
     if before.is_none() {
-        deeds.push(Deed::new("CertificatesCreated", "Authority, keys and certificates were made"));
+        deeds.push(Deed::new("CertificatesCreated", "Created certificate authority, keys and certificates"));
     }
     if let Some(before) = &before {
         renew_authority(&mut pem, now, &mut deeds)?;
@@ -137,7 +137,7 @@ fn renew_authority(
         pem.authority_key = authority.key;
         deeds.push(Deed::new(
             "CertificateAuthorityRenewed",
-            "A new certificate authority was made; the one before it stays trusted until every server has loaded the new one",
+            "Created a new certificate authority; the previous one remains trusted until every server has loaded the new one",
         ));
     }
     Ok(())
@@ -164,23 +164,20 @@ fn renew_leaves(
                 Some(flaw) => Some(flaw),
                 None if leaf.life.is_due(now) => {
                     let last_moment = leaf.life.is_over(now, LAST_MOMENT);
-                    (trusted_everywhere || last_moment).then_some("two thirds of its life are over")
+                    (trusted_everywhere || last_moment).then_some("two thirds of its lifetime have passed")
                 }
                 None => {
                     let of_another = trusted_everywhere && !leaf.is_issued_by(&authority);
-                    of_another.then_some("it was issued by the authority before")
+                    of_another.then_some("it was issued by the previous authority")
                 }
             },
-            None => Some("it could not be read"),
+            None => Some("it is unreadable"),
         };
         let Some(why) = why else { continue };
         let leaf = make::leaf(subject, &pem.authority_certificate, &pem.authority_key, now)?;
         *certificate = leaf.certificate;
         *key = leaf.key;
-        deeds.push(Deed::new(
-            "CertificatesRenewed",
-            format!("The certificate of the {name} was made anew: {why}"),
-        ));
+        deeds.push(Deed::new("CertificatesRenewed", format!("Renewed the certificate of the {name}: {why}")));
     }
     Ok(())
 }
@@ -209,7 +206,10 @@ fn choose_roots(
     let old = stored.iter().filter(|root| **root != authority);
     let (kept, dropped): (Vec<&String>, Vec<&String>) = old.partition(|root| needed(root));
     if !dropped.is_empty() {
-        deeds.push(Deed::new("CertificateAuthorityRetired", "The authority before is no longer trusted"));
+        deeds.push(Deed::new(
+            "CertificateAuthorityRetired",
+            "The previous certificate authority is no longer trusted",
+        ));
     }
     let roots: Vec<&str> =
         std::iter::once(authority.as_str()).chain(kept.into_iter().map(String::as_str)).collect();
@@ -221,7 +221,7 @@ fn finished(
     deeds: Vec<Deed>,
     now: DateTime<Utc>,
 ) -> Result<Certificates, CertificateError> {
-    let unreadable = || CertificateError("a certificate that was just made cannot be read".to_owned());
+    let unreadable = || CertificateError("a newly created certificate is unreadable".to_owned());
     let authority = Root::read(&pem.authority_certificate).ok_or_else(unreadable)?.life;
     let database = Leaf::read(&pem.database_certificate).ok_or_else(unreadable)?.life;
     let repo_host = Leaf::read(&pem.repo_host_certificate).ok_or_else(unreadable)?.life;

@@ -99,19 +99,19 @@ impl Leaf {
         trusted: &[String],
         now: DateTime<Utc>,
     ) -> Option<&'static str> {
-        let Ok(certificate) = self.pem.parse_x509() else { return Some("it could not be read") };
+        let Ok(certificate) = self.pem.parse_x509() else { return Some("it is unreadable") };
         if self.life.has_ended(now) {
-            return Some("it had ended");
+            return Some("it has expired");
         }
         if self.life.is_ahead(now) {
             return Some("it is not valid yet");
         }
         if !belongs(key, &certificate) {
-            return Some("its key is another one's");
+            return Some("its key does not match");
         }
         let mut names = certificate.subject().iter_common_name().filter_map(|name| name.as_str().ok());
         if names.next() != Some(subject.common_name.as_str()) {
-            return Some("it was for another cluster");
+            return Some("it is for another cluster");
         }
         let alternatives = certificate.subject_alternative_name().ok().flatten();
         let alternatives =
@@ -120,10 +120,10 @@ impl Leaf {
             alternatives.iter().any(|name| matches!(name, GeneralName::DNSName(name) if name == host))
         };
         if !subject.host_names.iter().all(covers) {
-            return Some("names of pods were missing in it");
+            return Some("it does not contain all pod names");
         }
         if !trusted.iter().any(|root| self.is_issued_by(root)) {
-            return Some("no trusted authority has issued it");
+            return Some("it was not issued by a trusted authority");
         }
         None
     }

@@ -212,5 +212,5 @@ impl Follower {
 fn log(fact: &JobFact, job: &str, failure: Failure) {
     let (namespace, pg_cluster) = (&*fact.cluster.namespace, &*fact.cluster.name);
     let (reason, exit_code) = (failure.reason, failure.exit_code);
-    tracing::warn!(namespace, pg_cluster, job, reason, exit_code, "A backup job has failed");
+    tracing::warn!(namespace, pg_cluster, job, reason, exit_code, "Backup job failed");
 }

@@ -35,14 +35,14 @@ pub(super) async fn failure(client: &kube::Client, fact: &JobFact) -> Failure {
     let params = ListParams::default().labels(&format!("{JOB_UID}={}", fact.uid)).limit(MOST_PODS);
     let mut pauses = RETRIES.into_iter();
     loop {
-        let answer = call("list a Job's pods", DEADLINE, api.list(&params)).await;
+        let answer = call("list pods of a Job", DEADLINE, api.list(&params)).await;
         let error = match answer {
             Ok(pods) => return of_pods(&pods.items),
             Err(error) => error,
         };
         let Some(pause) = pauses.next() else {
             let namespace = &*fact.cluster.namespace;
-            tracing::warn!(namespace, %error, "Cannot find out why a backup job failed");
+            tracing::warn!(namespace, %error, "Failed to determine why a backup job failed");
             return OTHER;
         };
         sleep(pause).await;

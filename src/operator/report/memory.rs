@@ -91,7 +91,7 @@ impl Memory {
         if notices.len() > allowed {
             let left_out: Vec<&str> =
                 notices.iter().skip(allowed).map(|notice| notice.event.reason.as_str()).collect();
-            tracing::info!(uid = self.uid, ?left_out, "Too many Events about one resource");
+            tracing::info!(uid = self.uid, ?left_out, "Dropped Events; too many for one resource");
             notices.truncate(allowed);
         }
         notices

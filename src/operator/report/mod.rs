@@ -191,7 +191,8 @@ impl Reporter {
     fn sent(&self, key: &Key, what: &'static str, error: Option<CallError>) -> Sent {
         let Some(error) = error else { return Sent::Well };
         self.metrics.tell_failed(what, error.failure.as_str());
-        tracing::warn!(namespace = key.namespace, cluster = key.name, %error, "Could not tell");
+        let (namespace, pg_cluster) = (&*key.namespace, &*key.name);
+        tracing::warn!(namespace, pg_cluster, what, %error, "Failed to publish Event or status");
         match error.failure {
             CallFailure::NotFound
             | CallFailure::AlreadyExists

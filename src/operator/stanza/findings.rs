@@ -9,10 +9,10 @@ pub(super) fn unreachable(repo: RepoNumber, said: &str) -> Finding {
         &codes::REPO_UNREACHABLE,
         repos(),
         format!(
-            "leads to a repo that PostgreSQL's pod cannot read: {said}. Until it can, archiving fails for every repo, and \
-             WAL fills the primary's disk"
+            "contains a repo that the PostgreSQL pod cannot read: {said}. Until it can, archiving fails for all \
+             repos, and WAL fills the disk of the primary"
         ),
-        "mend address, credentials or network, or take the repo out of the resource until it works",
+        "fix the address, credentials or network, or remove the repo from the resource until it works",
     )
     .with_value(repo.to_string())
 }
@@ -21,8 +21,9 @@ pub(super) fn foreign(repo: RepoNumber, said: &str) -> Finding {
     Finding::new(
         &codes::STANZA_FOREIGN,
         repos(),
-        format!("leads to a stanza of another PostgreSQL cluster, or of this one before an upgrade: {said}"),
-        "give the repo a path of its own (repoN-path in global); after pg_upgrade annotate the resource with \
+        format!("contains a repo with the stanza of another PostgreSQL cluster, or of this one before an upgrade: \
+             {said}"),
+        "give the repo a separate path (repoN-path in global); after pg_upgrade, annotate the resource with \
          pgbackrest-keeper.io/stanza-upgrade: and the new version",
     )
     .with_value(repo.to_string())
@@ -32,8 +33,8 @@ pub(super) fn not_created(repo: RepoNumber, said: &str) -> Finding {
     Finding::new(
         &codes::STANZA_NOT_CREATED,
         repos(),
-        format!("leads to a repo whose stanza could not be made or checked: {said}"),
-        "see what the message names; it is tried again",
+        format!("contains a repo whose stanza could not be created or checked: {said}"),
+        "fix the problem in the message; it is retried",
     )
     .with_value(repo.to_string())
 }
@@ -42,8 +43,8 @@ pub(super) fn not_upgraded(said: &str) -> Finding {
     Finding::new(
         &codes::STANZA_NOT_CREATED,
         repos(),
-        format!("have a stanza that could not be upgraded: {said}"),
-        "see what the message names; it is tried again",
+        format!("contains a repo whose stanza could not be upgraded: {said}"),
+        "fix the problem in the message; it is retried",
     )
 }
 
@@ -52,7 +53,7 @@ pub(super) fn pod_failed(pod: &str, what: &str, said: &str) -> Finding {
         &codes::POD_COMMAND_FAILED,
         format!("pod {pod}"),
         format!("could not run {what}: {said}"),
-        "see that the image has pgbackrest, timeout, head, sha256sum, od and sh, and that nothing forbids exec",
+        "check that the image has pgbackrest, timeout, head, sha256sum, od and sh, and that exec is allowed",
     )
 }
 
@@ -61,15 +62,14 @@ pub(super) fn not_visible(pod: &str, what: &str, is_late: bool) -> Finding {
     let (code, message, remedy) = if is_late {
         (
             &codes::CONFIGURATION_NOT_MOUNTED,
-            format!("still does not show the newest {what}"),
-            "see what the pod mounts: deploy/examples/complete shows a pod that is right; a file mounted with subPath \
-             never changes",
+            format!("still does not have the latest {what}"),
+            "check what the pod mounts, see deploy/examples/complete; a file mounted with subPath is never updated",
         )
     } else {
         (
             &codes::CONFIGURATION_NOT_VISIBLE,
-            format!("does not show the newest {what} yet"),
-            "wait: the kubelet needs up to two minutes",
+            format!("does not have the latest {what} yet"),
+            "wait; the kubelet needs up to two minutes",
         )
     };
     Finding::new(code, format!("pod {pod}"), message, remedy)
@@ -79,13 +79,13 @@ pub(super) fn no_primary(reason: &str, is_late: bool) -> Finding {
     let (code, remedy) = if is_late {
         (
             &codes::PRIMARY_MISSING,
-            "see why no pod of the cluster becomes a ready primary, and that its labels are those that the operator \
-             looks for; until then no stanza is made and no CronJob of a new repo runs",
+            "check why no pod of the cluster becomes a ready primary, and that the operator selects its labels; \
+             until then, no stanza is created and no CronJob of a new repo runs",
         )
     } else {
-        (&codes::NO_PRIMARY, "wait: stanzas are made and CronJobs go on once a primary is ready")
+        (&codes::NO_PRIMARY, "wait; stanzas are created and CronJobs resume once a primary is ready")
     };
-    Finding::new(code, "spec.numberOfInstances", format!("asks for PostgreSQL, and {reason}"), remedy)
+    Finding::new(code, "spec.numberOfInstances", format!("requires a primary, but {reason}"), remedy)
 }
 
 pub(super) fn no_repo_host(reason: &str) -> Finding {
@@ -93,9 +93,9 @@ pub(super) fn no_repo_host(reason: &str) -> Finding {
         &codes::REPO_HOST_NOT_READY,
         repos(),
         format!(
-            "leads to a volume of the repo host, and {reason}. Until it is, archiving fails for every repo"
+            "needs the volume of the repo host, but {reason}. Until it is, archiving fails for all repos"
         ),
-        "see the Events and the log of the repo host's pod",
+        "check the Events and the log of the repo host's pod",
     )
 }
 
@@ -103,8 +103,8 @@ pub(super) fn server_missing(pod: &str) -> Finding {
     Finding::new(
         &codes::SERVER_MISSING,
         format!("pod {pod}"),
-        "runs no `pgbackrest server`, without which the repo host cannot reach PostgreSQL",
-        "add the server as deploy/examples/complete shows",
+        "does not run `pgbackrest server`, so the repo host cannot reach PostgreSQL",
+        "add the server as in deploy/examples/complete",
     )
 }
 
@@ -112,8 +112,8 @@ pub(super) fn versions_differ(ours: &str, theirs: &str) -> Finding {
     Finding::new(
         &codes::VERSIONS_DIFFER,
         "spec.backup.pgbackrest.image",
-        format!("brings pgBackRest {theirs} for the repo host, and PostgreSQL's pod has {ours}"),
-        "use images with the same version of pgBackRest: others refuse to speak to each other",
+        format!("has pgBackRest {theirs} for the repo host, but the PostgreSQL pod has {ours}"),
+        "use images with the same version of pgBackRest; different versions do not work together",
     )
 }
 

@@ -151,11 +151,11 @@ pub(super) fn outcome(
                 Outcome::Foreign(format!("its system identifier is {theirs}"))
             }
         }
-        (_, End::Done) => Outcome::Failed("stanza-create ended well, and info shows no stanza".to_owned()),
+        (_, End::Done) => Outcome::Failed("stanza-create succeeded, but info shows no stanza".to_owned()),
         (_, End::Failed(said)) if verdict.stopped_at.is_none() => Outcome::Failed(said.clone()),
         (_, End::Failed(_) | End::Foreign(_)) => {
             let at = verdict.stopped_at.map_or_else(String::new, |repo| format!(" at {repo}"));
-            Outcome::Failed(format!("pgBackRest goes through the repos in their order, and stopped{at}"))
+            Outcome::Failed(format!("pgBackRest processes the repos in order and stopped{at}"))
         }
         (_, End::Locked) => Outcome::Waits,
     }

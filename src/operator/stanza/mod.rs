@@ -267,7 +267,7 @@ impl<Runner: RunInPod> Scene<'_, Runner> {
         let place = Place { namespace: &cluster.namespace, pod: &pod.name, container: PGBACKREST_CONTAINER };
         let hash = desired.repo_host_configuration_hash.as_deref().unwrap_or_default();
         if !self.is_visible(place, hash, care).await {
-            return Err(format!("pod {} does not show its configuration", pod.name));
+            return Err(format!("pod {} does not have its configuration", pod.name));
         }
         let (ours, theirs) = (self.version(primary, care).await, self.version(place, care).await);
         if let (Some(ours), Some(theirs)) = (ours, theirs)

@@ -60,7 +60,8 @@ impl<Runner: RunInPod> Repos<'_, Runner> {
             care.record.stanza_upgrade = Some(token.clone());
             // Every repo is judged anew: it has no backup of the upgraded cluster yet.
             care.record.stanzas.clear();
-            care.deeds.push(Deed::new("StanzaUpgraded", format!("stanza-upgrade was run, as {token} asks")));
+            care.deeds
+                .push(Deed::new("StanzaUpgraded", format!("Ran stanza-upgrade, as requested by {token}")));
         }
         Some(end)
     }

@@ -82,7 +82,7 @@ pub(super) async fn reload(scene: &Scene<'_, impl RunInPod>, care: &mut Care) {
         return;
     }
     care.record.servers.clone_from(&desired.servers_hash);
-    let message = format!("{told} pgBackRest servers were told to load certificates and options");
+    let message = format!("Reloaded certificates and options of {told} pgBackRest servers");
     care.deeds.push(Deed::new("ServersReloaded", message));
 }
 

@@ -75,7 +75,7 @@ fn facts_of_a_silent_repository_are_dated() {
     let silent = Repo { state: RepoState::Timeout, status_message: String::new(), ..good(1) };
     assert_eq!(
         only(&silent, Some(TimeDelta::hours(1))).1,
-        "no answer within the timeout; what is known of it was read 1 d ago"
+        "no response within the timeout; its last known state was read 1 d ago"
     );
 }
 
@@ -83,14 +83,14 @@ fn facts_of_a_silent_repository_are_dated() {
 fn old_facts_are_a_warning() {
     assert_eq!(
         only(&good(1), Some(TimeDelta::hours(1))),
-        (Health::Warning, "the facts are old: they were read 1 d ago".to_owned())
+        (Health::Warning, "data is outdated: last read 1 d ago".to_owned())
     );
     assert_eq!(of_repo(&good(1), day(1), Some(TimeDelta::days(1))).health, Health::Ok);
 }
 
 #[test]
 fn a_repository_without_a_usable_backup_fails() {
-    assert_eq!(only(&repo(1, vec![]), None).1, "no backup is kept here");
+    assert_eq!(only(&repo(1, vec![]), None).1, "no backup exists here");
     let without_wal = Repo { archives: vec![], ..good(1) };
     assert!(only(&without_wal, None).1.contains("WAL"));
     let mut upgraded = good(1);
@@ -104,7 +104,7 @@ fn page_checksum_errors_name_the_newest_backup() {
     corrupt.backups[0].error = Some(true);
     let (health, text) = only(&corrupt, None);
     assert_eq!(health, Health::Warning);
-    assert!(text.contains("1 of 1 kept backup,") && text.contains(FULL), "{text}");
+    assert!(text.contains("1 of 1 backup,") && text.contains(FULL), "{text}");
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn unmet_retention_and_ending_credentials_are_warnings() {
     let kept = RepoSettings { retention_full: Some(Retention::Count(3)), ..RepoSettings::default() };
     let late = of_repo(&with(kept), day(900), None);
     assert_eq!(late.health, Health::Warning);
-    assert!(late.findings[0].text.starts_with("retention asks for 3 full, 1 kept"));
+    assert!(late.findings[0].text.starts_with("retention requires 3 full backups, found 1"));
     let ending = |not_after| {
         let expiry = CredentialExpiry { kind: CredentialKind::TlsClient, not_after };
         with(RepoSettings { credentials: vec![expiry], ..RepoSettings::default() })
@@ -153,8 +153,8 @@ fn the_worst_stanza_comes_first_and_lost_ones_are_named() {
     let expected =
         [("lost", Health::Failed), ("z", Health::Failed), ("b", Health::Warning), ("a", Health::Ok)];
     assert_eq!(order, expected);
-    assert!(all[0].stanza.is_none() && all[0].assessment.findings[0].text.contains("last answered 1 d ago"));
-    assert!(all[2].assessment.findings[0].text.contains("last whole answer: 1 d ago"));
+    assert!(all[0].stanza.is_none() && all[0].assessment.findings[0].text.contains("last succeeded 1 d ago"));
+    assert!(all[2].assessment.findings[0].text.contains("last success: 1 d ago"));
 }
 
 #[test]
@@ -168,11 +168,11 @@ fn what_a_listing_found_is_told() {
     let holed = texts(listed(made(), [1, 2, 3, 5, 6, 7, 9]));
     let expected = [
         "1 WAL segment is missing after the newest backup, nothing after 2026-01-08 00:00:00 UTC can be restored: take a full backup now",
-        "1 WAL segment is missing between backups: not every time before 2026-01-07 00:00:00 UTC can be restored",
+        "1 WAL segment is missing between backups: not every point in time before 2026-01-07 00:00:00 UTC can be restored",
     ];
     assert_eq!(holed, expected);
     let inside = texts(listed(made(), [1, 2, 3, 4, 5, 7]));
-    assert_eq!(inside, ["kept backups that cannot be restored: 1 without the WAL to become consistent"]);
+    assert_eq!(inside, ["backups that cannot be restored: 1 without the WAL needed for consistency"]);
     let nothing = of_repo(&listed(made(), [1, 2, 4]), day(900), None);
     assert_eq!(nothing.health, Health::Failed);
     assert!(

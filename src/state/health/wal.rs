@@ -13,7 +13,7 @@ pub(super) fn sentences(repo: &Repo) -> Vec<String> {
         Some(path) => {
             if path.missing_new > 0 {
                 let until = path.latest_at_most.map_or_else(
-                    || "what was committed since cannot be restored".to_owned(),
+                    || "later commits cannot be restored".to_owned(),
                     |until| format!("nothing after {} can be restored", human::instant(until)),
                 );
                 all.push(format!(
@@ -23,13 +23,14 @@ pub(super) fn sentences(repo: &Repo) -> Vec<String> {
             }
             if path.missing_old > 0 {
                 let until = path.continuous_start.map_or_else(String::new, |start| {
-                    format!(": not every time before {} can be restored", human::instant(start))
+                    format!(": not every point in time before {} can be restored", human::instant(start))
                 });
                 all.push(format!("{} missing between backups{until}", segments(path.missing_old)));
             }
         }
         None if wal.segments > 0 => all.push(
-            "the history of the newest timeline is missing in the archive: what can be restored is not proven"
+            "the history file of the newest timeline is missing from the archive: the recovery window cannot be \
+             proven"
                 .to_owned(),
         ),
         None => {}
@@ -37,8 +38,8 @@ pub(super) fn sentences(repo: &Repo) -> Vec<String> {
     if wal.duplicates > 0 {
         let are = if wal.duplicates == 1 { "is" } else { "are" };
         all.push(format!(
-            "{} {are} in the archive with several contents, which pgBackRest refuses to restore: look whether \
-             two clusters archive into this stanza",
+            "{} {are} in the archive with different contents, which pgBackRest refuses to restore: check whether two \
+             clusters archive to this stanza",
             human::count(wal.duplicates, "WAL segment"),
         ));
     }
@@ -48,14 +49,14 @@ pub(super) fn sentences(repo: &Repo) -> Vec<String> {
 fn unrestorable(found: &Unrestorable) -> Option<String> {
     let directory = found.directory.unwrap_or(0);
     let reasons = [
-        (found.wal, "without the WAL to become consistent"),
+        (found.wal, "without the WAL needed for consistency"),
         (directory, "without their files"),
-        (found.reference, "built on a backup that is gone"),
-        (found.unknown, "whose WAL cannot be judged"),
+        (found.reference, "depending on a backup that is gone"),
+        (found.unknown, "whose WAL cannot be checked"),
     ];
     let told = reasons.into_iter().filter(|(number, _)| *number > 0);
     let told: Vec<String> = told.map(|(number, why)| format!("{number} {why}")).collect();
-    (!told.is_empty()).then(|| format!("kept backups that cannot be restored: {}", told.join(", ")))
+    (!told.is_empty()).then(|| format!("backups that cannot be restored: {}", told.join(", ")))
 }
 
 fn segments(number: u64) -> String {

@@ -194,7 +194,7 @@ fn unreadable() -> Failure {
     Failure {
         reason: FailureReason::Parse,
         exit_code: None,
-        message: "its part of pgBackRest's answer could not be read".to_owned(),
+        message: "its part of pgBackRest's output is unreadable".to_owned(),
     }
 }
 

@@ -128,7 +128,7 @@ fn a_cut_connection_is_followed(cluster: &Example<'_>) {
         (code, job.log())
     });
     assert_eq!(code, Some(0), "{log}");
-    assert!(log.contains("The connection was lost; following the backup"), "{log}");
+    assert!(log.contains("Connection lost; following the backup"), "{log}");
     assert_eq!(log.matches("backup command begin").count(), 1, "it was made once: {log}");
     assert!(cluster.makers(REPO_HOST, "pgbackrest").contains(&"by-hand/cut".to_owned()), "{log}");
 }

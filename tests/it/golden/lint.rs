@@ -132,7 +132,7 @@ fn standard_input_is_read_and_its_faults_are_told_with_file_and_line() {
 
     let cases: [(&[u8], &str); 5] = [
         (b"a: [1\nb: 2\n", "stdin: line "),
-        (b"a: 1\nb: \xff\n", "stdin: line 2: is not UTF-8"),
+        (b"a: 1\nb: \xff\n", "stdin: line 2: not valid UTF-8"),
         (b"a: 1\na: 2\n", "stdin: line 2: "),
         (b"", "no resource of kind postgresql"),
         (b"&a [*a]", "stdin: line "),
@@ -151,7 +151,7 @@ fn standard_input_is_read_and_its_faults_are_told_with_file_and_line() {
     let long = "#".repeat(9 << 20);
     let output = lint_text(long.as_bytes());
     assert_eq!(output.status.code(), Some(2));
-    assert!(told(&output).contains("longer than 8 MiB"), "{}", told(&output));
+    assert!(told(&output).contains("larger than 8 MiB"), "{}", told(&output));
 }
 
 /// Every option that the machine's own pgBackRest explains is known.

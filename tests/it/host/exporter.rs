@@ -181,7 +181,7 @@ fn lifecycle_endpoints_reload_and_change_what_is_logged() {
     assert_eq!(runs(&exporter.metrics()), "1");
     assert_eq!(
         exporter.send(Method::POST, "/-/reload", ""),
-        (StatusCode::OK, "reloaded; pgBackRest is being asked again\n".to_owned())
+        (StatusCode::OK, "reloaded; a new collection has started\n".to_owned())
     );
     wait_for("a run that the reload has begun", || (runs(&exporter.metrics()) == "2").then_some(()));
     exporter.process.signal_group(Signal::SIGHUP);
@@ -194,6 +194,22 @@ fn lifecycle_endpoints_reload_and_change_what_is_logged() {
     assert_eq!(status, StatusCode::BAD_REQUEST);
     assert!(reason.contains("\"a=b=c\""), "{reason}");
     assert_eq!(exporter.stop(), Some(0));
+}
+
+#[test]
+fn the_log_names_what_starts_and_why_it_stops() {
+    let mut exporter = Exporter::ready(&["--collect.interval=42"]);
+    exporter.process.signal_group(Signal::SIGTERM);
+    assert_eq!(exporter.process.wait().code(), Some(0));
+    let log = exporter.process.log();
+    let lines: Vec<serde_json::Value> =
+        log.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let first = lines.first().expect("a line");
+    assert_eq!((&first["version"], &first["mode"]), (&env!("CARGO_PKG_VERSION").into(), &"exporter".into()));
+    assert!(first["commit"].as_str().is_some_and(|commit| !commit.is_empty()), "{first}");
+    assert!(first["flags"].as_str().is_some_and(|flags| flags.contains("--collect.interval=42")), "{first}");
+    let stops = |line: &serde_json::Value| line["message"] == "Shutting down" && line["cause"] == "SIGTERM";
+    assert!(lines.iter().any(stops), "{log}");
 }
 
 #[test]

@@ -34,7 +34,7 @@ async fn a_plain_exporter_is_healthy_sick_or_absent() {
     let listen = flag("web.listen-address", address);
     assert_eq!(check(std::slice::from_ref(&listen)).await, Ok(format!("http://{address}/healthz: alive")));
     let sick = check(&[flag("url", format_args!("http://{address}/readyz"))]).await.expect_err("not ready");
-    assert_eq!(sick, format!("http://{address}/readyz: answered 503 Service Unavailable: no collection yet"));
+    assert_eq!(sick, format!("http://{address}/readyz: returned 503 Service Unavailable: no collection yet"));
     server.stop().await;
     let absent = check(&[listen]).await.expect_err("gone");
     assert!(absent.contains("refused"), "{absent}");
@@ -45,7 +45,7 @@ async fn an_exporter_that_says_nothing_is_unhealthy_in_time() {
     let silent = TcpListener::bind("127.0.0.1:0").await.expect("free port");
     let listen = flag("web.listen-address", silent.local_addr().expect("address"));
     let error = check(&[listen, flag("timeout", "200ms")]).await.expect_err("silent");
-    assert!(error.contains("no answer within 200ms"), "{error}");
+    assert!(error.contains("no response within 200ms"), "{error}");
 }
 
 #[tokio::test]

@@ -33,7 +33,8 @@ fn check(test: &str, pgbackrest: Result<Pgbackrest, String>) {
     written(&lab, "too late");
     lab.postgres.archive_all();
 
-    for (time, why) in [(too_early.as_str(), "ended later"), ("2999-01-01 00:00:00+00", "in the future")] {
+    for (time, why) in [(too_early.as_str(), "completed later"), ("2999-01-01 00:00:00+00", "in the future")]
+    {
         let asked = ask(&lab, time);
         let said = String::from_utf8_lossy(&asked.stderr).into_owned();
         assert_eq!((asked.status.code(), asked.stdout.len()), (Some(1), 0), "{said}");

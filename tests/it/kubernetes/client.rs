@@ -86,7 +86,7 @@ async fn silence_ends_at_the_deadline_and_the_connection_with_it() {
         let error = asked.await.expect("an end").unwrap_err();
         assert!(began.elapsed() >= deadline);
         assert_eq!((error.failure, error.is_retryable()), (CallFailure::Timeout, true));
-        assert_eq!(error.to_string(), "get ConfigMap a: no answer within 2s");
+        assert_eq!(error.to_string(), "get ConfigMap a: no response within 2s");
         assert_eq!(api.requests().len(), 1);
         timeout(PATIENCE, api.is_left()).await.expect("the connection is closed");
     }
@@ -151,10 +151,10 @@ async fn a_kubeconfig_that_is_of_no_use_is_told_without_what_is_in_it() {
         connect_to(file, None)
     };
     let broken = written("users: [{name: a, user: {token: hunter2, impersonate: [}}]\n").await.unwrap_err();
-    assert!(broken.ends_with(": the kubeconfig is not valid at line 1, column 55"), "{broken}");
+    assert!(broken.ends_with(": the kubeconfig is invalid at line 1, column 55"), "{broken}");
     for user in ["[token, hunter2]", "hunter2", "{token: {hunter2: 1}}", "{exec: hunter2}"] {
         let wrong = written(&format!("users: [{{name: a, user: {user}}}]\n")).await.unwrap_err();
-        assert!(wrong.contains("the kubeconfig is not valid at line 1"), "{wrong}");
+        assert!(wrong.contains("the kubeconfig is invalid at line 1"), "{wrong}");
         assert!(!wrong.contains("hunter2") && !wrong.contains('\n'), "{wrong}");
     }
 }
@@ -164,8 +164,8 @@ async fn what_a_credential_plugin_printed_is_not_told() {
     let (directory, file) = kubeconfig(([127, 0, 0, 1], 1).into());
     let text = std::fs::read_to_string(&file).unwrap();
     for (script, told) in [
-        ("echo '{\"status\": {\"token\": hunter2'", "what the credential plugin printed is not valid"),
-        ("echo hunter2; exit 3", "the credential plugin ended with exit status: 3"),
+        ("echo '{\"status\": {\"token\": hunter2'", "the credential plugin printed invalid output"),
+        ("echo hunter2; exit 3", "the credential plugin exited with exit status: 3"),
     ] {
         let exec = json!({"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "sh",
             "args": ["-c", script], "interactiveMode": "Never"}});

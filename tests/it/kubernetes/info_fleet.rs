@@ -112,9 +112,10 @@ fn a_fleet_is_told_from_its_resources() {
     assert_eq!(code, Some(1), "{text}{said}");
     for part in [
         "info-fleet/ledger\n✕ db: ",
-        "nobody to ask about repo1: no pod has the labels",
-        "info-fleet/plain\nnothing to ask: spec.backup.pgbackrest is not there",
-        "info-fleet/wrong\n✕ not asked, as its resource is not valid: spec.backup.pgbackrest.repos[0].schedule.full",
+        "no pod to query about repo1: no pod has the labels",
+        "info-fleet/plain\nnothing to query: spec.backup.pgbackrest is missing",
+        "info-fleet/wrong\n✕ not queried, because its resource is invalid: \
+         spec.backup.pgbackrest.repos[0].schedule.full",
     ] {
         assert!(text.contains(part), "{part:?} is missing in\n{text}{said}");
     }
@@ -135,12 +136,12 @@ fn a_fleet_is_told_from_its_resources() {
     assert_eq!((code, text.lines().count()), (Some(0), 2), "{text}{said}");
 
     for (arguments, remedy) in [
-        (&[&here, "nobody"][..], "there is no postgresql resource nobody in namespace info-fleet"),
-        (&[], "name the namespaces that you may read with --namespaces"),
+        (&[&here, "nobody"][..], "no postgresql resource nobody in namespace info-fleet"),
+        (&[], "limit the query to namespaces that you may read with --namespaces"),
         (&["ledger"], "--namespaces"),
-        (&[&here, "--restore-command", TARGET], "name one: NAMESPACE/NAME"),
-        (&["info-fleet/wrong", "--restore-command", TARGET], "resource is not valid"),
-        (&["info-fleet/ledger", "--restore-command", TARGET], "nobody to ask about repo1"),
+        (&[&here, "--restore-command", TARGET], "specify one: NAMESPACE/NAME"),
+        (&["info-fleet/wrong", "--restore-command", TARGET], "resource is invalid"),
+        (&["info-fleet/ledger", "--restore-command", TARGET], "no pod to query about repo1"),
     ] {
         let (code, text, said) = info(&kubeconfig, arguments);
         assert_eq!((code, text.as_str()), (Some(1), ""), "{said}");
@@ -238,7 +239,7 @@ async fn facts_of_a_fleet_are_printed_as_those_of_a_host() {
         "info-fleet/ledger\n✓ db: ok, restorable from 2026-11-22 ",
         "(repo1, not verified), newest backup ",
         "storage: s3",
-        "nothing to ask: ",
+        "nothing to query: ",
         "000000010000000000000001",
         "✕ db: ",
     ] {
@@ -269,12 +270,12 @@ async fn a_command_to_restore_comes_with_its_place() {
         command.ends_with(" '--target=2026-11-22 10:00:00+00' --target-action=promote restore\n"),
         "{command}"
     );
-    let place = "in namespace info-fleet, in container postgres of pod ledger-0, the primary now";
+    let place = "in namespace info-fleet, in container postgres of pod ledger-0, the current primary";
     assert!(reached.remarks.contains(place), "{}", reached.remarks);
 
     for (told, target, why) in [
         (&fleet[1], "2026-11-01T00:00:00Z", "cannot be reached"),
-        (&fleet[0], "2026-11-22T10:00:00Z", "no answer within the timeout"),
+        (&fleet[0], "2026-11-22T10:00:00Z", "no response within the timeout"),
     ] {
         let advice = advice(told, target).await;
         assert_eq!(advice.command, None);
@@ -285,6 +286,6 @@ async fn a_command_to_restore_comes_with_its_place() {
 #[tokio::test]
 async fn no_cluster_is_said_too() {
     let text = fleet_report::text(&asked(&[]).await, Utc::now(), Terminal { width: 80, has_colours: false });
-    assert_eq!(text, "no cluster to show: there is no postgresql resource\n");
+    assert_eq!(text, "no clusters found: there are no postgresql resources\n");
     assert_eq!(fleet_report::json(&[], Utc::now()).unwrap(), "[]\n");
 }

@@ -18,10 +18,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::support::machine::{program, skip};
+use crate::support::stack::{ALERTMANAGER, root};
 
 pub(crate) const RULES: &str = "alerts/pgbackrest.rules.yml";
 const COMPAT: &str = "alerts/pgbackrest-compat.rules.yml";
-pub(crate) const ALERTMANAGER: &str = "alerts/alertmanager.example.yml";
 
 /// Of Prometheus itself, and what kubelets tell.
 const FOREIGN_METRICS: [&str; 3] =
@@ -52,10 +52,6 @@ struct Rule {
     labels: BTreeMap<String, String>,
     #[serde(default)]
     annotations: BTreeMap<String, String>,
-}
-
-pub(crate) fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
 fn rules(file: &str) -> Vec<Rule> {

@@ -1,6 +1,7 @@
 //! What watches a lab: our exporter, a Prometheus that scrapes it and, where it has rules, an Alertmanager.
 
 use std::fs;
+use std::path::Path;
 
 use super::alertmanager::{Alertmanager, hurried};
 use super::exporter::Exporter;
@@ -8,7 +9,9 @@ use super::lab::{Lab, Site};
 use super::machine::{Pgbackrest, program, skip};
 use super::prometheus::Prometheus;
 use super::relay::Relay;
-use crate::monitoring::alerts::{ALERTMANAGER, root};
+
+/// The shipped example of a configuration of Alertmanager.
+pub(crate) const ALERTMANAGER: &str = "alerts/alertmanager.example.yml";
 
 /// The job of the exporter.
 pub(crate) const JOB: &str = "pgbackrest";
@@ -18,6 +21,11 @@ pub(crate) fn site(test: &str, pgbackrest: Result<Pgbackrest, String>) -> Option
     let programs = ["prometheus", "promtool", "prometheus-alertmanager"];
     let missing = programs.into_iter().find_map(|name| program(name).err());
     missing.map_or_else(|| Site::new(pgbackrest), Err).map_err(|missing| skip(test, missing)).ok()
+}
+
+/// The directory of the project.
+pub(crate) fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
 /// A shipped file, with `for` in seconds that are minutes in it.

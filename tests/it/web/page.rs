@@ -53,18 +53,18 @@ fn a_healthy_stanza_says_to_when_it_can_be_restored() {
 fn what_broke_is_said_in_words() {
     has(
         &render(&fixture("two_repos_repo2_unreachable_no_stanza_option")),
-        &["demo needs a look", "repo2", "unable to connect to '127.0.0.1:1'"],
+        &["demo needs attention", "repo2", "unable to connect to '127.0.0.1:1'"],
     );
 }
 
 #[test]
 fn states_without_facts_have_their_own_words() {
     has(&render(&Snapshot::default()), &["The first collection is running"]);
-    has(&render(&cases::with_collection(vec![])), &["pgBackRest knows no stanza", "stanza-create"]);
+    has(&render(&cases::with_collection(vec![])), &["pgBackRest has no stanzas", "stanza-create"]);
     has(
         &render(&cases::nothing_answers()),
         &[
-            "pgBackRest gives no answer",
+            "pgBackRest does not respond",
             "refuses to run as root",
             "exit code 31",
             "such as postgres",
@@ -72,7 +72,7 @@ fn states_without_facts_have_their_own_words() {
         ],
     );
     let unknown = PageContext { stanza: Some("other"), ..context() };
-    has(&page::render(&cases::five_weeks(), &unknown, now()), &["No stanza other is known", "href=\"?\""]);
+    has(&page::render(&cases::five_weeks(), &unknown, now()), &["Stanza other not found", "href=\"?\""]);
 }
 
 #[test]
@@ -135,7 +135,7 @@ fn attribute_names(tag: &str) -> Vec<String> {
 #[test]
 fn the_worst_stanza_comes_first_and_every_name_leads_somewhere() {
     let page = render(&cases::many_stanzas(200));
-    has(&page, &["1 of 200 stanzas failed, 1 needs a look"]);
+    has(&page, &["1 of 200 stanzas failed, 1 needs attention"]);
     let place = |name: &str| page.find(name).unwrap();
     assert!(place("stanza-0100") < place("stanza-0066"));
     assert!(place("stanza-0066") < place("stanza-0000"));
@@ -158,6 +158,6 @@ fn a_stanza_whose_facts_are_gone_keeps_its_name() {
         .insert(Arc::from("lost"), cases::failed(pgbackrest_keeper::state::snapshot::ScopeKind::Stanza));
     has(
         &render(&snapshot),
-        &["1 of 2 stanzas failed", "lost", "it last answered 3 h ago", "is the repository host reachable?"],
+        &["1 of 2 stanzas failed", "lost", "it last succeeded 3 h ago", "is the repository host reachable?"],
     );
 }

@@ -160,7 +160,9 @@ fn what_cannot_be_there_is_not_believed() {
     let none = entries("path", &[]);
     let mut pass = Pass::begin(None, &BTreeSet::new(), subject(&[], &[]), INTERVAL, at(0));
     assert!(pass.take(Question::Backups, &none, at(0)).unwrap_err().message.contains("backup.info"));
-    assert!(pass.take(Question::Archive, &none, at(0)).unwrap_err().message.contains("info names segments"));
+    assert!(
+        pass.take(Question::Archive, &none, at(0)).unwrap_err().message.contains("info reports segments")
+    );
     let without_wal = Subject { has_wal: false, ..subject(&[], &[]) };
     let mut pass = Pass::begin(None, &BTreeSet::new(), without_wal, INTERVAL, at(0));
     assert!(pass.take(Question::Archive, &none, at(0)).is_ok());

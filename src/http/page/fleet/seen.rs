@@ -1,4 +1,4 @@
-//! A cluster as a row of the table sees it: its set-up, its jobs and its backups in one word.
+//! A cluster as shown in a row of the table: setup, jobs and backups combined into one state.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -10,19 +10,19 @@ use crate::state::health::{self, Health};
 use crate::state::human;
 use crate::state::snapshot::{Snapshot, Stanza};
 
-/// Sentences about jobs and backups that a row shows.
+/// Maximum number of lines about jobs and backups in a row.
 const LINE_LIMIT: usize = 3;
 
-/// Everything known of one cluster.
+/// The combined state of one cluster.
 pub(in crate::http::page) struct Seen<'a> {
     pub(in crate::http::page) overview: &'a Overview,
-    /// What its pgBackRest said; none where it was not asked yet.
+    /// Its last snapshot; `None` before the first collection.
     pub(in crate::http::page) snapshot: Option<&'a Snapshot>,
-    /// None: nobody wants anything to be done, or nothing is known yet.
+    /// `None` if nothing is to be managed, or nothing is known yet.
     pub(in crate::http::page) health: Option<Health>,
     /// The state in a word.
     pub(super) word: &'static str,
-    /// What is wrong with jobs and backups, the worst first.
+    /// Problems with jobs and backups, worst first.
     pub(super) lines: Vec<(Health, String)>,
     /// How many more there are.
     pub(super) more: usize,
@@ -31,7 +31,7 @@ pub(in crate::http::page) struct Seen<'a> {
 }
 
 impl<'a> Seen<'a> {
-    /// Facts older than `fresh_for` are called old.
+    /// Facts older than `fresh_for` count as outdated.
     pub(in crate::http::page) fn of(
         overview: &'a Overview,
         fleet: &'a Fleet,
@@ -49,7 +49,7 @@ impl<'a> Seen<'a> {
         let set_up = of_set_up(overview.judgement.status);
         let answers = snapshot.map(|_| Health::Ok);
         let worst = lines.first().map(|(health, _)| *health);
-        // A cluster that is paused or asleep is no better for backups that are well.
+        // Good backups do not make a paused or suspended cluster healthy.
         let health = set_up.max(worst).or(answers.filter(|_| set_up.is_some()));
         let status = overview.judgement.status;
         let word = match health {
@@ -74,7 +74,7 @@ impl<'a> Seen<'a> {
         }
     }
 
-    /// What is not known is worth more of a look than what is well.
+    /// Unknown clusters rank above healthy ones.
     pub(super) fn rank(&self) -> u8 {
         match self.health {
             Some(Health::Failed) => 3,
@@ -96,7 +96,7 @@ fn of_backups(snapshot: &Snapshot, now: DateTime<Utc>, fresh_for: TimeDelta) -> 
         let limit = entry.assessment.health;
         for finding in entry.assessment.findings {
             let repo = finding.repo_key.map_or_else(String::new, |key| human::repo_name(key) + ": ");
-            // One of several repositories that failed is no failure of the cluster.
+            // If only some of the repositories failed, the cluster has not failed.
             lines.push((finding.health.min(limit), format!("{repo}{}", finding.text)));
         }
     }

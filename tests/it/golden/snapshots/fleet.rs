@@ -32,7 +32,7 @@ pub(super) fn fleet() -> (Fleet, DateTime<Utc>) {
     let message = "pgbackrest info in pod orders-0: the command was ended after 1m".to_owned();
     half.collection = failed(now, FailureReason::Timeout, message);
     half.version = None;
-    let message = "nobody to ask about repo1: no pod has the labels a=b".to_owned();
+    let message = "no pod to query about repo1: no pod has the labels a=b".to_owned();
     let away = Snapshot { collection: failed(now, FailureReason::NoPod, message), ..Snapshot::default() };
     let clusters = [("ledger", well), ("orders", half), ("refunds", away)];
     let clusters = clusters.map(|(name, snapshot)| (Arc::new(Key::new("shop", name)), Arc::new(snapshot)));

@@ -215,7 +215,7 @@ async fn taking_over_deletes_and_makes_anew_and_keeps_volumes_and_a_persons_susp
     assert!(applied.in_place.iter().all(|(_, in_place)| *in_place));
     assert_eq!(reasons(&applied), ["BackupObjectsAdopted", "BackupObjectsCreated"]);
     assert!(
-        applied.deeds[0].message.contains("from whoever wrote it as cpo"),
+        applied.deeds[0].message.contains("from the client that wrote it as cpo"),
         "{}",
         applied.deeds[0].message
     );
@@ -273,7 +273,7 @@ async fn cpos_cron_jobs_under_cut_names_are_found() {
     world.ask_for(|document| document["metadata"]["name"] = json!(name));
     let applied = world.apply().await.unwrap();
     assert_eq!(codes(&applied), ["name-taken"]);
-    assert!(applied.findings[0].message.contains("both back it up"), "{}", applied.findings[0]);
+    assert!(applied.findings[0].message.contains("is also backed up by"), "{}", applied.findings[0]);
     assert!(world.api.get(&cut).is_some());
     let listed = world.api.take_seen().into_iter().find(|seen| seen.path.ends_with("/cronjobs")).unwrap();
     assert!(listed.query.contains("backup-job"), "{}", listed.query);

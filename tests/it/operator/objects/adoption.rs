@@ -88,7 +88,7 @@ fn what_is_somebody_elses_is_left_alone_until_it_is_to_be_taken_over() {
     shop.wait_until("six findings", || shop.keeper.findings("orders", "name-taken") == 6);
     shop.wait_until("the Events", || {
         let told = shop.events("NameTaken");
-        told.contains("ConfigMap orders-pgbackrest-config, which belongs to whoever wrote it as cpo")
+        told.contains("ConfigMap orders-pgbackrest-config, which belongs to the client that wrote it as cpo")
             && told.contains("StatefulSet orders-pgbackrest-repo-host, which belongs to postgresql orders (written by cpo)")
     });
     shop.a_while_passes();
@@ -131,7 +131,10 @@ fn what_is_somebody_elses_is_left_alone_until_it_is_to_be_taken_over() {
         })
     });
     let told = shop.events("BackupObjectsAdopted");
-    assert!(told.contains("ConfigMap orders-pgbackrest-config from whoever wrote it as cpo"), "{told}");
+    assert!(
+        told.contains("ConfigMap orders-pgbackrest-config from the client that wrote it as cpo"),
+        "{told}"
+    );
 }
 
 #[test]
@@ -184,7 +187,7 @@ fn cpos_cut_names_are_taken_over_too() {
     );
     shop.apply(&document);
     shop.wait_until("the finding", || shop.has_finding(cluster, "name-taken"));
-    shop.wait_until("the Event", || shop.events("NameTaken").contains("both back it up"));
+    shop.wait_until("the Event", || shop.events("NameTaken").contains("is also backed up by"));
     shop.annotate(cluster, "adopt=true");
     shop.wait_until("the other CronJob to go", || shop.get("cronjob", &cut).is_none());
     shop.wait_until("the finding to go", || !shop.has_finding(cluster, "name-taken"));

@@ -79,7 +79,7 @@ fn wait_for_the_kind(installation: &Installation) -> Operator {
     assert!(refusal.contains("postgresql"), "{refusal}");
     assert_eq!(operator.get("/healthz").status.as_u16(), 200, "to wait is not to be ill");
     sleep(Duration::from_secs(3));
-    assert_eq!(operator.log_lines("Cannot watch yet"), 1, "{}", operator.log());
+    assert_eq!(operator.log_lines("Failed to start watch"), 1, "{}", operator.log());
     // Which does not wait for long, and the kind never comes.
     let (code, log) = operator.stop();
     assert_eq!(code, Some(0), "{log}");

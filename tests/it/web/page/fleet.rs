@@ -46,16 +46,16 @@ fn fleet() -> Vec<Overview> {
             "orders",
             "Warning",
             &[
-                "warning retention-unset: spec.backup.pgbackrest.global.repo1-retention-full is not set, so full \
-             backups are kept until the storage is full; set it, such as \"4\"",
+                "warning retention-unset: spec.backup.pgbackrest.global.repo1-retention-full is not set: full \
+                 backups never expire, and the storage fills up; set repo1-retention-full, such as '4'",
             ],
         ),
         cluster(
             "refunds",
             "Error",
             &[
-                "error secret-missing: spec.backup.pgbackrest.configuration.secret (is \"keys\") names a Secret that \
-             does not exist; create it with a key that ends in .conf",
+                "error secret-missing: spec.backup.pgbackrest.configuration.secret (is \"keys\") does not exist in \
+                 the cluster's namespace; create it, or fix the name",
                 "warning schedules-collide: spec.backup.pgbackrest.repos[1].schedule.incr fires with \
              repos[0].schedule.full; move one of them",
             ],
@@ -89,8 +89,8 @@ fn known() -> Fleet {
 /// With a name for each.
 pub(super) fn pages() -> Vec<(&'static str, String)> {
     let render = |clusters: Vec<Overview>, context| fleet::render(&clusters, &known(), &context, now());
-    let trouble = "cannot list postgresql in all namespaces: the API server does not know this kind; install its \
-        CustomResourceDefinition";
+    let trouble = "cannot list postgresql in all namespaces: the API server does not have this kind; install its \
+         CustomResourceDefinition";
     let many = (0..1000).map(|number| cluster(&format!("c{number}"), "Ok", &[])).chain(fleet()).collect();
     let alone = |name| FleetContext { cluster: Some(name), ..CONTEXT };
     vec![
@@ -120,18 +120,22 @@ fn a_fleet_is_sorted_by_set_up_jobs_and_backups() {
     assert!(place("returns") < place("orders"), "a job that failed counts");
     assert!(page.contains("href=\"?cluster=payments%2Forders\""));
     assert!(page.contains("repo1 full failed"), "{page}");
-    assert!(page.contains("not known"), "of what was not asked nothing is said");
+    assert!(page.contains("unknown"), "of what was not asked nothing is said");
 }
 
 #[test]
 fn a_cluster_has_a_page_of_its_own() {
     let orders = page("cluster");
-    for text in
-        ["payments/orders needs a look", "retention-unset", "Restorable at least to", "repo2", "all clusters"]
-    {
+    for text in [
+        "payments/orders needs attention",
+        "retention-unset",
+        "Restorable at least to",
+        "repo2",
+        "all clusters",
+    ] {
         assert!(orders.contains(text), "{text} is not in {orders}");
     }
     assert!(page("cluster-silent").contains("payments/refunds has failed"));
-    assert!(page("cluster-new").contains("has not been asked yet"));
-    assert!(page("cluster-unknown").contains("is known"));
+    assert!(page("cluster-new").contains("No data from its pgBackRest yet"));
+    assert!(page("cluster-unknown").contains("not found"));
 }
