@@ -13,8 +13,8 @@ fuzz_target!(|bytes: &[u8]| {
     let cleaned = sanitize::clean(bytes);
     let Ok(document) = info::parse(&cleaned.text) else { return };
     let now = DateTime::from_timestamp(1_800_000_000, 0).expect("in range");
-    for raw in &document.stanzas {
-        let mut stanza = assemble::stanza(raw, now);
+    for view in document.stanzas() {
+        let mut stanza = assemble::stanza(view, now);
         let _ = (comparison::backup_skew(&stanza), comparison::system_ids_match(&stanza));
         let _ = comparison::wal_skew_segments(&stanza);
         for repo in &stanza.repos {

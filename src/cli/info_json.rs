@@ -79,7 +79,7 @@ mod tests {
         let cleaned = sanitize::clean(text);
         let document = info::parse(&cleaned.text).unwrap();
         let now = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
-        let stanzas = document.stanzas.iter().map(|raw| assemble::stanza(raw, now)).collect();
+        let stanzas = document.stanzas().map(|stanza| assemble::stanza(stanza, now)).collect();
         let snapshot =
             Snapshot { stanzas, version: version::parse("pgBackRest 2.60.0"), ..Snapshot::default() };
         serde_json::to_value(Document::of(&snapshot, now)).unwrap()

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
+use crate::pgbackrest::command;
 use crate::pgbackrest::exit_code::{self, Reason};
 use crate::pgbackrest::version;
 use crate::source::pod::{Place, RunInPod};
@@ -26,15 +27,15 @@ pub(super) struct Silence {
 
 /// What is in the repo now, in pgBackRest's words of this pod.
 pub(super) async fn info(runner: &impl RunInPod, task: &Task, place: Place<'_>) -> Result<Look, Silence> {
-    let (stanza, repo) = (format!("--stanza={}", task.stanza), format!("--repo={}", task.repo));
-    let ask = ["pgbackrest", "info", &stanza, &repo, "--output=json", "--log-level-console=off"];
     let silence = |said: String| Silence { said, is_hopeless: false };
-    let ran = runner.run(place, &ask, INFO_TIMEOUT).await.map_err(|error| silence(error.to_string()))?;
+    let command = command::info(&task.info());
+    let ran = runner.run(place, &command.in_pod(), INFO_TIMEOUT).await;
+    let ran = ran.map_err(|error| silence(error.to_string()))?;
     if ran.code != 0 {
         let is_hopeless = exit_code::reason(ran.code) == Reason::Config;
         return Err(Silence { is_hopeless, said: ran.said() });
     }
-    look::read(&ran.stdout, &task.stanza, task.repo, &task.mark).map_err(silence)
+    look::read(&ran.stdout, task).map_err(silence)
 }
 
 /// What will tell our backup from others. An error means that pgBackRest cannot be run there, and what it said.
@@ -44,7 +45,7 @@ pub(super) async fn claim(
     place: Place<'_>,
     patience: &Patience,
 ) -> Result<Claim, (End, Option<String>)> {
-    let ran = runner.run(place, &["pgbackrest", "version"], VERSION_TIMEOUT).await;
+    let ran = runner.run(place, &command::version().in_pod(), VERSION_TIMEOUT).await;
     let ran = ran.map_err(|error| (End::NotStarted(error.to_string()), None))?;
     if ran.code != 0 {
         return Err((End::Exited(ran.code), Some(ran.said())));

@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 
 use crate::cluster::labels;
+use crate::pgbackrest::info::view::{self, AnswerError, Presence};
 use crate::pgbackrest::label::BackupType;
 use crate::pgbackrest::redact::one_line;
-use crate::pgbackrest::{info, sanitize};
+use crate::pgbackrest::sanitize;
 
-/// How `info` says of a repo that it could not be read.
-const UNREADABLE: i64 = 99;
+use super::task::Task;
+
 /// Characters of its words.
 const LONGEST: usize = 300;
 
@@ -40,40 +41,34 @@ pub(super) struct Claim {
     pub(super) backup_type: BackupType,
 }
 
-/// Reads what was printed.
-pub(super) fn read(stdout: &[u8], stanza: &str, repo: u32, mark: &str) -> Result<Look, String> {
+/// Reads what was printed. The repo's list of backups is empty only where pgBackRest could read it, or found no stanza;
+/// where it could not, or says nothing of the repo, there is no list.
+pub(super) fn read(stdout: &[u8], task: &Task) -> Result<Look, String> {
     let cleaned = sanitize::clean(stdout);
-    let document = info::parse(&cleaned.text).map_err(|error| error.to_string())?;
-    let Some(found) = document.stanzas.iter().find(|found| &*found.name == stanza) else {
-        return Ok(Look::default());
-    };
-    let of_repo = found.repo.iter().find(|one| one.key == repo);
-    let (code, message) = of_repo
-        .map_or((found.status.code, &found.status.message), |one| (one.status.code, &one.status.message));
-    if code.0 == UNREADABLE {
-        return Err(one_line(message, LONGEST));
+    let said = |error: AnswerError| one_line(&error.to_string(), LONGEST);
+    let document = view::answer(&cleaned.text, &task.info()).map_err(said)?;
+    let stanza = document.stanza(&task.stanza).map_err(said)?;
+    let repo = stanza.repo(task.repo).map_err(said)?;
+    if repo.code.presence() == Presence::Unreadable {
+        return Err(one_line(repo.message, LONGEST));
     }
-    let lock = found.status.lock.backup.as_ref();
-    let in_repo = lock.and_then(|lock| lock.repo.iter().find(|one| one.key == repo));
-    let sizes = in_repo.map_or_else(
+    let lock = stanza.raw.status.lock.backup.as_ref();
+    let sizes = repo.progress().map_or_else(
         || lock.map(|lock| (lock.size_complete, lock.size)),
         |one| Some((one.size_complete, one.size)),
     );
-    let backups = found.backup.iter().filter(|backup| backup.database.repo_key.is_none_or(|key| key == repo));
+    let is_ours = |key: &str, value: &str| key == labels::MADE_BY && value == task.mark;
+    let backups = repo.backups().filter_map(|backup| {
+        let marks = backup.annotation.as_ref();
+        Some(Backup {
+            label: backup.label.to_string(),
+            made: backup.backup_type?,
+            is_marked: marks.is_some_and(|all| all.iter().any(|(key, value)| is_ours(key, value))),
+        })
+    });
     Ok(Look {
-        backups: backups
-            .filter_map(|backup| {
-                let marks = backup.annotation.as_ref();
-                Some(Backup {
-                    label: backup.label.to_string(),
-                    made: backup.backup_type?,
-                    is_marked: marks.is_some_and(|all| {
-                        all.iter().any(|(key, value)| &**key == labels::MADE_BY && &**value == mark)
-                    }),
-                })
-            })
-            .collect(),
-        held: lock.and_then(|lock| lock.held),
+        backups: backups.collect(),
+        held: stanza.is_backup_locked(),
         progress: sizes.and_then(|(done, all)| Some((done?, all?))),
     })
 }
@@ -108,6 +103,7 @@ fn fits(asked: BackupType, made: BackupType) -> bool {
 mod tests {
     use serde_json::{Value, json};
 
+    use super::super::task;
     use super::*;
 
     fn backup(label: &str, backup_type: &str, mark: Option<&str>) -> Value {
@@ -124,7 +120,11 @@ mod tests {
                 "repo": [{"key": 2, "status": status}], "backup": backups},
         ]);
         let printed = format!("P00   WARN: a word\n{document}");
-        read(printed.as_bytes(), "db", 2, "m")
+        read(printed.as_bytes(), &task())
+    }
+
+    fn task() -> Task {
+        Task { mark: "m".to_owned(), ..task::example() }
     }
 
     #[test]
@@ -173,8 +173,28 @@ mod tests {
         assert_eq!(seen(json!({"held": true, all: 9, done: 3})).progress, Some((3, 9)));
         let repos = json!([{"key": 1, all: 5, done: 1}, {"key": 2, all: 4, done: 2}]);
         assert_eq!(seen(json!({"held": true, all: 9, done: 3, "repo": repos})).progress, Some((2, 4)));
-        assert_eq!(read(b"[]", "db", 2, "m"), Ok(Look::default()));
-        assert_eq!(look(&[], &Value::Null, 99), Err("[CryptoError] repo2-cipher-pass=…".to_owned()));
-        assert!(read(b"no document", "db", 2, "m").is_err());
+    }
+
+    #[test]
+    fn no_list_is_not_an_empty_one() {
+        // No valid backups, no stanza.
+        for code in [0, 1, 2, 3] {
+            assert_eq!(look(&[], &Value::Null, code), Ok(Look::default()), "{code}");
+        }
+        for code in [99, 4, 7] {
+            let said = "[CryptoError] repo2-cipher-pass=…".to_owned();
+            assert_eq!(look(&[], &Value::Null, code), Err(said), "{code}");
+        }
+        for (printed, why) in [
+            ("[]", "does not mention stanza db"),
+            (r#"[{"name":"other","repo":[{"key":2}]}]"#, "does not mention stanza db"),
+            (r#"[{"name":"db","repo":[{"key":1}]}]"#, "does not mention repo2"),
+            (r#"[{"name":"db","status":{"code":0}}]"#, "does not mention repo2"),
+            (r#"[{"name":"db","repo":7}]"#, "cannot be read"),
+            ("no document", "no readable JSON document"),
+        ] {
+            let said = read(printed.as_bytes(), &task()).unwrap_err();
+            assert!(said.contains(why), "{printed}: {said}");
+        }
     }
 }

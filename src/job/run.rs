@@ -163,7 +163,7 @@ impl<A: Access> Job<'_, A> {
             "Running pgBackRest"
         );
         let command = self.task.command(claim.annotates);
-        let words: Vec<&str> = command.iter().map(String::as_str).collect();
+        let words = command.in_pod();
         let (sender, mut heard) = mpsc::channel(LINES);
         let mut listener = Listener::new();
         let bound = self.limits.left().saturating_add(LEEWAY);

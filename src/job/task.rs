@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::cluster::labels;
+use crate::pgbackrest::command::{self, Command, InfoQuery};
 use crate::pgbackrest::label::BackupType;
 use crate::pgbackrest::version::Version;
 use crate::source::pod::Place;
@@ -43,14 +44,14 @@ impl Task {
     }
 
     /// `pgbackrest backup`, with the mark where this version takes one.
-    pub(super) fn command(&self, annotates: bool) -> Vec<String> {
-        let words = ["pgbackrest", "backup", "--log-level-console=info", "--log-level-stderr=off"];
-        let mut command: Vec<String> = words.map(str::to_owned).into();
-        command.push(format!("--stanza={}", self.stanza));
-        command.push(format!("--repo={}", self.repo));
-        command.push(format!("--type={}", self.backup_type.as_str()));
-        command.extend(annotates.then(|| self.annotation()));
-        command
+    pub(super) fn command(&self, annotates: bool) -> Command {
+        let annotation = annotates.then(|| self.annotation());
+        command::backup(&self.stanza, self.repo, self.backup_type, annotation)
+    }
+
+    /// `info` of the repo.
+    pub(super) fn info(&self) -> InfoQuery {
+        InfoQuery { stanza: Some(self.stanza.clone()), repo: Some(self.repo), set: None }
     }
 }
 
@@ -127,10 +128,11 @@ mod tests {
     fn the_command_is_marked_where_that_is_known() {
         let version = |minor| Version { major: 2, minor, patch: 0 };
         assert!(!annotates(version(40)) && annotates(version(41)) && annotates(version(60)));
-        let words = "pgbackrest backup --log-level-console=info --log-level-stderr=off --stanza=db --repo=2 --type=incr";
+        let words = "pgbackrest backup --stanza=db --repo=2 --type=incr";
         let marked = format!("{words} --annotation=pgbackrest-keeper.io-job=job-1/pod-1");
-        assert_eq!(example().command(false).join(" "), words);
-        assert_eq!(example().command(true).join(" "), marked);
+        assert_eq!(example().command(false).to_string(), words);
+        assert_eq!(example().command(true).to_string(), marked);
+        assert_eq!(example().command(true).in_pod().last(), Some(&example().annotation().as_str()));
     }
 
     #[test]

@@ -145,7 +145,7 @@ mod tests {
 
     fn stanza(text: &str) -> Stanza {
         let document = info::parse(text).unwrap();
-        assemble::stanza(&document.stanzas[0], DateTime::UNIX_EPOCH)
+        assemble::stanza(document.stanzas().next().unwrap(), DateTime::UNIX_EPOCH)
     }
 
     fn runs_of(stanza: &Stanza) -> Vec<Option<bool>> {

@@ -1,9 +1,39 @@
-//! The command lines with which pgBackRest is asked. Lists of arguments, never text for a shell.
+//! The command lines of pgBackRest, on this host and in pods. Lists of arguments, never text for a shell.
+//!
+//! `pgbackrest.conf` and `PGBACKREST_*` variables set log levels and more, and the command line overrides them. So each
+//! command gives here every option that changes what it prints. It gives no option that a version from 2.20 on would
+//! refuse with exit code 31: `--io-timeout` needs 2.26, `--repo` needs 2.32, and `version` takes no option at all.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
+use std::fmt;
 use std::path::PathBuf;
 
+use super::label::BackupType;
 use super::repository::RepoPath;
+
+/// For commands whose answer is read: stdout holds the answer alone, stderr the warnings and the error. What pgBackRest
+/// finds wrong with its options themselves it prints before it obeys them, from 2.55 on to stdout (see
+/// [`super::sanitize`]).
+const ANSWER: &[&str] =
+    &["--log-level-console=off", "--log-level-stderr=warn", "--log-level-file=off", "--no-log-timestamp"];
+/// For commands whose log is read: all of it in order on stdout.
+const LOG: &[&str] = &["--log-level-console=info", "--log-level-stderr=off", "--no-log-timestamp"];
+/// In pods a repository that does not answer is given up before our own timeout, so that pgBackRest says what is wrong
+/// instead of being killed: it waits up to ten times as long as this. On a host the configuration decides, which may
+/// belong to a slow storage.
+const IO_TIMEOUT: &str = "--io-timeout=10";
+
+/// Variables that change an answer and that no option overrides in every version: those for options that belong on the
+/// command line. They are unset in pods; on a host no variable is passed on that a person does not name.
+pub const UNWANTED_VARIABLES: [&str; 7] = [
+    "PGBACKREST_DETAIL_LEVEL",
+    "PGBACKREST_FILTER",
+    "PGBACKREST_IGNORE_MISSING",
+    "PGBACKREST_RAW",
+    "PGBACKREST_RECURSE",
+    "PGBACKREST_SET",
+    "PGBACKREST_TYPE",
+];
 
 /// Which pgBackRest is started, and with which configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,103 +83,220 @@ pub struct RepoQuery {
     pub path: RepoPath,
 }
 
-impl Program {
-    /// Asks for the version, in the text form that every version knows. It reads no configuration.
+/// A command with its options, without the program that it is given to. Displayed as a person would type it, without
+/// the options that are pinned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Command {
+    name: &'static str,
+    subject: Vec<String>,
+    pinned: Vec<&'static str>,
+    path: Option<String>,
+    has_io_timeout: bool,
+}
+
+/// Asks for the version, in the text form that every version knows. It reads no configuration and no variables.
+#[must_use]
+pub const fn version() -> Command {
+    Command { name: "version", subject: Vec::new(), pinned: Vec::new(), path: None, has_io_timeout: false }
+}
+
+/// Asks for stanzas, backups and WAL ranges as JSON.
+#[must_use]
+pub fn info(query: &InfoQuery) -> Command {
+    let stanza = query.stanza.as_deref().map(stanza_option);
+    let set = query.set.as_ref().map(|set| format!("--set={set}"));
+    let subject = stanza.into_iter().chain(query.repo.map(repo_option)).chain(set).collect();
+    answer("info", &["--output=json"], subject, None)
+}
+
+/// Lists a directory of a repository as JSON.
+#[must_use]
+pub fn repo_ls(query: &RepoQuery) -> Command {
+    of_repo("repo-ls", &["--output=json", "--sort=none"], query)
+}
+
+/// Prints a file of a repository.
+#[must_use]
+pub fn repo_get(query: &RepoQuery) -> Command {
+    of_repo("repo-get", &[], query)
+}
+
+/// Makes the stanza in every repository that lacks it, and checks it in the others.
+#[must_use]
+pub fn stanza_create(stanza: &str) -> Command {
+    of_stanza("stanza-create", stanza)
+}
+
+/// Tells every repository that PostgreSQL was upgraded.
+#[must_use]
+pub fn stanza_upgrade(stanza: &str) -> Command {
+    of_stanza("stanza-upgrade", stanza)
+}
+
+/// Makes a backup, with `--annotation=KEY=VALUE` as a whole where one is given (2.41 and later). It logs to its file as
+/// configured, and takes its time as configured.
+#[must_use]
+pub fn backup(stanza: &str, repo: u32, backup_type: BackupType, annotation: Option<String>) -> Command {
+    let backup_type = format!("--type={}", backup_type.as_str());
+    let subject = [stanza_option(stanza), repo_option(repo), backup_type].into_iter().chain(annotation);
+    let subject = subject.collect();
+    Command { name: "backup", subject, pinned: LOG.to_vec(), path: None, has_io_timeout: false }
+}
+
+/// Runs the server for other hosts, in the container that does nothing else.
+pub const SERVER: [&str; 2] = ["pgbackrest", "server"];
+
+/// Asks the server in the same pod for a TLS handshake, no more; for a probe, which shows what it prints to people alone.
+/// pgBackRest takes twice its timeout to give up. Named explicitly: without a host pgBackRest would ping what stands in
+/// `tls-server-address`, and `*` is no host. By address: in a pod `localhost` is `::1` first, `*` is IPv4 alone, and
+/// pgBackRest 2.45 tries only one address of a name.
+pub const SERVER_PING: [&str; 5] =
+    ["pgbackrest", "server-ping", "127.0.0.1", "--io-timeout=3", "--log-level-file=off"];
+
+fn answer(
+    name: &'static str,
+    output: &[&'static str],
+    subject: Vec<String>,
+    path: Option<String>,
+) -> Command {
+    Command { name, subject, pinned: [output, ANSWER].concat(), path, has_io_timeout: true }
+}
+
+fn of_repo(name: &'static str, output: &[&'static str], query: &RepoQuery) -> Command {
+    let subject = vec![stanza_option(&query.stanza), repo_option(query.repo)];
+    answer(name, output, subject, Some(query.path.to_string()))
+}
+
+fn of_stanza(name: &'static str, stanza: &str) -> Command {
+    let pinned = [LOG, &["--log-level-file=off"]].concat();
+    Command { name, subject: vec![stanza_option(stanza)], pinned, path: None, has_io_timeout: true }
+}
+
+fn stanza_option(stanza: &str) -> String {
+    format!("--stanza={stanza}")
+}
+
+fn repo_option(repo: u32) -> String {
+    format!("--repo={repo}")
+}
+
+impl Command {
+    /// The whole command line in a pod, where pgBackRest is on the search path and has its usual configuration.
     #[must_use]
-    pub fn version(&self) -> Vec<OsString> {
-        vec![self.binary.clone().into(), "version".into()]
+    pub fn in_pod(&self) -> Vec<&str> {
+        let io_timeout = self.has_io_timeout.then_some(IO_TIMEOUT);
+        ["pgbackrest", self.name].into_iter().chain(io_timeout).chain(self.options()).collect()
     }
 
-    /// Asks for stanzas, backups and WAL ranges as JSON.
-    #[must_use]
-    pub fn info(&self, query: &InfoQuery) -> Vec<OsString> {
-        let mut arguments = vec![self.binary.clone().into(), "info".into(), "--output=json".into()];
-        let repo = query.repo.map(|key| key.to_string());
-        self.add_configuration(&mut arguments);
-        add(&mut arguments, "--stanza=", query.stanza.as_deref().map(AsRef::as_ref));
-        add(&mut arguments, "--repo=", repo.as_deref().map(AsRef::as_ref));
-        add(&mut arguments, "--set=", query.set.as_deref().map(AsRef::as_ref));
-        arguments
-    }
-
-    /// Restores to a point in time, at which PostgreSQL then begins to take writes. `--set` names the backup, for an
-    /// older pgBackRest would choose one only in the first repository.
-    #[must_use]
-    pub fn restore(&self, query: &RestoreQuery) -> Vec<OsString> {
-        let mut arguments = vec![self.binary.clone().into()];
-        let repo = query.repo.map(|key| key.to_string());
-        self.add_configuration(&mut arguments);
-        add(&mut arguments, "--stanza=", Some(query.stanza.as_ref()));
-        add(&mut arguments, "--repo=", repo.as_deref().map(AsRef::as_ref));
-        add(&mut arguments, "--set=", Some(query.set.as_ref()));
-        arguments.push("--type=time".into());
-        add(&mut arguments, "--target=", Some(query.target.as_ref()));
-        let timeline = query.target_timeline.map(|timeline| timeline.to_string());
-        add(&mut arguments, "--target-timeline=", timeline.as_deref().map(AsRef::as_ref));
-        arguments.extend(["--target-action=promote".into(), "restore".into()]);
-        arguments
-    }
-
-    /// Lists a directory of a repository as JSON.
-    #[must_use]
-    pub fn repo_ls(&self, query: &RepoQuery) -> Vec<OsString> {
-        self.of_repo("repo-ls", &["--output=json", "--sort=none"], query)
-    }
-
-    /// Prints a file of a repository.
-    #[must_use]
-    pub fn repo_get(&self, query: &RepoQuery) -> Vec<OsString> {
-        self.of_repo("repo-get", &[], query)
-    }
-
-    fn of_repo(&self, command: &str, options: &[&str], query: &RepoQuery) -> Vec<OsString> {
-        let mut arguments = vec![self.binary.clone().into(), command.into()];
-        arguments.extend(options.iter().map(OsString::from));
-        self.add_configuration(&mut arguments);
-        add(&mut arguments, "--stanza=", Some(query.stanza.as_ref()));
-        add(&mut arguments, "--repo=", Some(query.repo.to_string().as_ref()));
-        // 2.55 and later log to stdout, where a warning would be taken for a part of the answer.
-        arguments.push("--log-level-console=error".into());
-        arguments.push(query.path.to_string().into());
-        arguments
-    }
-
-    fn add_configuration(&self, arguments: &mut Vec<OsString>) {
-        add(arguments, "--config=", self.config.as_deref().map(AsRef::as_ref));
-        add(arguments, "--config-include-path=", self.config_include_path.as_deref().map(AsRef::as_ref));
+    fn options(&self) -> impl Iterator<Item = &str> {
+        let given = self.subject.iter().chain(&self.path).map(String::as_str);
+        self.pinned.iter().copied().chain(given)
     }
 }
 
-fn add(arguments: &mut Vec<OsString>, name: &str, value: Option<&OsStr>) {
-    arguments.extend(value.map(|value| {
-        let mut argument = OsString::from(name);
-        argument.push(value);
-        argument
-    }));
+impl fmt::Display for Command {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "pgbackrest {}", self.name)?;
+        self.subject.iter().chain(&self.path).try_for_each(|word| write!(formatter, " {word}"))
+    }
+}
+
+impl Program {
+    /// The whole command line on this host.
+    #[must_use]
+    pub fn command_line(&self, command: &Command) -> Vec<OsString> {
+        let mut arguments = vec![self.binary.clone().into(), command.name.into()];
+        if *command != version() {
+            arguments.extend(self.configuration());
+        }
+        arguments.extend(command.options().map(OsString::from));
+        arguments
+    }
+
+    /// Restores to a point in time, at which PostgreSQL then begins to take writes. Printed for people, so nothing is
+    /// pinned. `--set` names the backup, for an older pgBackRest would choose one only in the first repository.
+    #[must_use]
+    pub fn restore(&self, query: &RestoreQuery) -> Vec<OsString> {
+        let mut options = vec![stanza_option(&query.stanza)];
+        options.extend(query.repo.map(repo_option));
+        options.extend([format!("--set={}", query.set), "--type=time".to_owned()]);
+        options.push(format!("--target={}", query.target));
+        options.extend(query.target_timeline.map(|timeline| format!("--target-timeline={timeline}")));
+        options.extend(["--target-action=promote", "restore"].map(str::to_owned));
+        let program = std::iter::once(self.binary.clone().into());
+        program.chain(self.configuration()).chain(options.into_iter().map(OsString::from)).collect()
+    }
+
+    fn configuration(&self) -> impl Iterator<Item = OsString> {
+        let option = |name: &str, path: &Option<PathBuf>| {
+            path.as_ref().map(|path| {
+                let mut argument = OsString::from(name);
+                argument.push(path);
+                argument
+            })
+        };
+        let file = option("--config=", &self.config);
+        file.into_iter().chain(option("--config-include-path=", &self.config_include_path))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn program() -> Program {
+    const PINNED: &str =
+        "--log-level-console=off --log-level-stderr=warn --log-level-file=off --no-log-timestamp";
+
+    fn words(arguments: &[OsString]) -> String {
+        arguments.iter().map(|argument| argument.to_str().unwrap()).collect::<Vec<_>>().join(" ")
+    }
+
+    fn host() -> Program {
         Program { binary: "pgbackrest".into(), config: None, config_include_path: None }
     }
 
     #[test]
-    fn nothing_more_is_asked_than_was_meant() {
-        assert_eq!(program().version(), ["pgbackrest", "version"]);
-        assert_eq!(program().info(&InfoQuery::default()), ["pgbackrest", "info", "--output=json"]);
+    fn an_answer_is_asked_for_in_the_same_way_on_a_host_and_in_a_pod() {
+        let path = RepoPath::archive("demo", &["15-1"]).unwrap();
+        let repo = RepoQuery { stanza: "demo".to_owned(), repo: 2, path };
+        let one = InfoQuery { stanza: Some("demo".to_owned()), repo: Some(2), set: None };
+        let all = InfoQuery::default();
+        let table = [
+            (info(&all), "info", "--output=json ", "", ""),
+            (info(&one), "info", "--output=json ", " --stanza=demo --repo=2", ""),
+            (
+                repo_ls(&repo),
+                "repo-ls",
+                "--output=json --sort=none ",
+                " --stanza=demo --repo=2",
+                " archive/demo/15-1",
+            ),
+            (repo_get(&repo), "repo-get", "", " --stanza=demo --repo=2", " archive/demo/15-1"),
+        ];
+        for (command, name, output, subject, path) in table {
+            let rest = format!("{output}{PINNED}{subject}{path}");
+            assert_eq!(words(&host().command_line(&command)), format!("pgbackrest {name} {rest}"));
+            assert_eq!(command.in_pod().join(" "), format!("pgbackrest {name} --io-timeout=10 {rest}"));
+            assert_eq!(command.to_string(), format!("pgbackrest {name}{subject}{path}"));
+        }
+        assert_eq!(words(&host().command_line(&version())), "pgbackrest version");
+        assert_eq!(version().in_pod(), ["pgbackrest", "version"]);
     }
 
     #[test]
-    fn a_repository_is_asked_for_one_path() {
-        let path = RepoPath::archive("demo", &["15-1"]).unwrap();
-        let query = RepoQuery { stanza: "demo".to_owned(), repo: 2, path };
-        let rest = ["--stanza=demo", "--repo=2", "--log-level-console=error", "archive/demo/15-1"];
-        let listing = ["pgbackrest", "repo-ls", "--output=json", "--sort=none"];
-        assert_eq!(program().repo_ls(&query), [listing.as_slice(), &rest].concat());
-        assert_eq!(program().repo_get(&query), [["pgbackrest", "repo-get"].as_slice(), &rest].concat());
+    fn a_log_is_printed_whole_and_in_order() {
+        let log = "--log-level-console=info --log-level-stderr=off --no-log-timestamp";
+        assert_eq!(
+            stanza_create("db").in_pod().join(" "),
+            format!("pgbackrest stanza-create --io-timeout=10 {log} --log-level-file=off --stanza=db")
+        );
+        assert_eq!(stanza_upgrade("db").to_string(), "pgbackrest stanza-upgrade --stanza=db");
+        let backup = |annotation: Option<&str>| {
+            backup("db", 2, BackupType::Incr, annotation.map(str::to_owned)).in_pod().join(" ")
+        };
+        let plain = format!("pgbackrest backup {log} --stanza=db --repo=2 --type=incr");
+        assert_eq!(backup(None), plain);
+        assert_eq!(backup(Some("--annotation=k=v")), format!("{plain} --annotation=k=v"));
     }
 
     #[test]
@@ -164,17 +311,16 @@ mod tests {
             repo: Some(2),
             set: Some("20260101-000000F".to_owned()),
         };
-        let expected = [
+        let before = [
             "/opt/pg backrest",
             "info",
-            "--output=json",
             "--config=/etc/a b.conf",
             "--config-include-path=/etc/conf.d",
-            "--stanza=--set=$(x); y",
-            "--repo=2",
-            "--set=20260101-000000F",
+            "--output=json",
         ];
-        assert_eq!(program.info(&query), expected);
-        assert_eq!(program.version(), ["/opt/pg backrest", "version"]);
+        let subject = ["--stanza=--set=$(x); y", "--repo=2", "--set=20260101-000000F"];
+        let pinned: Vec<&str> = PINNED.split(' ').collect();
+        assert_eq!(program.command_line(&info(&query)), [&before, pinned.as_slice(), &subject].concat());
+        assert_eq!(program.command_line(&version()), ["/opt/pg backrest", "version"]);
     }
 }

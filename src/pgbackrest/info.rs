@@ -16,6 +16,7 @@ use super::label::BackupType;
 mod lenient;
 #[cfg(test)]
 mod tests;
+pub mod view;
 
 pub use lenient::{ReferenceCounts, Text};
 

@@ -1,7 +1,7 @@
-//! What `pgbackrest info` prints, made fit for a JSON parser.
+//! What pgBackRest prints, made fit for a parser.
 //!
-//! Two things stand in the way. From 2.55 on warnings go to the same stream before the document. And with a wrong cipher
-//! passphrase the status message quotes decrypted garbage, neither valid UTF-8 nor free of raw control bytes, while the exit
+//! Two things stand in the way. From 2.55 on warnings about options go to stdout before the answer, whatever the log
+//! levels are. And with a wrong cipher passphrase the status message quotes decrypted garbage, neither valid UTF-8 nor free of raw control bytes, while the exit
 //! code is 0. pgBackRest escapes quotes and backslashes byte by byte, so the ends of strings stay where they should be.
 
 use std::borrow::Cow;
@@ -46,6 +46,28 @@ fn start_of_document(bytes: &[u8]) -> usize {
         start += line.len();
     }
     bytes.len()
+}
+
+/// Splits off the log lines that precede an answer of any kind, such as a file: `P00   WARN: text`, with the indented lines
+/// in which a message goes on. Bounded like [`Cleaned::preamble`].
+#[must_use]
+pub fn split_log(bytes: &[u8]) -> (Vec<String>, &[u8]) {
+    let mut end = 0;
+    for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+        let goes_on = end > 0 && line.starts_with(b"          ");
+        if !goes_on && !is_log_line(line) {
+            break;
+        }
+        end += line.len();
+    }
+    let (log, answer) = bytes.split_at(end);
+    (preamble(log), answer)
+}
+
+fn is_log_line(line: &[u8]) -> bool {
+    let Some([b'0'..=b'9', b'0'..=b'9', b' ', rest @ ..]) = line.strip_prefix(b"P") else { return false };
+    let level = rest.trim_ascii_start();
+    [b"WARN: ".as_slice(), b"INFO: ", b"ERROR: "].iter().any(|word| level.starts_with(word))
 }
 
 fn preamble(before: &[u8]) -> Vec<String> {
@@ -170,6 +192,23 @@ mod tests {
         assert_eq!(cleaned.text, "");
         assert_eq!(cleaned.preamble, ["P00  ERROR: [037]: info command requires option: repo1-cipher-pass"]);
         assert_eq!(clean(b"").preamble.len(), 0);
+    }
+
+    #[test]
+    fn only_log_lines_before_an_answer_are_split_off() {
+        // As 2.55.1 and 2.60.0 print it with `--log-level-console=off`; an option of a later version is one that it ignores.
+        let warning = "P00   WARN: configuration file contains invalid option 'x'\n";
+        let history = "1\t0/3000000\tno recovery target\n# P00   WARN: a comment\n";
+        for log in ["", warning, &format!("{warning}                 more of it\n{warning}")] {
+            for answer in ["{}", history, "", "          indented", "P00   WARN", "P0x   WARN: no process\n"]
+            {
+                let printed = format!("{log}{answer}");
+                let (lines, rest) = split_log(printed.as_bytes());
+                let goes_on = !log.is_empty() && answer.starts_with(' ');
+                assert_eq!(String::from_utf8_lossy(rest), if goes_on { "" } else { answer }, "{printed}");
+                assert_eq!(lines.len(), log.lines().count() + usize::from(goes_on), "{printed}");
+            }
+        }
     }
 
     #[test]

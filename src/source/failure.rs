@@ -3,7 +3,6 @@
 use std::io;
 use std::path::Path;
 
-use crate::pgbackrest::command::InfoQuery;
 use crate::pgbackrest::exit_code::{self, Reason};
 use crate::pgbackrest::redact;
 use crate::pgbackrest::sanitize;
@@ -13,16 +12,6 @@ use super::process::{Ending, Limits, Stream};
 
 /// Characters of pgBackRest's own words that are passed on.
 const MAX_QUOTED: usize = 500;
-
-/// The call in a person's words: `pgbackrest info --stanza=demo --repo=2`.
-pub(super) fn name_of(query: &InfoQuery) -> String {
-    let parts = [
-        query.stanza.as_ref().map(|stanza| format!(" --stanza={stanza}")),
-        query.repo.map(|repo| format!(" --repo={repo}")),
-        query.set.as_ref().map(|label| format!(" --set={label}")),
-    ];
-    "pgbackrest info".to_owned() + &parts.into_iter().flatten().collect::<String>()
-}
 
 /// The program could not be started.
 pub(super) fn of_spawn(program: &Path, error: &io::Error) -> Failure {
@@ -102,16 +91,18 @@ pub(super) fn of_exit(what: &str, code: i32, stdout: &[u8], stderr: &[u8]) -> Fa
     }
 }
 
-/// pgBackRest's error message, or what else there is, in one line.
+/// pgBackRest's error message, or what else there is, in one line. The error may be on either stream, and a warning on the
+/// other.
 pub(super) fn said(stdout: &[u8], stderr: &[u8]) -> String {
-    words(stderr).or_else(|| words(stdout)).unwrap_or_else(|| "it said nothing".to_owned())
+    let streams = [stderr, stdout].map(|output| sanitize::clean(output).preamble);
+    let is_error = |line: &String| line.contains("ERROR: ");
+    let error = streams.iter().find_map(|lines| lines.get(lines.iter().position(is_error)?..));
+    let said = error.map_or_else(|| streams.iter().find_map(|lines| words(lines)), words);
+    said.unwrap_or_else(|| "it said nothing".to_owned())
 }
 
-/// pgBackRest's error message in one line: on stderr up to 2.54, on stdout since.
-fn words(output: &[u8]) -> Option<String> {
-    let lines = sanitize::clean(output).preamble;
-    let from = lines.iter().position(|line| line.contains("ERROR: ")).unwrap_or(0);
-    let lines = lines.get(from..)?;
+/// The first message in one line.
+fn words(lines: &[String]) -> Option<String> {
     let mut said = String::new();
     for (number, line) in lines.iter().enumerate() {
         let is_next_message = ["WARN: ", "INFO: ", "ERROR: "].iter().any(|level| line.contains(level));
@@ -157,6 +148,11 @@ mod tests {
                 "P00   WARN: environment contains invalid option 'x'\nP00  ERROR: [037]: info command requires\n       option: repo2-cipher-pass\nP00   INFO: end\n",
                 "",
             ),
+            // The log of a command as 2.45 prints it: all of it on stdout, but for what it says of its own options.
+            (
+                "P00   INFO: begin\nP00  ERROR: [037]: info command requires option: repo2-cipher-pass\n",
+                "WARN: environment contains invalid option 'x'\n",
+            ),
         ] {
             let failure = exit(37, stdout, stderr);
             assert_eq!((failure.reason, failure.exit_code), (FailureReason::Exit, Some(37)));
@@ -198,15 +194,5 @@ mod tests {
     fn what_pgbackrest_says_is_bounded() {
         let failure = exit(29, &format!("P00  ERROR: [029]: {}", "long ".repeat(10_000)), "");
         assert!(failure.message.len() < 2 * MAX_QUOTED, "{}", failure.message.len());
-    }
-
-    #[test]
-    fn a_call_is_named_as_one_would_type_it() {
-        let query = InfoQuery {
-            stanza: Some("demo".to_owned()),
-            repo: Some(2),
-            set: Some("20260101-000000F".to_owned()),
-        };
-        assert_eq!(name_of(&query), "pgbackrest info --stanza=demo --repo=2 --set=20260101-000000F");
     }
 }

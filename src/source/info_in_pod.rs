@@ -3,8 +3,9 @@
 use std::time::{Duration, Instant};
 
 use crate::cluster::validated::STANZA;
-use crate::pgbackrest::command::RepoQuery;
+use crate::pgbackrest::command::{self, Command, InfoQuery, RepoQuery};
 use crate::pgbackrest::repository::Entries;
+use crate::pgbackrest::sanitize;
 use crate::pgbackrest::version::Version;
 use crate::state::snapshot::{Failure, FailureReason};
 
@@ -13,9 +14,6 @@ use super::pgbackrest::{self, Document, Read};
 use super::pod::{NoEnd, Place, Ran, RunInPod};
 use super::repository;
 
-/// A repository that does not answer is given up sooner than pgBackRest itself would, which waits a minute for each try:
-/// then it says what is wrong instead of being killed.
-const IO_TIMEOUT: &str = "--io-timeout=10";
 const VERSION_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// One call and what came of it.
@@ -44,10 +42,9 @@ pub enum After {
 
 /// Asks for the stanza in one repository, for `timeout` at most.
 pub async fn info(runner: &impl RunInPod, place: Place<'_>, repo: u32, timeout: Duration) -> InPod<Document> {
-    let (stanza, number) = (format!("--stanza={STANZA}"), format!("--repo={repo}"));
-    let command =
-        ["pgbackrest", "info", "--output=json", &stanza, &number, IO_TIMEOUT, "--log-level-console=off"];
-    call(runner, place, &command, timeout, pgbackrest::read_info).await
+    let query = InfoQuery { stanza: Some(STANZA.to_owned()), repo: Some(repo), set: None };
+    let command = command::info(&query);
+    call(runner, place, &command, timeout, move |stdout| pgbackrest::read_info(stdout, &query)).await
 }
 
 /// Lists one directory of a repository, for `timeout` at most. It never looks below.
@@ -57,8 +54,7 @@ pub async fn repo_ls(
     query: &RepoQuery,
     timeout: Duration,
 ) -> InPod<Entries> {
-    let words = ["pgbackrest", "repo-ls", "--output=json", "--sort=none"];
-    of_repo(runner, place, &words, query, timeout, repository::read_listing).await
+    call(runner, place, &command::repo_ls(query), timeout, repository::read_listing).await
 }
 
 /// Reads one small file of a repository, for `timeout` at most.
@@ -68,42 +64,27 @@ pub async fn repo_get(
     query: &RepoQuery,
     timeout: Duration,
 ) -> InPod<Vec<u8>> {
-    of_repo(runner, place, &["pgbackrest", "repo-get"], query, timeout, repository::read_file).await
-}
-
-async fn of_repo<T: Send + 'static>(
-    runner: &impl RunInPod,
-    place: Place<'_>,
-    words: &[&str],
-    query: &RepoQuery,
-    timeout: Duration,
-    read: fn(&[u8]) -> Read<T>,
-) -> InPod<T> {
-    let (stanza, number) = (format!("--stanza={}", query.stanza), format!("--repo={}", query.repo));
-    let path = query.path.to_string();
-    let rest = [stanza.as_str(), &number, IO_TIMEOUT, "--log-level-console=off", &path];
-    call(runner, place, &[words, &rest].concat(), timeout, read).await
+    call(runner, place, &command::repo_get(query), timeout, repository::read_file).await
 }
 
 /// Asks for the version.
 pub async fn version(runner: &impl RunInPod, place: Place<'_>) -> InPod<Version> {
-    call(runner, place, &["pgbackrest", "version"], VERSION_TIMEOUT, pgbackrest::read_version).await
+    call(runner, place, &command::version(), VERSION_TIMEOUT, pgbackrest::read_version).await
 }
 
 async fn call<T: Send + 'static>(
     runner: &impl RunInPod,
     place: Place<'_>,
-    command: &[&str],
+    command: &Command,
     timeout: Duration,
-    read: fn(&[u8]) -> Read<T>,
+    read: impl FnOnce(&[u8]) -> Read<T> + Send + 'static,
 ) -> InPod<T> {
-    let what =
-        command.iter().copied().take_while(|word| !word.starts_with("--")).collect::<Vec<_>>().join(" ");
+    let what = command.to_string();
     let began = Instant::now();
-    let end = runner.run(place, command, timeout).await;
+    let end = runner.run(place, &command.in_pod(), timeout).await;
     let duration = began.elapsed();
     let (answer, sanitized, after) = match end {
-        Ok(Ran { code: 0, stdout, .. }) => {
+        Ok(Ran { code: 0, stdout, stderr }) => {
             // Reading a big document takes a moment, in which this thread would serve nobody else.
             let read = tokio::task::spawn_blocking(move || read(&stdout)).await;
             let read = read.unwrap_or_else(|error| Read {
@@ -111,7 +92,8 @@ async fn call<T: Send + 'static>(
                 sanitized: false,
                 notices: Vec::new(),
             });
-            for line in &read.notices {
+            let warnings = sanitize::clean(stderr.as_bytes()).preamble;
+            for line in read.notices.iter().chain(&warnings) {
                 tracing::debug!(namespace = place.namespace, pod = place.pod, "pgBackRest reported: {line}");
             }
             (read.answer, read.sanitized, After::Ended)

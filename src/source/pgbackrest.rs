@@ -1,14 +1,14 @@
 //! The calls of pgBackRest that are read: `version` and `info`, from command line to facts or a failure with its remedy.
 
-use std::ffi::OsString;
 use std::time::Duration;
 
 use chrono::Utc;
 use tokio_util::sync::CancellationToken;
 
-use crate::pgbackrest::command::{InfoQuery, Program};
+use crate::pgbackrest::command::{self, Command, InfoQuery, Program};
+use crate::pgbackrest::info::view;
 use crate::pgbackrest::version::Version;
-use crate::pgbackrest::{info, sanitize, version};
+use crate::pgbackrest::{sanitize, version};
 use crate::state::assemble;
 use crate::state::snapshot::{Failure, FailureReason, Stanza};
 
@@ -82,24 +82,26 @@ impl Client {
     /// Asks for the version.
     pub async fn version(&self, cancellation: &CancellationToken) -> Call<Version> {
         let limits = Limits { timeout: Self::version_timeout(&self.limits), ..self.limits };
-        self.call(&self.program.version(), "pgbackrest version", limits, cancellation, read_version).await
+        self.call(&command::version(), limits, cancellation, read_version).await
     }
 
     /// Asks for stanzas, backups and WAL ranges.
     pub async fn info(&self, query: &InfoQuery, cancellation: &CancellationToken) -> Call<Document> {
-        let what = failure::name_of(query);
-        self.call(&self.program.info(query), &what, self.limits, cancellation, read_info).await
+        let asked = query.clone();
+        let read = move |stdout: &[u8]| read_info(stdout, &asked);
+        self.call(&command::info(query), self.limits, cancellation, read).await
     }
 
     pub(super) async fn call<T: Send + 'static>(
         &self,
-        argv: &[OsString],
-        what: &str,
+        command: &Command,
         limits: Limits,
         cancellation: &CancellationToken,
-        read: fn(&[u8]) -> Read<T>,
+        read: impl FnOnce(&[u8]) -> Read<T> + Send + 'static,
     ) -> Call<T> {
-        let output = match process::run(argv, &self.environment, &limits, cancellation).await {
+        let what = command.to_string();
+        let arguments = self.program.command_line(command);
+        let output = match process::run(&arguments, &self.environment, &limits, cancellation).await {
             Ok(output) => output,
             Err(error) => {
                 return Call {
@@ -114,7 +116,7 @@ impl Client {
         let Output { ending, stdout, stderr, duration, survivor } = output;
         let output_bytes = stdout.len() as u64;
         for line in sanitize::clean(&stderr).preamble {
-            self.notices.note(what, &line);
+            self.notices.note(&what, &line);
         }
         let (answer, sanitized) = match ending {
             Ending::Cancelled => (None, false),
@@ -125,11 +127,11 @@ impl Client {
                     Read { answer, sanitized: false, notices: Vec::new() }
                 });
                 for line in &read.notices {
-                    self.notices.note(what, line);
+                    self.notices.note(&what, line);
                 }
                 (Some(read.answer), read.sanitized)
             }
-            _ => (Some(Err(failure::of_ending(what, ending, &limits, &stdout, &stderr))), false),
+            _ => (Some(Err(failure::of_ending(&what, ending, &limits, &stdout, &stderr))), false),
         };
         Call { duration, output_bytes, sanitized, answer, survivor }
     }
@@ -153,19 +155,19 @@ pub(super) fn read_version(stdout: &[u8]) -> Read<Version> {
     Read { answer, sanitized: false, notices: Vec::new() }
 }
 
-pub(super) fn read_info(stdout: &[u8]) -> Read<Document> {
+pub(super) fn read_info(stdout: &[u8], query: &InfoQuery) -> Read<Document> {
     let cleaned = sanitize::clean(stdout);
     let mut notices = cleaned.preamble;
-    let answer = match info::parse(&cleaned.text) {
+    let answer = match view::answer(&cleaned.text, query) {
         Ok(document) => {
             let read_at = Utc::now();
             let mut complete = true;
-            for entry in document.unreadable {
+            for entry in &document.unreadable {
                 // An entry with a slash is a single backup.
                 complete &= entry.contains('/');
                 notices.push(format!("cannot read {entry} in the answer; it is left out"));
             }
-            let stanzas = document.stanzas.iter().map(|raw| assemble::stanza(raw, read_at)).collect();
+            let stanzas = document.stanzas().map(|stanza| assemble::stanza(stanza, read_at)).collect();
             Ok(Document { stanzas, complete })
         }
         Err(error) => Err(unreadable(failure::one_line(&error.to_string()))),

@@ -1,7 +1,8 @@
 //! Runs commands in pods: through exec, within bounds, and ended there even when the connection is not.
 //!
 //! The command gets the container's own environment, as `archive-push` does: that is how credentials of a cloud reach
-//! pgBackRest. Its warnings about variables that are no options are dropped by `pgbackrest::sanitize`.
+//! pgBackRest. Variables that would change its answers are taken out, and its warnings about variables that are no options
+//! are split off by `pgbackrest::sanitize`.
 
 use std::future::Future;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use tokio::sync::mpsc;
 use super::failure;
 use crate::kubernetes::client::CallFailure;
 use crate::kubernetes::exec::{self, End, Exec, ExecError, Heard};
+use crate::pgbackrest::command::UNWANTED_VARIABLES;
 
 /// How much longer the connection may last than the command.
 const MARGIN: Duration = Duration::from_secs(15);
@@ -140,8 +142,10 @@ impl<'a> Place<'a> {
 /// Closing the connection ends nothing in the pod, so the command is bounded there.
 fn bounded(command: &[&str], timeout: Duration) -> Vec<String> {
     let seconds = timeout.as_secs().to_string();
-    let words = BOUND.into_iter().chain([seconds.as_str()]).chain(command.iter().copied());
-    words.map(str::to_owned).collect()
+    let unset = UNWANTED_VARIABLES.into_iter().flat_map(|name| ["-u", name]);
+    let environment = std::iter::once("env").chain(unset);
+    let words = BOUND.into_iter().chain([seconds.as_str()]).chain(environment);
+    words.chain(command.iter().copied()).map(str::to_owned).collect()
 }
 
 fn code(end: End, timeout: Duration) -> Result<i32, NoEnd> {
@@ -161,4 +165,16 @@ fn no_end(error: &ExecError) -> NoEnd {
     };
     let said = error.to_string();
     if may_run { NoEnd::Lost(said) } else { NoEnd::NotStarted(said) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_has_its_bound_and_no_unwanted_variables() {
+        let words = bounded(&["pgbackrest", "version"], Duration::from_secs(20)).join(" ");
+        assert!(words.starts_with("timeout -k 5 20 env -u PGBACKREST_"), "{words}");
+        assert!(words.ends_with(" -u PGBACKREST_TYPE pgbackrest version"), "{words}");
+    }
 }

@@ -2,8 +2,9 @@
 
 use tokio_util::sync::CancellationToken;
 
-use crate::pgbackrest::command::RepoQuery;
+use crate::pgbackrest::command::{self, RepoQuery};
 use crate::pgbackrest::repository::{self, Entries};
+use crate::pgbackrest::sanitize;
 
 use super::failure;
 use super::pgbackrest::{Call, Client, Read, unreadable};
@@ -19,25 +20,25 @@ impl Client {
     /// Lists one directory. It never looks below.
     pub async fn repo_ls(&self, query: &RepoQuery, cancellation: &CancellationToken) -> Call<Entries> {
         let limits = Limits { stdout: MAX_LISTING, ..self.limits };
-        let what = format!("pgbackrest repo-ls --repo={} {}", query.repo, query.path);
-        self.call(&self.program.repo_ls(query), &what, limits, cancellation, read_listing).await
+        self.call(&command::repo_ls(query), limits, cancellation, read_listing).await
     }
 
     /// Reads one small file, decrypted but not decompressed. Where there is none, the failure has pgBackRest's exit code
     /// for a missing file, 55.
     pub async fn repo_get(&self, query: &RepoQuery, cancellation: &CancellationToken) -> Call<Vec<u8>> {
         let limits = Limits { stdout: MAX_FILE, ..self.limits };
-        let what = format!("pgbackrest repo-get --repo={} {}", query.repo, query.path);
-        self.call(&self.program.repo_get(query), &what, limits, cancellation, read_file).await
+        self.call(&command::repo_get(query), limits, cancellation, read_file).await
     }
 }
 
 pub(super) fn read_listing(stdout: &[u8]) -> Read<Entries> {
+    let (notices, listing) = sanitize::split_log(stdout);
     let answer =
-        repository::parse_listing(stdout).map_err(|error| unreadable(failure::one_line(&error.to_string())));
-    Read { answer, sanitized: false, notices: Vec::new() }
+        repository::parse_listing(listing).map_err(|error| unreadable(failure::one_line(&error.to_string())));
+    Read { answer, sanitized: false, notices }
 }
 
 pub(super) fn read_file(stdout: &[u8]) -> Read<Vec<u8>> {
-    Read { answer: Ok(stdout.to_vec()), sanitized: false, notices: Vec::new() }
+    let (notices, file) = sanitize::split_log(stdout);
+    Read { answer: Ok(file.to_vec()), sanitized: false, notices }
 }

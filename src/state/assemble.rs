@@ -1,91 +1,55 @@
 //! The `info` document turned inside out: from lists per stanza to one entry per repository.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
 use crate::pgbackrest::exit_code;
 use crate::pgbackrest::info;
+use crate::pgbackrest::info::view::{RepoView, StanzaView};
 use crate::pgbackrest::redact::redact;
 use crate::pgbackrest::wal::{Lsn, WalSegment};
 
 use super::snapshot::{Activity, Archive, Backup, Database, Progress, Repo, RepoState, Stanza};
-
-/// Repository number that stands for the only one of versions before 2.32, which name none.
-const UNNUMBERED_REPO: u32 = 0;
 
 /// The stanza as facts per repository, read at `read_at`.
 ///
 /// Where no stanza was asked for and a repository cannot be listed, pgBackRest answers with a stanza named `[invalid]`,
 /// which carries that repository's state; it is taken as it is.
 #[must_use]
-pub fn stanza(raw: &info::Stanza<'_>, read_at: DateTime<Utc>) -> Stanza {
-    let backup_lock = raw.status.lock.backup.as_ref();
+pub fn stanza(view: StanzaView<'_>, read_at: DateTime<Utc>) -> Stanza {
+    let status = &view.raw.status;
     let mut versions = BTreeMap::new();
+    let mut repos: Vec<Repo> = view.repos().map(|own| repo(own, read_at, &mut versions)).collect();
+    repos.sort_by_key(|repo| repo.key);
+    repos.dedup_by_key(|repo| repo.key);
     Stanza {
-        name: Arc::from(&*raw.name),
-        status_code: raw.status.code.0,
-        status_message: redact(&raw.status.message),
-        backup_lock: activity(backup_lock, read_at),
-        restore_lock: activity(raw.status.lock.restore.as_ref(), read_at),
-        repos: repo_keys(raw).into_iter().map(|key| repo(raw, key, read_at, &mut versions)).collect(),
+        name: Arc::from(&*view.raw.name),
+        status_code: status.code.0,
+        status_message: redact(&status.message),
+        backup_lock: activity(status.lock.backup.as_ref(), read_at),
+        restore_lock: activity(status.lock.restore.as_ref(), read_at),
+        repos,
     }
 }
 
-fn repo_keys(raw: &info::Stanza<'_>) -> BTreeSet<u32> {
-    if raw.repo.is_empty() {
-        return BTreeSet::from([UNNUMBERED_REPO]);
-    }
-    raw.repo.iter().map(|repo| repo.key).collect()
-}
-
-fn repo(
-    raw: &info::Stanza<'_>,
-    key: u32,
-    read_at: DateTime<Utc>,
-    versions: &mut BTreeMap<String, Arc<str>>,
-) -> Repo {
-    let own = raw.repo.iter().find(|repo| repo.key == key);
-    let status_code = own.map_or(raw.status.code, |repo| repo.status.code).0;
-    let status_message = redact(own.map_or(&*raw.status.message, |repo| &*repo.status.message));
-    // Where an entry names no repository, it belongs to the only one.
-    let is_only = raw.repo.len() <= 1;
-    let is_own =
-        |repo_key: Option<u32>| repo_key.map_or(is_only, |named| named == key || raw.repo.is_empty());
-    let mut databases: Vec<Database> =
-        raw.db.iter().filter(|database| is_own(database.repo_key)).map(database).collect();
+fn repo(view: RepoView<'_>, read_at: DateTime<Utc>, versions: &mut BTreeMap<String, Arc<str>>) -> Repo {
+    let status_message = redact(view.message);
+    let mut databases: Vec<Database> = view.databases().map(database).collect();
     databases.sort_by_key(|database| database.id);
-    let progress = raw
-        .status
-        .lock
-        .backup
-        .iter()
-        .filter(|lock| lock.held == Some(true))
-        .flat_map(|lock| &lock.repo)
-        .find(|progress| progress.key == key)
-        .and_then(|repo| progress(repo.size, repo.size_complete));
+    let progress = view.progress().and_then(|repo| progress(repo.size, repo.size_complete));
     Repo {
-        key,
-        state: RepoState::of_code(status_code),
-        status_code: Some(status_code),
+        key: view.key,
+        state: RepoState::of_code(view.code.0),
+        status_code: Some(view.code.0),
         error: exit_code::class_in(&status_message),
         status_message,
         collected_at: read_at,
-        cipher: own.map_or(&raw.cipher, |repo| &repo.cipher).as_ref().map(ToString::to_string),
+        cipher: view.cipher.map(str::to_owned),
         databases,
-        archives: raw
-            .archive
-            .iter()
-            .filter(|archive| is_own(archive.database.repo_key))
-            .map(archive)
-            .collect(),
-        backups: raw
-            .backup
-            .iter()
-            .filter(|backup| is_own(backup.database.repo_key))
-            .filter_map(|raw| backup(raw, versions))
-            .collect(),
+        archives: view.archives().map(archive).collect(),
+        backups: view.backups().filter_map(|raw| backup(raw, versions)).collect(),
         progress,
         in_progress_since: progress.map(|_| read_at),
         settings: None,
@@ -167,6 +131,7 @@ impl RepoState {
 
 #[cfg(test)]
 mod tests {
+    use crate::pgbackrest::info::view::UNNUMBERED_REPO;
     use crate::pgbackrest::label::BackupType;
 
     use super::*;
@@ -174,8 +139,7 @@ mod tests {
     fn read(text: &[u8], name: &str) -> Stanza {
         let cleaned = crate::pgbackrest::sanitize::clean(text);
         let document = info::parse(&cleaned.text).unwrap();
-        let raw = document.stanzas.iter().find(|raw| &*raw.name == name).unwrap();
-        stanza(raw, DateTime::from_timestamp(1_800_000_000, 0).unwrap())
+        stanza(document.stanza(name).unwrap(), DateTime::from_timestamp(1_800_000_000, 0).unwrap())
     }
 
     macro_rules! fixture {

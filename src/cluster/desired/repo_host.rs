@@ -14,6 +14,7 @@ use super::{paths, pod};
 use crate::cluster::settings::Settings;
 use crate::cluster::validated::{Repo, ValidatedCluster};
 use crate::cluster::{labels, names};
+use crate::pgbackrest::command;
 
 /// The container that pgBackRest runs in.
 pub(super) const CONTAINER: &str = "pgbackrest";
@@ -62,7 +63,7 @@ fn container(cluster: &ValidatedCluster) -> Container {
         name: CONTAINER.to_owned(),
         image: cluster.image.clone(),
         // Said explicitly, so that no image's own entry point creates stanzas or starts backups beside us.
-        command: Some(words(&["pgbackrest", "server"])),
+        command: Some(words(&command::SERVER)),
         ports: Some(vec![ContainerPort {
             name: Some("pgbackrest".to_owned()),
             container_port: paths::server_port(cluster).into(),
@@ -83,14 +84,10 @@ fn container(cluster: &ValidatedCluster) -> Container {
     }
 }
 
-/// Asks the server for a TLS handshake, no more. pgBackRest takes twice its timeout to give up, which must be less than
-/// the probe's own. Named explicitly: without a host pgBackRest would ping what stands in
-/// `tls-server-address`, and `*` is no host. By address: in a pod `localhost` is `::1` first, `*` is IPv4 alone, and
-/// pgBackRest 2.45 tries only one address of a name.
+/// pgBackRest takes twice its own timeout to give up, which must be less than the probe's.
 fn ping(period_seconds: i32, failure_threshold: i32) -> Probe {
-    let command = ["pgbackrest", "server-ping", "127.0.0.1", "--io-timeout=3", "--log-level-file=off"];
     Probe {
-        exec: Some(ExecAction { command: Some(words(&command)) }),
+        exec: Some(ExecAction { command: Some(words(&command::SERVER_PING)) }),
         period_seconds: Some(period_seconds),
         timeout_seconds: Some(10),
         failure_threshold: Some(failure_threshold),

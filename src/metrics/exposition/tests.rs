@@ -21,7 +21,7 @@ fn read_at() -> DateTime<Utc> {
 
 fn snapshot(text: &str) -> Snapshot {
     let document = info::parse(text).unwrap();
-    let stanzas = document.stanzas.iter().map(|raw| assemble::stanza(raw, read_at())).collect();
+    let stanzas = document.stanzas().map(|stanza| assemble::stanza(stanza, read_at())).collect();
     Snapshot { stanzas, ..Snapshot::default() }
 }
 

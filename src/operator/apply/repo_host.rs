@@ -14,11 +14,16 @@ use crate::cluster::names;
 use crate::cluster::target::PGBACKREST_CONTAINER;
 use crate::cluster::validated::STANZA;
 use crate::kubernetes::client::CallFailure;
-use crate::pgbackrest::{info, sanitize};
-use crate::source::pod::{self, Pods, RunInPod};
+use crate::pgbackrest::command::{self, InfoQuery};
+use crate::pgbackrest::info::view;
+use crate::pgbackrest::redact::one_line;
+use crate::pgbackrest::sanitize;
+use crate::source::pod::{self, NoEnd, Pods, Ran, RunInPod};
 
 /// Locks are told at once; the repos beside them may take a while.
-const INFO_TIMEOUT: Duration = Duration::from_mins(1);
+const INFO_TIMEOUT: Duration = Duration::from_secs(100);
+/// Characters of why a lock is not known.
+const LONGEST: usize = 300;
 
 /// What may be done with it now.
 #[derive(Debug, PartialEq, Eq)]
@@ -71,22 +76,34 @@ pub(super) async fn busy(server: &Server, owner: Owner<'_>) -> Result<Option<Str
         return Ok(Some(format!("Job {} is still running", job.name)));
     }
     let place = pod::Place { namespace: owner.namespace, pod: &pod, container: PGBACKREST_CONTAINER };
-    let stanza = format!("--stanza={STANZA}");
-    let ask = ["pgbackrest", "info", &stanza, "--output=json", "--log-level-console=off"];
-    let answer = Pods::new(server.client.clone()).run(place, &ask, INFO_TIMEOUT).await;
-    // Where pgBackRest cannot even be asked, it makes no backup either.
-    let locked = answer.is_ok_and(|answer| holds_lock(&answer.stdout));
-    Ok(locked.then(|| format!("pgBackRest in {pod} holds its backup lock")))
+    let command = command::info(&query());
+    let answer = Pods::new(server.client.clone()).run(place, &command.in_pod(), INFO_TIMEOUT).await;
+    Ok(lock(answer, &pod))
 }
 
-/// Whether `info` says that the lock of backups is held on its host.
-fn holds_lock(stdout: &[u8]) -> bool {
-    let cleaned = sanitize::clean(stdout);
-    let Ok(document) = info::parse(&cleaned.text) else { return false };
-    document
-        .stanzas
-        .iter()
-        .any(|stanza| stanza.status.lock.backup.as_ref().is_some_and(|lock| lock.held == Some(true)))
+fn query() -> InfoQuery {
+    InfoQuery { stanza: Some(STANZA.to_owned()), ..InfoQuery::default() }
+}
+
+/// What the answer of `info` says against ending the pod. A lock that is not known to be free counts as held.
+fn lock(answer: Result<Ran, NoEnd>, pod: &str) -> Option<String> {
+    let why = match answer {
+        Ok(ran) if ran.code == 0 => {
+            let cleaned = sanitize::clean(&ran.stdout);
+            let document = view::answer(&cleaned.text, &query());
+            match document.and_then(|document| Ok(document.stanza(STANZA)?.is_backup_locked())) {
+                Ok(Some(true)) => return Some(format!("pgBackRest in {pod} holds its backup lock")),
+                // Also where a repo cannot be read, of whose lock pgBackRest says nothing: no backup goes there either.
+                Ok(Some(false)) => return None,
+                Ok(None) => "info says nothing of locks".to_owned(),
+                Err(error) => one_line(&error.to_string(), LONGEST),
+            }
+        }
+        // Where pgBackRest cannot even be asked, it makes no backup either. A new pod may be what mends it.
+        Ok(_) | Err(NoEnd::NotStarted(_)) => return None,
+        Err(error @ (NoEnd::TimedOut(_) | NoEnd::Lost(_))) => error.to_string(),
+    };
+    Some(format!("whether a backup runs in {pod} is not known ({why}; delete the pod if none does)"))
 }
 
 fn template(set: &DynamicObject) -> Option<&Value> {
@@ -109,17 +126,44 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_lock_is_read_from_info() {
-        let info = |held: &str| {
-            format!(
-                r#"[{{"name":"db","status":{{"code":0,"message":"ok","lock":{{"backup":{{"held":{held}}}}}}},"db":[],
-                "archive":[],"backup":[],"repo":[]}}]"#
+    fn only_a_lock_that_is_known_to_be_free_lets_a_pod_end() {
+        let ran =
+            |code, text: &str| Ok(Ran { code, stdout: text.as_bytes().to_vec(), stderr: String::new() });
+        let info = |name: &str, lock: &str, code: u8| {
+            let status = format!(r#"{{"code":{code},"message":"m","lock":{{"backup":{{{lock}}}}}}}"#);
+            ran(
+                0,
+                &format!(
+                    r#"[{{"name":"{name}","status":{status},"repo":[{{"key":1,"status":{{"code":{code}}}}}]}}]"#
+                ),
             )
         };
-        assert!(holds_lock(info("true").as_bytes()));
-        assert!(!holds_lock(info("false").as_bytes()));
-        for other in ["", "[]", "ERROR: [031]: option 'x' cannot be set multiple times"] {
-            assert!(!holds_lock(other.as_bytes()), "{other}");
+        let held = Some("holds its backup lock");
+        let unknown = |why: &'static str| Some(why);
+        let table = [
+            (info("db", r#""held":true"#, 0), held),
+            (info("db", r#""held":true"#, 2), held),
+            (info("db", r#""held":false"#, 0), None),
+            // No stanza; a repo that cannot be read.
+            (info("db", r#""held":false"#, 1), None),
+            (info("db", r#""held":false"#, 99), None),
+            (info("db", "", 0), unknown("info says nothing of locks")),
+            (info("other", r#""held":false"#, 0), unknown("does not mention stanza db")),
+            (ran(0, "[]"), unknown("does not mention stanza db")),
+            (ran(0, ""), unknown("no readable JSON document")),
+            (ran(31, "P00  ERROR: [031]: option 'x' cannot be set multiple times"), None),
+            (ran(127, ""), None),
+            (Err(NoEnd::NotStarted("no such container".to_owned())), None),
+            (Err(NoEnd::TimedOut(INFO_TIMEOUT)), unknown("ended after 1m 40s")),
+            (Err(NoEnd::Lost("reset".to_owned())), unknown("connection to the command was lost")),
+        ];
+        for (answer, expected) in table {
+            let found = lock(answer.clone(), "host-0");
+            assert_eq!(found.is_some(), expected.is_some(), "{answer:?}");
+            assert!(
+                found.is_none_or(|words| expected.is_some_and(|part| words.contains(part))),
+                "{answer:?}"
+            );
         }
     }
 

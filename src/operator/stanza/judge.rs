@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use crate::cluster::validated::{RepoNumber, STANZA};
-use crate::pgbackrest::exit_code;
+use crate::pgbackrest::command::InfoQuery;
+use crate::pgbackrest::info::view::{self, AnswerError, Presence};
 use crate::pgbackrest::redact::one_line;
-use crate::pgbackrest::{info, sanitize};
+use crate::pgbackrest::{exit_code, sanitize};
 use crate::source::pod::Ran;
 
 /// Characters of pgBackRest's words about a repo.
@@ -27,35 +28,32 @@ pub(super) enum InRepo {
     Unreachable(String),
 }
 
-/// Reads `info --stanza --repo --output=json`. The error is for people.
+/// The question for one repo.
+pub(super) fn query(repo: RepoNumber) -> InfoQuery {
+    InfoQuery { stanza: Some(STANZA.to_owned()), repo: Some(repo.get().into()), set: None }
+}
+
+/// Reads the answer. The error, for people, means that nothing is known of the repo: pgBackRest failed, or what it printed
+/// cannot be read or is not about the repo.
 pub(super) fn info(ran: &Ran, repo: RepoNumber) -> Result<InRepo, String> {
     if ran.code != 0 {
         return Err(format!("{}: {}", named(ran.code), ran.said()));
     }
     let cleaned = sanitize::clean(&ran.stdout);
-    let document = info::parse(&cleaned.text).map_err(|error| error.to_string())?;
-    let Some(stanza) = document.stanzas.iter().find(|stanza| &*stanza.name == STANZA) else {
-        return Ok(InRepo::Absent);
-    };
-    let number = u32::from(repo.get());
-    let told = stanza.repo.iter().find(|told| told.key == number);
-    let (code, message) = told.map_or((stanza.status.code.0, &stanza.status.message), |told| {
-        (told.status.code.0, &told.status.message)
-    });
-    Ok(match code {
-        // 2: the stanza is there and holds no backup that counts.
-        0 | 2 => {
-            let is_here = |key: Option<u32>| key.is_none_or(|key| key == number);
-            let databases = stanza.db.iter().filter(|database| is_here(database.repo_key));
-            let current = databases.max_by_key(|database| database.id);
+    let said = |error: AnswerError| one_line(&error.to_string(), MOST_QUOTED);
+    let document = view::answer(&cleaned.text, &query(repo)).map_err(said)?;
+    let view = document.stanza(STANZA).and_then(|stanza| stanza.repo(repo.get().into())).map_err(said)?;
+    Ok(match view.code.presence() {
+        Presence::Present => {
+            let current = view.current_database();
             let is_current = |id: u64| current.is_none_or(|current| current.id == id);
             InRepo::Present {
-                has_backup: stanza.backup.iter().any(|backup| is_current(backup.database.id)),
+                has_backup: view.backups().any(|backup| is_current(backup.database.id)),
                 system: current.and_then(|current| current.system_id),
             }
         }
-        1 | 3 => InRepo::Absent,
-        _ => InRepo::Unreachable(one_line(message, MOST_QUOTED)),
+        Presence::Missing => InRepo::Absent,
+        Presence::Unreadable => InRepo::Unreachable(one_line(view.message, MOST_QUOTED)),
     })
 }
 
@@ -196,13 +194,21 @@ mod tests {
             (stanza(2, "[]"), present(false)),
             (stanza(1, "[]"), InRepo::Absent),
             (stanza(3, "[]"), InRepo::Absent),
-            ("[]".to_owned(), InRepo::Absent),
             (stanza(99, "[]"), InRepo::Unreachable("[HostConnectError] no more at line 3: …".to_owned())),
         ];
         for (text, expected) in cases {
             assert_eq!(info(&ran(0, &text), repo(2)), Ok(expected), "{text}");
         }
-        assert!(info(&ran(0, "nonsense"), repo(2)).is_err());
+        for (text, why) in [
+            ("nonsense", "no readable JSON document"),
+            ("[]", "does not mention stanza db"),
+            (r#"[{"name":"db","status":{"code":1}}]"#, "does not mention repo2"),
+            (r#"[{"name":"db","status":{"code":1},"repo":[{"key":1}]}]"#, "does not mention repo2"),
+            (r#"[{"name":"db","backup":7}]"#, "cannot be read"),
+        ] {
+            let error = info(&ran(0, text), repo(2)).unwrap_err();
+            assert!(error.contains(why), "{text}: {error}");
+        }
         let error =
             info(&ran(37, "P00   WARN: x\nP00  ERROR: [037]: info command requires option\n"), repo(2));
         assert_eq!(error, Err("OptionRequiredError (37): info command requires option".to_owned()));

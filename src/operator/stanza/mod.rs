@@ -24,6 +24,7 @@ use crate::cluster::record::{Record, Unfinished};
 use crate::cluster::settings::Settings;
 use crate::cluster::target::{self, PGBACKREST_CONTAINER, Pod};
 use crate::cluster::validated::{RepoNumber, ValidatedCluster};
+use crate::pgbackrest::command;
 use crate::pgbackrest::label::BackupType;
 use crate::pgbackrest::version::{self, Version};
 use crate::source::pod::{NoEnd, Place, Pods, RunInPod};
@@ -279,7 +280,7 @@ impl<Runner: RunInPod> Scene<'_, Runner> {
     }
 
     async fn version(&self, place: Place<'_>, care: &mut Care) -> Option<Version> {
-        match self.runner.run(place, &["pgbackrest", "version"], VERSION_TIMEOUT).await {
+        match self.runner.run(place, &command::version().in_pod(), VERSION_TIMEOUT).await {
             Ok(ran) => version::parse(&String::from_utf8_lossy(&ran.stdout)),
             Err(error) => {
                 self.failed(place, "pgbackrest version", &error, care);

@@ -5,14 +5,13 @@ use std::time::Duration;
 
 use crate::cluster::validated::{RepoNumber, STANZA};
 use crate::operator::deed::Deed;
+use crate::pgbackrest::command::{self, Command};
 use crate::pgbackrest::label::BackupType;
 use crate::source::pod::{NoEnd, Place, RunInPod};
 
 use super::judge::{self, End, InRepo, Outcome, Verdict};
 use super::{Care, DueBackup, LATER, NO_STANZA, SOON, Scene, findings, waiting};
 
-/// A repo that does not answer is given up sooner than pgBackRest itself would, which waits a minute for each try.
-const IO_TIMEOUT: &str = "--io-timeout=10";
 const INFO_TIMEOUT: Duration = Duration::from_secs(100);
 const STANZA_TIMEOUT: Duration = Duration::from_mins(3);
 const IDENTITY_TIMEOUT: Duration = Duration::from_secs(20);
@@ -55,7 +54,7 @@ impl<Runner: RunInPod> Repos<'_, Runner> {
     async fn upgrade(&self, care: &mut Care) -> Option<End> {
         let asked = self.scene.task.cluster.stanza_upgrade.as_ref();
         let token = asked.filter(|token| Some(*token) != care.record.stanza_upgrade.as_ref())?;
-        let end = self.command("stanza-upgrade").await.end;
+        let end = self.command(&command::stanza_upgrade(STANZA)).await.end;
         if end == End::Done {
             care.record.stanza_upgrade = Some(token.clone());
             // Every repo is judged anew: it has no backup of the upgraded cluster yet.
@@ -85,7 +84,7 @@ impl<Runner: RunInPod> Repos<'_, Runner> {
         let can_do = |repo: &RepoNumber| first_down.is_none_or(|down| *repo < down);
         let ran = before.keys().any(can_do);
         let verdict = if ran {
-            self.command("stanza-create").await
+            self.command(&command::stanza_create(STANZA)).await
         } else {
             Verdict { end: End::Failed(String::new()), passed: Vec::new(), stopped_at: first_down }
         };
@@ -142,7 +141,6 @@ impl<Runner: RunInPod> Repos<'_, Runner> {
 
     /// The state in each repo that could be asked.
     async fn look(&self, repos: &[RepoNumber], care: &mut Care) -> BTreeMap<RepoNumber, InRepo> {
-        let stanza = format!("--stanza={STANZA}");
         let mut states = BTreeMap::new();
         for repo in repos {
             if let Some(reason) = self.no_repo_host.as_ref().filter(|_| self.is_on_volume(*repo)) {
@@ -150,18 +148,9 @@ impl<Runner: RunInPod> Repos<'_, Runner> {
                 continue;
             }
             // Asked one by one: a repo that does not answer would hold up the others.
-            let number = format!("--repo={}", repo.get());
-            let ask = [
-                "pgbackrest",
-                "info",
-                &stanza,
-                &number,
-                "--output=json",
-                IO_TIMEOUT,
-                "--log-level-console=off",
-            ];
+            let ask = command::info(&judge::query(*repo));
             let what = format!("pgbackrest info for {repo}");
-            match self.scene.runner.run(self.primary, &ask, INFO_TIMEOUT).await {
+            match self.scene.runner.run(self.primary, &ask.in_pod(), INFO_TIMEOUT).await {
                 Ok(ran) => match judge::info(&ran, *repo) {
                     Ok(state) => _ = states.insert(*repo, state),
                     Err(said) => care.find(findings::pod_failed(self.primary.pod, &what, &said)),
@@ -177,11 +166,8 @@ impl<Runner: RunInPod> Repos<'_, Runner> {
     }
 
     /// On the primary, which knows every repo, also those on the repo host.
-    async fn command(&self, name: &str) -> Verdict {
-        let stanza = format!("--stanza={STANZA}");
-        let words =
-            ["pgbackrest", name, &stanza, IO_TIMEOUT, "--log-level-console=info", "--log-level-file=off"];
-        match self.scene.runner.run(self.primary, &words, STANZA_TIMEOUT).await {
+    async fn command(&self, command: &Command) -> Verdict {
+        match self.scene.runner.run(self.primary, &command.in_pod(), STANZA_TIMEOUT).await {
             Ok(ran) => judge::verdict(&ran),
             Err(error) => {
                 Verdict { end: End::Failed(error.to_string()), passed: Vec::new(), stopped_at: None }

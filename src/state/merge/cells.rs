@@ -99,21 +99,16 @@ impl<'a> Board<'a> {
         complete: bool,
         filter: &Filter,
     ) {
-        let mut listing =
-            Listing { at, repo: target.repo, named: BTreeSet::new(), complete, unlistable: BTreeMap::new() };
-        listing.unlistable = unlistable(&stanzas);
+        let unlistable = unlistable(&stanzas);
+        let mut listing = Listing { at, repo: target.repo, named: BTreeSet::new(), complete, unlistable };
         for stanza in stanzas {
             listing.named.insert(stanza.name.clone());
             if filter.admits_stanza(&stanza.name) {
                 self.place(target, stanza, filter);
             }
         }
-        match &target.stanza {
-            None => self.listings.push(listing),
-            Some(asked) if !listing.named.contains(asked) && !complete => {
-                self.mark_unanswered(target, at, Some(&unreadable()));
-            }
-            Some(_) => (),
+        if target.stanza.is_none() {
+            self.listings.push(listing);
         }
     }
 

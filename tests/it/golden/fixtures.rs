@@ -63,7 +63,7 @@ pub(crate) fn version(directory: &str) -> Option<Version> {
 pub(crate) fn snapshot(stdout: &[u8], version: Option<Version>, read_at: DateTime<Utc>) -> Snapshot {
     let cleaned = sanitize::clean(stdout);
     let document = info::parse(&cleaned.text).unwrap();
-    let stanzas: Vec<_> = document.stanzas.iter().map(|raw| assemble::stanza(raw, read_at)).collect();
+    let stanzas: Vec<_> = document.stanzas().map(|stanza| assemble::stanza(stanza, read_at)).collect();
     let health =
         |kind| ScopeHealth { kind, up: true, last_run: read_at, last_success: Some(read_at), failure: None };
     let mut scopes = BTreeMap::from([(Arc::from("all-stanzas"), health(ScopeKind::Call))]);

@@ -1,19 +1,21 @@
-//! Directories and files of real repositories, plain and encrypted, as `repo-ls` and `repo-get` give them.
+//! Directories and files of real repositories, plain and encrypted, as `repo-ls` and `repo-get` give them, and what `info`
+//! answers, whatever the configuration and the environment say of logs and output.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::time::Duration;
 
-use pgbackrest_keeper::pgbackrest::command::{Program, RepoQuery};
+use pgbackrest_keeper::pgbackrest::command::{self, InfoQuery, Program, RepoQuery, UNWANTED_VARIABLES};
 use pgbackrest_keeper::pgbackrest::repository::{Entries, Kind, RepoPath};
 use pgbackrest_keeper::source::environment::Environment;
 use pgbackrest_keeper::source::pgbackrest::Client;
 use pgbackrest_keeper::source::process::Limits;
-use pgbackrest_keeper::state::snapshot::FailureReason;
+use pgbackrest_keeper::state::snapshot::{FailureReason, RepoState};
 use tokio_util::sync::CancellationToken;
 
 use crate::support::lab::{Lab, STANZA, Site};
 use crate::support::machine::{Pgbackrest, skip};
+use crate::support::process::{call, successful};
 
 const ARCHIVE: &str = "15-1";
 const HISTORY: &str = "1\t0/3000110\tno recovery target specified\n";
@@ -21,6 +23,11 @@ const HISTORY: &str = "1\t0/3000110\tno recovery target specified\n";
 #[tokio::test]
 async fn the_installed_version_lists_and_reads_repositories() {
     check("the_installed_version_lists_and_reads_repositories", Pgbackrest::installed()).await;
+}
+
+#[tokio::test]
+async fn a_version_in_between_lists_and_reads_repositories() {
+    check("a_version_in_between_lists_and_reads_repositories", Pgbackrest::in_between()).await;
 }
 
 #[tokio::test]
@@ -74,6 +81,48 @@ async fn check(test: &str, pgbackrest: Result<Pgbackrest, String>) {
     let no_such_repo = client(&lab).repo_ls(&query(7, &[]), &CancellationToken::new()).await;
     let failure = no_such_repo.failure().unwrap();
     assert_eq!((failure.reason, failure.exit_code), (FailureReason::Exit, Some(32)), "{failure:?}");
+    info_answers(&lab, &label).await;
+    variables_of_a_pod_change_no_answer(&lab, &label);
+}
+
+/// For all stanzas and repositories, for one, and for one that nobody has.
+async fn info_answers(lab: &Lab<'_>, label: &str) {
+    let asked = async |stanza: Option<&str>, repo: Option<u32>| {
+        let query = InfoQuery { stanza: stanza.map(str::to_owned), repo, set: None };
+        let call = client(lab).info(&query, &CancellationToken::new()).await;
+        assert!(!call.sanitized, "{call:?}");
+        call.answer.unwrap().unwrap().stanzas
+    };
+    for (stanza, repo, keys) in
+        [(None, None, vec![1, 2]), (Some(STANZA), None, vec![1, 2]), (None, Some(2), vec![2])]
+    {
+        let stanzas = asked(stanza, repo).await;
+        let [found] = stanzas.as_slice() else { panic!("{stanzas:?}") };
+        assert_eq!(found.repos.iter().map(|repo| repo.key).collect::<Vec<_>>(), keys);
+        let labels: Vec<_> = found.repos[0].backups.iter().map(|backup| backup.label.as_str()).collect();
+        assert_eq!(labels, if keys[0] == 1 { vec![label] } else { vec![] });
+    }
+    let nobody = asked(Some("nobody"), Some(1)).await;
+    assert_eq!((&*nobody[0].name, nobody[0].repos[0].state), ("nobody", RepoState::MissingStanzaPath));
+}
+
+/// A command as it is run in a pod, where somebody has set each variable that would change its answer.
+fn variables_of_a_pod_change_no_answer(lab: &Lab<'_>, label: &str) {
+    let values = ["progress", "^nothing$", "y", "y", "y", "20200101-000000F", "incr"];
+    let said = |command: &command::Command| {
+        let words = command.in_pod();
+        let mut running = call(lab.site.account.as_ref(), "env");
+        running.env_clear().envs(UNWANTED_VARIABLES.iter().zip(values));
+        running.args(UNWANTED_VARIABLES.map(|name| format!("--unset={name}")));
+        running.arg(&lab.site.pgbackrest.program).args(&words[1..]);
+        successful(running.arg(format!("--config={}", lab.both.display())))
+    };
+    let query = InfoQuery { stanza: Some(STANZA.to_owned()), repo: Some(1), set: None };
+    let info = said(&command::info(&query));
+    assert!(info.contains(label) && info.contains("\"repo\":[{"), "{info}");
+    let listing = said(&command::repo_ls(&self::query(1, &[ARCHIVE])));
+    assert!(listing.contains("00000002.history") && !listing.contains("0000000100000000/"), "{listing}");
+    assert_eq!(said(&command::repo_get(&self::query(2, &[ARCHIVE, "00000002.history"]))), HISTORY);
 }
 
 /// Archives a history as a server does after its promotion.
@@ -86,15 +135,29 @@ fn query(repo: u32, names: &[&str]) -> RepoQuery {
     RepoQuery { stanza: STANZA.to_owned(), repo, path: RepoPath::archive(STANZA, names).unwrap() }
 }
 
+/// In front of a configuration and an environment that would fill both streams with logs, and with an option of a later
+/// version, of which pgBackRest warns on stdout from 2.55 on.
 fn client(lab: &Lab<'_>) -> Client {
+    let mut config = lab.site.config().global("option-of-2-99", "y").global("output", "text");
+    for stream in ["console", "file", "stderr"] {
+        config = config.global(&format!("log-level-{stream}"), "debug");
+    }
     let program = Program {
         binary: lab.site.pgbackrest.program.clone(),
-        config: Some(lab.both.clone()),
+        config: Some(lab.site.write("loud.conf", &config.text())),
         config_include_path: None,
     };
     // The tests may run as root, which 2.60 refuses unless it is told.
-    let name = "PGBACKREST_ALLOW_ROOT".to_owned();
-    let environment = Environment::choose([(name.clone().into(), "y".into())], &[name]);
+    let variables = [
+        ("PGBACKREST_ALLOW_ROOT", "y"),
+        ("PGBACKREST_LOG_LEVEL_CONSOLE", "trace"),
+        ("PGBACKREST_LOG_LEVEL_STDERR", "trace"),
+        ("PGBACKREST_OUTPUT", "text"),
+        // As Kubernetes sets it for a Service named `pgbackrest`.
+        ("PGBACKREST_SERVICE_HOST", "10.0.0.1"),
+    ];
+    let names = variables.map(|(name, _)| name.to_owned());
+    let environment = Environment::choose(variables.map(|(name, value)| (name.into(), value.into())), &names);
     Client::new(program, environment, Limits::with_timeout(Duration::from_mins(1)))
 }
 

@@ -37,7 +37,8 @@ fn shown(ours: bool) -> Ran {
     let made = json!({"label": "20260101-000000F", "type": "full", "timestamp": {"start": 1, "stop": 2},
         "annotation": {"pgbackrest-keeper.io-job": MARK}});
     let backups = if ours { vec![made] } else { Vec::new() };
-    ran(0, json!([{"name": "db", "status": {"code": 0}, "backup": backups}]).to_string())
+    let repo = json!([{"key": 1, "status": {"code": 0}}]);
+    ran(0, json!([{"name": "db", "status": {"code": 0}, "repo": repo, "backup": backups}]).to_string())
 }
 
 async fn back_up(pods: &FakePods<'_>) -> Verdict {

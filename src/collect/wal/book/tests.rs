@@ -11,7 +11,7 @@ fn snapshot(read_at: DateTime<Utc>) -> Snapshot {
     let text = include_bytes!("../../../../fixtures/info/2.60.0/one_repo_full_diff_incr.json");
     let cleaned = sanitize::clean(text);
     let document = info::parse(&cleaned.text).unwrap();
-    let stanzas = document.stanzas.iter().map(|raw| assemble::stanza(raw, read_at)).collect();
+    let stanzas = document.stanzas().map(|stanza| assemble::stanza(stanza, read_at)).collect();
     Snapshot { stanzas, ..Snapshot::default() }
 }
 

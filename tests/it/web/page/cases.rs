@@ -51,7 +51,7 @@ pub(crate) fn fixture(case: &str) -> Snapshot {
     let cleaned = sanitize::clean(&bytes);
     let read_at = now() - TimeDelta::seconds(42);
     let document = info::parse(&cleaned.text).unwrap();
-    let stanzas = document.stanzas.iter().map(|raw| assemble::stanza(raw, read_at)).collect();
+    let stanzas = document.stanzas().map(|stanza| assemble::stanza(stanza, read_at)).collect();
     with_collection(stanzas)
 }
 

@@ -1,0 +1,256 @@
+//! What an answer of `info` says of what was asked for. All callers read it through here, so that all mean the same.
+//!
+//! Five things are kept apart: the answer cannot be read, or does not contain what was asked for ([`AnswerError`]); the
+//! repository cannot be read, has no such stanza, or has it ([`Presence`]). Every version from 2.20 on names a stanza that
+//! it was asked for, also where no repository has it, and from 2.32 on every repository; an empty array answers only the
+//! question for all stanzas.
+
+use super::super::command::InfoQuery;
+use super::{Archive, Backup, Database, Document, ParseError, RepoProgress, Stanza, StatusCode, parse};
+
+/// Repository number that stands for the only one of versions before 2.32, which name none.
+pub const UNNUMBERED_REPO: u32 = 0;
+
+/// Why an answer is none to what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum AnswerError {
+    /// It is no document.
+    #[error(transparent)]
+    Unreadable(#[from] ParseError),
+    /// It names the stanza, but the rest cannot be read.
+    #[error(
+        "pgbackrest info says something of stanza {0} that cannot be read; run the same command by hand to see what it is"
+    )]
+    StanzaUnreadable(String),
+    /// It does not name the stanza, or the repository of the stanza.
+    #[error(
+        "pgbackrest info does not mention {0}, for which it was asked; run the same command by hand to see what it prints"
+    )]
+    NotInAnswer(String),
+}
+
+/// Whether a repository has a stanza.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Presence {
+    /// It has it, with backups or without (codes 0, 2 and 6).
+    Present,
+    /// It can be read, and has none (codes 1 and 3).
+    Missing,
+    /// It cannot be read, so what it has is not known (code 99, and codes that we do not know).
+    Unreadable,
+}
+
+impl StatusCode {
+    /// What the code of a repository says. The codes 4 and 5 are about several, and never those of one.
+    #[must_use]
+    pub const fn presence(self) -> Presence {
+        match self.0 {
+            0 | 2 | 6 => Presence::Present,
+            1 | 3 => Presence::Missing,
+            _ => Presence::Unreadable,
+        }
+    }
+}
+
+/// Reads an answer, which [`super::super::sanitize::clean`] has made fit, and checks that it contains what `query` asked for.
+pub fn answer<'a>(text: &'a str, query: &InfoQuery) -> Result<Document<'a>, AnswerError> {
+    let document = parse(text)?;
+    let asked = query.stanza.as_ref().map(|name| document.stanza(name)).transpose()?;
+    if let Some(repo) = query.repo {
+        match asked {
+            Some(stanza) => _ = stanza.repo(repo)?,
+            None => document.stanzas().try_for_each(|stanza| stanza.repo(repo).map(|_| ()))?,
+        }
+    }
+    Ok(document)
+}
+
+impl Document<'_> {
+    /// All stanzas that could be read.
+    pub fn stanzas(&self) -> impl Iterator<Item = StanzaView<'_>> {
+        self.stanzas.iter().map(|raw| StanzaView { raw })
+    }
+
+    /// A stanza that was asked for.
+    pub fn stanza(&self, name: &str) -> Result<StanzaView<'_>, AnswerError> {
+        self.stanzas().find(|stanza| &*stanza.raw.name == name).ok_or_else(|| {
+            if self.unreadable.iter().any(|unreadable| unreadable == name) {
+                AnswerError::StanzaUnreadable(name.to_owned())
+            } else {
+                AnswerError::NotInAnswer(format!("stanza {name}"))
+            }
+        })
+    }
+}
+
+/// One stanza.
+#[derive(Debug, Clone, Copy)]
+pub struct StanzaView<'a> {
+    /// As printed.
+    pub raw: &'a Stanza<'a>,
+}
+
+impl<'a> StanzaView<'a> {
+    /// Its repositories.
+    pub fn repos(self) -> impl Iterator<Item = RepoView<'a>> {
+        let keys = self.raw.repo.iter().map(|repo| repo.key);
+        let unnumbered = self.raw.repo.is_empty().then_some(UNNUMBERED_REPO);
+        keys.chain(unnumbered).map(move |key| self.view(key))
+    }
+
+    /// A repository that was asked for.
+    pub fn repo(self, key: u32) -> Result<RepoView<'a>, AnswerError> {
+        let found = self.repos().find(|repo| repo.key == key);
+        found.ok_or_else(|| AnswerError::NotInAnswer(format!("repo{key} for stanza {}", self.raw.name)))
+    }
+
+    /// Whether a backup, expire or stanza command runs on the host that was asked; `None`: not told (before 2.31).
+    ///
+    /// pgBackRest looks only at the locks of repositories where it could read the stanza.
+    #[must_use]
+    pub fn is_backup_locked(self) -> Option<bool> {
+        self.raw.status.lock.backup.as_ref()?.held
+    }
+
+    fn view(self, key: u32) -> RepoView<'a> {
+        let raw = self.raw;
+        let own = raw.repo.iter().find(|repo| repo.key == key);
+        let (code, message) =
+            own.map_or((raw.status.code, &raw.status.message), |own| (own.status.code, &own.status.message));
+        let cipher = own.map_or(&raw.cipher, |own| &own.cipher).as_deref();
+        RepoView { key, code, message, cipher, stanza: raw }
+    }
+}
+
+/// One repository of a stanza.
+#[derive(Debug, Clone, Copy)]
+pub struct RepoView<'a> {
+    /// Its number; [`UNNUMBERED_REPO`] before 2.32.
+    pub key: u32,
+    /// Its status, or before 2.32 the stanza's.
+    pub code: StatusCode,
+    /// The same in words.
+    pub message: &'a str,
+    /// `none` or `aes-256-cbc`.
+    pub cipher: Option<&'a str>,
+    stanza: &'a Stanza<'a>,
+}
+
+impl<'a> RepoView<'a> {
+    /// PostgreSQL clusters that have used the stanza here.
+    pub fn databases(self) -> impl Iterator<Item = &'a Database<'a>> {
+        self.stanza.db.iter().filter(move |database| self.has(database.repo_key))
+    }
+
+    /// The PostgreSQL cluster that uses the stanza at present.
+    #[must_use]
+    pub fn current_database(self) -> Option<&'a Database<'a>> {
+        self.databases().max_by_key(|database| database.id)
+    }
+
+    /// WAL ranges.
+    pub fn archives(self) -> impl Iterator<Item = &'a Archive<'a>> {
+        self.stanza.archive.iter().filter(move |archive| self.has(archive.database.repo_key))
+    }
+
+    /// Backups, oldest first.
+    pub fn backups(self) -> impl Iterator<Item = &'a Backup<'a>> {
+        self.stanza.backup.iter().filter(move |backup| self.has(backup.database.repo_key))
+    }
+
+    /// Progress of the backup into this repository that runs on the host that was asked (2.59 and later).
+    #[must_use]
+    pub fn progress(self) -> Option<&'a RepoProgress> {
+        let lock = self.stanza.status.lock.backup.as_ref().filter(|lock| lock.held == Some(true))?;
+        lock.repo.iter().find(|progress| progress.key == self.key)
+    }
+
+    /// Where an entry names no repository, it belongs to the only one.
+    fn has(self, named: Option<u32>) -> bool {
+        let repos = &self.stanza.repo;
+        named.map_or(repos.len() <= 1, |named| named == self.key || repos.is_empty())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn query(stanza: Option<&str>, repo: Option<u32>) -> InfoQuery {
+        InfoQuery { stanza: stanza.map(str::to_owned), repo, set: None }
+    }
+
+    fn error(text: &str, stanza: Option<&str>, repo: Option<u32>) -> String {
+        answer(text, &query(stanza, repo)).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn an_answer_without_what_was_asked_for_is_none() {
+        let all = |text: &str| answer(text, &InfoQuery::default()).map(|document| document.stanzas.len());
+        assert_eq!(all("[]").unwrap(), 0, "no repository has a stanza");
+        assert!(all("").is_err() && all("{}").is_err());
+
+        assert!(error("[]", Some("db"), None).contains("does not mention stanza db"));
+        assert!(error("", Some("db"), None).contains("no readable JSON document"));
+        assert!(
+            error(r#"[{"name":"db","db":7}]"#, Some("db"), None).contains("stanza db that cannot be read")
+        );
+        assert!(error(r#"[{"name":"other"}]"#, Some("db"), None).contains("does not mention stanza db"));
+
+        // What 2.60 prints where PGBACKREST_DETAIL_LEVEL is `progress`: nothing of repositories.
+        let progress =
+            r#"[{"name":"db","status":{"code":0,"lock":{"backup":{"held":false}},"message":"ok"}}]"#;
+        assert!(answer(progress, &query(Some("db"), None)).is_ok());
+        for stanza in [Some("db"), None] {
+            assert!(error(progress, stanza, Some(1)).contains("does not mention repo1 for stanza db"));
+        }
+        let other = r#"[{"name":"db","repo":[{"key":2}]}]"#;
+        assert!(error(other, Some("db"), Some(1)).contains("does not mention repo1"));
+        assert!(answer(other, &query(Some("db"), Some(2))).is_ok());
+    }
+
+    macro_rules! fixture {
+        ($path:literal) => {
+            include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/info/", $path))
+        };
+    }
+
+    #[test]
+    fn every_version_answers_for_a_stanza_that_it_was_asked_for() {
+        use Presence::{Missing, Present, Unreadable};
+        let table = [
+            (fixture!("2.33/missing_stanza_path.json"), "nope", 1, Missing),
+            (fixture!("2.45/missing_stanza_path.json"), "nope", 1, Missing),
+            (fixture!("2.60.0/missing_stanza_path.json"), "nope", 1, Missing),
+            (fixture!("2.45/empty_repo_stanza_given.json"), "demo", 2, Missing),
+            (fixture!("2.60.0/empty_repo_stanza_given.json"), "demo", 2, Missing),
+            (fixture!("2.60.0/broken_backup_info_missing.json"), "demo", 1, Missing),
+            (fixture!("2.60.0/repo_permission_denied.json"), "demo", 1, Unreadable),
+            (fixture!("2.45/s3_wrong_secret.json"), "obj", 1, Unreadable),
+            (fixture!("2.60.0/stanza_created_no_backup.json"), "demo", 1, Present),
+            (fixture!("2.60.0/one_repo_full_diff_incr.json"), "demo", 1, Present),
+        ];
+        for (text, stanza, repo, presence) in table {
+            let document = answer(text, &query(Some(stanza), Some(repo))).unwrap();
+            let repo = document.stanza(stanza).unwrap().repo(repo).unwrap();
+            assert_eq!(repo.code.presence(), presence, "{text}");
+        }
+        for code in [-1, 4, 5, 7, 99] {
+            assert_eq!(StatusCode(code).presence(), Unreadable, "{code}");
+        }
+        assert_eq!(StatusCode(6).presence(), Present);
+    }
+
+    #[test]
+    fn a_lock_that_is_not_told_is_not_known() {
+        let held = |lock: &str| {
+            let text = format!(r#"[{{"name":"db","status":{{"code":0,"lock":{lock}}}}}]"#);
+            answer(&text, &InfoQuery::default()).unwrap().stanza("db").unwrap().is_backup_locked()
+        };
+        assert_eq!(held(r#"{"backup":{"held":true}}"#), Some(true));
+        assert_eq!(held(r#"{"backup":{"held":false}}"#), Some(false));
+        for unknown in ["null", "{}", r#"{"backup":{}}"#, r#"{"backup":{"held":"x"}}"#] {
+            assert_eq!(held(unknown), None, "{unknown}");
+        }
+    }
+}
