@@ -10,7 +10,8 @@ use serde::Serialize;
 use crate::cluster::finding::Finding;
 use crate::cluster::key::Key;
 use crate::state::health::{self, Health};
-use crate::state::snapshot::{ScopeKind, Snapshot};
+use crate::state::restore;
+use crate::state::snapshot::{RepoState, ScopeKind, Snapshot};
 
 use super::info_json::Document;
 use super::info_table::{self, Terminal};
@@ -57,6 +58,11 @@ impl Told {
         }
     }
 
+    /// Whether only a scan of the WAL archives can tell which backups lead to a point in time.
+    pub(super) fn needs_scan(&self) -> bool {
+        matches!(&self.known, Known::Facts(snapshot) if snapshot.stanzas.iter().any(restore::needs_scan))
+    }
+
     fn health(&self, now: DateTime<Utc>) -> Health {
         match &self.known {
             Known::Invalid(_) => Health::Failed,
@@ -84,11 +90,14 @@ impl Told {
     }
 }
 
-/// Whether every call was answered.
+/// Whether every call was answered, and every repository could be read.
 pub(super) fn has_answered(snapshot: &Snapshot) -> bool {
     let mut calls =
         snapshot.collection.scopes.values().filter(|scope| scope.kind == ScopeKind::Call).peekable();
-    calls.peek().is_some() && calls.all(|scope| scope.up)
+    let mut repos = snapshot.stanzas.iter().flat_map(|stanza| &stanza.repos);
+    calls.peek().is_some()
+        && calls.all(|scope| scope.up)
+        && !repos.any(|repo| matches!(repo.state, RepoState::Other | RepoState::Timeout))
 }
 
 /// All clusters, the worst first, ending in a line break.

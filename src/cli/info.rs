@@ -13,7 +13,10 @@ use tokio_util::sync::CancellationToken;
 use crate::collect::poller;
 use crate::collect::store::Store;
 use crate::metrics::{CollectionMetrics, Options};
+use crate::pgbackrest::command::CopyPaths;
 use crate::shutdown::{Request, Signals};
+use crate::state::restore::{self, Target};
+use crate::state::snapshot::Snapshot;
 use crate::telemetry::{self, LogFormat};
 
 use super::args::collect::SourceArgs;
@@ -23,7 +26,7 @@ use super::fleet_report::has_answered;
 use super::info_fleet::{self, Wanted};
 use super::info_json::Document;
 use super::info_table::{self, Terminal};
-use super::restore_command::{self, Advice, point_in_time};
+use super::restore_command::{self, Advice, Wish, point_in_time};
 use super::{output, settings};
 
 /// Width if standard output is not a terminal.
@@ -37,13 +40,22 @@ pub struct InfoArgs {
     #[arg(long, env = "KEEPER_OUTPUT", value_name = "FORMAT", value_enum, default_value_t = Output::Text)]
     output: Output,
 
-    /// Print the command that restores to --target instead, if that point in time can be reached.
+    /// Print the commands that restore to --target instead, if that point in time can be reached: one recovers this database,
+    /// one restores a copy elsewhere. Scans the WAL archives if they have several timelines.
     #[arg(long, requires = "target", conflicts_with = "output")]
     restore_command: bool,
 
     /// Point in time to restore to, with its time zone, such as '2026-11-23 05:00:00+00'.
     #[arg(long, value_name = "TIME", requires = "restore_command", value_parser = point_in_time)]
     target: Option<DateTime<Utc>>,
+
+    /// Restore the branch of history that ends with this timeline, instead of the one that was live at --target.
+    #[arg(long, value_name = "NUMBER", requires = "restore_command")]
+    target_timeline: Option<u32>,
+
+    /// Directory for the copy in the second command of --restore-command. It must not exist.
+    #[arg(long, value_name = "DIRECTORY", requires = "restore_command", default_value = restore_command::COPY_DIRECTORY)]
+    copy_directory: String,
 
     /// Also scan the WAL archives to prove what can be restored. Takes one pgbackrest call per 4 GiB of WAL.
     #[arg(long, env = "KEEPER_WAL", default_value = "false", value_name = SWITCH, value_parser = switch())]
@@ -69,18 +81,47 @@ pub(super) enum Output {
     Json,
 }
 
-/// Exit code 0: pgBackRest answered every query. 1: it did not; what is known is printed anyway.
+/// Exit code 0: pgBackRest answered every query, and could read every repository. 1: it did not; what is known is printed
+/// anyway.
 pub async fn run(args: InfoArgs) -> anyhow::Result<ExitCode> {
     telemetry::install(&args.log_level, LogFormat::Text)?;
+    let wish = args.wish();
     if args.fleet.are_meant() {
-        let wanted = args.target.map_or(Wanted::Facts(args.output), Wanted::RestoreCommand);
+        let wanted = wish.map_or(Wanted::Facts(args.output), Wanted::RestoreCommand);
         return info_fleet::run(args.fleet, args.source.timeout.timeout, args.wal, wanted).await;
     }
     let mut signals = Signals::install().context("cannot install signal handlers")?;
+    let mut snapshot = collect(&args.source, args.wal, &mut signals).await?;
+    if let Some(wish) = wish {
+        if !args.wal && snapshot.stanzas.iter().any(restore::needs_scan) {
+            snapshot = collect(&args.source, true, &mut signals).await?;
+        }
+        let program = settings::once(&args.source, false)?.program;
+        return advise(&restore_command::advice(&snapshot, &program, &wish, Utc::now()));
+    }
+    let snapshot = &snapshot;
+    let text = match args.output {
+        Output::Text => info_table::render(snapshot, Utc::now(), terminal()),
+        Output::Json => serde_json::to_string_pretty(&Document::of(snapshot, Utc::now()))? + "\n",
+    };
+    output::print(text.as_bytes())?;
+    Ok(if has_answered(snapshot) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+impl InfoArgs {
+    fn wish(&self) -> Option<Wish> {
+        Some(Wish {
+            target: Target { time: self.target?, timeline: self.target_timeline },
+            copy: CopyPaths { directory: self.copy_directory.clone() },
+        })
+    }
+}
+
+/// Queries pgBackRest on this host once.
+async fn collect(source: &SourceArgs, wal: bool, signals: &mut Signals) -> anyhow::Result<Arc<Snapshot>> {
     let store = Arc::new(Store::new(Arc::new(Options::default()))?);
     let stop = CancellationToken::new();
-    let settings = settings::once(&args.source, args.wal)?;
-    let program = settings.program.clone();
+    let settings = settings::once(source, wal)?;
     let polling =
         poller::once(settings, Arc::clone(&store), Arc::new(CollectionMetrics::new()), stop.clone());
     tokio::pin!(polling);
@@ -91,23 +132,14 @@ pub async fn run(args: InfoArgs) -> anyhow::Result<ExitCode> {
             request = signals.next() => if let Request::Stop(_) = request { stop.cancel() },
         }
     }
-    let snapshot = &store.load().snapshot;
-    if let Some(target) = args.target {
-        return advise(&restore_command::advice(snapshot, &program, target, Utc::now()));
-    }
-    let text = match args.output {
-        Output::Text => info_table::render(snapshot, Utc::now(), terminal()),
-        Output::Json => serde_json::to_string_pretty(&Document::of(snapshot, Utc::now()))? + "\n",
-    };
-    output::print(text.as_bytes())?;
-    Ok(if has_answered(snapshot) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(Arc::clone(&store.load().snapshot))
 }
 
-/// Prints only the command on standard output. Exit code 1: there is none.
+/// Prints only the commands on standard output. Exit code 1: there is none.
 pub(super) fn advise(advice: &Advice) -> anyhow::Result<ExitCode> {
     std::io::stderr().write_all(advice.remarks.as_bytes())?;
-    let Some(command) = &advice.command else { return Ok(ExitCode::FAILURE) };
-    output::print(command.as_bytes())?;
+    let Some(commands) = &advice.commands else { return Ok(ExitCode::FAILURE) };
+    output::print(commands.text().as_bytes())?;
     Ok(ExitCode::SUCCESS)
 }
 

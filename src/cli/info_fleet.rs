@@ -34,16 +34,16 @@ use super::fleet_report::{self, Known, Told};
 use super::info::{Output, advise, terminal};
 use super::info_table::Terminal;
 use super::output;
-use super::restore_command::{self, Advice};
+use super::restore_command::{self, Advice, Wish};
 use super::settings::wal_once;
 
 /// The requested output.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) enum Wanted {
     /// The state, in this format.
     Facts(Output),
-    /// The command that restores to this point in time.
-    RestoreCommand(DateTime<Utc>),
+    /// The commands that restore to a point in time.
+    RestoreCommand(Wish),
 }
 
 /// Exit code 0: every pgBackRest answered every query. 1: one did not, or a resource is invalid; what is known is
@@ -61,17 +61,20 @@ pub(super) async fn run(
     })?;
     let found = resources::list(&client, &scopes).await.map_err(|error| unlisted(&error, &scopes))?;
     let chosen = chosen(found, &args.clusters, &scopes)?;
-    if let (Wanted::RestoreCommand(_), [_, _, ..] | []) = (wanted, chosen.as_slice()) {
+    if let (Wanted::RestoreCommand(_), [_, _, ..] | []) = (&wanted, chosen.as_slice()) {
         bail!("--restore-command takes one cluster, but {} match; specify one: NAMESPACE/NAME", chosen.len());
     }
     let concurrency = usize::from(args.concurrency.collect_concurrency);
-    let pace = Pace::new(Pace::USUAL_INTERVAL, timeout, concurrency, None).with_wal(wal_once(lists_wal));
+    let pace = |wal| Pace::new(Pace::USUAL_INTERVAL, timeout, concurrency, None).with_wal(wal_once(wal));
     let (settings, pods) = (Settings::from(args.labels), Pods::new(client.clone()));
     let secrets = secrets(&client, &chosen, concurrency).await;
-    let fleet = ask(&pods, chosen, &secrets, &settings, pace).await;
+    let mut fleet = ask(&pods, chosen.clone(), &secrets, &settings, pace(lists_wal)).await;
+    if matches!(wanted, Wanted::RestoreCommand(_)) && !lists_wal && fleet.iter().any(Told::needs_scan) {
+        fleet = ask(&pods, chosen, &secrets, &settings, pace(true)).await;
+    }
     let text = match (wanted, fleet.as_slice()) {
-        (Wanted::RestoreCommand(target), [one, ..]) => {
-            return advise(&restore_advice(&pods, one, &settings, target, Utc::now()).await);
+        (Wanted::RestoreCommand(wish), [one, ..]) => {
+            return advise(&restore_advice(&pods, one, &settings, &wish, Utc::now()).await);
         }
         (Wanted::Facts(Output::Json), fleet) => fleet_report::json(fleet, Utc::now())?,
         (_, fleet) => fleet_report::text(fleet, Utc::now(), terminal()),
@@ -177,12 +180,12 @@ fn unlisted(error: &ListError, scopes: &[Scope]) -> anyhow::Error {
     anyhow!("{error}; {remedy}")
 }
 
-/// The restore command of one cluster, with where to run it.
+/// The restore commands of one cluster, with where to run it.
 pub async fn restore_advice(
     pods: &impl FindPods,
     told: &Told,
     settings: &Settings,
-    target: DateTime<Utc>,
+    wish: &Wish,
     now: DateTime<Utc>,
 ) -> Advice {
     let snapshot = match &told.known {
@@ -190,18 +193,18 @@ pub async fn restore_advice(
         _ => {
             let plain = Terminal { has_colours: false, ..terminal() };
             let why = fleet_report::text(std::slice::from_ref(told), now, plain);
-            return Advice { command: None, remarks: format!("no restore command for {why}") };
+            return Advice { commands: None, remarks: format!("no restore command for {why}") };
         }
     };
     let program = Program { binary: "pgbackrest".into(), config: None, config_include_path: None };
-    let mut advice = restore_command::advice(snapshot, &program, target, now);
-    if advice.command.is_some() {
+    let mut advice = restore_command::advice(snapshot, &program, wish, now);
+    if advice.commands.is_some() {
         advice.remarks.push_str(&place(pods, &told.key, settings).await);
     }
     advice
 }
 
-/// Where to run the restore command.
+/// Where to run the restore commands.
 async fn place(pods: &impl FindPods, key: &Key, settings: &Settings) -> String {
     let selector = labels::selector_text(&labels::cluster_selector(&key.name, settings));
     let found = pods.find(&key.namespace, &selector).await.unwrap_or_default();
@@ -210,7 +213,7 @@ async fn place(pods: &impl FindPods, key: &Key, settings: &Settings) -> String {
         Err(_) => "the PostgreSQL pod whose data directory is to be restored; no primary is ready".to_owned(),
     };
     format!(
-        "run it in namespace {}, in container {} of {pod}; pause whatever starts PostgreSQL there, such as Patroni\n",
+        "run them in namespace {}, in container {} of {pod}; pause whatever starts PostgreSQL there, such as Patroni\n",
         key.namespace, settings.database_container
     )
 }

@@ -10,6 +10,7 @@ use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table};
 
 use crate::pgbackrest::label::BackupType;
 use crate::state::answer;
+use crate::state::archive::Branch;
 use crate::state::health::{self, Assessment, Finding, Health, Judged};
 use crate::state::human;
 use crate::state::recovery;
@@ -18,6 +19,8 @@ use crate::state::snapshot::{Activity, Repo, ScopeKind, Snapshot, Stanza};
 /// Width of the titles, and the minimum width of a repository's column.
 const TITLE_WIDTH: usize = 20;
 const REPO_WIDTH: usize = 27;
+/// Maximum number of branches of history shown per repository.
+const BRANCH_LIMIT: usize = 6;
 /// Maximum length of a stanza's name.
 const NAME_LIMIT: usize = 60;
 
@@ -194,13 +197,19 @@ fn wal(repo: &Repo) -> String {
 
 fn window(repo: &Repo) -> String {
     match recovery::window(repo) {
-        Some(window) => format!("{}\n{}", human::instant(window.start()), human::instant(window.latest)),
+        Some(window) => {
+            let lsn = window.latest_lsn.map_or_else(String::new, |lsn| format!("\nup to LSN {lsn}"));
+            format!("{}\n{}{lsn}", human::instant(window.start()), human::instant(window.latest))
+        }
         None => "none".to_owned(),
     }
 }
 
 fn notes(repo: &Repo, assessment: &Assessment) -> String {
     let mut notes: Vec<String> = assessment.findings.iter().map(|finding| finding.text.clone()).collect();
+    if let Some(wal) = repo.wal.as_deref().filter(|wal| wal.branches.len() > 1) {
+        notes.extend(wal.branches.iter().take(BRANCH_LIMIT).map(branch));
+    }
     if let Some(progress) = repo.progress {
         notes.push(format!("backup is running: {}", human::progress(progress)));
     }
@@ -211,6 +220,18 @@ fn notes(repo: &Repo, assessment: &Assessment) -> String {
         notes.push(format!("storage: {}", human::line(storage, 40)));
     }
     notes.join("\n")
+}
+
+/// `timeline 2 (abandoned): 2026-11-28 10:00:00 UTC to at most 2026-11-28 11:00:00 UTC, up to LSN 0/5000000`
+fn branch(branch: &Branch) -> String {
+    let span = match (branch.continuous_start, branch.end) {
+        (Some(start), Some(end)) => {
+            let lsn = end.lsn.map_or_else(String::new, |lsn| format!(", up to LSN {lsn}"));
+            format!("{} to at most {}{lsn}", human::instant(start), human::instant(end.at))
+        }
+        _ => "no backup leads to it".to_owned(),
+    };
+    format!("timeline {} ({}): {span}", branch.timeline, human::branch_words(branch.state))
 }
 
 /// One line per problem.

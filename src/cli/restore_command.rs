@@ -1,4 +1,4 @@
-//! The command that restores to a point in time, as a shell command, or why there is none.
+//! The commands that restore to a point in time, as shell commands, or why there are none.
 //!
 //! Pure: the caller prints.
 
@@ -7,25 +7,58 @@ use std::fmt::Write as _;
 
 use chrono::{DateTime, Utc};
 
-use crate::pgbackrest::command::{Program, RestoreQuery};
+use crate::pgbackrest::command::{CopyPaths, Program, RestoreQuery, quoted};
 use crate::state::human;
-use crate::state::restore::{self, Reach, Unreachable};
+use crate::state::restore::{self, Chosen, Reach, Start, Target, Unreachable};
 use crate::state::snapshot::{Snapshot, Stanza};
+
+/// Where the printed command puts a copy unless it is told otherwise.
+pub(super) const COPY_DIRECTORY: &str = "/var/tmp/pgbackrest-copy";
 
 /// What to print.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Advice {
-    /// The command, for standard output; `None`: the point in time cannot be reached.
-    pub command: Option<String>,
+    /// The commands, for standard output; `None`: the point in time cannot be reached.
+    pub commands: Option<Commands>,
     /// Notes for the user, for standard error.
     pub remarks: String,
 }
 
-/// Finds the command for the only stanza of the snapshot.
+/// One command for each purpose. Each ends in a line break.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Commands {
+    /// Takes the database itself back.
+    pub recover: String,
+    /// Restores beside it, and touches nothing of it.
+    pub copy: String,
+}
+
+impl Commands {
+    /// Both with their purposes, as a shell reads them.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let Self { recover, copy } = self;
+        format!(
+            "# 1. Recover this database. Stop PostgreSQL first; add --delta if the data directory is not empty.\n{recover}\n\
+             # 2. Restore a copy elsewhere. Does not touch this database, and the copy does not archive.\n{copy}"
+        )
+    }
+}
+
+/// What is asked for.
+#[derive(Debug, Clone)]
+pub struct Wish {
+    /// The point in time, and the branch if it is not to be chosen.
+    pub target: Target,
+    /// Where to put a copy.
+    pub copy: CopyPaths,
+}
+
+/// Finds the commands for the only stanza of the snapshot.
 #[must_use]
-pub fn advice(snapshot: &Snapshot, program: &Program, target: DateTime<Utc>, now: DateTime<Utc>) -> Advice {
+pub fn advice(snapshot: &Snapshot, program: &Program, wish: &Wish, now: DateTime<Utc>) -> Advice {
     let why = match snapshot.stanzas.as_slice() {
-        [stanza] => return of_stanza(stanza, program, target, now),
+        [stanza] => return of_stanza(stanza, program, wish, now),
         [] => "pgBackRest reports no stanza".to_owned(),
         all => {
             let names: Vec<String> = all.iter().map(|stanza| human::line(&stanza.name, 60)).collect();
@@ -35,50 +68,104 @@ pub fn advice(snapshot: &Snapshot, program: &Program, target: DateTime<Utc>, now
             )
         }
     };
-    Advice { command: None, remarks: format!("no restore command: {why}\n") }
+    Advice { commands: None, remarks: format!("no restore command: {why}\n") }
 }
 
-fn of_stanza(stanza: &Stanza, program: &Program, target: DateTime<Utc>, now: DateTime<Utc>) -> Advice {
+fn of_stanza(stanza: &Stanza, program: &Program, wish: &Wish, now: DateTime<Utc>) -> Advice {
+    let target = wish.target;
     let start = match restore::start(stanza, target, now) {
         Ok(start) => start,
-        Err(reasons) => return Advice { command: None, remarks: unreachable(target, &reasons) },
+        Err(reasons) => return Advice { commands: None, remarks: unreachable(target.time, &reasons) },
     };
     let query = RestoreQuery {
         stanza: stanza.name.to_string(),
         // Only versions that know one repository alone call it 0.
         repo: (start.repo_key > 0).then_some(start.repo_key),
         set: start.backup.label.clone(),
-        target: target.format("%Y-%m-%d %H:%M:%S%.f+00").to_string(),
+        target: target.time.format("%Y-%m-%d %H:%M:%S%.f+00").to_string(),
         target_timeline: start.timeline,
+        can_switch_archiving_off: start.postgres_version.is_none_or(|version| version >= 12),
     };
-    let mut remarks = format!(
+    let directories: Vec<OsString> = wish.copy.directories().into_iter().map(OsString::from).collect();
+    let mkdir = ["mkdir", "-m", "0700"].map(OsString::from);
+    let copy = format!(
+        "{} && {}\n",
+        shell_line(&[mkdir.as_slice(), &directories].concat()),
+        shell_line(&program.restore_copy(&query, &wish.copy))
+    );
+    let recover = shell_line(&program.restore(&query)) + "\n";
+    let mut remarks = remarks(&start, target);
+    if !query.can_switch_archiving_off {
+        remarks.push_str(
+            "before PostgreSQL 12: set archive_mode = off in the copy's postgresql.conf before it starts\n",
+        );
+    }
+    _ = writeln!(
+        remarks,
+        "the copy is in {}, its tablespaces are in {}/OID, and links become plain directories; start it with a port and \
+         socket directory of its own",
+        wish.copy.data(),
+        wish.copy.tablespaces()
+    );
+    Advice { commands: Some(Commands { recover, copy }), remarks }
+}
+
+// Writing to a String cannot fail.
+fn remarks(start: &Start<'_>, target: Target) -> String {
+    let mut text = format!(
         "restores to {} from {}: backup {} of {}, then WAL\n",
-        instant(target),
+        instant(target.time),
         human::repo_name(start.repo_key),
         start.backup.label,
         human::instant(start.backup.stop)
     );
+    if let Some(branch) = start.branch.filter(|_| start.timeline.is_some() || !start.others.is_empty()) {
+        let why =
+            if target.timeline.is_some() { "as requested" } else { "the database was on it at that time" };
+        _ = writeln!(text, "timeline {}: {why}", described(branch));
+    }
+    for other in &start.others {
+        _ = writeln!(
+            text,
+            "timeline {} contains that time too, with other data; use --target-timeline={} to restore it",
+            described(*other),
+            other.timeline
+        );
+    }
     match start.proven_at {
-        // Writing to a String cannot fail.
         Some(at) => {
             _ = writeln!(
-                remarks,
+                text,
                 "proven: the WAL archive had no gap on this path at {}",
                 human::instant(at)
             );
         }
-        None => remarks.push_str(
+        None if start.branch.is_some() => text.push_str(
+            "not proven: the archive does not tell when each timeline began, so another one may hold that time\n",
+        ),
+        None => text.push_str(
             "not proven: pgbackrest info does not detect gaps in the WAL; use --wal to check for them\n",
         ),
     }
     if start.reach == Reach::Unknown {
-        remarks.push_str("unknown: whether the WAL archived since the newest backup reaches that time\n");
+        text.push_str("unknown: whether the WAL archived since the newest backup reaches that time\n");
     }
-    remarks.push_str(
-        "PostgreSQL must be stopped; add --delta if its data directory is not empty. \
-         Recovery ends at the first commit after that time, and fails if none is archived\n",
+    text.push_str(
+        "Recovery ends at the first commit after that time. If PostgreSQL reports \"recovery ended before configured recovery \
+         target was reached\", nothing was committed later: the state at that time is the end of the WAL, so restore again \
+         without --type, --target and --target-action\n",
     );
-    Advice { command: Some(shell_line(&program.restore(&query))), remarks }
+    text
+}
+
+/// `2 (live, left timeline 1 at 0/3000110)`
+fn described(branch: Chosen) -> String {
+    let fork = branch.fork.map_or_else(String::new, |fork| {
+        let began = branch.began.map_or_else(String::new, |at| format!(", {}", human::instant(at)));
+        format!(", left timeline {} at {}{began}", fork.timeline, fork.lsn)
+    });
+    let word = human::branch_words(branch.state);
+    format!("{} ({word}{fork})", branch.timeline)
 }
 
 fn unreachable(target: DateTime<Utc>, reasons: &[(u32, Unreachable)]) -> String {
@@ -97,17 +184,9 @@ fn instant(at: DateTime<Utc>) -> String {
     at.format("%Y-%m-%d %H:%M:%S%.f UTC").to_string()
 }
 
-/// Quotes for a POSIX shell; ends in a line break.
+/// Quotes for a POSIX shell.
 fn shell_line(arguments: &[OsString]) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:@%+,".contains(c);
-    let quoted = arguments.iter().map(|argument| {
-        let argument = argument.to_string_lossy();
-        if !argument.is_empty() && argument.chars().all(is_plain) {
-            return argument.into_owned();
-        }
-        format!("'{}'", argument.replace('\'', r"'\''"))
-    });
-    quoted.collect::<Vec<_>>().join(" ") + "\n"
+    arguments.iter().map(|argument| quoted(&argument.to_string_lossy())).collect::<Vec<_>>().join(" ")
 }
 
 /// Parses a time with its zone, as RFC 3339 or as PostgreSQL prints it: `2026-11-23 05:00:00+00`.
@@ -140,11 +219,5 @@ mod tests {
         for text in ["", "now", "2026-11-23", "2026-11-23 05:00:00", "2026-11-23 25:00:00+00"] {
             assert!(point_in_time(text).is_err(), "{text}");
         }
-    }
-
-    #[test]
-    fn a_line_is_safe_in_a_shell() {
-        let line = shell_line(&["a=b".into(), "it's; $(x)".into(), "".into()]);
-        assert_eq!(line, "a=b 'it'\\''s; $(x)' ''\n");
     }
 }

@@ -18,7 +18,7 @@ pub(super) fn write(families: &mut Families<'_, '_>, facts: &Facts) -> fmt::Resu
         repo.newest(kind).map(|backup| backup.start.timestamp())
     })?;
     per_type(families, facts, &catalogue::BACKUP_CHAIN_LAST_COMPLETION_TIMESTAMP_SECONDS, |repo, kind| {
-        repo.backups.iter().filter(|backup| backup.backup_type <= kind).map(stop).max()
+        repo.dated_backups().filter(|backup| backup.backup_type <= kind).map(stop).max()
     })?;
     per_type(families, facts, &catalogue::BACKUP_OLDEST_COMPLETION_TIMESTAMP_SECONDS, |repo, kind| {
         of_type(repo, kind).map(stop).min()
@@ -34,20 +34,20 @@ pub(super) fn write(families: &mut Families<'_, '_>, facts: &Facts) -> fmt::Resu
             family.add_known(&[repo.key.into(), (&*stanza.name).into()], bad)
         })
     })?;
-    of_newest(families, facts, &catalogue::REPO_BACKUP_LAST_DURATION_SECONDS, |b| Some(duration(b)))?;
+    of_newest(families, facts, &catalogue::REPO_BACKUP_LAST_DURATION_SECONDS, duration)?;
     of_newest(families, facts, &catalogue::REPO_BACKUP_LAST_DATABASE_BYTES, |b| Some(b.size))?;
     of_newest(families, facts, &catalogue::REPO_BACKUP_LAST_COPIED_BYTES, |b| Some(b.delta))?;
     of_newest(families, facts, &catalogue::REPO_BACKUP_LAST_STORED_BYTES, |b| Some(b.repo_delta))?;
     of_newest(families, facts, &catalogue::BACKUP_LAST_THROUGHPUT_BYTES_PER_SECOND, |backup| {
-        let duration = duration(backup);
-        (duration > 0).then(|| backup.delta as f64 / duration as f64)
+        let duration = duration(backup).filter(|seconds| *seconds > 0)?;
+        Some(backup.delta as f64 / duration as f64)
     })?;
     of_newest(families, facts, &catalogue::BACKUP_LAST_COMPRESSION_RATIO, |backup| {
         (backup.repo_delta > 0).then(|| backup.delta as f64 / backup.repo_delta as f64)
     })?;
     families.family(&catalogue::RESTORE_SIZE_BYTES, |family| {
         facts.each_repo(family, |family, stanza, repo| {
-            let newest = repo.backups.iter().max_by_key(|backup| backup.stop);
+            let newest = repo.dated_backups().max_by_key(|backup| backup.stop);
             family.add_known(&[repo.key.into(), (&*stanza.name).into()], newest.map(|backup| backup.size))
         })
     })?;
@@ -125,8 +125,8 @@ fn stop(backup: &Backup) -> i64 {
     backup.stop.timestamp()
 }
 
-fn duration(backup: &Backup) -> i64 {
-    (backup.stop - backup.start).num_seconds()
+fn duration(backup: &Backup) -> Option<i64> {
+    backup.duration().map(|duration| duration.num_seconds())
 }
 
 fn count(items: usize) -> u64 {

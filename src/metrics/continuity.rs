@@ -4,7 +4,7 @@ use std::fmt;
 
 use chrono::{DateTime, Utc};
 
-use crate::state::archive::{Continuity, PathContinuity};
+use crate::state::archive::{BranchState, Continuity, DefaultRestore, PathContinuity};
 
 use super::catalogue::{Metric, wal as catalogue};
 use super::facts::Facts;
@@ -23,6 +23,7 @@ pub(super) fn write(families: &mut Families<'_, '_>, facts: &Facts) -> fmt::Resu
                 ("expired", on_path(|path| path.missing_expired)),
                 ("pitr_new", on_path(|path| path.missing_new)),
                 ("pitr_old", on_path(|path| path.missing_old)),
+                ("wrong_size", Some(wal.wrong_sizes)),
             ];
             classes.into_iter().try_for_each(|(class, count)| {
                 family.add_known(&[class.into(), repo.key.into(), (&*stanza.name).into()], count)
@@ -32,6 +33,32 @@ pub(super) fn write(families: &mut Families<'_, '_>, facts: &Facts) -> fmt::Resu
     on_path(families, facts, &catalogue::WAL_GAPS, |path| path.gaps)?;
     listed(families, facts, &catalogue::WAL_DUPLICATE_SEGMENTS, |wal| Some(wal.duplicates))?;
     on_path(families, facts, &catalogue::WAL_ORPHAN_TIMELINES, |path| path.orphan_timelines)?;
+    listed(families, facts, &catalogue::WAL_LIVE_TIMELINE, |wal| wal.live().map(|live| live.timeline))?;
+    families.family(&catalogue::WAL_BRANCHES, |family| {
+        facts.each_repo(family, |family, stanza, repo| {
+            let Some(wal) = &repo.wal else { return Ok(()) };
+            BranchState::ALL.into_iter().try_for_each(|state| {
+                let count = wal.branches.iter().filter(|branch| branch.state == state).count() as u64;
+                family.add(&[repo.key.into(), (&*stanza.name).into(), state.as_str().into()], count)
+            })
+        })
+    })?;
+    listed(families, facts, &catalogue::RECOVERY_DEFAULT_RESTORE_OK, |wal| {
+        wal.default_restore.map(|outcome| outcome == DefaultRestore::Live)
+    })?;
+    listed(families, facts, &catalogue::REPO_CLOCK_BEHIND_SECONDS, |wal| Some(wal.clock_behind_seconds))?;
+    families.family(&catalogue::REPO_FUTURE_TIMESTAMPS, |family| {
+        facts.each_repo(family, |family, stanza, repo| {
+            let backups = repo.backups.iter().filter(|backup| repo.is_in_future(backup)).count() as u64;
+            let kinds = [("backup", Some(backups)), ("wal", repo.wal.as_ref().map(|wal| wal.future))];
+            kinds.into_iter().try_for_each(|(kind, count)| {
+                family.add_known(&[kind.into(), repo.key.into(), (&*stanza.name).into()], count)
+            })
+        })
+    })?;
+    listed(families, facts, &catalogue::RECOVERY_LATEST_LSN_BYTES, |wal| {
+        wal.path.and_then(|path| path.latest_lsn).map(|lsn| lsn.0)
+    })?;
     listed(families, facts, &catalogue::WAL_MISSING_HISTORY_FILES, |wal| Some(wal.missing_histories))?;
     listed(families, facts, &catalogue::WAL_LAST_ARCHIVED_TIMESTAMP_SECONDS, |wal| {
         seconds(wal.last_archived)

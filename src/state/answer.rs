@@ -53,7 +53,7 @@ fn later_wal(stanza: &Stanza, repo: &Repo) -> Option<WalSegment> {
 /// The newest backup over all repositories.
 #[must_use]
 pub fn newest_backup(stanza: &Stanza) -> Option<&Backup> {
-    stanza.repos.iter().flat_map(|repo| &repo.backups).max_by_key(|backup| backup.stop)
+    stanza.repos.iter().flat_map(Repo::dated_backups).max_by_key(|backup| backup.stop)
 }
 
 /// How many backups of exactly that type are kept.

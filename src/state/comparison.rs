@@ -64,7 +64,7 @@ pub fn backup_skew(stanza: &Stanza) -> Option<i64> {
     let newest_stops: Vec<i64> = stanza
         .repos
         .iter()
-        .filter_map(|repo| repo.backups.iter().map(|backup| backup.stop.timestamp()).max())
+        .filter_map(|repo| repo.dated_backups().map(|backup| backup.stop.timestamp()).max())
         .collect();
     if newest_stops.len() < 2 {
         return None;
@@ -100,7 +100,7 @@ pub fn wal_skew_segments(stanza: &Stanza) -> Option<u64> {
 #[must_use]
 pub fn size_deviation(repo: &Repo, backup_type: BackupType, what: What) -> Option<f64> {
     let mut same_type: Vec<&Backup> =
-        repo.backups.iter().filter(|backup| backup.backup_type == backup_type).collect();
+        repo.dated_backups().filter(|backup| backup.backup_type == backup_type).collect();
     same_type.sort_by_key(|backup| Reverse(backup.stop));
     let (newest, predecessors) = same_type.split_first()?;
     let mut sizes: Vec<u64> = predecessors.iter().take(PREDECESSORS).map(|backup| what.of(backup)).collect();

@@ -8,7 +8,7 @@ use crate::pgbackrest::archive::{ArchiveId, DirectoryName};
 use crate::pgbackrest::label::BackupType;
 use crate::pgbackrest::wal::{Lsn, SegmentSize, WalSegment};
 
-use super::archive::{ArchiveRetention, DirectoryFacts, ListedFile, Listing, judge};
+use super::archive::{ArchiveRetention, DatabaseFacts, DirectoryFacts, Expected, ListedFile, Listing, judge};
 use super::snapshot::{Activity, Archive, Backup, Database, Repo, RepoState, Stanza};
 
 /// Midnight of a day, counted from 2026-01-01.
@@ -67,7 +67,7 @@ pub(super) fn repo(key: u32, backups: Vec<Backup>) -> Repo {
         status_code: Some(0),
         status_message: "ok".to_owned(),
         error: None,
-        collected_at: day(0),
+        collected_at: day(1000),
         cipher: Some("none".to_owned()),
         databases: vec![database(1, 77)],
         archives: vec![archive(1, "000000010000000000000001", "000000010000000000000020")],
@@ -86,11 +86,16 @@ pub(super) fn listed(mut repo: Repo, segments: impl IntoIterator<Item = u32>) ->
     let directory = DirectoryName { timeline: 1, high: 0 };
     let name = |low: u32| format!("{directory}{low:08X}-{}.gz", "a".repeat(40));
     let names: Vec<(String, i64)> = segments.into_iter().map(|low| (name(low), i64::from(low))).collect();
-    let files = names.iter().map(|(name, at)| ListedFile { name, size: 10, modified: day(*at) });
+    let files = names.iter().map(|(name, at)| ListedFile { name, size: 1 << 20, modified: day(*at) });
     let mut listing = Listing::new(ArchiveId { version: "15".to_owned(), database_id: 1 }, day(99));
-    listing.replace_directory(directory, DirectoryFacts::of(directory, files, day(99)));
+    listing.replace_directory(directory, DirectoryFacts::of(directory, files, day(99), &Expected::default()));
     listing.backup_directories = Some(repo.backups.iter().map(|backup| backup.label.clone()).collect());
-    let wal = judge(&listing, &repo.backups, SegmentSize::DEFAULT, ArchiveRetention::All);
+    let database = DatabaseFacts {
+        size: SegmentSize::DEFAULT,
+        retention: ArchiveRetention::All,
+        postgres_version: Some(15),
+    };
+    let wal = judge(&listing, &repo.backups, database);
     repo.wal = Some(Arc::new(wal));
     repo
 }

@@ -157,6 +157,25 @@ pub fn of_repo(repo: &Repo, now: DateTime<Utc>, fresh_for: Option<TimeDelta>) ->
     if is_old && repo.is_up() {
         add(Health::Warning, format!("data is outdated: last read {}", read()));
     }
+    let ahead = repo.backups.iter().filter(|backup| repo.is_in_future(backup)).count();
+    if ahead > 0 {
+        let are = if ahead == 1 { "is" } else { "are" };
+        add(
+            Health::Warning,
+            format!(
+                "{} {are} dated in the future and not counted as the newest: check the clock of the PostgreSQL host",
+                human::count(ahead, "backup"),
+            ),
+        );
+    }
+    let backwards = repo.backups.iter().filter(|backup| backup.duration().is_none()).count();
+    if backwards > 0 {
+        let end = if backwards == 1 { "ends before it starts" } else { "end before they start" };
+        add(
+            Health::Warning,
+            format!("{} {end}: check the clock of the PostgreSQL host", human::count(backwards, "backup")),
+        );
+    }
     let broken: Vec<&Backup> = repo.backups.iter().filter(|backup| backup.error == Some(true)).collect();
     if let Some(newest) = broken.last() {
         let kept = repo.backups.len();
@@ -280,6 +299,8 @@ fn cluster_finding(stanza: &Stanza) -> Option<Finding> {
 }
 
 mod wal;
+
+pub use wal::default_restore_sentence;
 
 #[cfg(test)]
 mod tests;

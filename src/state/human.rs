@@ -4,6 +4,7 @@ use std::fmt::{Display, Write as _};
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 
+use super::archive::BranchState;
 use super::snapshot::{CredentialKind, FailureReason, Progress, RepoState, ScopeHealth};
 
 /// Differences up to this many seconds into the future are clocks that disagree a little, not news.
@@ -107,6 +108,16 @@ pub const fn state_words(state: RepoState) -> &'static str {
         RepoState::BackupNotFound => "backup not found",
         RepoState::Other => "error",
         RepoState::Timeout => "no response",
+    }
+}
+
+/// What became of a branch of history, in words.
+#[must_use]
+pub const fn branch_words(state: BranchState) -> &'static str {
+    match state {
+        BranchState::Live => "live",
+        BranchState::Abandoned => "abandoned",
+        BranchState::Foreign => "archived by another server",
     }
 }
 

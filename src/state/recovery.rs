@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use chrono::{DateTime, Duration, Utc};
 use serde::Serialize;
 
-use crate::pgbackrest::wal::WalSegment;
+use crate::pgbackrest::wal::{Lsn, WalSegment};
 
 use super::archive::Continuity;
 use super::snapshot::{Archive, Backup, Repo};
@@ -21,10 +21,12 @@ pub struct RecoveryWindow {
     pub earliest: DateTime<Utc>,
     /// Stop of the backup from which on every instant up to the latest can be restored. `info` alone does not tell.
     pub continuous_start: Option<DateTime<Utc>>,
-    /// Where it is proven, when the repository got the last segment that can be reached without a hole, which is an upper
+    /// Where it is proven, when the repository got the last segment that can be reached without a gap, which is an upper
     /// bound of the last commit. Else the stop of the newest backup that can be restored; WAL that was archived since reaches
     /// further, but `info` holds no time for it.
     pub latest: DateTime<Utc>,
+    /// The WAL position that is reached without a gap, where it is proven.
+    pub latest_lsn: Option<Lsn>,
     /// Whether a listing of the repository proved that no WAL and no backup is missing in between.
     pub verified: bool,
 }
@@ -60,14 +62,14 @@ pub fn proof(repo: &Repo) -> Option<&Continuity> {
 #[must_use]
 pub fn window(repo: &Repo) -> Option<RecoveryWindow> {
     let Some(wal) = proof(repo) else { return unverified(repo) };
-    let newest = || repo.backups.iter().filter(|backup| wal.reach.contains_key(&backup.label));
+    let restorable = || repo.dated_backups().filter(|backup| wal.restorable.contains(&backup.label));
     let path = wal.path.as_ref();
+    let latest = path.and_then(|path| path.latest_at_most);
     Some(RecoveryWindow {
         earliest: wal.earliest?,
         continuous_start: path.and_then(|path| path.continuous_start),
-        latest: path
-            .and_then(|path| path.latest_at_most)
-            .or_else(|| newest().map(|backup| backup.stop).max())?,
+        latest: latest.or_else(|| restorable().map(|backup| backup.stop).max())?,
+        latest_lsn: path.and_then(|path| path.latest_lsn),
         verified: true,
     })
 }
@@ -88,15 +90,11 @@ fn unverified(repo: &Repo) -> Option<RecoveryWindow> {
     let latest = usable.iter().map(|backup| backup.stop).max()?;
     let earliest = usable.iter().filter(|backup| !is_offline(backup)).map(|backup| backup.stop).min();
     let earliest = earliest.unwrap_or(latest);
-    Some(RecoveryWindow { earliest, continuous_start: None, latest, verified: false })
+    Some(RecoveryWindow { earliest, continuous_start: None, latest, latest_lsn: None, verified: false })
 }
 
-/// The backups that WAL can be replayed on, as far as is known.
+/// The backups that WAL can be replayed on, as far as `info` alone can tell.
 pub(super) fn replayable(repo: &Repo) -> Vec<&Backup> {
-    if let Some(wal) = proof(repo) {
-        let online = repo.backups.iter().filter(|backup| !is_offline(backup));
-        return online.filter(|backup| wal.reach.contains_key(&backup.label)).collect();
-    }
     usable(repo).into_iter().filter(|backup| !is_offline(backup)).collect()
 }
 
@@ -107,7 +105,8 @@ fn usable(repo: &Repo) -> Vec<&Backup> {
         repo.archives.iter().find(|archive| archive.database_id == database_id).and_then(archived_range);
     complete_backups(&repo.backups)
         .into_iter()
-        .filter(|backup| backup.database_id == database_id && can_become_consistent(backup, archived))
+        .filter(|backup| backup.database_id == database_id && !repo.is_in_future(backup))
+        .filter(|backup| can_become_consistent(backup, archived))
         .collect()
 }
 
@@ -168,7 +167,13 @@ mod tests {
         let found = window(&repo(1, vec![backup(FULL, day(0), 3), incr])).unwrap();
         assert_eq!(
             found,
-            RecoveryWindow { earliest: day(0), continuous_start: None, latest: day(1), verified: false }
+            RecoveryWindow {
+                earliest: day(0),
+                continuous_start: None,
+                latest: day(1),
+                latest_lsn: None,
+                verified: false
+            }
         );
         assert_eq!(found.length(), Duration::days(1));
     }
@@ -246,6 +251,7 @@ mod tests {
             earliest: day(3),
             continuous_start: Some(day(3)),
             latest: day(9),
+            latest_lsn: Lsn::parse("0/A000000"),
             verified: true,
         };
         assert_eq!((whole, whole.length()), (expected, Duration::days(6)));
@@ -258,7 +264,7 @@ mod tests {
     fn that_nothing_can_be_restored_is_proven_too() {
         let lost = listed(repo(1, vec![backup(FULL, day(3), 3)]), [1, 2, 4]);
         assert_eq!((window(&lost), proof(&lost).is_some()), (None, true));
-        assert!(replayable(&lost).is_empty());
+        assert!(lost.wal.as_ref().unwrap().restorable.is_empty());
         // Without the proof the names of the first and the last segment are all there is to go by.
         let unlisted = Repo { wal: None, ..lost };
         assert_eq!(window(&unlisted).map(|window| window.verified), Some(false));

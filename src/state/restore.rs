@@ -5,13 +5,13 @@ use std::cmp::Reverse;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::archive::Continuity;
+use super::archive::{Branch, BranchState, Continuity, Fork};
 use super::recovery;
 use super::snapshot::{Backup, Repo, Stanza};
 use super::wal_range;
 
 /// Where a restore begins.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Start<'a> {
     /// The repository.
     pub repo_key: u32,
@@ -19,11 +19,30 @@ pub struct Start<'a> {
     pub backup: &'a Backup,
     /// Whether what is archived is known to reach the point in time.
     pub reach: Reach,
-    /// The timeline that leads there, where a listing shows that it is another than the backup's. PostgreSQL before 12 stays
-    /// on that by itself, and later ones look for the newest one history by history.
+    /// The timeline to recover along, where PostgreSQL might choose another one by itself.
     pub timeline: Option<u32>,
-    /// When a listing proved that nothing is missing on the way; None where `info` alone tells, which sees no gaps.
+    /// When a listing proved that nothing is missing on the way; None where `info` alone tells, which sees no gaps, or where it
+    /// is not certain which branch was live then.
     pub proven_at: Option<DateTime<Utc>>,
+    /// The branch of history, where a listing tells.
+    pub branch: Option<Chosen>,
+    /// Other branches that contain the point in time.
+    pub others: Vec<Chosen>,
+    /// Major version of PostgreSQL.
+    pub postgres_version: Option<u32>,
+}
+
+/// A branch of history that contains a point in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Chosen {
+    /// Its last timeline.
+    pub timeline: u32,
+    /// What became of it.
+    pub state: BranchState,
+    /// Where it left its parent.
+    pub fork: Option<Fork>,
+    /// When that was.
+    pub began: Option<DateTime<Utc>>,
 }
 
 /// How far what is archived reaches.
@@ -55,15 +74,37 @@ pub enum Unreachable {
     #[error("no WAL is archived after its newest backup, which completed at {}", .0.format("%Y-%m-%d %H:%M:%S UTC"))]
     TooLate(DateTime<Utc>),
     /// WAL is missing on the way, or ends before it.
-    #[error("its WAL has no gap only up to {}", .0.format("%Y-%m-%d %H:%M:%S UTC"))]
-    Ends(DateTime<Utc>),
+    #[error("the WAL of timeline {timeline} has no gap only up to {}", .until.format("%Y-%m-%d %H:%M:%S UTC"))]
+    Ends {
+        /// The last timeline of the branch that was live then.
+        timeline: u32,
+        /// When its last usable segment was archived.
+        until: DateTime<Utc>,
+    },
+    /// There are several timelines, and no listing tells which of them the backups belong to.
+    #[error(
+        "its WAL has several timelines, and only a scan of the archive tells which backup leads there; use --wal"
+    )]
+    Timelines,
+    /// A timeline was asked for that the archive does not have.
+    #[error("timeline {0} is not in its archive, or its history file is missing")]
+    NoTimeline(u32),
+}
+
+/// A point in time, and the branch of history that is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Target {
+    /// The point in time.
+    pub time: DateTime<Utc>,
+    /// The last timeline of the branch; None: the one that was live then.
+    pub timeline: Option<u32>,
 }
 
 /// The best start: one where what is archived surely reaches far enough, then the newest backup, then the lowest number.
 /// An error tells why each repository is none, by number.
 pub fn start(
     stanza: &Stanza,
-    target: DateTime<Utc>,
+    target: Target,
     now: DateTime<Utc>,
 ) -> Result<Start<'_>, Vec<(u32, Unreachable)>> {
     let (mut found, mut reasons) = (Vec::new(), Vec::new());
@@ -73,32 +114,51 @@ pub fn start(
             Err(why) => reasons.push((repo.key, why)),
         }
     }
-    let best = found.into_iter().max_by_key(|one| (one.reach, one.backup.stop, Reverse(one.repo_key)));
+    let is_proven = |start: &Start<'_>| start.proven_at.is_some();
+    let best = found
+        .into_iter()
+        .max_by_key(|one| (is_proven(one), one.reach, one.backup.stop, Reverse(one.repo_key)));
     best.ok_or(reasons)
+}
+
+/// Whether only a scan of the archives can tell which backups lead to a point in time: some WAL or backup is of another
+/// timeline than the first.
+#[must_use]
+pub fn needs_scan(stanza: &Stanza) -> bool {
+    stanza.repos.iter().any(|repo| recovery::proof(repo).is_none() && has_several_timelines(stanza, repo))
+}
+
+fn has_several_timelines(stanza: &Stanza, repo: &Repo) -> bool {
+    let archived = wal_range::range(stanza, repo);
+    let of_backups = || repo.backups.iter().filter_map(|backup| backup.wal_stop);
+    archived.is_some_and(|archived| archived.max.timeline != archived.min.timeline)
+        || of_backups().any(|stop| archived.is_none_or(|archived| stop.timeline != archived.max.timeline))
 }
 
 fn start_in<'a>(
     stanza: &Stanza,
     repo: &'a Repo,
-    target: DateTime<Utc>,
+    target: Target,
     now: DateTime<Utc>,
 ) -> Result<Start<'a>, Unreachable> {
-    if target > now {
+    if target.time > now {
         return Err(Unreachable::Future);
     }
     if !repo.is_up() {
         return Err(Unreachable::Down);
     }
-    let backups = recovery::replayable(repo);
-    let oldest = backups.iter().map(|backup| backup.stop).min().ok_or(Unreachable::NoBackup)?;
-    // A backup is consistent from its end on; within the second of its end it may not be yet.
-    let before = || backups.iter().copied().filter(|backup| backup.stop < target);
-    let newest = before().max_by_key(|backup| backup.stop).ok_or(Unreachable::TooEarly(oldest))?;
     if let Some(wal) = recovery::proof(repo) {
-        return proven(repo.key, wal, &backups, newest, target);
+        return proven(repo, wal, target);
     }
-    let backup = newest;
-    let is_passed = backups.iter().any(|backup| backup.stop > target);
+    if let Some(timeline) = target.timeline {
+        return Err(Unreachable::NoTimeline(timeline));
+    }
+    let backups = recovery::replayable(repo);
+    let backup = newest_before(&backups, target.time)?;
+    if has_several_timelines(stanza, repo) {
+        return Err(Unreachable::Timelines);
+    }
+    let is_passed = backups.iter().any(|backup| backup.stop > target.time);
     let is_followed = || {
         let archived = wal_range::range(stanza, repo).map(|archived| archived.max);
         archived.zip(backup.wal_stop).is_some_and(|(last, needed)| last > needed)
@@ -110,30 +170,94 @@ fn start_in<'a>(
     } else {
         return Err(Unreachable::TooLate(backup.stop));
     };
-    Ok(Start { repo_key: repo.key, backup, reach, timeline: None, proven_at: None })
+    Ok(Start {
+        repo_key: repo.key,
+        backup,
+        reach,
+        timeline: None,
+        proven_at: None,
+        branch: None,
+        others: Vec::new(),
+        postgres_version: repo.postgres_version(),
+    })
 }
 
-/// The newest backup from which WAL leads to the point in time without a hole.
-fn proven<'a>(
-    repo_key: u32,
-    wal: &Continuity,
-    backups: &[&'a Backup],
-    newest: &'a Backup,
-    target: DateTime<Utc>,
-) -> Result<Start<'a>, Unreachable> {
-    let end = |backup: &Backup| wal.reach.get(&backup.label).copied().unwrap_or(backup.stop);
-    let before = || backups.iter().copied().filter(|backup| backup.stop < target);
+/// A backup is consistent from its end on; within the second of its end it may not be yet.
+fn newest_before<'a>(backups: &[&'a Backup], target: DateTime<Utc>) -> Result<&'a Backup, Unreachable> {
+    let oldest = backups.iter().map(|backup| backup.stop).min().ok_or(Unreachable::NoBackup)?;
+    let before = backups.iter().copied().filter(|backup| backup.stop < target);
+    before.max_by_key(|backup| backup.stop).ok_or(Unreachable::TooEarly(oldest))
+}
+
+/// The newest backup from which WAL leads to the point in time without a gap, on the branch that was live then.
+fn proven<'a>(repo: &'a Repo, wal: &Continuity, target: Target) -> Result<Start<'a>, Unreachable> {
+    let (branch, is_certain) = match target.timeline {
+        Some(timeline) => {
+            let found = wal.branches.iter().find(|branch| branch.timeline == timeline);
+            let found = found.or_else(|| wal.branches.iter().find(|b| b.timelines.contains(&timeline)));
+            (found.ok_or(Unreachable::NoTimeline(timeline))?, true)
+        }
+        None => branch_at(repo, wal, target.time).ok_or(Unreachable::NoBackup)?,
+    };
+    let (backup, reach) = lead(repo, branch, target.time)?;
+    let is_default = wal.newest_history.is_none_or(|newest| newest <= branch.timeline)
+        && backup.wal_start.is_none_or(|start| start.timeline == branch.timeline);
+    let contains = |other: &&Branch| {
+        other.timeline != branch.timeline
+            && lead(repo, other, target.time).is_ok()
+            && !is_shared(repo, branch, other, target.time)
+    };
+    Ok(Start {
+        repo_key: repo.key,
+        backup,
+        reach,
+        timeline: (!is_default).then_some(branch.timeline),
+        proven_at: is_certain.then_some(wal.listed_at),
+        branch: Some(chosen(branch)),
+        others: wal.branches.iter().filter(contains).map(chosen).collect(),
+        postgres_version: repo.postgres_version(),
+    })
+}
+
+fn chosen(branch: &Branch) -> Chosen {
+    let Branch { timeline, state, fork, began, .. } = *branch;
+    Chosen { timeline, state, fork, began }
+}
+
+/// The branch that was live at a time. Before the live branch left another one, both are the same.
+fn branch_at<'a>(repo: &Repo, wal: &'a Continuity, time: DateTime<Utc>) -> Option<(&'a Branch, bool)> {
+    let (then, is_certain) = wal.branch_at(time)?;
+    let live = wal.live()?;
+    if is_shared(repo, live, then, time) { Some((live, true)) } else { Some((then, is_certain)) }
+}
+
+/// Whether both branches still were the same at a time: they share a later backup.
+fn is_shared(repo: &Repo, one: &Branch, other: &Branch, time: DateTime<Utc>) -> bool {
+    let is_in_both = |label: &str| one.reach.contains_key(label) && other.reach.contains_key(label);
+    one.timeline == other.timeline
+        || repo.backups.iter().any(|backup| backup.stop > time && is_in_both(&backup.label))
+}
+
+/// The newest backup from which a branch leads to a time.
+fn lead<'a>(
+    repo: &'a Repo,
+    branch: &Branch,
+    time: DateTime<Utc>,
+) -> Result<(&'a Backup, Reach), Unreachable> {
+    let of_branch = repo.backups.iter().filter(|backup| branch.reach.contains_key(&backup.label));
+    let backups: Vec<&Backup> = of_branch.collect();
+    let newest = newest_before(&backups, time)?;
+    let end = |backup: &Backup| branch.reach.get(&backup.label).map_or(backup.stop, |end| end.at);
+    let before = || backups.iter().copied().filter(|backup| backup.stop < time);
     // The times of files are whole seconds; one of 10:00:00 may have come a little later.
-    let leads_there = |backup: &&Backup| end(backup) + TimeDelta::seconds(1) > target;
+    let leads_there = |backup: &&Backup| end(backup) + TimeDelta::seconds(1) > time;
     let Some(backup) = before().filter(leads_there).max_by_key(|backup| backup.stop) else {
-        return Err(Unreachable::Ends(before().map(end).max().unwrap_or(newest.stop)));
+        let until = before().map(end).max().unwrap_or(newest.stop);
+        return Err(Unreachable::Ends { timeline: branch.timeline, until });
     };
     // What ends alike lies in the same run of segments.
-    let is_passed = backups.iter().any(|other| other.stop > target && end(other) == end(backup));
-    let reach = if is_passed { Reach::Beyond } else { Reach::Unknown };
-    let own = backup.wal_start.map(|segment| segment.timeline);
-    let timeline = wal.path.map(|path| path.timeline).filter(|newest| Some(*newest) != own);
-    Ok(Start { repo_key, backup, reach, timeline, proven_at: Some(wal.listed_at) })
+    let is_passed = backups.iter().any(|other| other.stop > time && end(other) == end(backup));
+    Ok((backup, if is_passed { Reach::Beyond } else { Reach::Unknown }))
 }
 
 #[cfg(test)]
@@ -150,6 +274,10 @@ mod tests {
     const INCR: &str = "20260102-000000F_20260103-000000I";
     const NEXT: &str = "20260104-000000F";
 
+    fn at(time: DateTime<Utc>) -> Target {
+        Target { time, timeline: None }
+    }
+
     /// Backups end on day 1, 2 and 3; WAL goes on.
     fn usual(key: u32) -> Repo {
         repo(key, vec![backup(FULL, day(1), 3), backup(INCR, day(2), 5), backup(NEXT, day(3), 7)])
@@ -160,7 +288,8 @@ mod tests {
         target: DateTime<Utc>,
     ) -> Result<(u32, String, Reach), Vec<(u32, Unreachable)>> {
         let stanza = stanza(repos);
-        start(&stanza, target, day(9)).map(|start| (start.repo_key, start.backup.label.clone(), start.reach))
+        start(&stanza, at(target), day(9))
+            .map(|start| (start.repo_key, start.backup.label.clone(), start.reach))
     }
 
     #[test]
@@ -218,10 +347,10 @@ mod tests {
         let mut repo = listed(repo(1, vec![backup(FULL, day(3), 3)]), 1..=9);
         let timeline = |repo: &Repo| {
             let stanza = stanza(vec![repo.clone()]);
-            start(&stanza, day(5), day(99)).unwrap().timeline
+            start(&stanza, at(day(5)), day(99)).unwrap().timeline
         };
         assert_eq!(timeline(&repo), None);
-        Arc::make_mut(repo.wal.as_mut().unwrap()).path.as_mut().unwrap().timeline = 3;
+        Arc::make_mut(repo.wal.as_mut().unwrap()).branches[0].timeline = 3;
         assert_eq!(timeline(&repo), Some(3));
     }
 
@@ -230,18 +359,21 @@ mod tests {
         let made = || repo(1, vec![backup(FULL, day(3), 3), backup(NEXT, day(7), 7)]);
         let ask = |segments: &[u32], target| {
             let stanza = stanza(vec![listed(made(), segments.iter().copied())]);
-            let start = start(&stanza, target, day(99));
+            let start = start(&stanza, at(target), day(99));
             start.map(|start| (start.backup.label.clone(), start.reach, start.proven_at.is_some()))
         };
         let whole = [1, 2, 3, 4, 5, 6, 7, 8, 9];
         assert_eq!(ask(&whole, day(5)), Ok((FULL.to_owned(), Reach::Beyond, true)));
         assert_eq!(ask(&whole, day(8)), Ok((NEXT.to_owned(), Reach::Unknown, true)));
-        assert_eq!(ask(&whole, day(10)), Err(vec![(1, Unreachable::Ends(day(9)))]));
+        assert_eq!(ask(&whole, day(10)), Err(vec![(1, Unreachable::Ends { timeline: 1, until: day(9) })]));
         let holed = [1, 2, 3, 4, 6, 7, 8, 9];
-        assert_eq!(ask(&holed, day(5)), Err(vec![(1, Unreachable::Ends(day(4)))]));
+        assert_eq!(ask(&holed, day(5)), Err(vec![(1, Unreachable::Ends { timeline: 1, until: day(4) })]));
         assert_eq!(ask(&holed, day(4)), Ok((FULL.to_owned(), Reach::Unknown, true)));
         // The newer backup cannot be restored, but the older one leads on past it as far as there is WAL.
         assert_eq!(ask(&[1, 2, 3, 4, 5, 6], day(6)), Ok((FULL.to_owned(), Reach::Unknown, true)));
-        assert_eq!(ask(&[1, 2, 3, 4, 5, 6, 8], day(8)), Err(vec![(1, Unreachable::Ends(day(6)))]));
+        assert_eq!(
+            ask(&[1, 2, 3, 4, 5, 6, 8], day(8)),
+            Err(vec![(1, Unreachable::Ends { timeline: 1, until: day(6) })])
+        );
     }
 }

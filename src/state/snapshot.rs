@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
 use crate::pgbackrest::conf::{RepoOptions, RetentionType};
@@ -11,7 +11,7 @@ use crate::pgbackrest::label::BackupType;
 pub use crate::pgbackrest::version::Version;
 use crate::pgbackrest::wal::{Lsn, WalSegment};
 
-use super::archive::{ArchiveRetention, Continuity};
+use super::archive::{ArchiveRetention, CLOCK_TOLERANCE, Continuity};
 
 /// Everything known at one moment. A new one replaces it whole.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -339,6 +339,14 @@ impl Stanza {
     }
 }
 
+impl Backup {
+    /// How long it took; None where the clock went back meanwhile.
+    #[must_use]
+    pub fn duration(&self) -> Option<TimeDelta> {
+        Some(self.stop - self.start).filter(|duration| *duration >= TimeDelta::zero())
+    }
+}
+
 impl Repo {
     /// The cluster that uses the stanza now.
     #[must_use]
@@ -356,6 +364,12 @@ impl Repo {
         self.current_database().map(|database| database.id).or_else(named)
     }
 
+    /// Major version of PostgreSQL of that cluster; before 10 the first part, which no later one shares.
+    #[must_use]
+    pub fn postgres_version(&self) -> Option<u32> {
+        self.current_database()?.version.split('.').next()?.parse().ok()
+    }
+
     /// Something is known of what it holds, be it old.
     #[must_use]
     pub const fn has_facts(&self) -> bool {
@@ -368,9 +382,20 @@ impl Repo {
         matches!(self.state, RepoState::Ok | RepoState::NoValidBackups)
     }
 
+    /// Backups whose end is not in the future of when they were read. The others say nothing of how fresh anything is.
+    pub fn dated_backups(&self) -> impl Iterator<Item = &Backup> {
+        self.backups.iter().filter(|backup| !self.is_in_future(backup))
+    }
+
+    /// The clock that dated a backup was ahead of ours.
+    #[must_use]
+    pub fn is_in_future(&self, backup: &Backup) -> bool {
+        backup.stop > self.collected_at + CLOCK_TOLERANCE
+    }
+
     /// The newest backup of exactly that type.
     #[must_use]
     pub fn newest(&self, backup_type: BackupType) -> Option<&Backup> {
-        self.backups.iter().filter(|b| b.backup_type == backup_type).max_by_key(|b| b.stop)
+        self.dated_backups().filter(|b| b.backup_type == backup_type).max_by_key(|b| b.stop)
     }
 }

@@ -2,8 +2,10 @@
 
 use serde::Serialize;
 
+use crate::pgbackrest::archive::StoredSize;
 use crate::pgbackrest::wal::{Lsn, SegmentSize, WalSegment, infer_segment_size};
 
+use super::archive::{ArchiveRetention, DatabaseFacts};
 use super::snapshot::{Backup, Repo, Stanza};
 
 /// First and last archived WAL segment of the cluster that uses the stanza now.
@@ -105,6 +107,27 @@ pub fn segment_size(stanza: &Stanza, repo: &Repo) -> (SegmentSize, SegmentSizeSo
     match inferred {
         Some(size) => (size, SegmentSizeSource::Inferred),
         None => (SegmentSize::DEFAULT, SegmentSizeSource::Default),
+    }
+}
+
+/// What is known of the database that uses the stanza now, to judge its archive in `repo`.
+#[must_use]
+pub fn database_facts(stanza: &Stanza, repo: &Repo) -> DatabaseFacts {
+    let retention = repo.settings.as_ref().and_then(|settings| settings.retention_archive);
+    DatabaseFacts {
+        size: segment_size(stanza, repo).0,
+        retention: retention.unwrap_or(ArchiveRetention::Unknown),
+        postgres_version: repo.postgres_version(),
+    }
+}
+
+/// Which sizes its segments can have in `repo`.
+#[must_use]
+pub fn stored_size(stanza: &Stanza, repo: &Repo) -> StoredSize {
+    let (size, source) = segment_size(stanza, repo);
+    StoredSize {
+        segment: (source != SegmentSizeSource::Default).then_some(size),
+        is_encrypted: repo.cipher.as_deref().map(|cipher| cipher != "none"),
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use parking_lot::Mutex;
 
-use crate::state::archive::{ArchiveRetention, Continuity, Listing, judge};
+use crate::state::archive::{Continuity, Listing, judge};
 use crate::state::snapshot::{Failure, Repo, ScopeHealth, ScopeKind, Snapshot, Stanza};
 use crate::state::wal_range;
 
@@ -214,10 +214,8 @@ impl Book {
 
 impl Whole {
     fn judge(&self, stanza: &Stanza, repo: &Repo) -> Continuity {
-        let size = wal_range::segment_size(stanza, repo).0;
-        let retention = repo.settings.as_ref().and_then(|settings| settings.retention_archive);
         let backups = repo.backups.iter().filter(|backup| self.backups.contains(&backup.label));
-        judge(&self.listing, backups, size, retention.unwrap_or(ArchiveRetention::Unknown))
+        judge(&self.listing, backups, wal_range::database_facts(stanza, repo))
     }
 }
 

@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use crate::pgbackrest::archive::{ArchiveFile, ArchiveId, DirectoryName, TimelineHistory};
+use crate::pgbackrest::archive::{ArchiveFile, ArchiveId, DirectoryName, StoredSize, TimelineHistory};
 use crate::pgbackrest::repository::{Entries, Kind, RepoPath};
 use crate::pgbackrest::wal::{SegmentSize, WalSegment};
-use crate::state::archive::{DirectoryFacts, ListedFile, Listing};
+use crate::state::archive::{CLOCK_TOLERANCE, DirectoryFacts, Expected, ListedFile, Listing};
 use crate::state::snapshot::{Backup, Failure, FailureReason, Repo, Snapshot, Stanza};
 use crate::state::wal_range;
 
@@ -32,8 +32,11 @@ pub(in crate::collect) struct Subject {
     /// `info` names a segment, so the archive cannot be empty.
     has_wal: bool,
     size: SegmentSize,
+    stored_size: StoredSize,
     /// Labels of the backups.
     pub(super) backups: BTreeSet<String>,
+    /// Last words of the segments with which backups end, by directory.
+    backup_ends: BTreeMap<DirectoryName, BTreeSet<u32>>,
     /// Directories in which a backup's WAL begins or ends. `expire` may remove a part of these.
     edges: BTreeSet<DirectoryName>,
 }
@@ -76,11 +79,17 @@ impl Subject {
         let directory =
             |segment: WalSegment| DirectoryName { timeline: segment.timeline, high: segment.high };
         let edges = own().flat_map(|backup: &Backup| [backup.wal_start, backup.wal_stop]);
+        let mut backup_ends: BTreeMap<DirectoryName, BTreeSet<u32>> = BTreeMap::new();
+        for stop in own().filter_map(|backup| backup.wal_stop) {
+            backup_ends.entry(directory(stop)).or_default().insert(stop.low);
+        }
         Some(Self {
             archive: ArchiveId::parse(&archive.id)?,
             has_wal: archive.max.is_some(),
             size: wal_range::segment_size(stanza, repo).0,
+            stored_size: wal_range::stored_size(stanza, repo),
             backups: own().map(|backup| backup.label.clone()).collect(),
+            backup_ends,
             edges: edges.flatten().map(directory).collect(),
         })
     }
@@ -184,11 +193,14 @@ impl Pass {
     }
 
     fn take_archive(&mut self, entries: &Entries, at: DateTime<Utc>) -> Result<(), Failure> {
-        let (mut directories, mut histories) = (BTreeSet::new(), BTreeSet::new());
+        let (mut directories, mut histories) = (BTreeSet::new(), BTreeMap::new());
+        let latest = at + CLOCK_TOLERANCE;
         for (name, entry) in entries {
             match (entry.kind, ArchiveFile::parse(name), DirectoryName::parse(name)) {
                 (Kind::Path, _, Some(name)) => _ = directories.insert(name),
-                (Kind::File, ArchiveFile::History { timeline }, _) => _ = histories.insert(timeline),
+                (Kind::File, ArchiveFile::History { timeline }, _) => {
+                    histories.insert(timeline, entry.time.filter(|time| *time <= latest));
+                }
                 _ => (),
             }
         }
@@ -197,10 +209,11 @@ impl Pass {
         }
         self.listing.listed_at = at;
         self.listing.retain_directories(|name| directories.contains(&name));
-        self.listing.histories.retain(|timeline, _| histories.contains(timeline));
+        self.listing.histories.retain(|timeline, _| histories.contains_key(timeline));
         let known = &self.listing.histories;
-        let unread = histories.into_iter().filter(|timeline| !known.contains_key(timeline));
-        self.todo.extend(unread.map(Question::History));
+        let unread = histories.keys().filter(|timeline| !known.contains_key(timeline));
+        self.todo.extend(unread.copied().map(Question::History));
+        self.listing.history_files = histories;
         let due = self.due(&directories);
         self.todo.extend(due.into_iter().map(Question::Directory));
         Ok(())
@@ -217,7 +230,9 @@ impl Pass {
             files.map(|(name, entry)| Some(ListedFile { name, size: entry.size?, modified: entry.time? }));
         let listed: Option<Vec<ListedFile<'_>>> = listed.collect();
         let listed = listed.ok_or_else(|| implausible("a file was listed without size or time"))?;
-        self.listing.replace_directory(name, DirectoryFacts::of(name, listed, at));
+        let timed = self.subject.backup_ends.get(&name).cloned().unwrap_or_default();
+        let expected = Expected { size: self.subject.stored_size, timed };
+        self.listing.replace_directory(name, DirectoryFacts::of(name, listed, at, &expected));
         Ok(())
     }
 

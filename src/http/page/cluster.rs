@@ -58,7 +58,7 @@ pub(super) fn render(
                 }
             }
         }
-        footer { (pieces::not_verified()) (pieces::last_line(context.version, context.metrics_path)) }
+        footer { (pieces::provenance()) (pieces::last_line(context.version, context.metrics_path)) }
     };
     pieces::document(&headline, context.title, &body)
 }

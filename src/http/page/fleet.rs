@@ -75,7 +75,7 @@ pub fn render(
         }
         main { @if !clusters.is_empty() { (table(&clusters, now)) } }
         footer {
-            @if !clusters.is_empty() { (pieces::not_verified()) }
+            @if !clusters.is_empty() { (pieces::provenance()) }
             (pieces::last_line(context.version, context.metrics_path))
         }
     };

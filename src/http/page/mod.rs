@@ -23,7 +23,7 @@ use crate::state::snapshot::Snapshot;
 
 /// The `Content-Security-Policy` header of the page: allows only its inline style, by hash.
 pub const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; \
-    style-src 'sha256-gwZ4ngGCIEyNBMY8qpAVElYShDdRyblu4ya/icVMVNs='; \
+    style-src 'sha256-AzVi8J0LBmuAKfgCgokXpRmCSWxudlzN/hMNf0ptAcQ='; \
     base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 const STYLE: &str = include_str!("style.css");
@@ -190,7 +190,7 @@ fn header(snapshot: &Snapshot, context: &PageContext<'_>, headline: &Headline, n
 fn footer(context: &PageContext<'_>, has_stanzas: bool) -> Markup {
     html! {
         footer {
-            @if has_stanzas { (pieces::not_verified()) }
+            @if has_stanzas { (pieces::provenance()) }
             (pieces::last_line(context.version, context.metrics_path))
         }
     }

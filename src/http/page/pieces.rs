@@ -40,11 +40,12 @@ pub(super) fn last_line(version: &str, metrics_path: &str) -> Markup {
 }
 
 /// The note on pages with recovery windows.
-pub(super) fn not_verified() -> Markup {
+pub(super) fn provenance() -> Markup {
     html! {
         p {
-            strong { "Not verified" } ": recovery windows come from " code { "pgbackrest info" }
-            ", which does not detect missing files or gaps in the WAL. Only a restore proves a backup."
+            strong { "Proven" } " recovery windows come from a scan of the repository: no WAL segment and no backup directory is \
+            missing. Windows that are " strong { "not verified" } " come from " code { "pgbackrest info" }
+            " alone, which detects neither. Both take the content of the files for granted; only a restore reads it."
         }
     }
 }

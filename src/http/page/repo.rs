@@ -20,6 +20,8 @@ const MESSAGE_LINES: usize = 30;
 const MESSAGE_WIDTH: usize = 300;
 /// Maximum number of labels in the list of newest backups.
 const LIST_LIMIT: usize = 12;
+/// Maximum number of branches of history shown.
+const BRANCH_LIMIT: usize = 6;
 /// Maximum number of WAL ranges shown, newest cluster first.
 const ARCHIVE_LIMIT: usize = 4;
 
@@ -72,7 +74,7 @@ fn newest_of_type(backup: &Backup, now: DateTime<Utc>) -> Markup {
             p.soft { (pieces::instant(backup.stop)) }
             @if backup.error == Some(true) { p.reason.warning { "page checksum errors" } }
         }
-        td { (human::duration(backup.stop - backup.start)) }
+        td { (backup.duration().map_or_else(|| "unknown".to_owned(), human::duration)) }
         td { (human::bytes(backup.size)) p.soft { (human::bytes(backup.repo_delta)) " stored" } }
     }
 }
@@ -87,9 +89,13 @@ fn facts(repo: &Repo, now: DateTime<Utc>) -> Markup {
                 dd {
                     span.keep { (pieces::instant(window.start())) } " to "
                     span.keep { (pieces::instant(window.latest)) }
-                    span.soft { @if window.verified { " at most, proven" } @else { " not verified" } }
+                    span.soft {
+                        @if window.verified { " at most, proven" } @else { " not verified" }
+                        @if let Some(lsn) = window.latest_lsn { ", up to LSN " span.mono { (lsn) } }
+                    }
                 }
             }
+            @if let Some(wal) = repo.wal.as_deref().filter(|wal| wal.branches.len() > 1) { (branches(wal)) }
             (wal(repo))
             @if let Some(wal) = &repo.wal { dt { "WAL scan" } dd { (listed(wal, now)) } }
             dt { "Retention" } dd { (retention(repo, now)) }
@@ -128,6 +134,31 @@ fn wal(repo: &Repo) -> Markup {
                     _ => { span.reason.warning { "none archived" } }
                 }
             }
+        }
+    }
+}
+
+/// What each branch of history leads to, the live one first.
+fn branches(wal: &Continuity) -> Markup {
+    html! {
+        @for branch in wal.branches.iter().take(BRANCH_LIMIT) {
+            dt { "Timeline " (branch.timeline) }
+            dd {
+                (human::branch_words(branch.state))
+                @if let Some(fork) = branch.fork {
+                    ", from timeline " (fork.timeline) " at " span.mono { (fork.lsn) }
+                }
+                @match (branch.continuous_start, branch.end) {
+                    (Some(start), Some(end)) => {
+                        ": " span.keep { (pieces::instant(start)) } " to " span.keep { (pieces::instant(end.at)) }
+                        @if let Some(lsn) = end.lsn { span.soft { " at most, up to LSN " span.mono { (lsn) } } }
+                    }
+                    _ => { ": no backup leads to it" }
+                }
+            }
+        }
+        @if wal.branches.len() > BRANCH_LIMIT {
+            dt { "Timelines" } dd { (wal.branches.len() - BRANCH_LIMIT) " more branches are not shown" }
         }
     }
 }

@@ -4,7 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use maud::{Markup, html};
 
 use crate::state::answer::{self, Restorable};
-use crate::state::health::Judged;
+use crate::state::health::{self, Judged};
 use crate::state::human;
 use crate::state::recovery::RecoveryWindow;
 use crate::state::snapshot::{Activity, Backup, Stanza};
@@ -41,6 +41,7 @@ pub(super) fn section(
         h2 { bdi { (human::line(entry.name, 80)) } " " (pieces::badge(health, health.as_str())) }
     };
     let content = html! {
+        @if let Some(stanza) = entry.stanza { (banner(stanza)) }
         (findings(entry))
         @if let Some(stanza) = entry.stanza {
             (answer(stanza, now))
@@ -61,6 +62,20 @@ pub(super) fn section(
                 Fold::Never => { div id=(anchor) { (heading) (content) } }
                 Fold::Closed => { details { summary { (heading) } div id=(anchor) { (content) } } }
             }
+        }
+    }
+}
+
+/// Where a plain `pgbackrest restore` does not lead to the live data.
+fn banner(stanza: &Stanza) -> Markup {
+    let found = stanza
+        .repos
+        .iter()
+        .take(REPO_LIMIT)
+        .filter_map(|repo| Some((repo.key, health::default_restore_sentence(repo)?)));
+    html! {
+        @for (key, sentence) in found {
+            p.banner role="alert" { strong { (human::repo_name(key)) } " " (sentence) }
         }
     }
 }

@@ -137,7 +137,7 @@ fn legend(types: &[BackupType], lanes: &[&Repo], marks: usize) -> Markup {
 
 /// One mark per backup, or per interval of the axis where there are more backups than `limit`.
 fn marks(repo: &Repo, backup_type: BackupType, axis: Axis, limit: usize) -> Vec<Mark> {
-    let own = || repo.backups.iter().filter(move |backup| backup.backup_type == backup_type);
+    let own = || repo.dated_backups().filter(move |backup| backup.backup_type == backup_type);
     if answer::kept(repo, backup_type) <= limit {
         return own().map(|backup| mark(&[backup], axis)).collect();
     }
@@ -159,7 +159,7 @@ fn mark(backups: &[&Backup], axis: Axis) -> Mark {
     let kind = backups.first().map_or("", |backup| backup.backup_type.as_str());
     let title = match backups {
         [only] => {
-            let took = human::duration(only.stop - only.start);
+            let took = only.duration().map_or_else(|| "an unknown time".to_owned(), human::duration);
             format!(
                 "{kind} {}, {} in {took}{errors}",
                 human::instant(only.stop),
@@ -187,7 +187,7 @@ fn percents(x: f64) -> String {
 impl Axis {
     /// From the oldest backup to now; at least one minute, so that a single new backup can be placed.
     fn over(lanes: &[&Repo], now: DateTime<Utc>) -> Option<Self> {
-        let stops = || lanes.iter().flat_map(|repo| &repo.backups).map(|backup| backup.stop);
+        let stops = || lanes.iter().flat_map(|repo| repo.dated_backups()).map(|backup| backup.stop);
         let end = stops().max()?.max(now);
         let start = stops().min()?.min(end - TimeDelta::minutes(1));
         Some(Self { start, end })

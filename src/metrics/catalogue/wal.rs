@@ -33,23 +33,42 @@ catalogue! { ALL of Wal:
     WAL_MISSING_SEGMENTS: Gauge, "pgbackrest_wal_missing_segments", Plain, &["class", "repo_key", "stanza"],
         "WAL segments missing from the archive.",
         "listing: class is backup (needed to make a backup consistent), pitr_new (after the newest backup), pitr_old (between \
-         backups) or expired (removed by archive retention); only backup is exposed if the timelines are unknown";
+         backups), expired (removed by archive retention) or wrong_size (there, but with a size that no whole segment has); only \
+         backup and wrong_size are exposed if the timelines are unknown";
     WAL_GAPS: Gauge, "pgbackrest_wal_gaps", Plain, REPO,
         "Separate gaps in the WAL archive.", "listing: without expired segments";
     WAL_DUPLICATE_SEGMENTS: Gauge, "pgbackrest_wal_duplicate_segments", Plain, REPO,
         "WAL segments that exist more than once in the archive.",
         "listing: same name with different checksums, which pgBackRest refuses to restore";
     WAL_ORPHAN_TIMELINES: Gauge, "pgbackrest_wal_orphan_timelines", Plain, REPO,
-        "Timelines that do not lead to the newest one.", "listing: from history files and segments; never counted as a gap";
+        "Timelines that do not lead to the live one.", "listing: from history files and segments; never counted as a gap";
+    WAL_LIVE_TIMELINE: Gauge, "pgbackrest_wal_live_timeline", Plain, REPO,
+        "Timeline that the database is on.",
+        "listing: the timeline that was archived last; if the times of files contradict the backups, the newest one that goes on \
+         from the newest backup";
+    WAL_BRANCHES: Gauge, "pgbackrest_wal_branches", Plain, &["repo_key", "stanza", "state"],
+        "Branches of history in the archive.",
+        "listing: state is live, abandoned (the database went on elsewhere) or foreign (another server archived it); a timeline \
+         that another one continues is no branch; at most 32 beside the live one";
+    RECOVERY_DEFAULT_RESTORE_OK: Gauge, "pgbackrest_recovery_default_restore_ok", Plain, REPO,
+        "Whether pgbackrest restore without options leads to the live timeline.",
+        "listing: 0 if the newest backup does not lead to the latest timeline in the archive, or that is not the live one; absent \
+         if the newest backup is offline or a history file is missing";
     WAL_MISSING_HISTORY_FILES: Gauge, "pgbackrest_wal_missing_history_files", Plain, REPO,
         "Timelines whose history file is missing or unreadable.",
-        "listing: without it, the path to the newest timeline cannot be proven";
+        "listing: without it, the path to that timeline cannot be proven";
     WAL_LAST_ARCHIVED_TIMESTAMP_SECONDS: Gauge,
         "pgbackrest_wal_last_archived_timestamp_seconds", Timestamp, REPO,
         "When the newest WAL segment was stored in the repository.",
         "listing: time of the file; an idle database archives nothing";
     WAL_LISTED_TIMESTAMP_SECONDS: Gauge, "pgbackrest_wal_listed_timestamp_seconds", Timestamp, REPO,
         "When the WAL archive was last listed.", "start of the listing that the other metrics are based on";
+    REPO_FUTURE_TIMESTAMPS: Gauge, "pgbackrest_repo_future_timestamps", Plain, &["kind", "repo_key", "stanza"],
+        "Backups and WAL files that are dated in the future.",
+        "kind is backup (info) or wal (listing); more than 5 min ahead; such a time is never used as the newest";
+    REPO_CLOCK_BEHIND_SECONDS: Gauge, "pgbackrest_repo_clock_behind_seconds", Seconds, REPO,
+        "How far the clock of the repository is behind that of the PostgreSQL host.",
+        "listing: start of the newest backup - time of its last WAL segment, 0 up to a minute";
     BACKUP_UNRESTORABLE: Gauge, "pgbackrest_backup_unrestorable", Plain, &["reason", "repo_key", "stanza"],
         "Backups that cannot be restored.",
         "listing: reason is wal (missing within the backup), directory (the backup's files are gone), reference (the files of a \
@@ -67,6 +86,9 @@ catalogue! { ALL of Wal:
         "Latest point in time known to be restorable.",
         "time of the last segment reachable without a gap, an upper bound of the last commit; unverified: stop of \
          the newest backup, because info does not date the WAL archived since";
+    RECOVERY_LATEST_LSN_BYTES: Gauge, "pgbackrest_recovery_latest_lsn_bytes", Bytes, REPO,
+        "WAL position up to which the cluster can be restored.",
+        "listing: end of the last segment that can be reached without a gap";
     RECOVERY_WINDOW_SECONDS: Gauge, "pgbackrest_recovery_window_seconds", Seconds, REPO,
         "Length of the recovery window.",
         "latest - continuous start, 0 if a listing proves that there is none; unverified: latest - earliest";

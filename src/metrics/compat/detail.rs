@@ -96,7 +96,7 @@ fn duration(families: &mut Families<'_, '_>, selection: &Selection<'_>) -> fmt::
             family.of(one.cluster);
             let [name, kind, block_incr, database_id, repo_key, stanza] = labels(one);
             let (start, stop) = (local(one.backup.start), local(one.backup.stop));
-            family.add(
+            family.add_known(
                 &[name, kind, block_incr, database_id, repo_key, stanza, start, stop],
                 seconds(one.backup),
             )
@@ -105,8 +105,8 @@ fn duration(families: &mut Families<'_, '_>, selection: &Selection<'_>) -> fmt::
 }
 
 /// Whole seconds that the backup took.
-pub(super) fn seconds(backup: &Backup) -> i64 {
-    (backup.stop - backup.start).num_seconds()
+pub(super) fn seconds(backup: &Backup) -> Option<i64> {
+    backup.duration().map(|duration| duration.num_seconds())
 }
 
 fn references(families: &mut Families<'_, '_>, selection: &Selection<'_>) -> fmt::Result {

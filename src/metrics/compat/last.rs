@@ -20,7 +20,7 @@ use super::detail::{block_incremental, seconds};
 /// The last backups per stanza, in the order full, diff, incr.
 pub(in crate::metrics) fn write(families: &mut Families<'_, '_>, facts: &Facts) -> fmt::Result {
     let options = families.options;
-    plain(families, facts, &catalogue::BACKUP_LAST_DURATION_SECONDS, |backup| Some(seconds(backup)))?;
+    plain(families, facts, &catalogue::BACKUP_LAST_DURATION_SECONDS, seconds)?;
     plain(families, facts, &catalogue::BACKUP_LAST_SIZE_BYTES, |backup| Some(backup.size))?;
     plain(families, facts, &catalogue::BACKUP_LAST_DELTA_BYTES, |backup| Some(backup.delta))?;
     plain(families, facts, &catalogue::BACKUP_LAST_REPO_SIZE_BYTES, |b| options.or_zero(b.repo_size))?;
@@ -40,7 +40,7 @@ pub(in crate::metrics) fn write(families: &mut Families<'_, '_>, facts: &Facts) 
     families.family(&catalogue::BACKUP_REPO_LAST_DURATION_SECONDS, |family| {
         facts.each_repo(family, |family, stanza, repo| {
             last_of(options, stanza, [repo])
-                .try_for_each(|last| family.add(&repo_labels(&last, repo), seconds(last.backup)))
+                .try_for_each(|last| family.add_known(&repo_labels(&last, repo), seconds(last.backup)))
         })
     })
 }
@@ -80,7 +80,7 @@ fn last_of<'a>(
     repos: impl IntoIterator<Item = &'a Repo>,
 ) -> impl Iterator<Item = Last<'a>> {
     let mut last: [Option<&Backup>; 3] = [None; 3];
-    let backups = repos.into_iter().flat_map(|repo| &repo.backups);
+    let backups = repos.into_iter().flat_map(Repo::dated_backups);
     for backup in backups.filter(|backup| options.tells_of(backup.backup_type)) {
         for (satisfies, last) in BackupType::ALL.into_iter().zip(&mut last) {
             // The order of the types is their strength, strongest first.

@@ -57,7 +57,7 @@ pub(super) enum Wal {
 
 /// What a backup needs of the WAL.
 pub(super) fn wal(backup: &Backup, segments: &Segments<'_>, listing: &Listing, size: SegmentSize) -> Wal {
-    let timelines = &segments.timelines;
+    let timelines = segments.timelines;
     let (start, stop) = match (backup.wal_start, backup.wal_stop) {
         (Some(start), Some(stop)) => (start, stop),
         (None, None) if backup.lsn_start.is_none() => return Wal::NotNeeded,

@@ -6,7 +6,7 @@ use crate::pgbackrest::wal::{Lsn, SegmentSize, infer_segment_size};
 
 use super::super::examples::{backup, day, offline};
 use super::super::snapshot::Backup;
-use super::oracle::{file, listing, mib, needs};
+use super::oracle::{facts, file, listing, mib, needs};
 use super::*;
 
 const ALL: ArchiveRetention = ArchiveRetention::All;
@@ -33,7 +33,7 @@ fn judged(
 ) -> Continuity {
     let mut listing = listing(files, histories, size);
     listing.backup_directories = Some(backups.iter().map(|backup| backup.label.clone()).collect());
-    judge(&listing, backups, size, ALL)
+    judge(&listing, backups, facts(size, ALL))
 }
 
 fn on_path(found: &Continuity) -> PathContinuity {
@@ -104,7 +104,7 @@ fn g_database_ids_are_numbers() {
     let of = |database_id| Backup { database_id, ..needs(database_id, 1, 2, 3, size) };
     let mut tenth = listing(&files(&[(1, 2, 3)], size), vec![], size);
     tenth.archive.database_id = 10;
-    let found = judge(&tenth, &[Backup { stop: day(-1), ..of(9) }, of(10)], size, ALL);
+    let found = judge(&tenth, &[Backup { stop: day(-1), ..of(9) }, of(10)], facts(size, ALL));
     assert_eq!(found.earliest, Some(of(10).stop));
 }
 
@@ -120,7 +120,7 @@ fn i_what_expire_removed_is_not_missing() {
     let size = mib(16);
     let backups = [needs(1, 1, 2, 3, size), needs(2, 1, 8, 8, size)];
     let listing = listing(&files(&[(1, 2, 3), (1, 8, 12)], size), vec![], size);
-    let of = |retention| on_path(&judge(&listing, &backups, size, retention));
+    let of = |retention| on_path(&judge(&listing, &backups, facts(size, retention)));
     let one = ArchiveRetention::Backups { backup_type: BackupType::Full, count: 1 };
     for retention in [one, ArchiveRetention::Unknown] {
         let path = of(retention);
@@ -138,7 +138,7 @@ fn j_a_segment_with_two_checksums_is_told() {
     let found = judged(&names, vec![], &[needs(1, 1, 1, 2, size), needs(2, 1, 2, 3, size)], size);
     assert_eq!((found.duplicates, found.segments, found.missing()), (1, 4, 0));
     // It is there, but recovery cannot have it.
-    assert_eq!((found.unrestorable.wal, found.reach.len()), (1, 1));
+    assert_eq!((found.unrestorable.wal, found.restorable.len()), (1, 1));
     let whole = judged(&files(&[(1, 1, 2)], size), vec![], &[needs(1, 1, 1, 2, size)], size);
     assert_eq!(on_path(&found).latest_at_most, on_path(&whole).latest_at_most);
 }
@@ -159,7 +159,7 @@ fn nothing_is_proven_without_the_history_or_the_directories() {
     let found = judged(&names, vec![], &backups, size);
     assert_eq!((found.path, found.missing_histories, found.is_proven()), (None, 1, false));
     let unlisted = listing(&files(&[(1, 1, 4)], size), vec![], size);
-    let found = judge(&unlisted, &backups, size, ALL);
+    let found = judge(&unlisted, &backups, facts(size, ALL));
     assert_eq!((found.unrestorable.directory, found.is_proven()), (None, false));
 }
 
@@ -171,7 +171,7 @@ fn files_that_are_gone_make_backups_unrestorable() {
     let incr = Backup { prior: Some(full.label.clone()), ..backup(&label, day(1), 5) };
     let mut listing = listing(&files(&[(1, 1, 9)], size), vec![], size);
     listing.backup_directories = Some([label].into());
-    let found = judge(&listing, &[full, incr], size, ALL);
+    let found = judge(&listing, &[full, incr], facts(size, ALL));
     assert_eq!((found.unrestorable.directory, found.unrestorable.reference), (Some(1), 1));
     assert_eq!((found.earliest, on_path(&found).continuous_start), (None, None));
 }

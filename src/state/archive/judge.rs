@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use crate::pgbackrest::wal::SegmentSize;
+use crate::pgbackrest::wal::{Lsn, SegmentSize};
 
 use super::super::snapshot::Backup;
-use super::backups::{Wal, files, wal};
+use super::backups::{Files, Wal, files, wal};
+use super::branches::{Branch, BranchState, ReachEnd, Tree};
+use super::default_restore::{DefaultRestore, default_restore};
 use super::expired::{ArchiveRetention, kept_from};
 use super::listing::Listing;
-use super::path::Path;
 use super::ranges::{Range, Ranges, count};
 use super::segments::{Segments, held, usable};
 
@@ -24,23 +25,37 @@ pub struct Continuity {
     pub segments: u64,
     /// Segments that are there more than once.
     pub duplicates: u64,
+    /// Segments whose file has a size that no whole segment has.
+    pub wrong_sizes: u64,
+    /// Segments and histories that are dated in the future. Their times are not used.
+    pub future: u64,
     /// Bytes of all segments.
     pub bytes: u64,
     /// When the repository got the newest segment.
     pub last_archived: Option<DateTime<Utc>>,
+    /// Seconds by which the repository's clock is behind that of the PostgreSQL host.
+    pub clock_behind_seconds: i64,
+    /// The backups contradict the times of the files, so these were not used.
+    pub has_unreliable_times: bool,
     /// Segments that some backup needs to become consistent, and that are not there.
     pub missing_backup: u64,
-    /// Timelines that have segments, or lead to the newest one, and have no history that can be read.
+    /// Timelines that have segments, or lead to the live one, and have no history that can be read.
     pub missing_histories: u64,
     /// Backups that cannot be restored, by reason.
     pub unrestorable: Unrestorable,
     /// Stop of the oldest backup that can be restored.
     pub earliest: Option<DateTime<Utc>>,
-    /// Backups that can be restored, by label, with the end up to which WAL can be replayed on each without a hole. That is
-    /// when the repository got the last segment, an upper bound of the last commit; the backup's own stop where no WAL is
-    /// known to lead on from it.
-    pub reach: BTreeMap<String, DateTime<Utc>>,
-    /// What holds on the way to the newest timeline; None where there is no WAL, or its history is missing.
+    /// Labels of the backups that can be restored, on whatever branch.
+    pub restorable: BTreeSet<String>,
+    /// Branches of history, the live one first, then the newest. A timeline that another one continues is none by itself.
+    pub branches: Vec<Branch>,
+    /// When the database began each of its timelines; None where that is not known.
+    pub began: BTreeMap<u32, Option<DateTime<Utc>>>,
+    /// The highest timeline that has a history file. PostgreSQL follows it unless it is told otherwise.
+    pub newest_history: Option<u32>,
+    /// What `pgbackrest restore` without options leads to; None where that cannot be told.
+    pub default_restore: Option<DefaultRestore>,
+    /// What holds on the way to the live timeline; None where there is no WAL, or its history is missing.
     pub path: Option<PathContinuity>,
 }
 
@@ -57,10 +72,10 @@ pub struct Unrestorable {
     pub unknown: u64,
 }
 
-/// WAL on the way to the newest timeline.
+/// WAL on the way to the live timeline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct PathContinuity {
-    /// The newest timeline.
+    /// The live timeline.
     pub timeline: u32,
     /// Timelines that the way does not go through.
     pub orphan_timelines: u64,
@@ -70,20 +85,49 @@ pub struct PathContinuity {
     pub missing_old: u64,
     /// Missing because `expire` removed it.
     pub missing_expired: u64,
-    /// Separate holes on all timelines, without what is expired.
+    /// Separate gaps on all timelines, without what is expired.
     pub gaps: u64,
     /// Stop of the backup from which every later instant, up to `latest_at_most`, can be restored.
     pub continuous_start: Option<DateTime<Utc>>,
-    /// When the repository got the last segment that can be reached from there without a hole: an upper bound of the last
-    /// commit that can be restored.
+    /// When the repository got the last segment that can be reached from there without a gap, or the stop of the last backup on
+    /// the way, if that is later or the time of the segment is not to be trusted.
     pub latest_at_most: Option<DateTime<Utc>>,
+    /// Position after that segment.
+    pub latest_lsn: Option<Lsn>,
 }
 
 impl Continuity {
     /// Segments that are missing and should not be: all but those that `expire` removed.
     #[must_use]
     pub fn missing(&self) -> u64 {
-        self.missing_backup + self.path.map_or(0, |path| path.missing_new + path.missing_old)
+        self.missing_backup
+            + self.wrong_sizes
+            + self.path.map_or(0, |path| path.missing_new + path.missing_old)
+    }
+
+    /// The branch that the database was on at a time, and whether that is certain.
+    ///
+    /// Timelines are numbered in the order in which they begin. So the database was on the newest one that had begun.
+    #[must_use]
+    pub fn branch_at(&self, time: DateTime<Utc>) -> Option<(&Branch, bool)> {
+        let live = self.live()?;
+        let is_certain = self.began.iter().all(|(timeline, began)| *timeline == 1 || began.is_some());
+        let had_begun = |began: &Option<DateTime<Utc>>| began.is_none_or(|began| began <= time);
+        let then = self.began.iter().rev().find(|(_, began)| had_begun(began)).map(|(timeline, _)| *timeline);
+        let Some(then) = then.or_else(|| self.began.keys().next().copied()) else {
+            return Some((live, is_certain));
+        };
+        let own = || self.branches.iter().filter(|branch| branch.state != BranchState::Foreign);
+        // Where no branch ends with it, another one took over all of it.
+        let found = own().find(|branch| branch.timeline == then);
+        let found = found.or_else(|| own().find(|branch| branch.timelines.contains(&then)));
+        Some((found.unwrap_or(live), is_certain))
+    }
+
+    /// The branch that the database goes on with.
+    #[must_use]
+    pub fn live(&self) -> Option<&Branch> {
+        self.branches.first().filter(|branch| branch.state == BranchState::Live)
     }
 
     /// The windows are proven: the way through the timelines is known, and backup directories were looked for.
@@ -93,6 +137,17 @@ impl Continuity {
     }
 }
 
+/// What is known of the database that an archive belongs to.
+#[derive(Debug, Clone, Copy)]
+pub struct DatabaseFacts {
+    /// Size of its WAL segments.
+    pub size: SegmentSize,
+    /// What `expire` keeps.
+    pub retention: ArchiveRetention,
+    /// Major version of PostgreSQL.
+    pub postgres_version: Option<u32>,
+}
+
 /// Judges a listing by the backups of its repository. Backups of other databases are left out.
 ///
 /// Costs O(runs + backups · log runs).
@@ -100,55 +155,65 @@ impl Continuity {
 pub fn judge<'a>(
     listing: &Listing,
     backups: impl IntoIterator<Item = &'a Backup>,
-    size: SegmentSize,
-    retention: ArchiveRetention,
+    database: DatabaseFacts,
 ) -> Continuity {
+    let DatabaseFacts { size, retention, postgres_version } = database;
     let is_own = |backup: &&Backup| backup.database_id == listing.archive.database_id;
     let backups: Vec<&Backup> = backups.into_iter().filter(is_own).collect();
-    let timelines = held(listing, size);
-    let newest = timelines.keys().chain(listing.histories.keys()).max().copied();
-    let path = newest.and_then(|newest| Path::to(newest, listing.histories.get(&newest), size));
-    let there = Segments::new(timelines, path.as_ref());
+    let held = held(listing, size);
+    let usable = usable(listing, &held, size);
+    let tree = Tree::new(listing, &backups, &held, &usable, size);
+    let live = tree.live(&backups);
+    let path = live.and_then(|live| tree.path(live));
+    let there = Segments::new(&held, path);
     let wal_of: Vec<Wal> = backups.iter().map(|backup| wal(backup, &there, listing, size)).collect();
-    // What is there more than once is not missing, but no restore gets it.
-    let usable = Segments::new(usable(listing, &there.timelines, size), path.as_ref());
-    let (restorable, unrestorable) = sort_out(&backups, &usable, listing, size);
+    // What cannot be used is not missing, but no restore gets it.
+    let usable_on_path = Segments::new(&usable, path);
+    let with_files: Vec<(&Backup, Files)> = backups.iter().copied().zip(files(&backups, listing)).collect();
+    let (restorable, unrestorable) = sort_out(&with_files, &usable_on_path, listing, size);
     let aside = missing_aside(&wal_of);
     let on_path = there.on_path.as_ref();
     let missing_on_path = on_path.map_or_else(Ranges::default, |(_, held)| missing_of_backups(&wal_of, held));
-    let used: BTreeSet<u32> = there.timelines.keys().copied().chain(newest).collect();
+    let used: BTreeSet<u32> = held.keys().copied().chain(live).collect();
+    let branches = tree.branches(&with_files, live);
+    let end = branches.first().filter(|branch| branch.state == BranchState::Live);
     Continuity {
         listed_at: listing.listed_at,
-        segments: there.timelines.values().map(Ranges::count).sum(),
+        segments: held.values().map(Ranges::count).sum(),
         duplicates: listing.duplicates(),
+        wrong_sizes: listing.wrong_sizes(),
+        future: listing.future(),
         bytes: listing.bytes(),
         last_archived: listing.newest().into_values().max(),
+        clock_behind_seconds: tree.clock().behind.num_seconds(),
+        has_unreliable_times: !tree.clock().is_reliable,
         missing_backup: missing_on_path.count() + aside.iter().map(Ranges::count).sum::<u64>(),
         missing_histories: count_of(used.iter().filter(|t| **t > 1 && !listing.histories.contains_key(t))),
         unrestorable,
-        earliest: restorable.iter().map(|(backup, _)| backup.stop).min(),
-        reach: reach(&restorable, usable.on_path.as_ref(), |path, number| {
-            path.modified(number, listing, size)
-        }),
-        path: on_path.zip(newest).map(|((path, held), timeline)| {
+        earliest: restorable.iter().map(|backup| backup.stop).min(),
+        restorable: restorable.iter().map(|backup| backup.label.clone()).collect(),
+        began: tree.began(&branches),
+        newest_history: listing.history_files.keys().max().copied(),
+        default_restore: default_restore(&backups, listing, &tree, live, postgres_version, size),
+        path: on_path.zip(live).map(|((path, held), timeline)| {
             let gaps_aside: u64 = aside.iter().map(|ranges| count_of(ranges.as_slice().iter())).sum();
             let kept = |needs: &Ranges| kept_from(retention, &backups, path, needs, held, size);
-            let holes = Holes::of(&wal_of, held, &missing_on_path, kept);
-            let usable = usable.on_path.as_ref().map_or(held, |(_, usable)| usable);
-            let (continuous_start, latest_at_most) =
-                window(&restorable, usable, |number| path.modified(number, listing, size)).unzip();
-            let known = used.iter().chain(listing.histories.keys()).collect::<BTreeSet<_>>();
+            let gaps = Gaps::of(&wal_of, held, &missing_on_path, kept);
+            let known = used.iter().chain(listing.history_files.keys()).collect::<BTreeSet<_>>();
+            let reach = end.and_then(|branch: &Branch| branch.end);
             PathContinuity {
                 timeline,
                 orphan_timelines: count_of(known.into_iter().filter(|t| path.piece(**t).is_none())),
-                missing_new: holes.new,
-                missing_old: holes.old,
-                missing_expired: holes.expired,
-                gaps: holes.gaps + gaps_aside,
-                continuous_start,
-                latest_at_most,
+                missing_new: gaps.new,
+                missing_old: gaps.old,
+                missing_expired: gaps.expired,
+                gaps: gaps.count + gaps_aside,
+                continuous_start: end.and_then(|branch| branch.continuous_start),
+                latest_at_most: reach.map(|end: ReachEnd| end.at),
+                latest_lsn: reach.and_then(|end| end.lsn),
             }
         }),
+        branches,
     }
 }
 
@@ -158,17 +223,17 @@ fn count_of<T>(items: impl Iterator<Item = T>) -> u64 {
 
 /// The backups that can be restored, and why the others cannot.
 fn sort_out<'a>(
-    backups: &[&'a Backup],
+    backups: &[(&'a Backup, Files)],
     usable: &Segments<'_>,
     listing: &Listing,
     size: SegmentSize,
-) -> (Vec<(&'a Backup, Wal)>, Unrestorable) {
+) -> (Vec<&'a Backup>, Unrestorable) {
     let mut unrestorable = Unrestorable {
         directory: listing.backup_directories.is_some().then_some(0),
         ..Unrestorable::default()
     };
     let mut restorable = Vec::new();
-    for (backup, files) in backups.iter().zip(files(backups, listing)) {
+    for (backup, files) in backups {
         let wal = wal(backup, usable, listing, size);
         unrestorable.wal += u64::from(wal.is_there() == Some(false));
         unrestorable.unknown += u64::from(wal.is_there().is_none());
@@ -177,7 +242,7 @@ fn sort_out<'a>(
             *directory += u64::from(files.directory == Some(false));
         }
         if files.are_there() && wal.is_there() == Some(true) {
-            restorable.push((*backup, wal));
+            restorable.push(*backup);
         }
     }
     (restorable, unrestorable)
@@ -204,14 +269,14 @@ fn missing_of_backups(wal_of: &[Wal], held: &Ranges) -> Ranges {
 }
 
 #[derive(Default)]
-struct Holes {
+struct Gaps {
     new: u64,
     old: u64,
     expired: u64,
-    gaps: u64,
+    count: u64,
 }
 
-impl Holes {
+impl Gaps {
     fn of(wal_of: &[Wal], held: &Ranges, of_backups: &Ranges, kept: impl Fn(&Ranges) -> u64) -> Self {
         let needs = wal_of.iter().filter_map(|wal| match wal {
             Wal::OnPath { first, last, .. } => Some((*first, *last)),
@@ -222,26 +287,26 @@ impl Holes {
         let (Some(begin), Some(newest_stop)) = (begin, needs.last()) else { return Self::default() };
         let kept_from = kept(&needs);
         let mut bad: Vec<Range> = of_backups.as_slice().to_vec();
-        let mut holes = Self::default();
+        let mut gaps = Self::default();
         let end = held.last().unwrap_or(0);
         let all = if begin <= end { held.missing(begin, end) } else { Vec::new() };
         for (first, last) in all.iter().flat_map(|(first, last)| of_backups.missing(*first, *last)) {
             let (old, new) = split(first, last, newest_stop.saturating_add(1));
-            holes.new += count(new.as_slice());
+            gaps.new += count(new.as_slice());
             bad.extend(new);
             if let Some((first, last)) = old {
                 let (below, kept) = split(first, last, kept_from);
                 // What a backup needs is never removed on purpose.
                 let removed = below.map_or_else(Vec::new, |(first, last)| needs.missing(first, last));
                 let removed = Ranges::of(removed);
-                holes.expired += removed.count();
+                gaps.expired += removed.count();
                 let lost = below.map_or_else(Vec::new, |(first, last)| removed.missing(first, last));
-                holes.old += count(&lost) + count(kept.as_slice());
+                gaps.old += count(&lost) + count(kept.as_slice());
                 bad.extend(lost.into_iter().chain(kept));
             }
         }
-        holes.gaps = count_of(Ranges::of(bad).as_slice().iter());
-        holes
+        gaps.count = count_of(Ranges::of(bad).as_slice().iter());
+        gaps
     }
 }
 
@@ -250,41 +315,4 @@ fn split(first: u64, last: u64, at: u64) -> (Option<Range>, Option<Range>) {
     let below = at.checked_sub(1).filter(|end| first <= *end).map(|end| (first, last.min(end)));
     let above = (at <= last).then(|| (first.max(at), last));
     (below, above)
-}
-
-/// How far each backup that can be restored leads.
-fn reach(
-    restorable: &[(&Backup, Wal)],
-    path: Option<&(&Path, Ranges)>,
-    modified: impl Fn(&Path, u64) -> Option<DateTime<Utc>>,
-) -> BTreeMap<String, DateTime<Utc>> {
-    let end = |wal: &Wal| {
-        let Wal::OnPath { first, complete_on_path: true, .. } = wal else { return None };
-        let (path, held) = path?;
-        modified(path, held.range_of(*first)?.1)
-    };
-    let of = |(backup, wal): &(&Backup, Wal)| {
-        // A repository that was copied may have times from before the backups'.
-        let end = end(wal).map_or(backup.stop, |end| end.max(backup.stop));
-        (backup.label.clone(), end)
-    };
-    restorable.iter().map(of).collect()
-}
-
-/// From where to where recovery can go without a hole, starting from the newest backup that WAL can be replayed on.
-fn window(
-    restorable: &[(&Backup, Wal)],
-    held: &Ranges,
-    modified: impl Fn(u64) -> Option<DateTime<Utc>>,
-) -> Option<(DateTime<Utc>, DateTime<Utc>)> {
-    let starts = restorable.iter().filter_map(|(backup, wal)| match wal {
-        Wal::OnPath { first, complete_on_path: true, .. } => Some((*first, backup.stop)),
-        _ => None,
-    });
-    let starts: Vec<(u64, DateTime<Utc>)> = starts.collect();
-    let run = starts.iter().map(|(first, _)| *first).max().and_then(|first| held.range_of(first))?;
-    let in_run = starts.iter().filter(|(first, _)| (run.0..=run.1).contains(first));
-    let continuous_start = in_run.map(|(_, stop)| *stop).min()?;
-    // A repository that was copied may have times from before the backups'.
-    Some((continuous_start, modified(run.1)?.max(continuous_start)))
 }

@@ -2,10 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
-use crate::pgbackrest::archive::{ArchiveFile, ArchiveId, DirectoryName, TimelineHistory};
+use crate::pgbackrest::archive::{ArchiveFile, ArchiveId, DirectoryName, StoredSize, TimelineHistory};
+use crate::pgbackrest::wal::WalSegment;
+
+/// How far a clock may be ahead of ours. What is dated later says nothing of the time.
+pub const CLOCK_TOLERANCE: TimeDelta = TimeDelta::minutes(5);
 
 /// One database's archive in one repository. Facts are kept by directory, so that one directory can be listed anew without
 /// the others; a directory without holes is one [`Run`], whatever the number of its segments.
@@ -17,6 +21,9 @@ pub struct Listing {
     pub listed_at: DateTime<Utc>,
     /// Histories that could be read, by timeline. One that is there but broken is left out, as it proves nothing.
     pub histories: BTreeMap<u32, TimelineHistory>,
+    /// The history files that are there, whether or not they can be read, with the time of each by the clock of the
+    /// repository. PostgreSQL archives one when it begins the timeline.
+    pub history_files: BTreeMap<u32, Option<DateTime<Utc>>>,
     /// Labels of the directories in `backup/STANZA`; absent where these were not listed.
     pub backup_directories: Option<BTreeSet<String>>,
     directories: BTreeMap<DirectoryName, DirectoryFacts>,
@@ -31,6 +38,12 @@ pub struct DirectoryFacts {
     /// Last words of segments that are there more than once, with different checksums or compressions, ascending. pgBackRest
     /// refuses to get these.
     pub duplicates: Box<[u32]>,
+    /// Last words of segments whose file has a size that no whole segment has, ascending. They are among the runs.
+    pub wrong_sizes: Box<[u32]>,
+    /// Times of the segments that were asked for by their last words, by the clock of the repository.
+    pub times: Box<[(u32, DateTime<Utc>)]>,
+    /// Segments that are dated in the future.
+    pub future: u64,
     /// Bytes of all segments in the repository, duplicates included.
     pub bytes: u64,
     /// When the directory was listed.
@@ -44,8 +57,17 @@ pub struct Run {
     pub first: u32,
     /// Last word of the last segment's name.
     pub last: u32,
-    /// When the repository got the last segment.
-    pub last_modified: DateTime<Utc>,
+    /// When the repository got the last segment, by its clock; None where that would be in the future.
+    pub last_modified: Option<DateTime<Utc>>,
+}
+
+/// What to look for in a directory.
+#[derive(Debug, Clone, Default)]
+pub struct Expected {
+    /// Sizes of whole segments.
+    pub size: StoredSize,
+    /// Last words of the segments whose times are kept: those with which backups end.
+    pub timed: BTreeSet<u32>,
 }
 
 /// A file as `repo-ls --output=json` tells it.
@@ -67,17 +89,30 @@ impl DirectoryFacts {
         directory: DirectoryName,
         files: impl IntoIterator<Item = ListedFile<'a>>,
         verified_at: DateTime<Utc>,
+        expected: &Expected,
     ) -> Self {
-        let mut bytes = 0_u64;
-        let mut segments: Vec<(u32, DateTime<Utc>)> = Vec::new();
+        let latest = verified_at + CLOCK_TOLERANCE;
+        let (mut bytes, mut future) = (0_u64, 0);
+        let mut segments: Vec<(u32, Option<DateTime<Utc>>)> = Vec::new();
+        let mut wrong_sizes = BTreeSet::new();
         for file in files {
-            let ArchiveFile::Segment { segment, .. } = ArchiveFile::parse(file.name) else { continue };
-            if (segment.timeline, segment.high) == (directory.timeline, directory.high) {
-                bytes = bytes.saturating_add(file.size);
-                segments.push((segment.low, file.modified));
+            let ArchiveFile::Segment { segment, compression, .. } = ArchiveFile::parse(file.name) else {
+                continue;
+            };
+            if (segment.timeline, segment.high) != (directory.timeline, directory.high) {
+                continue;
             }
+            bytes = bytes.saturating_add(file.size);
+            if !expected.size.is_possible(compression, file.size) {
+                wrong_sizes.insert(segment.low);
+            }
+            let modified = Some(file.modified).filter(|modified| *modified <= latest);
+            future += u64::from(modified.is_none());
+            segments.push((segment.low, modified));
         }
         segments.sort_unstable();
+        let times = segments.iter().filter(|(low, _)| expected.timed.contains(low));
+        let times = times.filter_map(|(low, modified)| Some((*low, (*modified)?))).collect();
         let mut runs: Vec<Run> = Vec::new();
         let mut duplicates: Vec<u32> = Vec::new();
         for files in segments.chunk_by(|(one, _), (other, _)| one == other) {
@@ -92,7 +127,15 @@ impl DirectoryFacts {
             }
             duplicates.extend(is_duplicate.then_some(low));
         }
-        Self { runs: runs.into(), duplicates: duplicates.into(), bytes, verified_at }
+        Self {
+            runs: runs.into(),
+            duplicates: duplicates.into(),
+            wrong_sizes: wrong_sizes.into_iter().collect(),
+            times,
+            future,
+            bytes,
+            verified_at,
+        }
     }
 }
 
@@ -104,6 +147,7 @@ impl Listing {
             archive,
             listed_at,
             histories: BTreeMap::new(),
+            history_files: BTreeMap::new(),
             backup_directories: None,
             directories: BTreeMap::new(),
         }
@@ -143,11 +187,32 @@ impl Listing {
         self.directories.values().map(|facts| facts.duplicates.len() as u64).sum()
     }
 
-    /// When the repository got the newest segment of each timeline.
+    /// Segments whose file has a size that no whole segment has.
+    #[must_use]
+    pub fn wrong_sizes(&self) -> u64 {
+        self.directories.values().map(|facts| facts.wrong_sizes.len() as u64).sum()
+    }
+
+    /// Segments and histories that are dated in the future.
+    #[must_use]
+    pub fn future(&self) -> u64 {
+        let histories = self.history_files.values().filter(|time| time.is_none()).count() as u64;
+        self.directories.values().map(|facts| facts.future).sum::<u64>() + histories
+    }
+
+    /// When the repository got the last segment of each timeline.
     #[must_use]
     pub fn newest(&self) -> BTreeMap<u32, DateTime<Utc>> {
-        let last = |facts: &DirectoryFacts| facts.runs.last().map(|run| run.last_modified);
+        let last = |facts: &DirectoryFacts| facts.runs.iter().rev().find_map(|run| run.last_modified);
         self.directories().filter_map(|(name, facts)| Some((name.timeline, last(facts)?))).collect()
+    }
+
+    /// When the repository got a segment whose time was asked for.
+    #[must_use]
+    pub fn time(&self, segment: WalSegment) -> Option<DateTime<Utc>> {
+        let WalSegment { timeline, high, low } = segment;
+        let times = &self.directory(DirectoryName { timeline, high })?.times;
+        times.iter().find(|(timed, _)| *timed == low).map(|(_, time)| *time)
     }
 }
 
@@ -158,8 +223,8 @@ mod tests {
 
     fn facts(names: &[(&str, i64)]) -> DirectoryFacts {
         let files =
-            names.iter().map(|(name, modified)| ListedFile { name, size: 10, modified: day(*modified) });
-        DirectoryFacts::of(DirectoryName { timeline: 1, high: 0 }, files, day(9))
+            names.iter().map(|(name, modified)| ListedFile { name, size: 1 << 20, modified: day(*modified) });
+        DirectoryFacts::of(DirectoryName { timeline: 1, high: 0 }, files, day(9), &Expected::default())
     }
 
     fn name(low: u32, checksum: char) -> String {
@@ -171,9 +236,9 @@ mod tests {
         let [three, one, two, nine] =
             [(3, 'a'), (1, 'b'), (2, 'c'), (9, 'd')].map(|(low, sum)| name(low, sum));
         let found = facts(&[(&three, 3), (&nine, 5), (&one, 1), (&two, 2)]);
-        let run = |first, last, modified| Run { first, last, last_modified: day(modified) };
+        let run = |first, last, modified| Run { first, last, last_modified: Some(day(modified)) };
         assert_eq!(*found.runs, [run(1, 3, 3), run(9, 9, 5)]);
-        assert_eq!((found.duplicates.len(), found.bytes), (0, 40));
+        assert_eq!((found.duplicates.len(), found.bytes), (0, 4 << 20));
     }
 
     #[test]
@@ -181,14 +246,14 @@ mod tests {
         let names = ['a', 'b', 'c'].map(|sum| name(4, sum));
         let found = facts(&[(&names[0], 1), (&names[1], 3), (&names[2], 2)]);
         assert_eq!((&*found.duplicates, found.runs.len()), (&[4][..], 1));
-        assert_eq!(found.runs[0].last_modified, day(3));
+        assert_eq!(found.runs[0].last_modified, Some(day(3)));
     }
 
     #[test]
     fn a_duplicate_is_a_run_by_itself() {
         let names = [name(3, 'a'), name(4, 'a'), name(4, 'b'), name(5, 'a'), name(6, 'a')];
         let listed: Vec<(&str, i64)> = names.iter().map(String::as_str).zip([3, 4, 5, 6, 7]).collect();
-        let run = |first, last, modified| Run { first, last, last_modified: day(modified) };
+        let run = |first, last, modified| Run { first, last, last_modified: Some(day(modified)) };
         assert_eq!(*facts(&listed).runs, [run(3, 3, 3), run(4, 4, 5), run(5, 6, 7)]);
     }
 
@@ -208,9 +273,34 @@ mod tests {
         listing.replace_directory(zero, facts(&[(&file, 1)]));
         listing.replace_directory(one, facts(&[]));
         listing.replace_directory(zero, facts(&[(&file, 1), (&other, 2)]));
-        assert_eq!((listing.bytes(), listing.directories().count()), (20, 2));
+        assert_eq!((listing.bytes(), listing.directories().count()), (2 << 20, 2));
         assert_eq!(listing.newest().get(&1), Some(&day(2)));
         listing.retain_directories(|name| name.high == 1);
         assert_eq!((listing.bytes(), listing.directory(zero)), (0, None));
+    }
+
+    #[test]
+    fn a_time_in_the_future_says_nothing() {
+        let names = [name(1, 'a'), name(2, 'a'), name(3, 'a')];
+        let listed: Vec<(&str, i64)> = names.iter().map(String::as_str).zip([1, 2, 99]).collect();
+        let found = facts(&listed);
+        assert_eq!(*found.runs, [Run { first: 1, last: 3, last_modified: None }]);
+        assert_eq!(found.future, 1);
+    }
+
+    #[test]
+    fn impossible_sizes_and_times_that_were_asked_for_are_kept() {
+        let directory = DirectoryName { timeline: 1, high: 0 };
+        let names = [name(1, 'a'), name(2, 'a'), name(3, 'a')];
+        let files = names.iter().zip([5, 1 << 20, 0]);
+        let files = files.map(|(name, size)| ListedFile { name, size, modified: day(1) });
+        let expected = Expected { timed: [2, 7].into(), ..Expected::default() };
+        let found = DirectoryFacts::of(directory, files, day(9), &expected);
+        assert_eq!((&*found.wrong_sizes, &*found.times), (&[1, 3][..], &[(2, day(1))][..]));
+        let mut listing = Listing::new(ArchiveId::parse("15-1").unwrap(), day(0));
+        listing.replace_directory(directory, found);
+        assert_eq!(listing.wrong_sizes(), 2);
+        let segment = |low| WalSegment { timeline: 1, high: 0, low };
+        assert_eq!((listing.time(segment(2)), listing.time(segment(3))), (Some(day(1)), None));
     }
 }

@@ -1,6 +1,9 @@
 //! What a listing of the WAL archive proves about recovery.
 
 mod backups;
+mod branches;
+mod clock;
+mod default_restore;
 mod expired;
 mod judge;
 mod listing;
@@ -8,10 +11,15 @@ mod path;
 mod ranges;
 mod segments;
 
+pub use branches::{Branch, BranchState, ReachEnd};
+pub use default_restore::DefaultRestore;
 pub use expired::ArchiveRetention;
-pub use judge::{Continuity, PathContinuity, Unrestorable, judge};
-pub use listing::{DirectoryFacts, ListedFile, Listing, Run};
+pub use judge::{Continuity, DatabaseFacts, PathContinuity, Unrestorable, judge};
+pub use listing::{CLOCK_TOLERANCE, DirectoryFacts, Expected, ListedFile, Listing, Run};
+pub use path::Fork;
 
+#[cfg(test)]
+mod branches_tests;
 #[cfg(test)]
 mod defects;
 #[cfg(test)]

@@ -39,11 +39,21 @@ pub(super) fn listing(files: &[String], histories: Vec<TimelineHistory>, size: S
         by_directory.entry(DirectoryName::parse(&name[..16]).unwrap()).or_default().push((name, modified));
     }
     for (directory, files) in by_directory {
-        let files = files.into_iter().map(|(name, modified)| ListedFile { name, size: 1, modified });
-        listing.replace_directory(directory, DirectoryFacts::of(directory, files, day(9)));
+        let files =
+            files.into_iter().map(|(name, modified)| ListedFile { name, size: size.bytes(), modified });
+        listing
+            .replace_directory(directory, DirectoryFacts::of(directory, files, day(9), &Expected::default()));
     }
     listing.histories = histories.into_iter().map(|history| (history.timeline, history)).collect();
+    // Each timeline begins a day after the one before, so that the newest one is live.
+    let used = files.iter().map(|name| WalSegment::parse(&name[..24]).unwrap().timeline);
+    let used = used.chain(listing.histories.keys().copied()).filter(|timeline| *timeline > 1);
+    listing.history_files = used.map(|timeline| (timeline, Some(day(timeline.into())))).collect();
     listing
+}
+
+pub(super) fn facts(size: SegmentSize, retention: ArchiveRetention) -> DatabaseFacts {
+    DatabaseFacts { size, retention, postgres_version: Some(15) }
 }
 
 /// A backup of that timeline that needs those segments; it stops when the last of them is archived.
@@ -185,7 +195,7 @@ fn kept_from(
 /// Walks the world segment by segment and compares all that `judge` says.
 fn compare(world: &World, retention: ArchiveRetention) {
     let World { size, listing, present, twice, backups } = world;
-    let found = judge(listing, backups, *size, retention);
+    let found = judge(listing, backups, facts(*size, retention));
     let used: BTreeSet<u32> = present.iter().map(|(timeline, _)| *timeline).collect();
     let known: BTreeSet<u32> = used.iter().chain(listing.histories.keys()).copied().collect();
     let newest = known.last().copied();

@@ -4,12 +4,22 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
+use serde::Serialize;
 
 use crate::pgbackrest::archive::{DirectoryName, TimelineHistory};
 use crate::pgbackrest::wal::{Lsn, SegmentSize, WalSegment};
 
 use super::listing::Listing;
 use super::ranges::{Range, Ranges};
+
+/// Where a timeline was left for another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Fork {
+    /// The timeline that was left.
+    pub timeline: u32,
+    /// The position.
+    pub lsn: Lsn,
+}
 
 /// The segments that recovery takes from one timeline.
 #[derive(Debug, Clone, Copy)]
@@ -77,7 +87,8 @@ impl Path {
         self.0.iter().find_map(within).unwrap_or(0)
     }
 
-    /// When the repository got the run of segments that this one is in; None where it is not there.
+    /// When the repository got the last segment of the run that this one is in, by its clock; None where the segment is not
+    /// there, or its time cannot be.
     pub(super) fn modified(
         &self,
         number: u64,
@@ -89,7 +100,35 @@ impl Path {
         let segment = WalSegment::from_number(timeline, number, size)?;
         let facts = listing.directory(DirectoryName { timeline, high: segment.high })?;
         let run = facts.runs.iter().find(|run| (run.first..=run.last).contains(&segment.low))?;
-        Some(run.last_modified)
+        run.last_modified
+    }
+
+    /// The timeline that it leads to.
+    pub(super) fn timeline(&self) -> Option<u32> {
+        self.0.last().map(|piece| piece.timeline)
+    }
+
+    /// Where the last timeline comes from.
+    pub(super) fn fork(&self) -> Option<Fork> {
+        let parent = self.0.iter().rev().nth(1)?;
+        Some(Fork { timeline: parent.timeline, lsn: parent.switch? })
+    }
+
+    /// The timelines that it goes through.
+    pub(super) fn timelines(&self) -> impl Iterator<Item = u32> {
+        self.0.iter().map(|piece| piece.timeline)
+    }
+
+    /// All that is there of a timeline is taken on the way, and the way goes on after it.
+    pub(super) fn goes_through(&self, timeline: u32, held: Option<&Ranges>) -> bool {
+        let Some(piece) = self.piece(timeline).filter(|piece| piece.switch.is_some()) else { return false };
+        held.and_then(Ranges::last).is_none_or(|held| piece.last.is_some_and(|last| held <= last))
+    }
+
+    /// Recovery that begins with a backup can follow it: the backup was complete before its timeline was left.
+    pub(super) fn holds_backup(&self, stop: WalSegment, lsn_stop: Option<Lsn>, size: SegmentSize) -> bool {
+        let piece = self.piece(stop.timeline).zip(stop.number(size));
+        piece.is_some_and(|(piece, number)| piece.holds_backup(lsn_stop, number))
     }
 }
 

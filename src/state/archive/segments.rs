@@ -12,14 +12,14 @@ use super::ranges::{Range, Ranges};
 /// What is there of the WAL.
 #[derive(Debug)]
 pub(super) struct Segments<'a> {
-    pub(super) timelines: BTreeMap<u32, Ranges>,
-    /// The way to the newest timeline, and what is there on it; None where that way cannot be known.
+    pub(super) timelines: &'a BTreeMap<u32, Ranges>,
+    /// The way to one timeline, and what is there on it; None where that way cannot be known.
     pub(super) on_path: Option<(&'a Path, Ranges)>,
 }
 
 impl<'a> Segments<'a> {
-    pub(super) fn new(timelines: BTreeMap<u32, Ranges>, path: Option<&'a Path>) -> Self {
-        let on_path = path.map(|path| (path, path.held(&timelines)));
+    pub(super) fn new(timelines: &'a BTreeMap<u32, Ranges>, path: Option<&'a Path>) -> Self {
+        let on_path = path.map(|path| (path, path.held(timelines)));
         Self { timelines, on_path }
     }
 }
@@ -39,7 +39,8 @@ pub(super) fn held(listing: &Listing, size: SegmentSize) -> BTreeMap<u32, Ranges
     held.into_iter().map(|(timeline, ranges)| (timeline, Ranges::of(ranges))).collect()
 }
 
-/// The same without what is there more than once, which pgBackRest refuses to get.
+/// The same without what recovery cannot use: what is there more than once, which pgBackRest refuses to get, and files whose
+/// size shows that they are not whole.
 pub(super) fn usable(
     listing: &Listing,
     held: &BTreeMap<u32, Ranges>,
@@ -48,8 +49,8 @@ pub(super) fn usable(
     let mut usable = held.clone();
     for (directory, facts) in listing.directories() {
         let DirectoryName { timeline, high } = directory;
-        let numbers =
-            facts.duplicates.iter().filter_map(|low| WalSegment { timeline, high, low: *low }.number(size));
+        let useless = facts.duplicates.iter().chain(&facts.wrong_sizes);
+        let numbers = useless.filter_map(|low| WalSegment { timeline, high, low: *low }.number(size));
         if let Some(ranges) = usable.get_mut(&timeline) {
             numbers.for_each(|number| ranges.remove(number));
         }

@@ -12,7 +12,7 @@ const FULL: &str = "20260101-000000F";
 const NEXT: &str = "20260107-000000F";
 
 fn good(key: u32) -> Repo {
-    repo(key, vec![backup(FULL, day(0), 1)])
+    Repo { collected_at: day(0), ..repo(key, vec![backup(FULL, day(0), 1)]) }
 }
 
 fn in_state(key: u32, state: RepoState, message: &str) -> Repo {

@@ -1,6 +1,8 @@
 //! What a listing of the WAL archive found to be wrong, in sentences.
 
-use super::super::archive::Unrestorable;
+use chrono::TimeDelta;
+
+use super::super::archive::{DefaultRestore, Unrestorable};
 use super::super::human;
 use super::super::snapshot::Repo;
 
@@ -35,6 +37,34 @@ pub(super) fn sentences(repo: &Repo) -> Vec<String> {
         ),
         None => {}
     }
+    if wal.wrong_sizes > 0 {
+        all.push(format!(
+            "{} in the archive with a size that no whole segment has, so recovery cannot use {}: check the storage, and take a \
+             full backup now",
+            segments(wal.wrong_sizes),
+            if wal.wrong_sizes == 1 { "it" } else { "them" },
+        ));
+    }
+    all.extend(default_restore_sentence(repo));
+    if wal.future > 0 {
+        all.push(format!(
+            "{} in the archive dated in the future, so the time is not used: check the clock of the repository",
+            count_are(wal.future, "file"),
+        ));
+    }
+    if wal.clock_behind_seconds > 0 {
+        all.push(format!(
+            "the clock of the repository is {} behind that of the PostgreSQL host",
+            human::duration(TimeDelta::seconds(wal.clock_behind_seconds)),
+        ));
+    }
+    if wal.has_unreliable_times {
+        all.push(
+            "the times of the WAL files do not fit the backups, as after copying them or setting a clock: the recovery window \
+             ends with the newest backup"
+                .to_owned(),
+        );
+    }
     if wal.duplicates > 0 {
         let are = if wal.duplicates == 1 { "is" } else { "are" };
         all.push(format!(
@@ -59,7 +89,29 @@ fn unrestorable(found: &Unrestorable) -> Option<String> {
     (!told.is_empty()).then(|| format!("backups that cannot be restored: {}", told.join(", ")))
 }
 
+/// Where `pgbackrest restore` without options does not lead to the live branch, and what to do instead.
+#[must_use]
+pub fn default_restore_sentence(repo: &Repo) -> Option<String> {
+    let wal = repo.wal.as_deref()?;
+    let live = wal.live()?.timeline;
+    let remedy = format!("restore with --target-timeline={live}, and take a full backup");
+    match wal.default_restore? {
+        DefaultRestore::Live => None,
+        DefaultRestore::Fails { latest } => Some(format!(
+            "a plain pgbackrest restore fails, because the newest backup does not lead to timeline {latest}, the latest in the \
+             archive: {remedy}"
+        )),
+        DefaultRestore::Other { timeline } => Some(format!(
+            "a plain pgbackrest restore ends on timeline {timeline}, not on the live timeline {live}: {remedy}"
+        )),
+    }
+}
+
 fn segments(number: u64) -> String {
+    count_are(number, "WAL segment")
+}
+
+fn count_are(number: u64, what: &str) -> String {
     let are = if number == 1 { "is" } else { "are" };
-    format!("{} {are}", human::count(number, "WAL segment"))
+    format!("{} {are}", human::count(number, what))
 }

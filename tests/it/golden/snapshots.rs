@@ -22,7 +22,9 @@ use pgbackrest_keeper::metrics::exposition::{Dynamic, Format, StaticPart, dynami
 use pgbackrest_keeper::metrics::{CollectionMetrics, OperatorMetrics, Options, ProcessFigures};
 use pgbackrest_keeper::pgbackrest::archive::{ArchiveId, DirectoryName};
 use pgbackrest_keeper::pgbackrest::wal::SegmentSize;
-use pgbackrest_keeper::state::archive::{ArchiveRetention, DirectoryFacts, ListedFile, Listing, judge};
+use pgbackrest_keeper::state::archive::{
+    ArchiveRetention, DatabaseFacts, DirectoryFacts, Expected, ListedFile, Listing, judge,
+};
 use pgbackrest_keeper::state::snapshot::{
     CredentialExpiry, CredentialKind, FailureReason, RepoSettings, Retention, ScopeHealth, ScopeKind,
     Snapshot,
@@ -173,8 +175,13 @@ fn listed(snapshot: &mut Snapshot, now: DateTime<Utc>) {
     let names = [1, 3, 4].map(name);
     let files = names.iter().map(|name| ListedFile { name, size: 1 << 20, modified: now });
     let directory = DirectoryName { timeline: 1, high: 0 };
-    listing.replace_directory(directory, DirectoryFacts::of(directory, files, now));
-    let mut wal = judge(&listing, &repo.backups, SegmentSize::DEFAULT, ArchiveRetention::Unknown);
+    listing.replace_directory(directory, DirectoryFacts::of(directory, files, now, &Expected::default()));
+    let database = DatabaseFacts {
+        size: SegmentSize::DEFAULT,
+        retention: ArchiveRetention::Unknown,
+        postgres_version: Some(15),
+    };
+    let mut wal = judge(&listing, &repo.backups, database);
     if let Some(path) = &mut wal.path {
         (path.continuous_start, path.latest_at_most) = (Some(now - TimeDelta::days(2)), Some(now));
     }

@@ -12,13 +12,16 @@ use kube::core::DynamicObject;
 use pgbackrest_keeper::cli::fleet_report::{self, Told};
 use pgbackrest_keeper::cli::info_fleet::{ask, restore_advice, secrets};
 use pgbackrest_keeper::cli::info_table::Terminal;
+use pgbackrest_keeper::cli::restore_command::{Commands, Wish};
 use pgbackrest_keeper::cluster::key::Key;
 use pgbackrest_keeper::cluster::labels;
 use pgbackrest_keeper::cluster::settings::Settings;
 use pgbackrest_keeper::cluster::target::Pod;
 use pgbackrest_keeper::collect::fleet::Pace;
 use pgbackrest_keeper::kubernetes::client::{self, ConnectOptions};
+use pgbackrest_keeper::pgbackrest::command::CopyPaths;
 use pgbackrest_keeper::source::pod::NoEnd;
+use pgbackrest_keeper::state::restore::Target;
 use serde_json::{Value, json};
 
 use crate::support::control_plane::ControlPlane;
@@ -261,10 +264,13 @@ async fn a_command_to_restore_comes_with_its_place() {
     let fleet = asked(&[resource("ledger", 1), resource("hangs", 1)]).await;
     let settings = Settings::default();
     let advice = async |told, target: &str| {
-        restore_advice(&recorded(), told, &settings, target.parse().unwrap(), Utc::now()).await
+        let target = Target { time: target.parse().unwrap(), timeline: None };
+        let copy = CopyPaths { directory: "/srv/copy".to_owned() };
+        restore_advice(&recorded(), told, &settings, &Wish { target, copy }, Utc::now()).await
     };
     let reached = advice(&fleet[1], "2026-11-22T10:00:00Z").await;
-    let command = reached.command.unwrap();
+    let Commands { recover: command, copy } = reached.commands.unwrap();
+    assert!(copy.starts_with("mkdir -m 0700 /srv/copy ") && copy.contains(" --archive-mode=off "), "{copy}");
     assert!(command.starts_with("pgbackrest --stanza=db --repo=1 --set=20261122-"), "{command}");
     assert!(
         command.ends_with(" '--target=2026-11-22 10:00:00+00' --target-action=promote restore\n"),
@@ -278,7 +284,7 @@ async fn a_command_to_restore_comes_with_its_place() {
         (&fleet[0], "2026-11-22T10:00:00Z", "no response within the timeout"),
     ] {
         let advice = advice(told, target).await;
-        assert_eq!(advice.command, None);
+        assert_eq!(advice.commands, None);
         assert!(advice.remarks.contains(why) && !advice.remarks.contains("container"), "{}", advice.remarks);
     }
 }

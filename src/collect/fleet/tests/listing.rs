@@ -7,7 +7,7 @@ use crate::collect::settings::WalSettings;
 pub(super) fn directory(path: &str) -> String {
     let segment = |number: u32| {
         let name = format!("00000001000000000000000{number}-{}.gz", "a".repeat(40));
-        format!(r#""{name}":{{"type":"file","size":1,"time":1767225600}}"#)
+        format!(r#""{name}":{{"type":"file","size":16777216,"time":1767225600}}"#)
     };
     match path {
         "backup/db" => r#"{"backup.info":{"type":"file"},"20260101-000000F":{"type":"path"}}"#.to_owned(),

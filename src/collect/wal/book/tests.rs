@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::pgbackrest::{archive::ArchiveId, archive::DirectoryName, info, sanitize};
-use crate::state::archive::{DirectoryFacts, ListedFile};
+use crate::state::archive::{DirectoryFacts, Expected, ListedFile};
 use crate::state::assemble;
 use crate::state::snapshot::{FailureReason, RepoState};
 
@@ -32,9 +32,9 @@ fn listing(snapshot: &Snapshot, without: Option<u32>) -> Listing {
     let lows = (range.min.low..=range.max.low).filter(|low| Some(*low) != without);
     let names: Vec<String> = lows.map(|low| format!("{directory}{low:08X}-{}.gz", "a".repeat(40))).collect();
     let now = Utc::now();
-    let files = names.iter().map(|name| ListedFile { name, size: 1, modified: now });
+    let files = names.iter().map(|name| ListedFile { name, size: 1 << 20, modified: now });
     let mut listing = Listing::new(ArchiveId::parse(&archive.id).unwrap(), now);
-    listing.replace_directory(directory, DirectoryFacts::of(directory, files, now));
+    listing.replace_directory(directory, DirectoryFacts::of(directory, files, now, &Expected::default()));
     listing.backup_directories = Some(repo.backups.iter().map(|backup| backup.label.clone()).collect());
     listing
 }
@@ -67,7 +67,7 @@ fn a_listing_is_judged_once_info_has_answered_after_it() {
     assert!(early.collection.wal[&before.stanzas[0].name].up);
     let after = fill(&book, snapshot(Utc::now()), Utc::now());
     let wal = proof(&after).unwrap();
-    assert_eq!((wal.missing(), wal.reach.len()), (0, 3));
+    assert_eq!((wal.missing(), wal.restorable.len()), (0, 3));
     // It stays known while the repository is silent, until it is too old.
     assert!(proof(&fill(&book, before.clone(), Utc::now())).is_some());
     let much_later = Utc::now() + TimeDelta::hours(2);
@@ -84,7 +84,7 @@ fn a_backup_that_came_meanwhile_waits_for_the_next_listing() {
     book.put(key(&before), &subject(&before), well(listing), &before);
     let after = fill(&book, snapshot(Utc::now()), Utc::now());
     let wal = proof(&after).unwrap();
-    assert!(!wal.reach.contains_key(&newest.label));
+    assert!(!wal.restorable.contains(&newest.label));
     assert_eq!((wal.unrestorable.wal, wal.unrestorable.directory), (0, Some(0)));
 }
 

@@ -16,13 +16,15 @@ fn subject(backups: &[&str], edges: &[&str]) -> Subject {
         archive: ArchiveId::parse("15-1").unwrap(),
         has_wal: true,
         size: SegmentSize::DEFAULT,
+        stored_size: StoredSize::default(),
+        backup_ends: BTreeMap::new(),
         backups: backups.iter().map(|label| (*label).to_owned()).collect(),
         edges: edges.iter().map(|name| DirectoryName::parse(name).unwrap()).collect(),
     }
 }
 
 fn entries(kind: &str, names: &[String]) -> Entries {
-    let entry = |name: &String| format!(r#""{name}":{{"type":"{kind}","size":1,"time":1800000000}}"#);
+    let entry = |name: &String| format!(r#""{name}":{{"type":"{kind}","size":1048576,"time":1800000000}}"#);
     let all: Vec<String> = names.iter().map(entry).collect();
     parse_listing(format!("{{{}}}", all.join(",")).as_bytes()).unwrap()
 }

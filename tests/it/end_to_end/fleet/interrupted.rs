@@ -27,7 +27,7 @@ pub(super) fn a_job_that_goes(cluster: &Example<'_>, operator: &Operator<'_>) {
     cluster.start_job("after", S3_FULL, &[]);
     cluster.wait_for_job("after", "Complete");
     let job = cluster.kubectl().get(NAMESPACE, "job", "after").unwrap();
-    assert_eq!(job["status"]["failed"].as_i64().unwrap_or(0), 0, "{job}");
+    assert_eq!(job["status"]["failed"].as_i64().unwrap_or(0), 0, "{job}\n{}", cluster.state());
     is_made_and_told(cluster, operator, "after");
 }
 

@@ -1,0 +1,241 @@
+//! The archive as a tree of timelines: which branches of history there are, which one is live, and how far each leads.
+//!
+//! A timeline begins where a standby is promoted or a restore ends. What was written to its parent after that point is another
+//! branch. PostgreSQL reaches each branch by the number of its last timeline.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use crate::pgbackrest::wal::{Lsn, SegmentSize, WalSegment};
+
+use super::super::snapshot::Backup;
+use super::backups::{Files, Wal, wal};
+use super::clock::Clock;
+use super::listing::{CLOCK_TOLERANCE, Listing};
+use super::path::{Fork, Path};
+use super::ranges::Ranges;
+use super::segments::Segments;
+
+/// Branches that are kept beside the live one, newest first.
+const MAX_BRANCHES: usize = 32;
+
+/// What became of a branch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BranchState {
+    /// The database goes on here.
+    Live,
+    /// The database was here, and went on elsewhere.
+    Abandoned,
+    /// The database went on with archiving an older timeline, so another server archived this one: a copy that was restored with
+    /// archiving on, or a standby that was promoted by mistake.
+    Foreign,
+}
+
+impl BranchState {
+    /// All states.
+    pub const ALL: [Self; 3] = [Self::Live, Self::Abandoned, Self::Foreign];
+
+    /// The word for labels and for people.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Abandoned => "abandoned",
+            Self::Foreign => "foreign",
+        }
+    }
+}
+
+/// The history that ends with one timeline.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Branch {
+    /// Its last timeline.
+    pub timeline: u32,
+    /// All timelines that it goes through, oldest first.
+    pub timelines: Vec<u32>,
+    /// Where that left its parent; None for the first timeline.
+    pub fork: Option<Fork>,
+    /// What became of it.
+    pub state: BranchState,
+    /// When its last timeline began; None for the first, and where that is not known.
+    pub began: Option<DateTime<Utc>>,
+    /// When the repository got its last segment, by the repository's clock.
+    pub last_archived: Option<DateTime<Utc>>,
+    /// Backups from which recovery can follow the branch, with the end of the WAL that leads on from each.
+    pub reach: BTreeMap<String, ReachEnd>,
+    /// Stop of the backup from which on every later instant of the branch can be restored.
+    pub continuous_start: Option<DateTime<Utc>>,
+    /// The end of that.
+    pub end: Option<ReachEnd>,
+}
+
+/// How far WAL leads without a gap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct ReachEnd {
+    /// Commits after this time are not in it; the last commit may be earlier.
+    pub at: DateTime<Utc>,
+    /// Position after the last segment.
+    pub lsn: Option<Lsn>,
+}
+
+/// Timelines with what is there of them.
+pub(super) struct Tree<'a> {
+    listing: &'a Listing,
+    clock: Clock,
+    size: SegmentSize,
+    /// Usable segments.
+    usable: &'a BTreeMap<u32, Ranges>,
+    /// By last timeline.
+    paths: BTreeMap<u32, Path>,
+    /// When each timeline was last heard of.
+    activity: BTreeMap<u32, DateTime<Utc>>,
+    began: BTreeMap<u32, DateTime<Utc>>,
+}
+
+impl<'a> Tree<'a> {
+    /// `held` is all that is there, `usable` what recovery can use of it.
+    pub(super) fn new(
+        listing: &'a Listing,
+        backups: &[&Backup],
+        held: &BTreeMap<u32, Ranges>,
+        usable: &'a BTreeMap<u32, Ranges>,
+        size: SegmentSize,
+    ) -> Self {
+        let clock = Clock::of(backups, listing);
+        let known: BTreeSet<u32> = held.keys().chain(listing.history_files.keys()).copied().collect();
+        let path = |timeline: &u32| Path::to(*timeline, listing.histories.get(timeline), size);
+        let paths = known.iter().filter_map(|timeline| Some((*timeline, path(timeline)?))).collect();
+        let mut activity = listing.newest();
+        let mut began = BTreeMap::new();
+        for (timeline, time) in &listing.history_files {
+            let Some(time) = *time else { continue };
+            let last = activity.entry(*timeline).or_insert(time);
+            *last = time.max(*last);
+            if clock.is_reliable {
+                began.insert(*timeline, clock.correct(time));
+            }
+        }
+        // A timeline is older than its backups.
+        for backup in backups {
+            let Some(start) = backup.wal_start.filter(|start| start.timeline > 1) else { continue };
+            let first = began.entry(start.timeline).or_insert(backup.start);
+            *first = backup.start.min(*first);
+        }
+        Self { listing, clock, size, usable, paths, activity, began }
+    }
+
+    /// The timeline that the database is on: the one that was archived last, or where the times of files cannot be trusted, the
+    /// newest one that goes on from the newest backup.
+    pub(super) fn live(&self, backups: &[&Backup]) -> Option<u32> {
+        let known = || self.usable.keys().chain(self.listing.history_files.keys()).copied();
+        let by_time = || {
+            let last = self.activity.iter().max_by_key(|(timeline, time)| (**time, **timeline));
+            last.map(|(timeline, _)| *timeline)
+        };
+        let by_backup = || {
+            let newest = backups.iter().filter(|backup| backup.wal_stop.is_some());
+            let newest = newest.max_by_key(|backup| backup.stop)?;
+            let stop = newest.wal_stop?;
+            let goes_on = |path: &&Path| path.holds_backup(stop, newest.lsn_stop, self.size);
+            self.paths.values().rev().find(goes_on).and_then(Path::timeline)
+        };
+        let found = if self.clock.is_reliable { by_time() } else { by_backup().or_else(by_time) };
+        found.or_else(|| known().max())
+    }
+
+    /// The way to a timeline.
+    pub(super) fn path(&self, timeline: u32) -> Option<&Path> {
+        self.paths.get(&timeline)
+    }
+
+    /// When each timeline of these branches began that the database was on; None where that is not known.
+    pub(super) fn began(&self, branches: &[Branch]) -> BTreeMap<u32, Option<DateTime<Utc>>> {
+        let own = branches.iter().filter(|branch| branch.state != BranchState::Foreign);
+        own.flat_map(|branch| &branch.timelines).map(|t| (*t, self.began.get(t).copied())).collect()
+    }
+
+    /// The clock of the repository.
+    pub(super) const fn clock(&self) -> Clock {
+        self.clock
+    }
+
+    /// The branches, live first, then the newest.
+    pub(super) fn branches(&self, backups: &[(&Backup, Files)], live: Option<u32>) -> Vec<Branch> {
+        let is_other = |path: &&Path| {
+            let Some(timeline) = path.timeline() else { return false };
+            let held = self.usable.get(&timeline);
+            // A timeline of which all was taken over is no branch of its own.
+            Some(timeline) != live && !self.paths.values().any(|other| other.goes_through(timeline, held))
+        };
+        let others = self.paths.values().rev().filter(is_other).take(MAX_BRANCHES);
+        let live = live.and_then(|live| self.paths.get(&live));
+        live.into_iter().chain(others).filter_map(|path| self.branch(path, backups, live)).collect()
+    }
+
+    fn branch(&self, path: &Path, backups: &[(&Backup, Files)], live: Option<&Path>) -> Option<Branch> {
+        let timeline = path.timeline()?;
+        let segments = Segments::new(self.usable, Some(path));
+        let (_, held) = segments.on_path.as_ref()?;
+        let mut starts = Vec::new();
+        for (backup, files) in backups {
+            let is_dated = backup.stop <= self.listing.listed_at + CLOCK_TOLERANCE;
+            if let Wal::OnPath { first, complete_on_path: true, .. } =
+                wal(backup, &segments, self.listing, self.size)
+                && files.are_there()
+                && is_dated
+            {
+                starts.push((*backup, first));
+            }
+        }
+        let runs: BTreeMap<u64, ReachEnd> = {
+            let mut stops: BTreeMap<u64, DateTime<Utc>> = BTreeMap::new();
+            for (backup, first) in &starts {
+                let Some((_, last)) = held.range_of(*first) else { continue };
+                let stop = stops.entry(last).or_insert(backup.stop);
+                *stop = backup.stop.max(*stop);
+            }
+            stops.into_iter().map(|(last, stop)| (last, self.end(path, last, stop))).collect()
+        };
+        let end = |first: u64| held.range_of(first).and_then(|(_, last)| runs.get(&last)).copied();
+        let newest = starts.iter().map(|(_, first)| *first).max();
+        let run = newest.and_then(|newest| held.range_of(newest));
+        let in_run = |first: u64| run.is_some_and(|(begin, last)| (begin..=last).contains(&first));
+        Some(Branch {
+            timeline,
+            timelines: path.timelines().collect(),
+            fork: path.fork(),
+            state: self.state(timeline, live),
+            began: self.began.get(&timeline).copied(),
+            last_archived: self.listing.newest().get(&timeline).copied(),
+            reach: starts.iter().filter_map(|(b, first)| Some((b.label.clone(), end(*first)?))).collect(),
+            continuous_start: starts.iter().filter(|(_, first)| in_run(*first)).map(|(b, _)| b.stop).min(),
+            end: newest.and_then(end),
+        })
+    }
+
+    /// The end of a run of segments in which a backup stops.
+    fn end(&self, path: &Path, last: u64, stop: DateTime<Utc>) -> ReachEnd {
+        let time = path.modified(last, self.listing, self.size).filter(|_| self.clock.is_reliable);
+        let time = time.map(|time| self.clock.correct(time));
+        let segment = path.timeline().and_then(|timeline| WalSegment::from_number(timeline, last, self.size));
+        ReachEnd {
+            at: time.map_or(stop, |time| time.max(stop)),
+            lsn: segment.and_then(|segment| segment.end_lsn(self.size)),
+        }
+    }
+
+    fn state(&self, timeline: u32, live: Option<&Path>) -> BranchState {
+        let Some(live) = live else { return BranchState::Abandoned };
+        if live.timeline() == Some(timeline) {
+            return BranchState::Live;
+        }
+        let last = self.activity.get(&timeline);
+        let mut older = live.timelines().filter(|older| *older < timeline);
+        let goes_on = |older: u32| self.clock.is_reliable && self.activity.get(&older) > last;
+        let is_newer = !self.clock.is_reliable && live.timeline().is_some_and(|live| live < timeline);
+        if older.any(goes_on) || is_newer { BranchState::Foreign } else { BranchState::Abandoned }
+    }
+}

@@ -1,0 +1,67 @@
+//! What `pgbackrest restore` without options leads to.
+//!
+//! pgBackRest takes the newest backup, and PostgreSQL 12 and later recover along the latest timeline that they find, whatever
+//! archived it. Where the backup does not lie on the way to that timeline, PostgreSQL refuses to start ("requested timeline is
+//! not a child of this server's history"), and pgBackRest 2.56 and later refuse the restore.
+
+use serde::Serialize;
+
+use crate::pgbackrest::wal::SegmentSize;
+
+use super::super::snapshot::Backup;
+use super::branches::Tree;
+use super::listing::Listing;
+use super::path::Path;
+
+/// Where `pgbackrest restore` without options ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum DefaultRestore {
+    /// On the live branch.
+    Live,
+    /// On another branch.
+    Other {
+        /// Its last timeline.
+        timeline: u32,
+    },
+    /// Nowhere: it fails, as the newest backup does not lie on the way to the latest timeline.
+    Fails {
+        /// The latest timeline.
+        latest: u32,
+    },
+}
+
+/// Judges by the newest backup, which is the last one that pgBackRest lists. None where that needs no WAL, or a history is
+/// missing.
+pub(super) fn default_restore(
+    backups: &[&Backup],
+    listing: &Listing,
+    tree: &Tree<'_>,
+    live: Option<u32>,
+    postgres_version: Option<u32>,
+    size: SegmentSize,
+) -> Option<DefaultRestore> {
+    let newest = backups.iter().max_by_key(|backup| &backup.label)?;
+    let stop = newest.wal_stop?;
+    let live = live?;
+    let holds = |path: &Path| path.holds_backup(stop, newest.lsn_stop, size);
+    // A timeline that the live one continues leads to it only where recovery follows it there.
+    if postgres_version? < 12 {
+        return Some(if stop.timeline == live {
+            DefaultRestore::Live
+        } else {
+            DefaultRestore::Other { timeline: stop.timeline }
+        });
+    }
+    // PostgreSQL tries one history after the other, and stops at the first that is not there. Newer versions of pgBackRest look
+    // at the last one instead.
+    let has_history = |timeline: &u32| listing.history_files.contains_key(timeline);
+    let latest = (stop.timeline.checked_add(1)?..).take_while(has_history).last().unwrap_or(stop.timeline);
+    let last = listing.history_files.keys().max().copied().unwrap_or(1).max(stop.timeline);
+    for timeline in [latest, last] {
+        if timeline != stop.timeline && !holds(tree.path(timeline)?) {
+            return Some(DefaultRestore::Fails { latest: timeline });
+        }
+    }
+    Some(if latest == live { DefaultRestore::Live } else { DefaultRestore::Other { timeline: latest } })
+}
