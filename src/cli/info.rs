@@ -53,7 +53,7 @@ pub struct InfoArgs {
     #[arg(long, value_name = "NUMBER", requires = "restore_command")]
     target_timeline: Option<u32>,
 
-    /// Directory for the copy in the second command of --restore-command. It must not exist.
+    /// Directory for the copy in the second command of --restore-command. It must not exist, or be empty.
     #[arg(long, value_name = "DIRECTORY", requires = "restore_command", default_value = restore_command::COPY_DIRECTORY)]
     copy_directory: String,
 

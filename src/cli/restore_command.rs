@@ -87,7 +87,7 @@ fn of_stanza(stanza: &Stanza, program: &Program, wish: &Wish, now: DateTime<Utc>
         can_switch_archiving_off: start.postgres_version.is_none_or(|version| version >= 12),
     };
     let directories: Vec<OsString> = wish.copy.directories().into_iter().map(OsString::from).collect();
-    let mkdir = ["mkdir", "-m", "0700"].map(OsString::from);
+    let mkdir = ["mkdir", "-p", "-m", "0700"].map(OsString::from);
     let copy = format!(
         "{} && {}\n",
         shell_line(&[mkdir.as_slice(), &directories].concat()),

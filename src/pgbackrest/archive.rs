@@ -9,7 +9,7 @@ use std::fmt;
 use serde::Serialize;
 use thiserror::Error;
 
-use super::wal::{Lsn, SegmentSize, WalSegment};
+use super::wal::{Lsn, WalSegment};
 
 /// Digits of a segment's checksum (SHA-1).
 const CHECKSUM_DIGITS: usize = 40;
@@ -83,41 +83,6 @@ fn upper_hex(digits: &str) -> Option<&str> {
 fn word(digits: &str) -> Option<u32> {
     let digits = upper_hex(digits).filter(|digits| digits.len() == 8)?;
     u32::from_str_radix(digits, 16).ok()
-}
-
-/// Which sizes a whole segment can have in the repository.
-///
-/// pgBackRest stores a segment as it is, or compresses it, or encrypts it. The size then tells whether it can be whole:
-/// existence alone does not.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct StoredSize {
-    /// Size of the segments in `pg_wal`; None where it is not known.
-    pub segment: Option<SegmentSize>,
-    /// Whether the repository is encrypted; None where it is not known.
-    pub is_encrypted: Option<bool>,
-}
-
-impl StoredSize {
-    /// Whether a file of so many bytes can hold a whole segment. The limits for compressed segments are what the formats can
-    /// reach at best, with nothing but zeros: 1032:1 for gz, 255:1 for lz4, 4 bytes for each block of 128 KiB for zst.
-    #[must_use]
-    pub fn is_possible(self, compression: Option<&str>, bytes: u64) -> bool {
-        let smallest = self.segment.map_or(1 << 20, SegmentSize::bytes);
-        let least = match compression {
-            None => match (self.segment, self.is_encrypted) {
-                (Some(segment), Some(false)) => return bytes == segment.bytes(),
-                (None, Some(false)) => return SegmentSize::new(bytes).is_some(),
-                // Encryption adds a header and fills up the last block.
-                _ => smallest,
-            },
-            Some("gz") => smallest / 1032 + 18,
-            Some("lz4") => smallest / 255 + 11,
-            Some("zst") => smallest / (128 << 10) * 4 + 5,
-            Some(_) => 30,
-        };
-        let header = if self.is_encrypted == Some(true) { 16 } else { 0 };
-        bytes >= least + header
-    }
 }
 
 /// A directory of segments: timeline and high word, 16 hexadecimal digits.
@@ -311,45 +276,6 @@ mod tests {
             (String::new(), ArchiveFile::Other),
         ] {
             assert_eq!(ArchiveFile::parse(&file), kind, "{file}");
-        }
-    }
-
-    #[test]
-    fn a_segment_that_is_too_small_or_too_large_is_not_whole() {
-        let sizes = |segment: Option<u64>, is_encrypted| StoredSize {
-            segment: segment.and_then(|mib| SegmentSize::new(mib << 20)),
-            is_encrypted,
-        };
-        let mib = 1_u64 << 20;
-        let (plain, encrypted) = (sizes(Some(16), Some(false)), sizes(Some(16), Some(true)));
-        for (stored, compression, bytes, is_possible) in [
-            (plain, None, 16 * mib, true),
-            (plain, None, 16 * mib - 1, false),
-            (plain, None, 16 * mib + 1, false),
-            (plain, None, 0, false),
-            (encrypted, None, 16 * mib + 32, true),
-            (encrypted, None, 16 * mib, false),
-            (encrypted, None, 5, false),
-            (plain, Some("gz"), 16_400, true),
-            (plain, Some("gz"), 5, false),
-            (plain, Some("lz4"), 66_000, true),
-            (plain, Some("lz4"), 60_000, false),
-            (plain, Some("zst"), 520, true),
-            (plain, Some("zst"), 500, false),
-            (plain, Some("bz2"), 45, true),
-            (plain, Some("bz2"), 0, false),
-            (encrypted, Some("zst"), 520, false),
-            (sizes(None, Some(false)), None, 64 * mib, true),
-            (sizes(None, Some(false)), None, 3 * mib, false),
-            (sizes(None, None), None, mib, true),
-            (sizes(None, None), Some("gz"), 1100, true),
-            (sizes(None, None), Some("gz"), 0, false),
-        ] {
-            assert_eq!(
-                stored.is_possible(compression, bytes),
-                is_possible,
-                "{stored:?} {compression:?} {bytes}"
-            );
         }
     }
 

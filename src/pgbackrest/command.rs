@@ -11,6 +11,10 @@ use std::path::PathBuf;
 use super::label::BackupType;
 use super::repository::RepoPath;
 
+mod restore;
+
+pub use restore::{CopyPaths, RestoreQuery, quoted};
+
 /// For commands whose answer is read: stdout holds the answer alone, stderr the warnings and the error. What pgBackRest
 /// finds wrong with its options themselves it prints before it obeys them, from 2.55 on to stdout (see
 /// [`super::sanitize`]).
@@ -55,89 +59,6 @@ pub struct InfoQuery {
     pub repo: Option<u32>,
     /// One backup by label, with its databases; pgBackRest wants the stanza too.
     pub set: Option<String>,
-}
-
-/// A restore to a point in time.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RestoreQuery {
-    /// The stanza.
-    pub stanza: String,
-    /// The repository (2.32 and later).
-    pub repo: Option<u32>,
-    /// Label of the backup to begin with.
-    pub set: String,
-    /// The time, as PostgreSQL reads it.
-    pub target: String,
-    /// The timeline that leads there, where PostgreSQL would not find it.
-    pub target_timeline: Option<u32>,
-    /// `--archive-mode=off` needs PostgreSQL 12.
-    pub can_switch_archiving_off: bool,
-}
-
-impl RestoreQuery {
-    fn place(&self) -> Vec<String> {
-        std::iter::once(stanza_option(&self.stanza)).chain(self.repo.map(repo_option)).collect()
-    }
-
-    fn options(&self) -> Vec<String> {
-        let mut options = self.place();
-        options.extend([format!("--set={}", self.set), "--type=time".to_owned()]);
-        options.push(format!("--target={}", self.target));
-        options.extend(self.target_timeline.map(|timeline| format!("--target-timeline={timeline}")));
-        options.push("--target-action=promote".to_owned());
-        options
-    }
-}
-
-/// Where a copy of a database lies: all of it in one directory.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CopyPaths {
-    /// An absolute path.
-    pub directory: String,
-}
-
-impl CopyPaths {
-    /// The directories that must exist before.
-    #[must_use]
-    pub fn directories(&self) -> Vec<String> {
-        let own = ["data", "tablespaces", "spool", "lock", "log"].map(|name| self.path(name));
-        std::iter::once(self.directory.clone()).chain(own).collect()
-    }
-
-    /// Its data directory.
-    #[must_use]
-    pub fn data(&self) -> String {
-        self.path("data")
-    }
-
-    /// Its tablespaces, one directory for each by OID.
-    #[must_use]
-    pub fn tablespaces(&self) -> String {
-        self.path("tablespaces")
-    }
-
-    fn spool(&self) -> String {
-        self.path("spool")
-    }
-
-    fn own(&self) -> [String; 3] {
-        let (data, lock, log) = (self.data(), self.path("lock"), self.path("log"));
-        [format!("--pg1-path={data}"), format!("--lock-path={lock}"), format!("--log-path={log}")]
-    }
-
-    fn path(&self, name: &str) -> String {
-        format!("{}/{name}", self.directory.trim_end_matches('/'))
-    }
-}
-
-/// Quotes a word for a POSIX shell where it needs to be.
-#[must_use]
-pub fn quoted(word: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:@%+,".contains(c);
-    if !word.is_empty() && word.chars().all(is_plain) {
-        return word.to_owned();
-    }
-    format!("'{}'", word.replace('\'', r"'\''"))
 }
 
 /// Something in a repository (2.32 and later).
@@ -281,42 +202,6 @@ impl Program {
         arguments
     }
 
-    /// Restores to a point in time, at which PostgreSQL then begins to take writes. Printed for people, so nothing is
-    /// pinned. `--set` names the backup, for an older pgBackRest would choose one only in the first repository.
-    #[must_use]
-    pub fn restore(&self, query: &RestoreQuery) -> Vec<OsString> {
-        self.line(query.options().into_iter().chain(["restore".to_owned()]))
-    }
-
-    /// The same into directories of its own, beside the database. The copy never archives, and nothing of the original is
-    /// touched: `restore` would empty the spool directory of asynchronous archiving, and follow links and mappings that the
-    /// configuration holds.
-    #[must_use]
-    pub fn restore_copy(&self, query: &RestoreQuery, copy: &CopyPaths) -> Vec<OsString> {
-        let mut options = query.options();
-        options.extend(copy.own());
-        options.push(format!("--spool-path={}", copy.spool()));
-        options.extend(["--reset-tablespace-map".to_owned(), "--reset-link-map".to_owned()]);
-        options.push(format!("--tablespace-map-all={}", copy.tablespaces()));
-        options.push("--no-link-all".to_owned());
-        if query.can_switch_archiving_off {
-            options.push("--archive-mode=off".to_owned());
-        }
-        options.push(format!("--recovery-option=restore_command={}", self.archive_get(query, copy)));
-        self.line(options.into_iter().chain(["restore".to_owned()]))
-    }
-
-    /// pgBackRest would hand `--spool-path` on to this command, which refuses it without asynchronous archiving.
-    fn archive_get(&self, query: &RestoreQuery, copy: &CopyPaths) -> String {
-        let mut options = query.place();
-        options.extend(copy.own());
-        options.extend(["--no-archive-async".to_owned(), "archive-get".to_owned()]);
-        let words = self.line(options.into_iter());
-        let words: Vec<String> = words.iter().map(|word| quoted(&word.to_string_lossy())).collect();
-        // PostgreSQL replaces what follows a percent sign.
-        format!("{} %f \"%p\"", words.join(" ").replace('%', "%%"))
-    }
-
     fn line(&self, arguments: impl Iterator<Item = String>) -> Vec<OsString> {
         let program = std::iter::once(self.binary.clone().into());
         program.chain(self.configuration()).chain(arguments.map(OsString::from)).collect()
@@ -341,10 +226,6 @@ mod tests {
 
     const PINNED: &str =
         "--log-level-console=off --log-level-stderr=warn --log-level-file=off --no-log-timestamp";
-
-    fn words_of(arguments: &[OsString]) -> Vec<&str> {
-        arguments.iter().map(|argument| argument.to_str().unwrap()).collect()
-    }
 
     fn words(arguments: &[OsString]) -> String {
         arguments.iter().map(|argument| argument.to_str().unwrap()).collect::<Vec<_>>().join(" ")
@@ -421,51 +302,5 @@ mod tests {
         let pinned: Vec<&str> = PINNED.split(' ').collect();
         assert_eq!(program.command_line(&info(&query)), [&before, pinned.as_slice(), &subject].concat());
         assert_eq!(program.command_line(&version()), ["/opt/pg backrest", "version"]);
-    }
-
-    #[test]
-    fn a_copy_has_nothing_in_common_with_the_original() {
-        let query = RestoreQuery {
-            stanza: "demo".to_owned(),
-            repo: Some(2),
-            set: "20260101-000000F".to_owned(),
-            target: "2026-01-02 00:00:00+00".to_owned(),
-            target_timeline: Some(3),
-            can_switch_archiving_off: true,
-        };
-        let copy = CopyPaths { directory: "/srv/a copy/".to_owned() };
-        let line = host().restore_copy(&query, &copy);
-        let expected = [
-            "pgbackrest",
-            "--stanza=demo",
-            "--repo=2",
-            "--set=20260101-000000F",
-            "--type=time",
-            "--target=2026-01-02 00:00:00+00",
-            "--target-timeline=3",
-            "--target-action=promote",
-            "--pg1-path=/srv/a copy/data",
-            "--lock-path=/srv/a copy/lock",
-            "--log-path=/srv/a copy/log",
-            "--spool-path=/srv/a copy/spool",
-            "--reset-tablespace-map",
-            "--reset-link-map",
-            "--tablespace-map-all=/srv/a copy/tablespaces",
-            "--no-link-all",
-            "--archive-mode=off",
-            "--recovery-option=restore_command=pgbackrest --stanza=demo --repo=2 '--pg1-path=/srv/a copy/data' \
-             '--lock-path=/srv/a copy/lock' '--log-path=/srv/a copy/log' --no-archive-async archive-get %f \"%p\"",
-            "restore",
-        ];
-        assert_eq!(words_of(&line), expected);
-        assert_eq!(copy.directories()[..2], ["/srv/a copy/", "/srv/a copy/data"]);
-        let before_12 = RestoreQuery { can_switch_archiving_off: false, ..query };
-        assert!(!words(&host().restore_copy(&before_12, &copy)).contains("archive-mode"));
-    }
-
-    #[test]
-    fn words_are_safe_in_a_shell() {
-        let words = ["a=b", "it's; $(x)", ""].map(quoted);
-        assert_eq!(words, ["a=b", "'it'\\''s; $(x)'", "''"]);
     }
 }

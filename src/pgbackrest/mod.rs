@@ -9,5 +9,6 @@ pub mod label;
 pub mod redact;
 pub mod repository;
 pub mod sanitize;
+pub mod stored_size;
 pub mod version;
 pub mod wal;

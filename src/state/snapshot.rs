@@ -307,9 +307,8 @@ impl RepoSettings {
     /// What options say; the ends of certificates that they name are not known here.
     #[must_use]
     pub fn of(options: &RepoOptions) -> Self {
-        let signature = options.azure_sas_expiry;
-        let signature =
-            signature.map(|not_after| CredentialExpiry { kind: CredentialKind::AzureSas, not_after });
+        let kind = CredentialKind::AzureSas;
+        let signature = options.azure_sas_expiry.map(|not_after| CredentialExpiry { kind, not_after });
         Self {
             storage: Some(options.storage.to_owned()),
             retention_full: options.retention_full.map(|number| match options.retention_full_type {
@@ -364,7 +363,7 @@ impl Repo {
         self.current_database().map(|database| database.id).or_else(named)
     }
 
-    /// Major version of PostgreSQL of that cluster; before 10 the first part, which no later one shares.
+    /// Major version of PostgreSQL of that cluster; before 10 only the first part.
     #[must_use]
     pub fn postgres_version(&self) -> Option<u32> {
         self.current_database()?.version.split('.').next()?.parse().ok()
@@ -382,7 +381,7 @@ impl Repo {
         matches!(self.state, RepoState::Ok | RepoState::NoValidBackups)
     }
 
-    /// Backups whose end is not in the future of when they were read. The others say nothing of how fresh anything is.
+    /// Backups that did not end in the future. The others say nothing of how fresh anything is.
     pub fn dated_backups(&self) -> impl Iterator<Item = &Backup> {
         self.backups.iter().filter(|backup| !self.is_in_future(backup))
     }

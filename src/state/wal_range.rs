@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::pgbackrest::archive::StoredSize;
+use crate::pgbackrest::stored_size::StoredSize;
 use crate::pgbackrest::wal::{Lsn, SegmentSize, WalSegment, infer_segment_size};
 
 use super::archive::{ArchiveRetention, DatabaseFacts};

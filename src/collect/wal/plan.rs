@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use crate::pgbackrest::archive::{ArchiveFile, ArchiveId, DirectoryName, StoredSize, TimelineHistory};
+use crate::pgbackrest::archive::{ArchiveFile, ArchiveId, DirectoryName, TimelineHistory};
 use crate::pgbackrest::repository::{Entries, Kind, RepoPath};
+use crate::pgbackrest::stored_size::StoredSize;
 use crate::pgbackrest::wal::{SegmentSize, WalSegment};
 use crate::state::archive::{CLOCK_TOLERANCE, DirectoryFacts, Expected, ListedFile, Listing};
 use crate::state::snapshot::{Backup, Failure, FailureReason, Repo, Snapshot, Stanza};

@@ -157,6 +157,11 @@ impl<'a> Tree<'a> {
         own.flat_map(|branch| &branch.timelines).map(|t| (*t, self.began.get(t).copied())).collect()
     }
 
+    /// When the last segment of a timeline came, by the clock of the PostgreSQL host.
+    pub(super) fn last_archived(&self, timeline: u32) -> Option<DateTime<Utc>> {
+        self.listing.newest().get(&timeline).map(|time| self.clock.correct(*time))
+    }
+
     /// The clock of the repository.
     pub(super) const fn clock(&self) -> Clock {
         self.clock

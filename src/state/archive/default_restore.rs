@@ -24,6 +24,8 @@ pub enum DefaultRestore {
         /// Its last timeline.
         timeline: u32,
     },
+    /// At the newest backup: that was made while PostgreSQL was down, and pgBackRest replays no WAL on it by default.
+    BackupAlone,
     /// Nowhere: it fails, as the newest backup does not lie on the way to the latest timeline.
     Fails {
         /// The latest timeline.
@@ -31,8 +33,7 @@ pub enum DefaultRestore {
     },
 }
 
-/// Judges by the newest backup, which is the last one that pgBackRest lists. None where that needs no WAL, or a history is
-/// missing.
+/// Judges by the newest backup, which is the last one that pgBackRest lists. None where a history is missing.
 pub(super) fn default_restore(
     backups: &[&Backup],
     listing: &Listing,
@@ -42,8 +43,11 @@ pub(super) fn default_restore(
     size: SegmentSize,
 ) -> Option<DefaultRestore> {
     let newest = backups.iter().max_by_key(|backup| &backup.label)?;
-    let stop = newest.wal_stop?;
     let live = live?;
+    let Some(stop) = newest.wal_stop else {
+        let goes_on = tree.last_archived(live).is_some_and(|last| last > newest.stop);
+        return Some(if goes_on { DefaultRestore::BackupAlone } else { DefaultRestore::Live });
+    };
     let holds = |path: &Path| path.holds_backup(stop, newest.lsn_stop, size);
     // A timeline that the live one continues leads to it only where recovery follows it there.
     if postgres_version? < 12 {

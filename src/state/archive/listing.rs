@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
-use crate::pgbackrest::archive::{ArchiveFile, ArchiveId, DirectoryName, StoredSize, TimelineHistory};
+use crate::pgbackrest::archive::{ArchiveFile, ArchiveId, DirectoryName, TimelineHistory};
+use crate::pgbackrest::stored_size::StoredSize;
 use crate::pgbackrest::wal::WalSegment;
 
 /// How far a clock may be ahead of ours. What is dated later says nothing of the time.

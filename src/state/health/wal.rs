@@ -101,6 +101,11 @@ pub fn default_restore_sentence(repo: &Repo) -> Option<String> {
             "a plain pgbackrest restore fails, because the newest backup does not lead to timeline {latest}, the latest in the \
              archive: {remedy}"
         )),
+        DefaultRestore::BackupAlone => Some(
+            "a plain pgbackrest restore replays no WAL, because the newest backup was made while PostgreSQL was down: restore with \
+             --type=default, and take an online backup"
+                .to_owned(),
+        ),
         DefaultRestore::Other { timeline } => Some(format!(
             "a plain pgbackrest restore ends on timeline {timeline}, not on the live timeline {live}: {remedy}"
         )),

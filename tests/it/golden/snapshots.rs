@@ -21,7 +21,7 @@ use pgbackrest_keeper::metrics::collection::{Collector, Configuration, RunReport
 use pgbackrest_keeper::metrics::exposition::{Dynamic, Format, StaticPart, dynamic_part, gzip};
 use pgbackrest_keeper::metrics::{CollectionMetrics, OperatorMetrics, Options, ProcessFigures};
 use pgbackrest_keeper::pgbackrest::archive::{ArchiveId, DirectoryName};
-use pgbackrest_keeper::pgbackrest::wal::SegmentSize;
+use pgbackrest_keeper::pgbackrest::wal::{Lsn, SegmentSize};
 use pgbackrest_keeper::state::archive::{
     ArchiveRetention, DatabaseFacts, DirectoryFacts, Expected, ListedFile, Listing, judge,
 };
@@ -184,6 +184,7 @@ fn listed(snapshot: &mut Snapshot, now: DateTime<Utc>) {
     let mut wal = judge(&listing, &repo.backups, database);
     if let Some(path) = &mut wal.path {
         (path.continuous_start, path.latest_at_most) = (Some(now - TimeDelta::days(2)), Some(now));
+        path.latest_lsn = Lsn::parse("0/5000000");
     }
     wal.earliest = Some(now - TimeDelta::days(3));
     repo.wal = Some(Arc::new(wal));

@@ -1,8 +1,10 @@
 //! The printed command, run as it is, brings the database back to the wanted second.
 
 use std::fs;
+use std::path::PathBuf;
 use std::process::Output;
 
+use super::wal::trial::commands;
 use crate::support::exporter::our_program;
 use crate::support::lab::{Lab, STANZA, Site, next_second};
 use crate::support::machine::{Pgbackrest, skip};
@@ -51,7 +53,10 @@ fn check(test: &str, pgbackrest: Result<Pgbackrest, String>) {
         assert!(asked.status.success(), "{said}");
         assert!(line.contains(&format!("--set={label}")), "{time}: {line}");
         assert!(said.contains("not proven"), "{said}");
-        restore(&mut lab, &line);
+        let [recover, copy] = commands(&line);
+        assert!(!recover.contains("archive-mode"), "the database goes on with archiving: {recover}");
+        assert_eq!(copied(&lab, &copy), lines, "{copy}");
+        restore(&mut lab, &recover);
         assert_eq!(
             lab.postgres.sql("select string_agg(line, ',' order by at) from kept_at"),
             lines,
@@ -76,10 +81,37 @@ fn ask(lab: &Lab<'_>, time: &str) -> Output {
         call(lab.site.account.as_ref(), our_program(lab.site))
             .args(["info", "--restore-command"])
             .arg(format!("--target={time}"))
+            .arg(format!("--copy-directory={}", copy_directory(lab).display()))
             .arg(format!("--backrest.stanza-include={STANZA}"))
             .arg(format!("--backrest.config={}", lab.both.display()))
             .arg(format!("--backrest.binary={}", lab.site.pgbackrest.program.display())),
     )
+}
+
+fn copy_directory(lab: &Lab<'_>) -> PathBuf {
+    lab.site.create_directory("beside").join("a copy")
+}
+
+/// What a copy beside the running database holds. It shares nothing with the database, and archives nothing.
+fn copied(lab: &Lab<'_>, line: &str) -> String {
+    let directory = copy_directory(lab);
+    let before = archived(lab);
+    successful(call(lab.site.account.as_ref(), "sh").env_clear().args(["-c", line]));
+    let mut copy = lab.postgres.of_copy(&directory);
+    copy.recover().unwrap();
+    let lines = copy.sql("select string_agg(line, ',' order by at) from kept_at");
+    let settings = fs::read_to_string(directory.join("data/postgresql.auto.conf")).unwrap();
+    assert!(settings.contains("archive_mode = 'off'"), "{settings}");
+    copy.sql("create table more as select 1; select pg_switch_wal()");
+    copy.stop();
+    assert_eq!(archived(lab), before, "the copy archives");
+    fs::remove_dir_all(&directory).unwrap();
+    lines
+}
+
+/// Names in the archive of the first repo.
+fn archived(lab: &Lab<'_>) -> String {
+    lab.pgbackrest(&["--repo=1", "repo-ls", "--recurse", &format!("archive/{STANZA}/15-1")])
 }
 
 /// As a person does: stops PostgreSQL, takes everything away, runs the line, starts PostgreSQL.

@@ -4,4 +4,4 @@
 mod expired;
 mod holes;
 mod timelines;
-mod trial;
+pub(super) mod trial;

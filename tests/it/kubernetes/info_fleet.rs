@@ -270,7 +270,10 @@ async fn a_command_to_restore_comes_with_its_place() {
     };
     let reached = advice(&fleet[1], "2026-11-22T10:00:00Z").await;
     let Commands { recover: command, copy } = reached.commands.unwrap();
-    assert!(copy.starts_with("mkdir -m 0700 /srv/copy ") && copy.contains(" --archive-mode=off "), "{copy}");
+    assert!(
+        copy.starts_with("mkdir -p -m 0700 /srv/copy ") && copy.contains(" --archive-mode=off "),
+        "{copy}"
+    );
     assert!(command.starts_with("pgbackrest --stanza=db --repo=1 --set=20261122-"), "{command}");
     assert!(
         command.ends_with(" '--target=2026-11-22 10:00:00+00' --target-action=promote restore\n"),

@@ -10,6 +10,16 @@ use crate::support::lab::{Lab, STANZA, Site, next_second};
 use crate::support::postgres::Postgres;
 use crate::support::process::{call, output};
 
+/// Stands for the directory of a copy.
+const COPY_DIRECTORY: &str = "/copy-directory";
+
+/// The printed commands, without their purposes: to recover the database, and to restore a copy.
+pub(crate) fn commands(text: &str) -> [String; 2] {
+    let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let lines: Vec<String> = lines.map(str::to_owned).collect();
+    lines.try_into().unwrap_or_else(|_| panic!("not two commands:\n{text}"))
+}
+
 /// A lab in which lines were written.
 pub(super) struct Trial<'a> {
     pub(super) lab: Lab<'a>,
@@ -116,11 +126,14 @@ impl<'a> Trial<'a> {
     /// The command that leads to a line, where the program knows one.
     pub(super) fn advised(&self, line: &Line) -> Option<String> {
         let target = format!("--target={}", line.at);
-        let said = output(self.keeper().args(["--wal", "--restore-command", "--collect.repo=1", &target]));
+        let copy = format!("--copy-directory={COPY_DIRECTORY}");
+        let said =
+            output(self.keeper().args(["--wal", "--restore-command", "--collect.repo=1", &target, &copy]));
         let why = String::from_utf8_lossy(&said.stderr);
         if said.status.success() {
             assert!(why.contains("proven: the WAL archive had no gap"), "{why}");
-            return Some(String::from_utf8(said.stdout).unwrap().trim().to_owned());
+            let [_, copy] = commands(&String::from_utf8(said.stdout).unwrap());
+            return Some(copy);
         }
         assert!(why.contains("cannot be reached"), "{why}");
         None
@@ -139,7 +152,7 @@ impl<'a> Trial<'a> {
     /// The program knows a command that leads to a line, and it does.
     pub(super) fn leads_to(&self, line: &Line, expected: &str) {
         let command = self.advised(line).unwrap_or_else(|| panic!("no way to {}", line.text));
-        let found = self.restored(&format!("{command} --pg1-path=COPY"));
+        let found = self.restored(&command);
         assert_eq!(found.as_deref(), Ok(expected), "{}: {command}", line.text);
     }
 
@@ -179,6 +192,7 @@ impl<'a> Trial<'a> {
         self.copies.set(self.copies.get() + 1);
         let directory = self.site.create_directory(&format!("copy{}", self.copies.get()));
         let data = directory.join("data");
+        let command = command.replace(COPY_DIRECTORY, &directory.display().to_string());
         let command = command.replace("COPY", &data.display().to_string());
         let said = output(call(self.site.account.as_ref(), "sh").env_clear().args(["-c", &command]));
         if !said.status.success() {
