@@ -1,11 +1,11 @@
 //! Layer (b2): WAL and recovery, from `info` alone and from listings of the WAL archives.
 
-use super::{Kind, Layer, Metric, Unit, catalogue};
+use super::{Kind, Labels, Layer, Metric, Unit, catalogue, count};
 
 /// Labels of everything that exists once per repository of a stanza.
-const REPO: &[&str] = &["repo_key", "stanza"];
+const REPO: [&str; 2] = ["repo_key", "stanza"];
 /// Labels of a WAL range.
-const DATABASE: &[&str] = &["database_id", "repo_key", "stanza"];
+const DATABASE: [&str; 3] = ["database_id", "repo_key", "stanza"];
 
 catalogue! { ALL of Wal:
     WAL_MIN_SEGMENT: Gauge, "pgbackrest_wal_min_segment", Plain, DATABASE,
@@ -19,7 +19,7 @@ catalogue! { ALL of Wal:
     WAL_MAX_LSN_BYTES: Gauge, "pgbackrest_wal_max_lsn_bytes", Bytes, DATABASE,
         "WAL position of the end of the newest segment in the archive.",
         "(number of archive max + 1) * segment size; subtract it from the current position of PostgreSQL to get the lag";
-    WAL_SEGMENT_SIZE_BYTES: Gauge, "pgbackrest_wal_segment_size_bytes", Bytes, &["source", "stanza"],
+    WAL_SEGMENT_SIZE_BYTES: Gauge, "pgbackrest_wal_segment_size_bytes", Bytes, ["source", "stanza"],
         "Size of a WAL segment.", "source is config, inferred (from backups) or default (16 MiB)";
     WAL_ARCHIVED_SEGMENTS_TOTAL: Counter, "pgbackrest_wal_archived_segments_total", Plain, REPO,
         "WAL segments added to the archive.",
@@ -30,7 +30,7 @@ catalogue! { ALL of Wal:
         "listing: complete segments on all timelines, each counted once";
     WAL_STORED_BYTES: Gauge, "pgbackrest_wal_stored_bytes", Bytes, REPO,
         "Bytes that the WAL segments occupy in the repository.", "listing: sizes as stored, compressed and encrypted";
-    WAL_MISSING_SEGMENTS: Gauge, "pgbackrest_wal_missing_segments", Plain, &["class", "repo_key", "stanza"],
+    WAL_MISSING_SEGMENTS: Gauge, "pgbackrest_wal_missing_segments", Plain, ["class", "repo_key", "stanza"],
         "WAL segments missing from the archive.",
         "listing: class is backup (needed to make a backup consistent), pitr_new (after the newest backup), pitr_old (between \
          backups) or expired (removed by archive retention); only backup is exposed if the timelines are unknown";
@@ -50,7 +50,7 @@ catalogue! { ALL of Wal:
         "listing: time of the file; an idle database archives nothing";
     WAL_LISTED_TIMESTAMP_SECONDS: Gauge, "pgbackrest_wal_listed_timestamp_seconds", Timestamp, REPO,
         "When the WAL archive was last listed.", "start of the listing that the other metrics are based on";
-    BACKUP_UNRESTORABLE: Gauge, "pgbackrest_backup_unrestorable", Plain, &["reason", "repo_key", "stanza"],
+    BACKUP_UNRESTORABLE: Gauge, "pgbackrest_backup_unrestorable", Plain, ["reason", "repo_key", "stanza"],
         "Backups that cannot be restored.",
         "listing: reason is wal (missing within the backup), directory (the backup's files are gone), reference (the files of a \
          backup that it depends on are gone) or unknown (cannot be determined); a backup can count for several";
