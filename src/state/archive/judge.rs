@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::pgbackrest::wal::SegmentSize;
 
-use super::super::snapshot::Backup;
+use super::super::backup::Backup;
 use super::backups::{Wal, files, wal};
 use super::expired::{ArchiveRetention, kept_from};
 use super::listing::Listing;
