@@ -30,7 +30,9 @@ use pgbackrest_keeper::cluster::target::Pod;
 use pgbackrest_keeper::collect::fleet::{AskedRepo, FleetPoller, Pace, Subject};
 use pgbackrest_keeper::collect::store::Store;
 use pgbackrest_keeper::kubernetes::client::CallError;
-use pgbackrest_keeper::metrics::exposition::{Dynamic, Format, StaticPart, dynamic_part, gzip, plain};
+use pgbackrest_keeper::metrics::exposition::{
+    ClusterMetrics, Dynamic, Format, StaticPart, dynamic_part, gzip, plain,
+};
 use pgbackrest_keeper::metrics::operator::Judgement;
 use pgbackrest_keeper::metrics::options::BackupDetail;
 use pgbackrest_keeper::metrics::{CollectionMetrics, OperatorMetrics, Options};
@@ -249,17 +251,18 @@ fn job(cluster: &ClusterKey, slot: Slot, run: u64, started: DateTime<Utc>, fails
 }
 
 /// What a scrape costs beside a copy of the same bytes.
-fn scrapes(store: &Store, collection: &Arc<CollectionMetrics>, options: &Arc<Options>, clusters: u64) {
+fn scrapes(store: &Store, collection: &Arc<CollectionMetrics>, options: &Arc<Options>, count: u64) {
     let operator = Arc::new(OperatorMetrics::new(&["apply"]));
     operator.leads(true);
-    for number in 0..clusters {
+    for number in 0..count {
         happens(&operator, number);
     }
     let published = store.load();
     let began = Instant::now();
-    operator.tell(options, Utc::now()).unwrap();
+    let clusters = ClusterMetrics::new(Arc::clone(&operator));
+    clusters.encode(options, Utc::now()).unwrap();
     let took = began.elapsed();
-    let joined = || operator.told(&published.body, Format::OpenMetrics);
+    let joined = || clusters.joined(&published.body, Format::OpenMetrics);
     let of_operator = joined().series() - published.body.series();
     println!(
         "{of_operator} more series of jobs, schedules and reconciles, encoded in {took:.0?} when they change"

@@ -16,6 +16,7 @@ pub mod shutdown;
 pub mod source;
 pub mod state;
 pub mod telemetry;
+pub mod text;
 
 // The fake that unit tests share with tests/it names this crate as they do there.
 #[cfg(test)]

@@ -15,6 +15,10 @@ use super::output;
 use crate::cluster::finding::{Finding, Severity};
 use crate::cluster::settings::Settings;
 use crate::cluster::validate;
+use crate::text::escaped;
+
+/// Longer titles are cut; names in a manifest may contain anything.
+const LONGEST_TITLE: usize = 1000;
 
 /// Arguments of `lint`.
 #[derive(Debug, Args)]
@@ -128,7 +132,8 @@ impl Report {
         for cluster in &self.clusters {
             let title = format!("{}: {}/{}", cluster.file, cluster.namespace, cluster.name);
             // Writing to a String cannot fail.
-            let _ = writeln!(text, "{}", painted(&printable(&title), Style::new().bold(), colour));
+            let _ =
+                writeln!(text, "{}", painted(&escaped(&title, LONGEST_TITLE), Style::new().bold(), colour));
             for finding in &cluster.findings {
                 let word = painted(finding.severity.as_str(), style(finding.severity), colour);
                 let value = finding.value.as_ref().map(|value| format!(" = \"{value}\"")).unwrap_or_default();
@@ -149,11 +154,6 @@ impl Report {
         );
         text
     }
-}
-
-/// Names in a manifest may contain anything.
-fn printable(text: &str) -> String {
-    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
 }
 
 fn plural(count: usize) -> &'static str {

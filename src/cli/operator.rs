@@ -23,6 +23,7 @@ use crate::http::server::{self, ServerError};
 use crate::http::web_config::WebConfigHandle;
 use crate::kubernetes::client;
 use crate::kubernetes::lease::{self, Leadership, LeaseOptions};
+use crate::metrics::exposition::ClusterMetrics;
 use crate::metrics::{CollectionMetrics, OperatorMetrics, Options};
 use crate::operator::controller::Controller;
 use crate::operator::mode::Mode;
@@ -100,9 +101,10 @@ pub async fn run(args: OperatorArgs, flags: &Flags) -> anyhow::Result<ExitCode> 
         let (store, collection) = (Arc::clone(&store), Arc::clone(&collection));
         Arc::new(FleetPoller::new(store, settings, args.fleet.pace(), collection))
     });
+    let clusters = Arc::new(ClusterMetrics::new(Arc::clone(&metrics)));
     let router = router::router(Face {
         health: Arc::clone(&progress) as Arc<dyn Health>,
-        operator: Some(Arc::clone(&metrics)),
+        operator: Some(Arc::clone(&clusters)),
         store,
         collection,
         options: Arc::clone(&options),
@@ -129,7 +131,7 @@ pub async fn run(args: OperatorArgs, flags: &Flags) -> anyhow::Result<ExitCode> 
     tokio::select! {
         end = finish(serving, working, steering, &progress, (stop_work, stop_serving)) => end,
         // Until the last scrape.
-        never = clusters::keep_told(metrics, options) => match never {},
+        never = clusters::keep_encoded(clusters, options) => match never {},
     }
 }
 

@@ -1,4 +1,4 @@
-//! Keeps what scrapes are told of the clusters fresh, so that none of them has to encode it.
+//! Keeps the encoded metrics of clusters up to date, so that no scrape has to encode them.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -7,20 +7,21 @@ use std::time::Duration;
 use chrono::Utc;
 use tokio::time::{Instant, sleep};
 
-use crate::metrics::{OperatorMetrics, Options};
+use crate::metrics::Options;
+use crate::metrics::exposition::ClusterMetrics;
 
-/// Looks for changes come at this distance at least …
+/// The least time between two encodings …
 const PAUSE: Duration = Duration::from_secs(1);
-/// … and so many times what it took to encode the last: a large fleet is told less often rather than at a higher cost.
+/// … and the least multiple of the duration of the last one: the larger the fleet, the less often it is encoded.
 const PAUSE_FACTOR: u32 = 19;
 
-/// Encodes what is told of the clusters when it has changed, until it is dropped.
-pub async fn keep_told(operator: Arc<OperatorMetrics>, options: Arc<Options>) -> Infallible {
+/// Encodes the metrics of clusters when they have changed, until it is dropped.
+pub async fn keep_encoded(clusters: Arc<ClusterMetrics>, options: Arc<Options>) -> Infallible {
     loop {
         let began = Instant::now();
-        if operator.is_stale(Utc::now()) {
-            let (operator, options) = (Arc::clone(&operator), Arc::clone(&options));
-            match tokio::task::spawn_blocking(move || operator.tell(&options, Utc::now())).await {
+        if clusters.is_stale(Utc::now()) {
+            let (clusters, options) = (Arc::clone(&clusters), Arc::clone(&options));
+            match tokio::task::spawn_blocking(move || clusters.encode(&options, Utc::now())).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => {
                     tracing::error!(%error, "Failed to update cluster metrics; serving the previous ones");

@@ -18,7 +18,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulConnection;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::{interval, timeout};
+use tokio::time::timeout;
 use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -48,7 +48,7 @@ impl Connection {
         let cut = activity.cut.clone();
         let end = tokio::select! {
             end = self.speak(stream, &activity) => end,
-            () = cut.cancelled() => Err(io::Error::other("closed to free a slot, or at shutdown")),
+            () = cut.cancelled() => Err(io::Error::other("closed to free a slot, at a deadline, or at shutdown")),
         };
         if let Err(error) = end {
             tracing::debug!(%error, "Connection closed");
@@ -87,7 +87,7 @@ impl Connection {
     fn guarded(&self, stream: TcpStream) -> Pin<Box<TimeoutStream<TcpStream>>> {
         let mut stream = TimeoutStream::new(stream);
         // Reading continues while a response is written, and must not abort a response that is in time.
-        stream.set_read_timeout(Some(self.limits.idle.max(self.limits.busy * 2)));
+        stream.set_read_timeout(Some(self.limits.idle.max(self.limits.response)));
         stream.set_write_timeout(Some(self.limits.write_stall));
         Box::pin(stream)
     }
@@ -102,8 +102,9 @@ impl Connection {
             .header_read_timeout(self.limits.idle)
             .max_header_size(self.limits.header_bytes)
             .max_headers(self.limits.header_count);
-        let service = service_fn(|request| answer(self.router.clone(), activity.request(), request));
-        self.drive(builder.serve_connection(TokioIo::new(stream), service), activity).await
+        let most = self.limits.response;
+        let service = service_fn(|request| answer(self.router.clone(), activity.request(most), request));
+        self.drive(builder.serve_connection(TokioIo::new(stream), service)).await
     }
 
     async fn http2<S>(&self, stream: S, activity: &Arc<Activity>) -> io::Result<()>
@@ -118,40 +119,19 @@ impl Connection {
             .max_send_buf_size(256 * 1024)
             .keep_alive_interval(self.limits.idle / 2)
             .keep_alive_timeout(self.limits.write_stall);
-        let (router, activity_of_requests) = (self.router.clone(), Arc::clone(activity));
-        let service =
-            service_fn(move |request| answer(router.clone(), activity_of_requests.request(), request));
-        self.drive(builder.serve_connection(TokioIo::new(stream), service), activity).await
+        let (router, activity, most) = (self.router.clone(), Arc::clone(activity), self.limits.response);
+        let service = service_fn(move |request| answer(router.clone(), activity.request(most), request));
+        self.drive(builder.serve_connection(TokioIo::new(stream), service)).await
     }
 
-    /// Runs a connection. When the server stops or the connection is busy for too long, it is closed gracefully, then
-    /// aborted.
-    async fn drive<C>(&self, connection: C, activity: &Activity) -> io::Result<()>
-    where
-        C: GracefulConnection<Error = hyper::Error>,
-    {
+    /// Runs a connection. When the server stops, requests in flight may finish.
+    async fn drive(&self, connection: impl GracefulConnection<Error = hyper::Error>) -> io::Result<()> {
         let mut connection = pin!(connection);
-        let mut asked_to_end = false;
-        let mut look = interval((self.limits.busy / 4).max(std::time::Duration::from_millis(10)));
-        loop {
-            tokio::select! {
-                end = connection.as_mut() => return end.map_err(io::Error::other),
-                () = self.stop.cancelled(), if !asked_to_end => {
-                    asked_to_end = true;
-                    connection.as_mut().graceful_shutdown();
-                }
-                _ = look.tick() => {
-                    let Some(busy) = activity.busy_for() else { continue };
-                    if busy > self.limits.busy * 2 {
-                        return Err(io::Error::other("requests in flight for too long"));
-                    }
-                    if busy > self.limits.busy && !asked_to_end {
-                        asked_to_end = true;
-                        connection.as_mut().graceful_shutdown();
-                    }
-                }
-            }
+        tokio::select! {
+            end = connection.as_mut() => return end.map_err(io::Error::other),
+            () = self.stop.cancelled() => connection.as_mut().graceful_shutdown(),
         }
+        connection.await.map_err(io::Error::other)
     }
 }
 

@@ -19,9 +19,9 @@ pub struct Limits {
     pub request: Duration,
     /// How long a write may wait for a client that does not read.
     pub write_stall: Duration,
-    /// After being busy this long without a pause, a connection is closed gracefully (HTTP/2 GOAWAY, `Connection:
-    /// close`); after twice that time it is aborted. Limits how long a very slow reader holds a slot.
-    pub busy: Duration,
+    /// How long a request may take from its header to the last byte of its response; then its connection is closed.
+    /// Limits how long a very slow reader holds a slot.
+    pub response: Duration,
     /// How long requests in flight may continue after shutdown was requested.
     pub drain: Duration,
     /// Maximum size of a request's line and headers in bytes; more results in 431.
@@ -45,7 +45,7 @@ impl Default for Limits {
             idle: Duration::from_secs(75),
             request: Duration::from_secs(30),
             write_stall: Duration::from_secs(30),
-            busy: Duration::from_mins(1),
+            response: Duration::from_mins(2),
             drain: Duration::from_secs(10),
             header_bytes: 32 * 1024,
             header_count: 100,

@@ -23,7 +23,7 @@ use tokio::time::timeout;
 
 use crate::collect::store::Store;
 use crate::metrics::collection::Configuration;
-use crate::metrics::exposition::{self, Dynamic, EncodeError, Format};
+use crate::metrics::exposition::{self, ClusterMetrics, Dynamic, EncodeError, Format};
 use crate::metrics::{CollectionMetrics, OperatorMetrics, Options, ProcessFigures};
 use crate::telemetry::LogFilter;
 
@@ -46,7 +46,7 @@ pub struct Face {
     /// The source of the probes.
     pub health: Arc<dyn Health>,
     /// Set in the operator. The status page then shows its clusters.
-    pub operator: Option<Arc<OperatorMetrics>>,
+    pub operator: Option<Arc<ClusterMetrics>>,
     /// The program's own counters.
     pub collection: Arc<CollectionMetrics>,
     /// Which metrics are served.
@@ -117,15 +117,15 @@ fn answer(face: &Face, format: Format, gzip: bool) -> Result<Response, EncodeErr
     let published = face.store.load();
     let read = face.web_config.last_reload();
     face.collection.config_read(Configuration::Web, read.error.is_none(), DateTime::from(read.last_success));
-    let operator = face.operator.as_ref();
+    let clusters = face.operator.as_ref();
     let body =
-        operator.map_or_else(|| published.body.clone(), |operator| operator.told(&published.body, format));
+        clusters.map_or_else(|| published.body.clone(), |clusters| clusters.joined(&published.body, format));
     let dynamic = exposition::dynamic_part(
         &Dynamic {
             snapshot: &published.snapshot,
             static_part: &body,
             collection: &face.collection,
-            operator,
+            operator: clusters.map(|clusters| clusters.operator()),
             process: Some((face.own_process)()),
             options: &face.options,
             now: now(),
@@ -183,8 +183,8 @@ struct PageQuery {
 async fn status_page(State(face): State<Arc<Face>>, Query(query): Query<PageQuery>) -> Response {
     let html = match &face.operator {
         // Assessing every cluster takes too long for a thread that serves other requests.
-        Some(operator) => {
-            let (face, operator) = (Arc::clone(&face), Arc::clone(operator));
+        Some(clusters) => {
+            let (face, operator) = (Arc::clone(&face), Arc::clone(clusters.operator()));
             let page = tokio::task::spawn_blocking(move || fleet_page(&face, &operator, &query)).await;
             match page {
                 Ok(page) => page,

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::AbortHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -53,20 +54,24 @@ pub(super) struct Activity {
 #[derive(Debug)]
 struct State {
     requests: u32,
-    /// Since when it has been idle, or busy without a pause.
-    since: Instant,
+    /// Since when it has been idle, if it is.
+    idle_since: Instant,
 }
 
 /// A request in flight: from its header to the last byte of its response.
 #[derive(Debug)]
-pub(super) struct InFlight(Arc<Activity>);
+pub(super) struct InFlight {
+    activity: Arc<Activity>,
+    deadline: AbortHandle,
+}
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        let mut state = self.0.state.lock();
+        self.deadline.abort();
+        let mut state = self.activity.state.lock();
         state.requests = state.requests.saturating_sub(1);
         if state.requests == 0 {
-            state.since = Instant::now();
+            state.idle_since = Instant::now();
         }
     }
 }
@@ -101,7 +106,7 @@ impl Slots {
         let number = self.0.next.fetch_add(1, Ordering::Relaxed);
         let activity = Arc::new(Activity {
             cut: CancellationToken::new(),
-            state: Mutex::new(State { requests: 0, since: Instant::now() }),
+            state: Mutex::new(State { requests: 0, idle_since: Instant::now() }),
         });
         self.0.open.lock().insert(number, Arc::clone(&activity));
         Place { number, slots: self.clone(), activity, _permit: permit }
@@ -114,9 +119,9 @@ impl Slots {
         let longest = resting
             .filter_map(|activity| {
                 let state = activity.state.lock();
-                (state.requests == 0).then_some((state.since, activity))
+                (state.requests == 0).then_some((state.idle_since, activity))
             })
-            .min_by_key(|(since, _)| *since);
+            .min_by_key(|(idle_since, _)| *idle_since);
         if let Some((_, activity)) = longest {
             activity.cut.cancel();
         }
@@ -131,19 +136,15 @@ impl Slots {
 }
 
 impl Activity {
-    pub(super) fn request(self: &Arc<Self>) -> InFlight {
-        let mut state = self.state.lock();
-        if state.requests == 0 {
-            state.since = Instant::now();
-        }
-        state.requests += 1;
-        InFlight(Arc::clone(self))
-    }
-
-    /// How long requests have been in flight without a pause; `None` while idle.
-    pub(super) fn busy_for(&self) -> Option<Duration> {
-        let state = self.state.lock();
-        (state.requests > 0).then(|| state.since.elapsed())
+    /// A request has begun. If it is not finished within `most`, the connection is closed.
+    pub(super) fn request(self: &Arc<Self>, most: Duration) -> InFlight {
+        self.state.lock().requests += 1;
+        let cut = self.cut.clone();
+        let deadline = tokio::spawn(async move {
+            tokio::time::sleep(most).await;
+            cut.cancel();
+        });
+        InFlight { activity: Arc::clone(self), deadline: deadline.abort_handle() }
     }
 }
 
@@ -161,7 +162,7 @@ mod tests {
         let first = slots.admit(LONG).await.expect("place");
         tokio::time::sleep(Duration::from_millis(2)).await;
         let second = slots.admit(LONG).await.expect("place");
-        drop(first.activity.request());
+        drop(first.activity.request(LONG));
         // Now the second one has been idle longer.
         let leaving = second.activity.cut.clone();
         tokio::spawn(async move {
@@ -177,14 +178,26 @@ mod tests {
     async fn working_ones_stay_and_the_new_one_is_turned_away() {
         let slots = Slots::new(1);
         let only = slots.admit(LONG).await.expect("place");
-        let request = only.activity.request();
-        assert!(only.activity.busy_for().is_some());
+        let request = only.activity.request(LONG);
+        assert_eq!(only.activity.state.lock().requests, 1);
         assert!(slots.admit(SOON).await.is_none());
         assert!(!only.activity.cut.is_cancelled());
         drop(request);
-        assert!(only.activity.busy_for().is_none());
+        assert_eq!(only.activity.state.lock().requests, 0);
         drop(only);
         assert!(slots.admit(LONG).await.is_some());
         assert!(slots.0.open.lock().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_takes_too_long_closes_its_connection() {
+        let slots = Slots::new(1);
+        let only = slots.admit(LONG).await.expect("place");
+        drop(only.activity.request(SOON));
+        tokio::time::sleep(LONG).await;
+        assert!(!only.activity.cut.is_cancelled(), "it was finished in time");
+        let request = only.activity.request(LONG);
+        tokio::time::timeout(LONG * 2, only.activity.cut.cancelled()).await.expect("closed");
+        drop(request);
     }
 }

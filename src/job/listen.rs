@@ -1,7 +1,7 @@
 //! Turns pgBackRest's log into ours, and remembers its last error.
 
 use crate::kubernetes::exec::Heard;
-use crate::pgbackrest::redact::redact;
+use crate::pgbackrest::redact;
 
 /// Characters of a line that are logged.
 const LONGEST_LINE: usize = 1000;
@@ -40,7 +40,7 @@ impl Listener {
         };
         let (level, text) = read(&line);
         self.level = level.unwrap_or(self.level);
-        let text: String = redact(text).chars().filter(|c| !c.is_control()).take(LONGEST_LINE).collect();
+        let text = redact::one_line(text, LONGEST_LINE);
         if text.is_empty() {
             return;
         }

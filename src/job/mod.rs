@@ -13,7 +13,6 @@ pub mod task;
 mod ask;
 mod listen;
 mod look;
-mod lost;
 mod process;
 mod progress;
 mod step;

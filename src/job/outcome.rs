@@ -1,7 +1,6 @@
 //! What the end of a job means: the exit code of its pod's container, and the reason in a word. Pure.
 
-use crate::pgbackrest::exit_code;
-use crate::pgbackrest::redact::redact;
+use crate::pgbackrest::{exit_code, redact};
 
 use super::limits::Stop;
 
@@ -90,9 +89,7 @@ impl Verdict {
     }
 
     fn new(code: u8, message: &str) -> Self {
-        let flat =
-            redact(message).chars().map(|c| if c.is_control() { ' ' } else { c }).take(LONGEST).collect();
-        Self { code, message: flat }
+        Self { code, message: redact::one_line(message, LONGEST) }
     }
 
     /// What stands in the termination message.

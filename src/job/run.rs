@@ -17,7 +17,9 @@ use super::outcome::{Own, Verdict};
 use super::process::{self, Found, Signal};
 use super::step::{End, Next, after, failed};
 use super::task::{Patience, Task, longer};
-use super::{ask, lost, progress};
+use super::{ask, progress};
+
+mod lost;
 
 /// Lines of pgBackRest that wait to be logged.
 const LINES: usize = 1024;
@@ -45,10 +47,10 @@ pub async fn run(access: &impl Access, task: &Task, patience: &Patience, limits:
 }
 
 /// One job.
-pub(super) struct Job<'a, A> {
-    pub(super) access: &'a A,
-    pub(super) task: &'a Task,
-    pub(super) patience: &'a Patience,
+struct Job<'a, A> {
+    access: &'a A,
+    task: &'a Task,
+    patience: &'a Patience,
     limits: &'a Limits,
 }
 
@@ -104,7 +106,7 @@ impl<A: Access> Job<'_, A> {
     }
 
     /// The pod to back up from; waits for one.
-    pub(super) async fn target(&self) -> Result<String, Verdict> {
+    async fn target(&self) -> Result<String, Verdict> {
         let until = Instant::now() + self.patience.target;
         let mut told = String::new();
         loop {

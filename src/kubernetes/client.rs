@@ -10,6 +10,8 @@ use http::header::USER_AGENT;
 use kube::client::AuthError;
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 
+use crate::text;
+
 /// How long a call may take that reads or writes one object.
 pub const CALL_DEADLINE: Duration = Duration::from_secs(15);
 
@@ -212,7 +214,7 @@ fn without_credentials(error: &(dyn Error + 'static)) -> Option<String> {
     }
 }
 
-pub(super) fn one_line(text: &str) -> String {
-    let flat = text.chars().map(|c| if c.is_control() { ' ' } else { c });
-    flat.take(LONGEST_MESSAGE).collect()
+/// A message on one line, not too long.
+pub(super) fn one_line(message: &str) -> String {
+    text::one_line(message, LONGEST_MESSAGE)
 }

@@ -5,8 +5,8 @@ use std::fmt;
 use crate::pgbackrest::label::BackupType;
 use crate::state::snapshot::{Backup, Repo, Stanza};
 
-use super::catalogue::{Metric, backups as catalogue};
-use super::facts::Facts;
+use super::catalogue::{Labels, Metric, backups as catalogue};
+use super::facts::{Facts, repo_labels};
 use super::family::{Families, Label, Value};
 
 /// Counts, times and sizes.
@@ -31,7 +31,7 @@ pub(super) fn write(families: &mut Families<'_, '_>, facts: &Facts) -> fmt::Resu
             let told = repo.backups.is_empty() || repo.backups.iter().any(|backup| backup.error.is_some());
             let bad = repo.backups.iter().filter(|backup| backup.error == Some(true)).count();
             let bad = (told && repo_tells_backups(repo)).then(|| count(bad));
-            family.add_known(&[repo.key.into(), (&*stanza.name).into()], bad)
+            family.add_known(&repo_labels(stanza, repo), bad)
         })
     })?;
     of_newest(families, facts, &catalogue::REPO_BACKUP_LAST_DURATION_SECONDS, duration)?;
@@ -48,7 +48,7 @@ pub(super) fn write(families: &mut Families<'_, '_>, facts: &Facts) -> fmt::Resu
     families.family(&catalogue::RESTORE_SIZE_BYTES, |family| {
         facts.each_repo(family, |family, stanza, repo| {
             let newest = repo.dated_backups().max_by_key(|backup| backup.stop);
-            family.add_known(&[repo.key.into(), (&*stanza.name).into()], newest.map(|backup| backup.size))
+            family.add_known(&repo_labels(stanza, repo), newest.map(|backup| backup.size))
         })
     })?;
     in_progress(families, facts)
@@ -57,14 +57,14 @@ pub(super) fn write(families: &mut Families<'_, '_>, facts: &Facts) -> fmt::Resu
 fn in_progress(families: &mut Families<'_, '_>, facts: &Facts) -> fmt::Result {
     families.family(&catalogue::BACKUP_IN_PROGRESS, |family| {
         facts.each_repo(family, |family, stanza, repo| {
-            family.add_known(&[repo.key.into(), (&*stanza.name).into()], runs(stanza, repo))
+            family.add_known(&repo_labels(stanza, repo), runs(stanza, repo))
         })
     })?;
     families.family(&catalogue::BACKUP_IN_PROGRESS_SINCE_TIMESTAMP_SECONDS, |family| {
         facts.each_repo(family, |family, stanza, repo| {
             let since = repo.in_progress_since.or(stanza.backup_lock.since);
             let since = since.filter(|_| runs(stanza, repo) == Some(true)).map(|since| since.timestamp());
-            family.add_known(&[repo.key.into(), (&*stanza.name).into()], since)
+            family.add_known(&repo_labels(stanza, repo), since)
         })
     })
 }
@@ -91,7 +91,7 @@ fn repo_tells_backups(repo: &Repo) -> bool {
 fn per_type<V: Into<Value>>(
     families: &mut Families<'_, '_>,
     facts: &Facts,
-    metric: &Metric,
+    metric: &Metric<Labels<3>>,
     value: impl Fn(&Repo, BackupType) -> Option<V>,
 ) -> fmt::Result {
     families.family(metric, |family| {
@@ -106,7 +106,7 @@ fn per_type<V: Into<Value>>(
 fn of_newest<V: Into<Value>>(
     families: &mut Families<'_, '_>,
     facts: &Facts,
-    metric: &Metric,
+    metric: &Metric<Labels<3>>,
     value: impl Fn(&Backup) -> Option<V>,
 ) -> fmt::Result {
     per_type(families, facts, metric, |repo, kind| repo.newest(kind).and_then(&value))

@@ -11,9 +11,13 @@ pub mod jobs;
 pub mod operator;
 pub mod wal;
 
-/// A metric as it is exposed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Metric {
+/// The names of `N` labels, sorted.
+pub type Labels<const N: usize> = [&'static str; N];
+
+/// A metric as it is exposed. `Metric<Labels<N>>` takes exactly `N` label values; a reference to it is also a
+/// `&Metric`, for whatever treats all metrics alike.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Metric<L: ?Sized = [&'static str]> {
     /// Full name; counters end in `_total`.
     pub name: &'static str,
     /// Help text, ASCII, ending in one full stop.
@@ -22,8 +26,6 @@ pub struct Metric {
     pub kind: Kind,
     /// Unit of the value.
     pub unit: Unit,
-    /// Label names, sorted.
-    pub labels: &'static [&'static str],
     /// The set that the metric belongs to.
     pub layer: Layer,
     /// The condition under which it is exposed.
@@ -36,6 +38,8 @@ pub struct Metric {
     pub unverified: bool,
     /// Where the value comes from, for the table in the docs.
     pub computed: &'static str,
+    /// Label names.
+    pub labels: L,
 }
 
 /// Prometheus types in use.
@@ -102,18 +106,18 @@ pub enum Condition {
     DatabaseCountLatest,
 }
 
-impl Metric {
+impl<const N: usize> Metric<Labels<N>> {
     const fn new(
         layer: Layer,
         kind: Kind,
         name: &'static str,
         unit: Unit,
-        labels: &'static [&'static str],
+        labels: Labels<N>,
         help: &'static str,
         computed: &'static str,
     ) -> Self {
         let (condition, per_backup, at_scrape, unverified) = (Condition::Always, false, false, false);
-        Self { name, help, kind, unit, labels, layer, condition, per_backup, at_scrape, unverified, computed }
+        Self { name, help, kind, unit, layer, condition, per_backup, at_scrape, unverified, computed, labels }
     }
 
     const fn only(mut self, condition: Condition) -> Self {
@@ -135,7 +139,9 @@ impl Metric {
         self.unverified = true;
         self
     }
+}
 
+impl<L: ?Sized> Metric<L> {
     /// The name in header lines of OpenMetrics: without `_total`, which the encoder appends to samples of counters.
     #[must_use]
     pub fn family_name(&self) -> &'static str {
@@ -151,6 +157,12 @@ pub fn all() -> impl Iterator<Item = &'static Metric> {
     [compat::ALL, backups::ALL, wal::ALL, operator::ALL, jobs::ALL, exporter::ALL, exporter::PROCESS]
         .into_iter()
         .flatten()
+        .copied()
+}
+
+/// The number of labels, for the type of a metric.
+const fn count<const N: usize>(_: &Labels<N>) -> usize {
+    N
 }
 
 /// The metric of that name.
@@ -204,12 +216,12 @@ macro_rules! catalogue {
        $(, $modifier:ident $(($argument:ident))?)*;)*) => {
         $(
             #[doc = concat!("`", $name, "`")]
-            pub const $ident: Metric = Metric::new(
+            pub const $ident: Metric<Labels<{ count(&$labels) }>> = Metric::new(
                 Layer::$layer, Kind::$kind, $name, Unit::$unit, $labels, $help, $computed,
             )$(.$modifier($(Condition::$argument)?))*;
         )*
         /// All of this layer.
-        pub const $list: &[Metric] = &[$($ident),*];
+        pub const $list: &[&Metric] = &[$(&$ident),*];
     };
 }
 use catalogue;
@@ -265,8 +277,8 @@ mod tests {
     #[test]
     fn labels_are_sorted_unique_and_valid() {
         for metric in all() {
-            assert!(metric.labels.is_sorted_by(|a, b| a < b), "{}: {:?}", metric.name, metric.labels);
-            for label in metric.labels {
+            assert!(metric.labels.is_sorted_by(|a, b| a < b), "{}: {:?}", metric.name, &metric.labels);
+            for label in &metric.labels {
                 assert!(label.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{}", metric.name);
                 assert!(!["le", "job", "instance"].contains(label), "{}", metric.name);
             }
@@ -283,7 +295,8 @@ mod tests {
 
     #[test]
     fn a_metric_is_found_by_its_name() {
-        assert_eq!(find("pgbackrest_repo_up"), Some(&backups::REPO_UP));
+        let repo_up: &Metric = &backups::REPO_UP;
+        assert_eq!(find("pgbackrest_repo_up"), Some(repo_up));
         assert_eq!(find("pgbackrest_repo"), None);
     }
 }

@@ -11,15 +11,13 @@ use prometheus_client::metrics::histogram::Histogram;
 
 use crate::state::snapshot::{Collection, FailureReason, ScopeHealth};
 
-use super::catalogue::{Metric, exporter as catalogue};
+use super::catalogue::{Labels, Metric, exporter as catalogue};
 use super::facts::Facts;
 use super::family::{Families, Label, Value};
 
 /// Upper bounds of the duration histogram: from a local repository to a big archive in a remote bucket.
 const DURATION_BUCKETS: [f64; 13] =
     [0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0];
-/// Lines of a histogram beside its finite buckets: +Inf, sum and count.
-const HISTOGRAM_EXTRA: u64 = 3;
 
 /// Commands that run periodically.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -201,23 +199,23 @@ impl CollectionMetrics {
             .map(|collector| ([Label::Text(collector.as_str())], self.counted(*collector)))
             .collect();
         families.family(&catalogue::COLLECTOR_DURATION_SECONDS, |family| {
-            let lines = DURATION_BUCKETS.len() as u64 + HISTOGRAM_EXTRA;
-            all.iter().try_for_each(|(labels, counted)| family.add_own(labels, &counted.durations, lines))
+            let buckets = DURATION_BUCKETS.len();
+            all.iter().try_for_each(|(labels, one)| family.add_histogram(labels, &one.durations, buckets))
         })?;
         families.family(&catalogue::COLLECTOR_RUNS_TOTAL, |family| {
-            all.iter().try_for_each(|(labels, counted)| family.add_own(labels, &counted.runs, 1))
+            all.iter().try_for_each(|(labels, counted)| family.add_counter(labels, &counted.runs))
         })?;
         families.family(&catalogue::COLLECTOR_FAILURES_TOTAL, |family| {
             all.iter().try_for_each(|([collector], counted)| {
                 let all = REASONS.into_iter().zip(&counted.failures);
                 let mut told = all.filter(|(reason, _)| self.reasons.contains(reason));
                 told.try_for_each(|(reason, failures)| {
-                    family.add_own(&[*collector, reason_name(reason).into()], failures, 1)
+                    family.add_counter(&[*collector, reason_name(reason).into()], failures)
                 })
             })
         })?;
         families.family(&catalogue::COLLECTOR_SANITIZED_OUTPUTS_TOTAL, |family| {
-            all.iter().try_for_each(|(labels, counted)| family.add_own(labels, &counted.sanitized, 1))
+            all.iter().try_for_each(|(labels, counted)| family.add_counter(labels, &counted.sanitized))
         })?;
         per_collector(
             families,
@@ -265,7 +263,7 @@ pub(super) fn write_health(families: &mut Families<'_, '_>, facts: &Facts) -> fm
 fn per_scope(
     families: &mut Families<'_, '_>,
     facts: &Facts,
-    metric: &Metric,
+    metric: &Metric<Labels<2>>,
     value: fn(&ScopeHealth) -> Option<Value>,
 ) -> fmt::Result {
     families.family(metric, |family| {
@@ -284,7 +282,7 @@ fn per_scope(
 fn per_collector<V: Into<Value>>(
     families: &mut Families<'_, '_>,
     present: &Present,
-    metric: &Metric,
+    metric: &Metric<Labels<1>>,
     value: fn(&CollectorState) -> Option<V>,
 ) -> fmt::Result {
     families.family(metric, |family| {

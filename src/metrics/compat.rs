@@ -4,8 +4,8 @@ use std::fmt;
 
 use crate::state::snapshot::{Activity, Progress, Repo, ScopeKind, Stanza, Version};
 
-use super::catalogue::{Metric, compat as catalogue};
-use super::facts::Facts;
+use super::catalogue::{Labels, Metric, compat as catalogue};
+use super::facts::{Facts, repo_labels};
 use super::family::{Families, Label};
 use super::options::BuildInfo;
 
@@ -47,7 +47,12 @@ type BytesOf = fn(Progress) -> u64;
 const COMPLETE: BytesOf = |progress| progress.complete;
 const TOTAL: BytesOf = |progress| progress.total;
 
-fn lock_status(families: &mut Families<'_, '_>, facts: &Facts, metric: &Metric, lock: LockOf) -> fmt::Result {
+fn lock_status(
+    families: &mut Families<'_, '_>,
+    facts: &Facts,
+    metric: &Metric<Labels<1>>,
+    lock: LockOf,
+) -> fmt::Result {
     families.family(metric, |family| {
         facts.each_stanza(family, |family, stanza| family.add(&[(&*stanza.name).into()], lock(stanza).held))
     })
@@ -56,7 +61,7 @@ fn lock_status(families: &mut Families<'_, '_>, facts: &Facts, metric: &Metric, 
 fn progress(
     families: &mut Families<'_, '_>,
     facts: &Facts,
-    metric: &Metric,
+    metric: &Metric<Labels<1>>,
     lock: LockOf,
     bytes: BytesOf,
 ) -> fmt::Result {
@@ -72,14 +77,14 @@ fn progress(
 fn repo_progress(
     families: &mut Families<'_, '_>,
     facts: &Facts,
-    metric: &Metric,
+    metric: &Metric<Labels<2>>,
     bytes: BytesOf,
 ) -> fmt::Result {
     let options = families.options;
     families.family(metric, |family| {
         facts.each_repo(family, |family, stanza, repo| {
             let bytes = options.or_zero(repo.progress.map(bytes));
-            family.add_known(&[repo.key.into(), (&*stanza.name).into()], bytes)
+            family.add_known(&repo_labels(stanza, repo), bytes)
         })
     })
 }

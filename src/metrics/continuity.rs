@@ -6,8 +6,8 @@ use chrono::{DateTime, Utc};
 
 use crate::state::archive::{BranchState, Continuity, DefaultRestore, PathContinuity};
 
-use super::catalogue::{Metric, wal as catalogue};
-use super::facts::Facts;
+use super::catalogue::{Labels, Metric, wal as catalogue};
+use super::facts::{Facts, repo_labels};
 use super::family::{Families, Value};
 
 /// Counts of segments, gaps and backups that cannot be restored. Absent without a listing.
@@ -84,7 +84,7 @@ pub(super) fn write(families: &mut Families<'_, '_>, facts: &Facts) -> fmt::Resu
 fn on_path(
     families: &mut Families<'_, '_>,
     facts: &Facts,
-    metric: &Metric,
+    metric: &Metric<Labels<2>>,
     value: fn(&PathContinuity) -> u64,
 ) -> fmt::Result {
     listed(families, facts, metric, |wal| wal.path.as_ref().map(value))
@@ -93,13 +93,13 @@ fn on_path(
 fn listed<V: Into<Value>>(
     families: &mut Families<'_, '_>,
     facts: &Facts,
-    metric: &Metric,
+    metric: &Metric<Labels<2>>,
     value: impl Fn(&Continuity) -> Option<V>,
 ) -> fmt::Result {
     families.family(metric, |family| {
         facts.each_repo(family, |family, stanza, repo| {
             let value = repo.wal.as_deref().and_then(&value);
-            family.add_known(&[repo.key.into(), (&*stanza.name).into()], value)
+            family.add_known(&repo_labels(stanza, repo), value)
         })
     })
 }

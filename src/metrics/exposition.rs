@@ -1,7 +1,7 @@
 //! From snapshot to the bytes of a response.
 //!
 //! Most of a response changes only with a new snapshot. That part is encoded and deflated once ([`StaticPart`]); the
-//! operator's metrics of clusters are encoded whenever they change ([`ClustersPart`]). A scrape adds the part that
+//! operator's metrics of clusters are encoded whenever they change ([`ClusterMetrics`]). A scrape adds the part that
 //! depends on the time and on counters ([`dynamic_part`]), and joins all parts ([`gzip`], [`plain`]).
 
 use std::fmt;
@@ -33,7 +33,7 @@ mod deflate;
 mod negotiation;
 
 pub use answer::{PlainChunks, StaticPart, gzip, plain};
-pub use clusters::ClustersPart;
+pub use clusters::ClusterMetrics;
 pub use negotiation::{Format, negotiate};
 
 /// A response could not be encoded.

@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use crate::cluster::key::Key;
 use crate::state::snapshot::{Repo, Snapshot, Stanza};
 
-use super::family::Family;
+use super::family::{Family, Label};
 
 /// The snapshots of the clusters of a fleet.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -39,10 +39,10 @@ impl Facts {
     }
 
     /// Visits every snapshot. Series added to the family during a visit get the labels of the cluster.
-    pub(super) fn each<'a, 's, 'e>(
+    pub(super) fn each<'a, 's, 'e, const N: usize>(
         &'a self,
-        family: &mut Family<'s, 'e>,
-        mut visit: impl FnMut(&mut Family<'s, 'e>, &'a Snapshot) -> fmt::Result,
+        family: &mut Family<'s, 'e, N>,
+        mut visit: impl FnMut(&mut Family<'s, 'e, N>, &'a Snapshot) -> fmt::Result,
     ) -> fmt::Result {
         self.parts().try_for_each(|(cluster, snapshot)| {
             family.of(cluster);
@@ -51,10 +51,10 @@ impl Facts {
     }
 
     /// Visits every stanza.
-    pub(super) fn each_stanza<'a, 's, 'e>(
+    pub(super) fn each_stanza<'a, 's, 'e, const N: usize>(
         &'a self,
-        family: &mut Family<'s, 'e>,
-        mut visit: impl FnMut(&mut Family<'s, 'e>, &'a Stanza) -> fmt::Result,
+        family: &mut Family<'s, 'e, N>,
+        mut visit: impl FnMut(&mut Family<'s, 'e, N>, &'a Stanza) -> fmt::Result,
     ) -> fmt::Result {
         self.each(family, |family, snapshot| {
             snapshot.stanzas.iter().try_for_each(|stanza| visit(family, stanza))
@@ -62,13 +62,18 @@ impl Facts {
     }
 
     /// Visits every repository.
-    pub(super) fn each_repo<'a, 's, 'e>(
+    pub(super) fn each_repo<'a, 's, 'e, const N: usize>(
         &'a self,
-        family: &mut Family<'s, 'e>,
-        mut visit: impl FnMut(&mut Family<'s, 'e>, &'a Stanza, &'a Repo) -> fmt::Result,
+        family: &mut Family<'s, 'e, N>,
+        mut visit: impl FnMut(&mut Family<'s, 'e, N>, &'a Stanza, &'a Repo) -> fmt::Result,
     ) -> fmt::Result {
         self.each_stanza(family, |family, stanza| {
             stanza.repos.iter().try_for_each(|repo| visit(family, stanza, repo))
         })
     }
+}
+
+/// Labels of everything that exists once per repository of a stanza.
+pub(super) fn repo_labels<'a>(stanza: &'a Stanza, repo: &Repo) -> [Label<'a>; 2] {
+    [repo.key.into(), (&*stanza.name).into()]
 }

@@ -11,13 +11,18 @@ use prometheus_client::encoding::{
     GaugeValueEncoder, LabelSetEncoder, LabelValueEncoder, MetricEncoder, NoLabelSet,
 };
 use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::histogram::Histogram;
 
 use crate::cluster::key::Key;
 use crate::pgbackrest::wal::{Lsn, WalSegment};
 
 use super::catalogue::operator::CLUSTER;
-use super::catalogue::{Kind, Metric};
+use super::catalogue::{Kind, Labels, Metric};
 use super::options::Options;
+
+/// Lines of a histogram beside its finite buckets: +Inf, sum and count.
+const HISTOGRAM_EXTRA: u64 = 3;
 
 /// Writes families.
 pub(super) struct Families<'a, 'e> {
@@ -28,8 +33,8 @@ pub(super) struct Families<'a, 'e> {
 }
 
 /// A family being filled. Its header is written with the first series.
-pub(super) struct Family<'s, 'e> {
-    metric: &'s Metric,
+pub(super) struct Family<'s, 'e, const N: usize> {
+    metric: &'s Metric<Labels<N>>,
     unopened: Option<&'s mut DescriptorEncoder<'e>>,
     encoder: Option<MetricEncoder<'s>>,
     /// The cluster of the added series; `None` for this host.
@@ -60,10 +65,10 @@ pub(super) enum Value {
 
 impl<'e> Families<'_, 'e> {
     /// Writes a family, if it is to be exposed and `fill` adds a series.
-    pub(super) fn family(
+    pub(super) fn family<const N: usize>(
         &mut self,
-        metric: &Metric,
-        fill: impl FnOnce(&mut Family<'_, 'e>) -> fmt::Result,
+        metric: &Metric<Labels<N>>,
+        fill: impl FnOnce(&mut Family<'_, 'e, N>) -> fmt::Result,
     ) -> fmt::Result {
         if !self.options.exposes(metric) {
             return Ok(());
@@ -76,7 +81,7 @@ impl<'e> Families<'_, 'e> {
     }
 
     /// Writes a counter without labels.
-    pub(super) fn counter(&mut self, metric: &Metric, value: f64) -> fmt::Result {
+    pub(super) fn counter(&mut self, metric: &Metric<Labels<0>>, value: f64) -> fmt::Result {
         if !self.options.exposes(metric) {
             return Ok(());
         }
@@ -87,18 +92,18 @@ impl<'e> Families<'_, 'e> {
     }
 }
 
-impl<'s> Family<'s, '_> {
+impl<'s, const N: usize> Family<'s, '_, N> {
     /// Sets the cluster of the following series.
     pub(super) fn of(&mut self, cluster: Option<&Arc<Key>>) {
         self.cluster = cluster.cloned();
     }
 
     /// Adds a series; `labels` in the order of the catalogue.
-    pub(super) fn add(&mut self, labels: &[Label<'_>], value: impl Into<Value>) -> fmt::Result {
-        let (names, cluster) = (self.metric.labels, self.cluster.clone());
-        let encoder = self.open(labels)?;
+    pub(super) fn add(&mut self, labels: &[Label<'_>; N], value: impl Into<Value>) -> fmt::Result {
+        let (names, cluster) = (&self.metric.labels, self.cluster.clone());
+        let encoder = self.open()?;
         let value = value.into();
-        if labels.is_empty() && cluster.is_none() {
+        if N == 0 && cluster.is_none() {
             return encoder.encode_gauge(&value);
         }
         let labels = LabelSet { cluster: cluster.as_deref(), names, values: labels };
@@ -106,29 +111,37 @@ impl<'s> Family<'s, '_> {
     }
 
     /// Adds a counter whose value is stored elsewhere; it has at least one label.
-    pub(super) fn add_count(&mut self, labels: &[Label<'_>], count: u64) -> fmt::Result {
-        let (names, cluster) = (self.metric.labels, self.cluster.clone());
+    pub(super) fn add_count(&mut self, labels: &[Label<'_>; N], count: u64) -> fmt::Result {
+        let (names, cluster) = (&self.metric.labels, self.cluster.clone());
         let labels = LabelSet { cluster: cluster.as_deref(), names, values: labels };
-        self.open(labels.values)?.encode_family(&labels)?.encode_counter::<NoLabelSet, _, f64>(&count, None)
+        self.open()?.encode_family(&labels)?.encode_counter::<NoLabelSet, _, f64>(&count, None)
     }
 
-    /// Adds a counter or histogram with its own value and this many lines; it has at least one label.
-    pub(super) fn add_own(
+    /// Adds a counter with its own value; it has at least one label.
+    pub(super) fn add_counter(&mut self, labels: &[Label<'_>; N], counter: &Counter) -> fmt::Result {
+        self.add_encoded(labels, counter, 1)
+    }
+
+    /// Adds a histogram with this many finite buckets; it has at least one label.
+    pub(super) fn add_histogram(
         &mut self,
-        labels: &[Label<'_>],
-        own: &impl EncodeMetric,
-        lines: u64,
+        labels: &[Label<'_>; N],
+        histogram: &Histogram,
+        buckets: usize,
     ) -> fmt::Result {
-        let names = self.metric.labels;
-        let encoder = self.open(labels)?;
+        self.add_encoded(labels, histogram, buckets as u64 + HISTOGRAM_EXTRA)
+    }
+
+    fn add_encoded(&mut self, labels: &[Label<'_>; N], own: &impl EncodeMetric, lines: u64) -> fmt::Result {
+        let names = &self.metric.labels;
+        let encoder = self.open()?;
         own.encode(encoder.encode_family(&LabelSet { cluster: None, names, values: labels })?)?;
         self.series += lines - 1;
         Ok(())
     }
 
     /// Writes the header before the first series.
-    fn open(&mut self, labels: &[Label<'_>]) -> Result<&mut MetricEncoder<'s>, fmt::Error> {
-        debug_assert_eq!(labels.len(), self.metric.labels.len(), "{}", self.metric.name);
+    fn open(&mut self) -> Result<&mut MetricEncoder<'s>, fmt::Error> {
         if let Some(encoder) = self.unopened.take() {
             let (metric, kind) = (self.metric, metric_type(self.metric));
             self.encoder = Some(encoder.encode_descriptor(metric.family_name(), metric.help, None, kind)?);
@@ -140,14 +153,14 @@ impl<'s> Family<'s, '_> {
     /// Adds a series if there is a value: an unknown value is an absent series.
     pub(super) fn add_known<V: Into<Value>>(
         &mut self,
-        labels: &[Label<'_>],
+        labels: &[Label<'_>; N],
         value: Option<V>,
     ) -> fmt::Result {
         value.map_or(Ok(()), |value| self.add(labels, value))
     }
 }
 
-const fn metric_type(metric: &Metric) -> MetricType {
+const fn metric_type<L: ?Sized>(metric: &Metric<L>) -> MetricType {
     match metric.kind {
         Kind::Gauge => MetricType::Gauge,
         Kind::Counter => MetricType::Counter,
@@ -155,13 +168,13 @@ const fn metric_type(metric: &Metric) -> MetricType {
     }
 }
 
-struct LabelSet<'a> {
+struct LabelSet<'a, const N: usize> {
     cluster: Option<&'a Key>,
-    names: &'a [&'a str],
-    values: &'a [Label<'a>],
+    names: &'a Labels<N>,
+    values: &'a [Label<'a>; N],
 }
 
-impl EncodeLabelSet for LabelSet<'_> {
+impl<const N: usize> EncodeLabelSet for LabelSet<'_, N> {
     fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> fmt::Result {
         if let Some(Key { namespace, name }) = self.cluster {
             let [of_namespace, of_cluster] = CLUSTER;

@@ -14,17 +14,15 @@ use prometheus_client::metrics::histogram::Histogram;
 use crate::pgbackrest::label::BackupType;
 use crate::state::jobs::ledger::{Cluster, Ledger};
 use crate::state::jobs::line::LineView;
+use crate::state::jobs::timer::ScheduleView;
 use crate::state::jobs::{ClusterKey, Concern, JobFact, Line, Slot, Tally, Trigger};
 
-use super::catalogue::{Metric, jobs as catalogue};
+use super::catalogue::{Labels, Metric, jobs as catalogue};
 use super::family::{Families, Family, Label, Value};
-use super::schedule;
 
 /// Upper bounds: from ten seconds to a day.
 const DURATION_BUCKETS: [f64; 12] =
     [10.0, 30.0, 60.0, 300.0, 900.0, 1_800.0, 3_600.0, 7_200.0, 14_400.0, 28_800.0, 43_200.0, 86_400.0];
-/// Lines of a histogram beside its finite buckets: +Inf, sum and count.
-const HISTOGRAM_EXTRA: u64 = 3;
 
 /// The state of jobs and schedules.
 #[derive(Debug, Default)]
@@ -66,16 +64,16 @@ impl Outcome {
 }
 
 /// One repo and backup type, at the time of a scrape.
-pub(super) struct Row<'a> {
-    pub(super) key: &'a ClusterKey,
-    pub(super) slot: Slot,
-    pub(super) line: &'a Line,
-    pub(super) view: LineView,
+struct Row<'a> {
+    key: &'a ClusterKey,
+    slot: Slot,
+    line: &'a Line,
+    view: LineView,
 }
 
 impl<'a> Row<'a> {
     /// In the order of the catalogue.
-    pub(super) fn labels(&self) -> [Label<'a>; 4] {
+    fn labels(&self) -> [Label<'a>; 4] {
         slot_labels(self.key, self.slot)
     }
 }
@@ -162,7 +160,7 @@ impl JobMetrics {
         let rows: Vec<Row<'_>> =
             ledger.clusters().iter().flat_map(|(key, cluster)| rows(key, cluster, now)).collect();
         write_rows(families, &rows)?;
-        schedule::write(families, &rows)
+        write_schedules(families, &rows)
     }
 }
 
@@ -181,7 +179,7 @@ fn write_counters(families: &mut Families<'_, '_>, counts: &AllCounts) -> fmt::R
                 let (outcome, reason, trigger) = (outcome.as_str(), *reason, trigger.as_str());
                 let labels =
                     [backup_type, namespace, outcome.into(), cluster, reason.into(), repo, trigger.into()];
-                family.add_own(&labels, count, 1)?;
+                family.add_counter(&labels, count)?;
             }
         }
         Ok(())
@@ -190,11 +188,8 @@ fn write_counters(families: &mut Families<'_, '_>, counts: &AllCounts) -> fmt::R
         for (key, counts) in counts {
             for ((slot, outcome), count) in &counts.attempts {
                 let [backup_type, namespace, cluster, repo] = slot_labels(key, *slot);
-                family.add_own(
-                    &[backup_type, namespace, outcome.as_str().into(), cluster, repo],
-                    count,
-                    1,
-                )?;
+                family
+                    .add_counter(&[backup_type, namespace, outcome.as_str().into(), cluster, repo], count)?;
             }
         }
         Ok(())
@@ -203,12 +198,11 @@ fn write_counters(families: &mut Families<'_, '_>, counts: &AllCounts) -> fmt::R
 
 fn write_durations(families: &mut Families<'_, '_>, counts: &AllCounts) -> fmt::Result {
     families.family(&catalogue::DURATION_SECONDS, |family| {
-        let lines = DURATION_BUCKETS.len() as u64 + HISTOGRAM_EXTRA;
         for (key, counts) in counts {
             for ((backup_type, outcome), histogram) in &counts.durations {
                 let (namespace, cluster) = ((&*key.namespace).into(), (&*key.name).into());
                 let labels = [backup_type.as_str().into(), namespace, outcome.as_str().into(), cluster];
-                family.add_own(&labels, histogram, lines)?;
+                family.add_histogram(&labels, histogram, DURATION_BUCKETS.len())?;
             }
         }
         Ok(())
@@ -233,7 +227,7 @@ fn write_rows(families: &mut Families<'_, '_>, rows: &[Row<'_>]) -> fmt::Result 
     })
 }
 
-fn failure_info(family: &mut Family<'_, '_>, row: &Row<'_>) -> fmt::Result {
+fn failure_info(family: &mut Family<'_, '_, 6>, row: &Row<'_>) -> fmt::Result {
     let Some(failure) = row.view.failing else { return Ok(()) };
     let code = failure.exit_code.map(|code| code.to_string()).unwrap_or_default();
     let [backup_type, namespace, cluster, repo] = row.labels();
@@ -241,12 +235,48 @@ fn failure_info(family: &mut Family<'_, '_>, row: &Row<'_>) -> fmt::Result {
 }
 
 /// One series for each row that has the value.
-pub(super) fn known<V: Into<Value>>(
+fn known<V: Into<Value>>(
     families: &mut Families<'_, '_>,
-    metric: &Metric,
+    metric: &Metric<Labels<4>>,
     rows: &[Row<'_>],
     value: impl Fn(&Row<'_>) -> Option<V>,
 ) -> fmt::Result {
     families
         .family(metric, |family| rows.iter().try_for_each(|row| family.add_known(&row.labels(), value(row))))
+}
+
+/// CronJobs: when they run, and when they should have run.
+fn write_schedules(families: &mut Families<'_, '_>, rows: &[Row<'_>]) -> fmt::Result {
+    families.family(&catalogue::SCHEDULE_INFO, |family| {
+        rows.iter().try_for_each(|row| {
+            let Some(timer) = row.line.timer() else { return Ok(()) };
+            let [backup_type, namespace, cluster, repo] = row.labels();
+            let zone = timer.fact.time_zone.as_deref().unwrap_or_default();
+            let (name, expression) = ((&*timer.fact.name).into(), (&*timer.fact.expression).into());
+            family.add(&[backup_type, name, namespace, cluster, repo, expression, zone.into()], 1_u64)
+        })
+    })?;
+    known(families, &catalogue::SCHEDULE_CREATED_TIMESTAMP_SECONDS, rows, |row| {
+        Some(row.line.timer()?.fact.created.timestamp())
+    })?;
+    let interval = |view: &ScheduleView| view.interval.map(|interval| interval.num_seconds());
+    of_schedule(families, &catalogue::SCHEDULE_INTERVAL_SECONDS, rows, interval)?;
+    let next = |view: &ScheduleView| view.next.map(|at| at.timestamp());
+    of_schedule(families, &catalogue::SCHEDULE_NEXT_TIMESTAMP_SECONDS, rows, next)?;
+    let previous = |view: &ScheduleView| view.previous.map(|at| at.timestamp());
+    of_schedule(families, &catalogue::SCHEDULE_PREVIOUS_TIMESTAMP_SECONDS, rows, previous)?;
+    of_schedule(families, &catalogue::SCHEDULE_MISSED_RUNS, rows, |view| view.missed)?;
+    let overdue = |view: &ScheduleView| view.overdue.map(|overdue| overdue.num_seconds());
+    of_schedule(families, &catalogue::SCHEDULE_OVERDUE_SECONDS, rows, overdue)?;
+    of_schedule(families, &catalogue::SCHEDULE_SUSPENDED, rows, |view| Some(view.suspended))?;
+    of_schedule(families, &catalogue::SCHEDULE_CONFLICT, rows, |view| Some(view.conflict))
+}
+
+fn of_schedule<V: Into<Value>>(
+    families: &mut Families<'_, '_>,
+    metric: &Metric<Labels<4>>,
+    rows: &[Row<'_>],
+    value: impl Fn(&ScheduleView) -> Option<V>,
+) -> fmt::Result {
+    known(families, metric, rows, |row| row.view.schedule.as_ref().and_then(&value))
 }

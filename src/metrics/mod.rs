@@ -17,7 +17,6 @@ mod facts;
 mod family;
 mod repo;
 mod retention;
-mod schedule;
 mod selection;
 mod stanza;
 mod wal;

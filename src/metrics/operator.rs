@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use chrono::{DateTime, Utc};
 use parking_lot::{Mutex, MutexGuard};
 use prometheus_client::metrics::counter::Counter;
@@ -14,19 +13,12 @@ use prometheus_client::metrics::histogram::Histogram;
 
 use crate::state::jobs::Concern;
 
-use super::catalogue::{Metric, operator as catalogue};
-use super::exposition::{ClustersPart, EncodeError, Format, StaticPart};
+use super::catalogue::{Labels, Metric, operator as catalogue};
 use super::family::{Families, Family, Label, Value};
 use super::job::JobMetrics;
-use super::options::Options;
 
 /// Upper bounds: from a reconcile without changes to one that waits for commands in pods.
 const DURATION_BUCKETS: [f64; 11] = [0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0, 120.0, 300.0];
-/// Lines of a histogram beside its finite buckets: +Inf, sum and count.
-const HISTOGRAM_EXTRA: u64 = 3;
-
-/// Time-dependent metrics are encoded again after this many seconds. Scheduled runs start at such times.
-const STEP: i64 = 10;
 
 /// Counters of the process, and the newest facts of each cluster.
 #[derive(Debug)]
@@ -39,16 +31,14 @@ pub struct OperatorMetrics {
     present: Mutex<Present>,
     /// Incremented whenever something about a cluster may have changed.
     changes: AtomicU64,
-    /// The encoded metrics of clusters.
-    told: ArcSwap<Told>,
+    /// Incremented when leadership is lost: from then on another replica reports the clusters.
+    terms: AtomicU64,
 }
 
 #[derive(Debug, Default)]
 struct Present {
     totals: Totals,
     clusters: Clusters,
-    /// Counts how often everything was cleared.
-    epoch: u64,
 }
 
 type Clusters = BTreeMap<(String, String), Cluster>;
@@ -71,14 +61,6 @@ struct Cluster {
     last_success: Option<DateTime<Utc>>,
     in_place: BTreeMap<&'static str, bool>,
     judgement: Arc<Judgement>,
-}
-
-/// The encoded metrics of clusters, and their time.
-#[derive(Debug, Default)]
-struct Told {
-    part: ClustersPart,
-    revision: u64,
-    as_of: Option<DateTime<Utc>>,
 }
 
 /// The result of the last reconcile of a cluster.
@@ -125,7 +107,7 @@ impl OperatorMetrics {
                 ..Present::default()
             }),
             changes: AtomicU64::new(0),
-            told: ArcSwap::default(),
+            terms: AtomicU64::new(0),
         }
     }
 
@@ -209,39 +191,8 @@ impl OperatorMetrics {
         if led && !leads {
             present.clusters.clear();
             self.jobs.forget_all();
-            // Immediately, because another replica reports the clusters from now on.
-            present.epoch += 1;
-            self.told.store(Arc::default());
+            self.terms.fetch_add(1, Ordering::AcqRel);
         }
-    }
-
-    /// The encoded metrics of clusters.
-    #[must_use]
-    pub fn told(&self, body: &StaticPart, format: Format) -> StaticPart {
-        body.joined(&self.told.load().part, format)
-    }
-
-    /// Whether something may have changed since the last encoding, or enough time has passed.
-    #[must_use]
-    pub fn is_stale(&self, now: DateTime<Utc>) -> bool {
-        let told = self.told.load();
-        let step = |at: DateTime<Utc>| at.timestamp().div_euclid(STEP);
-        told.revision != self.revision() || told.as_of.is_none_or(|as_of| step(as_of) != step(now))
-    }
-
-    /// Encodes the metrics of clusters. Takes time proportional to the fleet: do not call on an async thread.
-    ///
-    /// # Errors
-    /// If the encoder fails; then the previous metrics stay.
-    pub fn tell(self: &Arc<Self>, options: &Arc<Options>, now: DateTime<Utc>) -> Result<(), EncodeError> {
-        let (epoch, revision) = (self.present.lock().epoch, self.revision());
-        let part = ClustersPart::encode(self, options, now)?;
-        // If everything was cleared in the meantime, that was already encoded.
-        let present = self.present.lock();
-        if present.epoch == epoch {
-            self.told.store(Arc::new(Told { part, revision, as_of: Some(now) }));
-        }
-        Ok(())
     }
 
     /// Sets the number of clusters waiting for a reconcile.
@@ -254,7 +205,13 @@ impl OperatorMetrics {
         self.present.lock().totals.watch_restarts.entry(kind).or_default().inc();
     }
 
-    fn revision(&self) -> u64 {
+    /// Increases whenever leadership is lost. Metrics of clusters that were encoded before are no longer valid.
+    pub(super) fn terms(&self) -> u64 {
+        self.terms.load(Ordering::Acquire)
+    }
+
+    /// Increases whenever something about a cluster may have changed.
+    pub(super) fn revision(&self) -> u64 {
         self.changes.load(Ordering::Acquire) + self.jobs.revision()
     }
 
@@ -286,27 +243,27 @@ impl OperatorMetrics {
             present
                 .errors
                 .iter()
-                .try_for_each(|(reason, count)| family.add_own(&[(*reason).into()], count, 1))
+                .try_for_each(|(reason, count)| family.add_counter(&[(*reason).into()], count))
         })?;
         families.family(&catalogue::RECONCILE_DURATION_SECONDS, |family| {
-            let lines = DURATION_BUCKETS.len() as u64 + HISTOGRAM_EXTRA;
-            family.add_own(&["error".into()], &self.failed, lines)?;
-            family.add_own(&["success".into()], &self.succeeded, lines)
+            let buckets = DURATION_BUCKETS.len();
+            family.add_histogram(&["error".into()], &self.failed, buckets)?;
+            family.add_histogram(&["success".into()], &self.succeeded, buckets)
         })?;
         families.family(&catalogue::DRIFT_CORRECTED_TOTAL, |family| {
             let mut drift = present.drift.iter();
             drift.try_for_each(|((namespace, kind), count)| {
-                family.add_own(&[namespace.as_str().into(), (*kind).into()], count, 1)
+                family.add_counter(&[namespace.as_str().into(), (*kind).into()], count)
             })
         })?;
         families.family(&catalogue::WATCH_RESTARTS_TOTAL, |family| {
             let mut restarts = present.watch_restarts.iter();
-            restarts.try_for_each(|(kind, count)| family.add_own(&[(*kind).into()], count, 1))
+            restarts.try_for_each(|(kind, count)| family.add_counter(&[(*kind).into()], count))
         })?;
         families.family(&catalogue::TELL_ERRORS_TOTAL, |family| {
             let mut errors = present.tell_errors.iter();
             errors.try_for_each(|((what, reason), count)| {
-                family.add_own(&[(*reason).into(), (*what).into()], count, 1)
+                family.add_counter(&[(*reason).into(), (*what).into()], count)
             })
         })?;
         families.family(&catalogue::LEADER, |family| family.add(&[], present.leads))?;
@@ -353,11 +310,11 @@ fn write_clusters(clusters: &Clusters, families: &mut Families<'_, '_>) -> fmt::
     })
 }
 
-fn each(
+fn each<const N: usize>(
     clusters: &Clusters,
     families: &mut Families<'_, '_>,
-    metric: &Metric,
-    mut write: impl FnMut(&mut Family<'_, '_>, [Label<'_>; 2], &Cluster) -> fmt::Result,
+    metric: &Metric<Labels<N>>,
+    mut write: impl FnMut(&mut Family<'_, '_, N>, [Label<'_>; 2], &Cluster) -> fmt::Result,
 ) -> fmt::Result {
     families.family(metric, |family| {
         clusters.iter().try_for_each(|((namespace, name), known)| {

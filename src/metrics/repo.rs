@@ -5,15 +5,13 @@ use std::fmt;
 use crate::state::snapshot::{CredentialKind, RepoState};
 
 use super::catalogue::backups as catalogue;
-use super::facts::Facts;
+use super::facts::{Facts, repo_labels};
 use super::family::Families;
 
 /// State, kind, sizes and credentials.
 pub(super) fn write(families: &mut Families<'_, '_>, facts: &Facts) -> fmt::Result {
     families.family(&catalogue::REPO_UP, |family| {
-        facts.each_repo(family, |family, stanza, repo| {
-            family.add(&[repo.key.into(), (&*stanza.name).into()], repo.is_up())
-        })
+        facts.each_repo(family, |family, stanza, repo| family.add(&repo_labels(stanza, repo), repo.is_up()))
     })?;
     families.family(&catalogue::REPO_STATE, |family| {
         facts.each_repo(family, |family, stanza, repo| {
@@ -27,7 +25,7 @@ pub(super) fn write(families: &mut Families<'_, '_>, facts: &Facts) -> fmt::Resu
             // A repository that never answered has no time of collection.
             let read =
                 (repo.status_code.is_some() || repo.has_facts()).then(|| repo.collected_at.timestamp());
-            family.add_known(&[repo.key.into(), (&*stanza.name).into()], read)
+            family.add_known(&repo_labels(stanza, repo), read)
         })
     })?;
     families.family(&catalogue::REPO_ERROR_INFO, |family| {
@@ -50,7 +48,7 @@ pub(super) fn write(families: &mut Families<'_, '_>, facts: &Facts) -> fmt::Resu
     families.family(&catalogue::REPO_ENCRYPTED, |family| {
         facts.each_repo(family, |family, stanza, repo| {
             let encrypted = repo.cipher.as_deref().map(|cipher| cipher != "none");
-            family.add_known(&[repo.key.into(), (&*stanza.name).into()], encrypted)
+            family.add_known(&repo_labels(stanza, repo), encrypted)
         })
     })?;
     families.family(&catalogue::REPO_STORED_BYTES, |family| {

@@ -7,15 +7,15 @@ use chrono::{DateTime, Utc};
 use crate::state::retention::{self, Verdict};
 
 use super::backup::type_labels;
-use super::catalogue::{Metric, backups as catalogue};
-use super::facts::Facts;
+use super::catalogue::{Labels, Metric, backups as catalogue};
+use super::facts::{Facts, repo_labels};
 use super::family::{Families, Value};
 
 /// The configured window.
 pub(super) fn write(families: &mut Families<'_, '_>, facts: &Facts) -> fmt::Result {
     families.family(&catalogue::RETENTION_WINDOW_SECONDS, |family| {
         facts.each_repo(family, |family, stanza, repo| {
-            family.add_known(&[repo.key.into(), (&*stanza.name).into()], retention::window(repo))
+            family.add_known(&repo_labels(stanza, repo), retention::window(repo))
         })
     })
 }
@@ -34,7 +34,7 @@ fn per_verdict<V: Into<Value>>(
     families: &mut Families<'_, '_>,
     facts: &Facts,
     now: DateTime<Utc>,
-    metric: &Metric,
+    metric: &Metric<Labels<3>>,
     value: fn(&Verdict) -> V,
 ) -> fmt::Result {
     families.family(metric, |family| {

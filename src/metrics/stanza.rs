@@ -6,7 +6,7 @@ use crate::pgbackrest::label::BackupType;
 use crate::state::comparison::{self, What};
 use crate::state::snapshot::Stanza;
 
-use super::catalogue::{Metric, backups as catalogue};
+use super::catalogue::{Labels, Metric, backups as catalogue};
 use super::facts::Facts;
 use super::family::{Families, Label, Value};
 
@@ -45,7 +45,7 @@ pub(super) fn write(families: &mut Families<'_, '_>, facts: &Facts) -> fmt::Resu
 fn per_stanza<V: Into<Value>>(
     families: &mut Families<'_, '_>,
     facts: &Facts,
-    metric: &Metric,
+    metric: &Metric<Labels<1>>,
     value: fn(&Stanza) -> Option<V>,
 ) -> fmt::Result {
     families.family(metric, |family| {

@@ -6,8 +6,8 @@ use crate::state::recovery::{self, RecoveryWindow};
 use crate::state::snapshot::Stanza;
 use crate::state::wal_range::{self, WalRange};
 
-use super::catalogue::{Metric, wal as catalogue};
-use super::facts::Facts;
+use super::catalogue::{Labels, Metric, wal as catalogue};
+use super::facts::{Facts, repo_labels};
 use super::family::{Families, Value};
 
 /// WAL ranges, segment sizes and recovery windows.
@@ -29,7 +29,7 @@ pub(super) fn write(families: &mut Families<'_, '_>, facts: &Facts) -> fmt::Resu
     families.family(&catalogue::RECOVERY_CONTINUOUS_START_TIMESTAMP_SECONDS, |family| {
         facts.each_repo(family, |family, stanza, repo| {
             let start = recovery::window(repo).and_then(|window| window.continuous_start);
-            family.add_known(&[repo.key.into(), (&*stanza.name).into()], start.map(|start| start.timestamp()))
+            family.add_known(&repo_labels(stanza, repo), start.map(|start| start.timestamp()))
         })
     })?;
     window(families, facts, &catalogue::RECOVERY_LATEST_TIMESTAMP_SECONDS, |window| {
@@ -40,14 +40,14 @@ pub(super) fn write(families: &mut Families<'_, '_>, facts: &Facts) -> fmt::Resu
             let length = recovery::window(repo).map(|window| window.length().num_seconds());
             // In this case it is known that nothing can be restored.
             let length = length.or_else(|| recovery::proof(repo).map(|_| 0));
-            family.add_known(&[repo.key.into(), (&*stanza.name).into()], length)
+            family.add_known(&repo_labels(stanza, repo), length)
         })
     })?;
     families.family(&catalogue::RECOVERY_WINDOW_VERIFIED, |family| {
         facts.each_repo(family, |family, stanza, repo| {
             let is_proven = recovery::proof(repo).is_some();
             let is_known = is_proven || recovery::window(repo).is_some();
-            family.add_known(&[repo.key.into(), (&*stanza.name).into()], is_known.then_some(is_proven))
+            family.add_known(&repo_labels(stanza, repo), is_known.then_some(is_proven))
         })
     })
 }
@@ -59,7 +59,7 @@ pub(super) fn write_growth(families: &mut Families<'_, '_>, facts: &Facts) -> fm
             if wal_range::range(stanza, repo).is_none() {
                 return Ok(());
             }
-            family.add_count(&[repo.key.into(), (&*stanza.name).into()], repo.archived_segments)
+            family.add_count(&repo_labels(stanza, repo), repo.archived_segments)
         })
     })
 }
@@ -67,7 +67,7 @@ pub(super) fn write_growth(families: &mut Families<'_, '_>, facts: &Facts) -> fm
 fn range<V: Into<Value>>(
     families: &mut Families<'_, '_>,
     facts: &Facts,
-    metric: &Metric,
+    metric: &Metric<Labels<3>>,
     value: impl Fn(&WalRange) -> Option<V>,
 ) -> fmt::Result {
     families.family(metric, |family| {
@@ -87,12 +87,12 @@ fn best_known(stanza: &Stanza) -> Option<WalRange> {
 fn window<V: Into<Value>>(
     families: &mut Families<'_, '_>,
     facts: &Facts,
-    metric: &Metric,
+    metric: &Metric<Labels<2>>,
     value: impl Fn(RecoveryWindow) -> V,
 ) -> fmt::Result {
     families.family(metric, |family| {
         facts.each_repo(family, |family, stanza, repo| {
-            family.add_known(&[repo.key.into(), (&*stanza.name).into()], recovery::window(repo).map(&value))
+            family.add_known(&repo_labels(stanza, repo), recovery::window(repo).map(&value))
         })
     })
 }

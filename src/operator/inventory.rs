@@ -13,7 +13,7 @@ use kube::runtime::watcher;
 
 use crate::cluster::labels::{CLUSTER, MANAGED_BY, MANAGER};
 
-use super::apply::Kind;
+use super::kinds::Kind;
 use super::progress::Progress;
 use super::scope::{Key, Scope};
 use super::watch::{self, PAGE, Touch, Watch};

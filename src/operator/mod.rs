@@ -8,6 +8,7 @@ pub mod controller;
 pub mod deed;
 pub mod inventory;
 pub mod jobs;
+mod kinds;
 pub mod mode;
 pub mod observe;
 pub mod own_pod;

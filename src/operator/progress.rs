@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 
 use crate::kubernetes::lease::Leadership;
 use crate::metrics::OperatorMetrics;
+use crate::text::one_line;
 
 use super::scope::{Key, Scope};
 
@@ -170,8 +171,7 @@ fn told(kind: &str, scope: &Scope, error: &kube::Error) -> String {
         kube::Error::Api(status) => format!("{} ({})", status.message, status.code),
         other => other.to_string(),
     };
-    let reason: String = reason.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    format!("cannot list {kind} in {scope}: {}", reason.chars().take(LONGEST_REASON).collect::<String>())
+    format!("cannot list {kind} in {scope}: {}", one_line(&reason, LONGEST_REASON))
 }
 
 #[cfg(test)]

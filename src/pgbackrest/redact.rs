@@ -3,6 +3,8 @@
 //! pgBackRest quotes a line that it cannot read and a value that it does not take, which may be a passphrase in the wrong
 //! place; and it quotes what a wrong passphrase makes of a file, which is noise.
 
+use crate::text;
+
 /// What takes the place of a quotation.
 const HIDDEN: &str = "…";
 /// What stands between a refused value and the option that refuses it.
@@ -16,11 +18,10 @@ pub fn redact(text: &str) -> String {
     text.split('\n').map(line).collect::<Vec<_>>().join("\n")
 }
 
-/// The same without line ends and repeated spaces, and of so many characters at most: for logs and messages.
+/// The message without quotations on one line of at most this many characters.
 #[must_use]
-pub fn one_line(text: &str, most: usize) -> String {
-    let words: Vec<&str> = text.split_whitespace().collect();
-    redact(&words.join(" ")).chars().take(most).collect()
+pub fn one_line(message: &str, most: usize) -> String {
+    text::one_line(&redact(message), most)
 }
 
 fn line(line: &str) -> String {

@@ -7,8 +7,8 @@
 //! misplace a run on the day of the change; we follow the expression.
 
 mod calendar;
+pub mod duration;
 mod error;
-mod every;
 mod fields;
 mod runs;
 pub mod zone;
@@ -57,7 +57,7 @@ impl Schedule {
             return Err(ScheduleError::Empty);
         }
         let recurrence = match text.strip_prefix("@every ") {
-            Some(duration) => Recurrence::Every(every::parse(duration)?),
+            Some(text) => Recurrence::Every(interval(text)?),
             None if text.starts_with('@') => Recurrence::Calendar(fields::parse_word(text)?),
             None => Recurrence::Calendar(fields::parse(text)?),
         };
@@ -127,6 +127,13 @@ impl Schedule {
     fn year(&self, moment: DateTime<Utc>) -> Option<i32> {
         runs::wall_clock(self.zone, moment.timestamp()).map(|wall| wall.year())
     }
+}
+
+/// The interval of `@every` in whole seconds. robfig/cron rounds anything below one second up, even if it is negative.
+fn interval(text: &str) -> Result<TimeDelta, ScheduleError> {
+    let interval =
+        duration::parse(text).ok_or_else(|| ScheduleError::Duration { duration: text.to_owned() })?;
+    Ok(TimeDelta::seconds(interval.num_seconds().max(1)))
 }
 
 /// The first minute within `over` in which both schedules start a job. `None` if there is none, and for `@every`,

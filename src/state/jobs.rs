@@ -14,6 +14,6 @@ mod tests;
 
 pub use concern::Concern;
 pub use fact::{ClusterKey, CronFact, End, Failure, JobFact, Slot, Suspension, Trigger};
-pub use ledger::{Cluster, Ledger, Tally};
-pub use line::{Line, LineView};
+pub use ledger::{Cluster, Ledger};
+pub use line::{Line, LineView, Tally};
 pub use timer::{ScheduleView, Timer};

@@ -3,6 +3,7 @@
 pub mod answer;
 pub mod archive;
 pub mod assemble;
+pub mod backup;
 pub mod comparison;
 pub mod filter;
 pub mod health;
@@ -16,4 +17,5 @@ pub mod snapshot;
 pub mod wal_range;
 
 #[cfg(test)]
+#[path = "../../tests/unit/examples.rs"]
 mod examples;

@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 
-use super::configuration::hash_of;
 use super::object::{self, Object};
-use super::paths;
+use super::{hash_of, paths};
 use crate::cluster::names;
 use crate::cluster::settings::Settings;
 use crate::cluster::validated::ValidatedCluster;

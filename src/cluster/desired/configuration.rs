@@ -6,10 +6,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use ring::digest::{SHA256, digest};
-
 use super::certificates::{self, Side};
-use super::paths;
+use super::{hash_of, paths};
 use crate::cluster::labels;
 use crate::cluster::names;
 use crate::cluster::settings::Settings;
@@ -239,13 +237,6 @@ impl Configuration {
         let version = cluster.postgresql_version.as_deref().unwrap_or_default();
         self.fill_in(Section::Stanza, "pg-version-force", version);
     }
-}
-
-/// The first 16 hexadecimal digits of the SHA-256 of the texts, with a zero byte between them.
-pub(super) fn hash_of(texts: &[&str]) -> String {
-    let mut hash = hex::encode(digest(&SHA256, texts.join("\0").as_bytes()));
-    hash.truncate(16);
-    hash
 }
 
 /// The repo that an option such as `repo2-retention-full` is about.

@@ -25,6 +25,7 @@ pub use object::Object;
 pub use paths::configuration_file;
 
 use k8s_openapi::api::batch::v1::Job;
+use ring::digest::{SHA256, digest};
 
 use crate::cluster::names;
 use crate::cluster::record::Record;
@@ -99,7 +100,14 @@ pub fn servers_hash(cluster: &ValidatedCluster, settings: &Settings, pem: &Certi
 }
 
 fn hash_for_servers(instance: &str, repo_host: &str, pem: &CertificatePem) -> String {
-    configuration::hash_of(&[instance, repo_host, &pem.public_hash()])
+    hash_of(&[instance, repo_host, &pem.public_hash()])
+}
+
+/// The first 16 hexadecimal digits of the SHA-256 of the texts, with a zero byte between them.
+fn hash_of(texts: &[&str]) -> String {
+    let mut hash = hex::encode(digest(&SHA256, texts.join("\0").as_bytes()));
+    hash.truncate(16);
+    hash
 }
 
 /// Builds every object of a cluster.

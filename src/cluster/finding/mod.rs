@@ -6,6 +6,8 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
+use crate::text::escaped;
+
 /// How much a finding matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -68,8 +70,10 @@ pub struct Finding {
     pub remedy: String,
 }
 
-/// Longer texts out of a resource are cut.
+/// Longer values are cut.
 const LONGEST: usize = 200;
+/// Longer sentences are cut; they may contain names from a resource.
+const LONGEST_SENTENCE: usize = 600;
 
 impl Finding {
     /// A finding without the field's value.
@@ -83,10 +87,10 @@ impl Finding {
         Self {
             severity: code.severity,
             code,
-            field: printable(field.as_ref()),
+            field: escaped(field.as_ref(), LONGEST_SENTENCE),
             value: None,
-            message: printable(message.as_ref()),
-            remedy: printable(remedy.as_ref()),
+            message: escaped(message.as_ref(), LONGEST_SENTENCE),
+            remedy: escaped(remedy.as_ref(), LONGEST_SENTENCE),
         }
     }
 
@@ -94,7 +98,7 @@ impl Finding {
     #[must_use]
     pub fn with_value(mut self, value: impl AsRef<str>) -> Self {
         let value: String = value.as_ref().chars().take(LONGEST).collect();
-        self.value = Some(printable(&value));
+        self.value = Some(escaped(&value, LONGEST));
         self
     }
 
@@ -114,24 +118,6 @@ impl fmt::Display for Finding {
         }
         write!(formatter, " {}; {}", self.message, self.remedy)
     }
-}
-
-/// Bounded, on one line, and without control characters that a terminal would obey.
-fn printable(text: &str) -> String {
-    const LONGEST_SENTENCE: usize = 600;
-    let mut out = String::with_capacity(text.len().min(LONGEST_SENTENCE));
-    for (count, character) in text.chars().enumerate() {
-        if count == LONGEST_SENTENCE {
-            out.push('…');
-            break;
-        }
-        if character.is_control() {
-            out.extend(character.escape_default());
-        } else {
-            out.push(character);
-        }
-    }
-    out
 }
 
 #[cfg(test)]

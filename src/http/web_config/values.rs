@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::schedule;
+
 /// Parses a YAML 1.1 boolean, as exporter-toolkit does.
 pub(super) fn boolean(text: &str) -> Result<bool, String> {
     match text.to_ascii_lowercase().as_str() {
@@ -15,41 +17,9 @@ pub(super) fn boolean(text: &str) -> Result<bool, String> {
 ///
 /// The toolkit reads other bare numbers as nanoseconds, which is never intended: they are rejected.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    if text == "0" {
-        return Ok(Duration::ZERO);
-    }
-    if text.starts_with('-') {
-        return Err(format!("{text:?} is negative; use a duration such as 1s, or 0 to disable the limit"));
-    }
     let wrong = || format!("{text:?} is not a duration; use a number with a unit (ms, s, m, h), such as 1s");
-    let mut rest = text.strip_prefix('+').unwrap_or(text);
-    let mut total = Duration::ZERO;
-    loop {
-        let number_length = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(wrong)?;
-        let (number, tail) = rest.split_at(number_length);
-        let unit_length = tail.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(tail.len());
-        let (unit, next) = tail.split_at(unit_length);
-        let number: f64 = number.parse().map_err(|_| wrong())?;
-        let seconds = number * seconds_of(unit).ok_or_else(wrong)?;
-        let part = Duration::try_from_secs_f64(seconds).map_err(|_| wrong())?;
-        total = total.checked_add(part).ok_or_else(wrong)?;
-        rest = next;
-        if rest.is_empty() {
-            return Ok(total);
-        }
-    }
-}
-
-fn seconds_of(unit: &str) -> Option<f64> {
-    match unit {
-        "ns" => Some(1e-9),
-        "us" | "µs" | "μs" => Some(1e-6),
-        "ms" => Some(1e-3),
-        "s" => Some(1.0),
-        "m" => Some(60.0),
-        "h" => Some(3600.0),
-        _ => None,
-    }
+    let negative = || format!("{text:?} is negative; use a duration such as 1s, or 0 to disable the limit");
+    schedule::duration::parse(text).ok_or_else(wrong)?.to_std().map_err(|_| negative())
 }
 
 #[cfg(test)]

@@ -1,13 +1,13 @@
 //! Layer (b1): backups and repositories, from `info` and the configuration alone.
 
-use super::{Kind, Layer, Metric, Unit, catalogue};
+use super::{Kind, Labels, Layer, Metric, Unit, catalogue, count};
 
 /// Labels of everything that exists once per stanza.
-const STANZA: &[&str] = &["stanza"];
+const STANZA: [&str; 1] = ["stanza"];
 /// Labels of everything that exists once per repository of a stanza.
-const REPO: &[&str] = &["repo_key", "stanza"];
+const REPO: [&str; 2] = ["repo_key", "stanza"];
 /// Labels of everything that exists once per backup type in a repository.
-const TYPE: &[&str] = &["backup_type", "repo_key", "stanza"];
+const TYPE: [&str; 3] = ["backup_type", "repo_key", "stanza"];
 
 catalogue! { ALL of Backups:
     BACKUP_LAST_COMPLETION_TIMESTAMP_SECONDS: Gauge,
@@ -44,29 +44,29 @@ catalogue! { ALL of Backups:
         "Copied bytes per stored byte in the newest backup of exactly this type.",
         "info.delta / info.repository.delta; absent if nothing was stored";
     BACKUP_SIZE_DEVIATION_RATIO: Gauge, "pgbackrest_backup_size_deviation_ratio", Ratio,
-        &["backup_type", "repo_key", "stanza", "what"],
+        ["backup_type", "repo_key", "stanza", "what"],
         "Size of the newest backup relative to the median of its predecessors of the same type.",
         "newest / median of up to 5 predecessors; the label what is database or stored; absent with fewer than 2 predecessors";
-    REPO_STORED_BYTES: Gauge, "pgbackrest_repo_stored_bytes", Bytes, &["kind", "repo_key", "stanza"],
+    REPO_STORED_BYTES: Gauge, "pgbackrest_repo_stored_bytes", Bytes, ["kind", "repo_key", "stanza"],
         "Bytes that the stanza occupies in the repository.", "kind=backup: sum of info.repository.delta";
     REPO_UP: Gauge, "pgbackrest_repo_up", Plain, REPO,
         "Whether the repository is readable and ready for backups.", "1 for codes 0 and 2, else 0";
-    REPO_STATE: Gauge, "pgbackrest_repo_state", Plain, &["repo_key", "stanza", "state"],
+    REPO_STATE: Gauge, "pgbackrest_repo_state", Plain, ["repo_key", "stanza", "state"],
         "State of the repository.",
         "1 for the current state, 0 for the others; state is ok, missing_stanza_path, no_valid_backups, missing_stanza_data, backup_not_found, other or timeout";
     REPO_COLLECTED_TIMESTAMP_SECONDS: Gauge, "pgbackrest_repo_collected_timestamp_seconds", Timestamp, REPO,
         "When the state of the repository was last read.",
         "does not advance while a repository does not answer and its last known facts are served";
-    REPO_ERROR_INFO: Gauge, "pgbackrest_repo_error_info", Plain, &["error", "repo_key", "stanza"],
+    REPO_ERROR_INFO: Gauge, "pgbackrest_repo_error_info", Plain, ["error", "repo_key", "stanza"],
         "Error class that pgBackRest reports for the repository.",
         "1; error is one of pgBackRest's error classes, such as CryptoError; the message is only in the log";
-    REPO_INFO: Gauge, "pgbackrest_repo_info", Plain, &["cipher", "pg_version", "repo_key", "stanza", "type"],
+    REPO_INFO: Gauge, "pgbackrest_repo_info", Plain, ["cipher", "pg_version", "repo_key", "stanza", "type"],
         "Properties of the repository.",
         "1; type is from the configuration, empty if that cannot be read; cipher is empty before 2.32";
     REPO_ENCRYPTED: Gauge, "pgbackrest_repo_encrypted", Plain, REPO,
         "Whether pgBackRest encrypts the repository.", "cipher is not none; absent before 2.32";
     STANZA_CLUSTER_INFO: Gauge, "pgbackrest_stanza_cluster_info", Plain,
-        &["database_id", "pg_version", "repo_key", "stanza", "system_id"],
+        ["database_id", "pg_version", "repo_key", "stanza", "system_id"],
         "PostgreSQL cluster that currently uses the stanza.", "1; the highest id in db";
     STANZA_REPO_SYSTEM_ID_MATCH: Gauge, "pgbackrest_stanza_repo_system_id_match", Plain, STANZA,
         "Whether all repositories hold the same PostgreSQL cluster.",
@@ -95,7 +95,7 @@ catalogue! { ALL of Backups:
         "How long the configured retention keeps full backups.",
         "repoN-retention-full with type time; absent with type count";
     REPO_CREDENTIAL_EXPIRY_TIMESTAMP_SECONDS: Gauge,
-        "pgbackrest_repo_credential_expiry_timestamp_seconds", Timestamp, &["kind", "repo_key", "stanza"],
+        "pgbackrest_repo_credential_expiry_timestamp_seconds", Timestamp, ["kind", "repo_key", "stanza"],
         "When a credential of the repository expires.",
         "kind is tls_client, tls_ca or azure_sas; absent if the configuration or the file cannot be read";
 }

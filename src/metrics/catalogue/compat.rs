@@ -2,18 +2,18 @@
 //!
 //! Names, labels and help are a contract with existing dashboards and rules.
 
-use super::{Condition, Kind, Layer, Metric, Unit, catalogue};
+use super::{Condition, Kind, Labels, Layer, Metric, Unit, catalogue, count};
 
 /// Labels of everything that exists once per stanza.
-const STANZA: &[&str] = &["stanza"];
+const STANZA: [&str; 1] = ["stanza"];
 /// Labels of everything that exists once per repository of a stanza.
-const REPO: &[&str] = &["repo_key", "stanza"];
+const REPO: [&str; 2] = ["repo_key", "stanza"];
 /// Labels of everything that exists once per backup.
-const BACKUP: &[&str] = &["backup_name", "backup_type", "block_incr", "database_id", "repo_key", "stanza"];
+const BACKUP: [&str; 6] = ["backup_name", "backup_type", "block_incr", "database_id", "repo_key", "stanza"];
 /// Labels of everything about the last backup that satisfies a type.
-const LAST: &[&str] = &["backup_type", "block_incr", "stanza"];
+const LAST: [&str; 3] = ["backup_type", "block_incr", "stanza"];
 /// The same per repository.
-const REPO_LAST: &[&str] = &["backup_type", "block_incr", "repo_key", "stanza"];
+const REPO_LAST: [&str; 4] = ["backup_type", "block_incr", "repo_key", "stanza"];
 
 catalogue! { ALL of DropIn:
     STANZA_STATUS: Gauge, "pgbackrest_stanza_status", Plain, STANZA, "Current stanza status.",
@@ -37,15 +37,15 @@ catalogue! { ALL of DropIn:
         "Completed size for restore in progress.", "lock.restore.size-cplt (2.56 and later); 0 when idle";
     STANZA_RESTORE_TOTAL_BYTES: Gauge, "pgbackrest_stanza_restore_total_bytes", Bytes, STANZA,
         "Total size for restore in progress.", "lock.restore.size (2.56 and later); 0 when idle";
-    REPO_STATUS: Gauge, "pgbackrest_repo_status", Plain, &["cipher", "repo_key", "stanza"],
+    REPO_STATUS: Gauge, "pgbackrest_repo_status", Plain, ["cipher", "repo_key", "stanza"],
         "Current repository status.",
         "repo[].status.code, same codes as the stanza's; absent if the last call gave no code; before 2.32 repo_key is 0, cipher none and the value 0";
     BACKUP_INFO: Gauge, "pgbackrest_backup_info", Plain,
-        &["backrest_ver", "backup_name", "backup_type", "block_incr", "database_id", "lsn_start", "lsn_stop",
+        ["backrest_ver", "backup_name", "backup_type", "block_incr", "database_id", "lsn_start", "lsn_stop",
           "pg_version", "prior", "repo_key", "stanza", "wal_start", "wal_stop"],
         "Backup info.", "1; lsn_* is - and wal_* empty for offline backups", per_backup;
     BACKUP_DURATION_SECONDS: Gauge, "pgbackrest_backup_duration_seconds", Seconds,
-        &["backup_name", "backup_type", "block_incr", "database_id", "repo_key", "stanza", "start_time", "stop_time"],
+        ["backup_name", "backup_type", "block_incr", "database_id", "repo_key", "stanza", "start_time", "stop_time"],
         "Backup duration.",
         "stop - start; start_time and stop_time are local time, empty when backup time labels are off",
         per_backup;
@@ -68,7 +68,7 @@ catalogue! { ALL of DropIn:
     BACKUP_ANNOTATIONS: Gauge, "pgbackrest_backup_annotations", Plain, BACKUP,
         "Number of annotations in backup.", "number of keys in annotation", per_backup;
     BACKUP_REFERENCES: Gauge, "pgbackrest_backup_references", Plain,
-        &["backup_name", "backup_type", "block_incr", "database_id", "ref_backup", "repo_key", "stanza"],
+        ["backup_name", "backup_type", "block_incr", "database_id", "ref_backup", "repo_key", "stanza"],
         "Number of references to other backups (backup reference list).",
         "labels in reference by the type in ref_backup, three series per backup",
         per_backup, only(ReferenceCount);
@@ -114,23 +114,23 @@ catalogue! { ALL of DropIn:
         "Number of annotations in the last full, differential or incremental backup.",
         "number of keys in annotation of that backup", only(Compat);
     BACKUP_LAST_REFERENCES: Gauge, "pgbackrest_backup_last_references", Plain,
-        &["backup_type", "block_incr", "ref_backup", "stanza"],
+        ["backup_type", "block_incr", "ref_backup", "stanza"],
         "Number of references to other backups (backup reference list) in the last full, differential or incremental backup.",
         "labels in reference of that backup by the type in ref_backup", only(Compat);
     BACKUP_LAST_DATABASES: Gauge, "pgbackrest_backup_last_databases", Plain, LAST,
         "Number of databases in the last full, differential or incremental backup.",
         "entries in database-ref of info --set for that backup; 0 if that failed", only(DatabaseCountLatest);
     WAL_ARCHIVE_STATUS: Gauge, "pgbackrest_wal_archive_status", Plain,
-        &["database_id", "pg_version", "repo_key", "stanza", "wal_max", "wal_min"],
+        ["database_id", "pg_version", "repo_key", "stanza", "wal_max", "wal_min"],
         "Current WAL archive status.",
         "1 if archive min and max are known, else 0 (so 1 is the good state); wal_* are empty unless verbose WAL is on";
-    VERSION_INFO: Gauge, "pgbackrest_version_info", Plain, &[], "Information about pgBackRest version.",
+    VERSION_INFO: Gauge, "pgbackrest_version_info", Plain, [], "Information about pgBackRest version.",
         "major * 1000000 + minor * 1000 + patch; 0 while unknown";
     EXPORTER_STATUS: Gauge, "pgbackrest_exporter_status", Plain, STANZA,
         "pgBackRest exporter get data status.",
         "1 if the last call answered; stanza is all-stanzas, all-stanzas-except-excluded or the included name";
     EXPORTER_BUILD_INFO: Gauge, "pgbackrest_exporter_build_info", Plain,
-        &["branch", "goarch", "goos", "goversion", "revision", "tags", "version"],
+        ["branch", "goarch", "goos", "goversion", "revision", "tags", "version"],
         "A metric with a constant '1' value labeled by version, revision, branch, goversion from which pgbackrest_exporter was built, and the goos and goarch for the build.",
         "1; goversion is empty, pgbackrest_exporter_rust_info names the compiler";
     LEGACY_STANZA_LOCK_STATUS: Gauge, "pgbackrest_stanza_lock_status", Plain, STANZA,
@@ -139,7 +139,7 @@ catalogue! { ALL of DropIn:
     LEGACY_STANZA_BACKUP_COMPETE_BYTES: Gauge, "pgbackrest_stanza_backup_compete_bytes", Bytes, STANZA,
         "Completed size for backup in progress.",
         "pgbackrest_stanza_backup_complete_bytes as it was spelt up to 0.22", only(Legacy);
-    LEGACY_EXPORTER_INFO: Gauge, "pgbackrest_exporter_info", Plain, &["version"],
+    LEGACY_EXPORTER_INFO: Gauge, "pgbackrest_exporter_info", Plain, ["version"],
         "Information about pgBackRest exporter.",
         "1; pgbackrest_exporter_build_info as it was called up to 0.19", only(Legacy);
 }

@@ -1,11 +1,11 @@
 //! Layer (b4): how collection goes, and the process.
 
-use super::{Kind, Layer, Metric, Unit, catalogue};
+use super::{Kind, Labels, Layer, Metric, Unit, catalogue, count};
 
 /// Labels of what is counted per collector.
-const COLLECTOR: &[&str] = &["collector"];
+const COLLECTOR: [&str; 1] = ["collector"];
 /// Labels of the health of one scope.
-const SCOPE: &[&str] = &["collector", "stanza"];
+const SCOPE: [&str; 2] = ["collector", "stanza"];
 
 catalogue! { ALL of Exporter:
     COLLECTOR_UP: Gauge, "pgbackrest_collector_up", Plain, SCOPE, "Whether the last run succeeded.",
@@ -20,7 +20,7 @@ catalogue! { ALL of Exporter:
         "Duration of pgBackRest commands.", "classic histogram", at_scrape;
     COLLECTOR_RUNS_TOTAL: Counter, "pgbackrest_collector_runs_total", Plain, COLLECTOR,
         "Completed runs of pgBackRest commands.", "starts at 0 with the process", at_scrape;
-    COLLECTOR_FAILURES_TOTAL: Counter, "pgbackrest_collector_failures_total", Plain, &["collector", "reason"],
+    COLLECTOR_FAILURES_TOTAL: Counter, "pgbackrest_collector_failures_total", Plain, ["collector", "reason"],
         "Failed runs of pgBackRest commands.",
         "reason is timeout, exit, parse, spawn or root_refused, on a host also killed or output_too_large, in pods also no_pod or lost; starts at 0", at_scrape;
     COLLECTOR_IN_PROGRESS_SINCE_TIMESTAMP_SECONDS: Gauge,
@@ -35,36 +35,36 @@ catalogue! { ALL of Exporter:
         "Configured interval between runs.", "configuration", at_scrape;
     COLLECTOR_TIMEOUT_SECONDS: Gauge, "pgbackrest_collector_timeout_seconds", Seconds, COLLECTOR,
         "Configured timeout of a run.", "configuration", at_scrape;
-    EXPORTER_SERIES: Gauge, "pgbackrest_exporter_series", Plain, &[], "Number of series in this response.",
+    EXPORTER_SERIES: Gauge, "pgbackrest_exporter_series", Plain, [], "Number of series in this response.",
         "lines with a value, including this one", at_scrape;
-    EXPORTER_SERIES_DROPPED: Gauge, "pgbackrest_exporter_series_dropped", Plain, &[],
+    EXPORTER_SERIES_DROPPED: Gauge, "pgbackrest_exporter_series_dropped", Plain, [],
         "Number of series omitted due to the limit of backups per stanza.",
         "omitted backups * series per backup; 0 without a limit";
-    EXPORTER_CONFIG_RELOAD_SUCCESS: Gauge, "pgbackrest_exporter_config_reload_success", Plain, &[],
+    EXPORTER_CONFIG_RELOAD_SUCCESS: Gauge, "pgbackrest_exporter_config_reload_success", Plain, [],
         "Whether the last configuration reload succeeded.", "1 after startup", at_scrape;
     EXPORTER_CONFIG_LAST_RELOAD_SUCCESS_TIMESTAMP_SECONDS: Gauge,
-        "pgbackrest_exporter_config_last_reload_success_timestamp_seconds", Timestamp, &[],
+        "pgbackrest_exporter_config_last_reload_success_timestamp_seconds", Timestamp, [],
         "When the configuration was last loaded successfully.", "at startup or reload", at_scrape;
-    EXPORTER_RUST_INFO: Gauge, "pgbackrest_exporter_rust_info", Plain, &["revision", "rustc", "version"],
+    EXPORTER_RUST_INFO: Gauge, "pgbackrest_exporter_rust_info", Plain, ["revision", "rustc", "version"],
         "A metric with a constant '1' value labeled by version, revision and compiler.", "1";
 }
 
 catalogue! { PROCESS of Process:
-    PROCESS_CPU_SECONDS_TOTAL: Counter, "process_cpu_seconds_total", Seconds, &[],
+    PROCESS_CPU_SECONDS_TOTAL: Counter, "process_cpu_seconds_total", Seconds, [],
         "Total user and system CPU time spent in seconds.", "/proc/self/stat; without child processes",
         at_scrape;
-    PROCESS_OPEN_FDS: Gauge, "process_open_fds", Plain, &[], "Number of open file descriptors.",
+    PROCESS_OPEN_FDS: Gauge, "process_open_fds", Plain, [], "Number of open file descriptors.",
         "/proc/self/fd", at_scrape;
-    PROCESS_MAX_FDS: Gauge, "process_max_fds", Plain, &[], "Maximum number of open file descriptors.",
+    PROCESS_MAX_FDS: Gauge, "process_max_fds", Plain, [], "Maximum number of open file descriptors.",
         "soft limit", at_scrape;
-    PROCESS_THREADS: Gauge, "process_threads", Plain, &[], "Number of threads in the process.",
+    PROCESS_THREADS: Gauge, "process_threads", Plain, [], "Number of threads in the process.",
         "/proc/self/stat", at_scrape;
-    PROCESS_VIRTUAL_MEMORY_BYTES: Gauge, "process_virtual_memory_bytes", Bytes, &[],
+    PROCESS_VIRTUAL_MEMORY_BYTES: Gauge, "process_virtual_memory_bytes", Bytes, [],
         "Virtual memory size in bytes.", "/proc/self/stat", at_scrape;
-    PROCESS_VIRTUAL_MEMORY_MAX_BYTES: Gauge, "process_virtual_memory_max_bytes", Bytes, &[],
+    PROCESS_VIRTUAL_MEMORY_MAX_BYTES: Gauge, "process_virtual_memory_max_bytes", Bytes, [],
         "Maximum amount of virtual memory available in bytes.", "soft limit; absent without one", at_scrape;
-    PROCESS_RESIDENT_MEMORY_BYTES: Gauge, "process_resident_memory_bytes", Bytes, &[],
+    PROCESS_RESIDENT_MEMORY_BYTES: Gauge, "process_resident_memory_bytes", Bytes, [],
         "Resident memory size in bytes.", "/proc/self/stat", at_scrape;
-    PROCESS_START_TIME_SECONDS: Gauge, "process_start_time_seconds", Timestamp, &[],
+    PROCESS_START_TIME_SECONDS: Gauge, "process_start_time_seconds", Timestamp, [],
         "Start time of the process since unix epoch in seconds.", "/proc/self/stat and boot time", at_scrape;
 }

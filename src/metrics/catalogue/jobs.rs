@@ -1,22 +1,22 @@
 //! Layer (b3), the part about backups: Jobs and CronJobs of each cluster.
 
-use super::{Kind, Layer, Metric, Unit, catalogue};
+use super::{Kind, Labels, Layer, Metric, Unit, catalogue, count};
 
 /// One repo and backup type of a cluster.
-const SLOT: &[&str] = &["backup_type", "namespace", "pg_cluster", "repo_key"];
+const SLOT: [&str; 4] = ["backup_type", "namespace", "pg_cluster", "repo_key"];
 
 catalogue! { ALL of Jobs:
     RUNS_TOTAL: Counter, "pgbackrest_job_runs_total", Plain,
-        &["backup_type", "namespace", "outcome", "pg_cluster", "reason", "repo_key", "trigger"],
+        ["backup_type", "namespace", "outcome", "pg_cluster", "reason", "repo_key", "trigger"],
         "Completed backup jobs.",
         "counts each Job once if it ends while this process leads; outcome is success or failure, trigger is schedule or manual, reason is empty on success; no series before the first",
         at_scrape;
     ATTEMPTS_TOTAL: Counter, "pgbackrest_job_attempts_total", Plain,
-        &["backup_type", "namespace", "outcome", "pg_cluster", "repo_key"],
+        ["backup_type", "namespace", "outcome", "pg_cluster", "repo_key"],
         "Completed pods of backup jobs.",
         "from status.failed and status.succeeded of Jobs; evicted pods are not counted; no series before the first", at_scrape;
     DURATION_SECONDS: Histogram, "pgbackrest_job_duration_seconds", Seconds,
-        &["backup_type", "namespace", "outcome", "pg_cluster"],
+        ["backup_type", "namespace", "outcome", "pg_cluster"],
         "Duration of backup jobs.", "classic histogram; the same Jobs as in runs_total",
         at_scrape;
     LAST_SUCCESS_TIMESTAMP_SECONDS: Gauge, "pgbackrest_job_last_success_timestamp_seconds", Timestamp, SLOT,
@@ -30,7 +30,7 @@ catalogue! { ALL of Jobs:
         "Failed backup jobs since the last successful one.",
         "after a restart, counts the Jobs that still exist; absent until a Job has ended", at_scrape;
     LAST_FAILURE_INFO: Gauge, "pgbackrest_job_last_failure_info", Plain,
-        &["backup_type", "exit_code", "namespace", "pg_cluster", "reason", "repo_key"],
+        ["backup_type", "exit_code", "namespace", "pg_cluster", "reason", "repo_key"],
         "Reason for the failure of the last backup job.",
         "1 while the newest run is a failed one; exit_code is that of the last pod, empty if unknown", at_scrape;
     ACTIVE: Gauge, "pgbackrest_job_active", Plain, SLOT, "Running backup jobs.", "0 if none is running", at_scrape;
@@ -40,7 +40,7 @@ catalogue! { ALL of Jobs:
         "Maximum duration of a backup job.",
         "activeDeadlineSeconds of the CronJob; absent if not set", at_scrape;
     SCHEDULE_INFO: Gauge, "pgbackrest_schedule_info", Plain,
-        &["backup_type", "cronjob", "namespace", "pg_cluster", "repo_key", "schedule", "timezone"],
+        ["backup_type", "cronjob", "namespace", "pg_cluster", "repo_key", "schedule", "timezone"],
         "Schedule of the CronJob.", "1; timezone is empty if that of Kubernetes applies, which is assumed to be UTC",
         at_scrape;
     SCHEDULE_CREATED_TIMESTAMP_SECONDS: Gauge, "pgbackrest_schedule_created_timestamp_seconds", Timestamp, SLOT,

@@ -1,11 +1,11 @@
 //! Layer (b2): WAL and recovery, from `info` alone and from listings of the WAL archives.
 
-use super::{Kind, Layer, Metric, Unit, catalogue};
+use super::{Kind, Labels, Layer, Metric, Unit, catalogue, count};
 
 /// Labels of everything that exists once per repository of a stanza.
-const REPO: &[&str] = &["repo_key", "stanza"];
+const REPO: [&str; 2] = ["repo_key", "stanza"];
 /// Labels of a WAL range.
-const DATABASE: &[&str] = &["database_id", "repo_key", "stanza"];
+const DATABASE: [&str; 3] = ["database_id", "repo_key", "stanza"];
 
 catalogue! { ALL of Wal:
     WAL_MIN_SEGMENT: Gauge, "pgbackrest_wal_min_segment", Plain, DATABASE,
@@ -19,7 +19,7 @@ catalogue! { ALL of Wal:
     WAL_MAX_LSN_BYTES: Gauge, "pgbackrest_wal_max_lsn_bytes", Bytes, DATABASE,
         "WAL position of the end of the newest segment in the archive.",
         "(number of archive max + 1) * segment size; subtract it from the current position of PostgreSQL to get the lag";
-    WAL_SEGMENT_SIZE_BYTES: Gauge, "pgbackrest_wal_segment_size_bytes", Bytes, &["source", "stanza"],
+    WAL_SEGMENT_SIZE_BYTES: Gauge, "pgbackrest_wal_segment_size_bytes", Bytes, ["source", "stanza"],
         "Size of a WAL segment.", "source is config, inferred (from backups) or default (16 MiB)";
     WAL_ARCHIVED_SEGMENTS_TOTAL: Counter, "pgbackrest_wal_archived_segments_total", Plain, REPO,
         "WAL segments added to the archive.",
@@ -30,7 +30,7 @@ catalogue! { ALL of Wal:
         "listing: complete segments on all timelines, each counted once";
     WAL_STORED_BYTES: Gauge, "pgbackrest_wal_stored_bytes", Bytes, REPO,
         "Bytes that the WAL segments occupy in the repository.", "listing: sizes as stored, compressed and encrypted";
-    WAL_MISSING_SEGMENTS: Gauge, "pgbackrest_wal_missing_segments", Plain, &["class", "repo_key", "stanza"],
+    WAL_MISSING_SEGMENTS: Gauge, "pgbackrest_wal_missing_segments", Plain, ["class", "repo_key", "stanza"],
         "WAL segments missing from the archive.",
         "listing: class is backup (needed to make a backup consistent), pitr_new (after the newest backup), pitr_old (between \
          backups), expired (removed by archive retention) or wrong_size (there, but with a size that no whole segment has); only \
@@ -46,7 +46,7 @@ catalogue! { ALL of Wal:
         "Timeline that the database is on.",
         "listing: the timeline that was archived last; if the times of files contradict the backups, the newest one that goes on \
          from the newest backup";
-    WAL_BRANCHES: Gauge, "pgbackrest_wal_branches", Plain, &["repo_key", "stanza", "state"],
+    WAL_BRANCHES: Gauge, "pgbackrest_wal_branches", Plain, ["repo_key", "stanza", "state"],
         "Branches of history in the archive.",
         "listing: state is live, abandoned (the database went on elsewhere) or foreign (another server archived it); a timeline \
          that another one continues is no branch; at most 32 beside the live one";
@@ -63,13 +63,13 @@ catalogue! { ALL of Wal:
         "listing: time of the file; an idle database archives nothing";
     WAL_LISTED_TIMESTAMP_SECONDS: Gauge, "pgbackrest_wal_listed_timestamp_seconds", Timestamp, REPO,
         "When the WAL archive was last listed.", "start of the listing that the other metrics are based on";
-    REPO_FUTURE_TIMESTAMPS: Gauge, "pgbackrest_repo_future_timestamps", Plain, &["kind", "repo_key", "stanza"],
+    REPO_FUTURE_TIMESTAMPS: Gauge, "pgbackrest_repo_future_timestamps", Plain, ["kind", "repo_key", "stanza"],
         "Backups and WAL files that are dated in the future.",
         "kind is backup (info) or wal (listing); more than 5 min ahead; such a time is never used as the newest";
     REPO_CLOCK_BEHIND_SECONDS: Gauge, "pgbackrest_repo_clock_behind_seconds", Seconds, REPO,
         "How far the clock of the repository is behind that of the PostgreSQL host.",
         "listing: start of the newest backup - time of its last WAL segment, 0 up to a minute";
-    BACKUP_UNRESTORABLE: Gauge, "pgbackrest_backup_unrestorable", Plain, &["reason", "repo_key", "stanza"],
+    BACKUP_UNRESTORABLE: Gauge, "pgbackrest_backup_unrestorable", Plain, ["reason", "repo_key", "stanza"],
         "Backups that cannot be restored.",
         "listing: reason is wal (missing within the backup), directory (the backup's files are gone), reference (the files of a \
          backup that it depends on are gone) or unknown (cannot be determined); a backup can count for several";

@@ -5,7 +5,7 @@ use std::fmt;
 use crate::pgbackrest::label::BackupType;
 use crate::state::snapshot::Backup;
 
-use crate::metrics::catalogue::{Metric, compat as catalogue};
+use crate::metrics::catalogue::{Labels, Metric, compat as catalogue};
 use crate::metrics::family::{Families, Label, Value};
 use crate::metrics::selection::{Selected, Selection};
 
@@ -33,7 +33,7 @@ pub(in crate::metrics) fn write(families: &mut Families<'_, '_>, selection: &Sel
 fn plain<V: Into<Value>>(
     families: &mut Families<'_, '_>,
     selection: &Selection<'_>,
-    metric: &Metric,
+    metric: &Metric<Labels<6>>,
     value: impl Fn(&Backup) -> Option<V>,
 ) -> fmt::Result {
     families.family(metric, |family| {

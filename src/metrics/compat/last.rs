@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use crate::pgbackrest::label::BackupType;
 use crate::state::snapshot::{Backup, Repo, Stanza};
 
-use crate::metrics::catalogue::{Metric, compat as catalogue};
+use crate::metrics::catalogue::{Labels, Metric, compat as catalogue};
 use crate::metrics::facts::Facts;
 use crate::metrics::family::{Families, Label, Value};
 use crate::metrics::options::Options;
@@ -98,7 +98,7 @@ fn last_of<'a>(
 fn plain<V: Into<Value>>(
     families: &mut Families<'_, '_>,
     facts: &Facts,
-    metric: &Metric,
+    metric: &Metric<Labels<3>>,
     value: impl Fn(&Backup) -> Option<V>,
 ) -> fmt::Result {
     let options = families.options;

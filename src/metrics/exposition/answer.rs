@@ -14,13 +14,10 @@ use crate::metrics::facts::{Facts, Fleet};
 use crate::metrics::options::Options;
 use crate::state::snapshot::Snapshot;
 
-use super::clusters::ClustersPart;
 use super::counters::{Counters, deflated};
 use super::deflate::{Deflated, Deflater, End};
 use super::{CountersOfFleet, EncodeError, Format, OfSnapshot, registry};
 
-/// Compression level of the parts encoded in advance.
-pub(super) const STATIC_LEVEL: u32 = 4;
 /// Compression level of the dynamic part, which is compressed at every scrape.
 const DYNAMIC_LEVEL: u32 = 1;
 /// Size of a chunk of plain text.
@@ -70,12 +67,11 @@ impl StaticPart {
         Ok(Self { pieces: vec![piece], counters, series: series.load(Ordering::Relaxed) })
     }
 
-    /// Joins the counters of a fleet and the operator's metrics of clusters. Copies no text.
-    #[must_use]
-    pub fn joined(&self, clusters: &ClustersPart, format: Format) -> Self {
+    /// Joins the counters of a fleet, and other pieces with this many series. Copies no text.
+    pub(super) fn joined(&self, others: [&Deflated; 2], series: u64, format: Format) -> Self {
         let own = self.pieces.iter().chain([self.counters.of(format)]);
-        let pieces = own.chain(clusters.pieces(format)).cloned().collect();
-        Self { pieces, counters: Counters::default(), series: self.series + clusters.series() }
+        let pieces = own.chain(others).cloned().collect();
+        Self { pieces, counters: Counters::default(), series: self.series + series }
     }
 
     /// Number of series.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use arc_swap::ArcSwap;
 use chrono::{DateTime, Utc};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, text};
@@ -12,13 +13,76 @@ use crate::metrics::family::Families;
 use crate::metrics::operator::OperatorMetrics;
 use crate::metrics::options::Options;
 
+use super::answer::StaticPart;
 use super::counters::{Counters, deflated};
 use super::deflate::Deflated;
 use super::{EncodeError, Format, registry};
 
+/// Time-dependent metrics are encoded again after this many seconds. Scheduled runs start at such times.
+const STEP: i64 = 10;
+
+/// The operator's metrics of all clusters as they are served.
+#[derive(Debug)]
+pub struct ClusterMetrics {
+    operator: Arc<OperatorMetrics>,
+    encoded: ArcSwap<Encoded>,
+}
+
+/// The metrics at one point in time.
+#[derive(Debug, Default)]
+struct Encoded {
+    part: ClustersPart,
+    terms: u64,
+    revision: u64,
+    as_of: Option<DateTime<Utc>>,
+}
+
+impl ClusterMetrics {
+    /// Initially without any cluster.
+    #[must_use]
+    pub fn new(operator: Arc<OperatorMetrics>) -> Self {
+        Self { operator, encoded: ArcSwap::default() }
+    }
+
+    /// The metrics that are encoded.
+    #[must_use]
+    pub const fn operator(&self) -> &Arc<OperatorMetrics> {
+        &self.operator
+    }
+
+    /// The static part with the metrics of the clusters; without them from the moment that leadership is lost.
+    #[must_use]
+    pub fn joined(&self, body: &StaticPart, format: Format) -> StaticPart {
+        let (encoded, none) = (self.encoded.load(), ClustersPart::default());
+        let part = if encoded.terms == self.operator.terms() { &encoded.part } else { &none };
+        body.joined([&part.common, part.counters.of(format)], part.series, format)
+    }
+
+    /// Whether something may have changed since the last encoding, or enough time has passed.
+    #[must_use]
+    pub fn is_stale(&self, now: DateTime<Utc>) -> bool {
+        let encoded = self.encoded.load();
+        let step = |at: DateTime<Utc>| at.timestamp().div_euclid(STEP);
+        encoded.terms != self.operator.terms()
+            || encoded.revision != self.operator.revision()
+            || encoded.as_of.is_none_or(|as_of| step(as_of) != step(now))
+    }
+
+    /// Encodes the metrics as of `now`. Takes time proportional to the fleet: do not call on an async thread.
+    ///
+    /// # Errors
+    /// If the encoder fails; then the previous metrics stay.
+    pub fn encode(&self, options: &Arc<Options>, now: DateTime<Utc>) -> Result<(), EncodeError> {
+        let (terms, revision) = (self.operator.terms(), self.operator.revision());
+        let part = ClustersPart::encode(&self.operator, options, now)?;
+        self.encoded.store(Arc::new(Encoded { part, terms, revision, as_of: Some(now) }));
+        Ok(())
+    }
+}
+
 /// Families with series for each cluster, deflated. Initially empty.
 #[derive(Debug, Clone, Default)]
-pub struct ClustersPart {
+struct ClustersPart {
     /// Gauges and histograms: the same in both formats.
     common: Deflated,
     counters: Counters,
@@ -26,11 +90,7 @@ pub struct ClustersPart {
 }
 
 impl ClustersPart {
-    /// Encodes and deflates, as of `now`. Takes time proportional to the fleet: do not call on an async thread.
-    ///
-    /// # Errors
-    /// If the encoder or the compressor fails; no input is known to cause this.
-    pub fn encode(
+    fn encode(
         operator: &Arc<OperatorMetrics>,
         options: &Arc<Options>,
         now: DateTime<Utc>,
@@ -46,16 +106,6 @@ impl ClustersPart {
         let counters = Counters::encode(options, collector(true))?;
         let common = deflated(|to| text::encode_registry(to, &registry(options, collector(false))))?;
         Ok(Self { common, counters, series: series.load(Ordering::Relaxed) })
-    }
-
-    /// Number of series.
-    #[must_use]
-    pub const fn series(&self) -> u64 {
-        self.series
-    }
-
-    pub(super) fn pieces(&self, format: Format) -> [&Deflated; 2] {
-        [&self.common, self.counters.of(format)]
     }
 }
 

@@ -7,9 +7,11 @@ use prometheus_client::encoding::text;
 
 use crate::metrics::options::Options;
 
-use super::answer::STATIC_LEVEL;
 use super::deflate::{Deflated, Deflater, End};
 use super::{EncodeError, Format, classic, registry};
+
+/// Compression level of the parts encoded in advance.
+const STATIC_LEVEL: u32 = 4;
 
 /// Families of counters, deflated in both formats, because their header lines differ. Initially empty.
 #[derive(Debug, Clone, Default)]

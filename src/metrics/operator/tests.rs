@@ -8,15 +8,17 @@ use flate2::read::GzDecoder;
 
 use super::*;
 use crate::metrics::CollectionMetrics;
-use crate::metrics::exposition::{Dynamic, dynamic_part, gzip, plain};
+use crate::metrics::Options;
+use crate::metrics::exposition::{ClusterMetrics, Dynamic, Format, StaticPart, dynamic_part, gzip, plain};
 use crate::pgbackrest::label::BackupType;
 use crate::state::jobs::{ClusterKey, End, Failure, JobFact, Slot, Trigger};
 
 fn text(operator: &Arc<OperatorMetrics>) -> String {
     let (snapshot, options) = (&Arc::default(), &Arc::new(Options::default()));
     let now = DateTime::from_timestamp(9, 0).unwrap();
-    operator.tell(options, now).unwrap();
-    let static_part = &operator.told(&StaticPart::encode(snapshot, options).unwrap(), Format::Classic);
+    let clusters = ClusterMetrics::new(Arc::clone(operator));
+    clusters.encode(options, now).unwrap();
+    let static_part = &clusters.joined(&StaticPart::encode(snapshot, options).unwrap(), Format::Classic);
     let parts = Dynamic {
         snapshot,
         static_part,
@@ -93,16 +95,17 @@ fn what_is_gone_leaves_no_series() {
 #[test]
 fn what_is_told_is_stale_after_each_change_and_each_step_of_the_clock() {
     let (metrics, options) = (Arc::new(OperatorMetrics::new(&[])), Arc::new(Options::default()));
+    let clusters = ClusterMetrics::new(Arc::clone(&metrics));
     let at = |second| DateTime::from_timestamp(second, 0).unwrap();
     metrics.leads(true);
-    assert!(metrics.is_stale(at(100)), "nothing was told");
-    metrics.tell(&options, at(100)).unwrap();
-    assert!(!metrics.is_stale(at(109)) && metrics.is_stale(at(110)));
+    assert!(clusters.is_stale(at(100)), "nothing was told");
+    clusters.encode(&options, at(100)).unwrap();
+    assert!(!clusters.is_stale(at(109)) && clusters.is_stale(at(110)));
     let stale_after = |change: &dyn Fn()| {
-        metrics.tell(&options, at(100)).unwrap();
-        assert!(!metrics.is_stale(at(100)));
+        clusters.encode(&options, at(100)).unwrap();
+        assert!(!clusters.is_stale(at(100)));
         change();
-        metrics.is_stale(at(100))
+        clusters.is_stale(at(100))
     };
     assert!(stale_after(&|| metrics.reconciled("shop", "ledger", Ok(()), Duration::ZERO, at(100))));
     assert!(stale_after(&|| metrics.judged("shop", "ledger", Judgement::default())));
@@ -117,13 +120,14 @@ fn what_is_told_is_stale_after_each_change_and_each_step_of_the_clock() {
 #[test]
 fn whoever_no_longer_leads_tells_of_no_cluster_at_once() {
     let (metrics, options) = (Arc::new(OperatorMetrics::new(&[])), Arc::new(Options::default()));
+    let clusters = ClusterMetrics::new(Arc::clone(&metrics));
     let at = DateTime::from_timestamp(5, 0).unwrap();
     let body = StaticPart::encode(&Arc::default(), &options).unwrap();
-    let series = || metrics.told(&body, Format::OpenMetrics).series() - body.series();
+    let series = || clusters.joined(&body, Format::OpenMetrics).series() - body.series();
     metrics.leads(true);
     metrics.reconciled("shop", "ledger", Ok(()), Duration::ZERO, at);
     assert_eq!(series(), 0, "not yet");
-    metrics.tell(&options, at).unwrap();
+    clusters.encode(&options, at).unwrap();
     assert_eq!(series(), 2);
     metrics.leads(false);
     assert_eq!(series(), 0);
@@ -132,6 +136,7 @@ fn whoever_no_longer_leads_tells_of_no_cluster_at_once() {
 #[test]
 fn all_parts_make_one_member_in_which_each_family_comes_once() {
     let (metrics, options) = (Arc::new(OperatorMetrics::new(&[])), Arc::new(Options::default()));
+    let clusters = ClusterMetrics::new(Arc::clone(&metrics));
     let at = DateTime::from_timestamp(5000, 0).unwrap();
     metrics.leads(true);
     metrics.reconciled("shop", "ledger", Ok(()), Duration::ZERO, at);
@@ -146,14 +151,14 @@ fn all_parts_make_one_member_in_which_each_family_comes_once() {
         end: Some(End { at, failure: Some(Failure { reason: "locked", exit_code: Some(50) }) }),
     };
     metrics.jobs.job(&fact, true, at);
-    metrics.tell(&options, at).unwrap();
+    clusters.encode(&options, at).unwrap();
     let (collection, snapshot) = (Arc::new(CollectionMetrics::new()), Arc::default());
     let body = StaticPart::encode(&snapshot, &options).unwrap();
     for (format, header) in [
         (Format::Classic, "# TYPE pgbackrest_job_runs_total counter\n"),
         (Format::OpenMetrics, "# TYPE pgbackrest_job_runs counter\n"),
     ] {
-        let static_part = &metrics.told(&body, format);
+        let static_part = &clusters.joined(&body, format);
         let (operator, process) = (Some(&metrics), None);
         let (snapshot, collection, options) = (&snapshot, &collection, &options);
         let parts = Dynamic { snapshot, static_part, collection, operator, process, options, now: at };

@@ -4,9 +4,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::DynamicObject;
 use serde_json::{Value, json};
 
-use super::kinds::Place;
 use super::server::{Server, Trouble};
 use crate::cluster::labels::SUSPENDED_BECAUSE;
+use crate::operator::kinds::Place;
 
 /// Why we suspended it, if we did.
 pub(super) fn reason(metadata: &ObjectMeta) -> Option<&str> {

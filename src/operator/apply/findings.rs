@@ -1,9 +1,9 @@
 //! What is told about objects that are not as desired.
 
-use super::kinds::Place;
 use super::server::Trouble;
 use crate::cluster::finding::{Finding, codes};
 use crate::kubernetes::client::{CallError, CallFailure};
+use crate::operator::kinds::Place;
 
 /// An object under a name of ours is somebody else's.
 pub(super) fn taken(place: Place<'_>, cluster: &str, owner: &str) -> Finding {

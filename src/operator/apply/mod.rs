@@ -3,14 +3,10 @@
 //! Objects are applied by server-side apply under one field manager. Force is used only on what carries our label and
 //! belongs to the very resource, and names the object by its UID, so that another one that came to its name is safe.
 
-mod adopt;
-mod cleanup;
 mod cron_job;
 mod findings;
-mod kinds;
 mod memory;
 mod pass;
-mod release;
 mod repo_host;
 mod running;
 mod server;
@@ -35,11 +31,10 @@ use crate::kubernetes::client::{CALL_DEADLINE, CallError, CallFailure, call};
 
 use super::deed::Deed;
 use super::inventory::Inventory;
-use kinds::Place;
+use super::kinds::Place;
 use pass::{Pass, SUSPENDED};
 use server::Server;
 
-pub(super) use kinds::Kind;
 pub(super) use memory::{Memory, version};
 pub(super) use standing::is_ours;
 
@@ -148,7 +143,7 @@ impl Writer {
         }
         let mut count = 0;
         for (kind, object) in ours.iter().filter(|(kind, _)| kind.name == "CronJob") {
-            let place = Place { kind, namespace: owner.namespace, name: cleanup::name(&object.metadata) };
+            let place = Place { kind, namespace: owner.namespace, name: pass::name(&object.metadata) };
             count += 1;
             match cron_job::suspend(&self.server, place, &object.metadata, REMOVAL_NOT_AUTHORIZED).await {
                 Ok(true) => pass.tell(SUSPENDED, &place),

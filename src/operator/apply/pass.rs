@@ -7,8 +7,6 @@ use std::time::Duration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::Value;
 
-use super::adopt::{self, Cleared};
-use super::kinds::{Kind, Place};
 use super::memory::{self, WATCH_DELAY};
 use super::repo_host::{self, Gate};
 use super::server::{Dependents, Server, Trouble};
@@ -18,12 +16,19 @@ use crate::cluster::desired::Object;
 use crate::cluster::finding::Finding;
 use crate::kubernetes::client::{CallError, CallFailure};
 use crate::operator::deed::Deed;
+use crate::operator::kinds::{Kind, Place};
+use adopt::Cleared;
+pub(super) use cleanup::name;
+
+mod adopt;
+mod cleanup;
+mod release;
 
 pub(super) const CREATED: &str = "BackupObjectsCreated";
 pub(super) const ADOPTED: &str = "BackupObjectsAdopted";
 pub(super) const RESTORED: &str = "BackupObjectsRestored";
-pub(super) const REMOVED: &str = "BackupObjectsRemoved";
-pub(super) const RELEASED: &str = "BackupObjectsReleased";
+const REMOVED: &str = "BackupObjectsRemoved";
+const RELEASED: &str = "BackupObjectsReleased";
 pub(super) const SUSPENDED: &str = "BackupsSuspended";
 pub(super) const RESUMED: &str = "BackupsResumed";
 pub(super) const GROWN: &str = "RepoVolumeGrown";

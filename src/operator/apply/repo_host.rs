@@ -7,13 +7,13 @@ use kube::core::DynamicObject;
 use serde_json::Value;
 
 use super::Owner;
-use super::kinds::Place;
 use super::running;
 use super::server::{Server, Trouble};
 use crate::cluster::names;
 use crate::cluster::target::PGBACKREST_CONTAINER;
 use crate::cluster::validated::STANZA;
 use crate::kubernetes::client::CallFailure;
+use crate::operator::kinds::Place;
 use crate::pgbackrest::command::{self, InfoQuery};
 use crate::pgbackrest::info::view;
 use crate::pgbackrest::redact::one_line;

@@ -10,8 +10,8 @@ use kube::core::DynamicObject;
 use serde_json::Value;
 
 use super::FIELD_MANAGER;
-use super::kinds::Place;
 use crate::kubernetes::client::{CALL_DEADLINE, CallError, CallFailure, call};
+use crate::operator::kinds::Place;
 
 /// How long a deleted object may take to be gone before we go on without it.
 const GONE_WITHIN: Duration = Duration::from_secs(10);

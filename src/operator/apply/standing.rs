@@ -3,9 +3,9 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::Owner;
-use super::kinds::Kind;
 use crate::cluster::labels::{CLUSTER, MANAGED_BY, MANAGER};
 use crate::cluster::resource::KIND;
+use crate::operator::kinds::Kind;
 
 /// How an object under a name of ours stands to a resource.
 #[derive(Debug, Clone, PartialEq, Eq)]

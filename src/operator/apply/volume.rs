@@ -9,11 +9,11 @@ use kube::Api;
 use serde_json::{Value, json};
 
 use super::findings;
-use super::kinds::Place;
 use super::server::{Server, Trouble};
 use crate::cluster::finding::Finding;
 use crate::cluster::quantity;
 use crate::kubernetes::client::{CALL_DEADLINE, CallFailure, call};
+use crate::operator::kinds::Place;
 
 /// What came of a claim that was there.
 #[derive(Debug)]

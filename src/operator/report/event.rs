@@ -3,9 +3,9 @@
 use kube::runtime::events::{Event, EventType};
 
 use crate::cluster::finding::Finding;
+use crate::text::cut;
 
 use super::Failure;
-use super::verdict::cut;
 
 /// Kubernetes refuses a longer note.
 const LONGEST_NOTE: usize = 1024;

@@ -1,6 +1,7 @@
 //! What a reconcile comes to, in a word and a message. Pure.
 
 use crate::cluster::finding::{Code, Finding, Severity, codes};
+use crate::text::cut;
 
 use super::{Told, event};
 
@@ -139,17 +140,6 @@ fn status(told: &Told<'_>) -> Status {
     if is_there(Severity::Warning) { Status::Warning } else { Status::Ok }
 }
 
-/// At most so many bytes, ending at the end of a character.
-pub(super) fn cut(text: &str, longest: usize) -> String {
-    const MARK: &str = "…";
-    if text.len() <= longest {
-        return text.to_owned();
-    }
-    let room = longest.saturating_sub(MARK.len());
-    let end = (0..=room).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default();
-    format!("{}{MARK}", text.get(..end).unwrap_or_default())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -197,12 +187,5 @@ mod tests {
             said(&[&codes::DEFAULT_USED, &codes::SUSPENDED, &codes::RETENTION_UNSET]),
             "warning retention-unset: f is so; do it | info suspended: f is so; do it"
         );
-    }
-
-    #[test]
-    fn a_cut_ends_with_a_character() {
-        assert_eq!(cut("abc", 3), "abc");
-        assert_eq!(cut("ab\u{e9}\u{e9}", 5), "ab…");
-        assert_eq!(cut("abcdefgh", 7), "abcd…");
     }
 }

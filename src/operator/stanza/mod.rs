@@ -7,7 +7,6 @@ mod findings;
 mod judge;
 mod repos;
 mod servers;
-mod visible;
 
 #[cfg(test)]
 mod tests;
@@ -17,7 +16,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, SubsecRound, Utc};
 
-use crate::cluster::desired::Desired;
+use crate::cluster::desired::{self, Desired};
 use crate::cluster::finding::Finding;
 use crate::cluster::labels;
 use crate::cluster::record::{Record, Unfinished};
@@ -40,7 +39,7 @@ const LATER: Duration = Duration::from_mins(1);
 const LONGEST: Duration = Duration::from_mins(5);
 /// What comes by itself comes within this time; after it somebody has to be told.
 const PATIENCE: Duration = Duration::from_mins(3);
-const VERSION_TIMEOUT: Duration = Duration::from_secs(20);
+const ASK_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Why the CronJobs of a repo are suspended, where nothing more is known.
 const NO_STANZA: &str = "no-stanza";
@@ -238,7 +237,7 @@ async fn stanzas(scene: &Scene<'_, impl RunInPod>, care: &mut Care) {
 impl<Runner: RunInPod> Scene<'_, Runner> {
     /// Whether the pod shows this configuration.
     async fn is_visible(&self, place: Place<'_>, hash: &str, care: &mut Care) -> bool {
-        match visible::configuration(self.runner, place, hash).await {
+        match shows_configuration(self.runner, place, hash).await {
             Ok(true) => return true,
             Ok(false) => {
                 care.find(findings::not_visible(place.pod, "configuration", self.is_late));
@@ -280,7 +279,7 @@ impl<Runner: RunInPod> Scene<'_, Runner> {
     }
 
     async fn version(&self, place: Place<'_>, care: &mut Care) -> Option<Version> {
-        match self.runner.run(place, &command::version().in_pod(), VERSION_TIMEOUT).await {
+        match self.runner.run(place, &command::version().in_pod(), ASK_TIMEOUT).await {
             Ok(ran) => version::parse(&String::from_utf8_lossy(&ran.stdout)),
             Err(error) => {
                 self.failed(place, "pgbackrest version", &error, care);
@@ -303,4 +302,13 @@ fn order(task: &Task<'_>, care: &mut Care) {
         care.due.retain(|due| (due.repo, due.backup_type) != (repo, backup_type));
         care.due.push(DueBackup { repo, backup_type, token });
     }
+}
+
+/// Whether a pod shows the configuration with this hash, which is in the first line of the file. The kubelet updates
+/// files up to two minutes late.
+async fn shows_configuration(runner: &impl RunInPod, place: Place<'_>, hash: &str) -> Result<bool, NoEnd> {
+    let ran = runner.run(place, &["head", "-n", "1", &desired::configuration_file()], ASK_TIMEOUT).await?;
+    let line = String::from_utf8_lossy(&ran.stdout);
+    let shown = line.trim().strip_prefix("# ").and_then(|rest| rest.strip_prefix(labels::CONFIGURATION_HASH));
+    Ok(shown.map(|rest| rest.trim_start_matches(':').trim()) == Some(hash))
 }

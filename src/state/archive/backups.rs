@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use crate::pgbackrest::wal::SegmentSize;
 
-use super::super::snapshot::Backup;
+use super::super::backup::Backup;
 use super::listing::Listing;
 use super::path::Path;
 use super::ranges::Range;

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::pgbackrest::wal::{Lsn, SegmentSize, WalSegment};
 
-use super::super::snapshot::Backup;
+use super::super::backup::Backup;
 use super::backups::{Files, Wal, wal};
 use super::clock::Clock;
 use super::listing::{CLOCK_TOLERANCE, Listing};

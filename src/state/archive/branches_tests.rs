@@ -7,8 +7,8 @@ use chrono::{DateTime, Duration, Utc};
 use crate::pgbackrest::archive::{ArchiveId, DirectoryName, Parent, TimelineHistory};
 use crate::pgbackrest::wal::{Lsn, SegmentSize, WalSegment};
 
+use super::super::backup::Backup;
 use super::super::examples::day;
-use super::super::snapshot::Backup;
 use super::oracle::{facts, file, mib, needs};
 use super::*;
 

@@ -5,7 +5,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::super::snapshot::Backup;
+use super::super::backup::Backup;
 use super::listing::Listing;
 
 /// Clocks that differ by less count as equal.

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::pgbackrest::wal::SegmentSize;
 
-use super::super::snapshot::Backup;
+use super::super::backup::Backup;
 use super::branches::Tree;
 use super::listing::Listing;
 use super::path::Path;

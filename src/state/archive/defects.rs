@@ -4,8 +4,8 @@ use crate::pgbackrest::archive::{Parent, TimelineHistory};
 use crate::pgbackrest::label::BackupType;
 use crate::pgbackrest::wal::{Lsn, SegmentSize, infer_segment_size};
 
+use super::super::backup::Backup;
 use super::super::examples::{backup, day, offline};
-use super::super::snapshot::Backup;
 use super::oracle::{facts, file, listing, mib, needs};
 use super::*;
 

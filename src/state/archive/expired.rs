@@ -6,7 +6,7 @@ use crate::pgbackrest::conf::{RepoOptions, RetentionType};
 use crate::pgbackrest::label::BackupType;
 use crate::pgbackrest::wal::SegmentSize;
 
-use super::super::snapshot::Backup;
+use super::super::backup::Backup;
 use super::path::Path;
 use super::ranges::Ranges;
 

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::pgbackrest::wal::{Lsn, SegmentSize};
 
-use super::super::snapshot::Backup;
+use super::super::backup::Backup;
 use super::backups::{Files, Wal, files, wal};
 use super::branches::{Branch, BranchState, ReachEnd, Tree};
 use super::default_restore::{DefaultRestore, default_restore};

@@ -10,8 +10,8 @@ use crate::pgbackrest::archive::{ArchiveFile, ArchiveId, DirectoryName, Parent, 
 use crate::pgbackrest::label::BackupType;
 use crate::pgbackrest::wal::{Lsn, SegmentSize, WalSegment};
 
+use super::super::backup::Backup;
 use super::super::examples::{backup, day, offline};
-use super::super::snapshot::Backup;
 use super::*;
 
 const SHA: &str = "0123456789abcdef0123456789abcdef01234567";

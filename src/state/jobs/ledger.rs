@@ -6,7 +6,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use super::fact::{ClusterKey, CronFact, JobFact, Slot};
-use super::line::Line;
+use super::line::{Line, Tally};
 use super::timer::Timer;
 
 /// The book of a fleet.
@@ -19,17 +19,6 @@ pub struct Ledger {
 #[derive(Debug, Clone, Default)]
 pub struct Cluster {
     lines: BTreeMap<Slot, Line>,
-}
-
-/// What was new in a fact about a Job.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Tally {
-    /// Pods that have failed since the Job was last looked at.
-    pub failed_pods: u64,
-    /// Pods that have succeeded since.
-    pub succeeded_pods: u64,
-    /// The Job has ended.
-    pub ended: bool,
 }
 
 /// Where a Job or CronJob belongs.

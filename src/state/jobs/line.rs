@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::fact::{End, Failure, JobFact};
-use super::ledger::Tally;
 use super::timer::{ScheduleView, Timer};
 
 /// What is known of a repo and backup type. What a Job has told stays when the Job goes: Kubernetes keeps only a few.
@@ -64,6 +63,17 @@ pub struct LineView {
     pub active_since: Option<DateTime<Utc>>,
     /// The CronJob, if there is one.
     pub schedule: Option<ScheduleView>,
+}
+
+/// What was new in a fact about a Job.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Pods that have failed since the Job was last looked at.
+    pub failed_pods: u64,
+    /// Pods that have succeeded since.
+    pub succeeded_pods: u64,
+    /// The Job has ended.
+    pub ended: bool,
 }
 
 impl Line {

@@ -1,7 +1,9 @@
-//! The tree keeps its own rules: layers, purity and file length.
+//! The tree keeps its own rules: layers, no cycles, purity and file length.
 
 use std::fs;
 use std::path::{Path, PathBuf};
+
+mod cycles;
 
 /// Rooms by floor. A room may use rooms of lower floors, and its own.
 const FLOORS: &[(&str, u8)] = &[
@@ -19,10 +21,11 @@ const FLOORS: &[(&str, u8)] = &[
     ("kubernetes", 1),
     ("telemetry", 1),
     ("shutdown", 1),
+    ("text", 0),
 ];
 
 /// Rooms that take everything from their caller.
-const PURE: &[&str] = &["metrics", "state", "cluster", "schedule", "pgbackrest"];
+const PURE: &[&str] = &["metrics", "state", "cluster", "schedule", "pgbackrest", "text"];
 
 /// What a pure room may not name.
 const IMPURE: &[&str] = &[
@@ -42,13 +45,17 @@ const IMPURE: &[&str] = &[
     "rand::",
 ];
 
+/// Lines of code, without comments, blank lines and unit tests within the file.
 const LONGEST_FILE: usize = 400;
 
 struct Source {
     path: PathBuf,
     room: String,
-    /// Code up to the unit tests, which may do what they like.
+    /// The path of the module, such as `state`, `archive`, `judge`.
+    module: Vec<String>,
+    /// Code without unit tests, which may do what they like.
     code: String,
+    /// Lines of code.
     lines: usize,
 }
 
@@ -99,10 +106,10 @@ fn no_file_is_too_long() {
     let mut wrong: Vec<String> = sources()
         .iter()
         .filter(|source| source.lines > LONGEST_FILE)
-        .map(|source| format!("{}: {} lines", source.path.display(), source.lines))
+        .map(|source| format!("{}: {} lines of code", source.path.display(), source.lines))
         .collect();
     wrong.sort();
-    assert!(wrong.is_empty(), "longer than {LONGEST_FILE} lines:\n{}", wrong.join("\n"));
+    assert!(wrong.is_empty(), "more than {LONGEST_FILE} lines of code:\n{}", wrong.join("\n"));
 }
 
 #[test]
@@ -175,13 +182,38 @@ fn collect(directory: &Path, found: &mut Vec<Source>) {
             collect(&path, found);
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             let text = fs::read_to_string(&path).unwrap();
-            let relative = path.strip_prefix(root().join("src")).unwrap();
-            let room = relative.iter().next().unwrap().to_str().unwrap().trim_end_matches(".rs").to_owned();
-            let is_test_file = path.file_name().is_some_and(|name| name == "tests.rs");
-            let code = if is_test_file { "" } else { text.split("#[cfg(test)]").next().unwrap_or_default() };
-            found.push(Source { code: code.to_owned(), lines: text.lines().count(), room, path });
+            let relative = path.strip_prefix(root().join("src")).unwrap().with_extension("");
+            let mut module: Vec<String> =
+                relative.iter().map(|part| part.to_str().unwrap().to_owned()).collect();
+            let room = module[0].clone();
+            module.retain(|part| part != "mod");
+            let is_test_file = module.iter().any(|part| part == "tests");
+            let code = if is_test_file { String::new() } else { without_tests(&text) };
+            let counted = if is_test_file { &text } else { &code };
+            let is_code = |line: &&str| !line.trim().is_empty() && !line.trim_start().starts_with("//");
+            let lines = counted.lines().filter(is_code).count();
+            found.push(Source { code, lines, room, module, path });
         }
     }
+}
+
+/// Code without the items that only tests have. As rustfmt writes it, such an item ends with its line, or with a brace
+/// as far to the left as it began.
+fn without_tests(text: &str) -> String {
+    let mut code = String::new();
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        if line.trim() != "#[cfg(test)]" {
+            code.extend([line, "\n"]);
+            continue;
+        }
+        let indent = &line[..line.len() - line.trim_start().len()];
+        let item = lines.find(|line| !line.trim_start().starts_with("#["));
+        if item.is_some_and(|item| item.ends_with('{')) {
+            lines.find(|line| *line == format!("{indent}}}"));
+        }
+    }
+    code
 }
 
 fn root() -> PathBuf {

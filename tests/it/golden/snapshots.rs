@@ -18,7 +18,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use pgbackrest_keeper::metrics::catalogue::{self, Kind, Metric};
 use pgbackrest_keeper::metrics::collection::{Collector, Configuration, RunReport};
-use pgbackrest_keeper::metrics::exposition::{Dynamic, Format, StaticPart, dynamic_part, gzip};
+use pgbackrest_keeper::metrics::exposition::{
+    ClusterMetrics, Dynamic, Format, StaticPart, dynamic_part, gzip,
+};
 use pgbackrest_keeper::metrics::{CollectionMetrics, OperatorMetrics, Options, ProcessFigures};
 use pgbackrest_keeper::pgbackrest::archive::{ArchiveId, DirectoryName};
 use pgbackrest_keeper::pgbackrest::wal::{Lsn, SegmentSize};
@@ -120,9 +122,10 @@ fn everything() -> (impl Fn(Format) -> String, Arc<Options>) {
     let (snapshot, collection) = (Arc::new(snapshot), Arc::new(collection(now)));
     let used = Arc::clone(&options);
     let fleet = Arc::new(operator::fleet());
+    let clusters = ClusterMetrics::new(Arc::clone(&fleet));
     let encode = move |format| {
-        fleet.tell(&used, now).unwrap();
-        let static_part = &fleet.told(&StaticPart::encode(&snapshot, &used).unwrap(), format);
+        clusters.encode(&used, now).unwrap();
+        let static_part = &clusters.joined(&StaticPart::encode(&snapshot, &used).unwrap(), format);
         let process = Some(process());
         let parts = Dynamic {
             snapshot: &snapshot,

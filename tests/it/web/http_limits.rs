@@ -22,7 +22,7 @@ fn limits() -> Limits {
         idle: HOUR,
         request: HOUR,
         write_stall: HOUR,
-        busy: HOUR,
+        response: HOUR,
         drain: HOUR,
         config_check: HOUR,
         ..Limits::default()
@@ -132,7 +132,7 @@ async fn a_client_that_does_not_read_loses_its_place() {
 
 #[tokio::test]
 async fn a_client_that_reads_drop_by_drop_loses_its_place() {
-    let one = Limits { connections: 1, busy: Duration::from_millis(400), ..limits() };
+    let one = Limits { connections: 1, response: Duration::from_millis(400), ..limits() };
     let server = Server::start(None, one).await;
     let start = Instant::now();
     let mut slow = TcpStream::connect(server.address).await.expect("connected");

@@ -73,7 +73,7 @@ fn limits() -> Limits {
         idle: HOUR,
         request: HOUR,
         write_stall: HOUR,
-        busy: HOUR,
+        response: HOUR,
         drain: HOUR,
         config_check: Duration::from_millis(40),
         ..Limits::default()
@@ -147,7 +147,7 @@ async fn http2_requests_in_flight_are_answered_at_shutdown() {
 async fn an_http2_client_that_stays_awake_but_does_not_read_loses_its_place() {
     let site = Site::new();
     let one =
-        Limits { connections: 1, busy: Duration::from_secs(1), idle: Duration::from_secs(1), ..limits() };
+        Limits { connections: 1, response: Duration::from_secs(1), idle: Duration::from_secs(1), ..limits() };
     let server = Server::start(Some(&site.write("web.yml", TLS)), one).await;
     let stream =
         tls_connect(server.address, tls_client(&site.authority, None, &["h2"])).await.expect("connected");

@@ -9,7 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use pgbackrest_keeper::cluster::key::Key;
 use pgbackrest_keeper::metrics::collection::{Collector, RunReport};
 use pgbackrest_keeper::metrics::exposition::{
-    ClustersPart, Dynamic, Format, StaticPart, dynamic_part, plain,
+    ClusterMetrics, Dynamic, Format, StaticPart, dynamic_part, plain,
 };
 use pgbackrest_keeper::metrics::options::BackupDetail;
 use pgbackrest_keeper::metrics::{CollectionMetrics, Fleet, OperatorMetrics, Options};
@@ -50,7 +50,7 @@ pub(super) fn exposition(options: Options, format: Format) -> String {
     let (fleet, now) = fleet();
     let options = Arc::new(Options { compat: false, backup_detail: BackupDetail::Last, ..options });
     let static_part = StaticPart::encode_fleet(&Arc::new(fleet), &options).unwrap();
-    let static_part = &static_part.joined(&ClustersPart::default(), format);
+    let static_part = &ClusterMetrics::new(Arc::new(OperatorMetrics::new(&[]))).joined(&static_part, format);
     let collection = CollectionMetrics::in_pods().with_wal(true);
     collection.set_cadence(Collector::Info, Duration::from_mins(5), Duration::from_mins(1));
     collection.set_cadence(Collector::Wal, Duration::from_mins(15), Duration::from_secs(75));

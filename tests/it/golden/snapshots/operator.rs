@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use pgbackrest_keeper::metrics::exposition::{Dynamic, Format, StaticPart, dynamic_part, plain};
+use pgbackrest_keeper::metrics::exposition::{
+    ClusterMetrics, Dynamic, Format, StaticPart, dynamic_part, plain,
+};
 use pgbackrest_keeper::metrics::operator::Judgement;
 use pgbackrest_keeper::metrics::{CollectionMetrics, OperatorMetrics, Options};
 use pgbackrest_keeper::operator::reconcile::ReconcileError;
@@ -50,8 +52,9 @@ pub(super) fn fleet() -> OperatorMetrics {
 /// Everything that an operator serves.
 pub(super) fn exposition(operator: &Arc<OperatorMetrics>, options: Options, format: Format) -> String {
     let (snapshot, options) = (Arc::default(), Arc::new(Options { compat: false, ..options }));
-    operator.tell(&options, now()).unwrap();
-    let static_part = &operator.told(&StaticPart::encode(&snapshot, &options).unwrap(), format);
+    let clusters = ClusterMetrics::new(Arc::clone(operator));
+    clusters.encode(&options, now()).unwrap();
+    let static_part = &clusters.joined(&StaticPart::encode(&snapshot, &options).unwrap(), format);
     let parts = Dynamic {
         snapshot: &snapshot,
         static_part,

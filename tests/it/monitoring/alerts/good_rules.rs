@@ -118,7 +118,7 @@ fn selectors_name_labels_of_their_metric() {
     let selectors = Regex::new(r"\b(pgbackrest_[a-z0-9_]+)\{([^}]*)\}").unwrap();
     for rule in [RULES, COMPAT].into_iter().flat_map(rules) {
         for found in selectors.captures_iter(&rule.expr) {
-            let labels = catalogue::find(&found[1]).unwrap_or_else(|| panic!("{}", &found[1])).labels;
+            let labels = &catalogue::find(&found[1]).unwrap_or_else(|| panic!("{}", &found[1])).labels;
             for label in words(r#"([a-z_]+)\s*(?:=~|!~|!=|=)\s*""#, &found[2]) {
                 assert!(
                     labels.contains(&label) || OF_ALL_SERIES.contains(&label),

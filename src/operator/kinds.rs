@@ -4,9 +4,9 @@ use kube::core::ApiResource;
 
 /// One kind.
 #[derive(Debug, PartialEq, Eq)]
-pub(in crate::operator) struct Kind {
+pub(super) struct Kind {
     /// Such as `CronJob`.
-    pub(in crate::operator) name: &'static str,
+    pub(super) name: &'static str,
     group: &'static str,
     version: &'static str,
     plural: &'static str,
@@ -41,17 +41,17 @@ const fn kind(
 
 impl Kind {
     /// All kinds whose objects are known by watching. Jobs are asked for when it matters whether one runs.
-    pub(in crate::operator) fn watched() -> impl Iterator<Item = &'static Self> {
+    pub(super) fn watched() -> impl Iterator<Item = &'static Self> {
         KINDS.iter().filter(|kind| kind.name != "Job")
     }
 
     /// The kind of this name.
-    pub(in crate::operator) fn of(name: &str) -> Option<&'static Self> {
+    pub(super) fn of(name: &str) -> Option<&'static Self> {
         KINDS.iter().find(|kind| kind.name == name)
     }
 
     /// As `kube` wants it.
-    pub(in crate::operator) fn resource(&self) -> ApiResource {
+    pub(super) fn resource(&self) -> ApiResource {
         let api_version = match self.group {
             "" => self.version.to_owned(),
             group => format!("{group}/{}", self.version),

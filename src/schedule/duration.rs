@@ -1,8 +1,6 @@
-//! The duration after `@every`, parsed like Go's `time.ParseDuration`.
+//! Durations as Go's `time.ParseDuration` reads them, such as `1h30m` or `-1.5s`.
 
 use chrono::TimeDelta;
-
-use super::error::ScheduleError;
 
 /// Units and their nanoseconds. Both spellings of the micro sign are in use.
 const UNITS: [(&str, u64); 8] = [
@@ -16,23 +14,18 @@ const UNITS: [(&str, u64); 8] = [
     ("h", 3_600_000_000_000),
 ];
 
-const LONGEST: u128 = i64::MAX as u128;
-
-/// The interval in whole seconds, at least one. Go allows a sign, and robfig/cron rounds anything below one second
-/// (including negative durations) up to one second.
-pub(super) fn parse(text: &str) -> Result<TimeDelta, ScheduleError> {
-    let invalid = || ScheduleError::Duration { duration: text.to_owned() };
+/// Parses a duration. `None` if it is invalid, or longer than Go's 292 years.
+#[must_use]
+pub fn parse(text: &str) -> Option<TimeDelta> {
     let (negative, unsigned) = match text.strip_prefix('-') {
         Some(rest) => (true, rest),
         None => (false, text.strip_prefix('+').unwrap_or(text)),
     };
-    let nanoseconds = if unsigned == "0" { 0 } else { sum(unsigned).ok_or_else(invalid)? };
-    let seconds =
-        if negative { 0 } else { i64::try_from(nanoseconds / 1_000_000_000).map_err(|_| invalid())? };
-    Ok(TimeDelta::seconds(seconds.max(1)))
+    let nanoseconds = if unsigned == "0" { 0 } else { i64::try_from(sum(unsigned)?).ok()? };
+    Some(TimeDelta::nanoseconds(if negative { -nanoseconds } else { nanoseconds }))
 }
 
-/// Adds up numbers with units, such as `1h30.5m`. `None` if it is invalid, or longer than Go's 292 years.
+/// Adds up numbers with units, such as `1h30.5m`, in nanoseconds.
 fn sum(text: &str) -> Option<u128> {
     let mut total = 0_u128;
     let mut rest = text;
@@ -52,7 +45,7 @@ fn sum(text: &str) -> Option<u128> {
         let scale = u128::from(*scale);
         total += if whole.is_empty() { 0 } else { whole.parse::<u64>().ok()?.into() } * scale;
         total += fraction_of(fraction, scale);
-        if total > LONGEST {
+        if total > i64::MAX as u128 {
             return None;
         }
         if behind.is_empty() {

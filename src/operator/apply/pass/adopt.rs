@@ -8,14 +8,14 @@ use kube::Api;
 use kube::api::ListParams;
 use serde_json::Value;
 
-use super::kinds::{Kind, Place};
-use super::pass::{Pass, REMOVED};
-use super::server::{Dependents, Server, Trouble};
-use super::standing::{self, Standing};
-use super::{Owner, cleanup, cron_job, findings, repo_host};
+use super::{Pass, REMOVED, cleanup};
 use crate::cluster::labels::{BACKUP_JOB, cluster_selector, selector_text};
 use crate::cluster::settings::Settings;
 use crate::kubernetes::client::{CALL_DEADLINE, CallError, call};
+use crate::operator::apply::server::{Dependents, Server, Trouble};
+use crate::operator::apply::standing::{self, Standing};
+use crate::operator::apply::{Owner, cron_job, findings, repo_host};
+use crate::operator::kinds::{Kind, Place};
 
 /// How it went.
 #[derive(Debug, PartialEq, Eq)]
@@ -68,7 +68,7 @@ pub(super) async fn clear(
 impl Pass<'_> {
     /// CronJobs that another controller has made for the same cluster, under names that are not ours: both would back
     /// up.
-    pub(super) async fn other_cron_jobs(
+    pub(in crate::operator::apply) async fn other_cron_jobs(
         &mut self,
         desired: &BTreeSet<(&str, &str)>,
     ) -> Result<(), CallError> {
@@ -111,11 +111,7 @@ impl Pass<'_> {
 
 /// CronJobs of the cluster that another controller has made: CPO cuts long names where we add a hash, so that not all
 /// of them stand under a name of ours.
-pub(super) async fn others(
-    server: &Server,
-    settings: &Settings,
-    owner: Owner<'_>,
-) -> Result<Vec<CronJob>, CallError> {
+async fn others(server: &Server, settings: &Settings, owner: Owner<'_>) -> Result<Vec<CronJob>, CallError> {
     const MOST: u32 = 100;
     let mut selector = cluster_selector(owner.name, settings);
     selector.insert(settings.member_type_label.clone(), BACKUP_JOB.to_owned());

@@ -5,22 +5,22 @@ use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use super::kinds::{Kind, Place};
-use super::pass::{Pass, REMOVED};
-use super::running::{self, Running};
-use super::server::{Dependents, Trouble};
-use super::standing::{self, Standing};
-use super::{cron_job, findings};
+use super::{Pass, REMOVED};
 use crate::cluster::names;
 use crate::kubernetes::client::CallError;
+use crate::operator::apply::running::{self, Running};
+use crate::operator::apply::server::{Dependents, Trouble};
+use crate::operator::apply::standing::{self, Standing};
+use crate::operator::apply::{cron_job, findings};
 use crate::operator::inventory::Metadata;
+use crate::operator::kinds::{Kind, Place};
 
 /// Why a CronJob is suspended whose schedule is gone while its last Job still runs.
 const NOT_DESIRED: &str = "not-desired";
 
 impl Pass<'_> {
     /// Everything of ours that the watches know.
-    pub(super) fn of_ours(&self) -> Vec<(&'static Kind, Arc<Metadata>)> {
+    pub(in crate::operator::apply) fn of_ours(&self) -> Vec<(&'static Kind, Arc<Metadata>)> {
         let all = self.writer.inventory.of_cluster(self.owner.namespace, self.owner.name);
         all.into_iter()
             .filter_map(|(kind, object)| Some((Kind::of(kind)?, object)))
@@ -29,7 +29,10 @@ impl Pass<'_> {
     }
 
     /// Removes what is not in `desired`.
-    pub(super) async fn remove_others(&mut self, desired: &BTreeSet<(&str, &str)>) -> Result<(), CallError> {
+    pub(in crate::operator::apply) async fn remove_others(
+        &mut self,
+        desired: &BTreeSet<(&str, &str)>,
+    ) -> Result<(), CallError> {
         let mut others = self.of_ours();
         others.retain(|(kind, object)| {
             kind.removable && !desired.contains(&(kind.name, name(&object.metadata)))
@@ -92,6 +95,6 @@ fn is_needed_by(place: Place<'_>, known: &ObjectMeta, job: &Running, cluster: &s
     }
 }
 
-pub(super) fn name(metadata: &ObjectMeta) -> &str {
+pub(in crate::operator::apply) fn name(metadata: &ObjectMeta) -> &str {
     metadata.name.as_deref().unwrap_or_default()
 }

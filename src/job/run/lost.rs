@@ -5,13 +5,14 @@ use tokio::time::{Instant, sleep};
 use crate::pgbackrest::label::BackupType;
 use crate::source::pod::Place;
 
-use super::access::Access;
-use super::look::{Claim, Look};
-use super::outcome::{Own, Verdict};
-use super::process::{self, Found, Signal};
-use super::run::Job;
-use super::task::longer;
-use super::{ask, progress};
+use crate::job::access::Access;
+use crate::job::look::{Claim, Look};
+use crate::job::outcome::{Own, Verdict};
+use crate::job::process::{self, Found, Signal};
+use crate::job::task::longer;
+use crate::job::{ask, progress};
+
+use super::Job;
 
 /// What became of it.
 #[derive(Debug, Clone, PartialEq, Eq)]

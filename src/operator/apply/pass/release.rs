@@ -3,16 +3,15 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Map, Value, json};
 
-use super::cleanup::name;
-use super::findings;
-use super::kinds::Place;
-use super::pass::{Pass, RELEASED};
+use super::{Pass, RELEASED, name};
 use crate::cluster::labels::{BACKUP_TYPE, CLUSTER, MANAGED_BY, REPO};
 use crate::kubernetes::client::CallError;
+use crate::operator::apply::findings;
+use crate::operator::kinds::Place;
 
 impl Pass<'_> {
     /// Hands back everything.
-    pub(super) async fn release_all(&mut self) -> Result<(), CallError> {
+    pub(in crate::operator::apply) async fn release_all(&mut self) -> Result<(), CallError> {
         for (kind, object) in self.of_ours() {
             let place = Place { kind, namespace: self.owner.namespace, name: name(&object.metadata) };
             let patch = patch(&object.metadata, self.owner.uid);
