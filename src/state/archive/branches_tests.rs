@@ -12,11 +12,14 @@ use super::super::examples::day;
 use super::oracle::{facts, file, mib, needs};
 use super::*;
 
+/// A timeline, its parents with the segments in which they were left, and when it began.
+type History = (u32, Vec<(u32, u64)>, DateTime<Utc>);
+
 /// An archive that is written minute by minute.
 struct Made {
     size: SegmentSize,
     files: Vec<(u32, u64, DateTime<Utc>)>,
-    histories: Vec<(u32, Vec<(u32, u64)>, DateTime<Utc>)>,
+    histories: Vec<History>,
     backups: Vec<Backup>,
 }
 

@@ -60,7 +60,8 @@ pub(super) fn default_restore(
     // PostgreSQL tries one history after the other, and stops at the first that is not there. Newer versions of pgBackRest look
     // at the last one instead.
     let has_history = |timeline: &u32| listing.history_files.contains_key(timeline);
-    let latest = (stop.timeline.checked_add(1)?..).take_while(has_history).last().unwrap_or(stop.timeline);
+    let latest =
+        (stop.timeline.checked_add(1)?..=u32::MAX).take_while(has_history).last().unwrap_or(stop.timeline);
     let last = listing.history_files.keys().max().copied().unwrap_or(1).max(stop.timeline);
     for timeline in [latest, last] {
         if timeline != stop.timeline && !holds(tree.path(timeline)?) {

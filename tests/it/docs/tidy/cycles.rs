@@ -66,9 +66,9 @@ fn graph() -> BTreeMap<Module, Siblings> {
         let user = &source.module;
         for path in paths(&source.code, user) {
             let known = (1..=path.len()).rev().map(|length| path[..length].to_vec());
-            let Some(used) = known.into_iter().find(|path| modules.contains(path)) else { continue };
-            let shared = user.iter().zip(&used).take_while(|(a, b)| a == b).count();
-            if let (Some(a), Some(b)) = (user.get(shared), used.get(shared)) {
+            let Some(target) = known.into_iter().find(|path| modules.contains(path)) else { continue };
+            let shared = user.iter().zip(&target).take_while(|(a, b)| a == b).count();
+            if let (Some(a), Some(b)) = (user.get(shared), target.get(shared)) {
                 let example = format!("{} names {}", source.path.display(), path.join("::"));
                 let siblings = graph.entry(user[..shared].to_vec()).or_default();
                 siblings.entry(a.clone()).or_default().entry(b.clone()).or_insert(example);
