@@ -40,7 +40,7 @@ use pgbackrest_keeper::pgbackrest::label::BackupType;
 use pgbackrest_keeper::source::pod::{NoEnd, Place, Ran, RunInPod};
 use pgbackrest_keeper::source::pods::FindPods;
 use pgbackrest_keeper::state::jobs::{
-    ClusterKey, CronFact, End, Failure, JobFact, Slot, Suspension, Trigger,
+    ClusterKey, CronFact, Failure, JobEnd, JobFact, Slot, Suspension, Trigger,
 };
 use usage::Usage;
 
@@ -246,7 +246,7 @@ fn job(cluster: &ClusterKey, slot: Slot, run: u64, started: DateTime<Utc>, fails
         started: Some(started),
         failed_pods: u64::from(fails) * 6,
         succeeded_pods: u64::from(!fails),
-        end: Some(End { at: started + TimeDelta::minutes(20), failure }),
+        end: Some(JobEnd { at: started + TimeDelta::minutes(20), failure }),
     }
 }
 

@@ -15,7 +15,7 @@ use crate::cluster::target::PGBACKREST_CONTAINER;
 use crate::job::access::Cluster;
 use crate::job::deadline;
 use crate::job::limits::Limits;
-use crate::job::outcome::Verdict;
+use crate::job::outcome::JobOutcome;
 use crate::job::run;
 use crate::job::task::{Patience, Task};
 use crate::kubernetes::client;
@@ -42,7 +42,7 @@ pub struct BackupArgs {
     log: LogArgs,
 }
 
-/// 0: the backup exists. Otherwise pgBackRest's exit code, or one of `job::outcome::Own`.
+/// 0: the backup exists. Otherwise pgBackRest's exit code, or one of `job::outcome::ExitReason`.
 pub async fn run(args: BackupArgs, flags: &Flags) -> anyhow::Result<ExitCode> {
     telemetry::install(&args.log.level, args.log.format)?;
     flags.log("backup");
@@ -59,10 +59,10 @@ pub async fn run(args: BackupArgs, flags: &Flags) -> anyhow::Result<ExitCode> {
     let deadline = deadline::until(&client, &task.namespace, job.as_deref(), args.end.job_deadline).await;
     let limits = Limits { terminated, until: deadline };
     let access = Cluster::new(client, &task.namespace, &task.selector);
-    let verdict = run::run(&access, &task, &Patience::default(), &limits).await;
+    let outcome = run::run(&access, &task, &Patience::default(), &limits).await;
     listening.abort();
-    tell(&verdict, &args.end.termination_log);
-    Ok(ExitCode::from(verdict.code))
+    report(&outcome, &args.end.termination_log);
+    Ok(ExitCode::from(outcome.code))
 }
 
 async fn listen(mut signals: Signals, terminated: CancellationToken) {
@@ -105,12 +105,12 @@ fn task(args: &BackupArgs, namespace: String, mark: &str) -> Task {
 }
 
 /// Reports the result in the log, and to Kubernetes in the pod's termination message.
-fn tell(verdict: &Verdict, termination_log: &Path) {
-    let line = verdict.line();
-    if verdict.code == 0 {
+fn report(outcome: &JobOutcome, termination_log: &Path) {
+    let line = outcome.line();
+    if outcome.code == 0 {
         tracing::info!(result = line, "Backup succeeded");
     } else {
-        tracing::error!(exit_code = verdict.code, reason = line, "Backup failed");
+        tracing::error!(exit_code = outcome.code, reason = line, "Backup failed");
     }
     // The kubelet creates the file; elsewhere nothing reads it.
     let written = OpenOptions::new()

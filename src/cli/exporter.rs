@@ -16,7 +16,7 @@ use crate::collect::poller;
 use crate::collect::store::Store;
 use crate::http::health::Health;
 use crate::http::limits::Limits;
-use crate::http::router::{self, Face, Lifecycle};
+use crate::http::router::{self, AppState, Lifecycle};
 use crate::http::server::{self, ServerError};
 use crate::http::web_config::WebConfigHandle;
 use crate::metrics::options::{ConstantLabels, DisabledMetrics};
@@ -29,7 +29,7 @@ use super::args::log::LogArgs;
 use super::args::metrics::MetricsArgs;
 use super::args::web::WebArgs;
 use super::startup::Flags;
-use super::web::{RELOADS_WAITING, check_telemetry_path, host_name, listeners, steer};
+use super::web::{RELOADS_WAITING, check_telemetry_path, handle_signals, host_name, listeners};
 use super::{build, settings};
 
 /// How long the other tasks may take to stop after one has stopped unexpectedly.
@@ -73,7 +73,7 @@ pub async fn run(args: ExporterArgs, flags: &Flags) -> anyhow::Result<ExitCode> 
         stop.clone(),
     );
     let (reloads, requests) = mpsc::channel(RELOADS_WAITING);
-    let router = router::router(Face {
+    let router = router::router(AppState {
         health: Arc::clone(&store) as Arc<dyn Health>,
         operator: None,
         store,
@@ -92,19 +92,19 @@ pub async fn run(args: ExporterArgs, flags: &Flags) -> anyhow::Result<ExitCode> 
     let serving = tokio::spawn(server::run(listeners, router, web_config.clone(), limits, stop.clone()));
     let polling = tokio::spawn(polling);
     // The next collection starts immediately and reads pgBackRest's configuration again.
-    let steering = steer(signals, requests, web_config, move || refresh.notify_one());
-    finish(serving, polling, steering, stop).await
+    let signal_handler = handle_signals(signals, requests, web_config, move || refresh.notify_one());
+    finish(serving, polling, signal_handler, stop).await
 }
 
 /// Waits for a signal, then stops both tasks. A task that stops on its own is a failure.
 async fn finish(
     mut serving: JoinHandle<Result<(), ServerError>>,
     mut polling: JoinHandle<()>,
-    steering: impl Future<Output = &'static str>,
+    signal_handler: impl Future<Output = &'static str>,
     stop: CancellationToken,
 ) -> anyhow::Result<ExitCode> {
     let (cause, early) = tokio::select! {
-        signal = steering => (signal, None),
+        signal = signal_handler => (signal, None),
         end = &mut serving => {
             let end = end.map_or_else(|panic| Err(panic.into()), |end| end.map_err(Into::into));
             ("web server stopped", Some(end))

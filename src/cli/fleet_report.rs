@@ -18,16 +18,16 @@ use super::info_table::{self, Terminal};
 
 /// One cluster and the result of querying it.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Told {
+pub struct ClusterReport {
     /// The cluster.
     pub key: Key,
     /// The result.
-    pub known: Known,
+    pub result: QueryResult,
 }
 
 /// The result of querying a cluster.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Known {
+pub enum QueryResult {
     /// pgBackRest's answer, or why there is none.
     Facts(Box<Snapshot>),
     /// It cannot be queried: its resource has these errors.
@@ -47,27 +47,27 @@ struct Line<'a> {
     findings: Option<&'a [Finding]>,
 }
 
-impl Told {
+impl ClusterReport {
     /// Whether pgBackRest answered every query. Without anything to query, nothing is missing.
     #[must_use]
     pub fn is_whole(&self) -> bool {
-        match &self.known {
-            Known::Facts(snapshot) => has_answered(snapshot),
-            Known::Invalid(_) => false,
-            Known::WithoutBackups(_) => true,
+        match &self.result {
+            QueryResult::Facts(snapshot) => has_answered(snapshot),
+            QueryResult::Invalid(_) => false,
+            QueryResult::WithoutBackups(_) => true,
         }
     }
 
     /// Whether only a scan of the WAL archives can tell which backups lead to a point in time.
     pub(super) fn needs_scan(&self) -> bool {
-        matches!(&self.known, Known::Facts(snapshot) if snapshot.stanzas.iter().any(restore::needs_scan))
+        matches!(&self.result, QueryResult::Facts(snapshot) if snapshot.stanzas.iter().any(restore::needs_scan))
     }
 
     fn health(&self, now: DateTime<Utc>) -> Health {
-        match &self.known {
-            Known::Invalid(_) => Health::Failed,
-            Known::WithoutBackups(_) => Health::Ok,
-            Known::Facts(snapshot) => {
+        match &self.result {
+            QueryResult::Invalid(_) => Health::Failed,
+            QueryResult::WithoutBackups(_) => Health::Ok,
+            QueryResult::Facts(snapshot) => {
                 let judged = health::of_snapshot(snapshot, now, None);
                 let worst = judged.iter().map(|one| one.assessment.health).max();
                 worst.unwrap_or(Health::Failed)
@@ -76,14 +76,14 @@ impl Told {
     }
 
     fn text(&self, now: DateTime<Utc>, terminal: Terminal) -> String {
-        let said = match &self.known {
-            Known::Facts(snapshot) => info_table::render(snapshot, now, terminal),
-            Known::Invalid(findings) => {
+        let said = match &self.result {
+            QueryResult::Facts(snapshot) => info_table::render(snapshot, now, terminal),
+            QueryResult::Invalid(findings) => {
                 let text = format!("not queried, because its resource is invalid: {}", first_of(findings));
                 let wrong = health::Finding { health: Health::Failed, repo_key: None, text };
                 info_table::sentence(&wrong, terminal) + "\n"
             }
-            Known::WithoutBackups(findings) => format!("nothing to query: {}\n", first_of(findings)),
+            QueryResult::WithoutBackups(findings) => format!("nothing to query: {}\n", first_of(findings)),
         };
         // Names in Kubernetes cannot contain control characters.
         format!("{}\n{said}", info_table::bold(&self.key.to_string(), terminal))
@@ -102,29 +102,31 @@ pub(super) fn has_answered(snapshot: &Snapshot) -> bool {
 
 /// All clusters, the worst first, ending in a line break.
 #[must_use]
-pub fn text(fleet: &[Told], now: DateTime<Utc>, terminal: Terminal) -> String {
+pub fn text(fleet: &[ClusterReport], now: DateTime<Utc>, terminal: Terminal) -> String {
     if fleet.is_empty() {
         return "no clusters found: there are no postgresql resources\n".to_owned();
     }
-    let mut sorted: Vec<&Told> = fleet.iter().collect();
-    sorted.sort_by_key(|told| (Reverse(told.health(now)), &told.key));
-    let texts: Vec<String> = sorted.into_iter().map(|told| told.text(now, terminal)).collect();
+    let mut sorted: Vec<&ClusterReport> = fleet.iter().collect();
+    sorted.sort_by_key(|report| (Reverse(report.health(now)), &report.key));
+    let texts: Vec<String> = sorted.into_iter().map(|report| report.text(now, terminal)).collect();
     texts.join("\n")
 }
 
 /// An array with an object for each cluster, in the order of the fleet, ending in a line break.
-pub fn json(fleet: &[Told], now: DateTime<Utc>) -> serde_json::Result<String> {
-    let lines: Vec<Line<'_>> = fleet.iter().map(|told| Line::of(told, now)).collect();
+pub fn json(fleet: &[ClusterReport], now: DateTime<Utc>) -> serde_json::Result<String> {
+    let lines: Vec<Line<'_>> = fleet.iter().map(|report| Line::of(report, now)).collect();
     Ok(serde_json::to_string_pretty(&lines)? + "\n")
 }
 
 impl<'a> Line<'a> {
-    fn of(told: &'a Told, now: DateTime<Utc>) -> Self {
-        let (snapshot, findings) = match &told.known {
-            Known::Facts(snapshot) => (Some(Document::of(snapshot, now)), None),
-            Known::Invalid(findings) | Known::WithoutBackups(findings) => (None, Some(&**findings)),
+    fn of(report: &'a ClusterReport, now: DateTime<Utc>) -> Self {
+        let (snapshot, findings) = match &report.result {
+            QueryResult::Facts(snapshot) => (Some(Document::of(snapshot, now)), None),
+            QueryResult::Invalid(findings) | QueryResult::WithoutBackups(findings) => {
+                (None, Some(&**findings))
+            }
         };
-        Self { namespace: &told.key.namespace, cluster: &told.key.name, snapshot, findings }
+        Self { namespace: &report.key.namespace, cluster: &report.key.name, snapshot, findings }
     }
 }
 

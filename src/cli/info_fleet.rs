@@ -30,7 +30,7 @@ use crate::source::pod::{Pods, RunInPod};
 use crate::source::pods::FindPods;
 
 use super::args::info::{ClusterName, FleetInfoArgs};
-use super::fleet_report::{self, Known, Told};
+use super::fleet_report::{self, ClusterReport, QueryResult};
 use super::info::{Output, advise, terminal};
 use super::info_table::Terminal;
 use super::output;
@@ -69,7 +69,10 @@ pub(super) async fn run(
     let (settings, pods) = (Settings::from(args.labels), Pods::new(client.clone()));
     let secrets = secrets(&client, &chosen, concurrency).await;
     let mut fleet = ask(&pods, chosen.clone(), &secrets, &settings, pace(lists_wal)).await;
-    if matches!(wanted, Wanted::RestoreCommand(_)) && !lists_wal && fleet.iter().any(Told::needs_scan) {
+    if matches!(wanted, Wanted::RestoreCommand(_))
+        && !lists_wal
+        && fleet.iter().any(ClusterReport::needs_scan)
+    {
         fleet = ask(&pods, chosen, &secrets, &settings, pace(true)).await;
     }
     let text = match (wanted, fleet.as_slice()) {
@@ -80,7 +83,7 @@ pub(super) async fn run(
         (_, fleet) => fleet_report::text(fleet, Utc::now(), terminal()),
     };
     output::print(text.as_bytes())?;
-    Ok(if fleet.iter().all(Told::is_whole) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if fleet.iter().all(ClusterReport::is_whole) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// pgBackRest's options from the Secrets of the resources, if they may be read.
@@ -114,9 +117,9 @@ pub async fn ask<P: FindPods + RunInPod>(
     secrets: &BTreeMap<Key, Conf>,
     settings: &Settings,
     pace: Pace,
-) -> Vec<Told> {
+) -> Vec<ClusterReport> {
     let none = Conf::default();
-    let (mut told, mut asked) = (Vec::new(), Vec::new());
+    let (mut report, mut asked) = (Vec::new(), Vec::new());
     for (key, object) in resources {
         let document = serde_json::to_value(object).unwrap_or_default();
         // References matter only when managing the objects.
@@ -125,24 +128,26 @@ pub async fn ask<P: FindPods + RunInPod>(
                 let subject = Subject::of(&cluster, settings, secrets.get(&key).unwrap_or(&none));
                 asked.push((key, subject));
             }
-            (None, findings) => told.push(Told { key, known: unasked(findings) }),
+            (None, findings) => report.push(ClusterReport { key, result: unasked(findings) }),
         }
     }
     let answers = fleet::once(pods, asked, settings, pace).await;
-    told.extend(
-        answers.into_iter().map(|(key, snapshot)| Told { key, known: Known::Facts(Box::new(snapshot)) }),
+    report.extend(
+        answers
+            .into_iter()
+            .map(|(key, snapshot)| ClusterReport { key, result: QueryResult::Facts(Box::new(snapshot)) }),
     );
-    told.sort_by(|a, b| a.key.cmp(&b.key));
-    told
+    report.sort_by(|a, b| a.key.cmp(&b.key));
+    report
 }
 
-fn unasked(mut findings: Vec<Finding>) -> Known {
+fn unasked(mut findings: Vec<Finding>) -> QueryResult {
     if findings.iter().any(Finding::is_error) {
         findings.retain(Finding::is_error);
-        return Known::Invalid(findings);
+        return QueryResult::Invalid(findings);
     }
     findings.retain(|finding| *finding.code == codes::NO_BACKUP || *finding.code == codes::NO_REPOS);
-    Known::WithoutBackups(findings)
+    QueryResult::WithoutBackups(findings)
 }
 
 /// The named clusters, or all if none is named. Each name must match at least one.
@@ -183,23 +188,23 @@ fn unlisted(error: &ListError, scopes: &[Scope]) -> anyhow::Error {
 /// The restore commands of one cluster, with where to run it.
 pub async fn restore_advice(
     pods: &impl FindPods,
-    told: &Told,
+    report: &ClusterReport,
     settings: &Settings,
     wish: &Wish,
     now: DateTime<Utc>,
 ) -> Advice {
-    let snapshot = match &told.known {
-        Known::Facts(snapshot) if !snapshot.stanzas.is_empty() => snapshot,
+    let snapshot = match &report.result {
+        QueryResult::Facts(snapshot) if !snapshot.stanzas.is_empty() => snapshot,
         _ => {
             let plain = Terminal { has_colours: false, ..terminal() };
-            let why = fleet_report::text(std::slice::from_ref(told), now, plain);
+            let why = fleet_report::text(std::slice::from_ref(report), now, plain);
             return Advice { commands: None, remarks: format!("no restore command for {why}") };
         }
     };
     let program = Program { binary: "pgbackrest".into(), config: None, config_include_path: None };
     let mut advice = restore_command::advice(snapshot, &program, wish, now);
     if advice.commands.is_some() {
-        advice.remarks.push_str(&place(pods, &told.key, settings).await);
+        advice.remarks.push_str(&place(pods, &report.key, settings).await);
     }
     advice
 }

@@ -18,7 +18,7 @@ use crate::collect::own_process;
 use crate::collect::store::Store;
 use crate::http::health::Health;
 use crate::http::limits::Limits;
-use crate::http::router::{self, Face, Lifecycle};
+use crate::http::router::{self, AppState, Lifecycle};
 use crate::http::server::{self, ServerError};
 use crate::http::web_config::WebConfigHandle;
 use crate::kubernetes::client;
@@ -26,12 +26,12 @@ use crate::kubernetes::lease::{self, Leadership, LeaseOptions};
 use crate::metrics::exposition::ClusterMetrics;
 use crate::metrics::{CollectionMetrics, OperatorMetrics, Options};
 use crate::operator::controller::Controller;
+use crate::operator::leadership;
 use crate::operator::mode::Mode;
 use crate::operator::own_pod::OwnPod;
 use crate::operator::progress::Progress;
 use crate::operator::reconcile::ReconcileError;
 use crate::operator::scope::Scope;
-use crate::operator::terms;
 use crate::shutdown::Signals;
 use crate::telemetry;
 
@@ -42,7 +42,7 @@ use super::args::operator::{KubernetesArgs, WorkArgs};
 use super::args::web::WebArgs;
 use super::build;
 use super::startup::Flags;
-use super::web::{RELOADS_WAITING, check_telemetry_path, host_name, listeners, steer};
+use super::web::{RELOADS_WAITING, check_telemetry_path, handle_signals, host_name, listeners};
 
 /// How long a lease is valid without renewal: client-go's default.
 const LEASE_DURATION: Duration = Duration::from_secs(15);
@@ -102,7 +102,7 @@ pub async fn run(args: OperatorArgs, flags: &Flags) -> anyhow::Result<ExitCode> 
         Arc::new(FleetPoller::new(store, settings, args.fleet.pace(), collection))
     });
     let clusters = Arc::new(ClusterMetrics::new(Arc::clone(&metrics)));
-    let router = router::router(Face {
+    let router = router::router(AppState {
         health: Arc::clone(&progress) as Arc<dyn Health>,
         operator: Some(Arc::clone(&clusters)),
         store,
@@ -127,9 +127,9 @@ pub async fn run(args: OperatorArgs, flags: &Flags) -> anyhow::Result<ExitCode> 
         fleet,
         stop_work.clone(),
     ));
-    let steering = steer(signals, requests, web_config, || {});
+    let signal_handler = handle_signals(signals, requests, web_config, || {});
     tokio::select! {
-        end = finish(serving, working, steering, &progress, (stop_work, stop_serving)) => end,
+        end = finish(serving, working, signal_handler, &progress, (stop_work, stop_serving)) => end,
         // Until the last scrape.
         never = clusters::keep_encoded(clusters, options) => match never {},
     }
@@ -140,12 +140,12 @@ pub async fn run(args: OperatorArgs, flags: &Flags) -> anyhow::Result<ExitCode> 
 async fn finish(
     mut serving: JoinHandle<Result<(), ServerError>>,
     mut working: JoinHandle<anyhow::Result<()>>,
-    steering: impl Future<Output = &'static str>,
+    signal_handler: impl Future<Output = &'static str>,
     progress: &Progress,
     (stop_work, stop_serving): (CancellationToken, CancellationToken),
 ) -> anyhow::Result<ExitCode> {
     let (cause, early): (_, Option<anyhow::Result<()>>) = tokio::select! {
-        signal = steering => (signal, None),
+        signal = signal_handler => (signal, None),
         end = &mut serving => {
             ("web server stopped", Some(end.map_err(Into::into).and_then(|end| end.map_err(Into::into))))
         }
@@ -226,13 +226,13 @@ async fn work(
     };
     if !args.work.leader_election {
         let (_always, leadership) = watch::channel(Leadership::Leading);
-        return Ok(terms::run(&controller, leadership, stop).await?);
+        return Ok(leadership::run(&controller, leadership, stop).await?);
     }
     let (sender, leadership) = watch::channel(Leadership::Waiting);
     // Keep the lease until the work has stopped.
     let stop_lease = CancellationToken::new();
     let keeping = tokio::spawn(lease::keep(client, lease, sender, stop_lease.clone()));
-    let end = terms::run(&controller, leadership, stop).await;
+    let end = leadership::run(&controller, leadership, stop).await;
     stop_lease.cancel();
     keeping.await?;
     Ok(end?)

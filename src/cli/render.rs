@@ -12,7 +12,7 @@ use serde_json::json;
 use super::args::cluster::{ClusterArgs, NamespaceArgs};
 use super::manifest::Manifests;
 use super::output;
-use crate::cluster::desired::{self, Circumstances, Object};
+use crate::cluster::desired::{self, BuildInputs, Object};
 use crate::cluster::finding::{Finding, Severity};
 use crate::cluster::settings::Settings;
 use crate::cluster::validate;
@@ -66,7 +66,7 @@ pub fn run(args: RenderArgs) -> anyhow::Result<ExitCode> {
             writeln!(told, "{file}: {finding}")?;
         }
         if let Some(cluster) = cluster {
-            objects.extend(desired::build(&cluster, &settings, &Circumstances::default()).objects);
+            objects.extend(desired::build(&cluster, &settings, &BuildInputs::default()).objects);
         }
     }
     // If standard error cannot be written, there is no other way to report it.

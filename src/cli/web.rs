@@ -54,7 +54,7 @@ fn inherited() -> anyhow::Result<Vec<TcpListener>> {
 
 /// Reloads on signals and requests until a signal to stop, whose name it returns. Calls `before` before each reload of
 /// the web configuration.
-pub(super) async fn steer(
+pub(super) async fn handle_signals(
     mut signals: Signals,
     mut requests: mpsc::Receiver<ReloadRequest>,
     web_config: WebConfigHandle,

@@ -73,7 +73,7 @@ impl Users {
 
 /// The result of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub enum AuthResult {
     /// A known user with the right password.
     Accepted,
     /// Anything else.
@@ -87,11 +87,11 @@ pub enum Verdict {
 pub struct Checker {
     turn: Arc<Semaphore>,
     waiting: Arc<Semaphore>,
-    memory: Arc<Memory>,
+    cache: Arc<PasswordCache>,
 }
 
 #[derive(Debug)]
-struct Memory {
+struct PasswordCache {
     /// Random per process, so that a memory dump does not reveal short passwords.
     key: hmac::Key,
     accepted: Mutex<HashSet<[u8; 32]>>,
@@ -106,37 +106,37 @@ impl Checker {
         Ok(Self {
             turn: Arc::new(Semaphore::new(1)),
             waiting: Arc::new(Semaphore::new(WAITING_CHECKS)),
-            memory: Arc::new(Memory { key, accepted: Mutex::default(), refused: Mutex::default() }),
+            cache: Arc::new(PasswordCache { key, accepted: Mutex::default(), refused: Mutex::default() }),
         })
     }
 
     /// Checks the `Authorization` header of a request.
-    pub async fn check(&self, users: &Users, authorization: Option<&str>) -> Verdict {
-        let Some((name, password)) = authorization.and_then(credentials) else { return Verdict::Refused };
+    pub async fn check(&self, users: &Users, authorization: Option<&str>) -> AuthResult {
+        let Some((name, password)) = authorization.and_then(credentials) else { return AuthResult::Refused };
         let (hash, known) = users.hash_of(&name);
-        let trace = self.memory.trace(&name, &hash, &password);
-        if let Some(verdict) = self.memory.recall(&trace) {
-            return verdict;
+        let trace = self.cache.trace(&name, &hash, &password);
+        if let Some(result) = self.cache.recall(&trace) {
+            return result;
         }
-        let Ok(_place) = self.waiting.try_acquire() else { return Verdict::Busy };
-        let Ok(turn) = Arc::clone(&self.turn).acquire_owned().await else { return Verdict::Busy };
+        let Ok(_place) = self.waiting.try_acquire() else { return AuthResult::Busy };
+        let Ok(turn) = Arc::clone(&self.turn).acquire_owned().await else { return AuthResult::Busy };
         // Another request with the same password may have been checked in the meantime.
-        if let Some(verdict) = self.memory.recall(&trace) {
-            return verdict;
+        if let Some(result) = self.cache.recall(&trace) {
+            return result;
         }
         let checked = tokio::task::spawn_blocking(move || {
             // The permit is held until the work is done, even if the client disconnects.
             let _turn = turn;
             bcrypt::verify(password, &hash).unwrap_or(false)
         });
-        let verdict =
-            if checked.await.unwrap_or(false) && known { Verdict::Accepted } else { Verdict::Refused };
-        self.memory.keep(trace, verdict);
-        verdict
+        let result =
+            if checked.await.unwrap_or(false) && known { AuthResult::Accepted } else { AuthResult::Refused };
+        self.cache.keep(trace, result);
+        result
     }
 }
 
-impl Memory {
+impl PasswordCache {
     fn trace(&self, name: &str, hash: &str, password: &[u8]) -> [u8; 32] {
         let mut context = hmac::Context::with_key(&self.key);
         for part in [name.as_bytes(), hash.as_bytes(), password] {
@@ -149,16 +149,16 @@ impl Memory {
         trace
     }
 
-    fn recall(&self, trace: &[u8; 32]) -> Option<Verdict> {
+    fn recall(&self, trace: &[u8; 32]) -> Option<AuthResult> {
         let holds = |set: &Mutex<HashSet<_>>| set.lock().contains(trace);
         if holds(&self.accepted) {
-            return Some(Verdict::Accepted);
+            return Some(AuthResult::Accepted);
         }
-        holds(&self.refused).then_some(Verdict::Refused)
+        holds(&self.refused).then_some(AuthResult::Refused)
     }
 
-    fn keep(&self, trace: [u8; 32], verdict: Verdict) {
-        let set = if verdict == Verdict::Accepted { &self.accepted } else { &self.refused };
+    fn keep(&self, trace: [u8; 32], result: AuthResult) {
+        let set = if result == AuthResult::Accepted { &self.accepted } else { &self.refused };
         let mut set = set.lock();
         if set.len() >= REMEMBERED {
             set.clear();
@@ -199,13 +199,16 @@ mod tests {
     async fn only_the_right_password_is_accepted() {
         let (checker, users) = (Checker::new().expect("random"), users());
         for _ in 0..2 {
-            assert_eq!(checker.check(&users, Some(&basic("alice", "wonder:land"))).await, Verdict::Accepted);
-            assert_eq!(checker.check(&users, Some(&basic("alice", "wonder"))).await, Verdict::Refused);
-            assert_eq!(checker.check(&users, Some(&basic("bob", "wonder:land"))).await, Verdict::Refused);
+            assert_eq!(
+                checker.check(&users, Some(&basic("alice", "wonder:land"))).await,
+                AuthResult::Accepted
+            );
+            assert_eq!(checker.check(&users, Some(&basic("alice", "wonder"))).await, AuthResult::Refused);
+            assert_eq!(checker.check(&users, Some(&basic("bob", "wonder:land"))).await, AuthResult::Refused);
         }
-        assert_eq!(checker.check(&users, None).await, Verdict::Refused);
+        assert_eq!(checker.check(&users, None).await, AuthResult::Refused);
         for wrong in ["", "Basic", "Basic !!!", "Bearer YTpi", "Basic YWxpY2U="] {
-            assert_eq!(checker.check(&users, Some(wrong)).await, Verdict::Refused, "{wrong}");
+            assert_eq!(checker.check(&users, Some(wrong)).await, AuthResult::Refused, "{wrong}");
         }
     }
 
@@ -213,9 +216,9 @@ mod tests {
     async fn a_new_hash_forgets_the_old_password() {
         let (checker, mut users) = (Checker::new().expect("random"), users());
         let header = basic("alice", "wonder:land");
-        assert_eq!(checker.check(&users, Some(&header)).await, Verdict::Accepted);
+        assert_eq!(checker.check(&users, Some(&header)).await, AuthResult::Accepted);
         users.add("alice", &bcrypt::hash("other", 4).expect("hash")).expect("hash is good");
-        assert_eq!(checker.check(&users, Some(&header)).await, Verdict::Refused);
+        assert_eq!(checker.check(&users, Some(&header)).await, AuthResult::Refused);
     }
 
     #[tokio::test]
@@ -244,15 +247,15 @@ mod tests {
     #[tokio::test]
     async fn a_flood_of_guesses_is_turned_away() {
         let (checker, users) = (Checker::new().expect("random"), users());
-        assert_eq!(checker.check(&users, Some(&basic("alice", "wonder:land"))).await, Verdict::Accepted);
+        assert_eq!(checker.check(&users, Some(&basic("alice", "wonder:land"))).await, AuthResult::Accepted);
         let guesses = (0..200).map(|guess| {
             let (checker, users) = (checker.clone(), users.clone());
             async move { checker.check(&users, Some(&basic("alice", &guess.to_string()))).await }
         });
-        let verdicts = futures_util::future::join_all(guesses).await;
-        assert!(verdicts.contains(&Verdict::Busy));
-        assert!(!verdicts.contains(&Verdict::Accepted));
-        assert_eq!(checker.check(&users, Some(&basic("alice", "wonder:land"))).await, Verdict::Accepted);
+        let results = futures_util::future::join_all(guesses).await;
+        assert!(results.contains(&AuthResult::Busy));
+        assert!(!results.contains(&AuthResult::Accepted));
+        assert_eq!(checker.check(&users, Some(&basic("alice", "wonder:land"))).await, AuthResult::Accepted);
     }
 
     #[tokio::test]
@@ -269,7 +272,7 @@ mod tests {
             users.add(name, hash).expect("a bcrypt hash");
             assert_eq!(
                 checker.check(&users, Some(&basic(name, "Grüße: 1"))).await,
-                Verdict::Accepted,
+                AuthResult::Accepted,
                 "{name}"
             );
         }

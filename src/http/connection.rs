@@ -24,8 +24,8 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
+use super::connection_limit::{Activity, ConnectionPermit, InFlight};
 use super::limits::Limits;
-use super::slots::{Activity, InFlight, Place};
 use super::web_config::WebConfig;
 
 /// The first byte of a TLS handshake (RFC 8446 §5.1: content type 22).
@@ -33,7 +33,7 @@ const TLS_HANDSHAKE: u8 = 22;
 
 /// Everything needed to serve a connection.
 pub(super) struct Connection {
-    pub(super) place: Place,
+    pub(super) permit: ConnectionPermit,
     pub(super) router: Router,
     pub(super) config: Arc<WebConfig>,
     pub(super) limits: Limits,
@@ -44,7 +44,7 @@ pub(super) struct Connection {
 impl Connection {
     /// Serves until the client disconnects, a limit is exceeded or the server stops.
     pub(super) async fn serve(self, stream: TcpStream) {
-        let activity = Arc::clone(&self.place.activity);
+        let activity = Arc::clone(&self.permit.activity);
         let cut = activity.cut.clone();
         let end = tokio::select! {
             end = self.speak(stream, &activity) => end,

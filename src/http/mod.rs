@@ -4,16 +4,16 @@
 
 pub mod auth;
 mod connection;
-mod gate;
 pub mod headers;
 pub mod health;
 pub mod limits;
 pub mod listen;
+mod middleware;
 pub mod page;
 pub mod rate_limit;
 pub mod router;
 
+mod connection_limit;
 pub mod server;
-mod slots;
 pub mod tls;
 pub mod web_config;

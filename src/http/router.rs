@@ -40,7 +40,7 @@ pub const RESERVED_PATHS: [&str; 4] = ["/healthz", "/readyz", "/-/reload", "/-/l
 
 /// The data that the endpoints serve.
 #[derive(Debug)]
-pub struct Face {
+pub struct AppState {
     /// Holds the current snapshot.
     pub store: Arc<Store>,
     /// The source of the probes.
@@ -80,15 +80,15 @@ pub struct Lifecycle {
 pub type ReloadRequest = oneshot::Sender<Result<(), String>>;
 
 /// The router of all endpoints.
-pub fn router(face: Face) -> Router {
+pub fn router(state: AppState) -> Router {
     let mut router = Router::new()
-        .route(&face.telemetry_path, get(metrics))
+        .route(&state.telemetry_path, get(metrics))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz));
-    if face.telemetry_path != "/" {
+    if state.telemetry_path != "/" {
         router = router.route("/", get(status_page));
     }
-    if let Some(lifecycle) = face.lifecycle.clone() {
+    if let Some(lifecycle) = state.lifecycle.clone() {
         router = router.merge(
             Router::new()
                 .route("/-/reload", post(reload).put(reload))
@@ -96,15 +96,15 @@ pub fn router(face: Face) -> Router {
                 .with_state(lifecycle),
         );
     }
-    router.with_state(Arc::new(face))
+    router.with_state(Arc::new(state))
 }
 
 fn now() -> DateTime<Utc> {
     Utc::now()
 }
-async fn metrics(State(face): State<Arc<Face>>, headers: HeaderMap) -> Response {
+async fn metrics(State(state): State<Arc<AppState>>, headers: HeaderMap) -> Response {
     let format = exposition::negotiate(header(&headers, ACCEPT).as_deref());
-    match answer(&face, format, accepts_gzip(&headers)) {
+    match answer(&state, format, accepts_gzip(&headers)) {
         Ok(response) => response,
         Err(error) => {
             tracing::error!(%error, "Failed to encode metrics");
@@ -113,21 +113,21 @@ async fn metrics(State(face): State<Arc<Face>>, headers: HeaderMap) -> Response 
     }
 }
 
-fn answer(face: &Face, format: Format, gzip: bool) -> Result<Response, EncodeError> {
-    let published = face.store.load();
-    let read = face.web_config.last_reload();
-    face.collection.config_read(Configuration::Web, read.error.is_none(), DateTime::from(read.last_success));
-    let clusters = face.operator.as_ref();
+fn answer(state: &AppState, format: Format, gzip: bool) -> Result<Response, EncodeError> {
+    let published = state.store.load();
+    let read = state.web_config.last_reload();
+    state.collection.config_read(Configuration::Web, read.error.is_none(), DateTime::from(read.last_success));
+    let clusters = state.operator.as_ref();
     let body =
         clusters.map_or_else(|| published.body.clone(), |clusters| clusters.joined(&published.body, format));
     let dynamic = exposition::dynamic_part(
         &Dynamic {
             snapshot: &published.snapshot,
             static_part: &body,
-            collection: &face.collection,
+            collection: &state.collection,
             operator: clusters.map(|clusters| clusters.operator()),
-            process: Some((face.own_process)()),
-            options: &face.options,
+            process: Some((state.own_process)()),
+            options: &state.options,
             now: now(),
         },
         format,
@@ -180,12 +180,12 @@ struct PageQuery {
     cluster: Option<String>,
 }
 
-async fn status_page(State(face): State<Arc<Face>>, Query(query): Query<PageQuery>) -> Response {
-    let html = match &face.operator {
+async fn status_page(State(state): State<Arc<AppState>>, Query(query): Query<PageQuery>) -> Response {
+    let html = match &state.operator {
         // Assessing every cluster takes too long for a thread that serves other requests.
         Some(clusters) => {
-            let (face, operator) = (Arc::clone(&face), Arc::clone(clusters.operator()));
-            let page = tokio::task::spawn_blocking(move || fleet_page(&face, &operator, &query)).await;
+            let (state, operator) = (Arc::clone(&state), Arc::clone(clusters.operator()));
+            let page = tokio::task::spawn_blocking(move || fleet_page(&state, &operator, &query)).await;
             match page {
                 Ok(page) => page,
                 Err(error) => {
@@ -194,7 +194,7 @@ async fn status_page(State(face): State<Arc<Face>>, Query(query): Query<PageQuer
                 }
             }
         }
-        None => stanza_page(&face, &query),
+        None => stanza_page(&state, &query),
     };
     let headers = [
         (CONTENT_TYPE, "text/html; charset=utf-8"),
@@ -206,41 +206,41 @@ async fn status_page(State(face): State<Arc<Face>>, Query(query): Query<PageQuer
     (headers, html).into_response()
 }
 
-fn fleet_page(face: &Face, operator: &OperatorMetrics, query: &PageQuery) -> String {
-    let (trouble, leader) = (face.health.ready().err(), face.health.leader());
+fn fleet_page(state: &AppState, operator: &OperatorMetrics, query: &PageQuery) -> String {
+    let (trouble, leader) = (state.health.ready().err(), state.health.leader());
     let context = FleetContext {
-        title: &face.title,
-        metrics_path: &face.telemetry_path,
-        interval: face.interval,
-        collects: face.collects,
+        title: &state.title,
+        metrics_path: &state.telemetry_path,
+        interval: state.interval,
+        collects: state.collects,
         version: env!("CARGO_PKG_VERSION"),
         trouble: trouble.as_deref(),
         leader: leader.as_deref(),
         cluster: query.cluster.as_deref(),
     };
     let now = now();
-    fleet::render(&operator.overview(now), &face.store.load().fleet, &context, now)
+    fleet::render(&operator.overview(now), &state.store.load().fleet, &context, now)
 }
 
-fn stanza_page(face: &Face, query: &PageQuery) -> String {
-    let published = face.store.load();
+fn stanza_page(state: &AppState, query: &PageQuery) -> String {
+    let published = state.store.load();
     let context = PageContext {
-        title: &face.title,
-        metrics_path: &face.telemetry_path,
-        interval: face.interval,
-        collects: face.collects,
+        title: &state.title,
+        metrics_path: &state.telemetry_path,
+        interval: state.interval,
+        collects: state.collects,
         version: env!("CARGO_PKG_VERSION"),
         stanza: query.stanza.as_deref(),
     };
     page::render(&published.snapshot, &context, now())
 }
 
-async fn healthz(State(face): State<Arc<Face>>) -> Response {
-    probed(face.health.alive(), "ok\n")
+async fn healthz(State(state): State<Arc<AppState>>) -> Response {
+    probed(state.health.alive(), "ok\n")
 }
 
-async fn readyz(State(face): State<Arc<Face>>) -> Response {
-    probed(face.health.ready(), "ready\n")
+async fn readyz(State(state): State<Arc<AppState>>) -> Response {
+    probed(state.health.ready(), "ready\n")
 }
 
 fn probed(answer: Result<(), String>, good: &'static str) -> Response {

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::http::StatusCode;
-use axum::middleware;
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use thiserror::Error;
 use tokio::net::{TcpListener, TcpStream};
@@ -24,10 +24,10 @@ use tower_http::timeout::TimeoutLayer;
 
 use super::auth::Checker;
 use super::connection::Connection;
-use super::gate::{self, Gate};
+use super::connection_limit::ConnectionLimit;
 use super::limits::Limits;
+use super::middleware::{self, Middleware};
 use super::rate_limit::Bucket;
-use super::slots::Slots;
 use super::web_config::WebConfigHandle;
 
 /// The pause after an error of `accept`, such as too many open files.
@@ -65,26 +65,26 @@ pub async fn run(
     if listeners.is_empty() {
         return Err(ServerError::NoListener);
     }
-    let gate = Gate {
+    let middleware = Middleware {
         config: config.clone(),
         checker: Checker::new().map_err(ServerError::Random)?,
         bucket: Arc::new(Bucket::default()),
     };
-    let face = Face {
-        router: layered(router, gate, &limits),
+    let server = Server {
+        router: layered(router, middleware, &limits),
         config: config.clone(),
         limits,
-        slots: Slots::new(limits.connections),
+        connection_limit: ConnectionLimit::new(limits.connections),
         connections: TaskTracker::new(),
         stop: shutdown.child_token(),
     };
-    let _stop_on_return = face.stop.clone().drop_guard();
+    let _stop_on_return = server.stop.clone().drop_guard();
     let mut tasks = JoinSet::new();
     for listener in listeners {
-        tasks.spawn(face.clone().accept(listener));
+        tasks.spawn(server.clone().accept(listener));
     }
     tasks.spawn({
-        let stop = face.stop.clone();
+        let stop = server.stop.clone();
         async move {
             config.watch(limits.config_check, stop.clone()).await;
             stop.cancelled().await;
@@ -93,15 +93,15 @@ pub async fn run(
     while let Some(ended) = tasks.join_next().await {
         ended.map_err(ServerError::Task)?;
     }
-    face.drain().await;
+    server.drain().await;
     Ok(())
 }
 
 /// From the outside in: panics, timeout, the gate, the size of the body.
-fn layered(router: Router, gate: Gate, limits: &Limits) -> Router {
+fn layered(router: Router, middleware: Middleware, limits: &Limits) -> Router {
     router
         .layer(RequestBodyLimitLayer::new(limits.body_bytes))
-        .layer(middleware::from_fn_with_state(gate, gate::pass))
+        .layer(from_fn_with_state(middleware, middleware::filter))
         .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, limits.request))
         .layer(CatchPanicLayer::custom(on_panic))
 }
@@ -118,16 +118,16 @@ fn on_panic(panic: Box<dyn Any + Send + 'static>) -> Response {
 
 /// State shared by all connections.
 #[derive(Clone)]
-struct Face {
+struct Server {
     router: Router,
     config: WebConfigHandle,
     limits: Limits,
-    slots: Slots,
+    connection_limit: ConnectionLimit,
     connections: TaskTracker,
     stop: CancellationToken,
 }
 
-impl Face {
+impl Server {
     async fn accept(self, listener: TcpListener) {
         let mut logged: Option<Instant> = None;
         loop {
@@ -138,7 +138,7 @@ impl Face {
             match accepted {
                 Ok((stream, peer)) => tokio::select! {
                     () = self.stop.cancelled() => return,
-                    () = self.welcome(stream, peer) => {}
+                    () = self.admit(stream, peer) => {}
                 },
                 Err(error) if concerns_one_client(&error) => {
                     tracing::debug!(%error, "Client disconnected before accept");
@@ -150,20 +150,20 @@ impl Face {
                                                  limit of open files");
                     }
                     // Out of file descriptors: closing an idle connection helps.
-                    self.slots.cut_longest_idle();
+                    self.connection_limit.cut_longest_idle();
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }
         }
     }
 
-    async fn welcome(&self, stream: TcpStream, peer: SocketAddr) {
-        let Some(place) = self.slots.admit(self.limits.admission).await else {
+    async fn admit(&self, stream: TcpStream, peer: SocketAddr) {
+        let Some(permit) = self.connection_limit.admit(self.limits.admission).await else {
             tracing::debug!(%peer, "Rejected connection; all slots are busy");
             return;
         };
         let connection = Connection {
-            place,
+            permit,
             router: self.router.clone(),
             config: self.config.current(),
             limits: self.limits,
@@ -178,7 +178,7 @@ impl Face {
             return;
         }
         tracing::warn!(connections = self.connections.len(), "Aborting requests still in flight at shutdown");
-        self.slots.cut_all();
+        self.connection_limit.cut_all();
         // Aborted connections close when they are polled next; it does no harm if one does not.
         let _ = tokio::time::timeout(LAST_WAIT, self.connections.wait()).await;
     }

@@ -10,8 +10,8 @@ use crate::pgbackrest::exit_code::{self, Reason};
 use crate::pgbackrest::version;
 use crate::source::pod::{Place, RunInPod};
 
-use super::look::{self, Claim, Look};
-use super::step::End;
+use super::info_view::{self, Claim, InfoView};
+use super::step::BackupEnd;
 use super::task::{Patience, Task, annotates};
 
 const INFO_TIMEOUT: Duration = Duration::from_secs(100);
@@ -26,7 +26,7 @@ pub(super) struct Silence {
 }
 
 /// What is in the repo now, in pgBackRest's words of this pod.
-pub(super) async fn info(runner: &impl RunInPod, task: &Task, place: Place<'_>) -> Result<Look, Silence> {
+pub(super) async fn info(runner: &impl RunInPod, task: &Task, place: Place<'_>) -> Result<InfoView, Silence> {
     let silence = |said: String| Silence { said, is_hopeless: false };
     let command = command::info(&task.info());
     let ran = runner.run(place, &command.in_pod(), INFO_TIMEOUT).await;
@@ -35,7 +35,7 @@ pub(super) async fn info(runner: &impl RunInPod, task: &Task, place: Place<'_>) 
         let is_hopeless = exit_code::reason(ran.code) == Reason::Config;
         return Err(Silence { is_hopeless, said: ran.said() });
     }
-    look::read(&ran.stdout, task).map_err(silence)
+    info_view::read(&ran.stdout, task).map_err(silence)
 }
 
 /// What will tell our backup from others. An error means that pgBackRest cannot be run there, and what it said.
@@ -44,11 +44,11 @@ pub(super) async fn claim(
     task: &Task,
     place: Place<'_>,
     patience: &Patience,
-) -> Result<Claim, (End, Option<String>)> {
+) -> Result<Claim, (BackupEnd, Option<String>)> {
     let ran = runner.run(place, &command::version().in_pod(), VERSION_TIMEOUT).await;
-    let ran = ran.map_err(|error| (End::NotStarted(error.to_string()), None))?;
+    let ran = ran.map_err(|error| (BackupEnd::NotStarted(error.to_string()), None))?;
     if ran.code != 0 {
-        return Err((End::Exited(ran.code), Some(ran.said())));
+        return Err((BackupEnd::Exited(ran.code), Some(ran.said())));
     }
     let version = version::parse(&String::from_utf8_lossy(&ran.stdout));
     let annotates = version.is_some_and(annotates);
@@ -73,7 +73,7 @@ async fn labels(
 ) -> Option<BTreeSet<String>> {
     for ask in 1..=patience.asks {
         match info(runner, task, place).await {
-            Ok(look) => return Some(look.labels()),
+            Ok(view) => return Some(view.labels()),
             Err(silence) => {
                 tracing::warn!(reason = silence.said, "Failed to list existing backups");
                 if silence.is_hopeless {

@@ -11,8 +11,8 @@ pub mod run;
 pub mod task;
 
 mod ask;
+mod info_view;
 mod listen;
-mod look;
 mod process;
 mod progress;
 mod step;

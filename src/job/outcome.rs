@@ -7,7 +7,7 @@ use super::limits::Stop;
 /// Ends that are ours to tell. Their codes lie below those of pgBackRest's errors, which begin at 25, and beside those
 /// that Rust, clap and `timeout` use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Own {
+pub enum ExitReason {
     /// No pod to back up from was found until the time was up.
     NoTarget,
     /// The command could not be started in the pod: the API server refuses, or the container has no pgBackRest.
@@ -20,7 +20,7 @@ pub enum Own {
     Lost,
 }
 
-impl Own {
+impl ExitReason {
     /// All of them.
     pub const ALL: [Self; 5] = [Self::NoTarget, Self::NotStarted, Self::TimeUp, Self::Unproven, Self::Lost];
 
@@ -56,26 +56,26 @@ const LONGEST: usize = 1000;
 
 /// How the pod ends, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Verdict {
+pub struct JobOutcome {
     /// The exit code: 0, ours or pgBackRest's own.
     pub code: u8,
     /// One bounded line for people, without secrets.
     pub message: String,
 }
 
-impl Verdict {
+impl JobOutcome {
     pub(super) fn made(message: &str) -> Self {
         Self::new(0, message)
     }
 
-    pub(super) fn own(own: Own, message: &str) -> Self {
-        Self::new(own.code(), message)
+    pub(super) fn failed(reason: ExitReason, message: &str) -> Self {
+        Self::new(reason.code(), message)
     }
 
     pub(super) fn stopped(stop: Stop, message: &str) -> Self {
         match stop {
             Stop::Terminated => Self::new(TERMINATED, message),
-            Stop::TimeUp => Self::own(Own::TimeUp, message),
+            Stop::TimeUp => Self::failed(ExitReason::TimeUp, message),
         }
     }
 
@@ -105,8 +105,8 @@ impl Verdict {
 /// Why a job's container ended with this code, in a word that fits a label: ours or pgBackRest's.
 #[must_use]
 pub fn reason(code: i32) -> &'static str {
-    let own = Own::ALL.into_iter().find(|own| i32::from(own.code()) == code);
-    own.map_or_else(|| exit_code::reason(code).as_str(), Own::reason)
+    let reason = ExitReason::ALL.into_iter().find(|reason| i32::from(reason.code()) == code);
+    reason.map_or_else(|| exit_code::reason(code).as_str(), ExitReason::reason)
 }
 
 #[cfg(test)]
@@ -115,7 +115,7 @@ mod tests {
 
     #[test]
     fn our_codes_are_nobody_elses() {
-        for own in Own::ALL {
+        for own in ExitReason::ALL {
             assert_eq!(exit_code::name(own.code().into()), None);
             assert_eq!(reason(own.code().into()), own.reason());
         }
@@ -124,16 +124,16 @@ mod tests {
 
     #[test]
     fn a_verdict_is_one_bounded_line() {
-        let line = |code, said: &str| Verdict::exited(code, Some(said)).line();
+        let line = |code, said: &str| JobOutcome::exited(code, Some(said)).line();
         assert_eq!(
             line(82, "WAL segment\nwas not archived"),
             "archive_timeout (82): pgBackRest ended with exit code 82 (ArchiveTimeoutError): WAL segment was not archived"
         );
         assert!(!line(37, "bad repo1-cipher-pass=hunter2").contains("hunter2"));
         assert!(line(99, &"\u{1d11e}".repeat(5000)).len() <= 4096);
-        assert_eq!((Verdict::exited(-1, None).code, Verdict::exited(256, None).code), (1, 1));
-        assert_eq!(Verdict::stopped(Stop::Terminated, "gone").line(), "terminated (143): gone");
-        assert_eq!(Verdict::stopped(Stop::TimeUp, "late").line(), "deadline (12): late");
-        assert_eq!(Verdict::made("done").line(), "done");
+        assert_eq!((JobOutcome::exited(-1, None).code, JobOutcome::exited(256, None).code), (1, 1));
+        assert_eq!(JobOutcome::stopped(Stop::Terminated, "gone").line(), "terminated (143): gone");
+        assert_eq!(JobOutcome::stopped(Stop::TimeUp, "late").line(), "deadline (12): late");
+        assert_eq!(JobOutcome::made("done").line(), "done");
     }
 }

@@ -10,12 +10,12 @@ use crate::pgbackrest::label::BackupType;
 use crate::source::pod::{NoEnd, Place};
 
 use super::access::Access;
+use super::info_view::Claim;
 use super::limits::{Limits, Stop};
 use super::listen::Listener;
-use super::look::Claim;
-use super::outcome::{Own, Verdict};
+use super::outcome::{ExitReason, JobOutcome};
 use super::process::{self, Found, Signal};
-use super::step::{End, Next, after, failed};
+use super::step::{BackupEnd, Next, after, failed};
 use super::task::{Patience, Task, longer};
 use super::{ask, progress};
 
@@ -27,7 +27,7 @@ const LINES: usize = 1024;
 const LEEWAY: Duration = Duration::from_secs(45);
 
 /// Makes one backup, and tells how the pod is to end.
-pub async fn run(access: &impl Access, task: &Task, patience: &Patience, limits: &Limits) -> Verdict {
+pub async fn run(access: &impl Access, task: &Task, patience: &Patience, limits: &Limits) -> JobOutcome {
     let job = Job { access, task, patience, limits };
     match Box::pin(job.go()).await {
         Ok((label, made)) => {
@@ -37,12 +37,12 @@ pub async fn run(access: &impl Access, task: &Task, patience: &Patience, limits:
             } else {
                 format!(" ({}, because there was no prior backup for {})", made.as_str(), asked.as_str())
             };
-            Verdict::made(&format!(
+            JobOutcome::made(&format!(
                 "backup {label}{instead} is in repo{} of cluster {}",
                 task.repo, task.cluster
             ))
         }
-        Err(verdict) => verdict,
+        Err(outcome) => outcome,
     }
 }
 
@@ -56,14 +56,14 @@ struct Job<'a, A> {
 
 /// How one run of pgBackRest ended.
 struct Ran {
-    end: End,
+    end: BackupEnd,
     said: Option<String>,
     /// Why it was told to end.
     stopped: Option<(Stop, Found)>,
 }
 
 impl<A: Access> Job<'_, A> {
-    async fn go(&self) -> Result<(String, BackupType), Verdict> {
+    async fn go(&self) -> Result<(String, BackupType), JobOutcome> {
         let mut claim = None;
         let mut lock_pause = self.patience.lock.0;
         let mut tries = 0;
@@ -86,8 +86,8 @@ impl<A: Access> Job<'_, A> {
                     lock_pause = longer(lock_pause, self.patience.lock.1);
                     continue;
                 }
-                (Next::LookForTarget, _) if self.is_still(&pod).await => return Err(failed),
-                (Next::LookForTarget | Next::TryAgain, _) => {}
+                (Next::CheckTarget, _) if self.is_still(&pod).await => return Err(failed),
+                (Next::CheckTarget | Next::TryAgain, _) => {}
                 (Next::Follow, Some(claim)) => {
                     tracing::warn!(reason = failed.message, "Connection lost; following the backup");
                     if let Some(made) = self.follow(place, claim).await? {
@@ -106,9 +106,9 @@ impl<A: Access> Job<'_, A> {
     }
 
     /// The pod to back up from; waits for one.
-    async fn target(&self) -> Result<String, Verdict> {
+    async fn target(&self) -> Result<String, JobOutcome> {
         let until = Instant::now() + self.patience.target;
-        let mut told = String::new();
+        let mut reported = String::new();
         loop {
             let seen = match self.access.pods().await {
                 Ok(pods) => match self.choose(&pods) {
@@ -116,16 +116,16 @@ impl<A: Access> Job<'_, A> {
                     Err(reason) => reason,
                 },
                 Err(error) if error.is_retryable() => error.to_string(),
-                Err(error) => return Err(Verdict::own(Own::NotStarted, &error.to_string())),
+                Err(error) => return Err(JobOutcome::failed(ExitReason::NotStarted, &error.to_string())),
             };
             if Instant::now() >= until {
                 let waited = humantime::format_duration(self.patience.target);
                 let message = format!("no pod to back up from within {waited}: {seen}");
-                return Err(Verdict::own(Own::NoTarget, &message));
+                return Err(JobOutcome::failed(ExitReason::NoTarget, &message));
             }
-            if told != seen {
+            if reported != seen {
                 tracing::warn!(reason = seen, "Waiting for a pod to back up from");
-                told = seen;
+                reported = seen;
             }
             sleep(self.patience.pause).await;
         }
@@ -145,7 +145,7 @@ impl<A: Access> Job<'_, A> {
     }
 
     /// Asks what is there before, and then runs pgBackRest.
-    async fn attempt(&self, place: Place<'_>, claim: &mut Option<Claim>) -> Result<Ran, Verdict> {
+    async fn attempt(&self, place: Place<'_>, claim: &mut Option<Claim>) -> Result<Ran, JobOutcome> {
         if let Some(claim) = claim {
             return Ok(self.back_up(place, claim).await);
         }
@@ -170,7 +170,7 @@ impl<A: Access> Job<'_, A> {
         let mut listener = Listener::new();
         let bound = self.limits.left().saturating_add(LEEWAY);
         let mut running = Box::pin(self.access.follow(place, &words, bound, &sender));
-        let mut telling = Box::pin(progress::keep_telling(self.access, self.task, place, self.patience));
+        let mut reporting = Box::pin(progress::keep_reporting(self.access, self.task, place, self.patience));
         let mut reached = Box::pin(self.limits.reached());
         let end = loop {
             tokio::select! {
@@ -178,10 +178,10 @@ impl<A: Access> Job<'_, A> {
                 end = &mut running => break Ok(end),
                 Some(line) = heard.recv() => listener.take(line),
                 stop = &mut reached => break Err(stop),
-                () = &mut telling => {}
+                () = &mut reporting => {}
             }
         };
-        drop(telling);
+        drop(reporting);
         let (end, stopped) = match end {
             Ok(end) => (Some(end), None),
             Err(stop) => {
@@ -203,11 +203,11 @@ impl<A: Access> Job<'_, A> {
             listener.take(line);
         }
         let end = match end {
-            Some(Ok(code)) => End::Exited(code),
-            Some(Err(NoEnd::NotStarted(said))) => End::NotStarted(said),
-            Some(Err(NoEnd::TimedOut(_))) => End::TimedOut,
-            Some(Err(NoEnd::Lost(said))) => End::Lost(said),
-            None => End::Lost("it was not waited for any longer".to_owned()),
+            Some(Ok(code)) => BackupEnd::Exited(code),
+            Some(Err(NoEnd::NotStarted(said))) => BackupEnd::NotStarted(said),
+            Some(Err(NoEnd::TimedOut(_))) => BackupEnd::TimedOut,
+            Some(Err(NoEnd::Lost(said))) => BackupEnd::Lost(said),
+            None => BackupEnd::Lost("it was not waited for any longer".to_owned()),
         };
         Ran { end, said: listener.error(), stopped }
     }
@@ -239,30 +239,34 @@ impl<A: Access> Job<'_, A> {
         &self,
         place: Place<'_>,
         claim: Option<&Claim>,
-        end: &End,
+        end: &BackupEnd,
     ) -> Option<(String, BackupType)> {
-        let claim = claim.filter(|_| *end == End::Exited(0))?;
+        let claim = claim.filter(|_| *end == BackupEnd::Exited(0))?;
         let asking = ask::info(self.access, self.task, place);
         timeout(self.patience.grace, asking).await.ok()?.ok()?.proof(claim)
     }
 
-    async fn follow(&self, place: Place<'_>, claim: &Claim) -> Result<Option<(String, BackupType)>, Verdict> {
+    async fn follow(
+        &self,
+        place: Place<'_>,
+        claim: &Claim,
+    ) -> Result<Option<(String, BackupType)>, JobOutcome> {
         match self.limits.first(lost::follow(self, place, claim)).await {
             Ok(known) => known,
             Err(stop) => {
                 let found = self.terminate(place, claim).await;
-                Err(interrupted(place, &End::Lost(String::new()), stop, &found))
+                Err(interrupted(place, &BackupEnd::Lost(String::new()), stop, &found))
             }
         }
     }
 
     /// Looks for the backup, since an exit code of 0 alone proves nothing.
-    async fn prove(&self, claim: &Claim) -> Result<(String, BackupType), Verdict> {
+    async fn prove(&self, claim: &Claim) -> Result<(String, BackupType), JobOutcome> {
         let mut seen = String::new();
         for ask in 1..=self.patience.asks {
             let pod = self.target().await?;
             match ask::info(self.access, self.task, self.task.place(&pod)).await {
-                Ok(look) => match look.proof(claim) {
+                Ok(view) => match view.proof(claim) {
                     Some(made) => return Ok(made),
                     None => "info shows no backup that this job has made".clone_into(&mut seen),
                 },
@@ -272,24 +276,31 @@ impl<A: Access> Job<'_, A> {
                 sleep(self.patience.pause).await;
             }
         }
-        Err(Verdict::own(Own::Unproven, &format!("pgBackRest ended with exit code 0, but {seen}")))
+        Err(JobOutcome::failed(
+            ExitReason::Unproven,
+            &format!("pgBackRest ended with exit code 0, but {seen}"),
+        ))
     }
 
-    async fn until_stopped<T>(&self, doing: &str, something: impl Future<Output = T>) -> Result<T, Verdict> {
-        let stopped = |stop| Verdict::stopped(stop, &format!("{} while {doing}", why(stop)));
+    async fn until_stopped<T>(
+        &self,
+        doing: &str,
+        something: impl Future<Output = T>,
+    ) -> Result<T, JobOutcome> {
+        let stopped = |stop| JobOutcome::stopped(stop, &format!("{} while {doing}", why(stop)));
         self.limits.first(something).await.map_err(stopped)
     }
 }
 
 /// The end of a job that was told to end while pgBackRest ran.
-fn interrupted(place: Place<'_>, end: &End, stop: Stop, found: &Found) -> Verdict {
-    let told = match (end, found) {
-        (End::Exited(code), _) => format!("pgBackRest ended with exit code {code}"),
+fn interrupted(place: Place<'_>, end: &BackupEnd, stop: Stop, found: &Found) -> JobOutcome {
+    let reported = match (end, found) {
+        (BackupEnd::Exited(code), _) => format!("pgBackRest ended with exit code {code}"),
         (_, Found::Yes) => "pgBackRest was asked to end".to_owned(),
         (_, Found::No) => "pgBackRest had ended already".to_owned(),
         (_, Found::Unknown(said)) => format!("pgBackRest may go on in pod {}: {said}", place.pod),
     };
-    Verdict::stopped(stop, &format!("{} while the backup was being made; {told}", why(stop)))
+    JobOutcome::stopped(stop, &format!("{} while the backup was being made; {reported}", why(stop)))
 }
 
 fn why(stop: Stop) -> &'static str {

@@ -40,7 +40,7 @@ pub struct ConnectError(String);
 
 /// Makes a client. Nothing is asked yet. kube's own retries are off: the caller has back-offs of its own.
 pub async fn connect(options: &ConnectOptions) -> Result<kube::Client, ConnectError> {
-    let failed = |error: &(dyn Error + 'static)| ConnectError(told(error));
+    let failed = |error: &(dyn Error + 'static)| ConnectError(describe(error));
     let context = KubeConfigOptions { context: options.context.clone(), ..KubeConfigOptions::default() };
     let mut config = match (&options.kubeconfig, &options.context) {
         (Some(file), _) => {
@@ -153,7 +153,7 @@ impl CallError {
             kube::Error::Api(status) => {
                 one_line(&format!("{} ({} {})", status.message, status.code, status.reason))
             }
-            other => told(other),
+            other => describe(other),
         };
         Self { what, failure: CallFailure::of(error), message }
     }
@@ -177,7 +177,7 @@ pub async fn call<T>(
 }
 
 /// The error and what caused it.
-fn told(error: &(dyn Error + 'static)) -> String {
+fn describe(error: &(dyn Error + 'static)) -> String {
     let causes = std::iter::successors(Some(error), |&error| error.source());
     if let Some(cause) = causes.clone().find_map(without_credentials) {
         // Whatever is above it repeats it.

@@ -28,9 +28,10 @@ pub(super) fn write(families: &mut Families<'_, '_>, facts: &Facts) -> fmt::Resu
     })?;
     families.family(&catalogue::BACKUPS_WITH_ERRORS, |family| {
         facts.each_repo(family, |family, stanza, repo| {
-            let told = repo.backups.is_empty() || repo.backups.iter().any(|backup| backup.error.is_some());
+            let is_reported =
+                repo.backups.is_empty() || repo.backups.iter().any(|backup| backup.error.is_some());
             let bad = repo.backups.iter().filter(|backup| backup.error == Some(true)).count();
-            let bad = (told && repo_tells_backups(repo)).then(|| count(bad));
+            let bad = (is_reported && repo_tells_backups(repo)).then(|| count(bad));
             family.add_known(&repo_labels(stanza, repo), bad)
         })
     })?;

@@ -208,8 +208,8 @@ impl CollectionMetrics {
         families.family(&catalogue::COLLECTOR_FAILURES_TOTAL, |family| {
             all.iter().try_for_each(|([collector], counted)| {
                 let all = REASONS.into_iter().zip(&counted.failures);
-                let mut told = all.filter(|(reason, _)| self.reasons.contains(reason));
-                told.try_for_each(|(reason, failures)| {
+                let mut possible = all.filter(|(reason, _)| self.reasons.contains(reason));
+                possible.try_for_each(|(reason, failures)| {
                     family.add_counter(&[*collector, reason_name(reason).into()], failures)
                 })
             })

@@ -145,7 +145,7 @@ impl Collector for OfSnapshot {
         collection::write_health(families, facts)?;
         if let Facts::Fleet(fleet) = facts {
             // Too many to encode at every scrape; a fleet is encoded again frequently.
-            retention::write_verdicts(families, facts, fleet.as_of)?;
+            retention::write_checks(families, facts, fleet.as_of)?;
         }
         families.family(&catalogue::exporter::EXPORTER_SERIES_DROPPED, |family| {
             family.add(&[], selection.hidden_series(options))
@@ -169,7 +169,7 @@ impl Collector for AtScrape {
         let families = &mut Families { encoder, options: &self.options, series: &self.series };
         let facts = &Facts::Host(Arc::clone(&self.snapshot));
         compat::last::write_ages(families, facts, self.now)?;
-        retention::write_verdicts(families, facts, self.now)?;
+        retention::write_checks(families, facts, self.now)?;
         wal::write_growth(families, facts)?;
         self.collection.write(families)?;
         if let Some(operator) = &self.operator {

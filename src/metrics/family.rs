@@ -132,10 +132,15 @@ impl<'s, const N: usize> Family<'s, '_, N> {
         self.add_encoded(labels, histogram, buckets as u64 + HISTOGRAM_EXTRA)
     }
 
-    fn add_encoded(&mut self, labels: &[Label<'_>; N], own: &impl EncodeMetric, lines: u64) -> fmt::Result {
+    fn add_encoded(
+        &mut self,
+        labels: &[Label<'_>; N],
+        metric: &impl EncodeMetric,
+        lines: u64,
+    ) -> fmt::Result {
         let names = &self.metric.labels;
         let encoder = self.open()?;
-        own.encode(encoder.encode_family(&LabelSet { cluster: None, names, values: labels })?)?;
+        metric.encode(encoder.encode_family(&LabelSet { cluster: None, names, values: labels })?)?;
         self.series += lines - 1;
         Ok(())
     }

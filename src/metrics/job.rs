@@ -43,18 +43,18 @@ struct Present {
 #[derive(Debug, Clone, Default)]
 struct Counts {
     runs: BTreeMap<(Slot, &'static str, Trigger), Counter>,
-    attempts: BTreeMap<(Slot, Outcome), Counter>,
-    durations: BTreeMap<(BackupType, Outcome), Histogram>,
+    attempts: BTreeMap<(Slot, RunOutcome), Counter>,
+    durations: BTreeMap<(BackupType, RunOutcome), Histogram>,
 }
 
 /// The result of a run or a pod.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Outcome {
+enum RunOutcome {
     Failure,
     Success,
 }
 
-impl Outcome {
+impl RunOutcome {
     const fn as_str(self) -> &'static str {
         match self {
             Self::Failure => "failure",
@@ -97,7 +97,7 @@ impl JobMetrics {
         }
         let counted = Arc::make_mut(present.counts.entry(fact.cluster.clone()).or_default());
         for (outcome, pods) in
-            [(Outcome::Failure, tally.failed_pods), (Outcome::Success, tally.succeeded_pods)]
+            [(RunOutcome::Failure, tally.failed_pods), (RunOutcome::Success, tally.succeeded_pods)]
         {
             if pods > 0 {
                 counted.attempts.entry((fact.slot, outcome)).or_default().inc_by(pods);
@@ -105,8 +105,8 @@ impl JobMetrics {
         }
         let Some(end) = fact.end.as_ref().filter(|_| tally.ended) else { return };
         let (outcome, reason) = match end.failure {
-            None => (Outcome::Success, ""),
-            Some(failure) => (Outcome::Failure, failure.reason),
+            None => (RunOutcome::Success, ""),
+            Some(failure) => (RunOutcome::Failure, failure.reason),
         };
         counted.runs.entry((fact.slot, reason, fact.trigger)).or_default().inc();
         if let Some(duration) = fact.duration() {
@@ -174,7 +174,7 @@ fn write_counters(families: &mut Families<'_, '_>, counts: &AllCounts) -> fmt::R
     families.family(&catalogue::RUNS_TOTAL, |family| {
         for (key, counts) in counts {
             for ((slot, reason, trigger), count) in &counts.runs {
-                let outcome = if reason.is_empty() { Outcome::Success } else { Outcome::Failure };
+                let outcome = if reason.is_empty() { RunOutcome::Success } else { RunOutcome::Failure };
                 let [backup_type, namespace, cluster, repo] = slot_labels(key, *slot);
                 let (outcome, reason, trigger) = (outcome.as_str(), *reason, trigger.as_str());
                 let labels =

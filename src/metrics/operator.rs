@@ -32,7 +32,7 @@ pub struct OperatorMetrics {
     /// Incremented whenever something about a cluster may have changed.
     changes: AtomicU64,
     /// Incremented when leadership is lost: from then on another replica reports the clusters.
-    terms: AtomicU64,
+    epoch: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -49,7 +49,7 @@ struct Totals {
     errors: BTreeMap<&'static str, Counter>,
     drift: BTreeMap<(String, &'static str), Counter>,
     watch_restarts: BTreeMap<&'static str, Counter>,
-    tell_errors: BTreeMap<(&'static str, &'static str), Counter>,
+    publish_errors: BTreeMap<(&'static str, &'static str), Counter>,
     reconciles: u64,
     leads: bool,
     queue_depth: u64,
@@ -107,7 +107,7 @@ impl OperatorMetrics {
                 ..Present::default()
             }),
             changes: AtomicU64::new(0),
-            terms: AtomicU64::new(0),
+            epoch: AtomicU64::new(0),
         }
     }
 
@@ -162,8 +162,8 @@ impl OperatorMetrics {
     }
 
     /// Records that an Event or status could not be written.
-    pub fn tell_failed(&self, what: &'static str, reason: &'static str) {
-        self.present.lock().totals.tell_errors.entry((what, reason)).or_default().inc();
+    pub fn publish_failed(&self, what: &'static str, reason: &'static str) {
+        self.present.lock().totals.publish_errors.entry((what, reason)).or_default().inc();
     }
 
     /// The state of every cluster, by namespace and name.
@@ -191,7 +191,7 @@ impl OperatorMetrics {
         if led && !leads {
             present.clusters.clear();
             self.jobs.forget_all();
-            self.terms.fetch_add(1, Ordering::AcqRel);
+            self.epoch.fetch_add(1, Ordering::AcqRel);
         }
     }
 
@@ -206,8 +206,8 @@ impl OperatorMetrics {
     }
 
     /// Increases whenever leadership is lost. Metrics of clusters that were encoded before are no longer valid.
-    pub(super) fn terms(&self) -> u64 {
-        self.terms.load(Ordering::Acquire)
+    pub(super) fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Acquire)
     }
 
     /// Increases whenever something about a cluster may have changed.
@@ -261,7 +261,7 @@ impl OperatorMetrics {
             restarts.try_for_each(|(kind, count)| family.add_counter(&[(*kind).into()], count))
         })?;
         families.family(&catalogue::TELL_ERRORS_TOTAL, |family| {
-            let mut errors = present.tell_errors.iter();
+            let mut errors = present.publish_errors.iter();
             errors.try_for_each(|((what, reason), count)| {
                 family.add_counter(&[(*reason).into(), (*what).into()], count)
             })

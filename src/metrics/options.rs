@@ -131,7 +131,7 @@ impl Options {
     }
 
     /// Whether the Go exporter's families include backups of that type.
-    pub(super) fn tells_of(&self, backup_type: BackupType) -> bool {
+    pub(super) fn exposes_type(&self, backup_type: BackupType) -> bool {
         self.backup_type.is_none_or(|only| only == backup_type)
     }
 

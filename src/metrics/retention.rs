@@ -4,7 +4,7 @@ use std::fmt;
 
 use chrono::{DateTime, Utc};
 
-use crate::state::retention::{self, Verdict};
+use crate::state::retention::{self, RetentionCheck};
 
 use super::backup::type_labels;
 use super::catalogue::{Labels, Metric, backups as catalogue};
@@ -21,27 +21,27 @@ pub(super) fn write(families: &mut Families<'_, '_>, facts: &Facts) -> fmt::Resu
 }
 
 /// Whether retention is met at `now`; a young repository gets time to fill.
-pub(super) fn write_verdicts(
+pub(super) fn write_checks(
     families: &mut Families<'_, '_>,
     facts: &Facts,
     now: DateTime<Utc>,
 ) -> fmt::Result {
-    per_verdict(families, facts, now, &catalogue::RETENTION_BACKUPS_REQUIRED, |verdict| verdict.required)?;
-    per_verdict(families, facts, now, &catalogue::RETENTION_SATISFIED, |verdict| verdict.satisfied)
+    per_check(families, facts, now, &catalogue::RETENTION_BACKUPS_REQUIRED, |check| check.required)?;
+    per_check(families, facts, now, &catalogue::RETENTION_SATISFIED, |check| check.satisfied)
 }
 
-fn per_verdict<V: Into<Value>>(
+fn per_check<V: Into<Value>>(
     families: &mut Families<'_, '_>,
     facts: &Facts,
     now: DateTime<Utc>,
     metric: &Metric<Labels<3>>,
-    value: fn(&Verdict) -> V,
+    value: fn(&RetentionCheck) -> V,
 ) -> fmt::Result {
     families.family(metric, |family| {
         facts.each_repo(family, |family, stanza, repo| {
-            retention::verdicts(repo, now).iter().try_for_each(|verdict| {
-                family.add(&type_labels(stanza, repo, verdict.backup_type), value(verdict))
-            })
+            retention::checks(repo, now)
+                .iter()
+                .try_for_each(|check| family.add(&type_labels(stanza, repo, check.backup_type), value(check)))
         })
     })
 }

@@ -64,11 +64,11 @@ fn of_repo<'a>(
     let selected = |backup| Selected { cluster, stanza, repo, backup };
     match options.backup_detail {
         BackupDetail::All => {
-            let told = repo.backups.iter().filter(|backup| options.tells_of(backup.backup_type));
-            told.map(selected).collect()
+            let exposed = repo.backups.iter().filter(|backup| options.exposes_type(backup.backup_type));
+            exposed.map(selected).collect()
         }
         BackupDetail::Last => {
-            let types = BackupType::ALL.into_iter().filter(|kind| options.tells_of(*kind));
+            let types = BackupType::ALL.into_iter().filter(|kind| options.exposes_type(*kind));
             types.filter_map(|kind| repo.newest(kind)).map(selected).collect()
         }
         BackupDetail::None => Vec::new(),

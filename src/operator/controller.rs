@@ -27,20 +27,20 @@ use crate::collect::fleet::FleetPoller;
 use crate::metrics::OperatorMetrics;
 use crate::source::pod::Pods;
 
+use super::debounce::{Debounce, debounced};
 use super::inventory::Inventory;
 use super::jobs;
 use super::mode::Mode;
 use super::progress::{HEARTBEAT, Progress};
-use super::reconcile::{Collect, Outcome, ReconcileError, Reconciler};
-use super::report::{Failure, Reporter, Told};
+use super::reconcile::{Collect, ReconcileError, ReconcileOutcome, Reconciler};
+use super::report::{Failure, Report, Reporter};
 use super::scope::{Key, Scope, postgresql};
-use super::settle::{Patience, settled};
 use super::watch::{self, PAGE, Touch, Watch};
 
 /// How long the reconciles that run may go on after the end was asked for.
 const DRAIN: Duration = Duration::from_secs(20);
 /// A change is acted on when nothing else of the cluster changed for a moment.
-const PATIENCE: Patience = Patience { quiet: Duration::from_millis(500), at_most: Duration::from_secs(3) };
+const DEBOUNCE: Debounce = Debounce { quiet: Duration::from_millis(500), at_most: Duration::from_secs(3) };
 /// Pause after the first failure; it doubles with each one after.
 const FIRST_RETRY: Duration = Duration::from_secs(5);
 const LONGEST_RETRY: Duration = Duration::from_mins(10);
@@ -80,13 +80,13 @@ impl std::fmt::Debug for Controller {
 pub struct EndedByItself;
 
 /// What the reconciles of a term share.
-struct Term {
+struct Context {
     reconciler: Reconciler,
     reporter: Reporter,
     metrics: Arc<OperatorMetrics>,
     fleet: Option<Arc<FleetPoller>>,
     inventory: Inventory,
-    slots: Semaphore,
+    limit: Semaphore,
     /// How many reconciles have a slot.
     running: AtomicUsize,
     progress: Arc<Progress>,
@@ -99,14 +99,14 @@ impl Controller {
     pub async fn run(&self, stop: CancellationToken) -> Result<(), EndedByItself> {
         let (inventory, changes) = self.mode.inventory(&self.client, &self.scopes, &self.progress);
         let shared = Arc::new(inventory.clone());
-        let term = Arc::new(Term {
+        let context = Arc::new(Context {
             reconciler: Reconciler::new(self.client.clone(), Arc::clone(&self.settings), shared, self.mode),
             reporter: Reporter::new(self.client.clone(), &self.instance, Arc::clone(&self.metrics))
                 .in_mode(self.mode),
             metrics: Arc::clone(&self.metrics),
             fleet: self.fleet.clone(),
             inventory,
-            slots: Semaphore::new(usize::from(self.concurrency)),
+            limit: Semaphore::new(usize::from(self.concurrency)),
             running: AtomicUsize::new(0),
             progress: Arc::clone(&self.progress),
             failures: Mutex::default(),
@@ -114,16 +114,16 @@ impl Controller {
         let kind = postgresql();
         let parts = self.scopes.iter().zip(changes);
         let parts: Vec<_> =
-            parts.map(|(scope, changes)| self.part(scope, changes, &kind, &term, &stop)).collect();
+            parts.map(|(scope, changes)| self.part(scope, changes, &kind, &context, &stop)).collect();
         let reader = Arc::new(self.mode.reader(&self.settings));
         let metrics = Arc::clone(&self.metrics);
-        let _told = self.fleet.as_ref().map(|fleet| fleet.term());
+        let _lead = self.fleet.as_ref().map(|fleet| fleet.term());
         let end = tokio::select! {
-            end = drive(stream::select_all(parts), &term, &stop) => end,
+            end = drive(stream::select_all(parts), &context, &stop) => end,
             () = jobs::follow(self.client.clone(), &self.scopes, &reader, &self.progress, metrics) => Err(EndedByItself),
             () = self.collect() => Err(EndedByItself),
         };
-        self.progress.term_ends();
+        self.progress.leadership_ended();
         end
     }
 
@@ -139,7 +139,7 @@ impl Controller {
         scope: &Scope,
         changes: BoxStream<'static, Key>,
         kind: &ApiResource,
-        term: &Arc<Term>,
+        context: &Arc<Context>,
         stop: &CancellationToken,
     ) -> BoxStream<'static, ()> {
         let writer = Writer::new(kind.clone());
@@ -152,7 +152,7 @@ impl Controller {
             key: Key::of,
         };
         let (in_store, of_kind) = (store.clone(), kind.clone());
-        let of_term = Arc::clone(term);
+        let of_term = Arc::clone(context);
         let resources = watch::follow(watch, Arc::clone(&self.progress)).filter_map(move |touch| {
             let key = match touch {
                 Touch::Changed(key) => Some(key),
@@ -168,22 +168,23 @@ impl Controller {
             changes.filter(move |key| std::future::ready(in_store.get(&key.reference(&of_kind)).is_some()));
         let (of_kind, progress) = (kind.clone(), Arc::clone(&self.progress));
         let changes = stream::select(resources, changes).inspect(move |key| progress.waits(key)).boxed();
-        let queue = settled(changes, PATIENCE)
+        let queue = debounced(changes, DEBOUNCE)
             .map(move |key| Ok::<_, Infallible>(key.reference(&of_kind)))
             .take_until(stop.clone().cancelled_owned());
         let config = Config::default().concurrency(self.concurrency);
         let in_store = store.clone();
-        let reconcile = move |object: Arc<DynamicObject>, term: Arc<Term>| {
+        let reconcile = move |object: Arc<DynamicObject>, context: Arc<Context>| {
             let store = in_store.clone();
             // In a task of its own: a defect that one resource brings to light leaves the others alone.
-            let (of_term, about) = (Arc::clone(&term), Arc::clone(&object));
-            let task = tokio::spawn(async move { term.look_after(&object, &store).await });
+            let (of_term, about) = (Arc::clone(&context), Arc::clone(&object));
+            let task = tokio::spawn(async move { context.reconcile(&object, &store).await });
             let task = AbortOnDropHandle::new(task);
             async move { task.await.unwrap_or_else(|_| Err(of_term.panicked(&about))) }.boxed()
         };
         let progress = Arc::clone(&self.progress);
-        let policy = |object: Arc<DynamicObject>, _: &ReconcileError, term: Arc<Term>| term.retry(&object);
-        applier(reconcile, policy, Arc::clone(term), store, queue, config)
+        let policy =
+            |object: Arc<DynamicObject>, _: &ReconcileError, context: Arc<Context>| context.retry(&object);
+        applier(reconcile, policy, Arc::clone(context), store, queue, config)
             .map(move |ended| {
                 if let Err(kube::runtime::controller::Error::ObjectNotFound(gone)) = &ended {
                     progress.taken(&Key::new(gone.namespace.as_deref().unwrap_or_default(), &gone.name));
@@ -196,7 +197,7 @@ impl Controller {
 /// Polls the work, and says that it is alive. At the end it waits for the reconciles that run, and for no other.
 async fn drive(
     mut work: impl Stream<Item = ()> + Unpin,
-    term: &Term,
+    context: &Context,
     stop: &CancellationToken,
 ) -> Result<(), EndedByItself> {
     let mut heartbeat = interval(HEARTBEAT);
@@ -208,7 +209,7 @@ async fn drive(
     tokio::pin!(drained);
     let mut stopping = false;
     loop {
-        if stopping && term.running.load(Ordering::Acquire) == 0 {
+        if stopping && context.running.load(Ordering::Acquire) == 0 {
             return Ok(());
         }
         tokio::select! {
@@ -217,7 +218,7 @@ async fn drive(
                 None if stop.is_cancelled() => return Ok(()),
                 None => return Err(EndedByItself),
             },
-            _ = heartbeat.tick() => term.progress.beat(),
+            _ = heartbeat.tick() => context.progress.beat(),
             () = stop.cancelled(), if !stopping => stopping = true,
             () = &mut drained => {
                 tracing::warn!("Aborting reconciles that did not finish in time; the next leader repeats them");
@@ -243,8 +244,8 @@ impl Drop for Running<'_> {
     }
 }
 
-impl Term {
-    async fn look_after(
+impl Context {
+    async fn reconcile(
         &self,
         object: &DynamicObject,
         store: &Store<DynamicObject>,
@@ -254,13 +255,13 @@ impl Term {
         if self.inventory.wait_until_ready().await.is_err() {
             return Ok(Action::await_change());
         }
-        let Ok(_slot) = self.slots.acquire().await else { return Ok(Action::await_change()) };
+        let Ok(_permit) = self.limit.acquire().await else { return Ok(Action::await_change()) };
         let _running = Running::one_of(&self.running);
         self.progress.taken(&key);
         let began = Instant::now();
         let (end, outcome) = self.reconciler.reconcile(object).await;
         self.collect(&key, &outcome);
-        self.tell(object, &key, &end, &outcome, began.elapsed()).await;
+        self.report(object, &key, &end, &outcome, began.elapsed()).await;
         let reference = ObjectRef::from_obj_with(object, postgresql());
         if store.get(&reference).is_none() {
             self.forget(&key);
@@ -271,14 +272,14 @@ impl Term {
         Ok(Action::requeue(spread(again, rand::rng().random())))
     }
 
-    fn collect(&self, key: &Key, outcome: &Outcome) {
+    fn collect(&self, key: &Key, outcome: &ReconcileOutcome) {
         let Some(fleet) = &self.fleet else { return };
         match &outcome.collect {
             Collect::AsBefore => {}
             Collect::Nothing => fleet.remove(key),
             Collect::Of(subject) => fleet.set(key, subject.clone()),
         }
-        if !outcome.deeds.is_empty() {
+        if !outcome.actions.is_empty() {
             fleet.soon(key);
         }
     }
@@ -299,17 +300,17 @@ impl Term {
         error
     }
 
-    async fn tell(
+    async fn report(
         &self,
         object: &DynamicObject,
         key: &Key,
         end: &Result<Duration, ReconcileError>,
-        outcome: &Outcome,
+        outcome: &ReconcileOutcome,
         took: Duration,
     ) {
         let Key { namespace, name: pg_cluster } = key;
-        for deed in &outcome.deeds {
-            tracing::info!(namespace, pg_cluster, reason = deed.reason, "{}", deed.message);
+        for action in &outcome.actions {
+            tracing::info!(namespace, pg_cluster, reason = action.reason, "{}", action.message);
         }
         let error = end.as_ref().err();
         match error {
@@ -327,9 +328,9 @@ impl Term {
             }
         }
         let message = error.map(ToString::to_string).unwrap_or_default();
-        let told = Told {
+        let report = Report {
             findings: &outcome.findings,
-            deeds: &outcome.deeds,
+            actions: &outcome.actions,
             hands_off: outcome.hands_off,
             released: outcome.released,
             pending: outcome.pending,
@@ -337,7 +338,7 @@ impl Term {
             policies: &outcome.policies,
             failure: error.map(|error| Failure { phase: error.category(), message: &message }),
         };
-        self.reporter.report(object, told).await;
+        self.reporter.report(object, report).await;
     }
 
     fn forget(&self, key: &Key) {

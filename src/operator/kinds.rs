@@ -68,13 +68,13 @@ impl Kind {
 
 /// One object, by its place in the API.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Place<'a> {
+pub(super) struct ObjectPath<'a> {
     pub(super) kind: &'static Kind,
     pub(super) namespace: &'a str,
     pub(super) name: &'a str,
 }
 
-impl std::fmt::Display for Place<'_> {
+impl std::fmt::Display for ObjectPath<'_> {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(formatter, "{} {}", self.kind.name, self.name)
     }

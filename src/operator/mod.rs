@@ -2,13 +2,15 @@
 //!
 //! One reconcile is observe → validate → build → apply → care → report. `apply` and `report` are the only writers.
 
+pub mod action;
 pub mod apply;
 pub mod certificates;
 pub mod controller;
-pub mod deed;
+mod debounce;
 pub mod inventory;
 pub mod jobs;
 mod kinds;
+pub mod leadership;
 pub mod mode;
 pub mod observe;
 pub mod own_pod;
@@ -17,7 +19,5 @@ pub mod reconcile;
 pub mod report;
 pub mod resources;
 pub mod scope;
-mod settle;
 pub mod stanza;
-pub mod terms;
 mod watch;

@@ -21,7 +21,7 @@ use crate::cluster::settings::Settings;
 use crate::cluster::validated::RepoNumber;
 use crate::kubernetes::client::{CALL_DEADLINE, CallError, CallFailure, call};
 
-use super::apply::{Memory, Owner, Writer, is_ours, version};
+use super::apply::{ApplyCache, Owner, Writer, is_ours, version};
 use super::certificates::Stored;
 use super::inventory::Inventory;
 use crate::pgbackrest::conf::Conf;
@@ -51,8 +51,8 @@ pub struct Observer {
     client: kube::Client,
     inventory: Arc<Inventory>,
     settings: Arc<Settings>,
-    memory: Arc<Memory>,
-    clusters: Mutex<HashMap<(String, String), Known>>,
+    cache: Arc<ApplyCache>,
+    clusters: Mutex<HashMap<(String, String), KnownCluster>>,
     classes: Mutex<HashMap<String, (Instant, StorageClassFacts)>>,
 }
 
@@ -64,7 +64,7 @@ impl std::fmt::Debug for Observer {
 
 /// What is known of one cluster.
 #[derive(Default)]
-struct Known {
+struct KnownCluster {
     /// The resource's UID. Another resource of the same name starts anew.
     uid: String,
     secret: Option<KnownSecret>,
@@ -82,7 +82,7 @@ struct KnownSecret {
 }
 
 /// One look at one resource.
-struct Look<'a> {
+struct Observation<'a> {
     observer: &'a Observer,
     owner: Owner<'a>,
     generation: Option<i64>,
@@ -102,7 +102,7 @@ impl Observer {
             client,
             inventory,
             settings,
-            memory: writer.memory(),
+            cache: writer.cache(),
             clusters: Mutex::default(),
             classes: Mutex::default(),
         }
@@ -110,38 +110,42 @@ impl Observer {
 
     /// Reads. Something that does not exist is not an error; that the API server cannot be asked is.
     pub async fn observe(&self, resource: &Postgresql) -> Result<Observed, CallError> {
-        let Some(look) = self.look(resource) else { return Ok(Observed::default()) };
-        let mut observed = Observed { record: look.record().await?, ..Observed::default() };
+        let Some(observation) = self.observation(resource) else { return Ok(Observed::default()) };
+        let mut observed = Observed { record: observation.record().await?, ..Observed::default() };
         // Others' objects are told of when they are met; to look for them here would cost a request each.
         observed.references.taken = Lookup::Missing;
         let Some(section) = resource.pgbackrest() else { return Ok(observed) };
         if let Some(secret) = secret::named(resource) {
-            (observed.references.secret, observed.secret) = look.secret(secret).await?;
+            (observed.references.secret, observed.secret) = observation.secret(secret).await?;
         }
-        look.volumes(section, &mut observed.references).await?;
+        observation.volumes(section, &mut observed.references).await?;
         if volume_repos(section).next().is_some() {
-            observed.stored = look.stored().await?;
+            observed.stored = observation.stored().await?;
         }
         Ok(observed)
     }
 
     /// pgBackRest's options in the resource's own Secret; none where it is not there, or may not be read.
     pub async fn options(&self, resource: &Postgresql) -> Result<Conf, CallError> {
-        let Some((look, secret)) = self.look(resource).zip(secret::named(resource)) else {
+        let Some((observation, secret)) = self.observation(resource).zip(secret::named(resource)) else {
             return Ok(Conf::default());
         };
-        Ok(look.secret(secret).await?.1.options)
+        Ok(observation.secret(secret).await?.1.options)
     }
 
-    fn look<'a>(&'a self, resource: &'a Postgresql) -> Option<Look<'a>> {
+    fn observation<'a>(&'a self, resource: &'a Postgresql) -> Option<Observation<'a>> {
         let metadata = &resource.metadata;
         let (name, uid) = metadata.name.as_deref().zip(metadata.uid.as_deref())?;
         let namespace = metadata.namespace.as_deref().unwrap_or(self.settings.default_namespace.as_str());
-        Some(Look { observer: self, owner: Owner { namespace, name, uid }, generation: metadata.generation })
+        Some(Observation {
+            observer: self,
+            owner: Owner { namespace, name, uid },
+            generation: metadata.generation,
+        })
     }
 
     /// Reads the resource's own Secret anew next time: something is wrong with the resource, and it may be there.
-    pub fn distrust(&self, namespace: &str, name: &str) {
+    pub fn invalidate(&self, namespace: &str, name: &str) {
         if let Some(known) = self.clusters.lock().get_mut(&(namespace.to_owned(), name.to_owned())) {
             known.secret = None;
         }
@@ -160,7 +164,7 @@ impl Observer {
         }
         let api: Api<StorageClass> = Api::all(self.client.clone());
         let class =
-            looked_up(call(format!("read StorageClass {name}"), CALL_DEADLINE, api.get_opt(name)).await)?;
+            lookup(call(format!("read StorageClass {name}"), CALL_DEADLINE, api.get_opt(name)).await)?;
         Ok(match class {
             Lookup::NotChecked => Lookup::NotChecked,
             Lookup::Missing => Lookup::Missing,
@@ -178,13 +182,13 @@ impl Observer {
     }
 }
 
-impl Look<'_> {
-    fn with<T>(&self, act: impl FnOnce(&mut Known) -> T) -> T {
+impl Observation<'_> {
+    fn with<T>(&self, act: impl FnOnce(&mut KnownCluster) -> T) -> T {
         let key = (self.owner.namespace.to_owned(), self.owner.name.to_owned());
         let mut clusters = self.observer.clusters.lock();
         let known = clusters.entry(key).or_default();
         if known.uid != self.owner.uid {
-            *known = Known { uid: self.owner.uid.to_owned(), ..Known::default() };
+            *known = KnownCluster { uid: self.owner.uid.to_owned(), ..KnownCluster::default() };
         }
         act(known)
     }
@@ -193,7 +197,7 @@ impl Look<'_> {
     fn known(&self, kind: &str, name: &str) -> Option<Arc<super::inventory::Metadata>> {
         let Owner { namespace, name: cluster, .. } = self.owner;
         let known = self.observer.inventory.find(kind, namespace, name)?;
-        let written = self.observer.memory.version(namespace, cluster, kind, name).unwrap_or_default();
+        let written = self.observer.cache.version(namespace, cluster, kind, name).unwrap_or_default();
         (version(&known.metadata) >= written).then_some(known)
     }
 
@@ -209,7 +213,7 @@ impl Look<'_> {
         if let Some(known) = self.known("ConfigMap", &name) {
             return Ok(read(&known.metadata));
         }
-        if self.observer.memory.version(namespace, cluster, "ConfigMap", &name).is_none() {
+        if self.observer.cache.version(namespace, cluster, "ConfigMap", &name).is_none() {
             return Ok(Record::default());
         }
         let api: Api<k8s_openapi::api::core::v1::ConfigMap> =
@@ -227,7 +231,7 @@ impl Look<'_> {
         if let Some(known) = known {
             return Ok((Lookup::Found(known.facts), known.words));
         }
-        let found = match looked_up(read_secret(&self.observer.client, self.owner.namespace, name).await)? {
+        let found = match lookup(read_secret(&self.observer.client, self.owner.namespace, name).await)? {
             Lookup::NotChecked => return Ok((Lookup::NotChecked, SecretWords::default())),
             Lookup::Missing => return Ok((Lookup::Missing, SecretWords::default())),
             Lookup::Found(found) => found,
@@ -327,7 +331,7 @@ async fn read_secret(
     call(format!("read Secret {name}"), CALL_DEADLINE, api.get_opt(name)).await
 }
 
-fn looked_up<T>(read: Result<Option<T>, CallError>) -> Result<Lookup<T>, CallError> {
+fn lookup<T>(read: Result<Option<T>, CallError>) -> Result<Lookup<T>, CallError> {
     match read {
         Ok(Some(found)) => Ok(Lookup::Found(found)),
         Ok(None) => Ok(Lookup::Missing),

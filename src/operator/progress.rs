@@ -116,7 +116,7 @@ impl Progress {
     }
 
     /// A term has ended: nothing is watched and nothing waits.
-    pub(super) fn term_ends(&self) {
+    pub(super) fn leadership_ended(&self) {
         self.watches.lock().clear();
         self.queue(HashSet::clear);
     }
@@ -153,7 +153,7 @@ impl Progress {
             tracing::debug!(kind, %scope, %error, "Watch ended; restarting");
             return;
         };
-        let reason = told(kind, scope, reason);
+        let reason = describe(kind, scope, reason);
         let failed = Listing::Failed(reason.clone());
         let before = self.watches.lock().insert((kind, scope.clone()), failed.clone());
         if before != Some(failed) {
@@ -163,7 +163,7 @@ impl Progress {
 }
 
 /// One line, which stays the same while the reason does.
-fn told(kind: &str, scope: &Scope, error: &kube::Error) -> String {
+fn describe(kind: &str, scope: &Scope, error: &kube::Error) -> String {
     let reason = match error {
         kube::Error::Api(status) if status.code == 404 => {
             "the API server does not have this kind; install its CustomResourceDefinition".to_owned()

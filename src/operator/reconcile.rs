@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use kube::core::DynamicObject;
 use tokio::time::timeout;
 
-use crate::cluster::desired::{self, CertificatePem, Circumstances, Desired};
+use crate::cluster::desired::{self, BuildInputs, CertificatePem, Desired};
 use crate::cluster::finding::{Finding, codes};
 use crate::cluster::policy;
 use crate::cluster::record::Record;
@@ -18,9 +18,9 @@ use crate::cluster::validated::ValidatedCluster;
 use crate::collect::fleet::Subject;
 use crate::kubernetes::client::CallError;
 
+use super::action::Action;
 use super::apply::{Applied, Owner, Writer};
 use super::certificates::{self, CertificateError, Stored};
-use super::deed::Deed;
 use super::mode::Mode;
 use super::observe::{Observed, Observer};
 use super::scope::Key;
@@ -79,11 +79,11 @@ impl ReconcileError {
 
 /// Everything there is to tell about one reconcile, as far as it came.
 #[derive(Debug, Default)]
-pub struct Outcome {
+pub struct ReconcileOutcome {
     /// What is wrong or risky.
     pub findings: Vec<Finding>,
     /// What was done.
-    pub deeds: Vec<Deed>,
+    pub actions: Vec<Action>,
     /// By kind: whether every object of it is as desired. Empty where nothing was applied.
     pub in_place: Vec<(&'static str, bool)>,
     /// Objects whose fields somebody had changed, by kind.
@@ -101,7 +101,7 @@ pub struct Outcome {
     /// What is to be asked of its pgBackRest from now on.
     pub collect: Collect,
     /// What stands in the way of applying; what the last look found counts.
-    standing: Vec<Finding>,
+    apply_findings: Vec<Finding>,
 }
 
 /// What a reconcile means for the collection of facts.
@@ -116,10 +116,10 @@ pub enum Collect {
     Of(Subject),
 }
 
-impl Outcome {
+impl ReconcileOutcome {
     fn add(&mut self, applied: Applied) -> Option<Duration> {
-        self.standing = applied.findings;
-        self.deeds.extend(applied.deeds);
+        self.apply_findings = applied.findings;
+        self.actions.extend(applied.actions);
         self.in_place = applied.in_place;
         self.drift.extend(applied.drift);
         self.pending |= applied.again_after.is_some();
@@ -158,25 +158,25 @@ impl Reconciler {
     pub(super) async fn reconcile(
         &self,
         object: &DynamicObject,
-    ) -> (Result<Duration, ReconcileError>, Outcome) {
-        let mut told = Outcome::default();
-        let end = match timeout(DEADLINE, Box::pin(self.phases(object, &mut told))).await {
+    ) -> (Result<Duration, ReconcileError>, ReconcileOutcome) {
+        let mut outcome = ReconcileOutcome::default();
+        let end = match timeout(DEADLINE, Box::pin(self.phases(object, &mut outcome))).await {
             Ok(end) => end,
             Err(_) => Err(ReconcileError::Deadline(DEADLINE)),
         };
-        told.findings.append(&mut told.standing);
-        (end.map(|again| again.unwrap_or(USUAL).clamp(SOONEST, USUAL)), told)
+        outcome.findings.append(&mut outcome.apply_findings);
+        (end.map(|again| again.unwrap_or(USUAL).clamp(SOONEST, USUAL)), outcome)
     }
 
     async fn phases(
         &self,
         object: &DynamicObject,
-        told: &mut Outcome,
+        outcome: &mut ReconcileOutcome,
     ) -> Result<Option<Duration>, ReconcileError> {
         let Some((key, uid)) = Key::of(object).zip(object.metadata.uid.as_deref()) else { return Ok(None) };
         if object.metadata.deletion_timestamp.is_some() {
             // What belongs to it is being removed, and must not be made again meanwhile.
-            (told.hands_off, told.collect) = (true, Collect::Nothing);
+            (outcome.hands_off, outcome.collect) = (true, Collect::Nothing);
             return Ok(None);
         }
         let owner = Owner { namespace: &key.namespace, name: &key.name, uid };
@@ -185,7 +185,7 @@ impl Reconciler {
             // Whoever keeps it: what it refers to is not judged.
             let (cluster, findings) =
                 validate::judge(&resource, found, &References::default(), &self.settings);
-            told.collect = match cluster {
+            outcome.collect = match cluster {
                 Some(cluster) => {
                     let secret = self.observer.options(&resource).await.map_err(ReconcileError::Observe)?;
                     Collect::Of(Subject::of(&cluster, &self.settings, &secret))
@@ -193,34 +193,34 @@ impl Reconciler {
                 None if asks_for_nothing(&findings) => Collect::Nothing,
                 None => Collect::AsBefore,
             };
-            told.findings = findings;
+            outcome.findings = findings;
             return Ok(None);
         }
         let conduct = validate::conduct(&resource, &self.settings);
         if conduct.other_controller {
-            (told.hands_off, told.collect) = (true, Collect::Nothing);
+            (outcome.hands_off, outcome.collect) = (true, Collect::Nothing);
             return Ok(None);
         }
         let observed = self.observer.observe(&resource).await.map_err(ReconcileError::Observe)?;
-        told.expiries.clone_from(&observed.secret.expiries);
+        outcome.expiries.clone_from(&observed.secret.expiries);
         let (cluster, findings) = validate::judge(&resource, found, &observed.references, &self.settings);
         if let Some(cluster) = &cluster {
-            told.collect = Collect::Of(Subject::of(cluster, &self.settings, &observed.secret.options));
+            outcome.collect = Collect::Of(Subject::of(cluster, &self.settings, &observed.secret.options));
         }
-        told.policies = cluster
+        outcome.policies = cluster
             .as_ref()
             .map(|cluster| policy::followed(cluster, &observed.references))
             .unwrap_or_default();
-        told.findings = findings;
+        outcome.findings = findings;
         if conduct.release && !conduct.paused {
             let released = self.writer.release(owner).await.map_err(ReconcileError::Apply)?;
-            told.released = true;
-            return Ok(told.add(released));
+            outcome.released = true;
+            return Ok(outcome.add(released));
         }
         match cluster {
-            Some(cluster) if !conduct.paused => self.keep(&cluster, conduct, observed, told).await,
+            Some(cluster) if !conduct.paused => self.keep(&cluster, conduct, observed, outcome).await,
             Some(_) => Ok(None),
-            None => self.without_cluster(owner, conduct, told).await,
+            None => self.without_cluster(owner, conduct, outcome).await,
         }
     }
 
@@ -230,18 +230,18 @@ impl Reconciler {
         &self,
         owner: Owner<'_>,
         conduct: Conduct,
-        told: &mut Outcome,
+        outcome: &mut ReconcileOutcome,
     ) -> Result<Option<Duration>, ReconcileError> {
-        if !asks_for_nothing(&told.findings) {
-            self.observer.distrust(owner.namespace, owner.name);
+        if !asks_for_nothing(&outcome.findings) {
+            self.observer.invalidate(owner.namespace, owner.name);
             return Ok(Some(UNTIL_MENDED));
         }
-        told.collect = Collect::Nothing;
+        outcome.collect = Collect::Nothing;
         if conduct.paused {
             return Ok(None);
         }
         let withdrawn = self.writer.withdraw(owner, conduct.authorize_removal).await;
-        Ok(told.add(withdrawn.map_err(ReconcileError::Apply)?))
+        Ok(outcome.add(withdrawn.map_err(ReconcileError::Apply)?))
     }
 
     /// Builds, applies, and looks after what runs.
@@ -250,35 +250,41 @@ impl Reconciler {
         cluster: &ValidatedCluster,
         conduct: Conduct,
         observed: Observed,
-        told: &mut Outcome,
+        outcome: &mut ReconcileOutcome,
     ) -> Result<Option<Duration>, ReconcileError> {
         let mut again = Vec::new();
         let mut pem = None;
         if cluster.needs_repo_host() {
-            pem = Some(self.certificates(cluster, &observed, told, &mut again)?);
+            pem = Some(self.certificates(cluster, &observed, outcome, &mut again)?);
         }
         let repo_hashes = desired::repo_hashes(cluster, &self.settings);
         let build = |record: &Record| -> Desired {
             let waiting = stanza::waiting(cluster, &repo_hashes, record);
-            let circumstances = Circumstances { certificates: pem.clone(), waiting, record: record.clone() };
-            desired::build(cluster, &self.settings, &circumstances)
+            let inputs = BuildInputs { certificates: pem.clone(), waiting, record: record.clone() };
+            desired::build(cluster, &self.settings, &inputs)
         };
         let desired = build(&observed.record);
-        again.extend(told.add(self.apply(cluster, &desired, conduct).await?));
+        again.extend(outcome.add(self.apply(cluster, &desired, conduct).await?));
         if stanza::is_due(cluster, &repo_hashes, &desired, &observed.record) {
-            let care =
-                stanza::care(&self.client, cluster, &self.settings, &repo_hashes, &desired, &observed.record)
-                    .await;
-            told.findings.extend(care.findings);
-            told.deeds.extend(care.deeds);
-            told.pending |= care.again_after.is_some();
-            again.extend(care.again_after);
+            let ensured = stanza::ensure(
+                &self.client,
+                cluster,
+                &self.settings,
+                &repo_hashes,
+                &desired,
+                &observed.record,
+            )
+            .await;
+            outcome.findings.extend(ensured.findings);
+            outcome.actions.extend(ensured.actions);
+            outcome.pending |= ensured.again_after.is_some();
+            again.extend(ensured.again_after);
             // First the backups, then the note that they were started: an order that is given twice makes one Job.
-            for due in &care.due {
-                self.start(cluster, due, told).await?;
+            for due in &ensured.due {
+                self.start(cluster, due, outcome).await?;
             }
-            if care.record != observed.record {
-                again.extend(told.add(self.apply(cluster, &build(&care.record), conduct).await?));
+            if ensured.record != observed.record {
+                again.extend(outcome.add(self.apply(cluster, &build(&ensured.record), conduct).await?));
             }
         }
         Ok(again.into_iter().min())
@@ -288,7 +294,7 @@ impl Reconciler {
         &self,
         cluster: &ValidatedCluster,
         observed: &Observed,
-        told: &mut Outcome,
+        outcome: &mut ReconcileOutcome,
         again: &mut Vec<Duration>,
     ) -> Result<CertificatePem, ReconcileError> {
         let now = Utc::now();
@@ -297,8 +303,8 @@ impl Reconciler {
             stored.and_then(Stored::pem).and_then(|pem| desired::servers_hash(cluster, &self.settings, &pem));
         let reloaded = in_use.is_some() && in_use == observed.record.servers;
         let made = certificates::renew(cluster, &self.settings, stored, reloaded, now)?;
-        told.deeds.extend(made.deeds);
-        told.expiries.extend(made.expiries.into_iter().map(|(name, end)| (name.to_owned(), end)));
+        outcome.actions.extend(made.actions);
+        outcome.expiries.extend(made.expiries.into_iter().map(|(name, end)| (name.to_owned(), end)));
         again.push((made.next - now).to_std().unwrap_or_default());
         Ok(made.pem)
     }
@@ -316,14 +322,14 @@ impl Reconciler {
         &self,
         cluster: &ValidatedCluster,
         due: &stanza::DueBackup,
-        told: &mut Outcome,
+        outcome: &mut ReconcileOutcome,
     ) -> Result<(), ReconcileError> {
         let job = desired::one_time_job(cluster, &self.settings, due.repo, due.backup_type, &due.token);
         let Some(job) = job else { return Ok(()) };
         if self.writer.create_job(&job).await.map_err(ReconcileError::Job)? {
             let name = job.metadata.name.as_deref().unwrap_or_default();
             let kind = due.backup_type.as_str();
-            told.deeds.push(Deed::new(
+            outcome.actions.push(Action::new(
                 "BackupStarted",
                 format!("started a {kind} backup into {} as Job {name}", due.repo),
             ));

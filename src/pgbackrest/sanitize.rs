@@ -90,26 +90,26 @@ fn has_raw_control(text: &str) -> bool {
     if !text.bytes().any(|byte| byte < 0x20) {
         return false;
     }
-    let mut place = Place::default();
-    text.bytes().any(|byte| place.step(byte) && byte < 0x20)
+    let mut state = StringState::default();
+    text.bytes().any(|byte| state.step(byte) && byte < 0x20)
 }
 
 fn repair(document: &[u8]) -> String {
     let mut repaired = String::with_capacity(document.len() + 64);
-    let mut place = Place::default();
+    let mut state = StringState::default();
     for chunk in document.utf8_chunks() {
         for letter in chunk.valid().chars() {
-            let in_string = letter.is_ascii() && place.step(u8::try_from(letter).unwrap_or(b' '));
+            let in_string = letter.is_ascii() && state.step(u8::try_from(letter).unwrap_or(b' '));
             if in_string && u32::from(letter) < 0x20 {
                 repaired.push_str("\\u00");
                 repaired.extend([u32::from(letter) >> 4, u32::from(letter) & 15].map(hexadecimal));
             } else {
-                place.escaped &= letter.is_ascii();
+                state.escaped &= letter.is_ascii();
                 repaired.push(letter);
             }
         }
         if !chunk.invalid().is_empty() {
-            place.escaped = false;
+            state.escaped = false;
             repaired.push(char::REPLACEMENT_CHARACTER);
         }
     }
@@ -122,12 +122,12 @@ fn hexadecimal(digit: u32) -> char {
 
 /// Where in the document a byte stands.
 #[derive(Default)]
-struct Place {
+struct StringState {
     in_string: bool,
     escaped: bool,
 }
 
-impl Place {
+impl StringState {
     /// Takes the next byte; says whether it stands within a string.
     fn step(&mut self, byte: u8) -> bool {
         let was_in_string = self.in_string;

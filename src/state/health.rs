@@ -189,7 +189,7 @@ pub fn of_repo(repo: &Repo, now: DateTime<Utc>, fresh_for: Option<TimeDelta>) ->
             ),
         );
     }
-    for verdict in retention::verdicts(repo, now).iter().filter(|verdict| !verdict.satisfied) {
+    for verdict in retention::checks(repo, now).iter().filter(|verdict| !verdict.satisfied) {
         let kept = answer::kept(repo, verdict.backup_type);
         add(
             Health::Warning,

@@ -13,7 +13,7 @@ pub mod timer;
 mod tests;
 
 pub use concern::Concern;
-pub use fact::{ClusterKey, CronFact, End, Failure, JobFact, Slot, Suspension, Trigger};
+pub use fact::{ClusterKey, CronFact, Failure, JobEnd, JobFact, Slot, Suspension, Trigger};
 pub use ledger::{Cluster, Ledger};
 pub use line::{Line, LineView, Tally};
 pub use timer::{ScheduleView, Timer};

@@ -105,9 +105,9 @@ pub fn merge(previous: &Snapshot, run: Run, policy: &Policy<'_>, now: DateTime<U
     for (name, cells) in board.stanzas {
         course.judge(&name, &cells);
         match stanza(&name, cells, finished, policy, now) {
-            Verdict::Present(stanza) => stanzas.push(stanza),
-            Verdict::Stale => course.health_of_stale(&name),
-            Verdict::Disappeared => {
+            Merged::Present(stanza) => stanzas.push(stanza),
+            Merged::Stale => course.health_of_stale(&name),
+            Merged::Disappeared => {
                 course.disappeared.insert(name);
             }
         }
@@ -126,7 +126,7 @@ pub fn merge(previous: &Snapshot, run: Run, policy: &Policy<'_>, now: DateTime<U
     Snapshot { stanzas, collection: Collection { scopes, wal }, version }
 }
 
-enum Verdict {
+enum Merged {
     Present(Stanza),
     /// Nothing was heard of it for so long that its last facts say nothing.
     Stale,
@@ -140,7 +140,7 @@ fn stanza(
     finished: bool,
     policy: &Policy<'_>,
     now: DateTime<Utc>,
-) -> Verdict {
+) -> Merged {
     let Cells { previous, replies, over_all, locks } = cells;
     let heard = !replies.is_empty();
     let named = replies.values().any(|cell| matches!(cell, Cell::Facts(_)));
@@ -168,11 +168,11 @@ fn stanza(
         .collect();
     let is_configured = policy.configured.stanzas.contains(name);
     if repos.is_empty() || (repos.len() == not_listed && !is_configured) {
-        return Verdict::Disappeared;
+        return Merged::Disappeared;
     }
     let too_old = |repo: &Repo| now - repo.collected_at > policy.max_staleness;
     if !named && repos.iter().all(too_old) {
-        return Verdict::Stale;
+        return Merged::Stale;
     }
     let (status_code, status_message) = match (over_all, previous) {
         (Some(given), _) => given,
@@ -193,7 +193,7 @@ fn stanza(
     if let Some(previous) = previous {
         count_archived(previous, &mut stanza);
     }
-    Verdict::Present(stanza)
+    Merged::Present(stanza)
 }
 
 /// Goes on counting the segments by which archive max grows.

@@ -18,7 +18,7 @@ const INTERVAL_OF_MANY: (Duration, Duration) = (Duration::days(1), Duration::day
 
 /// What the retention of one backup type asks for, and whether it is met.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Verdict {
+pub struct RetentionCheck {
     /// Full or differential.
     pub backup_type: BackupType,
     /// Backups that should be kept.
@@ -38,12 +38,12 @@ pub struct Verdict {
 /// Differential backups: that many exist, where full ones count as pgBackRest counts them (`expireDiffBackup`), or as many
 /// full ones exist as are kept, since differentials go with their full backup.
 #[must_use]
-pub fn verdicts(repo: &Repo, now: DateTime<Utc>) -> Vec<Verdict> {
+pub fn checks(repo: &Repo, now: DateTime<Utc>) -> Vec<RetentionCheck> {
     let Some(settings) = &repo.settings else { return Vec::new() };
     if repo.backups.is_empty() && !repo.is_up() {
         return Vec::new();
     }
-    [full_verdict(repo, settings, now), diff_verdict(repo, settings, now)].into_iter().flatten().collect()
+    [check_full(repo, settings, now), check_diff(repo, settings, now)].into_iter().flatten().collect()
 }
 
 /// How many seconds back `repoN-retention-full` reaches where its type is `time`.
@@ -55,16 +55,16 @@ pub fn window(repo: &Repo) -> Option<u64> {
     }
 }
 
-fn full_verdict(repo: &Repo, settings: &RepoSettings, now: DateTime<Utc>) -> Option<Verdict> {
+fn check_full(repo: &Repo, settings: &RepoSettings, now: DateTime<Utc>) -> Option<RetentionCheck> {
     let stops = stops(repo, &[BackupType::Full]);
     let (required, satisfied) = match settings.retention_full? {
         Retention::Count(required) => (required, holds(&stops, required) || is_young(&stops, required, now)),
         Retention::Days(_) => (1, !stops.is_empty()),
     };
-    Some(Verdict { backup_type: BackupType::Full, required, satisfied })
+    Some(RetentionCheck { backup_type: BackupType::Full, required, satisfied })
 }
 
-fn diff_verdict(repo: &Repo, settings: &RepoSettings, now: DateTime<Utc>) -> Option<Verdict> {
+fn check_diff(repo: &Repo, settings: &RepoSettings, now: DateTime<Utc>) -> Option<RetentionCheck> {
     let required = settings.retention_diff?;
     let stops_of_both = stops(repo, &[BackupType::Full, BackupType::Diff]);
     let full_stops = stops(repo, &[BackupType::Full]);
@@ -77,7 +77,7 @@ fn diff_verdict(repo: &Repo, settings: &RepoSettings, now: DateTime<Utc>) -> Opt
     };
     let satisfied =
         holds(&stops_of_both, required) || full_backups_rotate || is_young(&stops_of_both, required, now);
-    Some(Verdict { backup_type: BackupType::Diff, required, satisfied })
+    Some(RetentionCheck { backup_type: BackupType::Diff, required, satisfied })
 }
 
 /// Stops of the backups of these types, oldest first.
@@ -128,7 +128,7 @@ mod tests {
     }
 
     fn is_satisfied(repo: &Repo, backup_type: BackupType, now: i64) -> bool {
-        verdicts(repo, day(now)).iter().find(|verdict| verdict.backup_type == backup_type).unwrap().satisfied
+        checks(repo, day(now)).iter().find(|check| check.backup_type == backup_type).unwrap().satisfied
     }
 
     #[test]
@@ -145,8 +145,8 @@ mod tests {
         ];
         for (days, now, satisfied, what) in table {
             let repo = configured(Some(Retention::Count(4)), None, days, &[]);
-            let expected = Verdict { backup_type: BackupType::Full, required: 4, satisfied };
-            assert_eq!(verdicts(&repo, day(now)), [expected], "{what}");
+            let expected = RetentionCheck { backup_type: BackupType::Full, required: 4, satisfied };
+            assert_eq!(checks(&repo, day(now)), [expected], "{what}");
         }
     }
 
@@ -159,8 +159,8 @@ mod tests {
     #[test]
     fn by_time_one_full_backup_is_enough() {
         let some = configured(Some(Retention::Days(30)), None, &[3], &[]);
-        let expected = Verdict { backup_type: BackupType::Full, required: 1, satisfied: true };
-        assert_eq!(verdicts(&some, day(4)), [expected]);
+        let expected = RetentionCheck { backup_type: BackupType::Full, required: 1, satisfied: true };
+        assert_eq!(checks(&some, day(4)), [expected]);
         assert!(!is_satisfied(&configured(Some(Retention::Days(30)), None, &[], &[]), BackupType::Full, 4));
         assert_eq!(window(&some), Some(30 * 86_400));
         assert_eq!(window(&configured(Some(Retention::Count(30)), None, &[], &[])), None);
@@ -186,18 +186,18 @@ mod tests {
 
     #[test]
     fn nothing_is_said_where_nothing_is_known() {
-        assert!(verdicts(&repo(1, vec![backup("20260101-000000F", day(0), 1)]), day(1)).is_empty());
-        assert!(verdicts(&configured(None, None, &[0], &[]), day(1)).is_empty());
+        assert!(checks(&repo(1, vec![backup("20260101-000000F", day(0), 1)]), day(1)).is_empty());
+        assert!(checks(&configured(None, None, &[0], &[]), day(1)).is_empty());
         let mut down = configured(Some(Retention::Count(2)), Some(2), &[], &[]);
-        assert_eq!(verdicts(&down, day(1)).len(), 2);
+        assert_eq!(checks(&down, day(1)).len(), 2);
         down.state = RepoState::Timeout;
-        assert!(verdicts(&down, day(1)).is_empty());
+        assert!(checks(&down, day(1)).is_empty());
     }
 
     #[test]
     fn absurd_settings_do_not_overflow() {
         let repo = configured(Some(Retention::Count(u32::MAX)), Some(u32::MAX), &[0, 1], &[]);
-        assert_eq!(verdicts(&repo, day(1)).len(), 2);
+        assert_eq!(checks(&repo, day(1)).len(), 2);
         assert_eq!(
             window(&configured(Some(Retention::Days(u32::MAX)), None, &[], &[])),
             Some(371_085_174_288_000)

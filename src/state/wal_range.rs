@@ -189,14 +189,14 @@ mod tests {
 
     #[test]
     fn another_repo_of_the_same_cluster_tells_the_size() {
-        let told = repo(1, vec![sized("20260101-000000F", mib(64), 5 << 26)]);
+        let inferred = repo(1, vec![sized("20260101-000000F", mib(64), 5 << 26)]);
         let silent = repo(2, vec![offline("20260101-000000F", day(0))]);
-        let found = range(&stanza(vec![told.clone(), silent.clone()]), &silent).unwrap();
+        let found = range(&stanza(vec![inferred.clone(), silent.clone()]), &silent).unwrap();
         assert_eq!((found.segment_size, found.source), (mib(64), SegmentSizeSource::Inferred));
 
         let mut foreign = silent.clone();
         foreign.databases = vec![database(1, 99)];
-        let found = range(&stanza(vec![told, foreign.clone()]), &foreign).unwrap();
+        let found = range(&stanza(vec![inferred, foreign.clone()]), &foreign).unwrap();
         assert_eq!((found.segment_size, found.source), (mib(16), SegmentSizeSource::Default));
     }
 

@@ -2,6 +2,6 @@
 //!
 //! Proves what becomes of one backup: every exit code, lost connections, signals and locks, which pods produce too rarely.
 
+pub(crate) mod ensure_stanza;
 pub(crate) mod faults;
 pub(crate) mod pgbackrest;
-pub(crate) mod stanza_care;

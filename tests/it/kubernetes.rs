@@ -7,4 +7,4 @@ pub(crate) mod client;
 pub(crate) mod exec;
 pub(crate) mod info_fleet;
 pub(crate) mod lease;
-pub(crate) mod telling;
+pub(crate) mod reporting;

@@ -3,7 +3,7 @@
 //! Proves what a collection cannot disturb: that pages and metrics are served within limits, whoever asks.
 
 pub(crate) mod config;
-pub(crate) mod gate;
 pub(crate) mod http_limits;
+pub(crate) mod middleware;
 pub(crate) mod page;
 pub(crate) mod tls_auth;

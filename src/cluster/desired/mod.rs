@@ -51,7 +51,7 @@ pub struct Desired {
 
 /// What is true at the moment and stands neither in the resource nor in the settings.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Circumstances {
+pub struct BuildInputs {
     /// Keys and certificates of the cluster. `None`: they are to be generated, and `<generated>` stands in their
     /// place; such objects are for printing and must not be applied.
     pub certificates: Option<CertificatePem>,
@@ -115,30 +115,30 @@ fn hash_of(texts: &[&str]) -> String {
 /// The Service of the pods is among them although somebody else may have made it; whoever applies the objects leaves
 /// an object alone that is not ours.
 #[must_use]
-pub fn build(cluster: &ValidatedCluster, settings: &Settings, circumstances: &Circumstances) -> Desired {
+pub fn build(cluster: &ValidatedCluster, settings: &Settings, inputs: &BuildInputs) -> Desired {
     let instance = configuration::for_instances(cluster, settings);
     let repo_host = cluster.needs_repo_host().then(|| configuration::for_repo_host(cluster, settings));
     let mut objects = accounts::for_jobs(cluster, settings);
     if let Some(configuration) = &repo_host {
-        let pem = circumstances.certificates.as_ref();
+        let pem = inputs.certificates.as_ref();
         objects.push(accounts::for_repo_host(cluster, settings));
         objects.push(certificates::authority_secret(cluster, settings, pem));
         objects.push(certificates::pods_secret(cluster, settings, pem));
         objects.push(config_map::for_repo_host(cluster, settings, configuration));
     }
-    objects.push(config_map::for_instances(cluster, settings, &instance, &circumstances.record));
+    objects.push(config_map::for_instances(cluster, settings, &instance, &inputs.record));
     objects.extend(volumes::claims(cluster, settings));
     objects.push(network::pods_service(cluster, settings));
     if repo_host.is_some() {
         objects.push(network::repo_host_policy(cluster, settings));
         objects.push(repo_host::stateful_set(cluster, settings));
     }
-    objects.extend(cron_job::all(cluster, settings, &circumstances.waiting));
+    objects.extend(cron_job::all(cluster, settings, &inputs.waiting));
     let instance_configuration_hash = instance.hash();
     let repo_host_configuration_hash = repo_host.map(|configuration| configuration.hash());
     let servers_hash = repo_host_configuration_hash
         .as_deref()
-        .zip(circumstances.certificates.as_ref())
+        .zip(inputs.certificates.as_ref())
         .map(|(repo_host, pem)| hash_for_servers(&instance_configuration_hash, repo_host, pem));
     Desired { objects, instance_configuration_hash, repo_host_configuration_hash, servers_hash }
 }

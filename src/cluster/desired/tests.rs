@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, PodTemplateSpec};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::{CertificatePem, Circumstances, Desired, Object, build, one_time_job, repo_options};
+use super::{BuildInputs, CertificatePem, Desired, Object, build, one_time_job, repo_options};
 use crate::cluster::references::References;
 use crate::cluster::settings::Settings;
 use crate::cluster::validated::{RepoNumber, ValidatedCluster};
@@ -45,7 +45,7 @@ fn option(name: &str, value: &str) -> impl FnOnce(&mut Value) {
 }
 
 fn objects(cluster: &ValidatedCluster) -> Desired {
-    build(cluster, &Settings::default(), &Circumstances::default())
+    build(cluster, &Settings::default(), &BuildInputs::default())
 }
 
 /// The file in a ConfigMap, by section and option.
@@ -209,11 +209,9 @@ fn a_change_of_the_configuration_rolls_no_pod() {
 #[test]
 fn a_repo_that_waits_suspends_its_own_jobs_alone() {
     let repo1 = RepoNumber::of_name("repo1").unwrap();
-    let circumstances = Circumstances {
-        waiting: BTreeMap::from([(repo1, "no-stanza".to_owned())]),
-        ..Circumstances::default()
-    };
-    let desired = build(&cluster(|_| {}), &Settings::default(), &circumstances);
+    let inputs =
+        BuildInputs { waiting: BTreeMap::from([(repo1, "no-stanza".to_owned())]), ..BuildInputs::default() };
+    let desired = build(&cluster(|_| {}), &Settings::default(), &inputs);
     for job in cron_jobs(&desired) {
         let waits = job.metadata.labels.as_ref().unwrap()[labels::REPO] == "repo1";
         assert_eq!(job.spec.as_ref().unwrap().suspend, waits.then_some(true));
@@ -282,8 +280,8 @@ fn given_certificates_are_in_secrets_and_nowhere_else() {
         repo_host_key: pem("repo host key"),
     };
     assert!(!format!("{certificates:?}").contains("-----"));
-    let circumstances = Circumstances { certificates: Some(certificates), ..Circumstances::default() };
-    let desired = build(&cluster(|_| {}), &Settings::default(), &circumstances);
+    let inputs = BuildInputs { certificates: Some(certificates), ..BuildInputs::default() };
+    let desired = build(&cluster(|_| {}), &Settings::default(), &inputs);
     let mut found = BTreeMap::new();
     for object in &desired.objects {
         let Object::Secret(secret) = object else { continue };

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::options::{self, Group, Known};
+use super::options::{self, Group, KnownOption};
 use super::{Checks, fits_on_a_line};
 use crate::cluster::finding::codes;
 use crate::cluster::names;
@@ -92,7 +92,13 @@ fn name_and_value_are_clean(name: &str, value: &str, path: &str, checks: &mut Ch
 }
 
 /// Whether an option goes into the configuration.
-fn passes(known: &Known, value: &str, path: &str, section: &Pgbackrest, checks: &mut Checks<'_>) -> bool {
+fn passes(
+    known: &KnownOption,
+    value: &str,
+    path: &str,
+    section: &Pgbackrest,
+    checks: &mut Checks<'_>,
+) -> bool {
     if known.number_missing {
         checks.note(
             &codes::OPTION_MALFORMED,
@@ -137,7 +143,7 @@ fn passes(known: &Known, value: &str, path: &str, section: &Pgbackrest, checks: 
     true
 }
 
-fn agrees_with_repos(known: &Known, value: &str, path: &str, repos: &[Repo], checks: &mut Checks<'_>) {
+fn agrees_with_repos(known: &KnownOption, value: &str, path: &str, repos: &[Repo], checks: &mut Checks<'_>) {
     if known.canonical.starts_with("tls-server-") && repos.iter().any(|repo| repo.storage.is_volume()) {
         overrides(path, value, checks);
     }

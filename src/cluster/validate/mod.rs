@@ -2,9 +2,9 @@
 //!
 //! Each module looks at one subject, notes what it finds in `Checks`, and returns what is valid.
 
+mod annotations;
 mod global;
 mod identity;
-mod knobs;
 mod options;
 mod pods;
 mod repos;
@@ -21,7 +21,7 @@ use super::resource::{self, BACKUP, Pgbackrest, Postgresql};
 use super::settings::Settings;
 use super::validated::{Suspension, ValidatedCluster};
 
-pub use knobs::Conduct;
+pub use annotations::Conduct;
 
 /// Judges a document of any shape: what `resource::read` finds, fields that nobody knows, and then everything that
 /// `validate` finds.
@@ -84,7 +84,7 @@ pub fn conduct(resource: &Postgresql, settings: &Settings) -> Conduct {
 
 fn look(resource: &Postgresql, checks: &mut Checks<'_>) -> Option<ValidatedCluster> {
     let identity = identity::look(resource, checks);
-    knobs::conduct(resource, checks);
+    annotations::conduct(resource, checks);
     let Some(section) = resource.pgbackrest() else {
         checks.note(
             &codes::NO_BACKUP,
@@ -108,9 +108,9 @@ fn look(resource: &Postgresql, checks: &mut Checks<'_>) -> Option<ValidatedClust
     let repos = repos::look(section, checks);
     let global = global::look(section, &repos, checks);
     secrets::look(section, &repos, &global, checks);
-    let jobs = knobs::jobs(resource, checks);
+    let jobs = annotations::jobs(resource, checks);
     schedules::collisions(&repos, jobs.time_zone.as_deref(), checks);
-    let requests = knobs::requests(resource, &repos, checks);
+    let requests = annotations::requests(resource, &repos, checks);
     let image = identity::image(section, &repos, checks);
     let suspension = suspension(resource, checks);
     let pods = pods::look(resource, section, checks);

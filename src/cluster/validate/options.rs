@@ -41,7 +41,7 @@ pub(super) enum Group {
 
 /// An option, recognized.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Known {
+pub(super) struct KnownOption {
     /// The present name with its number, such as `repo1-retention-full`; what makes two options the same.
     pub(super) canonical: String,
     /// Which part of the configuration it belongs to.
@@ -175,7 +175,7 @@ const OLD_ENDS: &[(&str, &str)] = &[
 ];
 
 /// Recognizes an option by its name in a configuration file.
-pub(super) fn find(name: &str) -> Option<Known> {
+pub(super) fn find(name: &str) -> Option<KnownOption> {
     let name = OLD_NAMES.iter().find(|(old, _)| *old == name).map_or(name, |(_, new)| new);
     let (group, number, rest) =
         numbered(name).map_or(("", None, name), |(group, n, rest)| (group, Some(n), rest));
@@ -196,7 +196,7 @@ pub(super) fn find(name: &str) -> Option<Known> {
     if number.is_some() && !takes_number {
         return None;
     }
-    Some(Known {
+    Some(KnownOption {
         canonical,
         group: *group,
         repo: number.filter(|_| *group == Repo),

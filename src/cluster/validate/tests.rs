@@ -203,7 +203,7 @@ fn conduct_holds_for_an_invalid_resource_too() {
 
 #[test]
 fn every_knob_is_known_once() {
-    assert!(knobs::KNOBS.windows(2).all(|pair| pair[0] < pair[1]));
+    assert!(annotations::KNOWN.windows(2).all(|pair| pair[0] < pair[1]));
 }
 
 /// Trees that look like the resource, and trees that look like nothing.

@@ -185,7 +185,7 @@ fn timelines(min: &str, max: &str) -> Option<String> {
 
 fn retention(repo: &Repo, now: DateTime<Utc>) -> Markup {
     let Some(settings) = &repo.settings else { return html! { span.soft { "configuration not available" } } };
-    let verdicts = retention::verdicts(repo, now);
+    let verdicts = retention::checks(repo, now);
     html! {
         @match settings.retention_full {
             Some(Retention::Count(full)) => { (full) " full" }

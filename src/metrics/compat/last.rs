@@ -81,7 +81,7 @@ fn last_of<'a>(
 ) -> impl Iterator<Item = Last<'a>> {
     let mut last: [Option<&Backup>; 3] = [None; 3];
     let backups = repos.into_iter().flat_map(Repo::dated_backups);
-    for backup in backups.filter(|backup| options.tells_of(backup.backup_type)) {
+    for backup in backups.filter(|backup| options.exposes_type(backup.backup_type)) {
         for (satisfies, last) in BackupType::ALL.into_iter().zip(&mut last) {
             // The order of the types is their strength, strongest first.
             if backup.backup_type <= satisfies && last.is_none_or(|last| backup.stop > last.stop) {

@@ -15,7 +15,7 @@ use crate::metrics::options::Options;
 use crate::state::snapshot::Snapshot;
 
 use super::counters::{Counters, deflated};
-use super::deflate::{Deflated, Deflater, End};
+use super::deflate::{Deflated, Deflater, StreamEnd};
 use super::{CountersOfFleet, EncodeError, Format, OfSnapshot, registry};
 
 /// Compression level of the dynamic part, which is compressed at every scrape.
@@ -94,7 +94,7 @@ impl StaticPart {
 pub fn gzip(static_part: &StaticPart, dynamic: &str) -> Result<Vec<Bytes>, EncodeError> {
     let mut writer = Deflater::new(DYNAMIC_LEVEL);
     writer.write_str(dynamic)?;
-    let last = writer.finish(End::Final)?;
+    let last = writer.finish(StreamEnd::Final)?;
     let mut member = vec![Bytes::from_static(GZIP_HEADER)];
     let (mut checksum, mut length) = (Hasher::new(), 0_u64);
     for piece in static_part.pieces.iter().chain([&last]) {

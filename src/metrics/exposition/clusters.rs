@@ -32,7 +32,7 @@ pub struct ClusterMetrics {
 #[derive(Debug, Default)]
 struct Encoded {
     part: ClustersPart,
-    terms: u64,
+    epoch: u64,
     revision: u64,
     as_of: Option<DateTime<Utc>>,
 }
@@ -54,7 +54,7 @@ impl ClusterMetrics {
     #[must_use]
     pub fn joined(&self, body: &StaticPart, format: Format) -> StaticPart {
         let (encoded, none) = (self.encoded.load(), ClustersPart::default());
-        let part = if encoded.terms == self.operator.terms() { &encoded.part } else { &none };
+        let part = if encoded.epoch == self.operator.epoch() { &encoded.part } else { &none };
         body.joined([&part.common, part.counters.of(format)], part.series, format)
     }
 
@@ -63,7 +63,7 @@ impl ClusterMetrics {
     pub fn is_stale(&self, now: DateTime<Utc>) -> bool {
         let encoded = self.encoded.load();
         let step = |at: DateTime<Utc>| at.timestamp().div_euclid(STEP);
-        encoded.terms != self.operator.terms()
+        encoded.epoch != self.operator.epoch()
             || encoded.revision != self.operator.revision()
             || encoded.as_of.is_none_or(|as_of| step(as_of) != step(now))
     }
@@ -73,9 +73,9 @@ impl ClusterMetrics {
     /// # Errors
     /// If the encoder fails; then the previous metrics stay.
     pub fn encode(&self, options: &Arc<Options>, now: DateTime<Utc>) -> Result<(), EncodeError> {
-        let (terms, revision) = (self.operator.terms(), self.operator.revision());
+        let (epoch, revision) = (self.operator.epoch(), self.operator.revision());
         let part = ClustersPart::encode(&self.operator, options, now)?;
-        self.encoded.store(Arc::new(Encoded { part, terms, revision, as_of: Some(now) }));
+        self.encoded.store(Arc::new(Encoded { part, epoch, revision, as_of: Some(now) }));
         Ok(())
     }
 }

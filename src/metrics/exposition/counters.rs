@@ -7,7 +7,7 @@ use prometheus_client::encoding::text;
 
 use crate::metrics::options::Options;
 
-use super::deflate::{Deflated, Deflater, End};
+use super::deflate::{Deflated, Deflater, StreamEnd};
 use super::{EncodeError, Format, classic, registry};
 
 /// Compression level of the parts encoded in advance.
@@ -43,7 +43,7 @@ pub(super) fn deflated(write: impl FnOnce(&mut Deflater) -> fmt::Result) -> Resu
     let mut writer = Deflater::new(STATIC_LEVEL);
     let written = write(&mut writer);
     // The compressor's error is more specific than a failed write.
-    let deflated = writer.finish(End::Open)?;
+    let deflated = writer.finish(StreamEnd::Open)?;
     written?;
     Ok(deflated)
 }

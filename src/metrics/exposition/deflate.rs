@@ -20,7 +20,7 @@ pub(super) struct Deflated {
 
 /// How a run of blocks ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum End {
+pub(super) enum StreamEnd {
     /// At a byte boundary, followed by more blocks.
     Open,
     /// With the last block of a stream.
@@ -53,13 +53,13 @@ impl Deflater {
     ///
     /// # Errors
     /// If the compressor failed here or at an earlier write.
-    pub(super) fn finish(mut self, end: End) -> Result<Deflated, CompressError> {
+    pub(super) fn finish(mut self, end: StreamEnd) -> Result<Deflated, CompressError> {
         let is_empty = self.text.is_empty() && self.length == 0;
         match end {
-            End::Final => self.compress(FlushCompress::Finish)?,
+            StreamEnd::Final => self.compress(FlushCompress::Finish)?,
             // Without text there are no blocks.
-            End::Open if is_empty => {}
-            End::Open => self.compress(FlushCompress::Sync)?,
+            StreamEnd::Open if is_empty => {}
+            StreamEnd::Open => self.compress(FlushCompress::Sync)?,
         }
         if let Some(error) = self.error {
             return Err(error);

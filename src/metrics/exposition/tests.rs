@@ -77,11 +77,11 @@ fn text_of_any_length_survives_the_join() {
         let text: String = (0_u32..length).filter_map(|index| char::from_u32(32 + index * 7 % 90)).collect();
         let mut writer = deflate::Deflater::new(4);
         text.chars().try_for_each(|letter| fmt::Write::write_char(&mut writer, letter)).unwrap();
-        let deflated = writer.finish(deflate::End::Open).unwrap();
+        let deflated = writer.finish(deflate::StreamEnd::Open).unwrap();
         assert_eq!(deflated.length, text.len() as u64);
         let mut tail = deflate::Deflater::new(1);
         fmt::Write::write_str(&mut tail, "end").unwrap();
-        let tail = tail.finish(deflate::End::Final).unwrap();
+        let tail = tail.finish(deflate::StreamEnd::Final).unwrap();
         let mut whole = String::new();
         let joined = [deflated.blocks, tail.blocks].concat();
         flate2::read::DeflateDecoder::new(joined.as_slice()).read_to_string(&mut whole).unwrap();

@@ -11,7 +11,7 @@ use crate::metrics::CollectionMetrics;
 use crate::metrics::Options;
 use crate::metrics::exposition::{ClusterMetrics, Dynamic, Format, StaticPart, dynamic_part, gzip, plain};
 use crate::pgbackrest::label::BackupType;
-use crate::state::jobs::{ClusterKey, End, Failure, JobFact, Slot, Trigger};
+use crate::state::jobs::{ClusterKey, Failure, JobEnd, JobFact, Slot, Trigger};
 
 fn text(operator: &Arc<OperatorMetrics>) -> String {
     let (snapshot, options) = (&Arc::default(), &Arc::new(Options::default()));
@@ -148,7 +148,7 @@ fn all_parts_make_one_member_in_which_each_family_comes_once() {
         started: Some(at),
         failed_pods: 1,
         succeeded_pods: 0,
-        end: Some(End { at, failure: Some(Failure { reason: "locked", exit_code: Some(50) }) }),
+        end: Some(JobEnd { at, failure: Some(Failure { reason: "locked", exit_code: Some(50) }) }),
     };
     metrics.jobs.job(&fact, true, at);
     clusters.encode(&options, at).unwrap();

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::server::{Server, Trouble};
 use crate::cluster::labels::SUSPENDED_BECAUSE;
-use crate::operator::kinds::Place;
+use crate::operator::kinds::ObjectPath;
 
 /// Why we suspended it, if we did.
 pub(super) fn reason(metadata: &ObjectMeta) -> Option<&str> {
@@ -21,7 +21,7 @@ pub(super) fn is_suspended(cron_job: &DynamicObject) -> bool {
 /// Suspends it, unless it is suspended already for the same reason or by a person. `true`: it was awake.
 pub(super) async fn suspend(
     server: &Server,
-    place: Place<'_>,
+    place: ObjectPath<'_>,
     known: &ObjectMeta,
     because: &str,
 ) -> Result<bool, Trouble> {
@@ -51,7 +51,7 @@ pub(super) async fn suspend(
 /// have no reason of our own any more.
 pub(super) async fn make_suspended(
     server: &Server,
-    place: Place<'_>,
+    place: ObjectPath<'_>,
     body: &Value,
 ) -> Result<ObjectMeta, Trouble> {
     let mut awake = body.clone();
@@ -70,7 +70,7 @@ pub(super) async fn make_suspended(
 /// what `suspend` has written stays until it is taken back.
 pub(super) async fn wake(
     server: &Server,
-    place: Place<'_>,
+    place: ObjectPath<'_>,
     after: ObjectMeta,
 ) -> Result<ObjectMeta, Trouble> {
     let patch = json!({

@@ -3,10 +3,10 @@
 use super::server::Trouble;
 use crate::cluster::finding::{Finding, codes};
 use crate::kubernetes::client::{CallError, CallFailure};
-use crate::operator::kinds::Place;
+use crate::operator::kinds::ObjectPath;
 
 /// An object under a name of ours is somebody else's.
-pub(super) fn taken(place: Place<'_>, cluster: &str, owner: &str) -> Finding {
+pub(super) fn taken(place: ObjectPath<'_>, cluster: &str, owner: &str) -> Finding {
     Finding::new(
         &codes::NAME_TAKEN,
         "metadata.name",
@@ -17,7 +17,7 @@ pub(super) fn taken(place: Place<'_>, cluster: &str, owner: &str) -> Finding {
 }
 
 /// The same, and it cannot be taken over.
-pub(super) fn of_another_cluster(place: Place<'_>, cluster: &str, owner: &str) -> Finding {
+pub(super) fn of_another_cluster(place: ObjectPath<'_>, cluster: &str, owner: &str) -> Finding {
     Finding::new(
         &codes::NAME_TAKEN,
         "metadata.name",
@@ -28,7 +28,7 @@ pub(super) fn of_another_cluster(place: Place<'_>, cluster: &str, owner: &str) -
 }
 
 /// Somebody else's CronJob, under another name, backs up the same cluster.
-pub(super) fn double(place: Place<'_>, cluster: &str, owner: &str) -> Finding {
+pub(super) fn double(place: ObjectPath<'_>, cluster: &str, owner: &str) -> Finding {
     Finding::new(
         &codes::NAME_TAKEN,
         "metadata.name",
@@ -39,12 +39,12 @@ pub(super) fn double(place: Place<'_>, cluster: &str, owner: &str) -> Finding {
 }
 
 /// Something has to end first.
-pub(super) fn waits(place: Place<'_>, why: &str, remedy: &str) -> Finding {
+pub(super) fn waits(place: ObjectPath<'_>, why: &str, remedy: &str) -> Finding {
     Finding::new(&codes::OBJECT_WAITS, place.to_string(), why, remedy)
 }
 
 /// The API server does not take an object.
-pub(super) fn refused(place: Place<'_>, error: &CallError) -> Finding {
+pub(super) fn refused(place: ObjectPath<'_>, error: &CallError) -> Finding {
     // What is said about a Secret may hold a part of it.
     let said = match (place.kind.name, error.failure) {
         ("Secret", CallFailure::Invalid | CallFailure::Other) => "the Secret is invalid",
@@ -65,7 +65,7 @@ pub(super) fn refused(place: Place<'_>, error: &CallError) -> Finding {
 }
 
 /// What trouble with one object is told as, unless it is trouble with everything.
-pub(super) fn of_trouble(place: Place<'_>, trouble: Trouble) -> Result<Finding, CallError> {
+pub(super) fn of_trouble(place: ObjectPath<'_>, trouble: Trouble) -> Result<Finding, CallError> {
     match trouble {
         Trouble::Broken(error) => Err(error),
         Trouble::Refused(error) => Ok(refused(place, &error)),
@@ -77,7 +77,7 @@ pub(super) fn of_trouble(place: Place<'_>, trouble: Trouble) -> Result<Finding, 
 }
 
 /// A volume is to grow, and its class, which the resource does not name, has no growth.
-pub(super) fn cannot_grow(place: Place<'_>, wanted: &str, has: &str, class: &str) -> Finding {
+pub(super) fn cannot_grow(place: ObjectPath<'_>, wanted: &str, has: &str, class: &str) -> Finding {
     Finding::new(
         &codes::VOLUME_CANNOT_GROW,
         place.to_string(),

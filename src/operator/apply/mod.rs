@@ -3,14 +3,14 @@
 //! Objects are applied by server-side apply under one field manager. Force is used only on what carries our label and
 //! belongs to the very resource, and names the object by its UID, so that another one that came to its name is safe.
 
+mod cache;
 mod cron_job;
 mod findings;
-mod memory;
+mod ownership;
 mod pass;
 mod repo_host;
 mod running;
 mod server;
-mod standing;
 mod volume;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,14 +29,14 @@ use crate::cluster::validate::Conduct;
 use crate::cluster::validated::ValidatedCluster;
 use crate::kubernetes::client::{CALL_DEADLINE, CallError, CallFailure, call};
 
-use super::deed::Deed;
+use super::action::Action;
 use super::inventory::Inventory;
-use super::kinds::Place;
+use super::kinds::ObjectPath;
 use pass::{Pass, SUSPENDED};
 use server::Server;
 
-pub(super) use memory::{Memory, version};
-pub(super) use standing::is_ours;
+pub(super) use cache::{ApplyCache, version};
+pub(super) use ownership::is_ours;
 
 /// Under which every field is written. It never changes: fields that stand under another name would stay for ever.
 pub const FIELD_MANAGER: &str = "pgbackrest-keeper";
@@ -49,7 +49,7 @@ pub struct Writer {
     server: Server,
     inventory: Arc<Inventory>,
     settings: Arc<Settings>,
-    memory: Arc<Memory>,
+    cache: Arc<ApplyCache>,
 }
 
 impl std::fmt::Debug for Writer {
@@ -62,7 +62,7 @@ impl std::fmt::Debug for Writer {
 #[derive(Debug, Default)]
 pub struct Applied {
     /// What was created, taken over, mended or removed.
-    pub deeds: Vec<Deed>,
+    pub actions: Vec<Action>,
     /// Objects of somebody else's, refusals, volumes that cannot grow, what had to wait.
     pub findings: Vec<Finding>,
     /// By kind: whether every object of it is as desired.
@@ -88,17 +88,17 @@ impl Writer {
     /// Writes with `client` what `inventory` does not show to be there.
     #[must_use]
     pub fn new(client: kube::Client, inventory: Arc<Inventory>, settings: Arc<Settings>) -> Self {
-        Self { server: Server { client }, inventory, settings, memory: Arc::default() }
+        Self { server: Server { client }, inventory, settings, cache: Arc::default() }
     }
 
     /// What was written last; shared with who reads.
-    pub(super) fn memory(&self) -> Arc<Memory> {
-        Arc::clone(&self.memory)
+    pub(super) fn cache(&self) -> Arc<ApplyCache> {
+        Arc::clone(&self.cache)
     }
 
     /// Forgets a cluster whose resource is gone.
     pub fn forget(&self, namespace: &str, name: &str) {
-        self.memory.forget(namespace, name);
+        self.cache.forget(namespace, name);
     }
 
     /// Applies every desired object, and removes those of ours that are no longer desired. Trouble with one object is
@@ -123,7 +123,7 @@ impl Writer {
         if conduct.adopt || names::shortens(&cluster.name, cluster.needs_repo_host()) {
             pass.other_cron_jobs(&names).await?;
         }
-        self.memory.keep(owner.namespace, owner.name, names.into_iter());
+        self.cache.keep(owner.namespace, owner.name, names.into_iter());
         let mut applied = pass.end();
         applied.in_place = in_place.into_iter().collect();
         Ok(applied)
@@ -132,7 +132,7 @@ impl Writer {
     /// The resource no longer asks for backups: suspends the CronJobs, and with `authorized` removes what is ours.
     pub async fn withdraw(&self, owner: Owner<'_>, authorized: bool) -> Result<Applied, CallError> {
         let mut pass = Pass::new(self, owner, false);
-        self.memory.forget(owner.namespace, owner.name);
+        self.cache.forget(owner.namespace, owner.name);
         if authorized {
             pass.remove_others(&BTreeSet::new()).await?;
             return Ok(pass.end());
@@ -143,10 +143,10 @@ impl Writer {
         }
         let mut count = 0;
         for (kind, object) in ours.iter().filter(|(kind, _)| kind.name == "CronJob") {
-            let place = Place { kind, namespace: owner.namespace, name: pass::name(&object.metadata) };
+            let place = ObjectPath { kind, namespace: owner.namespace, name: pass::name(&object.metadata) };
             count += 1;
             match cron_job::suspend(&self.server, place, &object.metadata, REMOVAL_NOT_AUTHORIZED).await {
-                Ok(true) => pass.tell(SUSPENDED, &place),
+                Ok(true) => pass.record(SUSPENDED, &place),
                 Ok(false) => {}
                 Err(trouble) => pass.applied.findings.push(findings::of_trouble(place, trouble)?),
             }
@@ -158,7 +158,7 @@ impl Writer {
     /// Hands everything back: our labels and owner references come off.
     pub async fn release(&self, owner: Owner<'_>) -> Result<Applied, CallError> {
         let mut pass = Pass::new(self, owner, false);
-        self.memory.forget(owner.namespace, owner.name);
+        self.cache.forget(owner.namespace, owner.name);
         pass.release_all().await?;
         Ok(pass.end())
     }

@@ -7,16 +7,16 @@ use std::time::Duration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::Value;
 
-use super::memory::{self, WATCH_DELAY};
-use super::repo_host::{self, Gate};
+use super::cache::{self, WATCH_DELAY};
+use super::ownership::{self, Ownership};
+use super::repo_host::{self, Rollout};
 use super::server::{Dependents, Server, Trouble};
-use super::standing::{self, Standing};
 use super::{Applied, Owner, Writer, cron_job, findings, volume};
 use crate::cluster::desired::Object;
 use crate::cluster::finding::Finding;
 use crate::kubernetes::client::{CallError, CallFailure};
-use crate::operator::deed::Deed;
-use crate::operator::kinds::{Kind, Place};
+use crate::operator::action::Action;
+use crate::operator::kinds::{Kind, ObjectPath};
 use adopt::Cleared;
 pub(super) use cleanup::name;
 
@@ -56,11 +56,11 @@ pub(super) struct Pass<'a> {
     unserved: u32,
     /// A volume that the repo host would mount is somebody else's.
     volume_is_foreign: bool,
-    told: BTreeMap<&'static str, Vec<String>>,
+    done: BTreeMap<&'static str, Vec<String>>,
 }
 
 /// What is known of an object before it is written.
-enum Before {
+enum LiveState {
     InPlace,
     Absent,
     Live(Arc<ObjectMeta>),
@@ -68,7 +68,7 @@ enum Before {
 
 /// One object and what it is to be.
 struct Task<'a> {
-    place: Place<'a>,
+    place: ObjectPath<'a>,
     object: &'a Object,
     body: Value,
     desired: u64,
@@ -83,13 +83,13 @@ impl<'a> Pass<'a> {
             applied: Applied::default(),
             unserved: 0,
             volume_is_foreign: false,
-            told: BTreeMap::new(),
+            done: BTreeMap::new(),
         }
     }
 
     /// Notes something done to an object.
-    pub(super) fn tell(&mut self, reason: &'static str, what: &dyn std::fmt::Display) {
-        self.told.entry(reason).or_default().push(what.to_string());
+    pub(super) fn record(&mut self, reason: &'static str, what: &dyn std::fmt::Display) {
+        self.done.entry(reason).or_default().push(what.to_string());
     }
 
     /// Notes that something waits.
@@ -105,8 +105,8 @@ impl<'a> Pass<'a> {
 
     /// What came of it all: one deed per reason.
     pub(super) fn end(mut self) -> Applied {
-        for (reason, what) in self.told {
-            self.applied.deeds.push(Deed::new(reason, format!("{} {}", verb(reason), what.join(", "))));
+        for (reason, what) in self.done {
+            self.applied.actions.push(Action::new(reason, format!("{} {}", verb(reason), what.join(", "))));
         }
         self.applied
     }
@@ -114,12 +114,12 @@ impl<'a> Pass<'a> {
     /// Brings one object to what is desired. `true`: it is.
     pub(super) async fn object(&mut self, object: &Object) -> Result<bool, CallError> {
         let Some(kind) = Kind::of(object.kind()) else { return Ok(false) };
-        let place = Place { kind, namespace: self.owner.namespace, name: object.name() };
+        let place = ObjectPath { kind, namespace: self.owner.namespace, name: object.name() };
         let body = match serde_json::to_value(object) {
             Ok(body) => body,
             Err(_never) => return Ok(false),
         };
-        let desired = memory::hash(&body);
+        let desired = cache::hash(&body);
         let mut before = self.before(place, desired).await?;
         let task = Task { place, object, body, desired };
         let mut tries = 1;
@@ -139,7 +139,7 @@ impl<'a> Pass<'a> {
                 return Ok(false);
             }
             tries += 1;
-            before = self.server().metadata(place).await?.map_or(Before::Absent, Before::Live);
+            before = self.server().metadata(place).await?.map_or(LiveState::Absent, LiveState::Live);
         }
     }
 
@@ -159,43 +159,43 @@ impl<'a> Pass<'a> {
         }
     }
 
-    async fn before(&mut self, place: Place<'_>, desired: u64) -> Result<Before, CallError> {
+    async fn before(&mut self, place: ObjectPath<'_>, desired: u64) -> Result<LiveState, CallError> {
         let (namespace, cluster) = (self.owner.namespace, self.owner.name);
         let known = self.writer.inventory.find(place.kind.name, namespace, place.name);
-        let remembered = self.writer.memory.find(namespace, cluster, place.kind.name, place.name);
-        match (known, remembered) {
-            (Some(live), Some(last)) if last.is_in_place(desired, &live.metadata) => Ok(Before::InPlace),
-            (Some(live), _) => Ok(Before::Live(Arc::new(live.metadata.clone()))),
+        let cached = self.writer.cache.find(namespace, cluster, place.kind.name, place.name);
+        match (known, cached) {
+            (Some(live), Some(last)) if last.is_in_place(desired, &live.metadata) => Ok(LiveState::InPlace),
+            (Some(live), _) => Ok(LiveState::Live(Arc::new(live.metadata.clone()))),
             (None, Some(last)) if last.is_young(desired) => {
                 self.again_after(WATCH_DELAY);
-                Ok(Before::InPlace)
+                Ok(LiveState::InPlace)
             }
             (None, _)
                 if place.kind.name == "Service"
-                    && self.writer.memory.service_is_foreign(namespace, cluster) =>
+                    && self.writer.cache.service_is_foreign(namespace, cluster) =>
             {
-                Ok(Before::InPlace)
+                Ok(LiveState::InPlace)
             }
-            (None, _) => Ok(self.server().metadata(place).await?.map_or(Before::Absent, Before::Live)),
+            (None, _) => Ok(self.server().metadata(place).await?.map_or(LiveState::Absent, LiveState::Live)),
         }
     }
 
-    async fn bring(&mut self, task: &Task<'_>, before: Before) -> Result<bool, Trouble> {
+    async fn bring(&mut self, task: &Task<'_>, before: LiveState) -> Result<bool, Trouble> {
         let place = task.place;
         let live = match before {
-            Before::InPlace => return Ok(true),
-            Before::Absent => return self.create(task).await,
-            Before::Live(live) => live,
+            LiveState::InPlace => return Ok(true),
+            LiveState::Absent => return self.create(task).await,
+            LiveState::Live(live) => live,
         };
-        match standing::of(&live, place.kind, self.owner) {
-            Standing::Ours => self.mend(task, &live).await,
-            Standing::Leaving | Standing::Predecessor => Ok(self.leaves(place)),
-            Standing::OtherCluster(owner) => {
+        match ownership::of(&live, place.kind, self.owner) {
+            Ownership::Ours => self.mend(task, &live).await,
+            Ownership::Leaving | Ownership::Predecessor => Ok(self.leaves(place)),
+            Ownership::OtherCluster(owner) => {
                 let finding = findings::of_another_cluster(place, self.owner.name, &owner);
                 self.leave_alone(task, finding);
                 Ok(false)
             }
-            Standing::Foreign(owner) => self.foreign(task, &live, &owner).await,
+            Ownership::Foreign(owner) => self.foreign(task, &live, &owner).await,
         }
     }
 
@@ -207,14 +207,14 @@ impl<'a> Pass<'a> {
             self.applied.findings.push(findings::waits(place, why, remedy));
             return Ok(false);
         }
-        let was_there = self.remembered(place).is_some();
+        let was_there = self.cached(place).is_some();
         let after = self.server().apply(place, &task.body, None).await?;
-        self.remember(task, &after);
+        self.store(task, &after);
         if was_there {
             self.applied.drift.push(place.kind.name);
-            self.tell(RESTORED, &place);
+            self.record(RESTORED, &place);
         } else {
-            self.tell(CREATED, &place);
+            self.record(CREATED, &place);
         }
         Ok(true)
     }
@@ -226,19 +226,19 @@ impl<'a> Pass<'a> {
             return self.keep_volume(task, false).await;
         }
         if let Object::StatefulSet(_) = task.object {
-            match repo_host::gate(self.server(), self.owner, place, &task.body, live).await? {
-                Gate::Open => {}
-                Gate::Rolls => self.tell(ROLLED, &place),
-                Gate::Busy(job) => return Ok(self.busy(place, "changed", &job)),
-                Gate::Replace => {
+            match repo_host::check_rollout(self.server(), self.owner, place, &task.body, live).await? {
+                Rollout::Open => {}
+                Rollout::Rolls => self.record(ROLLED, &place),
+                Rollout::Busy(job) => return Ok(self.busy(place, "changed", &job)),
+                Rollout::Replace => {
                     let uid = live.uid.as_deref().unwrap_or_default();
                     self.server().delete(place, uid, Dependents::Stay).await?;
                     if !self.server().is_gone(place, uid).await? {
                         return Ok(self.leaves(place));
                     }
-                    self.tell(ROLLED, &place);
+                    self.record(ROLLED, &place);
                     let after = self.server().apply(place, &task.body, None).await?;
-                    self.remember(task, &after);
+                    self.store(task, &after);
                     return Ok(true);
                 }
             }
@@ -251,17 +251,17 @@ impl<'a> Pass<'a> {
                 after = cron_job::wake(self.server(), place, after).await?;
             }
             match (was, is) {
-                (Some(_), None) => self.tell(RESUMED, &place),
-                (None, Some(because)) => self.tell(SUSPENDED, &format!("{place} ({because})")),
+                (Some(_), None) => self.record(RESUMED, &place),
+                (None, Some(because)) => self.record(SUSPENDED, &format!("{place} ({because})")),
                 _ => {}
             }
         }
-        let as_before = self.remembered(place).is_some_and(|last| last.desired == task.desired);
-        if as_before && memory::fingerprint(live) != memory::fingerprint(&after) {
+        let as_before = self.cached(place).is_some_and(|last| last.desired == task.desired);
+        if as_before && cache::fingerprint(live) != cache::fingerprint(&after) {
             self.applied.drift.push(place.kind.name);
-            self.tell(RESTORED, &place);
+            self.record(RESTORED, &place);
         }
-        self.remember(task, &after);
+        self.store(task, &after);
         Ok(true)
     }
 
@@ -269,7 +269,7 @@ impl<'a> Pass<'a> {
     async fn foreign(&mut self, task: &Task<'_>, live: &ObjectMeta, owner: &str) -> Result<bool, Trouble> {
         let place = task.place;
         if let Object::Service(_) = task.object {
-            self.writer.memory.note_foreign_service(self.owner.namespace, self.owner.name);
+            self.writer.cache.note_foreign_service(self.owner.namespace, self.owner.name);
             return Ok(true);
         }
         if !self.adopt {
@@ -289,8 +289,8 @@ impl<'a> Pass<'a> {
         } else {
             self.server().apply(place, &task.body, None).await?
         };
-        self.remember(task, &after);
-        self.tell(ADOPTED, &format!("{place} from {owner}"));
+        self.store(task, &after);
+        self.record(ADOPTED, &format!("{place} from {owner}"));
         Ok(true)
     }
 
@@ -307,21 +307,21 @@ impl<'a> Pass<'a> {
             return self.create(task).await;
         };
         if take_over {
-            self.tell(ADOPTED, &place);
+            self.record(ADOPTED, &place);
         }
         if let Some((from, to)) = kept.grown {
-            self.tell(GROWN, &format!("{place} from {from} to {to}"));
+            self.record(GROWN, &format!("{place} from {from} to {to}"));
         }
         let in_place = kept.finding.is_none();
         match kept.finding {
             Some(finding) => self.wait(finding, WAIT_FOR_PEOPLE),
-            None => self.remember(task, &kept.after),
+            None => self.store(task, &kept.after),
         }
         Ok(in_place)
     }
 
     /// Notes that an object waits for a backup, in words. `false`: it is not as desired.
-    pub(super) fn busy(&mut self, place: Place<'_>, done: &str, backup: &str) -> bool {
+    pub(super) fn busy(&mut self, place: ObjectPath<'_>, done: &str, backup: &str) -> bool {
         let why = format!("should be {done}, but {backup}");
         let remedy = "it is done when the backup has finished; delete the Job if it does not finish";
         self.wait(findings::waits(place, &why, remedy), WAIT_FOR_BACKUP);
@@ -329,19 +329,19 @@ impl<'a> Pass<'a> {
     }
 
     /// Notes that an object has to be gone first. `false`: it is not as desired.
-    pub(super) fn leaves(&mut self, place: Place<'_>) -> bool {
+    pub(super) fn leaves(&mut self, place: ObjectPath<'_>) -> bool {
         let remedy = "it is created again once it is gone; check its finalizers if it remains";
         self.wait(findings::waits(place, "is being deleted", remedy), WAIT_FOR_KUBERNETES);
         false
     }
 
-    fn remembered(&self, place: Place<'_>) -> Option<memory::Remembered> {
-        self.writer.memory.find(self.owner.namespace, self.owner.name, place.kind.name, place.name)
+    fn cached(&self, place: ObjectPath<'_>) -> Option<cache::CachedObject> {
+        self.writer.cache.find(self.owner.namespace, self.owner.name, place.kind.name, place.name)
     }
 
-    fn remember(&self, task: &Task<'_>, after: &ObjectMeta) {
+    fn store(&self, task: &Task<'_>, after: &ObjectMeta) {
         let object = (task.place.kind.name, task.place.name);
-        self.writer.memory.remember(self.owner.namespace, self.owner.name, object, task.desired, after);
+        self.writer.cache.store(self.owner.namespace, self.owner.name, object, task.desired, after);
     }
 }
 

@@ -13,7 +13,7 @@ use crate::cluster::names;
 use crate::cluster::target::PGBACKREST_CONTAINER;
 use crate::cluster::validated::STANZA;
 use crate::kubernetes::client::CallFailure;
-use crate::operator::kinds::Place;
+use crate::operator::kinds::ObjectPath;
 use crate::pgbackrest::command::{self, InfoQuery};
 use crate::pgbackrest::info::view;
 use crate::pgbackrest::redact::one_line;
@@ -27,7 +27,7 @@ const LONGEST: usize = 300;
 
 /// What may be done with it now.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Gate {
+pub(super) enum Rollout {
     /// Nothing that runs would end.
     Open,
     /// Its pod is replaced; nothing runs in there.
@@ -42,26 +42,26 @@ pub(super) enum Gate {
 const FIXED: [&str; 3] = ["serviceName", "selector", "podManagementPolicy"];
 
 /// Looks what applying `body` would lead to.
-pub(super) async fn gate(
+pub(super) async fn check_rollout(
     server: &Server,
     owner: Owner<'_>,
-    place: Place<'_>,
+    place: ObjectPath<'_>,
     body: &Value,
     known: &ObjectMeta,
-) -> Result<Gate, Trouble> {
-    let Some(live) = server.get(place).await? else { return Ok(Gate::Open) };
+) -> Result<Rollout, Trouble> {
+    let Some(live) = server.get(place).await? else { return Ok(Rollout::Open) };
     let uid = known.uid.as_deref().unwrap_or_default();
-    let gate = match server.rehearse(place, body, uid).await {
-        Ok(after) if template(&after) == template(&live) => return Ok(Gate::Open),
-        Ok(_) => Gate::Rolls,
+    let check_rollout = match server.rehearse(place, body, uid).await {
+        Ok(after) if template(&after) == template(&live) => return Ok(Rollout::Open),
+        Ok(_) => Rollout::Rolls,
         Err(Trouble::Refused(error))
             if error.failure == CallFailure::Invalid && only_fixed_differ(&live.data, body) =>
         {
-            Gate::Replace
+            Rollout::Replace
         }
         Err(trouble) => return Err(trouble),
     };
-    Ok(busy(server, owner).await?.map_or(gate, Gate::Busy))
+    Ok(busy(server, owner).await?.map_or(check_rollout, Rollout::Busy))
 }
 
 /// The backup that runs on the repo host, in words: of a Job, or of a person, who starts it in the pod itself.

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::FIELD_MANAGER;
 use crate::kubernetes::client::{CALL_DEADLINE, CallError, CallFailure, call};
-use crate::operator::kinds::Place;
+use crate::operator::kinds::ObjectPath;
 
 /// How long a deleted object may take to be gone before we go on without it.
 const GONE_WITHIN: Duration = Duration::from_secs(10);
@@ -57,12 +57,12 @@ pub(super) struct Server {
 }
 
 impl Server {
-    fn api(&self, place: Place<'_>) -> Api<DynamicObject> {
+    fn api(&self, place: ObjectPath<'_>) -> Api<DynamicObject> {
         Api::namespaced_with(self.client.clone(), place.namespace, &place.kind.resource())
     }
 
     /// Labels, owners and so on.
-    pub(super) async fn metadata(&self, place: Place<'_>) -> Result<Option<Arc<ObjectMeta>>, CallError> {
+    pub(super) async fn metadata(&self, place: ObjectPath<'_>) -> Result<Option<Arc<ObjectMeta>>, CallError> {
         let api = self.api(place);
         let found =
             call(format!("look for {place}"), CALL_DEADLINE, api.get_metadata_opt(place.name)).await?;
@@ -70,7 +70,7 @@ impl Server {
     }
 
     /// The whole object.
-    pub(super) async fn get(&self, place: Place<'_>) -> Result<Option<DynamicObject>, CallError> {
+    pub(super) async fn get(&self, place: ObjectPath<'_>) -> Result<Option<DynamicObject>, CallError> {
         let api = self.api(place);
         call(format!("read {place}"), CALL_DEADLINE, api.get_opt(place.name)).await
     }
@@ -78,7 +78,7 @@ impl Server {
     /// Applies. `uid`: forces the fields of exactly this object; without it a new object is made.
     pub(super) async fn apply(
         &self,
-        place: Place<'_>,
+        place: ObjectPath<'_>,
         body: &Value,
         uid: Option<&str>,
     ) -> Result<ObjectMeta, Trouble> {
@@ -94,7 +94,7 @@ impl Server {
     /// The API server calls it invalid to apply to an object with another UID than the one that is meant.
     async fn trouble(
         &self,
-        place: Place<'_>,
+        place: ObjectPath<'_>,
         uid: Option<&str>,
         error: CallError,
     ) -> Result<Trouble, CallError> {
@@ -109,7 +109,7 @@ impl Server {
     /// What `apply` would lead to.
     pub(super) async fn rehearse(
         &self,
-        place: Place<'_>,
+        place: ObjectPath<'_>,
         body: &Value,
         uid: &str,
     ) -> Result<DynamicObject, Trouble> {
@@ -123,7 +123,7 @@ impl Server {
     }
 
     /// Changes single fields. `patch` says which version of the object it is for.
-    pub(super) async fn merge(&self, place: Place<'_>, patch: &Value) -> Result<ObjectMeta, CallError> {
+    pub(super) async fn merge(&self, place: ObjectPath<'_>, patch: &Value) -> Result<ObjectMeta, CallError> {
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         let api = self.api(place);
         let patch = Patch::Merge(patch);
@@ -134,7 +134,7 @@ impl Server {
     /// Deletes exactly the object with this UID. `false`: it was gone.
     pub(super) async fn delete(
         &self,
-        place: Place<'_>,
+        place: ObjectPath<'_>,
         uid: &str,
         dependents: Dependents,
     ) -> Result<bool, CallError> {
@@ -153,7 +153,7 @@ impl Server {
     }
 
     /// Waits until no object with this UID is there, for a while. `false`: it still is.
-    pub(super) async fn is_gone(&self, place: Place<'_>, uid: &str) -> Result<bool, CallError> {
+    pub(super) async fn is_gone(&self, place: ObjectPath<'_>, uid: &str) -> Result<bool, CallError> {
         let asked = async {
             loop {
                 let there = self.metadata(place).await?;

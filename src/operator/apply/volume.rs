@@ -13,7 +13,7 @@ use super::server::{Server, Trouble};
 use crate::cluster::finding::Finding;
 use crate::cluster::quantity;
 use crate::kubernetes::client::{CALL_DEADLINE, CallFailure, call};
-use crate::operator::kinds::Place;
+use crate::operator::kinds::ObjectPath;
 
 /// What came of a claim that was there.
 #[derive(Debug)]
@@ -29,7 +29,7 @@ pub(super) struct Kept {
 /// Brings labels and size of an existing claim to what is desired. `take_over`: it has another owner until now.
 pub(super) async fn keep(
     server: &Server,
-    place: Place<'_>,
+    place: ObjectPath<'_>,
     desired: &PersistentVolumeClaim,
     take_over: bool,
 ) -> Result<Option<Kept>, Trouble> {

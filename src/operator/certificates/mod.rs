@@ -19,7 +19,7 @@ use crate::cluster::desired::certificates::{AUTHORITY_CERTIFICATE, AUTHORITY_KEY
 use crate::cluster::settings::Settings;
 use crate::cluster::validated::ValidatedCluster;
 
-use super::deed::Deed;
+use super::action::Action;
 use read::{Leaf, Life, Root};
 
 pub use make::Subject;
@@ -85,7 +85,7 @@ pub struct Certificates {
     /// What is to be applied: what was stored, where nothing is due.
     pub pem: CertificatePem,
     /// What was made anew, and why.
-    pub deeds: Vec<Deed>,
+    pub actions: Vec<Action>,
     /// When each certificate ends: `authority`, `database`, `repo-host`.
     pub expiries: Vec<(&'static str, DateTime<Utc>)>,
     /// When something is due next.
@@ -111,23 +111,24 @@ pub fn renew(
         Some(pem) => (pem.clone(), Some(pem)),
         None => (make::everything(&subject, now)?, None),
     };
-    let mut deeds = Vec::new();
+    let mut actions = Vec::new();
     if before.is_none() {
-        deeds.push(Deed::new("CertificatesCreated", "Created certificate authority, keys and certificates"));
+        actions
+            .push(Action::new("CertificatesCreated", "Created certificate authority, keys and certificates"));
     }
     if let Some(before) = &before {
-        renew_authority(&mut pem, now, &mut deeds)?;
-        renew_leaves(&mut pem, before, &subject, reloaded, now, &mut deeds)?;
-        choose_roots(&mut pem, before, reloaded, now, &mut deeds);
+        renew_authority(&mut pem, now, &mut actions)?;
+        renew_leaves(&mut pem, before, &subject, reloaded, now, &mut actions)?;
+        choose_roots(&mut pem, before, reloaded, now, &mut actions);
     }
-    finished(pem, deeds, now)
+    finished(pem, actions, now)
 }
 
 /// A new authority where the old one is of no use, or two thirds of its life are over.
 fn renew_authority(
     pem: &mut CertificatePem,
     now: DateTime<Utc>,
-    deeds: &mut Vec<Deed>,
+    actions: &mut Vec<Action>,
 ) -> Result<(), CertificateError> {
     let usable = Root::read(&pem.authority_certificate).filter(|root| root.has_key(&pem.authority_key));
     let due = usable.is_none_or(|root| root.life.is_due(now) || root.life.is_ahead(now));
@@ -135,7 +136,7 @@ fn renew_authority(
         let authority = make::authority(now)?;
         pem.authority_certificate = authority.certificate;
         pem.authority_key = authority.key;
-        deeds.push(Deed::new(
+        actions.push(Action::new(
             "CertificateAuthorityRenewed",
             "Created a new certificate authority; the previous one remains trusted until every server has loaded the new one",
         ));
@@ -149,7 +150,7 @@ fn renew_leaves(
     subject: &Subject,
     reloaded: bool,
     now: DateTime<Utc>,
-    deeds: &mut Vec<Deed>,
+    actions: &mut Vec<Action>,
 ) -> Result<(), CertificateError> {
     let trusted = read::split(&before.roots);
     // Whoever has loaded what is stored trusts the authority when it was among the roots.
@@ -177,7 +178,10 @@ fn renew_leaves(
         let leaf = make::leaf(subject, &pem.authority_certificate, &pem.authority_key, now)?;
         *certificate = leaf.certificate;
         *key = leaf.key;
-        deeds.push(Deed::new("CertificatesRenewed", format!("Renewed the certificate of the {name}: {why}")));
+        actions.push(Action::new(
+            "CertificatesRenewed",
+            format!("Renewed the certificate of the {name}: {why}"),
+        ));
     }
     Ok(())
 }
@@ -188,7 +192,7 @@ fn choose_roots(
     before: &CertificatePem,
     reloaded: bool,
     now: DateTime<Utc>,
-    deeds: &mut Vec<Deed>,
+    actions: &mut Vec<Action>,
 ) {
     let leaves = [
         &pem.database_certificate,
@@ -206,7 +210,7 @@ fn choose_roots(
     let old = stored.iter().filter(|root| **root != authority);
     let (kept, dropped): (Vec<&String>, Vec<&String>) = old.partition(|root| needed(root));
     if !dropped.is_empty() {
-        deeds.push(Deed::new(
+        actions.push(Action::new(
             "CertificateAuthorityRetired",
             "The previous certificate authority is no longer trusted",
         ));
@@ -218,7 +222,7 @@ fn choose_roots(
 
 fn finished(
     pem: CertificatePem,
-    deeds: Vec<Deed>,
+    actions: Vec<Action>,
     now: DateTime<Utc>,
 ) -> Result<Certificates, CertificateError> {
     let unreadable = || CertificateError("a newly created certificate is unreadable".to_owned());
@@ -230,5 +234,5 @@ fn finished(
     let next = authority.due().min(due(database)).min(due(repo_host));
     let expiries =
         vec![("authority", authority.end), ("database", database.end), ("repo-host", repo_host.end)];
-    Ok(Certificates { pem, deeds, expiries, next })
+    Ok(Certificates { pem, actions, expiries, next })
 }

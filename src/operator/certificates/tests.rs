@@ -47,7 +47,7 @@ fn again(pem: &CertificatePem, reloaded: bool, now: DateTime<Utc>) -> Certificat
 }
 
 fn reasons(certificates: &Certificates) -> Vec<&'static str> {
-    certificates.deeds.iter().map(|deed| deed.reason).collect()
+    certificates.actions.iter().map(|action| action.reason).collect()
 }
 
 /// Whether a server with the files `ours` and a client with the files `theirs` accept each other, both ways.
@@ -65,7 +65,7 @@ fn the_first_ones_are_whole_and_stay() {
     assert!(agree(&first.pem, &first.pem));
     for reloaded in [false, true] {
         let second = again(&first.pem, reloaded, start() + TimeDelta::days(200));
-        assert!(second.deeds.is_empty(), "{:?}", second.deeds);
+        assert!(second.actions.is_empty(), "{:?}", second.actions);
         assert!(second.pem == first.pem);
         assert_eq!(second.next, first.next);
     }
@@ -106,14 +106,14 @@ fn an_authority_is_replaced_in_steps_that_wait_for_every_server() {
 
     // Not every server has loaded it: nothing more happens, however often it is asked.
     let waiting = again(&both.pem, false, due + TimeDelta::days(1));
-    assert!(waiting.deeds.is_empty() && waiting.pem == both.pem, "{:?}", waiting.deeds);
+    assert!(waiting.actions.is_empty() && waiting.pem == both.pem, "{:?}", waiting.actions);
 
     let leaves = again(&both.pem, true, due + TimeDelta::days(1));
     assert_eq!(reasons(&leaves), ["CertificatesRenewed", "CertificatesRenewed"]);
     assert_eq!(read::split(&leaves.pem.roots).len(), 2, "servers still show the old leaves");
 
     let waiting = again(&leaves.pem, false, due + TimeDelta::days(2));
-    assert!(waiting.deeds.is_empty() && waiting.pem == leaves.pem, "{:?}", waiting.deeds);
+    assert!(waiting.actions.is_empty() && waiting.pem == leaves.pem, "{:?}", waiting.actions);
 
     let last = again(&leaves.pem, true, due + TimeDelta::days(2));
     assert_eq!(reasons(&last), ["CertificateAuthorityRetired"]);
@@ -140,7 +140,7 @@ fn neighbours_in_time_always_agree_through_twenty_five_years() {
         let made = again(&pem, reloaded, now);
         authorities +=
             reasons(&made).iter().filter(|reason| **reason == "CertificateAuthorityRenewed").count();
-        assert!(agree(&made.pem, &loaded) && agree(&loaded, &made.pem), "{now}: {:?}", made.deeds);
+        assert!(agree(&made.pem, &loaded) && agree(&loaded, &made.pem), "{now}: {:?}", made.actions);
         assert!(made.next > now, "{now}: the next look is due at {}", made.next);
         for (what, end) in &made.expiries {
             assert!(*end > now + TimeDelta::days(60), "{what} ends at {end}, and it is {now}");
@@ -187,7 +187,7 @@ fn what_is_damaged_is_made_anew() {
         let mended = again(&pem, false, start());
         assert_eq!(reasons(&mended), expected, "{name}");
         let settled = again(&mended.pem, false, start());
-        assert!(settled.deeds.is_empty(), "{name}: {:?}", settled.deeds);
+        assert!(settled.actions.is_empty(), "{name}: {:?}", settled.actions);
     }
     let renamed =
         renew(&cluster("other"), &Settings::default(), Some(&stored(&first)), true, start()).unwrap();

@@ -6,7 +6,7 @@ use std::mem::take;
 use kube::Resource;
 use kube::runtime::watcher::Event;
 
-use crate::state::jobs::ledger::Place;
+use crate::state::jobs::ledger::JobPlace;
 use crate::state::jobs::{CronFact, JobFact};
 
 /// A fact about an object.
@@ -14,7 +14,7 @@ pub(super) trait Fact {
     /// The object's UID.
     fn uid(&self) -> &str;
     /// Where it belongs.
-    fn place(&self) -> Place;
+    fn place(&self) -> JobPlace;
 }
 
 impl Fact for CronFact {
@@ -22,7 +22,7 @@ impl Fact for CronFact {
         &self.uid
     }
 
-    fn place(&self) -> Place {
+    fn place(&self) -> JobPlace {
         (self.cluster.clone(), self.slot)
     }
 }
@@ -32,7 +32,7 @@ impl Fact for JobFact {
         &self.uid
     }
 
-    fn place(&self) -> Place {
+    fn place(&self) -> JobPlace {
         (self.cluster.clone(), self.slot)
     }
 }
@@ -41,7 +41,7 @@ impl Fact for JobFact {
 #[derive(Debug)]
 pub(super) struct Batch<F> {
     pub(super) facts: Vec<F>,
-    pub(super) gone: Vec<(Place, Box<str>)>,
+    pub(super) gone: Vec<(JobPlace, Box<str>)>,
     /// The first list since the watch began.
     pub(super) is_first: bool,
 }
@@ -49,7 +49,7 @@ pub(super) struct Batch<F> {
 /// Remembers which objects are there, so that it is noticed when one goes while nobody watches.
 #[derive(Debug)]
 pub(super) struct Batches<F> {
-    known: HashMap<Box<str>, Place>,
+    known: HashMap<Box<str>, JobPlace>,
     /// What was listed so far of a list that is under way.
     listing: Vec<F>,
     has_listed: bool,
@@ -94,7 +94,7 @@ impl<F: Fact> Batches<F> {
     fn listed(&mut self) -> Batch<F> {
         let facts = take(&mut self.listing);
         let now = facts.iter().map(|fact| (fact.uid().into(), fact.place())).collect();
-        let mut gone: Vec<(Place, Box<str>)> = Vec::new();
+        let mut gone: Vec<(JobPlace, Box<str>)> = Vec::new();
         for (uid, place) in std::mem::replace(&mut self.known, now) {
             if self.known.get(&uid) != Some(&place) {
                 gone.push((place, uid));

@@ -46,7 +46,7 @@ pub(super) struct Follower {
     /// Jobs whose pods are being asked for.
     asked: HashSet<Box<str>>,
     questions: FuturesUnordered<BoxFuture<'static, Answer>>,
-    slots: Arc<Semaphore>,
+    limit: Arc<Semaphore>,
     pending: Pending,
     /// Watches that have not listed for the first time.
     unlisted: usize,
@@ -79,7 +79,7 @@ pub(super) async fn follow(
         metrics,
         asked: HashSet::new(),
         questions: FuturesUnordered::new(),
-        slots: Arc::new(Semaphore::new(QUESTIONS)),
+        limit: Arc::new(Semaphore::new(QUESTIONS)),
         pending: Pending::default(),
         unlisted: scopes.len() * COUNTED,
     };
@@ -186,9 +186,9 @@ impl Follower {
         if known || !self.asked.insert(seen.fact.uid.clone()) {
             return;
         }
-        let (client, slots) = (self.client.clone(), Arc::clone(&self.slots));
+        let (client, limit) = (self.client.clone(), Arc::clone(&self.limit));
         let question = async move {
-            let _slot = slots.acquire_owned().await;
+            let _slot = limit.acquire_owned().await;
             let mut fact = seen.fact;
             let failure = why::failure(&client, &fact).await;
             log(&fact, &seen.name, failure);

@@ -14,8 +14,8 @@ use crate::cluster::labels::{
 };
 use crate::cluster::settings::Settings;
 use crate::pgbackrest::label::BackupType;
-use crate::state::jobs::ledger::Place;
-use crate::state::jobs::{ClusterKey, CronFact, End, Failure, JobFact, Slot, Suspension, Trigger};
+use crate::state::jobs::ledger::JobPlace;
+use crate::state::jobs::{ClusterKey, CronFact, Failure, JobEnd, JobFact, Slot, Suspension, Trigger};
 
 use super::batch::Fact;
 use super::why::{OTHER, TIME_UP};
@@ -44,7 +44,7 @@ impl Fact for SeenJob {
         &self.fact.uid
     }
 
-    fn place(&self) -> Place {
+    fn place(&self) -> JobPlace {
         self.fact.place()
     }
 }
@@ -139,7 +139,7 @@ impl Reader {
 
     /// Whose it is, and what it backs up to: by labels, those of the pod template included, or by what CPO's jobs are
     /// told.
-    fn place(&self, metadata: &ObjectMeta, template: Option<&PodTemplateSpec>) -> Option<Place> {
+    fn place(&self, metadata: &ObjectMeta, template: Option<&PodTemplateSpec>) -> Option<JobPlace> {
         let nothing = Labels::new();
         let own = metadata.labels.as_ref().unwrap_or(&nothing);
         let of_pods = template.and_then(|template| template.metadata.as_ref()?.labels.as_ref());
@@ -180,21 +180,21 @@ fn of_command(template: &PodTemplateSpec) -> Option<Slot> {
 }
 
 /// The end, and whether it says nothing of its reason.
-fn end(status: &JobStatus) -> (Option<End>, bool) {
+fn end(status: &JobStatus) -> (Option<JobEnd>, bool) {
     let mut conditions = status.conditions.iter().flatten().filter(|condition| condition.status == "True");
     let Some(condition) =
         conditions.find(|condition| ["Complete", "Failed"].contains(&condition.type_.as_str()))
     else {
         return (None, false);
     };
-    let told = condition.last_transition_time.as_ref();
-    let completed = status.completion_time.as_ref().or(told);
+    let command = condition.last_transition_time.as_ref();
+    let completed = status.completion_time.as_ref().or(command);
     if condition.type_ == "Complete" {
-        return (completed.and_then(moment).map(|at| End { at, failure: None }), false);
+        return (completed.and_then(moment).map(|at| JobEnd { at, failure: None }), false);
     }
     let time_up = condition.reason.as_deref() == Some("DeadlineExceeded");
     let failure: Failure = if time_up { TIME_UP } else { OTHER };
-    let end = told.and_then(moment).map(|at| End { at, failure: Some(failure) });
+    let end = command.and_then(moment).map(|at| JobEnd { at, failure: Some(failure) });
     let has_no_reason = end.is_some() && !time_up;
     (end, has_no_reason)
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use k8s_openapi::ByteString;
 
-use super::{certificates, looked_up, read_secret};
+use super::{certificates, lookup, read_secret};
 use crate::cluster::references::Lookup;
 use crate::cluster::references::is_configuration_file;
 use crate::cluster::resource::Postgresql;
@@ -36,7 +36,7 @@ pub async fn options_of(client: &kube::Client, resource: &Postgresql) -> Result<
     let Some((name, namespace)) = named(resource).zip(resource.metadata.namespace.as_deref()) else {
         return Ok(Conf::default());
     };
-    Ok(match looked_up(read_secret(client, namespace, name).await)? {
+    Ok(match lookup(read_secret(client, namespace, name).await)? {
         Lookup::Found(secret) => options(&secret.data.unwrap_or_default()),
         Lookup::NotChecked | Lookup::Missing => Conf::default(),
     })

@@ -14,37 +14,37 @@ const LONGEST_NOTE: usize = 1024;
 pub(super) struct Notice {
     pub(super) event: Event,
     /// What is known from then on.
-    pub(super) tells: Vec<String>,
+    pub(super) adds: Vec<String>,
     /// What is no longer so from then on.
-    pub(super) ends: Vec<String>,
+    pub(super) resolves: Vec<String>,
 }
 
 impl Notice {
     /// Findings of one code.
     pub(super) fn of_findings(findings: &[&Finding]) -> Option<Self> {
         let reason = camel_case(findings.first()?.code.word);
-        let tells: Vec<String> = findings.iter().map(ToString::to_string).collect();
-        let event = event(EventType::Warning, &reason, "Check", &tells.join("\n"));
-        Some(Self { event, tells, ends: Vec::new() })
+        let adds: Vec<String> = findings.iter().map(ToString::to_string).collect();
+        let event = event(EventType::Warning, &reason, "Check", &adds.join("\n"));
+        Some(Self { event, adds, resolves: Vec::new() })
     }
 
     /// Deeds of one reason.
-    pub(super) fn of_deeds(reason: &str, messages: &[&str]) -> Self {
+    pub(super) fn of_actions(reason: &str, messages: &[&str]) -> Self {
         let event = event(EventType::Normal, reason, "Reconcile", &messages.join("\n"));
-        Self { event, tells: Vec::new(), ends: Vec::new() }
+        Self { event, adds: Vec::new(), resolves: Vec::new() }
     }
 
     pub(super) fn of_failure(failure: Failure<'_>) -> Self {
         let identity = identity(failure);
         let note = format!("{identity}: {}", failure.message);
         let event = event(EventType::Warning, "ReconcileFailed", "Reconcile", &note);
-        Self { event, tells: vec![identity], ends: Vec::new() }
+        Self { event, adds: vec![identity], resolves: Vec::new() }
     }
 
     /// What was wrong and is no more.
-    pub(super) fn of_end(ends: Vec<String>) -> Self {
-        let event = event(EventType::Normal, "Resolved", "Check", &ends.join("\n"));
-        Self { event, tells: Vec::new(), ends }
+    pub(super) fn of_resolved(resolves: Vec<String>) -> Self {
+        let event = event(EventType::Normal, "Resolved", "Check", &resolves.join("\n"));
+        Self { event, adds: Vec::new(), resolves }
     }
 }
 

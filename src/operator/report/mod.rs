@@ -4,8 +4,8 @@
 //! again. Failing to tell is logged and counted, and fails nothing else.
 
 mod event;
-mod memory;
-mod verdict;
+mod history;
+mod status;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -23,13 +23,13 @@ use crate::kubernetes::client::{CallError, CallFailure, call};
 use crate::metrics::OperatorMetrics;
 use crate::metrics::operator::Judgement;
 
+use super::action::Action;
 use super::apply::FIELD_MANAGER;
-use super::deed::Deed;
 use super::mode::Mode;
 use super::scope::{Key, postgresql};
 use event::Notice;
-use memory::Memory;
-pub use verdict::{Status, Verdict};
+use history::EventHistory;
+pub use status::{BackupStatus, Status};
 
 /// How long one call may take. Telling must not hold up the next cluster.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -42,11 +42,11 @@ const LONGEST_INSTANCE: usize = 128;
 /// What a reconcile came to.
 #[derive(Debug, Clone, Copy, Default)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
-pub struct Told<'a> {
+pub struct Report<'a> {
     /// Everything that is wrong or risky, as far as the reconcile came.
     pub findings: &'a [Finding],
     /// Everything that was done.
-    pub deeds: &'a [Deed],
+    pub actions: &'a [Action],
     /// Nothing may be written about this resource: it is another controller's, or it is being deleted.
     pub hands_off: bool,
     /// Everything was handed back, now or before.
@@ -76,7 +76,7 @@ pub struct Reporter {
     instance: Instance,
     metrics: Arc<OperatorMetrics>,
     mode: Mode,
-    memories: Mutex<HashMap<Key, Memory>>,
+    histories: Mutex<HashMap<Key, EventHistory>>,
 }
 
 impl std::fmt::Debug for Reporter {
@@ -88,11 +88,11 @@ impl std::fmt::Debug for Reporter {
 /// Whether to go on telling after a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Sent {
-    Well,
+    Done,
     /// It would be refused again.
     Refused,
     /// So would everything else now.
-    NobodyListens,
+    Unavailable,
 }
 
 impl Reporter {
@@ -101,7 +101,7 @@ impl Reporter {
     pub fn new(client: kube::Client, instance: &str, metrics: Arc<OperatorMetrics>) -> Self {
         let instance: String = instance.chars().take(LONGEST_INSTANCE).collect();
         let instance = Instance { controller: FIELD_MANAGER.to_owned(), instance: Some(instance) };
-        Self { client, instance, metrics, mode: Mode::Manage, memories: Mutex::default() }
+        Self { client, instance, metrics, mode: Mode::Manage, histories: Mutex::default() }
     }
 
     /// Where somebody else keeps the objects, the status is not written.
@@ -112,53 +112,59 @@ impl Reporter {
     }
 
     /// Tells of one reconcile. There is one at a time for each resource.
-    pub async fn report(&self, object: &DynamicObject, told: Told<'_>) {
+    pub async fn report(&self, object: &DynamicObject, report: Report<'_>) {
         let Some((key, uid)) = Key::of(object).zip(object.metadata.uid.as_deref()) else { return };
-        if told.hands_off {
+        if report.hands_off {
             self.forget(&key.namespace, &key.name);
             return;
         }
-        let before = Before::of(object);
-        let verdict = Verdict::of(&told);
-        let memory = self.memories.lock().remove(&key).filter(|memory| memory.uid == uid);
-        let mut memory = memory.unwrap_or_else(|| Memory::recalled(uid, before, &verdict, &told));
-        let settled = memory.ended(told.failure.is_some());
-        self.measure(&key, &told, &verdict, settled);
-        let of_no_interest = verdict.status == Status::NotConfigured && before.status.is_none();
-        if !of_no_interest {
+        let before = PreviousStatus::of(object);
+        let status = BackupStatus::of(&report);
+        let history = self.histories.lock().remove(&key).filter(|history| history.uid == uid);
+        let mut history = history.unwrap_or_else(|| EventHistory::restored(uid, before, &status, &report));
+        let confirmed = history.ended(report.failure.is_some());
+        self.measure(&key, &report, &status, confirmed);
+        let is_irrelevant = status.status == Status::NotConfigured && before.status.is_none();
+        if !is_irrelevant {
             let version = object.metadata.resource_version.as_deref();
-            let is_news = settled && !before.says(&verdict) && !memory.wrote(version, &verdict);
+            let is_news = confirmed && !before.says(&status) && !history.wrote(version, &status);
             if is_news
                 && self.mode == Mode::Manage
-                && self.write_status(&key, uid, &verdict).await == Sent::Well
+                && self.write_status(&key, uid, &status).await == Sent::Done
             {
-                memory.has_written(version, &verdict);
+                history.has_written(version, &status);
             }
-            let notices = memory.notices(&told, settled, Instant::now());
-            self.publish(object, &key, notices, &mut memory).await;
+            let notices = history.notices(&report, confirmed, Instant::now());
+            self.publish(object, &key, notices, &mut history).await;
         }
-        self.memories.lock().insert(key, memory);
+        self.histories.lock().insert(key, history);
     }
 
     /// The resource is gone, or is another controller's.
     pub fn forget(&self, namespace: &str, name: &str) {
         self.metrics.forget(namespace, name);
-        self.memories.lock().remove(&Key::new(namespace, name));
+        self.histories.lock().remove(&Key::new(namespace, name));
     }
 
-    fn measure(&self, key: &Key, told: &Told<'_>, verdict: &Verdict, settled: bool) {
+    fn measure(&self, key: &Key, report: &Report<'_>, status: &BackupStatus, confirmed: bool) {
         let (namespace, name) = (key.namespace.as_str(), key.name.as_str());
-        match told.failure {
-            None => self.metrics.judged(namespace, name, judgement(told, verdict)),
+        match report.failure {
+            None => self.metrics.judged(namespace, name, judgement(report, status)),
             // What was found before the failure is not all there is.
-            Some(_) if settled => {
-                self.metrics.fails(namespace, name, verdict.status.as_str(), verdict.lines.clone());
+            Some(_) if confirmed => {
+                self.metrics.fails(namespace, name, status.status.as_str(), status.lines.clone());
             }
             Some(_) => {}
         }
     }
 
-    async fn publish(&self, object: &DynamicObject, key: &Key, notices: Vec<Notice>, memory: &mut Memory) {
+    async fn publish(
+        &self,
+        object: &DynamicObject,
+        key: &Key,
+        notices: Vec<Notice>,
+        history: &mut EventHistory,
+    ) {
         // The recorder takes Events of one reason for repeats, whatever they say, and would drop all notes but the
         // first. One that remembers nothing leaves each as it is.
         let recorder = Recorder::new(self.client.clone(), self.instance.clone());
@@ -167,19 +173,19 @@ impl Reporter {
             let what = format!("publish Event {}", notice.event.reason);
             let sent = call(what, DEADLINE, recorder.publish(&notice.event, &about)).await;
             match self.sent(key, "event", sent.err()) {
-                Sent::Well | Sent::Refused => memory.has_told(notice),
-                Sent::NobodyListens => return,
+                Sent::Done | Sent::Refused => history.has_published(notice),
+                Sent::Unavailable => return,
             }
         }
     }
 
-    async fn write_status(&self, key: &Key, uid: &str, verdict: &Verdict) -> Sent {
+    async fn write_status(&self, key: &Key, uid: &str, status: &BackupStatus) -> Sent {
         let api: Api<DynamicObject> =
             Api::namespaced_with(self.client.clone(), &key.namespace, &postgresql());
         // With its UID, so that a resource that was made anew meanwhile is not given the status of the one before.
         let patch = json!({
             "metadata": {"uid": uid},
-            "status": {STATUS: verdict.status.as_str(), MESSAGE: verdict.message},
+            "status": {STATUS: status.status.as_str(), MESSAGE: status.message},
         });
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         let patch = Patch::Merge(&patch);
@@ -189,8 +195,8 @@ impl Reporter {
 
     /// Logs and counts what went wrong.
     fn sent(&self, key: &Key, what: &'static str, error: Option<CallError>) -> Sent {
-        let Some(error) = error else { return Sent::Well };
-        self.metrics.tell_failed(what, error.failure.as_str());
+        let Some(error) = error else { return Sent::Done };
+        self.metrics.publish_failed(what, error.failure.as_str());
         let (namespace, pg_cluster) = (&*key.namespace, &*key.name);
         tracing::warn!(namespace, pg_cluster, what, %error, "Failed to publish Event or status");
         match error.failure {
@@ -203,46 +209,46 @@ impl Reporter {
             | CallFailure::Throttled
             | CallFailure::Unavailable
             | CallFailure::Timeout
-            | CallFailure::Transport => Sent::NobodyListens,
+            | CallFailure::Transport => Sent::Unavailable,
         }
     }
 }
 
 /// What the resource's status says now.
 #[derive(Debug, Clone, Copy, Default)]
-struct Before<'a> {
+struct PreviousStatus<'a> {
     status: Option<&'a str>,
     message: Option<&'a str>,
 }
 
-impl<'a> Before<'a> {
+impl<'a> PreviousStatus<'a> {
     fn of(object: &'a DynamicObject) -> Self {
         let text = |key: &str| object.data.get("status")?.get(key).and_then(Value::as_str);
         Self { status: text(STATUS), message: text(MESSAGE) }
     }
 
     /// A failure is the same as long as it is one of the same phase: what a server says may differ each time.
-    fn says(&self, verdict: &Verdict) -> bool {
+    fn says(&self, status: &BackupStatus) -> bool {
         let message = self.message.unwrap_or_default();
-        self.status == Some(verdict.status.as_str())
-            && match &verdict.failing {
+        self.status == Some(status.status.as_str())
+            && match &status.failing {
                 Some(failing) => message.starts_with(failing),
-                None => self.message == Some(verdict.message.as_str()),
+                None => self.message == Some(status.message.as_str()),
             }
     }
 }
 
-fn judgement(told: &Told<'_>, verdict: &Verdict) -> Judgement {
+fn judgement(report: &Report<'_>, status: &BackupStatus) -> Judgement {
     let mut findings = BTreeMap::new();
-    for finding in told.findings.iter().filter(|finding| finding.severity != Severity::NotChecked) {
+    for finding in report.findings.iter().filter(|finding| finding.severity != Severity::NotChecked) {
         *findings.entry((finding.severity.as_str(), finding.code.word)).or_default() += 1;
     }
     Judgement {
-        ok: !told.findings.iter().any(Finding::is_error),
-        status: verdict.status.as_str(),
-        lines: verdict.lines.clone(),
+        ok: !report.findings.iter().any(Finding::is_error),
+        status: status.status.as_str(),
+        lines: status.lines.clone(),
         findings,
-        policies: told.policies.to_vec(),
-        expiries: told.expiries.to_vec(),
+        policies: report.policies.to_vec(),
+        expiries: report.expiries.to_vec(),
     }
 }

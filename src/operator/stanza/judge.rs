@@ -64,7 +64,7 @@ pub(super) fn named(code: i32) -> String {
 
 /// How `stanza-create` or `stanza-upgrade` ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum End {
+pub(super) enum CommandEnd {
     /// Every repo is as it should be.
     Done,
     /// Another command holds the lock: nothing is wrong.
@@ -78,9 +78,9 @@ pub(super) enum End {
 /// What `stanza-create` or `stanza-upgrade` found out. Both go through all repos, in the order of their numbers, and end
 /// at the first that fails.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Verdict {
+pub(super) struct CommandResult {
     /// How it ended.
-    pub(super) end: End,
+    pub(super) end: CommandEnd,
     /// Repos whose stanza is there and is this PostgreSQL cluster's.
     pub(super) passed: Vec<RepoNumber>,
     /// The repo that failed, if it came as far as the repos.
@@ -88,7 +88,7 @@ pub(super) struct Verdict {
 }
 
 /// Reads what the command printed with `--log-level-console=info`: a line for each repo that it turns to.
-pub(super) fn verdict(ran: &Ran) -> Verdict {
+pub(super) fn result(ran: &Ran) -> CommandResult {
     let text = String::from_utf8_lossy(&ran.stdout);
     let turned_to = text.lines().filter_map(|line| {
         let (_, rest) = line.split_once("INFO: stanza-")?;
@@ -98,19 +98,19 @@ pub(super) fn verdict(ran: &Ran) -> Verdict {
     let mut passed: Vec<RepoNumber> = turned_to.collect();
     let said = || format!("{}: {}", named(ran.code), ran.said());
     let end = match ran.code {
-        0 => End::Done,
-        50 => End::Locked,
+        0 => CommandEnd::Done,
+        50 => CommandEnd::Locked,
         // FileInvalidError, ArchiveMismatchError, BackupMismatchError, DbMismatchError
-        28 | 44 | 51 | 58 => End::Foreign(said()),
-        _ => End::Failed(said()),
+        28 | 44 | 51 | 58 => CommandEnd::Foreign(said()),
+        _ => CommandEnd::Failed(said()),
     };
-    let stopped_at = if end == End::Done { None } else { passed.pop() };
-    Verdict { end, passed, stopped_at }
+    let stopped_at = if end == CommandEnd::Done { None } else { passed.pop() };
+    CommandResult { end, passed, stopped_at }
 }
 
 /// What is true of a repo after all was tried.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(super) enum RepoOutcome {
     /// It has this PostgreSQL cluster's stanza.
     Known { has_backup: bool, system: Option<u64>, is_new: bool },
     /// It has another one's.
@@ -129,33 +129,37 @@ pub(super) fn outcome(
     repo: RepoNumber,
     before: &BTreeMap<RepoNumber, InRepo>,
     after: &BTreeMap<RepoNumber, InRepo>,
-    verdict: &Verdict,
+    result: &CommandResult,
     ours: Option<u64>,
-) -> Outcome {
+) -> RepoOutcome {
     let is_new = before.get(&repo) == Some(&InRepo::Absent);
-    let passed = verdict.passed.contains(&repo);
-    match (after.get(&repo), &verdict.end) {
-        (Some(InRepo::Unreachable(said)), _) => Outcome::Unreachable(said.clone()),
-        (None, _) => Outcome::Waits,
+    let passed = result.passed.contains(&repo);
+    match (after.get(&repo), &result.end) {
+        (Some(InRepo::Unreachable(said)), _) => RepoOutcome::Unreachable(said.clone()),
+        (None, _) => RepoOutcome::Waits,
         (Some(InRepo::Present { has_backup, system }), _) if passed => {
-            Outcome::Known { has_backup: *has_backup, system: *system, is_new }
+            RepoOutcome::Known { has_backup: *has_backup, system: *system, is_new }
         }
-        (_, End::Foreign(said)) if verdict.stopped_at == Some(repo) => Outcome::Foreign(said.clone()),
-        (_, End::Failed(said)) if verdict.stopped_at == Some(repo) => Outcome::Failed(said.clone()),
+        (_, CommandEnd::Foreign(said)) if result.stopped_at == Some(repo) => {
+            RepoOutcome::Foreign(said.clone())
+        }
+        (_, CommandEnd::Failed(said)) if result.stopped_at == Some(repo) => RepoOutcome::Failed(said.clone()),
         (Some(InRepo::Present { has_backup, system: Some(theirs) }), _) if ours.is_some() => {
             if ours == Some(*theirs) {
-                Outcome::Known { has_backup: *has_backup, system: Some(*theirs), is_new }
+                RepoOutcome::Known { has_backup: *has_backup, system: Some(*theirs), is_new }
             } else {
-                Outcome::Foreign(format!("its system identifier is {theirs}"))
+                RepoOutcome::Foreign(format!("its system identifier is {theirs}"))
             }
         }
-        (_, End::Done) => Outcome::Failed("stanza-create succeeded, but info shows no stanza".to_owned()),
-        (_, End::Failed(said)) if verdict.stopped_at.is_none() => Outcome::Failed(said.clone()),
-        (_, End::Failed(_) | End::Foreign(_)) => {
-            let at = verdict.stopped_at.map_or_else(String::new, |repo| format!(" at {repo}"));
-            Outcome::Failed(format!("pgBackRest processes the repos in order and stopped{at}"))
+        (_, CommandEnd::Done) => {
+            RepoOutcome::Failed("stanza-create succeeded, but info shows no stanza".to_owned())
         }
-        (_, End::Locked) => Outcome::Waits,
+        (_, CommandEnd::Failed(said)) if result.stopped_at.is_none() => RepoOutcome::Failed(said.clone()),
+        (_, CommandEnd::Failed(_) | CommandEnd::Foreign(_)) => {
+            let at = result.stopped_at.map_or_else(String::new, |repo| format!(" at {repo}"));
+            RepoOutcome::Failed(format!("pgBackRest processes the repos in order and stopped{at}"))
+        }
+        (_, CommandEnd::Locked) => RepoOutcome::Waits,
     }
 }
 
@@ -225,59 +229,65 @@ mod tests {
 
     #[test]
     fn the_repo_that_stopped_the_command_is_the_last_one_named() {
-        let done = verdict(&ran(0, TWO_REPOS));
-        assert_eq!((done.end, done.passed, done.stopped_at), (End::Done, vec![repo(1), repo(2)], None));
+        let done = result(&ran(0, TWO_REPOS));
+        assert_eq!(
+            (done.end, done.passed, done.stopped_at),
+            (CommandEnd::Done, vec![repo(1), repo(2)], None)
+        );
         let text = format!("{TWO_REPOS}P00  ERROR: [028]: info files exist but do not match the database\n");
-        let foreign = verdict(&ran(28, &text));
+        let foreign = result(&ran(28, &text));
         assert_eq!((foreign.passed, foreign.stopped_at), (vec![repo(1)], Some(repo(2))));
         assert!(
-            matches!(foreign.end, End::Foreign(said) if said.starts_with("FileInvalidError (28): info files"))
+            matches!(foreign.end, CommandEnd::Foreign(said) if said.starts_with("FileInvalidError (28): info files"))
         );
-        let locked = verdict(&ran(50, ""));
-        assert_eq!((locked.end, locked.stopped_at), (End::Locked, None));
-        assert!(matches!(verdict(&ran(56, "")).end, End::Failed(_)));
-        let upgraded = verdict(&ran(0, "P00   INFO: stanza-upgrade for stanza 'db' on repo3\n"));
+        let locked = result(&ran(50, ""));
+        assert_eq!((locked.end, locked.stopped_at), (CommandEnd::Locked, None));
+        assert!(matches!(result(&ran(56, "")).end, CommandEnd::Failed(_)));
+        let upgraded = result(&ran(0, "P00   INFO: stanza-upgrade for stanza 'db' on repo3\n"));
         assert_eq!(upgraded.passed, [repo(3)]);
     }
 
     #[test]
     fn a_repo_counts_only_where_it_is_known_to_be_ours() {
         let present = |system| InRepo::Present { has_backup: true, system: Some(system) };
-        let known = |is_new| Outcome::Known { has_backup: true, system: Some(1), is_new };
-        let verdict = |end, passed: &[u8], stopped_at: Option<u8>| Verdict {
+        let known = |is_new| RepoOutcome::Known { has_backup: true, system: Some(1), is_new };
+        let result = |end, passed: &[u8], stopped_at: Option<u8>| CommandResult {
             end,
             passed: passed.iter().map(|number| repo(*number)).collect(),
             stopped_at: stopped_at.map(repo),
         };
-        let failed = || End::Failed("why".to_owned());
-        let judge = |before, after, verdict: &Verdict, ours| {
+        let failed = || CommandEnd::Failed("why".to_owned());
+        let judge = |before, after, result: &CommandResult, ours| {
             let (before, after) = (BTreeMap::from([(repo(2), before)]), BTreeMap::from([(repo(2), after)]));
-            outcome(repo(2), &before, &after, verdict, ours)
+            outcome(repo(2), &before, &after, result, ours)
         };
-        let all = verdict(End::Done, &[1, 2], None);
+        let all = result(CommandEnd::Done, &[1, 2], None);
         assert_eq!(judge(InRepo::Absent, present(1), &all, None), known(true));
         assert_eq!(judge(present(1), present(1), &all, None), known(false));
-        assert!(matches!(judge(InRepo::Absent, InRepo::Absent, &all, None), Outcome::Failed(_)));
+        assert!(matches!(judge(InRepo::Absent, InRepo::Absent, &all, None), RepoOutcome::Failed(_)));
         let down = InRepo::Unreachable("down".to_owned());
-        assert_eq!(judge(down.clone(), down.clone(), &all, None), Outcome::Unreachable("down".to_owned()));
+        assert_eq!(
+            judge(down.clone(), down.clone(), &all, None),
+            RepoOutcome::Unreachable("down".to_owned())
+        );
 
-        let before_it = verdict(failed(), &[], Some(1));
+        let before_it = result(failed(), &[], Some(1));
         assert!(
-            matches!(judge(present(1), present(1), &before_it, None), Outcome::Failed(why) if why.ends_with("repo1"))
+            matches!(judge(present(1), present(1), &before_it, None), RepoOutcome::Failed(why) if why.ends_with("repo1"))
         );
         assert_eq!(judge(present(1), present(1), &before_it, Some(1)), known(false));
-        assert!(matches!(judge(present(2), present(2), &before_it, Some(1)), Outcome::Foreign(_)));
-        assert!(matches!(judge(InRepo::Absent, InRepo::Absent, &before_it, Some(1)), Outcome::Failed(_)));
+        assert!(matches!(judge(present(2), present(2), &before_it, Some(1)), RepoOutcome::Foreign(_)));
+        assert!(matches!(judge(InRepo::Absent, InRepo::Absent, &before_it, Some(1)), RepoOutcome::Failed(_)));
 
-        let at_it = verdict(End::Foreign("28".to_owned()), &[1], Some(2));
-        assert_eq!(judge(present(2), present(2), &at_it, Some(1)), Outcome::Foreign("28".to_owned()));
-        let behind_it = verdict(failed(), &[1, 2], Some(3));
+        let at_it = result(CommandEnd::Foreign("28".to_owned()), &[1], Some(2));
+        assert_eq!(judge(present(2), present(2), &at_it, Some(1)), RepoOutcome::Foreign("28".to_owned()));
+        let behind_it = result(failed(), &[1, 2], Some(3));
         assert_eq!(judge(InRepo::Absent, present(1), &behind_it, None), known(true));
 
-        let locked = verdict(End::Locked, &[], None);
-        assert_eq!(judge(InRepo::Absent, InRepo::Absent, &locked, None), Outcome::Waits);
+        let locked = result(CommandEnd::Locked, &[], None);
+        assert_eq!(judge(InRepo::Absent, InRepo::Absent, &locked, None), RepoOutcome::Waits);
         assert_eq!(judge(present(1), present(1), &locked, Some(1)), known(false));
-        let none = verdict(failed(), &[], None);
-        assert_eq!(judge(present(1), present(1), &none, None), Outcome::Failed("why".to_owned()));
+        let none = result(failed(), &[], None);
+        assert_eq!(judge(present(1), present(1), &none, None), RepoOutcome::Failed("why".to_owned()));
     }
 }

@@ -29,7 +29,7 @@ use crate::pgbackrest::version::{self, Version};
 use crate::source::pod::{NoEnd, Place, Pods, RunInPod};
 use crate::source::pods;
 
-use super::deed::Deed;
+use super::action::Action;
 
 /// Until a kubelet has brought a file, or a pod has become ready.
 const SOON: Duration = Duration::from_secs(10);
@@ -57,11 +57,11 @@ pub struct DueBackup {
 
 /// What was found and done in the pods.
 #[derive(Debug, Default)]
-pub struct Care {
+pub struct Ensured {
     /// What is to be remembered from now on.
     pub record: Record,
     /// What was done.
-    pub deeds: Vec<Deed>,
+    pub actions: Vec<Action>,
     /// What is wrong.
     pub findings: Vec<Finding>,
     /// Backups to be made at once.
@@ -117,26 +117,31 @@ fn is_known(repo: RepoNumber, repo_hashes: &BTreeMap<RepoNumber, String>, record
 }
 
 /// Looks after the stanzas and the servers. Never fails: what is wrong is among the findings.
-pub async fn care(
+pub async fn ensure(
     client: &kube::Client,
     cluster: &ValidatedCluster,
     settings: &Settings,
     repo_hashes: &BTreeMap<RepoNumber, String>,
     desired: &Desired,
     record: &Record,
-) -> Care {
+) -> Ensured {
     let selector = labels::selector_text(&labels::cluster_selector(&cluster.name, settings));
     let pods = match pods::list(client, &cluster.namespace, &selector).await {
         Ok(pods) => pods,
         Err(error) => {
             let finding = findings::pod_failed("list", "the list of pods", &error.to_string());
             let again_after = Some(LATER);
-            return Care { record: record.clone(), findings: vec![finding], again_after, ..Care::default() };
+            return Ensured {
+                record: record.clone(),
+                findings: vec![finding],
+                again_after,
+                ..Ensured::default()
+            };
         }
     };
     let runner = Pods::new(client.clone());
     let now = Utc::now();
-    care_in(&runner, &Task { cluster, settings, repo_hashes, desired, pods: &pods, now }, record).await
+    ensure_with(&runner, &Task { cluster, settings, repo_hashes, desired, pods: &pods, now }, record).await
 }
 
 /// What care is taken of.
@@ -162,26 +167,26 @@ impl std::fmt::Debug for Task<'_> {
 }
 
 /// The same with anything that runs commands.
-pub async fn care_in(runner: &impl RunInPod, task: &Task<'_>, record: &Record) -> Care {
+pub async fn ensure_with(runner: &impl RunInPod, task: &Task<'_>, record: &Record) -> Ensured {
     let desired = task.desired;
     let aim = desired.servers_hash.as_ref().unwrap_or(&desired.instance_configuration_hash);
     let known = record.unfinished.as_ref().filter(|unfinished| unfinished.aim == *aim);
     let since = known.map_or(task.now.trunc_subsecs(0), |unfinished| unfinished.since);
     let waited = (task.now - since).to_std().unwrap_or_default();
     let scene = Scene { runner, task, is_late: waited >= PATIENCE };
-    let mut care = Care { record: record.clone(), ..Care::default() };
+    let mut ensured = Ensured { record: record.clone(), ..Ensured::default() };
     if servers_are_due(desired, record) {
-        servers::reload(&scene, &mut care).await;
+        servers::reload(&scene, &mut ensured).await;
     }
     if stanzas_are_due(task.cluster, task.repo_hashes, record) {
-        stanzas(&scene, &mut care).await;
+        stanzas(&scene, &mut ensured).await;
     }
     let exists = |repo: &RepoNumber| task.cluster.repos.iter().any(|existing| existing.number == *repo);
-    care.record.stanzas.retain(|repo, _| exists(repo));
-    care.record.troubles.retain(|repo, _| exists(repo));
-    care.again_after = care.again_after.map(|after| after.max((waited / 4).min(LONGEST)));
-    care.record.unfinished = care.again_after.map(|_| Unfinished { aim: aim.clone(), since });
-    care
+    ensured.record.stanzas.retain(|repo, _| exists(repo));
+    ensured.record.troubles.retain(|repo, _| exists(repo));
+    ensured.again_after = ensured.again_after.map(|after| after.max((waited / 4).min(LONGEST)));
+    ensured.record.unfinished = ensured.again_after.map(|_| Unfinished { aim: aim.clone(), since });
+    ensured
 }
 
 /// One look at a cluster.
@@ -192,7 +197,7 @@ struct Scene<'a, Runner> {
     is_late: bool,
 }
 
-impl Care {
+impl Ensured {
     /// The same thing is told once, however often it is met.
     fn find(&mut self, finding: Finding) {
         if !self.findings.contains(&finding) {
@@ -200,89 +205,89 @@ impl Care {
         }
     }
 
-    fn look_again(&mut self, after: Duration) {
+    fn retry_after(&mut self, after: Duration) {
         self.again_after = Some(self.again_after.map_or(after, |known| known.min(after)));
     }
 }
 
-async fn stanzas(scene: &Scene<'_, impl RunInPod>, care: &mut Care) {
+async fn stanzas(scene: &Scene<'_, impl RunInPod>, ensured: &mut Ensured) {
     let Task { cluster, settings, desired, pods, .. } = *scene.task;
     let primary = match target::primary(pods, &cluster.name, settings) {
         Ok(primary) => primary,
         Err(reason) => {
-            care.find(findings::no_primary(&reason.to_string(), scene.is_late));
-            care.look_again(SOON);
+            ensured.find(findings::no_primary(&reason.to_string(), scene.is_late));
+            ensured.retry_after(SOON);
             return;
         }
     };
     let primary =
         Place { namespace: &cluster.namespace, pod: &primary.name, container: &settings.database_container };
-    if !scene.is_visible(primary, &desired.instance_configuration_hash, care).await {
-        care.look_again(SOON);
+    if !scene.is_visible(primary, &desired.instance_configuration_hash, ensured).await {
+        ensured.retry_after(SOON);
         return;
     }
     let mut no_repo_host = None;
     if cluster.needs_repo_host() {
-        no_repo_host = scene.why_no_repo_host(primary, care).await.err();
+        no_repo_host = scene.why_no_repo_host(primary, ensured).await.err();
         if no_repo_host.is_some() && !scene.is_late {
-            care.look_again(SOON);
+            ensured.retry_after(SOON);
             return;
         }
     }
     let repos = repos::Repos { scene, primary, no_repo_host };
-    repos.look_after(care).await;
-    order(scene.task, care);
+    repos.ensure(ensured).await;
+    order(scene.task, ensured);
 }
 
 impl<Runner: RunInPod> Scene<'_, Runner> {
     /// Whether the pod shows this configuration.
-    async fn is_visible(&self, place: Place<'_>, hash: &str, care: &mut Care) -> bool {
+    async fn is_visible(&self, place: Place<'_>, hash: &str, ensured: &mut Ensured) -> bool {
         match shows_configuration(self.runner, place, hash).await {
             Ok(true) => return true,
             Ok(false) => {
-                care.find(findings::not_visible(place.pod, "configuration", self.is_late));
+                ensured.find(findings::not_visible(place.pod, "configuration", self.is_late));
             }
-            Err(error) => self.failed(place, "head", &error, care),
+            Err(error) => self.failed(place, "head", &error, ensured),
         }
         false
     }
 
     /// A command could not be run. A container that starts takes none for a moment.
-    fn failed(&self, place: Place<'_>, what: &str, error: &NoEnd, care: &mut Care) {
+    fn failed(&self, place: Place<'_>, what: &str, error: &NoEnd, ensured: &mut Ensured) {
         let finding = findings::pod_failed(place.pod, what, &error.to_string());
         if self.is_late {
-            care.find(finding);
+            ensured.find(finding);
         }
     }
 
     /// An error: the repo host does not run yet, or does not show its configuration yet.
-    async fn why_no_repo_host(&self, primary: Place<'_>, care: &mut Care) -> Result<(), String> {
+    async fn why_no_repo_host(&self, primary: Place<'_>, ensured: &mut Ensured) -> Result<(), String> {
         let Task { cluster, settings, desired, pods, .. } = *self.task;
         let pod = target::repo_host(pods, &cluster.name, settings).map_err(|reason| {
             if self.is_late {
-                care.find(findings::no_repo_host(&reason.to_string()));
+                ensured.find(findings::no_repo_host(&reason.to_string()));
             }
             reason.to_string()
         })?;
         let place = Place { namespace: &cluster.namespace, pod: &pod.name, container: PGBACKREST_CONTAINER };
         let hash = desired.repo_host_configuration_hash.as_deref().unwrap_or_default();
-        if !self.is_visible(place, hash, care).await {
+        if !self.is_visible(place, hash, ensured).await {
             return Err(format!("pod {} does not have its configuration", pod.name));
         }
-        let (ours, theirs) = (self.version(primary, care).await, self.version(place, care).await);
+        let (ours, theirs) = (self.version(primary, ensured).await, self.version(place, ensured).await);
         if let (Some(ours), Some(theirs)) = (ours, theirs)
             && ours != theirs
         {
-            care.find(findings::versions_differ(&ours.to_string(), &theirs.to_string()));
+            ensured.find(findings::versions_differ(&ours.to_string(), &theirs.to_string()));
         }
         Ok(())
     }
 
-    async fn version(&self, place: Place<'_>, care: &mut Care) -> Option<Version> {
+    async fn version(&self, place: Place<'_>, ensured: &mut Ensured) -> Option<Version> {
         match self.runner.run(place, &command::version().in_pod(), ASK_TIMEOUT).await {
             Ok(ran) => version::parse(&String::from_utf8_lossy(&ran.stdout)),
             Err(error) => {
-                self.failed(place, "pgbackrest version", &error, care);
+                self.failed(place, "pgbackrest version", &error, ensured);
                 None
             }
         }
@@ -290,17 +295,17 @@ impl<Runner: RunInPod> Scene<'_, Runner> {
 }
 
 /// A backup that a person asks for, once its repo has a stanza.
-fn order(task: &Task<'_>, care: &mut Care) {
+fn order(task: &Task<'_>, ensured: &mut Ensured) {
     let Some(order) = &task.cluster.backup_now else { return };
-    if care.record.backup_now.as_ref() == Some(&order.token) {
+    if ensured.record.backup_now.as_ref() == Some(&order.token) {
         return;
     }
-    if is_known(order.repo, task.repo_hashes, &care.record) {
+    if is_known(order.repo, task.repo_hashes, &ensured.record) {
         let (repo, backup_type, token) = (order.repo, order.backup_type, order.token.clone());
-        care.record.backup_now = Some(token.clone());
+        ensured.record.backup_now = Some(token.clone());
         // One full backup is both the first and the one that was asked for.
-        care.due.retain(|due| (due.repo, due.backup_type) != (repo, backup_type));
-        care.due.push(DueBackup { repo, backup_type, token });
+        ensured.due.retain(|due| (due.repo, due.backup_type) != (repo, backup_type));
+        ensured.due.push(DueBackup { repo, backup_type, token });
     }
 }
 

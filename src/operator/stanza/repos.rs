@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::cluster::validated::{RepoNumber, STANZA};
-use crate::operator::deed::Deed;
+use crate::operator::action::Action;
 use crate::pgbackrest::command::{self, Command};
 use crate::pgbackrest::label::BackupType;
 use crate::source::pod::{NoEnd, Place, RunInPod};
 
-use super::judge::{self, End, InRepo, Outcome, Verdict};
-use super::{Care, DueBackup, LATER, NO_STANZA, SOON, Scene, findings, waiting};
+use super::judge::{self, CommandEnd, CommandResult, InRepo, RepoOutcome};
+use super::{DueBackup, Ensured, LATER, NO_STANZA, SOON, Scene, findings, waiting};
 
 const INFO_TIMEOUT: Duration = Duration::from_secs(100);
 const STANZA_TIMEOUT: Duration = Duration::from_mins(3);
@@ -26,56 +26,57 @@ pub(super) struct Repos<'a, Runner> {
 
 impl<Runner: RunInPod> Repos<'_, Runner> {
     /// Upgrades where a person asks for it, and creates what is missing.
-    pub(super) async fn look_after(&self, care: &mut Care) {
-        let upgraded = self.upgrade(care).await;
-        let created = self.create(care).await;
+    pub(super) async fn ensure(&self, ensured: &mut Ensured) {
+        let upgraded = self.upgrade(ensured).await;
+        let created = self.create(ensured).await;
         let upgraded = match upgraded {
             // It ends at a repo without a stanza, which has one by now.
-            Some(End::Failed(_) | End::Foreign(_)) if created == Some(End::Done) => {
-                let again = self.upgrade(care).await;
-                if again == Some(End::Done) {
-                    self.create(care).await;
+            Some(CommandEnd::Failed(_) | CommandEnd::Foreign(_)) if created == Some(CommandEnd::Done) => {
+                let again = self.upgrade(ensured).await;
+                if again == Some(CommandEnd::Done) {
+                    self.create(ensured).await;
                 }
                 again
             }
             upgraded => upgraded,
         };
         match upgraded {
-            None | Some(End::Done) => {}
-            Some(End::Locked) => care.look_again(SOON),
-            Some(End::Foreign(said) | End::Failed(said)) => {
-                care.find(findings::not_upgraded(&said));
-                care.look_again(LATER);
+            None | Some(CommandEnd::Done) => {}
+            Some(CommandEnd::Locked) => ensured.retry_after(SOON),
+            Some(CommandEnd::Foreign(said) | CommandEnd::Failed(said)) => {
+                ensured.find(findings::not_upgraded(&said));
+                ensured.retry_after(LATER);
             }
         }
     }
 
     /// `stanza-upgrade`, once for each word that asks for it.
-    async fn upgrade(&self, care: &mut Care) -> Option<End> {
+    async fn upgrade(&self, ensured: &mut Ensured) -> Option<CommandEnd> {
         let asked = self.scene.task.cluster.stanza_upgrade.as_ref();
-        let token = asked.filter(|token| Some(*token) != care.record.stanza_upgrade.as_ref())?;
+        let token = asked.filter(|token| Some(*token) != ensured.record.stanza_upgrade.as_ref())?;
         let end = self.command(&command::stanza_upgrade(STANZA)).await.end;
-        if end == End::Done {
-            care.record.stanza_upgrade = Some(token.clone());
+        if end == CommandEnd::Done {
+            ensured.record.stanza_upgrade = Some(token.clone());
             // Every repo is judged anew: it has no backup of the upgraded cluster yet.
-            care.record.stanzas.clear();
-            care.deeds
-                .push(Deed::new("StanzaUpgraded", format!("Ran stanza-upgrade, as requested by {token}")));
+            ensured.record.stanzas.clear();
+            ensured
+                .actions
+                .push(Action::new("StanzaUpgraded", format!("Ran stanza-upgrade, as requested by {token}")));
         }
         Some(end)
     }
 
     /// `stanza-create`, which checks the stanzas that are there as well. `None`: it was not run.
-    async fn create(&self, care: &mut Care) -> Option<End> {
+    async fn create(&self, ensured: &mut Ensured) -> Option<CommandEnd> {
         let task = self.scene.task;
         let unknown: Vec<RepoNumber> =
-            waiting(task.cluster, task.repo_hashes, &care.record).into_keys().collect();
+            waiting(task.cluster, task.repo_hashes, &ensured.record).into_keys().collect();
         if unknown.is_empty() {
             return None;
         }
-        let before = self.look(&unknown, care).await;
+        let before = self.query(&unknown, ensured).await;
         if before.is_empty() {
-            care.look_again(SOON);
+            ensured.retry_after(SOON);
             return None;
         }
         // It goes through all repos in their order, and would end at the first that is down.
@@ -83,55 +84,61 @@ impl<Runner: RunInPod> Repos<'_, Runner> {
         let first_down = before.iter().find(|(_, state)| is_down(state)).map(|(repo, _)| *repo);
         let can_do = |repo: &RepoNumber| first_down.is_none_or(|down| *repo < down);
         let ran = before.keys().any(can_do);
-        let verdict = if ran {
+        let result = if ran {
             self.command(&command::stanza_create(STANZA)).await
         } else {
-            Verdict { end: End::Failed(String::new()), passed: Vec::new(), stopped_at: first_down }
+            CommandResult {
+                end: CommandEnd::Failed(String::new()),
+                passed: Vec::new(),
+                stopped_at: first_down,
+            }
         };
         let made: Vec<RepoNumber> =
-            verdict.passed.iter().filter(|repo| before.get(repo) == Some(&InRepo::Absent)).copied().collect();
+            result.passed.iter().filter(|repo| before.get(repo) == Some(&InRepo::Absent)).copied().collect();
         let mut after = before.clone();
-        after.extend(self.look(&made, care).await);
-        let ours = self.identity_if_needed(&after, &verdict, care).await;
+        after.extend(self.query(&made, ensured).await);
+        let ours = self.identity_if_needed(&after, &result, ensured).await;
         for repo in unknown {
-            let outcome = judge::outcome(repo, &before, &after, &verdict, ours);
-            self.note(repo, outcome, care);
+            let outcome = judge::outcome(repo, &before, &after, &result, ours);
+            self.note(repo, outcome, ensured);
         }
-        ran.then_some(verdict.end)
+        ran.then_some(result.end)
     }
 
-    fn note(&self, repo: RepoNumber, outcome: Outcome, care: &mut Care) {
+    fn note(&self, repo: RepoNumber, outcome: RepoOutcome, ensured: &mut Ensured) {
         let task = self.scene.task;
         let on_volume = self.is_on_volume(repo);
         let (trouble, finding, again) = match outcome {
-            Outcome::Known { has_backup, system, is_new } => {
+            RepoOutcome::Known { has_backup, system, is_new } => {
                 let hash = task.repo_hashes.get(&repo).cloned().unwrap_or_default();
                 if is_new {
-                    care.deeds.push(Deed::new("StanzaCreated", format!("{repo} has its stanza")));
+                    ensured.actions.push(Action::new("StanzaCreated", format!("{repo} has its stanza")));
                 }
                 if !has_backup {
                     let system = system.map_or_else(String::new, |system| system.to_string());
                     let token = format!("first-full {hash} {system}");
-                    care.due.push(DueBackup { repo, backup_type: BackupType::Full, token });
+                    ensured.due.push(DueBackup { repo, backup_type: BackupType::Full, token });
                 }
-                care.record.troubles.remove(&repo);
-                care.record.stanzas.insert(repo, hash);
+                ensured.record.troubles.remove(&repo);
+                ensured.record.stanzas.insert(repo, hash);
                 return;
             }
             // The name of a repo host that has just been made is not known everywhere yet.
-            Outcome::Unreachable(_) if on_volume && !self.scene.is_late => ("repo-unreachable", None, SOON),
-            Outcome::Unreachable(said) => {
+            RepoOutcome::Unreachable(_) if on_volume && !self.scene.is_late => {
+                ("repo-unreachable", None, SOON)
+            }
+            RepoOutcome::Unreachable(said) => {
                 ("repo-unreachable", Some(findings::unreachable(repo, &said)), LATER)
             }
-            Outcome::Foreign(said) => ("foreign-stanza", Some(findings::foreign(repo, &said)), LATER),
-            Outcome::Failed(said) => (NO_STANZA, Some(findings::not_created(repo, &said)), LATER),
-            Outcome::Waits => (NO_STANZA, None, SOON),
+            RepoOutcome::Foreign(said) => ("foreign-stanza", Some(findings::foreign(repo, &said)), LATER),
+            RepoOutcome::Failed(said) => (NO_STANZA, Some(findings::not_created(repo, &said)), LATER),
+            RepoOutcome::Waits => (NO_STANZA, None, SOON),
         };
-        care.record.troubles.insert(repo, trouble.to_owned());
+        ensured.record.troubles.insert(repo, trouble.to_owned());
         if let Some(finding) = finding {
-            care.find(finding);
+            ensured.find(finding);
         }
-        care.look_again(again);
+        ensured.retry_after(again);
     }
 
     fn is_on_volume(&self, repo: RepoNumber) -> bool {
@@ -140,7 +147,7 @@ impl<Runner: RunInPod> Repos<'_, Runner> {
     }
 
     /// The state in each repo that could be asked.
-    async fn look(&self, repos: &[RepoNumber], care: &mut Care) -> BTreeMap<RepoNumber, InRepo> {
+    async fn query(&self, repos: &[RepoNumber], ensured: &mut Ensured) -> BTreeMap<RepoNumber, InRepo> {
         let mut states = BTreeMap::new();
         for repo in repos {
             if let Some(reason) = self.no_repo_host.as_ref().filter(|_| self.is_on_volume(*repo)) {
@@ -153,25 +160,27 @@ impl<Runner: RunInPod> Repos<'_, Runner> {
             match self.scene.runner.run(self.primary, &ask.in_pod(), INFO_TIMEOUT).await {
                 Ok(ran) => match judge::info(&ran, *repo) {
                     Ok(state) => _ = states.insert(*repo, state),
-                    Err(said) => care.find(findings::pod_failed(self.primary.pod, &what, &said)),
+                    Err(said) => ensured.find(findings::pod_failed(self.primary.pod, &what, &said)),
                 },
                 Err(NoEnd::TimedOut(after)) => {
                     let said = format!("no answer within {}", humantime::format_duration(after));
                     states.insert(*repo, InRepo::Unreachable(said));
                 }
-                Err(error) => self.scene.failed(self.primary, &what, &error, care),
+                Err(error) => self.scene.failed(self.primary, &what, &error, ensured),
             }
         }
         states
     }
 
     /// On the primary, which knows every repo, also those on the repo host.
-    async fn command(&self, command: &Command) -> Verdict {
+    async fn command(&self, command: &Command) -> CommandResult {
         match self.scene.runner.run(self.primary, &command.in_pod(), STANZA_TIMEOUT).await {
-            Ok(ran) => judge::verdict(&ran),
-            Err(error) => {
-                Verdict { end: End::Failed(error.to_string()), passed: Vec::new(), stopped_at: None }
-            }
+            Ok(ran) => judge::result(&ran),
+            Err(error) => CommandResult {
+                end: CommandEnd::Failed(error.to_string()),
+                passed: Vec::new(),
+                stopped_at: None,
+            },
         }
     }
 
@@ -179,15 +188,15 @@ impl<Runner: RunInPod> Repos<'_, Runner> {
     async fn identity_if_needed(
         &self,
         after: &BTreeMap<RepoNumber, InRepo>,
-        verdict: &Verdict,
-        care: &mut Care,
+        result: &CommandResult,
+        ensured: &mut Ensured,
     ) -> Option<u64> {
         let is_open = |(repo, state): (&RepoNumber, &InRepo)| {
             matches!(state, InRepo::Present { .. })
-                && !verdict.passed.contains(repo)
-                && verdict.stopped_at != Some(*repo)
+                && !result.passed.contains(repo)
+                && result.stopped_at != Some(*repo)
         };
-        if verdict.end == End::Done || !after.iter().any(is_open) {
+        if result.end == CommandEnd::Done || !after.iter().any(is_open) {
             return None;
         }
         // The first eight bytes of this file, in the byte order of the machine, in every version of PostgreSQL.
@@ -197,7 +206,7 @@ impl<Runner: RunInPod> Repos<'_, Runner> {
             Ok(ran) if ran.code == 0 => String::from_utf8_lossy(&ran.stdout).trim().parse().ok(),
             Ok(_) => None,
             Err(error) => {
-                self.scene.failed(self.primary, "od", &error, care);
+                self.scene.failed(self.primary, "od", &error, ensured);
                 None
             }
         }

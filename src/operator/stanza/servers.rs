@@ -10,10 +10,10 @@ use crate::cluster::desired::{Desired, Object};
 use crate::cluster::names;
 use crate::cluster::target::{self, PGBACKREST_CONTAINER};
 use crate::cluster::validated::ValidatedCluster;
-use crate::operator::deed::Deed;
+use crate::operator::action::Action;
 use crate::source::pod::{NoEnd, Place, RunInPod};
 
-use super::{Care, SOON, Scene, Task, findings};
+use super::{Ensured, SOON, Scene, Task, findings};
 
 const TIMEOUT: Duration = Duration::from_secs(20);
 /// The exit code of the script below where no server runs.
@@ -53,16 +53,16 @@ exit "$end"
 "#;
 
 /// Tells every server whose pod shows the new files.
-pub(super) async fn reload(scene: &Scene<'_, impl RunInPod>, care: &mut Care) {
+pub(super) async fn reload(scene: &Scene<'_, impl RunInPod>, ensured: &mut Ensured) {
     let Task { cluster, settings, desired, pods, .. } = *scene.task;
     let repo_host = match target::repo_host(pods, &cluster.name, settings) {
         Ok(repo_host) => repo_host,
         Err(reason) => {
             // It loads everything when it starts, and then it is looked after.
             if scene.is_late {
-                care.find(findings::no_repo_host(&reason.to_string()));
+                ensured.find(findings::no_repo_host(&reason.to_string()));
             }
-            care.look_again(SOON);
+            ensured.retry_after(SOON);
             return;
         }
     };
@@ -70,40 +70,40 @@ pub(super) async fn reload(scene: &Scene<'_, impl RunInPod>, care: &mut Care) {
     let databases = target::databases(pods, &cluster.name, cluster.instances);
     servers.extend(databases.into_iter().map(|pod| (pod, pod.server_container(settings), Side::Database)));
     let all = servers.len();
-    let mut told = 0;
+    let mut reloaded = 0;
     for (pod, container, side) in servers {
         let place = Place { namespace: &cluster.namespace, pod: &pod.name, container: &container };
-        if one(scene, place, side, care).await {
-            told += 1;
+        if one(scene, place, side, ensured).await {
+            reloaded += 1;
         }
     }
-    if told < all {
-        care.look_again(SOON);
+    if reloaded < all {
+        ensured.retry_after(SOON);
         return;
     }
-    care.record.servers.clone_from(&desired.servers_hash);
-    let message = format!("Reloaded certificates and options of {told} pgBackRest servers");
-    care.deeds.push(Deed::new("ServersReloaded", message));
+    ensured.record.servers.clone_from(&desired.servers_hash);
+    let message = format!("Reloaded certificates and options of {reloaded} pgBackRest servers");
+    ensured.actions.push(Action::new("ServersReloaded", message));
 }
 
 /// Whether this server has been told.
-async fn one(scene: &Scene<'_, impl RunInPod>, place: Place<'_>, side: Side, care: &mut Care) -> bool {
+async fn one(scene: &Scene<'_, impl RunInPod>, place: Place<'_>, side: Side, ensured: &mut Ensured) -> bool {
     let desired = scene.task.desired;
     let configuration = match side {
         Side::Database => Some(&desired.instance_configuration_hash),
         Side::RepoHost => desired.repo_host_configuration_hash.as_ref(),
     };
-    if !scene.is_visible(place, configuration.map(String::as_str).unwrap_or_default(), care).await {
+    if !scene.is_visible(place, configuration.map(String::as_str).unwrap_or_default(), ensured).await {
         return false;
     }
     match certificates(scene, place, side).await {
         Ok(true) => {}
         Ok(false) => {
-            care.find(findings::not_visible(place.pod, "certificates", scene.is_late));
+            ensured.find(findings::not_visible(place.pod, "certificates", scene.is_late));
             return false;
         }
         Err(error) => {
-            scene.failed(place, "sha256sum", &error, care);
+            scene.failed(place, "sha256sum", &error, ensured);
             return false;
         }
     }
@@ -112,11 +112,11 @@ async fn one(scene: &Scene<'_, impl RunInPod>, place: Place<'_>, side: Side, car
         // It may be about to start.
         Ok(ran) if ran.code == NO_SERVER => {
             if scene.is_late {
-                care.find(findings::server_missing(place.pod));
+                ensured.find(findings::server_missing(place.pod));
             }
         }
-        Ok(ran) => care.find(findings::pod_failed(place.pod, "kill -HUP", &ran.said())),
-        Err(error) => scene.failed(place, "kill -HUP", &error, care),
+        Ok(ran) => ensured.find(findings::pod_failed(place.pod, "kill -HUP", &ran.said())),
+        Err(error) => scene.failed(place, "kill -HUP", &error, ensured),
     }
     false
 }

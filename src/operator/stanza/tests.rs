@@ -5,7 +5,7 @@ mod waits;
 use serde_json::json;
 
 use super::*;
-use crate::cluster::desired::{self, Circumstances};
+use crate::cluster::desired::{self, BuildInputs};
 use crate::cluster::labels;
 use crate::cluster::references::References;
 use crate::cluster::validate;
@@ -45,7 +45,7 @@ fn went(code: i32, repos: &[u8], error: &str) -> Ran {
     ran(code, lines.concat() + error)
 }
 
-struct World {
+struct TestCluster {
     cluster: ValidatedCluster,
     settings: Settings,
     hashes: BTreeMap<RepoNumber, String>,
@@ -54,7 +54,7 @@ struct World {
     now: DateTime<Utc>,
 }
 
-impl World {
+impl TestCluster {
     fn new(storages: &[&str], annotations: &serde_json::Value) -> Self {
         let repos: Vec<_> = storages
             .iter()
@@ -77,8 +77,8 @@ impl World {
         let certificates = cluster
             .needs_repo_host()
             .then(|| certificates::renew(&cluster, &settings, None, false, now).unwrap().pem);
-        let circumstances = Circumstances { certificates, ..Circumstances::default() };
-        let desired = desired::build(&cluster, &settings, &circumstances);
+        let inputs = BuildInputs { certificates, ..BuildInputs::default() };
+        let desired = desired::build(&cluster, &settings, &inputs);
         let pod = |name: &str, labels, containers: &[&str]| Pod { labels, ..pod(name, containers) };
         let pods = vec![
             pod("ledger-0", labels::primary_selector("ledger", &settings), &["postgres", "pgbackrest"]),
@@ -92,7 +92,7 @@ impl World {
         Self { cluster, settings, hashes, desired, pods, now }
     }
 
-    async fn care(&self, script: &FakePods<'_>, record: &Record) -> Care {
+    async fn ensured(&self, script: &FakePods<'_>, record: &Record) -> Ensured {
         let task = Task {
             cluster: &self.cluster,
             settings: &self.settings,
@@ -101,7 +101,7 @@ impl World {
             pods: &self.pods,
             now: self.now,
         };
-        care_in(script, &task, record).await
+        ensure_with(script, &task, record).await
     }
 
     fn head(&self) -> (&'static str, Vec<Ran>) {
@@ -115,17 +115,17 @@ impl World {
     }
 }
 
-fn codes_of(care: &Care) -> Vec<&'static str> {
-    care.findings.iter().map(|finding| finding.code.word).collect()
+fn codes_of(ensured: &Ensured) -> Vec<&'static str> {
+    ensured.findings.iter().map(|finding| finding.code.word).collect()
 }
 
-fn reasons_of(care: &Care) -> Vec<&'static str> {
-    care.deeds.iter().map(|deed| deed.reason).collect()
+fn reasons_of(ensured: &Ensured) -> Vec<&'static str> {
+    ensured.actions.iter().map(|action| action.reason).collect()
 }
 
 #[tokio::test]
 async fn a_new_repo_gets_its_stanza_and_its_first_backup() {
-    let world = World::new(&["s3"], &json!({}));
+    let world = TestCluster::new(&["s3"], &json!({}));
     assert!(is_due(&world.cluster, &world.hashes, &world.desired, &Record::default()));
     assert_eq!(waiting(&world.cluster, &world.hashes, &Record::default()).len(), 1);
     let script = answering(vec![
@@ -133,63 +133,63 @@ async fn a_new_repo_gets_its_stanza_and_its_first_backup() {
         ("backrest info", vec![info(1, 1, "[]"), info(1, 2, "[]")]),
         ("stanza-create", vec![went(0, &[1], "")]),
     ]);
-    let care = world.care(&script, &Record::default()).await;
-    assert_eq!(care.record.stanzas, world.hashes);
-    assert_eq!(reasons_of(&care), ["StanzaCreated"]);
-    assert_eq!(care.due.len(), 1);
-    assert_eq!(care.due[0].backup_type, BackupType::Full);
-    assert_eq!((care.findings.len(), care.again_after), (0, None));
-    assert!(!is_due(&world.cluster, &world.hashes, &world.desired, &care.record));
-    assert!(waiting(&world.cluster, &world.hashes, &care.record).is_empty());
+    let ensured = world.ensured(&script, &Record::default()).await;
+    assert_eq!(ensured.record.stanzas, world.hashes);
+    assert_eq!(reasons_of(&ensured), ["StanzaCreated"]);
+    assert_eq!(ensured.due.len(), 1);
+    assert_eq!(ensured.due[0].backup_type, BackupType::Full);
+    assert_eq!((ensured.findings.len(), ensured.again_after), (0, None));
+    assert!(!is_due(&world.cluster, &world.hashes, &world.desired, &ensured.record));
+    assert!(waiting(&world.cluster, &world.hashes, &ensured.record).is_empty());
 }
 
 #[tokio::test]
 async fn a_stanza_with_backups_is_only_remembered() {
-    let world = World::new(&["s3"], &json!({}));
+    let world = TestCluster::new(&["s3"], &json!({}));
     let script = answering(vec![
         world.head(),
         ("backrest info", vec![info(1, 0, BACKUP)]),
         ("stanza-create", vec![went(0, &[1], "")]),
     ]);
-    let care = world.care(&script, &Record::default()).await;
-    assert_eq!(care.record.stanzas, world.hashes);
-    assert!(care.due.is_empty() && care.deeds.is_empty() && care.findings.is_empty());
+    let ensured = world.ensured(&script, &Record::default()).await;
+    assert_eq!(ensured.record.stanzas, world.hashes);
+    assert!(ensured.due.is_empty() && ensured.actions.is_empty() && ensured.findings.is_empty());
 }
 
 #[tokio::test]
 async fn nothing_is_made_before_the_pod_shows_the_configuration() {
-    let world = World::new(&["s3"], &json!({}));
+    let world = TestCluster::new(&["s3"], &json!({}));
     for shown in ["# pgbackrest-keeper.io/config-hash: 0000\n", ""] {
         let script = answering(vec![("head", vec![ran(0, shown)])]);
-        let care = world.care(&script, &Record::default()).await;
-        assert_eq!(codes_of(&care), ["configuration-not-visible"]);
-        assert_eq!(care.again_after, Some(SOON));
+        let ensured = world.ensured(&script, &Record::default()).await;
+        assert_eq!(codes_of(&ensured), ["configuration-not-visible"]);
+        assert_eq!(ensured.again_after, Some(SOON));
         assert_eq!(script.count("pgbackrest"), 1, "the file's name alone");
     }
 }
 
 #[tokio::test]
 async fn an_unreachable_repo_holds_up_no_other() {
-    let world = World::new(&["s3", "s3"], &json!({}));
+    let world = TestCluster::new(&["s3", "s3"], &json!({}));
     let script = answering(vec![
         world.head(),
         ("--repo=1", vec![info(1, 1, "[]"), info(1, 2, "[]")]),
         ("--repo=2", vec![info(2, 99, "[]")]),
         ("stanza-create", vec![went(49, &[1, 2], "P00  ERROR: [049]: unable to connect\n")]),
     ]);
-    let care = world.care(&script, &Record::default()).await;
-    let known: Vec<String> = care.record.stanzas.keys().map(ToString::to_string).collect();
+    let ensured = world.ensured(&script, &Record::default()).await;
+    let known: Vec<String> = ensured.record.stanzas.keys().map(ToString::to_string).collect();
     assert_eq!(known, ["repo1"]);
-    assert_eq!(codes_of(&care), ["repo-unreachable"]);
-    assert!(care.findings[0].is_error() && care.findings[0].message.contains("HostConnectError"));
-    assert_eq!(care.again_after, Some(LATER));
-    let waiting = waiting(&world.cluster, &world.hashes, &care.record);
+    assert_eq!(codes_of(&ensured), ["repo-unreachable"]);
+    assert!(ensured.findings[0].is_error() && ensured.findings[0].message.contains("HostConnectError"));
+    assert_eq!(ensured.again_after, Some(LATER));
+    let waiting = waiting(&world.cluster, &world.hashes, &ensured.record);
     assert_eq!(waiting.values().collect::<Vec<_>>(), ["repo-unreachable"]);
 }
 
 #[tokio::test]
 async fn behind_an_unreachable_repo_a_stanza_counts_by_its_system_identifier() {
-    let world = World::new(&["s3", "s3", "s3"], &json!({}));
+    let world = TestCluster::new(&["s3", "s3", "s3"], &json!({}));
     let answers = |identity: Ran| {
         answering(vec![
             world.head(),
@@ -200,68 +200,68 @@ async fn behind_an_unreachable_repo_a_stanza_counts_by_its_system_identifier() {
         ])
     };
     let script = answers(ran(0, "  7711165317871593031\n"));
-    let care = world.care(&script, &Record::default()).await;
-    let known: Vec<String> = care.record.stanzas.keys().map(ToString::to_string).collect();
+    let ensured = world.ensured(&script, &Record::default()).await;
+    let known: Vec<String> = ensured.record.stanzas.keys().map(ToString::to_string).collect();
     assert_eq!(known, ["repo2"]);
     assert_eq!(script.count("stanza-create"), 0, "it would end at repo1");
-    assert_eq!(codes_of(&care), ["repo-unreachable", "stanza-not-created"]);
-    assert_eq!(care.due.len(), 1);
+    assert_eq!(codes_of(&ensured), ["repo-unreachable", "stanza-not-created"]);
+    assert_eq!(ensured.due.len(), 1);
 
-    let care = world.care(&answers(ran(0, " 1\n")), &Record::default()).await;
-    assert_eq!(codes_of(&care), ["repo-unreachable", "stanza-foreign", "stanza-not-created"]);
-    let care = world.care(&answers(ran(1, "")), &Record::default()).await;
-    assert!(care.record.stanzas.is_empty(), "what nobody has checked is not ours");
+    let ensured = world.ensured(&answers(ran(0, " 1\n")), &Record::default()).await;
+    assert_eq!(codes_of(&ensured), ["repo-unreachable", "stanza-foreign", "stanza-not-created"]);
+    let ensured = world.ensured(&answers(ran(1, "")), &Record::default()).await;
+    assert!(ensured.record.stanzas.is_empty(), "what nobody has checked is not ours");
 }
 
 #[tokio::test]
 async fn a_foreign_repo_holds_up_no_other() {
-    let world = World::new(&["s3", "s3"], &json!({}));
+    let world = TestCluster::new(&["s3", "s3"], &json!({}));
     let script = answering(vec![
         world.head(),
         ("--repo=1", vec![info(1, 1, "[]"), info(1, 2, "[]")]),
         ("--repo=2", vec![info(2, 0, BACKUP)]),
         ("stanza-create", vec![went(28, &[1, 2], "P00  ERROR: [028]: info files do not match\n")]),
     ]);
-    let care = world.care(&script, &Record::default()).await;
-    assert_eq!(care.record.stanzas.len(), 1);
-    assert_eq!(reasons_of(&care), ["StanzaCreated"]);
-    assert_eq!(codes_of(&care), ["stanza-foreign"]);
-    assert_eq!(care.findings[0].value.as_deref(), Some("repo2"));
+    let ensured = world.ensured(&script, &Record::default()).await;
+    assert_eq!(ensured.record.stanzas.len(), 1);
+    assert_eq!(reasons_of(&ensured), ["StanzaCreated"]);
+    assert_eq!(codes_of(&ensured), ["stanza-foreign"]);
+    assert_eq!(ensured.findings[0].value.as_deref(), Some("repo2"));
 }
 
 #[tokio::test]
 async fn a_foreign_stanza_is_never_upgraded_without_a_word() {
     let foreign = "P00  ERROR: [028]: backup and archive info files exist but do not match\n";
-    let world = World::new(&["s3"], &json!({}));
+    let world = TestCluster::new(&["s3"], &json!({}));
     let script = answering(vec![
         world.head(),
         ("backrest info", vec![info(1, 0, BACKUP)]),
         ("stanza-create", vec![went(28, &[1], foreign)]),
     ]);
-    let care = world.care(&script, &Record::default()).await;
-    assert!(care.record.stanzas.is_empty());
-    assert_eq!(codes_of(&care), ["stanza-foreign"]);
+    let ensured = world.ensured(&script, &Record::default()).await;
+    assert!(ensured.record.stanzas.is_empty());
+    assert_eq!(codes_of(&ensured), ["stanza-foreign"]);
     assert_eq!(script.count("stanza-upgrade"), 0);
 
-    let world = World::new(&["s3"], &json!({"pgbackrest-keeper.io/stanza-upgrade": "17"}));
+    let world = TestCluster::new(&["s3"], &json!({"pgbackrest-keeper.io/stanza-upgrade": "17"}));
     let script = answering(vec![
         world.head(),
         ("backrest info", vec![info(1, 0, BACKUP)]),
         ("stanza-create", vec![went(0, &[1], "")]),
         ("stanza-upgrade", vec![went(0, &[1], "")]),
     ]);
-    let care = world.care(&script, &Record::default()).await;
-    assert_eq!(reasons_of(&care), ["StanzaUpgraded"]);
-    assert_eq!(care.record.stanza_upgrade.as_deref(), Some("17"));
-    assert_eq!(care.record.stanzas, world.hashes);
-    let care = world.care(&script, &care.record).await;
+    let ensured = world.ensured(&script, &Record::default()).await;
+    assert_eq!(reasons_of(&ensured), ["StanzaUpgraded"]);
+    assert_eq!(ensured.record.stanza_upgrade.as_deref(), Some("17"));
+    assert_eq!(ensured.record.stanzas, world.hashes);
+    let ensured = world.ensured(&script, &ensured.record).await;
     assert_eq!(script.count("stanza-upgrade"), 1, "each word asks once");
-    assert!(care.deeds.is_empty());
+    assert!(ensured.actions.is_empty());
 }
 
 #[tokio::test]
 async fn an_upgrade_that_meets_a_repo_without_stanza_is_run_again_once_there_is_one() {
-    let world = World::new(&["s3", "s3"], &json!({"pgbackrest-keeper.io/stanza-upgrade": "17"}));
+    let world = TestCluster::new(&["s3", "s3"], &json!({"pgbackrest-keeper.io/stanza-upgrade": "17"}));
     let script = answering(vec![
         world.head(),
         ("--repo=1", vec![info(1, 2, "[]")]),
@@ -269,40 +269,43 @@ async fn an_upgrade_that_meets_a_repo_without_stanza_is_run_again_once_there_is_
         ("stanza-create", vec![went(0, &[1, 2], "")]),
         ("stanza-upgrade", vec![went(55, &[1, 2], "P00  ERROR: [055]: missing\n"), went(0, &[1, 2], "")]),
     ]);
-    let care = world.care(&script, &Record::default()).await;
-    assert_eq!(care.record.stanza_upgrade.as_deref(), Some("17"));
-    assert_eq!(care.record.stanzas, world.hashes);
-    assert_eq!((codes_of(&care), care.again_after), (vec![], None));
+    let ensured = world.ensured(&script, &Record::default()).await;
+    assert_eq!(ensured.record.stanza_upgrade.as_deref(), Some("17"));
+    assert_eq!(ensured.record.stanzas, world.hashes);
+    assert_eq!((codes_of(&ensured), ensured.again_after), (vec![], None));
 }
 
 #[tokio::test]
 async fn a_held_lock_is_waited_for() {
-    let world = World::new(&["s3"], &json!({}));
+    let world = TestCluster::new(&["s3"], &json!({}));
     let script = answering(vec![
         world.head(),
         ("backrest info", vec![info(1, 1, "[]")]),
         ("stanza-create", vec![ran(50, "")]),
     ]);
-    let care = world.care(&script, &Record::default()).await;
-    assert!(care.record.stanzas.is_empty() && care.findings.is_empty(), "{:?}", care.findings);
-    assert_eq!(care.again_after, Some(SOON));
+    let ensured = world.ensured(&script, &Record::default()).await;
+    assert!(ensured.record.stanzas.is_empty() && ensured.findings.is_empty(), "{:?}", ensured.findings);
+    assert_eq!(ensured.again_after, Some(SOON));
 }
 
 #[tokio::test]
 async fn an_order_is_given_once() {
-    let world = World::new(&["s3"], &json!({"pgbackrest-keeper.io/backup-now": "incr@repo1#2"}));
+    let world = TestCluster::new(&["s3"], &json!({"pgbackrest-keeper.io/backup-now": "incr@repo1#2"}));
     let script = answering(vec![world.head()]);
-    let care = world.care(&script, &world.seen()).await;
-    assert_eq!(care.due.len(), 1);
-    assert_eq!((care.due[0].backup_type, care.due[0].token.as_str()), (BackupType::Incr, "incr@repo1#2"));
-    assert!(!is_due(&world.cluster, &world.hashes, &world.desired, &care.record));
+    let ensured = world.ensured(&script, &world.seen()).await;
+    assert_eq!(ensured.due.len(), 1);
+    assert_eq!(
+        (ensured.due[0].backup_type, ensured.due[0].token.as_str()),
+        (BackupType::Incr, "incr@repo1#2")
+    );
+    assert!(!is_due(&world.cluster, &world.hashes, &world.desired, &ensured.record));
 }
 
 #[tokio::test]
 async fn without_a_primary_nothing_is_asked() {
-    let mut world = World::new(&["s3"], &json!({}));
+    let mut world = TestCluster::new(&["s3"], &json!({}));
     world.pods[0].ready = false;
-    let care = world.care(&answering(vec![]), &Record::default()).await;
-    assert_eq!(codes_of(&care), ["no-primary"]);
-    assert_eq!(care.again_after, Some(SOON));
+    let ensured = world.ensured(&answering(vec![]), &Record::default()).await;
+    assert_eq!(codes_of(&ensured), ["no-primary"]);
+    assert_eq!(ensured.again_after, Some(SOON));
 }

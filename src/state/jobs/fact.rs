@@ -113,7 +113,7 @@ pub struct JobFact {
     /// Pods that have succeeded so far.
     pub succeeded_pods: u64,
     /// Its end, if it has ended.
-    pub end: Option<End>,
+    pub end: Option<JobEnd>,
 }
 
 impl JobFact {
@@ -127,7 +127,7 @@ impl JobFact {
 
 /// The end of a Job.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct End {
+pub struct JobEnd {
     /// When.
     pub at: DateTime<Utc>,
     /// Absent where it succeeded.

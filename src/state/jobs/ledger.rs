@@ -22,7 +22,7 @@ pub struct Cluster {
 }
 
 /// Where a Job or CronJob belongs.
-pub type Place = (ClusterKey, Slot);
+pub type JobPlace = (ClusterKey, Slot);
 
 impl Cluster {
     /// By repo and backup type.
@@ -76,7 +76,7 @@ impl Ledger {
             } else {
                 line.timers.insert(fact.uid.clone(), Timer::new(fact, now));
             }
-            line.settle(now);
+            line.update_timers(now);
             if !same_times {
                 touched.insert(cluster);
             }
@@ -87,7 +87,7 @@ impl Ledger {
     }
 
     /// A CronJob is gone.
-    pub fn cron_job_gone(&mut self, (key, slot): &Place, uid: &str, now: DateTime<Utc>) {
+    pub fn cron_job_gone(&mut self, (key, slot): &JobPlace, uid: &str, now: DateTime<Utc>) {
         self.line(key, *slot).timers.remove(uid);
         self.cluster(key).find_conflicts(now);
         self.tidy(key, *slot);
@@ -97,19 +97,19 @@ impl Ledger {
     pub fn job(&mut self, fact: &JobFact, now: DateTime<Utc>) -> Tally {
         let line = self.line(&fact.cluster, fact.slot);
         let tally = line.job(fact);
-        line.settle(now);
+        line.update_timers(now);
         tally
     }
 
     /// Whether this Job is known to have ended.
     #[must_use]
-    pub fn has_ended(&self, (key, slot): &Place, uid: &str) -> bool {
+    pub fn has_ended(&self, (key, slot): &JobPlace, uid: &str) -> bool {
         let line = self.clusters.get(key).and_then(|cluster| cluster.lines.get(slot));
         line.is_some_and(|line| line.has_ended(uid))
     }
 
     /// A Job is gone. What it has told stays.
-    pub fn job_gone(&mut self, (key, slot): &Place, uid: &str) {
+    pub fn job_gone(&mut self, (key, slot): &JobPlace, uid: &str) {
         self.line(key, *slot).job_gone(uid);
         self.tidy(key, *slot);
     }

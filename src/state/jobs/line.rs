@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::fact::{End, Failure, JobFact};
+use super::fact::{Failure, JobEnd, JobFact};
 use super::timer::{ScheduleView, Timer};
 
 /// What is known of a repo and backup type. What a Job has told stays when the Job goes: Kubernetes keeps only a few.
@@ -13,7 +13,7 @@ pub struct Line {
     /// Its CronJobs, by UID: one, unless somebody has made another.
     pub(super) timers: BTreeMap<Box<str>, Timer>,
     /// The Jobs that are there, by UID.
-    jobs: BTreeMap<Box<str>, Known>,
+    jobs: BTreeMap<Box<str>, KnownJob>,
     last_success: Option<DateTime<Utc>>,
     last_failure: Option<(DateTime<Utc>, Failure)>,
     newest: Option<Newest>,
@@ -23,7 +23,7 @@ pub struct Line {
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Known {
+struct KnownJob {
     failed_pods: u64,
     succeeded_pods: u64,
     state: State,
@@ -86,7 +86,7 @@ impl Line {
             (None, None) => State::Waits,
         };
         let (failed_pods, succeeded_pods) = (fact.failed_pods, fact.succeeded_pods);
-        self.jobs.insert(fact.uid.clone(), Known { failed_pods, succeeded_pods, state });
+        self.jobs.insert(fact.uid.clone(), KnownJob { failed_pods, succeeded_pods, state });
         let ended = before.is_none_or(|before| before.state != State::Ended);
         if let Some(end) = fact.end.as_ref().filter(|_| ended) {
             self.ended(end, fact.duration());
@@ -100,7 +100,7 @@ impl Line {
     }
 
     /// A run has ended. Of two that were told in the wrong order the later one stays the newest.
-    fn ended(&mut self, end: &End, duration: Option<TimeDelta>) {
+    fn ended(&mut self, end: &JobEnd, duration: Option<TimeDelta>) {
         let is_newest = self.newest.is_none_or(|newest| end.at >= newest.at);
         if is_newest {
             self.newest = Some(Newest { at: end.at, duration, failed: end.failure.is_some() });
@@ -140,7 +140,7 @@ impl Line {
     }
 
     /// Computes what depends on the last success anew.
-    pub(super) fn settle(&mut self, now: DateTime<Utc>) {
+    pub(super) fn update_timers(&mut self, now: DateTime<Utc>) {
         let last_success = self.last_success();
         for timer in self.timers.values_mut() {
             timer.wind(last_success, now);

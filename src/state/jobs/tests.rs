@@ -53,7 +53,7 @@ fn runs(uid: &str, started: &str) -> JobFact {
 
 fn ended(uid: &str, started: &str, ended: &str, failure: Option<Failure>) -> JobFact {
     let (failed_pods, succeeded_pods) = if failure.is_some() { (6, 0) } else { (0, 1) };
-    let end = Some(End { at: at(ended), failure });
+    let end = Some(JobEnd { at: at(ended), failure });
     JobFact { failed_pods, succeeded_pods, end, ..runs(uid, started) }
 }
 
@@ -268,8 +268,8 @@ fn kubernetes_remembers_a_success_whose_job_is_gone() {
 fn pods_are_counted_as_they_fail() {
     let mut ledger = scheduled("0 2 * * *", "2026-11-01T12:00:00Z");
     let with = |failed_pods| JobFact { failed_pods, ..runs("a", "2026-11-02T02:00:00Z") };
-    let mut told = |failed| ledger.job(&with(failed), at("2026-11-02T02:00:00Z")).failed_pods;
-    assert_eq!([told(0), told(1), told(1), told(3)], [0, 1, 0, 2]);
+    let mut text_of = |failed| ledger.job(&with(failed), at("2026-11-02T02:00:00Z")).failed_pods;
+    assert_eq!([text_of(0), text_of(1), text_of(1), text_of(3)], [0, 1, 0, 2]);
 }
 
 #[test]

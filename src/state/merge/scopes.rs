@@ -14,7 +14,7 @@ use super::{Answer, Reply, Target};
 
 /// How a call, or what stands for several, went.
 #[derive(Debug)]
-pub(super) struct Outcome {
+pub(super) struct CallOutcome {
     target: Target,
     at: DateTime<Utc>,
     failure: Option<Failure>,
@@ -24,7 +24,7 @@ pub(super) struct Outcome {
 #[derive(Debug)]
 pub(super) struct Course<'a> {
     pub(super) previous: &'a Collection,
-    pub(super) outcomes: Vec<Outcome>,
+    pub(super) outcomes: Vec<CallOutcome>,
     pub(super) finished: bool,
     pub(super) listing_complete: bool,
     /// Stanzas that were answered not to exist.
@@ -33,14 +33,14 @@ pub(super) struct Course<'a> {
     pub(super) health: BTreeMap<Arc<str>, ScopeHealth>,
 }
 
-pub(super) fn outcomes(answers: &[Answer]) -> Vec<Outcome> {
+pub(super) fn outcomes(answers: &[Answer]) -> Vec<CallOutcome> {
     let failure = |reply: &Reply| match reply {
         Reply::Silent(failure) => Some(failure.clone()),
         Reply::Stanzas { .. } | Reply::NotConfigured => None,
     };
     answers
         .iter()
-        .map(|answer| Outcome {
+        .map(|answer| CallOutcome {
             target: answer.target.clone(),
             at: answer.at,
             failure: failure(&answer.reply),

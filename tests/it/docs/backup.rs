@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use pgbackrest_keeper::job::outcome::{self, Own};
+use pgbackrest_keeper::job::outcome::{self, ExitReason};
 
 #[test]
 fn the_document_names_every_exit_code_of_ours() {
@@ -16,7 +16,7 @@ fn the_document_names_every_exit_code_of_ours() {
             Some((cells.next()?.parse().ok()?, cells.next()?.trim_matches('`')))
         })
         .collect();
-    for own in Own::ALL {
+    for own in ExitReason::ALL {
         assert_eq!(documented.get(&i32::from(own.code())), Some(&own.reason()));
     }
     for (code, reason) in documented {

@@ -10,7 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use pgbackrest_keeper::cli::manifest::Manifests;
-use pgbackrest_keeper::cluster::desired::{self, Circumstances, Desired};
+use pgbackrest_keeper::cluster::desired::{self, BuildInputs, Desired};
 use pgbackrest_keeper::cluster::settings::Settings;
 use pgbackrest_keeper::cluster::validate;
 
@@ -99,8 +99,7 @@ fn build(manifest: &Path) -> Vec<(String, Desired)> {
         let references = manifests.references(found, &settings.default_namespace);
         let (cluster, _) = validate::document(found.document.clone(), &references, &settings);
         if let Some(cluster) = cluster {
-            built
-                .push((cluster.name.clone(), desired::build(&cluster, &settings, &Circumstances::default())));
+            built.push((cluster.name.clone(), desired::build(&cluster, &settings, &BuildInputs::default())));
         }
     }
     built

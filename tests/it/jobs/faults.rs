@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use pgbackrest_keeper::cluster::target::Pod;
 use pgbackrest_keeper::job::limits::Limits;
-use pgbackrest_keeper::job::outcome::{Own, Verdict};
+use pgbackrest_keeper::job::outcome::{ExitReason, JobOutcome};
 use pgbackrest_keeper::job::run;
 use pgbackrest_keeper::job::task::{Patience, Task};
 use pgbackrest_keeper::kubernetes::client::CallFailure;
@@ -41,11 +41,11 @@ fn shown(ours: bool) -> Ran {
     ran(0, json!([{"name": "db", "status": {"code": 0}, "repo": repo, "backup": backups}]).to_string())
 }
 
-async fn back_up(pods: &FakePods<'_>) -> Verdict {
+async fn back_up(pods: &FakePods<'_>) -> JobOutcome {
     back_up_until(pods, Instant::now() + PATIENCE, CancellationToken::new()).await
 }
 
-async fn back_up_until(pods: &FakePods<'_>, until: Instant, terminated: CancellationToken) -> Verdict {
+async fn back_up_until(pods: &FakePods<'_>, until: Instant, terminated: CancellationToken) -> JobOutcome {
     let task = Task {
         namespace: "shop".to_owned(),
         cluster: "a".to_owned(),
@@ -107,7 +107,7 @@ async fn exactly_one_pod_is_taken_that_is_ready_and_stays() {
     for (pods, reason) in failures {
         let world = world(&[Ok(0)]).found(&[Ok(pods)]);
         let verdict = back_up(&world).await;
-        assert_eq!(verdict.code, Own::NoTarget.code(), "{verdict:?}");
+        assert_eq!(verdict.code, ExitReason::NoTarget.code(), "{verdict:?}");
         assert!(verdict.message.ends_with(reason), "{verdict:?}");
         assert!(done(&world).is_empty());
     }

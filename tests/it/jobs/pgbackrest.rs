@@ -4,7 +4,7 @@ mod pod;
 
 use std::time::Duration;
 
-use pgbackrest_keeper::job::outcome::{Own, Verdict};
+use pgbackrest_keeper::job::outcome::{ExitReason, JobOutcome};
 use pgbackrest_keeper::pgbackrest::label::BackupType;
 use serde_json::Value;
 use tokio::task::block_in_place;
@@ -60,7 +60,7 @@ fn types(lab: &Lab<'_>) -> Vec<String> {
     backups(lab).iter().map(|backup| backup["type"].as_str().unwrap().to_owned()).collect()
 }
 
-fn assert_made(verdict: &Verdict, lab: &Lab<'_>) {
+fn assert_made(verdict: &JobOutcome, lab: &Lab<'_>) {
     let all = backups(lab);
     let label = verdict.message.split(' ').nth(1).unwrap_or_default();
     let made = all.iter().find(|backup| backup["label"] == label);
@@ -87,7 +87,7 @@ async fn every_type_is_made_and_proven(lab: &Lab<'_>) {
 async fn what_is_only_said_is_not_proven(lab: &Lab<'_>) {
     let here = Here::new(lab.site, &lab.both).with(Fault::Pretended);
     let verdict = here.back_up(Full, 1).await;
-    assert_eq!(verdict.code, Own::Unproven.code(), "{verdict:?}");
+    assert_eq!(verdict.code, ExitReason::Unproven.code(), "{verdict:?}");
     assert!(
         verdict.line().starts_with("unproven (13): pgBackRest ended with exit code 0, but"),
         "{verdict:?}"

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use chrono::Utc;
 use kube::core::DynamicObject;
-use pgbackrest_keeper::cli::fleet_report::{self, Told};
+use pgbackrest_keeper::cli::fleet_report::{self, ClusterReport};
 use pgbackrest_keeper::cli::info_fleet::{ask, restore_advice, secrets};
 use pgbackrest_keeper::cli::info_table::Terminal;
 use pgbackrest_keeper::cli::restore_command::{Commands, Wish};
@@ -127,7 +127,7 @@ fn a_fleet_is_told_from_its_resources() {
     let (code, text, said) = info(&kubeconfig, &[&here, "--output=json"]);
     assert_eq!((code, said.as_str()), (Some(1), ""));
     let json: Value = serde_json::from_str(&text).unwrap();
-    let name = |told: &Value| (told["namespace"].clone(), told["cluster"].clone());
+    let name = |report: &Value| (report["namespace"].clone(), report["cluster"].clone());
     let names: Vec<_> = json.as_array().unwrap().iter().map(name).collect();
     assert_eq!(names, ["ledger", "plain", "wrong"].map(|cluster| (json!(NAMESPACE), json!(cluster))));
     assert_eq!(json[0]["snapshot"]["collection"]["scopes"]["db"]["failure"]["reason"], "no_pod");
@@ -188,8 +188,8 @@ fn retention(kubeconfig: &Path) -> Value {
         let client = client::connect(&place).await.unwrap();
         let secrets = secrets(&client, &resources, 1).await;
         assert!(!format!("{secrets:?}").contains("hunter2"));
-        let told = ask(&recorded(), resources, &secrets, &Settings::default(), Pace::default()).await;
-        let json: Value = serde_json::from_str(&fleet_report::json(&told, Utc::now()).unwrap()).unwrap();
+        let report = ask(&recorded(), resources, &secrets, &Settings::default(), Pace::default()).await;
+        let json: Value = serde_json::from_str(&fleet_report::json(&report, Utc::now()).unwrap()).unwrap();
         json[0]["snapshot"]["stanzas"][0]["repos"][0]["settings"]["retention_full"].clone()
     })
 }
@@ -220,7 +220,7 @@ fn recorded() -> FakePods<'static> {
         .when("", [ran(0, "pgBackRest 2.60.0\n")])
 }
 
-async fn asked(resources: &[Value]) -> Vec<Told> {
+async fn asked(resources: &[Value]) -> Vec<ClusterReport> {
     let object = |resource: &Value| -> (Key, DynamicObject) {
         let object: DynamicObject = serde_json::from_value(resource.clone()).unwrap();
         (Key::of(&object).unwrap(), object)
@@ -232,7 +232,7 @@ async fn asked(resources: &[Value]) -> Vec<Told> {
 #[tokio::test]
 async fn facts_of_a_fleet_are_printed_as_those_of_a_host() {
     let fleet = asked(&[resource("ledger", 1), without_backup("plain"), resource("hangs", 1)]).await;
-    let whole: Vec<_> = fleet.iter().map(|told| (told.key.name.as_str(), told.is_whole())).collect();
+    let whole: Vec<_> = fleet.iter().map(|report| (report.key.name.as_str(), report.is_whole())).collect();
     assert_eq!(whole, [("hangs", false), ("ledger", true), ("plain", true)]);
 
     let text = fleet_report::text(&fleet, Utc::now(), Terminal { width: 100, has_colours: false });
@@ -263,10 +263,10 @@ async fn facts_of_a_fleet_are_printed_as_those_of_a_host() {
 async fn a_command_to_restore_comes_with_its_place() {
     let fleet = asked(&[resource("ledger", 1), resource("hangs", 1)]).await;
     let settings = Settings::default();
-    let advice = async |told, target: &str| {
+    let advice = async |report, target: &str| {
         let target = Target { time: target.parse().unwrap(), timeline: None };
         let copy = CopyPaths { directory: "/srv/copy".to_owned() };
-        restore_advice(&recorded(), told, &settings, &Wish { target, copy }, Utc::now()).await
+        restore_advice(&recorded(), report, &settings, &Wish { target, copy }, Utc::now()).await
     };
     let reached = advice(&fleet[1], "2026-11-22T10:00:00Z").await;
     let Commands { recover: command, copy } = reached.commands.unwrap();
@@ -282,11 +282,11 @@ async fn a_command_to_restore_comes_with_its_place() {
     let place = "in namespace info-fleet, in container postgres of pod ledger-0, the current primary";
     assert!(reached.remarks.contains(place), "{}", reached.remarks);
 
-    for (told, target, why) in [
+    for (report, target, why) in [
         (&fleet[1], "2026-11-01T00:00:00Z", "cannot be reached"),
         (&fleet[0], "2026-11-22T10:00:00Z", "no response within the timeout"),
     ] {
-        let advice = advice(told, target).await;
+        let advice = advice(report, target).await;
         assert_eq!(advice.commands, None);
         assert!(advice.remarks.contains(why) && !advice.remarks.contains("container"), "{}", advice.remarks);
     }

@@ -2,8 +2,8 @@
 //! nobody writes a name into the lease while another still believes to lead. The clock is paused: it goes on to the next
 //! moment that somebody waits for once there is nothing else to do, however slow the machine is.
 
+mod election;
 mod real;
-mod world;
 
 use std::time::Duration;
 
@@ -14,17 +14,17 @@ use serde_json::json;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::support::web::PATIENCE;
-use world::{DURATION, Mode, World};
+use election::{DURATION, Election, Mode};
 
 #[tokio::test(start_paused = true)]
 async fn who_comes_first_leads_and_gives_it_back_at_the_end() {
-    let world = World::new();
+    let election = Election::new();
     let began = Timestamp::now();
-    let (mut a, mut b) = (world.keeper("a"), world.keeper("b"));
+    let (mut a, mut b) = (election.keeper("a"), election.keeper("b"));
     assert_eq!(a.state(), Leadership::Waiting);
     a.start();
     a.turns(&Leadership::Leading).await;
-    let spec = world.spec();
+    let spec = election.spec();
     assert_eq!(spec["holderIdentity"], "a");
     assert_eq!(spec["leaseDurationSeconds"], DURATION.as_secs());
     assert_eq!(spec["leaseTransitions"], 0);
@@ -34,8 +34,8 @@ async fn who_comes_first_leads_and_gives_it_back_at_the_end() {
     b.start();
     b.turns(&Leadership::Following("a".to_owned())).await;
     // It is renewed, by one and the same holder.
-    world.written(3).await;
-    let renewed = world.spec();
+    election.written(3).await;
+    let renewed = election.spec();
     assert_eq!(
         (&renewed["holderIdentity"], &renewed["acquireTime"]),
         (&spec["holderIdentity"], &spec["acquireTime"])
@@ -48,18 +48,18 @@ async fn who_comes_first_leads_and_gives_it_back_at_the_end() {
     b.turns(&Leadership::Leading).await;
     // Nobody had to wait for it to run out, which takes longer than the pause between two looks.
     assert!(stopped.elapsed() < DURATION, "{:?}", stopped.elapsed());
-    assert_eq!(world.spec()["leaseTransitions"], 1);
+    assert_eq!(election.spec()["leaseTransitions"], 1);
     b.stop().await;
-    assert_eq!(world.spec().get("holderIdentity"), None);
-    world.judge();
+    assert_eq!(election.spec().get("holderIdentity"), None);
+    election.judge();
 }
 
 #[tokio::test(start_paused = true)]
 async fn of_many_who_begin_at_once_one_leads() {
-    let world = World::new();
+    let election = Election::new();
     let mut keepers = Vec::new();
     for name in ["a", "b", "c", "d"] {
-        keepers.push(world.keeper(name));
+        keepers.push(election.keeper(name));
     }
     for keeper in &mut keepers {
         keeper.start();
@@ -69,42 +69,46 @@ async fn of_many_who_begin_at_once_one_leads() {
     }
     let leads = keepers.iter().filter(|keeper| keeper.state() == Leadership::Leading).count();
     assert_eq!(leads, 1);
-    let holder = world.spec()["holderIdentity"].as_str().unwrap().to_owned();
+    let holder = election.spec()["holderIdentity"].as_str().unwrap().to_owned();
     for keeper in &keepers {
         let expected =
             if keeper.name == holder { Leadership::Leading } else { Leadership::Following(holder.clone()) };
         assert_eq!(keeper.state(), expected, "{}", keeper.name);
     }
-    world.judge();
+    election.judge();
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_leader_that_is_gone_is_followed_once_its_time_is_over() {
-    let world = World::new();
-    let (mut a, mut b) = (world.leader("a").await, world.keeper("b"));
+    let election = Election::new();
+    let (mut a, mut b) = (election.leader("a").await, election.keeper("b"));
     b.start();
     b.turns(&Leadership::Following("a".to_owned())).await;
     a.dies().await;
-    let last = world.last_write();
+    let last = election.last_write();
     b.turns(&Leadership::Leading).await;
     assert!(last.elapsed() > DURATION, "{:?}", last.elapsed());
-    assert_eq!(world.spec()["leaseTransitions"], 1);
-    world.judge();
+    assert_eq!(election.spec()["leaseTransitions"], 1);
+    election.judge();
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_leader_that_cannot_renew_stops_before_another_starts() {
     for mode in [Mode::Silent, Mode::Refuses(503), Mode::WritesSilently] {
-        let world = World::new();
-        let (mut a, mut b) = (world.leader("a").await, world.keeper("b"));
+        let election = Election::new();
+        let (mut a, mut b) = (election.leader("a").await, election.keeper("b"));
         b.start();
         b.turns(&Leadership::Following("a".to_owned())).await;
         a.door.set(mode);
         a.turns(&Leadership::Waiting).await;
-        assert!(world.last_write().elapsed() < DURATION, "{mode:?}: {:?}", world.last_write().elapsed());
+        assert!(
+            election.last_write().elapsed() < DURATION,
+            "{mode:?}: {:?}",
+            election.last_write().elapsed()
+        );
         if mode == Mode::WritesSilently {
             // Its name comes to the lease again and again. It leads as soon as it hears of it.
-            assert_eq!(world.spec()["holderIdentity"], "a");
+            assert_eq!(election.spec()["holderIdentity"], "a");
             a.door.set(Mode::Open);
             a.turns(&Leadership::Leading).await;
         } else {
@@ -112,68 +116,68 @@ async fn a_leader_that_cannot_renew_stops_before_another_starts() {
             a.door.set(Mode::Open);
             a.turns(&Leadership::Following("b".to_owned())).await;
         }
-        world.judge();
+        election.judge();
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_short_trouble_changes_nothing() {
-    let world = World::new();
-    let mut a = world.leader("a").await;
+    let election = Election::new();
+    let mut a = election.leader("a").await;
     let changes = a.record_changes();
     for mode in [Mode::RefusesOnce(500), Mode::RefusesOnce(429), Mode::MeddlesOnce, Mode::MeddlesTwice] {
         a.door.set(mode);
         a.door.is_open_again().await;
-        world.written(2).await;
+        election.written(2).await;
     }
-    assert_eq!(world.spec()["holderIdentity"], "a");
+    assert_eq!(election.spec()["holderIdentity"], "a");
     // What others wrote into the lease is left there.
-    assert_eq!(world.lease().unwrap()["metadata"]["annotations"]["meddled"], "3");
+    assert_eq!(election.lease().unwrap()["metadata"]["annotations"]["meddled"], "3");
     a.stop().await;
     assert_eq!(changes.await.unwrap(), [Leadership::Waiting]);
-    world.judge();
+    election.judge();
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_leader_that_always_comes_too_late_stops() {
-    let world = World::new();
-    let mut a = world.leader("a").await;
+    let election = Election::new();
+    let mut a = election.leader("a").await;
     a.door.set(Mode::Meddles);
     a.turns(&Leadership::Waiting).await;
-    assert!(world.last_write().elapsed() < DURATION);
+    assert!(election.last_write().elapsed() < DURATION);
     let looks = a.door.looks();
     sleep(DURATION / 2).await;
     // Three looks for each pause, not as many as fit.
     assert!(a.door.looks() - looks <= 12, "{}", a.door.looks() - looks);
     a.door.set(Mode::Open);
     a.turns(&Leadership::Leading).await;
-    world.judge();
+    election.judge();
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_lease_that_was_taken_or_removed_is_seen() {
-    let world = World::new();
-    let mut a = world.keeper("a");
+    let election = Election::new();
+    let mut a = election.keeper("a");
     // Released by client-go: a name that is empty.
-    world.put(&json!({"holderIdentity": "", "leaseDurationSeconds": 1, "leaseTransitions": 4}));
+    election.put(&json!({"holderIdentity": "", "leaseDurationSeconds": 1, "leaseTransitions": 4}));
     a.start();
     a.turns(&Leadership::Leading).await;
-    assert_eq!(world.spec()["leaseTransitions"], 5);
-    world.put(&json!({"holderIdentity": "somebody", "leaseDurationSeconds": 3600}));
+    assert_eq!(election.spec()["leaseTransitions"], 5);
+    election.put(&json!({"holderIdentity": "somebody", "leaseDurationSeconds": 3600}));
     a.turns(&Leadership::Following("somebody".to_owned())).await;
-    world.remove();
+    election.remove();
     a.turns(&Leadership::Leading).await;
-    assert_eq!(world.spec()["leaseTransitions"], 0);
+    assert_eq!(election.spec()["leaseTransitions"], 0);
     a.stop().await;
-    assert_eq!(world.spec().get("holderIdentity"), None);
-    world.judge();
+    assert_eq!(election.spec().get("holderIdentity"), None);
+    election.judge();
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_end_comes_though_nobody_answers() {
     for mode in [Mode::Silent, Mode::Refuses(503), Mode::Meddles] {
-        let world = World::new();
-        let mut a = world.leader("a").await;
+        let election = Election::new();
+        let mut a = election.leader("a").await;
         a.door.set(mode);
         // In the middle of a call.
         a.door.is_asked().await;
@@ -181,17 +185,17 @@ async fn the_end_comes_though_nobody_answers() {
         timeout(PATIENCE, a.stop()).await.expect("an end");
         assert!(stopped.elapsed() < Duration::from_secs(8), "{mode:?}: {:?}", stopped.elapsed());
         assert_eq!(a.state(), Leadership::Waiting);
-        assert_eq!(world.spec()["holderIdentity"], "a");
-        world.judge();
+        assert_eq!(election.spec()["holderIdentity"], "a");
+        election.judge();
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn whatever_breaks_there_are_never_two() {
-    let world = World::new();
+    let election = Election::new();
     let mut keepers = Vec::new();
     for name in ["a", "b", "c"] {
-        keepers.push(world.keeper(name));
+        keepers.push(election.keeper(name));
     }
     for keeper in &mut keepers {
         keeper.start();
@@ -218,5 +222,5 @@ async fn whatever_breaks_there_are_never_two() {
         keeper.settles().await;
     }
     println!("{done:?}");
-    world.judge();
+    election.judge();
 }

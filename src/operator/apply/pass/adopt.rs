@@ -12,10 +12,10 @@ use super::{Pass, REMOVED, cleanup};
 use crate::cluster::labels::{BACKUP_JOB, cluster_selector, selector_text};
 use crate::cluster::settings::Settings;
 use crate::kubernetes::client::{CALL_DEADLINE, CallError, call};
+use crate::operator::apply::ownership::{self, Ownership};
 use crate::operator::apply::server::{Dependents, Server, Trouble};
-use crate::operator::apply::standing::{self, Standing};
 use crate::operator::apply::{Owner, cron_job, findings, repo_host};
-use crate::operator::kinds::{Kind, Place};
+use crate::operator::kinds::{Kind, ObjectPath};
 
 /// How it went.
 #[derive(Debug, PartialEq, Eq)]
@@ -35,7 +35,7 @@ pub(super) enum Cleared {
 pub(super) async fn clear(
     server: &Server,
     owner: Owner<'_>,
-    place: Place<'_>,
+    place: ObjectPath<'_>,
     known: &ObjectMeta,
 ) -> Result<Cleared, Trouble> {
     let uid = known.uid.as_deref().unwrap_or_default();
@@ -74,37 +74,37 @@ impl Pass<'_> {
     ) -> Result<(), CallError> {
         let (namespace, cluster) = (self.owner.namespace, self.owner.name);
         let Some(kind) = Kind::of("CronJob") else { return Ok(()) };
-        if self.writer.memory.is_alone(namespace, cluster) {
+        if self.writer.cache.is_alone(namespace, cluster) {
             return Ok(());
         }
         let mut alone = true;
         let found = match others(&self.writer.server, &self.writer.settings, self.owner).await {
             Ok(found) => found,
             Err(error) => {
-                let place = Place { kind, namespace, name: "of any name" };
+                let place = ObjectPath { kind, namespace, name: "of any name" };
                 self.applied.findings.push(findings::of_trouble(place, error.into())?);
                 return Ok(());
             }
         };
         for job in found {
-            let place = Place { kind, namespace, name: cleanup::name(&job.metadata) };
+            let place = ObjectPath { kind, namespace, name: cleanup::name(&job.metadata) };
             if desired.contains(&(kind.name, place.name)) {
                 continue;
             }
             alone = false;
             if !self.adopt {
-                let owner = standing::describe(&job.metadata);
+                let owner = ownership::describe(&job.metadata);
                 self.applied.findings.push(findings::double(place, cluster, &owner));
                 continue;
             }
             match clear(&self.writer.server, self.owner, place, &job.metadata).await {
-                Ok(Cleared::Free { .. } | Cleared::Leaves) => self.tell(REMOVED, &place),
+                Ok(Cleared::Free { .. } | Cleared::Leaves) => self.record(REMOVED, &place),
                 Ok(Cleared::Busy(job)) => _ = self.busy(place, "removed", &job),
                 Err(Trouble::Moved(_)) => {}
                 Err(trouble) => self.applied.findings.push(findings::of_trouble(place, trouble)?),
             }
         }
-        self.writer.memory.note_alone(namespace, cluster, alone);
+        self.writer.cache.note_alone(namespace, cluster, alone);
         Ok(())
     }
 }
@@ -124,5 +124,5 @@ async fn others(server: &Server, settings: &Settings, owner: Owner<'_>) -> Resul
 fn is_foreign(metadata: &ObjectMeta, owner: Owner<'_>) -> bool {
     let Some(kind) = Kind::of("CronJob") else { return false };
     let is_pgbackrest = metadata.name.as_deref().is_some_and(|name| name.starts_with("pgbackrest-"));
-    is_pgbackrest && matches!(standing::of(metadata, kind, owner), Standing::Foreign(_))
+    is_pgbackrest && matches!(ownership::of(metadata, kind, owner), Ownership::Foreign(_))
 }

@@ -8,12 +8,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use super::{Pass, REMOVED};
 use crate::cluster::names;
 use crate::kubernetes::client::CallError;
+use crate::operator::apply::ownership::{self, Ownership};
 use crate::operator::apply::running::{self, Running};
 use crate::operator::apply::server::{Dependents, Trouble};
-use crate::operator::apply::standing::{self, Standing};
 use crate::operator::apply::{cron_job, findings};
 use crate::operator::inventory::Metadata;
-use crate::operator::kinds::{Kind, Place};
+use crate::operator::kinds::{Kind, ObjectPath};
 
 /// Why a CronJob is suspended whose schedule is gone while its last Job still runs.
 const NOT_DESIRED: &str = "not-desired";
@@ -24,7 +24,7 @@ impl Pass<'_> {
         let all = self.writer.inventory.of_cluster(self.owner.namespace, self.owner.name);
         all.into_iter()
             .filter_map(|(kind, object)| Some((Kind::of(kind)?, object)))
-            .filter(|(kind, object)| standing::of(&object.metadata, kind, self.owner) == Standing::Ours)
+            .filter(|(kind, object)| ownership::of(&object.metadata, kind, self.owner) == Ownership::Ours)
             .collect()
     }
 
@@ -46,13 +46,13 @@ impl Pass<'_> {
             Ok(running) => running,
             Err(error) => {
                 let Some(jobs) = Kind::of("Job") else { return Ok(()) };
-                let place = Place { kind: jobs, namespace: self.owner.namespace, name: "of any name" };
+                let place = ObjectPath { kind: jobs, namespace: self.owner.namespace, name: "of any name" };
                 self.applied.findings.push(findings::of_trouble(place, error.into())?);
                 return Ok(());
             }
         };
         for (kind, object) in others {
-            let place = Place { kind, namespace: self.owner.namespace, name: name(&object.metadata) };
+            let place = ObjectPath { kind, namespace: self.owner.namespace, name: name(&object.metadata) };
             if let Err(trouble) = self.remove(place, &object.metadata, &running).await {
                 let finding = findings::of_trouble(place, trouble)?;
                 self.applied.findings.push(finding);
@@ -63,7 +63,7 @@ impl Pass<'_> {
 
     async fn remove(
         &mut self,
-        place: Place<'_>,
+        place: ObjectPath<'_>,
         known: &ObjectMeta,
         running: &[Running],
     ) -> Result<(), Trouble> {
@@ -78,14 +78,14 @@ impl Pass<'_> {
         }
         let uid = known.uid.as_deref().unwrap_or_default();
         if server.delete(place, uid, Dependents::Go).await? {
-            self.tell(REMOVED, &place);
+            self.record(REMOVED, &place);
         }
         Ok(())
     }
 }
 
 /// Whether a running Job cannot do without an object.
-fn is_needed_by(place: Place<'_>, known: &ObjectMeta, job: &Running, cluster: &str) -> bool {
+fn is_needed_by(place: ObjectPath<'_>, known: &ObjectMeta, job: &Running, cluster: &str) -> bool {
     match place.kind.name {
         "CronJob" => job.is_owned_by(known.uid.as_deref()),
         // The rights of all jobs.

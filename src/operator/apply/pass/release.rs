@@ -7,16 +7,16 @@ use super::{Pass, RELEASED, name};
 use crate::cluster::labels::{BACKUP_TYPE, CLUSTER, MANAGED_BY, REPO};
 use crate::kubernetes::client::CallError;
 use crate::operator::apply::findings;
-use crate::operator::kinds::Place;
+use crate::operator::kinds::ObjectPath;
 
 impl Pass<'_> {
     /// Hands back everything.
     pub(in crate::operator::apply) async fn release_all(&mut self) -> Result<(), CallError> {
         for (kind, object) in self.of_ours() {
-            let place = Place { kind, namespace: self.owner.namespace, name: name(&object.metadata) };
+            let place = ObjectPath { kind, namespace: self.owner.namespace, name: name(&object.metadata) };
             let patch = patch(&object.metadata, self.owner.uid);
             match self.writer.server.merge(place, &patch).await {
-                Ok(_) => self.tell(RELEASED, &place),
+                Ok(_) => self.record(RELEASED, &place),
                 Err(error) => self.applied.findings.push(findings::of_trouble(place, error.into())?),
             }
         }

@@ -6,59 +6,59 @@ use super::*;
 
 #[tokio::test]
 async fn what_does_not_come_by_itself_is_told_and_asked_for_less_often() {
-    let mut world = World::new(&["s3"], &json!({}));
+    let mut world = TestCluster::new(&["s3"], &json!({}));
     let answers = || answering(vec![("head", vec![ran(0, "")])]);
     let mut record = Record::default();
     let mut seen = Vec::new();
     for minutes in [0, 1, 2, 4, 10, 60] {
         world.now = "2026-03-01T00:00:00Z".parse::<DateTime<Utc>>().unwrap() + Duration::from_mins(minutes);
-        let care = world.care(&answers(), &record).await;
-        record = care.record.clone();
-        seen.push((codes_of(&care)[0], care.again_after.unwrap().as_secs()));
+        let ensured = world.ensured(&answers(), &record).await;
+        record = ensured.record.clone();
+        seen.push((codes_of(&ensured)[0], ensured.again_after.unwrap().as_secs()));
     }
     let (early, late) = ("configuration-not-visible", "configuration-not-mounted");
     assert_eq!(seen, [(early, 10), (early, 15), (early, 30), (late, 60), (late, 150), (late, 300)]);
     // Something else is desired now, and gets its own time.
     record.unfinished.as_mut().unwrap().aim = "another".to_owned();
-    assert_eq!(codes_of(&world.care(&answers(), &record).await), [early]);
+    assert_eq!(codes_of(&world.ensured(&answers(), &record).await), [early]);
 
     let script = answering(vec![
         world.head(),
         ("backrest info", vec![info(1, 0, BACKUP)]),
         ("stanza-create", vec![went(0, &[1], "")]),
     ]);
-    let care = world.care(&script, &record).await;
-    assert_eq!((care.record.unfinished, care.again_after), (None, None));
+    let ensured = world.ensured(&script, &record).await;
+    assert_eq!((ensured.record.unfinished, ensured.again_after), (None, None));
 }
 
 #[tokio::test]
 async fn without_its_repo_host_a_cluster_waits_and_then_goes_on() {
-    let mut world = World::new(&["pvc", "s3"], &json!({}));
+    let mut world = TestCluster::new(&["pvc", "s3"], &json!({}));
     world.pods[1].ready = false;
     let record = Record { servers: world.desired.servers_hash.clone(), ..Record::default() };
     let script = || {
         answering(vec![world.head(), ("--repo=2", vec![info(2, 2, "[]")]), ("od -A n", vec![ran(0, "7\n")])])
     };
-    let care = world.care(&script(), &record).await;
-    assert_eq!((codes_of(&care), care.again_after), (vec![], Some(SOON)));
-    let mut later = World { now: world.now + PATIENCE, ..World::new(&["pvc", "s3"], &json!({})) };
+    let ensured = world.ensured(&script(), &record).await;
+    assert_eq!((codes_of(&ensured), ensured.again_after), (vec![], Some(SOON)));
+    let mut later = TestCluster { now: world.now + PATIENCE, ..TestCluster::new(&["pvc", "s3"], &json!({})) };
     later.pods[1].ready = false;
-    let record = Record { servers: later.desired.servers_hash.clone(), ..care.record };
+    let record = Record { servers: later.desired.servers_hash.clone(), ..ensured.record };
     let unfinished = record
         .unfinished
         .clone()
         .map(|unfinished| Unfinished { aim: later.desired.servers_hash.clone().unwrap(), ..unfinished });
     let script =
         answering(vec![later.head(), ("--repo=2", vec![info(2, 2, "[]")]), ("od -A n", vec![ran(0, "7\n")])]);
-    let care = later.care(&script, &Record { unfinished, ..record }).await;
-    assert_eq!(codes_of(&care), ["repo-host-not-ready", "repo-unreachable"]);
-    let known: Vec<String> = care.record.stanzas.keys().map(ToString::to_string).collect();
+    let ensured = later.ensured(&script, &Record { unfinished, ..record }).await;
+    assert_eq!(codes_of(&ensured), ["repo-host-not-ready", "repo-unreachable"]);
+    let known: Vec<String> = ensured.record.stanzas.keys().map(ToString::to_string).collect();
     assert_eq!(known, ["repo2"]);
 }
 
 #[tokio::test]
 async fn two_versions_of_pgbackrest_are_told_of() {
-    let world = World::new(&["pvc"], &json!({}));
+    let world = TestCluster::new(&["pvc"], &json!({}));
     let repo_host = world.desired.repo_host_configuration_hash.clone().unwrap();
     let record = Record { servers: world.desired.servers_hash.clone(), ..Record::default() };
     let script = answering(vec![
@@ -68,14 +68,14 @@ async fn two_versions_of_pgbackrest_are_told_of() {
         ("backrest info", vec![info(1, 1, "[]"), info(1, 2, "[]")]),
         ("stanza-create", vec![went(0, &[1], "")]),
     ]);
-    let care = world.care(&script, &record).await;
-    assert_eq!(care.record.stanzas, world.hashes);
-    assert_eq!(codes_of(&care), ["versions-differ"]);
+    let ensured = world.ensured(&script, &record).await;
+    assert_eq!(ensured.record.stanzas, world.hashes);
+    assert_eq!(codes_of(&ensured), ["versions-differ"]);
 }
 
 #[tokio::test]
 async fn servers_are_told_once_all_files_are_visible() {
-    let mut world = World::new(&["pvc"], &json!({}));
+    let mut world = TestCluster::new(&["pvc"], &json!({}));
     let hash = |hash: &str| ran(0, format!("# pgbackrest-keeper.io/config-hash: {hash}\n"));
     let instance = world.desired.instance_configuration_hash.clone();
     let repo_host = world.desired.repo_host_configuration_hash.clone().unwrap();
@@ -91,9 +91,9 @@ async fn servers_are_told_once_all_files_are_visible() {
     assert!(is_due(&world.cluster, &world.hashes, &world.desired, &record));
 
     let stale = script(vec![ran(0, "aa  x\nbb  y\n")], ran(0, ""));
-    let care = world.care(&stale, &record).await;
-    assert_eq!(codes_of(&care), ["configuration-not-visible"; 2]);
-    assert_eq!((care.record.servers, stale.count("sh -c")), (None, 0));
+    let ensured = world.ensured(&stale, &record).await;
+    assert_eq!(codes_of(&ensured), ["configuration-not-visible"; 2]);
+    assert_eq!((ensured.record.servers, stale.count("sh -c")), (None, 0));
 
     let secret = world.desired.objects.iter().find_map(|object| match object {
         crate::cluster::desired::Object::Secret(secret) if object.name() == "ledger-pgbackrest-cert" => {
@@ -110,14 +110,18 @@ async fn servers_are_told_once_all_files_are_visible() {
         .map(sums)
         .collect::<Vec<_>>();
     let good = script(both.clone(), ran(0, ""));
-    let care = world.care(&good, &record).await;
-    assert_eq!(care.record.servers, world.desired.servers_hash);
-    assert_eq!((reasons_of(&care), good.count("sh -c")), (vec!["ServersReloaded"], 2));
+    let ensured = world.ensured(&good, &record).await;
+    assert_eq!(ensured.record.servers, world.desired.servers_hash);
+    assert_eq!((reasons_of(&ensured), good.count("sh -c")), (vec!["ServersReloaded"], 2));
 
     let silent = script(both, ran(3, ""));
-    let care = world.care(&silent, &record).await;
-    assert_eq!((codes_of(&care), care.record.servers.clone()), (vec![], None), "they may be about to start");
+    let ensured = world.ensured(&silent, &record).await;
+    assert_eq!(
+        (codes_of(&ensured), ensured.record.servers.clone()),
+        (vec![], None),
+        "they may be about to start"
+    );
     world.now += PATIENCE;
-    let care = world.care(&silent, &care.record).await;
-    assert_eq!(codes_of(&care), ["server-missing"; 2]);
+    let ensured = world.ensured(&silent, &ensured.record).await;
+    assert_eq!(codes_of(&ensured), ["server-missing"; 2]);
 }

@@ -4,7 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use pgbackrest_keeper::metrics::OperatorMetrics;
 use pgbackrest_keeper::pgbackrest::label::BackupType;
 use pgbackrest_keeper::state::jobs::{
-    ClusterKey, CronFact, End, Failure, JobFact, Slot, Suspension, Trigger,
+    ClusterKey, CronFact, Failure, JobEnd, JobFact, Slot, Suspension, Trigger,
 };
 
 fn cron_job(cluster: &str, slot: Slot, expression: &str, now: DateTime<Utc>) -> CronFact {
@@ -54,7 +54,7 @@ pub(super) fn happen(metrics: &OperatorMetrics, now: DateTime<Utc>) {
     });
     let succeeded = |fact: JobFact, minutes| {
         let at = fact.started.unwrap() + TimeDelta::minutes(minutes);
-        JobFact { succeeded_pods: 1, end: Some(End { at, failure: None }), ..fact }
+        JobFact { succeeded_pods: 1, end: Some(JobEnd { at, failure: None }), ..fact }
     };
     let before = succeeded(job("ledger", full, now - TimeDelta::days(1)), 50);
     metrics.jobs.job(&before, false, now);
@@ -65,7 +65,7 @@ pub(super) fn happen(metrics: &OperatorMetrics, now: DateTime<Utc>) {
         let fact = job("ledger", incr, now - TimeDelta::hours(hours));
         let at = fact.started.unwrap() + TimeDelta::minutes(30);
         metrics.jobs.job(
-            &JobFact { failed_pods: 6, end: Some(End { at, failure: Some(failure) }), ..fact },
+            &JobFact { failed_pods: 6, end: Some(JobEnd { at, failure: Some(failure) }), ..fact },
             true,
             now,
         );

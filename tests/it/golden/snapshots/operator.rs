@@ -24,7 +24,7 @@ pub(super) fn fleet() -> OperatorMetrics {
     metrics.leads(true);
     metrics.queue_depth(3);
     metrics.watch_restarted("CronJob");
-    metrics.tell_failed("event", "forbidden");
+    metrics.publish_failed("event", "forbidden");
     metrics.reconciled("shop", "ledger", Ok(()), Duration::from_millis(40), now());
     metrics.applied("shop", "ledger", &[("CronJob", true), ("StatefulSet", false)], &["CronJob", "Role"]);
     let ledger = Judgement {

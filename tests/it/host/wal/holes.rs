@@ -17,7 +17,7 @@ fn the_newest_version_restores_what_is_proven() {
 }
 
 /// Two full backups, the second of which spans several segments, and lines before, between and after them.
-struct World<'a> {
+struct GapTest<'a> {
     trial: Trial<'a>,
     before: Line,
     first: String,
@@ -33,18 +33,18 @@ fn check(test: &str, pgbackrest: Result<Pgbackrest, String>, segment_megabytes: 
         Ok(site) => site,
         Err(missing) => return skip(test, missing),
     };
-    let world = World::make(&site, segment_megabytes);
-    nothing_is_missing(&world);
-    a_hole_between_backups(&world);
-    a_hole_after_the_newest_backup(&world);
-    a_hole_inside_a_backup(&world);
-    what_is_no_segment_fills_no_hole(&world);
-    a_segment_with_two_contents(&world);
-    a_directory_that_is_gone(&world);
-    the_other_repo_is_another_matter(&world);
+    let test = GapTest::make(&site, segment_megabytes);
+    nothing_is_missing(&test);
+    a_hole_between_backups(&test);
+    a_hole_after_the_newest_backup(&test);
+    a_hole_inside_a_backup(&test);
+    what_is_no_segment_fills_no_hole(&test);
+    a_segment_with_two_contents(&test);
+    a_directory_that_is_gone(&test);
+    the_other_repo_is_another_matter(&test);
 }
 
-impl<'a> World<'a> {
+impl<'a> GapTest<'a> {
     fn make(site: &'a Site, segment_megabytes: u32) -> Self {
         let trial = Trial::start(site, segment_megabytes);
         let before = trial.write("a");
@@ -56,8 +56,8 @@ impl<'a> World<'a> {
     }
 }
 
-fn nothing_is_missing(world: &World<'_>) {
-    let World { trial, before, first, between, second, after, .. } = world;
+fn nothing_is_missing(test: &GapTest<'_>) {
+    let GapTest { trial, before, first, between, second, after, .. } = test;
     let proof = trial.prove(1);
     assert_eq!((proof.missing(), proof.unrestorable()), ([0; 4], [0; 4]), "{:#}", proof.wal);
     assert_eq!(proof.number("/path/gaps"), 0);
@@ -75,8 +75,8 @@ fn nothing_is_missing(world: &World<'_>) {
     }
 }
 
-fn a_hole_between_backups(world: &World<'_>) {
-    let World { trial, first, between, after, .. } = world;
+fn a_hole_between_backups(test: &GapTest<'_>) {
+    let GapTest { trial, first, between, after, .. } = test;
     let [b, c, d] = between;
     trial.without(1, &c.segment, || {
         let proof = trial.prove(1);
@@ -89,8 +89,8 @@ fn a_hole_between_backups(world: &World<'_>) {
     });
 }
 
-fn a_hole_after_the_newest_backup(world: &World<'_>) {
-    let World { trial, second, after, .. } = world;
+fn a_hole_after_the_newest_backup(test: &GapTest<'_>) {
+    let GapTest { trial, second, after, .. } = test;
     let [e, f, g] = after;
     trial.without(1, &f.segment, || {
         let proof = trial.prove(1);
@@ -101,8 +101,8 @@ fn a_hole_after_the_newest_backup(world: &World<'_>) {
     });
 }
 
-fn a_hole_inside_a_backup(world: &World<'_>) {
-    let World { trial, first, between, second, after, inside, .. } = world;
+fn a_hole_inside_a_backup(test: &GapTest<'_>) {
+    let GapTest { trial, first, between, second, after, inside, .. } = test;
     trial.without(1, inside, || {
         let proof = trial.prove(1);
         assert_eq!((proof.missing(), proof.unrestorable()), ([1, 0, 0, 0], [1, 0, 0, 0]), "{:#}", proof.wal);
@@ -115,8 +115,8 @@ fn a_hole_inside_a_backup(world: &World<'_>) {
 }
 
 /// `NAME.partial-…` and `NAME.OFFSET.backup` beside the hole.
-fn what_is_no_segment_fills_no_hole(world: &World<'_>) {
-    let World { trial, after, .. } = world;
+fn what_is_no_segment_fills_no_hole(test: &GapTest<'_>) {
+    let GapTest { trial, after, .. } = test;
     let segment = &after[1].segment;
     let file = trial.site.wal_file(1, segment);
     let name = file.file_name().unwrap().to_str().unwrap();
@@ -131,8 +131,8 @@ fn what_is_no_segment_fills_no_hole(world: &World<'_>) {
 }
 
 /// pgBackRest refuses such a segment, so that recovery ends before it.
-fn a_segment_with_two_contents(world: &World<'_>) {
-    let World { trial, second, after, .. } = world;
+fn a_segment_with_two_contents(test: &GapTest<'_>) {
+    let GapTest { trial, second, after, .. } = test;
     let [e, f, g] = after;
     let file = trial.site.wal_file(1, &f.segment);
     let other = file.with_file_name(format!("{}-{}.gz", f.segment, "0".repeat(40)));
@@ -146,8 +146,8 @@ fn a_segment_with_two_contents(world: &World<'_>) {
 }
 
 /// The backup itself, and what builds on it.
-fn a_directory_that_is_gone(world: &World<'_>) {
-    let World { trial, first, second, after, .. } = world;
+fn a_directory_that_is_gone(test: &GapTest<'_>) {
+    let GapTest { trial, first, second, after, .. } = test;
     let incr = trial.lab.back_up(1, "incr");
     assert!(incr.starts_with(second.as_str()), "{incr}");
     let directory = trial.site.path(&format!("repo1/backup/{STANZA}/{second}"));
@@ -166,8 +166,8 @@ fn a_directory_that_is_gone(world: &World<'_>) {
 }
 
 /// The second repo is encrypted, and has holes of its own.
-fn the_other_repo_is_another_matter(world: &World<'_>) {
-    let World { trial, .. } = world;
+fn the_other_repo_is_another_matter(test: &GapTest<'_>) {
+    let GapTest { trial, .. } = test;
     let label = trial.back_up(2, "full");
     let [h, i, j] = ["h", "i", "j"].map(|text| trial.write(text));
     trial.without(2, &i.segment, || {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use pgbackrest_keeper::job::limits::Limits;
-use pgbackrest_keeper::job::outcome::Verdict;
+use pgbackrest_keeper::job::outcome::JobOutcome;
 use pgbackrest_keeper::job::run;
 use pgbackrest_keeper::job::task::{Patience, Task};
 use pgbackrest_keeper::pgbackrest::label::BackupType;
@@ -74,7 +74,7 @@ impl<'a> Here<'a> {
         self.pods.count(BACKUP)
     }
 
-    pub(super) async fn back_up(&self, backup_type: BackupType, repo: u32) -> Verdict {
+    pub(super) async fn back_up(&self, backup_type: BackupType, repo: u32) -> JobOutcome {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let task = Task {
             namespace: "shop".to_owned(),

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use pgbackrest_keeper::cli::manifest::Manifests;
-use pgbackrest_keeper::cluster::desired::{self, Circumstances, Object};
+use pgbackrest_keeper::cluster::desired::{self, BuildInputs, Object};
 use pgbackrest_keeper::cluster::settings::Settings;
 use pgbackrest_keeper::cluster::{labels, names, validate};
 use serde_json::Value;
@@ -185,7 +185,7 @@ fn objects_of(yaml: &str, settings: &Settings) -> Vec<Object> {
     let references = manifests.references(found, &settings.default_namespace);
     let (cluster, findings) = validate::document(found.document.clone(), &references, settings);
     let cluster = cluster.unwrap_or_else(|| panic!("{findings:?}"));
-    desired::build(&cluster, settings, &Circumstances::default()).objects
+    desired::build(&cluster, settings, &BuildInputs::default()).objects
 }
 
 /// The options of a configuration, of whatever section.

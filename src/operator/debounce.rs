@@ -10,7 +10,7 @@ use tokio_util::time::{DelayQueue, delay_queue};
 
 /// How long a change waits.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Patience {
+pub(super) struct Debounce {
     /// For others of the same key to come; each starts it anew.
     pub(super) quiet: Duration,
     /// In all, so that what never rests has its turn too.
@@ -19,7 +19,7 @@ pub(super) struct Patience {
 
 struct Changes<S, K> {
     stream: S,
-    patience: Patience,
+    debounce: Debounce,
     queue: DelayQueue<K>,
     waiting: HashMap<K, Waiting>,
 }
@@ -33,11 +33,14 @@ struct Waiting {
 /// Each key once for all its changes that come close together. Ends with `changes`, whatever waits then.
 ///
 /// The debounce of kube's scheduler knows no longest wait.
-pub(super) fn settled<K>(changes: impl Stream<Item = K> + Unpin, patience: Patience) -> impl Stream<Item = K>
+pub(super) fn debounced<K>(
+    changes: impl Stream<Item = K> + Unpin,
+    debounce: Debounce,
+) -> impl Stream<Item = K>
 where
     K: Clone + Eq + Hash,
 {
-    let state = Changes { stream: changes, patience, queue: DelayQueue::new(), waiting: HashMap::new() };
+    let state = Changes { stream: changes, debounce, queue: DelayQueue::new(), waiting: HashMap::new() };
     stream::unfold(state, |mut state| async move {
         loop {
             tokio::select! {
@@ -54,7 +57,7 @@ where
 
 impl<S, K: Clone + Eq + Hash> Changes<S, K> {
     fn note(&mut self, key: K) {
-        let Patience { quiet, at_most } = self.patience;
+        let Debounce { quiet, at_most } = self.debounce;
         let now = Instant::now();
         if let Some(waiting) = self.waiting.get(&key) {
             self.queue.reset_at(&waiting.place, (now + quiet).min(waiting.no_later_than));
@@ -78,39 +81,39 @@ mod tests {
 
     #[tokio::test]
     async fn what_never_rests_has_its_turn() {
-        let patience = Patience { quiet: HOUR, at_most: SOON };
+        let debounce = Debounce { quiet: HOUR, at_most: SOON };
         let restless = Box::pin(stream::unfold((), |()| async {
             tokio::task::yield_now().await;
             Some(("ledger", ()))
         }));
-        let mut settled = Box::pin(settled(restless, patience));
+        let mut debounced = Box::pin(debounced(restless, debounce));
         for _ in 0..2 {
-            assert_eq!(timeout(LONG, settled.next()).await, Ok(Some("ledger")));
+            assert_eq!(timeout(LONG, debounced.next()).await, Ok(Some("ledger")));
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn many_changes_of_one_key_are_one() {
-        let patience = Patience { quiet: Duration::from_secs(1), at_most: HOUR };
+        let debounce = Debounce { quiet: Duration::from_secs(1), at_most: HOUR };
         let changes = stream::iter(["ledger", "shop", "ledger", "ledger"]).chain(stream::pending());
-        let settled = Box::pin(settled(changes, patience));
-        let mut both: Vec<_> = timeout(LONG, settled.take(2).collect()).await.unwrap();
+        let debounced = Box::pin(debounced(changes, debounce));
+        let mut both: Vec<_> = timeout(LONG, debounced.take(2).collect()).await.unwrap();
         both.sort_unstable();
         assert_eq!(both, ["ledger", "shop"]);
     }
 
     #[tokio::test]
     async fn it_ends_with_the_changes() {
-        let patience = Patience { quiet: HOUR, at_most: HOUR };
-        let settled = settled(stream::iter(["ledger"]), patience);
-        assert_eq!(timeout(LONG, settled.count()).await, Ok(0));
+        let debounce = Debounce { quiet: HOUR, at_most: HOUR };
+        let debounced = debounced(stream::iter(["ledger"]), debounce);
+        assert_eq!(timeout(LONG, debounced.count()).await, Ok(0));
     }
 
     #[tokio::test]
     async fn each_change_starts_the_wait_anew() {
         let mut changes = Changes {
             stream: (),
-            patience: Patience { quiet: Duration::from_mins(1), at_most: HOUR },
+            debounce: Debounce { quiet: Duration::from_mins(1), at_most: HOUR },
             queue: DelayQueue::new(),
             waiting: HashMap::new(),
         };

@@ -13,8 +13,8 @@ use kube::client::Body;
 use kube::core::DynamicObject;
 use pgbackrest_keeper::cluster::finding::{Finding, codes};
 use pgbackrest_keeper::metrics::OperatorMetrics;
-use pgbackrest_keeper::operator::deed::Deed;
-use pgbackrest_keeper::operator::report::{Failure, Reporter, Status, Told};
+use pgbackrest_keeper::operator::action::Action;
+use pgbackrest_keeper::operator::report::{Failure, Report, Reporter, Status};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -35,7 +35,7 @@ struct Asked {
 type Judge = dyn Fn(&Asked) -> Option<u16> + Send + Sync;
 
 /// An API server that takes everything, unless it is told to answer with a code, or, with 0, not at all.
-struct World {
+struct ReportTest {
     asked: Arc<Mutex<Vec<Asked>>>,
     judge: Arc<Mutex<Arc<Judge>>>,
     metrics: Arc<OperatorMetrics>,
@@ -44,7 +44,7 @@ struct World {
     object: DynamicObject,
 }
 
-impl World {
+impl ReportTest {
     fn new() -> Self {
         let asked: Arc<Mutex<Vec<Asked>>> = Arc::default();
         let judge: Arc<Mutex<Arc<Judge>>> = Arc::new(Mutex::new(Arc::new(|_: &Asked| None)));
@@ -69,8 +69,8 @@ impl World {
     }
 
     /// One report, and what was asked for it. What was written to the status is seen at the next one.
-    async fn report(&mut self, told: Told<'_>) -> Vec<Asked> {
-        self.reporter.report(&self.object, told).await;
+    async fn report(&mut self, report: Report<'_>) -> Vec<Asked> {
+        self.reporter.report(&self.object, report).await;
         let asked = std::mem::take(&mut *self.asked.lock().unwrap());
         for patch in asked.iter().filter(|asked| asked.path == STATUS) {
             for (key, value) in patch.body["status"].as_object().unwrap() {
@@ -133,12 +133,12 @@ fn findings() -> [Finding; 3] {
     ]
 }
 
-fn about(findings: &[Finding]) -> Told<'_> {
-    Told { findings, ..Told::default() }
+fn about(findings: &[Finding]) -> Report<'_> {
+    Report { findings, ..Report::default() }
 }
 
-fn failed(message: &str) -> Told<'_> {
-    Told { failure: Some(Failure { phase: "apply", message }), ..Told::default() }
+fn failed(message: &str) -> Report<'_> {
+    Report { failure: Some(Failure { phase: "apply", message }), ..Report::default() }
 }
 
 fn reasons(asked: &[Asked]) -> Vec<&str> {
@@ -151,9 +151,9 @@ fn reasons(asked: &[Asked]) -> Vec<&str> {
 
 #[tokio::test(start_paused = true)]
 async fn events_and_status_have_the_shape_that_kubernetes_takes() {
-    let mut world = World::new();
-    let deeds = [Deed::new("BackupStarted", "Job a"), Deed::new("BackupStarted", "Job b")];
-    let asked = world.report(Told { deeds: &deeds, ..about(&findings()) }).await;
+    let mut test = ReportTest::new();
+    let actions = [Action::new("BackupStarted", "Job a"), Action::new("BackupStarted", "Job b")];
+    let asked = test.report(Report { actions: &actions, ..about(&findings()) }).await;
     let [status, missing, unset, started] = asked.as_slice() else { panic!("{asked:#?}") };
     assert_eq!((status.method.as_str(), status.path.as_str()), ("PATCH", STATUS));
     assert_eq!(status.content, "application/merge-patch+json");
@@ -173,34 +173,34 @@ async fn events_and_status_have_the_shape_that_kubernetes_takes() {
         assert_eq!((&about["name"], &about["namespace"]), (&json!("orders"), &json!("shop")));
         assert!(event.body["series"].is_null() && event.body["eventTime"].is_string());
     }
-    let told = |event: &Asked| {
+    let report = |event: &Asked| {
         ["type", "reason", "action", "note"].map(|key| event.body[key].as_str().unwrap().to_owned())
     };
     let missing_note = "error secret-missing: spec.c names nothing; make it";
-    assert_eq!(told(missing), ["Warning", "SecretMissing", "Check", missing_note]);
-    assert_eq!(told(unset)[..3], ["Warning", "RetentionUnset", "Check"]);
-    assert_eq!(told(started), ["Normal", "BackupStarted", "Reconcile", "Job a\nJob b"]);
+    assert_eq!(report(missing), ["Warning", "SecretMissing", "Check", missing_note]);
+    assert_eq!(report(unset)[..3], ["Warning", "RetentionUnset", "Check"]);
+    assert_eq!(report(started), ["Normal", "BackupStarted", "Reconcile", "Job a\nJob b"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_stays_as_it_is_costs_no_request() {
-    let mut world = World::new();
-    assert_eq!(world.report(about(&findings())).await.len(), 3);
-    assert!(world.report(about(&findings())).await.is_empty());
-    let asked = world.report(about(&findings()[..2])).await;
+    let mut test = ReportTest::new();
+    assert_eq!(test.report(about(&findings())).await.len(), 3);
+    assert!(test.report(about(&findings())).await.is_empty());
+    let asked = test.report(about(&findings()[..2])).await;
     assert_eq!(reasons(&asked), ["Resolved"]);
     assert_eq!(asked[0].body["status"]["BackupStatus"], "Warning");
     assert_eq!(asked[1].body["note"], "error secret-missing: spec.c names nothing; make it");
-    assert_eq!(reasons(&world.report(about(&[])).await), ["Resolved"]);
-    assert!(world.report(about(&[])).await.is_empty());
+    assert_eq!(reasons(&test.report(about(&[])).await), ["Resolved"]);
+    assert!(test.report(about(&[])).await.is_empty());
 }
 
 #[tokio::test(start_paused = true)]
 async fn two_findings_of_one_code_soon_after_each_other_keep_their_own_words() {
-    let mut world = World::new();
+    let mut test = ReportTest::new();
     let late = Finding::new(&codes::RETENTION_UNSET, "spec.z", "is not set", "set it");
-    world.report(about(&findings()[..1])).await;
-    let asked = world.report(about(&[findings()[0].clone(), late])).await;
+    test.report(about(&findings()[..1])).await;
+    let asked = test.report(about(&[findings()[0].clone(), late])).await;
     let event = asked.iter().find(|asked| asked.path == EVENTS).unwrap();
     assert_eq!(
         (event.method.as_str(), &event.body["note"]),
@@ -210,38 +210,38 @@ async fn two_findings_of_one_code_soon_after_each_other_keep_their_own_words() {
 
 #[tokio::test(start_paused = true)]
 async fn a_restart_tells_nothing_twice() {
-    let mut world = World::new();
-    world.report(about(&findings())).await;
-    let mut world = world.restarted();
-    assert!(world.report(about(&findings())).await.is_empty());
-    let mut world = world.restarted();
-    let asked = world.report(about(&findings()[..2])).await;
+    let mut test = ReportTest::new();
+    test.report(about(&findings())).await;
+    let mut test = test.restarted();
+    assert!(test.report(about(&findings())).await.is_empty());
+    let mut test = test.restarted();
+    let asked = test.report(about(&findings()[..2])).await;
     assert_eq!(asked.iter().map(|asked| asked.path.as_str()).collect::<Vec<_>>(), [STATUS]);
-    let mut world = world.restarted();
-    assert_eq!(reasons(&world.report(about(&[])).await), ["Resolved"]);
+    let mut test = test.restarted();
+    assert_eq!(reasons(&test.report(about(&[])).await), ["Resolved"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_resource_that_was_made_anew_is_told_of_anew() {
-    let mut world = World::new();
-    world.report(about(&findings()[..1])).await;
-    world.object.metadata.uid = Some("4a1d".to_owned());
-    world.object.data["status"] = json!({});
-    let asked = world.report(about(&findings()[..1])).await;
+    let mut test = ReportTest::new();
+    test.report(about(&findings()[..1])).await;
+    test.object.metadata.uid = Some("4a1d".to_owned());
+    test.object.data["status"] = json!({});
+    let asked = test.report(about(&findings()[..1])).await;
     assert_eq!(reasons(&asked), ["RetentionUnset"]);
     assert_eq!(asked[0].body["metadata"]["uid"], "4a1d");
 }
 
 #[tokio::test(start_paused = true)]
 async fn notes_and_messages_are_bounded() {
-    let mut world = World::new();
+    let mut test = ReportTest::new();
     let many: Vec<Finding> = (0..50)
         .map(|number| {
             let field = format!("spec.{}[{number}]", "é".repeat(500));
             Finding::new(codes::ALL[number % codes::ALL.len()], field, "ü".repeat(500), "ö")
         })
         .collect();
-    let asked = world.report(about(&many)).await;
+    let asked = test.report(about(&many)).await;
     assert!(asked.len() <= 11, "{}", asked.len());
     for asked in &asked {
         let texts = [&asked.body["note"], &asked.body["status"]["BackupMessage"]];
@@ -252,26 +252,26 @@ async fn notes_and_messages_are_bounded() {
 
 #[tokio::test(start_paused = true)]
 async fn nothing_is_written_where_nothing_may_be() {
-    let mut world = World::new();
+    let mut test = ReportTest::new();
     let findings = findings();
-    let hands_off = Told { hands_off: true, ..about(&findings) };
-    world.metrics.reconciled("shop", "orders", Ok(()), Duration::ZERO, DateTime::UNIX_EPOCH);
-    assert!(world.report(hands_off).await.is_empty());
-    assert!(!world.exposition().contains("orders"), "nor is it measured");
+    let hands_off = Report { hands_off: true, ..about(&findings) };
+    test.metrics.reconciled("shop", "orders", Ok(()), Duration::ZERO, DateTime::UNIX_EPOCH);
+    assert!(test.report(hands_off).await.is_empty());
+    assert!(!test.exposition().contains("orders"), "nor is it measured");
     let none = [Finding::new(&codes::NO_BACKUP, "spec.backup", "is not there", "add it")];
-    assert!(world.report(about(&none)).await.is_empty(), "who asks for no backups hears nothing");
-    world.object.data["status"]["BackupStatus"] = json!("Ok");
-    let asked = world.report(about(&none)).await;
+    assert!(test.report(about(&none)).await.is_empty(), "who asks for no backups hears nothing");
+    test.object.data["status"]["BackupStatus"] = json!("Ok");
+    let asked = test.report(about(&none)).await;
     assert_eq!(asked[0].body["status"]["BackupStatus"], "NotConfigured");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_failure_is_told_when_it_stays() {
-    let mut world = World::new();
-    world.report(about(&findings()[..1])).await;
-    assert!(world.report(failed("no answer")).await.is_empty());
-    assert!(world.report(failed("refused")).await.is_empty());
-    let asked = world.report(failed("no answer")).await;
+    let mut test = ReportTest::new();
+    test.report(about(&findings()[..1])).await;
+    assert!(test.report(failed("no answer")).await.is_empty());
+    assert!(test.report(failed("refused")).await.is_empty());
+    let asked = test.report(failed("no answer")).await;
     assert_eq!(reasons(&asked), ["ReconcileFailed"]);
     assert_eq!(
         asked[0].body["status"],
@@ -279,10 +279,10 @@ async fn a_failure_is_told_when_it_stays() {
             "BackupStatus": "Failing", "BackupMessage": "reconcile failed (apply): no answer",
         })
     );
-    assert!(world.report(failed("refused this time")).await.is_empty(), "the same phase is no news");
+    assert!(test.report(failed("refused this time")).await.is_empty(), "the same phase is no news");
     let findings_of = "pgbackrest_operator_findings{code=\"retention-unset\"";
-    assert!(world.exposition().contains(findings_of), "what was found before still holds");
-    let asked = world.report(about(&findings()[..1])).await;
+    assert!(test.exposition().contains(findings_of), "what was found before still holds");
+    let asked = test.report(about(&findings()[..1])).await;
     assert_eq!(reasons(&asked), ["Resolved"]);
     assert_eq!(asked[0].body["status"]["BackupStatus"], "Warning");
 }
@@ -290,20 +290,20 @@ async fn a_failure_is_told_when_it_stays() {
 #[tokio::test(start_paused = true)]
 async fn refusals_fail_nothing_and_are_counted() {
     for (code, reason, told_of_next_time) in [(403, "forbidden", 2), (409, "conflict", 0)] {
-        let mut world = World::new();
-        world.fails(move |_| Some(code));
-        let asked = world.report(about(&findings())).await;
+        let mut test = ReportTest::new();
+        test.fails(move |_| Some(code));
+        let asked = test.report(about(&findings())).await;
         // Who may not publish one Event may not publish another either.
         assert_eq!(asked.len(), if code == 403 { 2 } else { 3 }, "{code}: {asked:#?}");
-        let exposition = world.exposition();
+        let exposition = test.exposition();
         for what in ["event", "status"] {
             let series =
                 format!("pgbackrest_operator_tell_errors_total{{reason=\"{reason}\",what=\"{what}\"}}");
             assert!(exposition.contains(&series), "{series}\n{exposition}");
         }
-        world.fails(|_| None);
-        world.object.data["status"] = json!({});
-        let asked = world.report(about(&findings())).await;
+        test.fails(|_| None);
+        test.object.data["status"] = json!({});
+        let asked = test.report(about(&findings())).await;
         assert_eq!(reasons(&asked).len(), told_of_next_time, "{code}");
         assert_eq!(asked.iter().filter(|asked| asked.path == STATUS).count(), 1, "{code}");
     }
@@ -311,22 +311,22 @@ async fn refusals_fail_nothing_and_are_counted() {
 
 #[tokio::test(start_paused = true)]
 async fn silence_is_bound_in_sum() {
-    let mut world = World::new();
-    world.fails(|_| Some(0));
+    let mut test = ReportTest::new();
+    test.fails(|_| Some(0));
     let began = Instant::now();
-    let asked = world.report(about(&findings())).await;
+    let asked = test.report(about(&findings())).await;
     assert_eq!(asked.len(), 2, "one status and one Event were tried");
     assert!(began.elapsed() <= Duration::from_secs(11), "{:?}", began.elapsed());
-    assert!(world.exposition().contains("tell_errors_total{reason=\"timeout\",what=\"event\"} 1"));
+    assert!(test.exposition().contains("tell_errors_total{reason=\"timeout\",what=\"event\"} 1"));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_watch_that_lags_behind_brings_no_second_write() {
-    let mut world = World::new();
-    let stale = world.object.clone();
-    world.report(about(&findings())).await;
-    world.object = stale;
-    assert!(world.report(about(&findings())).await.is_empty());
+    let mut test = ReportTest::new();
+    let stale = test.object.clone();
+    test.report(about(&findings())).await;
+    test.object = stale;
+    assert!(test.report(about(&findings())).await.is_empty());
 }
 
 #[test]
@@ -342,7 +342,7 @@ fn the_documents_name_every_status_and_every_reason() {
     assert!(missing.is_empty(), "docs/operator.md does not name {missing:?}");
 }
 
-/// What follows `Deed::new(`, and constants in CamelCase.
+/// What follows `Action::new(`, and constants in CamelCase.
 fn reasons_in(directory: &Path) -> Vec<String> {
     let mut reasons = Vec::new();
     for entry in fs::read_dir(directory).unwrap() {
@@ -352,7 +352,7 @@ fn reasons_in(directory: &Path) -> Vec<String> {
         } else if path.file_name().unwrap() != "tests.rs" {
             let text = fs::read_to_string(&path).unwrap();
             let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
-            let literals = code.split("Deed::new(").skip(1).chain(code.split(": &str = ").skip(1));
+            let literals = code.split("Action::new(").skip(1).chain(code.split(": &str = ").skip(1));
             let words = literals.filter_map(|rest| rest.trim_start().strip_prefix('"')?.split('"').next());
             let camel_case = |word: &&str| {
                 word.starts_with(|c: char| c.is_ascii_uppercase())

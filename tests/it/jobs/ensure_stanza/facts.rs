@@ -32,7 +32,7 @@ async fn facts(test: &str, pgbackrest: Result<Pgbackrest, String>) {
     };
     assert_eq!(states(&before), [RepoState::MissingStanzaPath; 2]);
 
-    assert_eq!(codes(&seen.care(&site, &config, &Record::default()).await), []);
+    assert_eq!(codes(&seen.ensured(&site, &config, &Record::default()).await), []);
     let file = site.write("pgbackrest.conf", &config.text());
     for repo in ["--repo=1", "--repo=2"] {
         let arguments = ["--stanza=db", repo, "--no-online", "--force", "backup"];

@@ -7,7 +7,7 @@ use std::fs::File;
 use std::path::Path;
 use std::time::Duration;
 
-use pgbackrest_keeper::cluster::desired::{self, Circumstances, Desired};
+use pgbackrest_keeper::cluster::desired::{self, BuildInputs, Desired};
 use pgbackrest_keeper::cluster::labels;
 use pgbackrest_keeper::cluster::record::Record;
 use pgbackrest_keeper::cluster::references::References;
@@ -15,7 +15,7 @@ use pgbackrest_keeper::cluster::settings::Settings;
 use pgbackrest_keeper::cluster::target::Pod;
 use pgbackrest_keeper::cluster::validate;
 use pgbackrest_keeper::cluster::validated::{RepoNumber, ValidatedCluster};
-use pgbackrest_keeper::operator::stanza::{Care, Task, care_in, is_due, waiting};
+use pgbackrest_keeper::operator::stanza::{Ensured, Task, ensure_with, is_due, waiting};
 use serde_json::json;
 
 use crate::support::config::Config;
@@ -54,7 +54,7 @@ impl Seen {
         let pods = vec![primary(&settings)];
         Self {
             hashes: desired::repo_hashes(&cluster, &settings),
-            desired: desired::build(&cluster, &settings, &Circumstances::default()),
+            desired: desired::build(&cluster, &settings, &BuildInputs::default()),
             pods,
             cluster,
             settings,
@@ -62,7 +62,7 @@ impl Seen {
     }
 
     /// Takes care with pgBackRest configured so.
-    async fn care(&self, site: &Site, config: &Config, record: &Record) -> Care {
+    async fn ensured(&self, site: &Site, config: &Config, record: &Record) -> Ensured {
         let hash = &self.desired.instance_configuration_hash;
         let text = format!("# {}: {hash}\n{}", labels::CONFIGURATION_HASH, config.text());
         let configuration = site.write("instance.conf", &text);
@@ -75,9 +75,9 @@ impl Seen {
             now: chrono::Utc::now(),
         };
         let pods = site.as_pods(&self.pods, &configuration);
-        let care = care_in(&pods, &task, record).await;
+        let ensured = ensure_with(&pods, &task, record).await;
         assert!(pods.asked().iter().all(|asked| asked.timeout >= Duration::from_secs(20)));
-        care
+        ensured
     }
 }
 
@@ -124,16 +124,16 @@ fn start<'a>(site: &'a Site, directory: &str) -> Postgres<'a> {
     postgres
 }
 
-fn codes(care: &Care) -> Vec<(&'static str, Option<&str>)> {
-    care.findings.iter().map(|finding| (finding.code.word, finding.value.as_deref())).collect()
+fn codes(ensured: &Ensured) -> Vec<(&'static str, Option<&str>)> {
+    ensured.findings.iter().map(|finding| (finding.code.word, finding.value.as_deref())).collect()
 }
 
-fn reasons(care: &Care) -> Vec<&'static str> {
-    care.deeds.iter().map(|deed| deed.reason).collect()
+fn reasons(ensured: &Ensured) -> Vec<&'static str> {
+    ensured.actions.iter().map(|action| action.reason).collect()
 }
 
-fn due(care: &Care) -> Vec<String> {
-    care.due.iter().map(|due| format!("{} {}", due.backup_type.as_str(), due.repo)).collect()
+fn due(ensured: &Ensured) -> Vec<String> {
+    ensured.due.iter().map(|due| format!("{} {}", due.backup_type.as_str(), due.repo)).collect()
 }
 
 #[tokio::test]
@@ -156,7 +156,7 @@ async fn stanzas(test: &str, pgbackrest: Result<Pgbackrest, String>) {
     let none = json!({});
 
     let one = Seen::new(1, &postgres.data, &none);
-    let first = one.care(&site, &configure(&site, &postgres, 1), &Record::default()).await;
+    let first = one.ensured(&site, &configure(&site, &postgres, 1), &Record::default()).await;
     assert_eq!((reasons(&first), codes(&first)), (vec!["StanzaCreated"], vec![]));
     assert_eq!((due(&first), first.again_after), (vec!["full repo1".to_owned()], None));
     assert!(site.path("repo1/backup/db/backup.info").is_file());
@@ -171,25 +171,25 @@ async fn stanzas(test: &str, pgbackrest: Result<Pgbackrest, String>) {
     for lock in &held {
         lock.lock().unwrap();
     }
-    let locked = two.care(&site, &configure(&site, &postgres, 2), &first.record).await;
+    let locked = two.ensured(&site, &configure(&site, &postgres, 2), &first.record).await;
     assert_eq!((reasons(&locked), codes(&locked)), (vec![], vec![]));
     assert!(locked.again_after.is_some() && locked.record.stanzas.len() == 1);
     drop(held);
 
-    let unreachable = two.care(&site, &down(configure(&site, &postgres, 2), 2), &locked.record).await;
+    let unreachable = two.ensured(&site, &down(configure(&site, &postgres, 2), 2), &locked.record).await;
     assert_eq!(codes(&unreachable), [("repo-unreachable", Some("repo2"))]);
     assert!(unreachable.findings[0].message.contains("HostConnectError"), "{:?}", unreachable.findings);
     let waits = waiting(&two.cluster, &two.hashes, &unreachable.record);
     assert_eq!(waits.into_values().collect::<Vec<_>>(), ["repo-unreachable"]);
 
-    let second = two.care(&site, &configure(&site, &postgres, 2), &unreachable.record).await;
+    let second = two.ensured(&site, &configure(&site, &postgres, 2), &unreachable.record).await;
     assert_eq!((reasons(&second), codes(&second)), (vec!["StanzaCreated"], vec![]));
     assert_eq!(due(&second), ["full repo2"]);
     assert_eq!(second.record.stanzas, two.hashes);
     assert!(second.record.troubles.is_empty() && second.record.unfinished.is_none());
 
     // Nothing is remembered, and the first repo is down: the second one is known by its system identifier.
-    let anew = two.care(&site, &down(configure(&site, &postgres, 2), 1), &Record::default()).await;
+    let anew = two.ensured(&site, &down(configure(&site, &postgres, 2), 1), &Record::default()).await;
     assert_eq!(codes(&anew), [("repo-unreachable", Some("repo1"))]);
     assert_eq!(anew.record.stanzas.keys().map(ToString::to_string).collect::<Vec<_>>(), ["repo2"]);
 }
@@ -202,25 +202,28 @@ async fn a_stanza_of_another_cluster_is_upgraded_only_when_asked() {
     };
     let (former, postgres) = (start(&site, "postgres"), start(&site, "other"));
     let theirs = Seen::new(1, &former.data, &json!({}));
-    theirs.care(&site, &configure(&site, &former, 1), &Record::default()).await;
+    theirs.ensured(&site, &configure(&site, &former, 1), &Record::default()).await;
     let info = || std::fs::read(site.path("repo1/backup/db/backup.info")).unwrap();
     let before = info();
 
     // The first repo is the other cluster's, and the second one, which is behind it, has nothing yet.
     let ours = Seen::new(2, &postgres.data, &json!({}));
     let config = configure(&site, &postgres, 2);
-    let care = ours.care(&site, &config, &Record::default()).await;
-    assert_eq!(codes(&care), [("stanza-foreign", Some("repo1")), ("stanza-not-created", Some("repo2"))]);
-    assert!(care.findings[0].message.contains("FileInvalidError (28)"), "{:?}", care.findings);
-    assert!(care.record.stanzas.is_empty() && care.due.is_empty());
+    let ensured = ours.ensured(&site, &config, &Record::default()).await;
+    assert_eq!(codes(&ensured), [("stanza-foreign", Some("repo1")), ("stanza-not-created", Some("repo2"))]);
+    assert!(ensured.findings[0].message.contains("FileInvalidError (28)"), "{:?}", ensured.findings);
+    assert!(ensured.record.stanzas.is_empty() && ensured.due.is_empty());
     assert_eq!(info(), before, "nothing was changed");
 
     let asked = Seen::new(2, &postgres.data, &json!({"pgbackrest-keeper.io/stanza-upgrade": "16"}));
-    let care = asked.care(&site, &config, &care.record).await;
-    assert_eq!(codes(&care), []);
-    assert_eq!(care.record.stanza_upgrade.as_deref(), Some("16"));
-    assert_eq!(care.record.stanzas, asked.hashes);
-    assert!(due(&care).contains(&"full repo1".to_owned()), "its backups are the other cluster's: {care:?}");
+    let ensured = asked.ensured(&site, &config, &ensured.record).await;
+    assert_eq!(codes(&ensured), []);
+    assert_eq!(ensured.record.stanza_upgrade.as_deref(), Some("16"));
+    assert_eq!(ensured.record.stanzas, asked.hashes);
+    assert!(
+        due(&ensured).contains(&"full repo1".to_owned()),
+        "its backups are the other cluster's: {ensured:?}"
+    );
     assert_ne!(info(), before);
-    assert!(!is_due(&asked.cluster, &asked.hashes, &asked.desired, &care.record), "each word asks once");
+    assert!(!is_due(&asked.cluster, &asked.hashes, &asked.desired, &ensured.record), "each word asks once");
 }

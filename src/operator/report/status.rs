@@ -3,7 +3,7 @@
 use crate::cluster::finding::{Code, Finding, Severity, codes};
 use crate::text::cut;
 
-use super::{Told, event};
+use super::{Report, event};
 
 /// Longer messages are cut: a status is read in a terminal.
 const LONGEST_MESSAGE: usize = 1000;
@@ -81,7 +81,7 @@ impl Status {
 
 /// What stands in the resource's status.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Verdict {
+pub struct BackupStatus {
     /// In a word.
     pub status: Status,
     /// What led to it, the worst first; empty where all is well.
@@ -92,18 +92,18 @@ pub struct Verdict {
     pub(super) failing: Option<String>,
 }
 
-impl Verdict {
-    pub(super) fn of(told: &Told<'_>) -> Self {
-        let status = status(told);
-        let tells = |finding: &&Finding| match finding.severity {
+impl BackupStatus {
+    pub(super) fn of(report: &Report<'_>) -> Self {
+        let status = status(report);
+        let adds = |finding: &&Finding| match finding.severity {
             Severity::Error | Severity::Warning => true,
             Severity::Info => status.needs_a_reason() && !BESIDE_THE_POINT.contains(&finding.code.word),
             Severity::NotChecked => false,
         };
-        let mut findings: Vec<&Finding> = told.findings.iter().filter(tells).collect();
+        let mut findings: Vec<&Finding> = report.findings.iter().filter(adds).collect();
         findings.sort_by_key(|finding| finding.severity);
-        let failing = told.failure.map(event::identity);
-        let failure = failing.iter().zip(told.failure);
+        let failing = report.failure.map(event::identity);
+        let failure = failing.iter().zip(report.failure);
         let mut lines: Vec<String> =
             failure.map(|(identity, failure)| format!("{identity}: {}", failure.message)).collect();
         lines.extend(findings.iter().map(ToString::to_string));
@@ -113,13 +113,13 @@ impl Verdict {
     }
 }
 
-fn status(told: &Told<'_>) -> Status {
-    let has = |code: &Code| told.findings.iter().any(|finding| *finding.code == *code);
-    let is_there = |severity| told.findings.iter().any(|finding| finding.severity == severity);
-    if told.failure.is_some() {
+fn status(report: &Report<'_>) -> Status {
+    let has = |code: &Code| report.findings.iter().any(|finding| *finding.code == *code);
+    let is_there = |severity| report.findings.iter().any(|finding| finding.severity == severity);
+    if report.failure.is_some() {
         return Status::Failing;
     }
-    if told.released {
+    if report.released {
         return Status::Released;
     }
     if has(&codes::PAUSED) {
@@ -134,7 +134,7 @@ fn status(told: &Told<'_>) -> Status {
     if has(&codes::SUSPENDED) {
         return Status::Suspended;
     }
-    if told.pending {
+    if report.pending {
         return Status::Pending;
     }
     if is_there(Severity::Warning) { Status::Warning } else { Status::Ok }
@@ -145,18 +145,18 @@ mod tests {
     use super::*;
     use crate::operator::report::Failure;
 
-    fn verdict(codes: &[&'static Code], change: impl FnOnce(&mut Told<'_>)) -> (&'static str, String) {
+    fn status(codes: &[&'static Code], change: impl FnOnce(&mut Report<'_>)) -> (&'static str, String) {
         let findings: Vec<Finding> =
             codes.iter().map(|code| Finding::new(code, "f", "is so", "do it")).collect();
-        let mut told = Told { findings: &findings, ..Told::default() };
-        change(&mut told);
-        let verdict = Verdict::of(&told);
-        (verdict.status.as_str(), verdict.message)
+        let mut report = Report { findings: &findings, ..Report::default() };
+        change(&mut report);
+        let status = BackupStatus::of(&report);
+        (status.status.as_str(), status.message)
     }
 
     #[test]
     fn the_status_says_what_matters_most() {
-        let said = |codes: &[&'static Code]| verdict(codes, |_| {}).0;
+        let said = |codes: &[&'static Code]| status(codes, |_| {}).0;
         assert_eq!(said(&[]), "Ok");
         assert_eq!(said(&[&codes::DEFAULT_USED, &codes::SECRET_NOT_CHECKED]), "Ok");
         assert_eq!(said(&[&codes::DEFAULT_USED, &codes::RETENTION_UNSET]), "Warning");
@@ -167,17 +167,17 @@ mod tests {
         assert_eq!(said(&[&codes::NO_BACKUP]), "NotConfigured");
         assert_eq!(said(&[&codes::NO_BACKUP, &codes::REMOVAL_NOT_AUTHORIZED]), "Warning");
         assert_eq!(said(&[&codes::NO_REPOS]), "Warning");
-        assert_eq!(verdict(&[], |told| told.pending = true).0, "Pending");
-        assert_eq!(verdict(&[&codes::PAUSED], |told| told.released = true).0, "Released");
+        assert_eq!(status(&[], |report| report.pending = true).0, "Pending");
+        assert_eq!(status(&[&codes::PAUSED], |report| report.released = true).0, "Released");
         let failure = Failure { phase: "apply", message: "no" };
-        let (status, message) = verdict(&[&codes::SECRET_MISSING], |told| told.failure = Some(failure));
+        let (status, message) = status(&[&codes::SECRET_MISSING], |report| report.failure = Some(failure));
         assert_eq!(status, "Failing");
         assert_eq!(message, "reconcile failed (apply): no | error secret-missing: f is so; do it");
     }
 
     #[test]
     fn the_message_holds_what_is_wrong_and_what_explains_the_status() {
-        let said = |codes: &[&'static Code]| verdict(codes, |_| {}).1;
+        let said = |codes: &[&'static Code]| status(codes, |_| {}).1;
         assert_eq!(said(&[&codes::DEFAULT_USED]), "");
         assert_eq!(
             said(&[&codes::RETENTION_UNSET, &codes::DEFAULT_USED, &codes::SECRET_MISSING]),

@@ -15,8 +15,8 @@ const LONGEST: usize = 300;
 
 /// A repo, as it is now.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Look {
-    pub(super) backups: Vec<Backup>,
+pub(super) struct InfoView {
+    pub(super) backups: Vec<ListedBackup>,
     /// Whether somebody holds the lock on the host that was asked; `None`: not told.
     pub(super) held: Option<bool>,
     /// Bytes that are copied, and bytes to copy.
@@ -24,7 +24,7 @@ pub(super) struct Look {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Backup {
+pub(super) struct ListedBackup {
     label: String,
     made: BackupType,
     is_marked: bool,
@@ -43,7 +43,7 @@ pub(super) struct Claim {
 
 /// Reads what was printed. The repo's list of backups is empty only where pgBackRest could read it, or found no stanza;
 /// where it could not, or says nothing of the repo, there is no list.
-pub(super) fn read(stdout: &[u8], task: &Task) -> Result<Look, String> {
+pub(super) fn read(stdout: &[u8], task: &Task) -> Result<InfoView, String> {
     let cleaned = sanitize::clean(stdout);
     let said = |error: AnswerError| one_line(&error.to_string(), LONGEST);
     let document = view::answer(&cleaned.text, &task.info()).map_err(said)?;
@@ -60,20 +60,20 @@ pub(super) fn read(stdout: &[u8], task: &Task) -> Result<Look, String> {
     let is_ours = |key: &str, value: &str| key == labels::MADE_BY && value == task.mark;
     let backups = repo.backups().filter_map(|backup| {
         let marks = backup.annotation.as_ref();
-        Some(Backup {
+        Some(ListedBackup {
             label: backup.label.to_string(),
             made: backup.backup_type?,
             is_marked: marks.is_some_and(|all| all.iter().any(|(key, value)| is_ours(key, value))),
         })
     });
-    Ok(Look {
+    Ok(InfoView {
         backups: backups.collect(),
         held: stanza.is_backup_locked(),
         progress: sizes.and_then(|(done, all)| Some((done?, all?))),
     })
 }
 
-impl Look {
+impl InfoView {
     pub(super) fn labels(&self) -> BTreeSet<String> {
         self.backups.iter().map(|backup| backup.label.clone()).collect()
     }
@@ -112,7 +112,7 @@ mod tests {
             "database": {"id": 1, "repo-key": 2}, "annotation": annotation})
     }
 
-    fn look(backups: &[Value], lock: &Value, code: i64) -> Result<Look, String> {
+    fn view(backups: &[Value], lock: &Value, code: i64) -> Result<InfoView, String> {
         let status = json!({"code": code, "message": "[CryptoError]\n repo2-cipher-pass=hunter2"});
         let document = json!([
             {"name": "other", "status": {"code": 0}, "backup": [backup("20250101-000000F", "full", Some("m"))]},
@@ -150,7 +150,7 @@ mod tests {
             let before = Some(BTreeSet::from([old.to_owned()]));
             let claim = Claim { before, annotates, backup_type };
             let all = [backup(old, "full", None), made];
-            let proof = look(&all, &json!({"held": false}), 0).unwrap().proof(&claim);
+            let proof = view(&all, &json!({"held": false}), 0).unwrap().proof(&claim);
             assert_eq!(proof.as_ref().map(|(label, _)| label.as_str()), expected, "{all:?} {claim:?}");
         }
     }
@@ -159,14 +159,14 @@ mod tests {
     fn without_the_list_only_a_mark_is_proof() {
         let claim = |annotates| Claim { before: None, annotates, backup_type: BackupType::Full };
         let all = [backup("20260102-000000F", "full", Some("m"))];
-        let seen = look(&all, &Value::Null, 0).unwrap();
+        let seen = view(&all, &Value::Null, 0).unwrap();
         assert!(seen.proof(&claim(true)).is_some());
         assert_eq!(seen.proof(&claim(false)), None);
     }
 
     #[test]
     fn what_is_not_told_is_not_known() {
-        let seen = |lock: Value| look(&[], &lock, 2).unwrap();
+        let seen = |lock: Value| view(&[], &lock, 2).unwrap();
         assert_eq!((seen(json!({})).held, seen(json!({"held": true})).held), (None, Some(true)));
         let (done, all) = ("size-cplt", "size");
         assert_eq!(seen(json!({"held": true, all: 9})).progress, None);
@@ -179,11 +179,11 @@ mod tests {
     fn no_list_is_not_an_empty_one() {
         // No valid backups, no stanza.
         for code in [0, 1, 2, 3] {
-            assert_eq!(look(&[], &Value::Null, code), Ok(Look::default()), "{code}");
+            assert_eq!(view(&[], &Value::Null, code), Ok(InfoView::default()), "{code}");
         }
         for code in [99, 4, 7] {
             let said = "[CryptoError] repo2-cipher-pass=…".to_owned();
-            assert_eq!(look(&[], &Value::Null, code), Err(said), "{code}");
+            assert_eq!(view(&[], &Value::Null, code), Err(said), "{code}");
         }
         for (printed, why) in [
             ("[]", "does not mention stanza db"),

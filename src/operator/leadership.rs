@@ -31,7 +31,7 @@ pub async fn run(
             end = controller.run(stop.clone()) => return end,
             lost = until(&mut leadership, &progress, |state| *state != Leadership::Leading) => {
                 lost?;
-                progress.term_ends();
+                progress.leadership_ended();
                 tracing::warn!("Stopped leading; aborting current work");
             }
         }

@@ -111,12 +111,12 @@ fn status(code: u16, reason: &str) -> Response<Body> {
 
 /// The lease. Clones are the same one.
 #[derive(Clone)]
-pub(super) struct World {
+pub(super) struct Election {
     store: watch::Sender<()>,
     inner: Arc<Mutex<Store>>,
 }
 
-impl World {
+impl Election {
     pub(super) fn new() -> Self {
         Self { store: watch::Sender::new(()), inner: Arc::new(Mutex::new(Store::default())) }
     }
@@ -127,7 +127,7 @@ impl World {
         self.inner.lock().unwrap().believed.insert(name.to_owned(), believed.clone());
         Keeper {
             client: door.client(),
-            world: self.clone(),
+            election: self.clone(),
             name: name.to_owned(),
             door,
             sender: Some(sender),
@@ -186,14 +186,14 @@ pub(super) struct Door(Inside);
 
 #[derive(Clone)]
 struct Inside {
-    world: World,
+    election: Election,
     mode: watch::Sender<Mode>,
     looks: watch::Sender<usize>,
 }
 
 impl Door {
-    fn to(world: World) -> Self {
-        Self(Inside { world, mode: watch::Sender::new(Mode::Open), looks: watch::Sender::new(0) })
+    fn to(election: Election) -> Self {
+        Self(Inside { election, mode: watch::Sender::new(Mode::Open), looks: watch::Sender::new(0) })
     }
 
     fn client(&self) -> kube::Client {
@@ -247,14 +247,14 @@ async fn pass(inside: &Inside, request: Request<Body>) -> Response<Body> {
         Mode::Open | Mode::Meddles | Mode::MeddlesOnce | Mode::MeddlesTwice => (mode, true),
     };
     let answer = {
-        let mut store = inside.world.inner.lock().unwrap();
+        let mut store = inside.election.inner.lock().unwrap();
         let answer = store.answer(&head.method, head.uri.path(), &body);
         if looks && matches!(mode, Mode::Meddles | Mode::MeddlesOnce | Mode::MeddlesTwice) {
             store.meddle();
         }
         answer
     };
-    inside.world.store.send_replace(());
+    inside.election.store.send_replace(());
     if next != mode {
         inside.mode.send_replace(next);
     }
@@ -266,7 +266,7 @@ pub(super) struct Keeper {
     pub(super) name: String,
     pub(super) door: Door,
     client: kube::Client,
-    world: World,
+    election: Election,
     sender: Option<watch::Sender<Leadership>>,
     believed: watch::Receiver<Leadership>,
     stop: CancellationToken,
@@ -325,6 +325,6 @@ impl Keeper {
         task.abort();
         assert!(task.await.unwrap_err().is_cancelled());
         // What a dead process believed does not count.
-        self.world.inner.lock().unwrap().believed.remove(&self.name);
+        self.election.inner.lock().unwrap().believed.remove(&self.name);
     }
 }

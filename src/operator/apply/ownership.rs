@@ -9,7 +9,7 @@ use crate::operator::kinds::Kind;
 
 /// How an object under a name of ours stands to a resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Standing {
+pub(super) enum Ownership {
     /// It carries our label and belongs to this very resource.
     Ours,
     /// It is being deleted.
@@ -24,33 +24,33 @@ pub(super) enum Standing {
 
 /// Whether an object belongs to this very resource.
 pub(in crate::operator) fn is_ours(metadata: &ObjectMeta, kind: &str, owner: Owner<'_>) -> bool {
-    Kind::of(kind).is_some_and(|kind| of(metadata, kind, owner) == Standing::Ours)
+    Kind::of(kind).is_some_and(|kind| of(metadata, kind, owner) == Ownership::Ours)
 }
 
 /// Judges by labels and owner references alone. A volume has no owner.
-pub(super) fn of(metadata: &ObjectMeta, kind: &Kind, owner: Owner<'_>) -> Standing {
+pub(super) fn of(metadata: &ObjectMeta, kind: &Kind, owner: Owner<'_>) -> Ownership {
     let label = |key| metadata.labels.as_ref().and_then(|labels| labels.get(key)).map(String::as_str);
     let mut owners = metadata.owner_references.iter().flatten();
     if metadata.deletion_timestamp.is_some() {
-        return Standing::Leaving;
+        return Ownership::Leaving;
     }
     if label(MANAGED_BY) != Some(MANAGER) {
-        return Standing::Foreign(describe(metadata));
+        return Ownership::Foreign(describe(metadata));
     }
     match label(CLUSTER) {
         Some(cluster) if cluster != owner.name => {
-            return Standing::OtherCluster(format!("the cluster {cluster}"));
+            return Ownership::OtherCluster(format!("the cluster {cluster}"));
         }
         _ => {}
     }
     if kind.name == "PersistentVolumeClaim" || owners.any(|known| known.uid == owner.uid) {
-        return Standing::Ours;
+        return Ownership::Ours;
     }
     let mut owners = metadata.owner_references.iter().flatten();
     if owners.any(|known| known.kind == KIND && known.name == owner.name) {
-        return Standing::Predecessor;
+        return Ownership::Predecessor;
     }
-    Standing::Foreign(describe(metadata))
+    Ownership::Foreign(describe(metadata))
 }
 
 /// Who seems to own an object: its controller, else who says that it manages it, and who wrote it.
@@ -94,7 +94,7 @@ mod tests {
 
     const OWNER: Owner<'_> = Owner { namespace: "shop", name: "orders", uid: "u1" };
 
-    fn standing(kind: &str, metadata: Value) -> Standing {
+    fn ownership(kind: &str, metadata: Value) -> Ownership {
         of(&serde_json::from_value(metadata).unwrap(), Kind::of(kind).unwrap(), OWNER)
     }
 
@@ -110,29 +110,29 @@ mod tests {
     #[test]
     fn both_label_and_owner_make_an_object_ours() {
         let both = json!({"labels": labels("orders"), "ownerReferences": owned_by("u1")});
-        assert_eq!(standing("CronJob", both), Standing::Ours);
+        assert_eq!(ownership("CronJob", both), Ownership::Ours);
         let label_alone = json!({"labels": labels("orders")});
         assert_eq!(
-            standing("CronJob", label_alone.clone()),
-            Standing::Foreign("an unknown owner".to_owned())
+            ownership("CronJob", label_alone.clone()),
+            Ownership::Foreign("an unknown owner".to_owned())
         );
-        assert_eq!(standing("PersistentVolumeClaim", label_alone), Standing::Ours);
+        assert_eq!(ownership("PersistentVolumeClaim", label_alone), Ownership::Ours);
         let owner_alone = json!({"ownerReferences": owned_by("u1"), "managedFields": [{"manager": "cpo"}]});
         assert_eq!(
-            standing("StatefulSet", owner_alone),
-            Standing::Foreign("postgresql orders (written by cpo)".to_owned())
+            ownership("StatefulSet", owner_alone),
+            Ownership::Foreign("postgresql orders (written by cpo)".to_owned())
         );
     }
 
     #[test]
     fn what_is_of_another_cluster_or_time_is_told_apart() {
         let other = json!({"labels": labels("invoices"), "ownerReferences": owned_by("u1")});
-        assert_eq!(standing("CronJob", other), Standing::OtherCluster("the cluster invoices".to_owned()));
+        assert_eq!(ownership("CronJob", other), Ownership::OtherCluster("the cluster invoices".to_owned()));
         let before = json!({"labels": labels("orders"), "ownerReferences": owned_by("u0")});
-        assert_eq!(standing("CronJob", before), Standing::Predecessor);
+        assert_eq!(ownership("CronJob", before), Ownership::Predecessor);
         let leaving = json!({"labels": labels("orders"), "ownerReferences": owned_by("u1"),
             "deletionTimestamp": "2026-01-01T00:00:00Z"});
-        assert_eq!(standing("CronJob", leaving), Standing::Leaving);
+        assert_eq!(ownership("CronJob", leaving), Ownership::Leaving);
     }
 
     #[test]

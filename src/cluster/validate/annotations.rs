@@ -14,7 +14,7 @@ use crate::pgbackrest::label::BackupType;
 use crate::schedule::zone;
 
 /// All knobs, without the prefix.
-pub(super) const KNOBS: &[&str] = &[
+pub(super) const KNOWN: &[&str] = &[
     "adopt",
     "authorize-removal",
     "backup-now",
@@ -56,14 +56,14 @@ pub struct Conduct {
 
 impl Conduct {
     pub(super) fn of(resource: &Postgresql, settings: &Settings) -> Self {
-        let knob = |name: &str| resource.annotation(&format!("{PREFIX}{name}"));
+        let annotation = |name: &str| resource.annotation(&format!("{PREFIX}{name}"));
         let controller = resource.annotation(CPO_CONTROLLER);
         Self {
             other_controller: controller.is_some_and(|id| id != settings.controller_id),
-            paused: knob("paused").is_some_and(|value| value != "false"),
-            adopt: knob("adopt") == Some("true"),
-            release: knob("release") == Some("true"),
-            authorize_removal: knob("authorize-removal") == Some("true"),
+            paused: annotation("paused").is_some_and(|value| value != "false"),
+            adopt: annotation("adopt") == Some("true"),
+            release: annotation("release") == Some("true"),
+            authorize_removal: annotation("authorize-removal") == Some("true"),
         }
     }
 
@@ -77,15 +77,18 @@ impl Conduct {
 /// Notes unknown knobs, wrong values of switches, and switches that stop us.
 pub(super) fn conduct(resource: &Postgresql, checks: &mut Checks<'_>) {
     for key in resource.metadata.annotations.iter().flatten().map(|(key, _)| key) {
-        let Some(knob) = key.strip_prefix(PREFIX).filter(|knob| !KNOBS.contains(knob)) else { continue };
-        let nearest = KNOBS.iter().find(|known| strsim::jaro_winkler(known, knob) > 0.85);
+        let Some(annotation) = key.strip_prefix(PREFIX).filter(|annotation| !KNOWN.contains(annotation))
+        else {
+            continue;
+        };
+        let nearest = KNOWN.iter().find(|known| strsim::jaro_winkler(known, annotation) > 0.85);
         checks.note(
             &codes::KNOB_UNKNOWN,
-            field(knob),
+            field(annotation),
             "is not a known annotation of pgbackrest-keeper",
             match nearest {
                 Some(nearest) => format!("use {PREFIX}{nearest}, or remove it"),
-                None => format!("remove it; known annotations are {}", KNOBS.join(", ")),
+                None => format!("remove it; known annotations are {}", KNOWN.join(", ")),
             },
         );
     }
@@ -182,8 +185,13 @@ fn stanza_upgrade(resource: &Postgresql, checks: &mut Checks<'_>) -> Option<Stri
     Some(value.to_owned())
 }
 
-fn duration(resource: &Postgresql, knob: &str, shortest: u64, checks: &mut Checks<'_>) -> Option<Duration> {
-    let value = given(resource, knob)?;
+fn duration(
+    resource: &Postgresql,
+    annotation: &str,
+    shortest: u64,
+    checks: &mut Checks<'_>,
+) -> Option<Duration> {
+    let value = given(resource, annotation)?;
     let duration = match value.parse::<u64>() {
         Ok(seconds) => Some(Duration::from_secs(seconds)),
         Err(_) => humantime::parse_duration(value).ok(),
@@ -194,16 +202,22 @@ fn duration(resource: &Postgresql, knob: &str, shortest: u64, checks: &mut Check
     if whole.is_none() {
         let remedy =
             format!("use whole seconds, such as 6h or 1h30m, at least {shortest}s and at most one year");
-        invalid(knob, value, "is not a valid duration", &remedy, checks);
+        invalid(annotation, value, "is not a valid duration", &remedy, checks);
     }
     whole
 }
 
-fn history(resource: &Postgresql, knob: &str, checks: &mut Checks<'_>) -> Option<i32> {
-    let value = given(resource, knob)?;
+fn history(resource: &Postgresql, annotation: &str, checks: &mut Checks<'_>) -> Option<i32> {
+    let value = given(resource, annotation)?;
     let number = value.parse::<i32>().ok().filter(|number| (0..=1000).contains(number));
     if number.is_none() {
-        invalid(knob, value, "is not a valid number of jobs to keep", "use a number from 0 to 1000", checks);
+        invalid(
+            annotation,
+            value,
+            "is not a valid number of jobs to keep",
+            "use a number from 0 to 1000",
+            checks,
+        );
     }
     number
 }
@@ -233,14 +247,14 @@ fn resources(resource: &Postgresql, checks: &mut Checks<'_>) -> Option<ResourceR
     }
 }
 
-fn given<'resource>(resource: &'resource Postgresql, knob: &str) -> Option<&'resource str> {
-    resource.annotation(&format!("{PREFIX}{knob}"))
+fn given<'resource>(resource: &'resource Postgresql, annotation: &str) -> Option<&'resource str> {
+    resource.annotation(&format!("{PREFIX}{annotation}"))
 }
 
-fn field(knob: &str) -> String {
-    format!("metadata.annotations.{PREFIX}{knob}")
+fn field(annotation: &str) -> String {
+    format!("metadata.annotations.{PREFIX}{annotation}")
 }
 
-fn invalid(knob: &str, value: &str, message: &str, remedy: &str, checks: &mut Checks<'_>) {
-    checks.note_value(&codes::KNOB_INVALID, field(knob), value, message, remedy);
+fn invalid(annotation: &str, value: &str, message: &str, remedy: &str, checks: &mut Checks<'_>) {
+    checks.note_value(&codes::KNOB_INVALID, field(annotation), value, message, remedy);
 }

@@ -19,20 +19,20 @@ const SERVICE_STAYS: Duration = Duration::from_hours(1);
 
 /// By cluster, and in it by object.
 #[derive(Debug, Default)]
-pub(in crate::operator) struct Memory {
-    clusters: Mutex<HashMap<(String, String), Cluster>>,
+pub(in crate::operator) struct ApplyCache {
+    clusters: Mutex<HashMap<(String, String), CachedCluster>>,
 }
 
 #[derive(Debug, Default)]
-struct Cluster {
-    objects: HashMap<u64, Remembered>,
+struct CachedCluster {
+    objects: HashMap<u64, CachedObject>,
     foreign_service: Option<Instant>,
-    looked_for_others: Option<Instant>,
+    no_others_since: Option<Instant>,
 }
 
 /// One object as it was after it was last written.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Remembered {
+pub(super) struct CachedObject {
     /// What was asked for.
     pub(super) desired: u64,
     live: u64,
@@ -40,7 +40,7 @@ pub(super) struct Remembered {
     at: Instant,
 }
 
-impl Remembered {
+impl CachedObject {
     /// Whether the object is still as it was left. Metadata from before the write says nothing to the contrary: the
     /// watch is behind, and tells of what came after later.
     pub(super) fn is_in_place(&self, desired: u64, live: &ObjectMeta) -> bool {
@@ -53,16 +53,22 @@ impl Remembered {
     }
 }
 
-impl Memory {
-    fn with<T>(&self, namespace: &str, cluster: &str, act: impl FnOnce(&mut Cluster) -> T) -> T {
+impl ApplyCache {
+    fn with<T>(&self, namespace: &str, cluster: &str, act: impl FnOnce(&mut CachedCluster) -> T) -> T {
         act(self.clusters.lock().entry((namespace.to_owned(), cluster.to_owned())).or_default())
     }
 
-    pub(super) fn find(&self, namespace: &str, cluster: &str, kind: &str, name: &str) -> Option<Remembered> {
+    pub(super) fn find(
+        &self,
+        namespace: &str,
+        cluster: &str,
+        kind: &str,
+        name: &str,
+    ) -> Option<CachedObject> {
         self.with(namespace, cluster, |known| known.objects.get(&key(kind, name)).copied())
     }
 
-    pub(super) fn remember(
+    pub(super) fn store(
         &self,
         namespace: &str,
         cluster: &str,
@@ -70,9 +76,9 @@ impl Memory {
         desired: u64,
         after: &ObjectMeta,
     ) {
-        let remembered =
-            Remembered { desired, live: fingerprint(after), version: version(after), at: Instant::now() };
-        self.with(namespace, cluster, |known| _ = known.objects.insert(key(kind, name), remembered));
+        let cached =
+            CachedObject { desired, live: fingerprint(after), version: version(after), at: Instant::now() };
+        self.with(namespace, cluster, |known| _ = known.objects.insert(key(kind, name), cached));
     }
 
     /// Keeps what is remembered of these objects alone.
@@ -99,7 +105,7 @@ impl Memory {
         kind: &str,
         name: &str,
     ) -> Option<u64> {
-        self.find(namespace, cluster, kind, name).map(|remembered| remembered.version)
+        self.find(namespace, cluster, kind, name).map(|cached| cached.version)
     }
 
     pub(super) fn service_is_foreign(&self, namespace: &str, cluster: &str) -> bool {
@@ -115,12 +121,12 @@ impl Memory {
     /// Whether CronJobs of another controller were looked for in vain, not long ago.
     pub(super) fn is_alone(&self, namespace: &str, cluster: &str) -> bool {
         self.with(namespace, cluster, |known| {
-            known.looked_for_others.is_some_and(|seen| seen.elapsed() < SERVICE_STAYS)
+            known.no_others_since.is_some_and(|seen| seen.elapsed() < SERVICE_STAYS)
         })
     }
 
     pub(super) fn note_alone(&self, namespace: &str, cluster: &str, alone: bool) {
-        self.with(namespace, cluster, |known| known.looked_for_others = alone.then(Instant::now));
+        self.with(namespace, cluster, |known| known.no_others_since = alone.then(Instant::now));
     }
 }
 
@@ -173,26 +179,26 @@ mod tests {
         }
     }
 
-    fn remembered(after: &ObjectMeta) -> Remembered {
-        let memory = Memory::default();
-        memory.remember("shop", "orders", ("CronJob", "a"), 1, after);
-        memory.find("shop", "orders", "CronJob", "a").unwrap()
+    fn cached(after: &ObjectMeta) -> CachedObject {
+        let cache = ApplyCache::default();
+        cache.store("shop", "orders", ("CronJob", "a"), 1, after);
+        cache.find("shop", "orders", "CronJob", "a").unwrap()
     }
 
     #[test]
     fn a_status_is_no_change_where_there_is_a_generation() {
-        let cron_job = remembered(&metadata("10", Some(1)));
+        let cron_job = cached(&metadata("10", Some(1)));
         assert!(cron_job.is_in_place(1, &metadata("11", Some(1))));
         assert!(!cron_job.is_in_place(1, &metadata("11", Some(2))));
         assert!(!cron_job.is_in_place(2, &metadata("10", Some(1))));
-        let config_map = remembered(&metadata("10", None));
+        let config_map = cached(&metadata("10", None));
         assert!(config_map.is_in_place(1, &metadata("10", None)));
         assert!(!config_map.is_in_place(1, &metadata("11", None)));
     }
 
     #[test]
     fn a_watch_that_is_behind_is_no_change() {
-        let config_map = remembered(&metadata("10", None));
+        let config_map = cached(&metadata("10", None));
         assert!(config_map.is_in_place(1, &metadata("9", None)));
     }
 
@@ -201,24 +207,24 @@ mod tests {
         let before = metadata("10", Some(1));
         let mut labelled = metadata("11", Some(1));
         labelled.labels = Some([("a".to_owned(), "b".to_owned())].into());
-        assert!(!remembered(&before).is_in_place(1, &labelled));
+        assert!(!cached(&before).is_in_place(1, &labelled));
         let mut leaving = metadata("11", Some(1));
         leaving.deletion_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(
             "2026-01-01T00:00:00Z".parse().unwrap(),
         ));
-        assert!(!remembered(&before).is_in_place(1, &leaving));
+        assert!(!cached(&before).is_in_place(1, &leaving));
     }
 
     #[test]
     fn only_what_exists_is_kept() {
-        let memory = Memory::default();
+        let cache = ApplyCache::default();
         for name in ["a", "b"] {
-            memory.remember("shop", "orders", ("CronJob", name), 1, &metadata("1", None));
+            cache.store("shop", "orders", ("CronJob", name), 1, &metadata("1", None));
         }
-        memory.keep("shop", "orders", [("CronJob", "b")].into_iter());
-        assert!(memory.find("shop", "orders", "CronJob", "a").is_none());
-        assert_eq!(memory.version("shop", "orders", "CronJob", "b"), Some(1));
-        memory.forget("shop", "orders");
-        assert!(memory.clusters.lock().is_empty());
+        cache.keep("shop", "orders", [("CronJob", "b")].into_iter());
+        assert!(cache.find("shop", "orders", "CronJob", "a").is_none());
+        assert_eq!(cache.version("shop", "orders", "CronJob", "b"), Some(1));
+        cache.forget("shop", "orders");
+        assert!(cache.clusters.lock().is_empty());
     }
 }

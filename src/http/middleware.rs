@@ -9,7 +9,7 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::auth::{Checker, Verdict};
+use super::auth::{AuthResult, Checker};
 use super::rate_limit::Bucket;
 use super::web_config::{WebConfig, WebConfigHandle};
 
@@ -18,17 +18,18 @@ pub(super) const OPEN_PATHS: [&str; 2] = ["/healthz", "/readyz"];
 
 /// The state of the gate between requests.
 #[derive(Debug, Clone)]
-pub(super) struct Gate {
+pub(super) struct Middleware {
     pub(super) config: WebConfigHandle,
     pub(super) checker: Checker,
     pub(super) bucket: Arc<Bucket>,
 }
 
 /// Passes a request on or rejects it, in the order of the toolkit: rate limit, then password.
-pub(super) async fn pass(State(gate): State<Gate>, request: Request, next: Next) -> Response {
-    let config = gate.config.current();
+pub(super) async fn filter(State(middleware): State<Middleware>, request: Request, next: Next) -> Response {
+    let config = middleware.config.current();
     let authorization = request.headers().get(AUTHORIZATION).cloned();
-    let mut response = match gate.refusal(&config, request.uri().path().to_owned(), authorization).await {
+    let mut response = match middleware.refusal(&config, request.uri().path().to_owned(), authorization).await
+    {
         Some(refusal) => refusal,
         None => next.run(request).await,
     };
@@ -38,7 +39,7 @@ pub(super) async fn pass(State(gate): State<Gate>, request: Request, next: Next)
     response
 }
 
-impl Gate {
+impl Middleware {
     async fn refusal(
         &self,
         config: &WebConfig,
@@ -59,13 +60,13 @@ impl Gate {
         }
         let authorization = authorization.as_ref().and_then(|value| value.to_str().ok());
         match self.checker.check(&config.users, authorization).await {
-            Verdict::Accepted => None,
-            Verdict::Refused => {
+            AuthResult::Accepted => None,
+            AuthResult::Refused => {
                 let challenge =
                     HeaderValue::from_static("Basic realm=\"pgbackrest-keeper\", charset=\"UTF-8\"");
                 Some(answer(StatusCode::UNAUTHORIZED, (WWW_AUTHENTICATE, challenge)))
             }
-            Verdict::Busy => {
+            AuthResult::Busy => {
                 Some(answer(StatusCode::SERVICE_UNAVAILABLE, (RETRY_AFTER, HeaderValue::from_static("1"))))
             }
         }

@@ -19,7 +19,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// All slots.
 #[derive(Debug, Clone)]
-pub(super) struct Slots(Arc<Inner>);
+pub(super) struct ConnectionLimit(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
@@ -30,16 +30,16 @@ struct Inner {
 
 /// The slot of one connection. Dropping it frees the slot.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct ConnectionPermit {
     number: u64,
-    slots: Slots,
+    connection_limit: ConnectionLimit,
     pub(super) activity: Arc<Activity>,
     _permit: OwnedSemaphorePermit,
 }
 
-impl Drop for Place {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
-        self.slots.0.open.lock().remove(&self.number);
+        self.connection_limit.0.open.lock().remove(&self.number);
     }
 }
 
@@ -76,7 +76,7 @@ impl Drop for InFlight {
     }
 }
 
-impl Slots {
+impl ConnectionLimit {
     pub(super) fn new(places: usize) -> Self {
         Self(Arc::new(Inner {
             free: Arc::new(Semaphore::new(places.clamp(1, Semaphore::MAX_PERMITS))),
@@ -86,7 +86,7 @@ impl Slots {
     }
 
     /// Finds a slot for a new connection within `patience`, possibly by closing an idle one.
-    pub(super) async fn admit(&self, patience: Duration) -> Option<Place> {
+    pub(super) async fn admit(&self, patience: Duration) -> Option<ConnectionPermit> {
         let deadline = Instant::now() + patience;
         let mut wait = Duration::ZERO;
         loop {
@@ -102,14 +102,14 @@ impl Slots {
         }
     }
 
-    fn take(&self, permit: OwnedSemaphorePermit) -> Place {
+    fn take(&self, permit: OwnedSemaphorePermit) -> ConnectionPermit {
         let number = self.0.next.fetch_add(1, Ordering::Relaxed);
         let activity = Arc::new(Activity {
             cut: CancellationToken::new(),
             state: Mutex::new(State { requests: 0, idle_since: Instant::now() }),
         });
         self.0.open.lock().insert(number, Arc::clone(&activity));
-        Place { number, slots: self.clone(), activity, _permit: permit }
+        ConnectionPermit { number, connection_limit: self.clone(), activity, _permit: permit }
     }
 
     /// Closes the connection that has been idle longest, if any is idle.
@@ -158,10 +158,10 @@ mod tests {
 
     #[tokio::test]
     async fn the_longest_idle_makes_room() {
-        let slots = Slots::new(2);
-        let first = slots.admit(LONG).await.expect("place");
+        let connection_limit = ConnectionLimit::new(2);
+        let first = connection_limit.admit(LONG).await.expect("place");
         tokio::time::sleep(Duration::from_millis(2)).await;
-        let second = slots.admit(LONG).await.expect("place");
+        let second = connection_limit.admit(LONG).await.expect("place");
         drop(first.activity.request(LONG));
         // Now the second one has been idle longer.
         let leaving = second.activity.cut.clone();
@@ -169,30 +169,30 @@ mod tests {
             leaving.cancelled().await;
             drop(second);
         });
-        let third = slots.admit(LONG).await.expect("room was made");
+        let third = connection_limit.admit(LONG).await.expect("room was made");
         assert!(!first.activity.cut.is_cancelled());
         assert!(!third.activity.cut.is_cancelled());
     }
 
     #[tokio::test]
     async fn working_ones_stay_and_the_new_one_is_turned_away() {
-        let slots = Slots::new(1);
-        let only = slots.admit(LONG).await.expect("place");
+        let connection_limit = ConnectionLimit::new(1);
+        let only = connection_limit.admit(LONG).await.expect("place");
         let request = only.activity.request(LONG);
         assert_eq!(only.activity.state.lock().requests, 1);
-        assert!(slots.admit(SOON).await.is_none());
+        assert!(connection_limit.admit(SOON).await.is_none());
         assert!(!only.activity.cut.is_cancelled());
         drop(request);
         assert_eq!(only.activity.state.lock().requests, 0);
         drop(only);
-        assert!(slots.admit(LONG).await.is_some());
-        assert!(slots.0.open.lock().is_empty());
+        assert!(connection_limit.admit(LONG).await.is_some());
+        assert!(connection_limit.0.open.lock().is_empty());
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_request_that_takes_too_long_closes_its_connection() {
-        let slots = Slots::new(1);
-        let only = slots.admit(LONG).await.expect("place");
+        let connection_limit = ConnectionLimit::new(1);
+        let only = connection_limit.admit(LONG).await.expect("place");
         drop(only.activity.request(SOON));
         tokio::time::sleep(LONG).await;
         assert!(!only.activity.cut.is_cancelled(), "it was finished in time");

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use kube::core::ApiResource;
 use kube::runtime::reflector::store;
 use kube::runtime::watcher::Event;
-use pgbackrest_keeper::cluster::desired::{self, CertificatePem, Circumstances, Desired, Object};
+use pgbackrest_keeper::cluster::desired::{self, BuildInputs, CertificatePem, Desired, Object};
 use pgbackrest_keeper::cluster::labels::{MANAGED_BY, MANAGER};
 use pgbackrest_keeper::cluster::record::Record;
 use pgbackrest_keeper::cluster::references::References;
@@ -33,7 +33,7 @@ pub(super) const JOB: &str = "/apis/batch/v1/namespaces/shop/jobs/pgbackrest-ord
 pub(super) const OWNER: Owner<'_> = Owner { namespace: "shop", name: "orders", uid: "3f0c" };
 
 /// One cluster with one repo on a volume, and the one who writes its objects.
-pub(super) struct World {
+pub(super) struct FakeCluster {
     pub(super) api: Api,
     pub(super) writer: Writer,
     pub(super) cluster: ValidatedCluster,
@@ -44,7 +44,7 @@ pub(super) struct World {
     watches: BTreeMap<&'static str, store::Writer<Metadata>>,
 }
 
-impl World {
+impl FakeCluster {
     pub(super) fn new() -> Self {
         let document = json!({
             "apiVersion": "cpo.opensource.cybertec.at/v1",
@@ -143,8 +143,8 @@ fn build(document: &Value, waiting: &[&str], record: &Record) -> (ValidatedClust
     let cluster = cluster.unwrap_or_else(|| panic!("{findings:?}"));
     let repo1 = RepoNumber::of_name("repo1").unwrap();
     let waiting = waiting.iter().map(|reason| (repo1, (*reason).to_owned())).collect();
-    let circumstances = Circumstances { certificates: Some(certificates()), waiting, record: record.clone() };
-    let desired = desired::build(&cluster, &settings, &circumstances);
+    let inputs = BuildInputs { certificates: Some(certificates()), waiting, record: record.clone() };
+    let desired = desired::build(&cluster, &settings, &inputs);
     (cluster, desired)
 }
 
@@ -187,7 +187,7 @@ pub(super) fn codes(applied: &Applied) -> Vec<&'static str> {
 }
 
 pub(super) fn reasons(applied: &Applied) -> Vec<&'static str> {
-    applied.deeds.iter().map(|deed| deed.reason).collect()
+    applied.actions.iter().map(|action| action.reason).collect()
 }
 
 pub(super) fn writes(seen: &[Seen]) -> Vec<&Seen> {

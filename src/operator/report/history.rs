@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 use crate::cluster::finding::{Finding, Severity};
 
 use super::event::{self, Notice};
-use super::verdict::{Status, Verdict};
-use super::{Before, Told};
+use super::status::{BackupStatus, Status};
+use super::{PreviousStatus, Report};
 
 /// A failure may be gone at the next try; told is what stays.
-const FAILURES_BEFORE_TOLD: u32 = 3;
+const FAILURES_BEFORE_REPORT: u32 = 3;
 /// As Kubernetes' own components: so many Events about one object at once, and then one each five minutes.
 const BURST: u32 = 25;
 const REFILL: Duration = Duration::from_mins(5);
@@ -19,16 +19,16 @@ const MOST_AT_ONCE: usize = 10;
 
 /// What was told about a resource.
 #[derive(Debug)]
-pub(super) struct Memory {
+pub(super) struct EventHistory {
     pub(super) uid: String,
     /// What is wrong and stands in an Event.
-    told: BTreeSet<String>,
-    /// A message of before a restart about what was wrong then, as far as it is not in `told`.
-    of_before: Option<String>,
+    published: BTreeSet<String>,
+    /// A message of before a restart about what was wrong then, as far as it is not in `published`.
+    before_restart: Option<String>,
     /// Failures in a row.
     failures: u32,
     /// The version of the resource that was looked at when the status was written last, and what was written.
-    written: Option<(Option<String>, Verdict)>,
+    written: Option<(Option<String>, BackupStatus)>,
     budget: Budget,
 }
 
@@ -39,24 +39,29 @@ struct Budget {
     since: Option<Instant>,
 }
 
-impl Memory {
+impl EventHistory {
     /// What the status says was told, by the process before this one.
-    pub(super) fn recalled(uid: &str, before: Before<'_>, verdict: &Verdict, told: &Told<'_>) -> Self {
+    pub(super) fn restored(
+        uid: &str,
+        before: PreviousStatus<'_>,
+        status: &BackupStatus,
+        report: &Report<'_>,
+    ) -> Self {
         let message = before.message.unwrap_or_default();
-        let mut now: BTreeSet<String> = serious(told).map(ToString::to_string).collect();
-        now.extend(told.failure.map(event::identity));
+        let mut now: BTreeSet<String> = serious(report).map(ToString::to_string).collect();
+        now.extend(report.failure.map(event::identity));
         // Where the message had to be cut, it still is the same message.
-        if !before.says(verdict) {
+        if !before.says(status) {
             now.retain(|line| message.contains(line.as_str()));
         }
         let was_wrong = Status::WRONG.iter().any(|status| before.status == Some(status.as_str()));
-        let of_before = (was_wrong && now.is_empty() && !message.is_empty()).then(|| message.to_owned());
+        let before_restart = (was_wrong && now.is_empty() && !message.is_empty()).then(|| message.to_owned());
         let failed = before.status == Some(Status::Failing.as_str());
         Self {
             uid: uid.to_owned(),
-            told: now,
-            of_before,
-            failures: if failed { FAILURES_BEFORE_TOLD } else { 0 },
+            published: now,
+            before_restart,
+            failures: if failed { FAILURES_BEFORE_REPORT } else { 0 },
             written: None,
             budget: Budget { left: BURST, since: None },
         }
@@ -65,28 +70,28 @@ impl Memory {
     /// A reconcile has ended. Whether its end is worth telling: one failure is not.
     pub(super) fn ended(&mut self, failed: bool) -> bool {
         self.failures = if failed { self.failures.saturating_add(1) } else { 0 };
-        !failed || self.failures >= FAILURES_BEFORE_TOLD
+        !failed || self.failures >= FAILURES_BEFORE_REPORT
     }
 
     /// Whether this was written already, and the resource is seen as it was before that.
-    pub(super) fn wrote(&self, version: Option<&str>, verdict: &Verdict) -> bool {
-        self.written.as_ref().is_some_and(|(seen, wrote)| seen.as_deref() == version && wrote == verdict)
+    pub(super) fn wrote(&self, version: Option<&str>, status: &BackupStatus) -> bool {
+        self.written.as_ref().is_some_and(|(seen, wrote)| seen.as_deref() == version && wrote == status)
     }
 
-    pub(super) fn has_written(&mut self, version: Option<&str>, verdict: &Verdict) {
-        self.written = Some((version.map(str::to_owned), verdict.clone()));
+    pub(super) fn has_written(&mut self, version: Option<&str>, status: &BackupStatus) {
+        self.written = Some((version.map(str::to_owned), status.clone()));
     }
 
-    pub(super) fn has_told(&mut self, notice: Notice) {
-        self.told.extend(notice.tells);
-        for ended in notice.ends {
-            self.told.remove(&ended);
+    pub(super) fn has_published(&mut self, notice: Notice) {
+        self.published.extend(notice.adds);
+        for ended in notice.resolves {
+            self.published.remove(&ended);
         }
     }
 
     /// What is new, what was done, and what is no more.
-    pub(super) fn notices(&mut self, told: &Told<'_>, settled: bool, now: Instant) -> Vec<Notice> {
-        let mut notices = self.news(told, settled);
+    pub(super) fn notices(&mut self, report: &Report<'_>, confirmed: bool, now: Instant) -> Vec<Notice> {
+        let mut notices = self.news(report, confirmed);
         let allowed = self.budget.take(notices.len().min(MOST_AT_ONCE), now);
         if notices.len() > allowed {
             let left_out: Vec<&str> =
@@ -97,29 +102,29 @@ impl Memory {
         notices
     }
 
-    fn news(&mut self, told: &Told<'_>, settled: bool) -> Vec<Notice> {
+    fn news(&mut self, report: &Report<'_>, confirmed: bool) -> Vec<Notice> {
         let mut notices = Vec::new();
-        if let Some(failure) = told.failure.filter(|_| settled)
-            && !self.told.contains(&event::identity(failure))
+        if let Some(failure) = report.failure.filter(|_| confirmed)
+            && !self.published.contains(&event::identity(failure))
         {
             notices.push(Notice::of_failure(failure));
         }
         let mut new: BTreeMap<(Severity, &str), Vec<&Finding>> = BTreeMap::new();
-        for finding in serious(told).filter(|finding| !self.told.contains(&finding.to_string())) {
+        for finding in serious(report).filter(|finding| !self.published.contains(&finding.to_string())) {
             new.entry((finding.severity, finding.code.word)).or_default().push(finding);
         }
         notices.extend(new.values().filter_map(|findings| Notice::of_findings(findings)));
-        let mut deeds: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-        for deed in told.deeds {
-            deeds.entry(deed.reason).or_default().push(&deed.message);
+        let mut actions: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for action in report.actions {
+            actions.entry(action.reason).or_default().push(&action.message);
         }
-        notices.extend(deeds.iter().map(|(reason, messages)| Notice::of_deeds(reason, messages)));
+        notices.extend(actions.iter().map(|(reason, messages)| Notice::of_actions(reason, messages)));
         // A reconcile that failed did not get as far as finding everything that is still wrong.
-        if told.failure.is_none() {
-            let now: BTreeSet<String> = serious(told).map(ToString::to_string).collect();
-            let mut ended: Vec<String> = self.told.difference(&now).cloned().collect();
-            ended.extend(self.of_before.take().filter(|_| now.is_empty()));
-            notices.extend((!ended.is_empty()).then(|| Notice::of_end(ended)));
+        if report.failure.is_none() {
+            let now: BTreeSet<String> = serious(report).map(ToString::to_string).collect();
+            let mut ended: Vec<String> = self.published.difference(&now).cloned().collect();
+            ended.extend(self.before_restart.take().filter(|_| now.is_empty()));
+            notices.extend((!ended.is_empty()).then(|| Notice::of_resolved(ended)));
         }
         notices
     }
@@ -140,8 +145,8 @@ impl Budget {
 }
 
 /// What an Event is published about.
-fn serious<'a>(told: &Told<'a>) -> impl Iterator<Item = &'a Finding> {
-    told.findings.iter().filter(|finding| finding.severity <= Severity::Warning)
+fn serious<'a>(report: &Report<'a>) -> impl Iterator<Item = &'a Finding> {
+    report.findings.iter().filter(|finding| finding.severity <= Severity::Warning)
 }
 
 #[cfg(test)]
