@@ -146,6 +146,11 @@ impl<'a> Tree<'a> {
         found.or_else(|| known().max())
     }
 
+    /// Usable segments by timeline.
+    pub(super) const fn usable(&self) -> &BTreeMap<u32, Ranges> {
+        self.usable
+    }
+
     /// The way to a timeline.
     pub(super) fn path(&self, timeline: u32) -> Option<&Path> {
         self.paths.get(&timeline)

@@ -150,6 +150,22 @@ fn a_promotion_that_lost_nothing_leaves_one_branch() {
 }
 
 #[test]
+fn recovery_falls_back_where_the_first_segment_of_a_timeline_is_missing() {
+    let made = Made::new().wal(1, 1..=10, 1).backup(1, 2, 2).fork(2, &[(1, 5)], 20);
+    // Nothing of the new timeline has been archived, and the old one has the segment in which it was left.
+    let found = made.judged();
+    assert_eq!(states(&found), [(2, Live), (1, Abandoned)]);
+    assert_eq!(found.default_restore, Some(DefaultRestore::Other { timeline: 1 }));
+    let end = found.branches[0].end.unwrap();
+    assert_eq!(
+        (end.at, end.lsn),
+        (at(2), Some(Lsn(5 * mib(16).bytes()))),
+        "the time of segment 4 is not known"
+    );
+    assert_eq!(made.wal(2, 5..=5, 21).judged().default_restore, Some(DefaultRestore::Live));
+}
+
+#[test]
 fn an_older_postgresql_stays_on_the_timeline_of_the_backup() {
     let made = gone_back();
     let mut listing = None;
@@ -215,6 +231,21 @@ fn a_segment_of_a_wrong_size_is_as_good_as_missing() {
         facts.wrong_sizes = [6].into();
         listing.replace_directory(directory, facts);
     });
+    // As it is listed, so that the time of what is before it is known.
+    let listed = |size: u64| {
+        let names = [5, 6, 7].map(|number| file(1, number, mib(16)));
+        let sizes = [1 << 20, size, 1 << 20];
+        let files: Vec<ListedFile<'_>> = names
+            .iter()
+            .zip(sizes)
+            .zip(5..)
+            .map(|((name, size), minute)| ListedFile { name, size, modified: at(minute) })
+            .collect();
+        let directory = DirectoryName { timeline: 1, high: 0 };
+        DirectoryFacts::of(directory, files, day(9), &Expected::default()).runs
+    };
+    assert_eq!((listed(1 << 20).len(), listed(0).len()), (1, 3));
+    assert_eq!(listed(0)[0].last_modified, Some(at(5)));
     let segment = WalSegment { timeline: 1, high: 0, low: 6 };
     assert_eq!(found.path.unwrap().latest_lsn, segment.start_lsn(mib(16)));
     assert_eq!((found.wrong_sizes, found.missing(), found.segments), (1, 1, 10));

@@ -68,5 +68,8 @@ pub(super) fn default_restore(
             return Some(DefaultRestore::Fails { latest: timeline });
         }
     }
+    if let Some(timeline) = tree.path(latest)?.falls_back_to(stop.timeline, tree.usable()) {
+        return Some(DefaultRestore::Other { timeline });
+    }
     Some(if latest == live { DefaultRestore::Live } else { DefaultRestore::Other { timeline: latest } })
 }

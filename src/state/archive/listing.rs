@@ -33,8 +33,8 @@ pub struct Listing {
 /// What one directory of segments holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct DirectoryFacts {
-    /// Segments by the last 8 digits of their names, ascending. One that is there more than once is a run by itself; the others
-    /// are not adjacent to each other.
+    /// Segments by the last 8 digits of their names, ascending. One that is there more than once, or has a wrong size, is a run by
+    /// itself; the others are not adjacent to each other.
     pub runs: Box<[Run]>,
     /// Last words of segments that are there more than once, with different checksums or compressions, ascending. pgBackRest
     /// refuses to get these.
@@ -119,9 +119,10 @@ impl DirectoryFacts {
         for files in segments.chunk_by(|(one, _), (other, _)| one == other) {
             let Some((low, modified)) = files.last().copied() else { continue };
             let is_duplicate = files.len() > 1;
-            let follows = |run: &&mut Run| {
-                run.last.checked_add(1) == Some(low) && !is_duplicate && duplicates.last() != Some(&run.last)
-            };
+            let is_alone = is_duplicate || wrong_sizes.contains(&low);
+            let was_alone = |last: u32| duplicates.last() == Some(&last) || wrong_sizes.contains(&last);
+            let follows =
+                |run: &&mut Run| run.last.checked_add(1) == Some(low) && !is_alone && !was_alone(run.last);
             match runs.last_mut().filter(follows) {
                 Some(run) => (run.last, run.last_modified) = (low, modified),
                 None => runs.push(Run { first: low, last: low, last_modified: modified }),

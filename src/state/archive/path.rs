@@ -87,8 +87,8 @@ impl Path {
         self.0.iter().find_map(within).unwrap_or(0)
     }
 
-    /// When the repository got the last segment of the run that this one is in, by its clock; None where the segment is not
-    /// there, or its time cannot be.
+    /// When the repository got the last segment of a run, by its clock; None where others follow that one, or its time cannot
+    /// be.
     pub(super) fn modified(
         &self,
         number: u64,
@@ -99,8 +99,18 @@ impl Path {
         let timeline = self.0.iter().find(is_in)?.timeline;
         let segment = WalSegment::from_number(timeline, number, size)?;
         let facts = listing.directory(DirectoryName { timeline, high: segment.high })?;
-        let run = facts.runs.iter().find(|run| (run.first..=run.last).contains(&segment.low))?;
-        run.last_modified
+        // The time is that of the last segment of a run, which goes on where the way has left the timeline.
+        facts.runs.iter().find(|run| run.last == segment.low)?.last_modified
+    }
+
+    /// The timeline that recovery falls back to on the way: PostgreSQL takes a segment from an older timeline where the newer one
+    /// does not have it, and so goes on past the point where the older one was left.
+    pub(super) fn falls_back_to(&self, from: u32, held: &BTreeMap<u32, Ranges>) -> Option<u32> {
+        let has = |timeline: u32, number| held.get(&timeline).is_some_and(|held| held.holds(number, number));
+        let pairs = self.0.windows(2).skip_while(|pair| pair.first().is_some_and(|one| one.timeline < from));
+        pairs.filter_map(|pair| Some((pair.first()?.timeline, pair.last()?))).find_map(|(older, newer)| {
+            (!has(newer.timeline, newer.first) && has(older, newer.first)).then_some(older)
+        })
     }
 
     /// The timeline that it leads to.

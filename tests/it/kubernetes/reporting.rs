@@ -245,8 +245,8 @@ async fn notes_and_messages_are_bounded() {
     assert!(asked.len() <= 11, "{}", asked.len());
     for asked in &asked {
         let texts = [&asked.body["note"], &asked.body["status"]["BackupMessage"]];
-        let text = texts.iter().find_map(|text| text.as_str()).unwrap();
-        assert!(text.len() <= 1024 && text.len() > 900 && text.ends_with('…'), "{}", text.len());
+        let note = texts.iter().find_map(|text| text.as_str()).unwrap();
+        assert!(note.len() <= 1024 && note.len() > 900 && note.ends_with('…'), "{}", note.len());
     }
 }
 
