@@ -17,7 +17,6 @@ pub struct Signals {
 pub enum Request {
     /// SIGTERM or SIGINT, by name.
     Stop(&'static str),
-    /// SIGHUP.
     Reload,
 }
 

@@ -1,18 +1,15 @@
-//! Which cluster is meant.
+//! The identity of a cluster.
 
 use std::fmt;
 
-/// A cluster: the place of its resource.
+/// A cluster, identified by its resource.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
-    /// The namespace.
     pub namespace: String,
-    /// The name.
     pub name: String,
 }
 
 impl Key {
-    /// A cluster.
     #[must_use]
     pub fn new(namespace: &str, name: &str) -> Self {
         Self { namespace: namespace.to_owned(), name: name.to_owned() }

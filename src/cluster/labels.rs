@@ -1,4 +1,4 @@
-//! Every label and annotation key, once, and the labels of what is made for a cluster.
+//! All label and annotation keys, and the labels of the objects of a cluster.
 
 use std::collections::BTreeMap;
 
@@ -6,30 +6,30 @@ use super::settings::Settings;
 use super::validated::{RepoNumber, ValidatedCluster};
 use crate::pgbackrest::label::BackupType;
 
-/// What all annotations and labels of ours begin with.
+/// The prefix of our annotations and labels.
 pub const PREFIX: &str = "pgbackrest-keeper.io/";
 
-/// On everything that we make.
+/// On all objects that we create.
 pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 /// The value of `MANAGED_BY`.
 pub const MANAGER: &str = "pgbackrest-keeper";
-/// The cluster's name, whatever key the installation uses for its own label.
+/// The name of the cluster, independent of the label key of the installation.
 pub const CLUSTER: &str = "pgbackrest-keeper.io/cluster";
 /// `repo1` to `repo4`, on CronJobs, Jobs, their pods, and volume claims.
 pub const REPO: &str = "pgbackrest-keeper.io/repo";
 /// `full`, `diff` or `incr`, on CronJobs, Jobs and their pods.
 pub const BACKUP_TYPE: &str = "pgbackrest-keeper.io/backup-type";
-/// Annotation of ours: the hash of the configuration that a pod template was made for.
+/// Our annotation on a pod template: the hash of its configuration.
 pub const CONFIGURATION_HASH: &str = "pgbackrest-keeper.io/config-hash";
-/// Annotation of ours on a CronJob: why we suspended it. Without it a suspension is a person's.
+/// Our annotation on a CronJob: why we suspended it. Without it, a user has suspended it.
 pub const SUSPENDED_BECAUSE: &str = "pgbackrest-keeper.io/suspended-because";
 
-/// pgBackRest's annotation on a backup: the Job and the pod that have made it. It also tells their process from others.
+/// pgBackRest's annotation on a backup: the Job and the pod that made it. It also identifies their process.
 pub const MADE_BY: &str = "pgbackrest-keeper.io-job";
-/// What `kubectl create job --from` writes on a Job, and we on Jobs outside of the schedule.
+/// The annotation of `kubectl create job --from`, which we also set on Jobs outside of the schedule.
 pub const MANUAL: (&str, &str) = ("cronjob.kubernetes.io/instantiate", "manual");
 
-/// CPO's annotation that says which controller handles a resource.
+/// CPO's annotation for the controller of a resource.
 pub const CPO_CONTROLLER: &str = "cpo.opensource.cybertec.at/controller";
 
 /// The member type of a backup job.
@@ -39,10 +39,10 @@ pub const REPO_HOST: &str = "repo-host";
 /// The member type of a PostgreSQL pod.
 pub const DATABASE: &str = "postgresql";
 
-/// A set of labels, as Kubernetes takes them.
+/// A set of labels.
 pub type Labels = BTreeMap<String, String>;
 
-/// The labels of everything that is made for a cluster.
+/// The labels of all objects of a cluster.
 #[must_use]
 pub fn of_cluster(cluster: &ValidatedCluster, settings: &Settings) -> Labels {
     let mut labels = cluster_selector(&cluster.name, settings);
@@ -77,7 +77,7 @@ pub fn of_repo_host(cluster: &ValidatedCluster, settings: &Settings) -> Labels {
     labels
 }
 
-/// What selects every pod of a cluster.
+/// The selector of all pods of a cluster.
 #[must_use]
 pub fn cluster_selector(cluster: &str, settings: &Settings) -> Labels {
     let mut labels = settings.cluster_labels.clone();
@@ -85,7 +85,7 @@ pub fn cluster_selector(cluster: &str, settings: &Settings) -> Labels {
     labels
 }
 
-/// What selects the primary. No member type: CPO's own selector has none either.
+/// The selector of the primary. It has no member type, like CPO's selector.
 #[must_use]
 pub fn primary_selector(cluster: &str, settings: &Settings) -> Labels {
     let mut labels = cluster_selector(cluster, settings);
@@ -93,7 +93,7 @@ pub fn primary_selector(cluster: &str, settings: &Settings) -> Labels {
     labels
 }
 
-/// What selects the repo host's pod.
+/// The selector of the repo host's pod.
 #[must_use]
 pub fn repo_host_selector(cluster: &str, settings: &Settings) -> Labels {
     let mut labels = cluster_selector(cluster, settings);
@@ -101,14 +101,14 @@ pub fn repo_host_selector(cluster: &str, settings: &Settings) -> Labels {
     labels
 }
 
-/// Labels as a selector in the words of the API server and of `kubectl --selector`.
+/// Labels as a selector for the API server and `kubectl --selector`.
 #[must_use]
 pub fn selector_text(labels: &Labels) -> String {
     let pairs: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
     pairs.join(",")
 }
 
-/// Whether a label decides what finds an object, so that a resource may not set it on pods.
+/// Whether a label is used in selectors, so that a resource may not set it on pods.
 #[must_use]
 pub fn is_reserved(key: &str, settings: &Settings) -> bool {
     key.starts_with(PREFIX)

@@ -1,7 +1,6 @@
-//! The `postgresql` resource and what it asks for. Pure: no I/O, no clock; what the resource refers to is handed
-//! in as data.
+//! The `postgresql` resource and its objects. Pure: no I/O, no clock; referenced objects are passed in as data.
 //!
-//! `validate` alone makes a `ValidatedCluster`; whatever builds objects sees nothing else of the resource.
+//! Only `validate` creates a `ValidatedCluster`, and only that is used to build objects.
 
 pub mod desired;
 pub mod finding;

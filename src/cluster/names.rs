@@ -1,8 +1,8 @@
-//! The name of every object that is made for a cluster, once.
+//! The names of all objects of a cluster.
 //!
-//! CPO's names are kept where Kubernetes takes them. A longer name is cut and ends in a hash of the cluster's whole
-//! name. No cut name can equal an uncut one: each ends in the hash, which has neither a dash nor a vowel, where an
-//! uncut name ends in a word.
+//! The names are those of CPO if Kubernetes accepts them. Longer ones are cut, and end in a hash of the full name of
+//! the cluster. A cut name can never equal an uncut one: it ends in the hash, which has neither a dash nor a vowel,
+//! and an uncut name ends in a word.
 
 use ring::digest::{SHA256, digest};
 
@@ -15,7 +15,7 @@ pub const LONGEST_CRON_JOB: usize = 52;
 /// Kubernetes adds `-` and a hash of up to ten characters to a StatefulSet's name in a label, which ends at 63.
 const LONGEST_STATEFUL_SET: usize = 52;
 
-/// The longest cluster name: `-clusterpods` must fit behind it into a DNS label of 63.
+/// The longest cluster name: with `-clusterpods`, it must fit into a DNS label of 63.
 pub const LONGEST_CLUSTER: usize = 51;
 
 const HASH: usize = 9;
@@ -30,8 +30,8 @@ pub fn cron_job(cluster: &str, repo: RepoNumber, backup_type: BackupType) -> Str
     fitted("pgbackrest-", cluster, &tail, &tail, LONGEST_CRON_JOB)
 }
 
-/// The Job of one backup outside the schedule. `token` tells one order from another, such as the value of the
-/// annotation that asks for it. At most 62 characters.
+/// The Job of one backup outside of the schedule. `token` distinguishes requests, such as the value of the
+/// annotation. At most 62 characters.
 #[must_use]
 pub fn one_time_job(cluster: &str, repo: RepoNumber, backup_type: BackupType, token: &str) -> String {
     format!("{}-{}", cron_job(cluster, repo, backup_type), hash(token))
@@ -43,19 +43,20 @@ pub fn repo_host(cluster: &str) -> String {
     fitted("", cluster, "-pgbackrest-repo-host", "-pgbackrest-repo", LONGEST_STATEFUL_SET)
 }
 
-/// The one pod of the repo host.
+/// The pod of the repo host.
 #[must_use]
 pub fn repo_host_pod(cluster: &str) -> String {
     format!("{}-0", repo_host(cluster))
 }
 
-/// The volume claim of a repo, as CPO's StatefulSet would name it. Never cut, so that CPO's volumes are found.
+/// The volume claim of a repo, with the name that CPO's StatefulSet would give it. Never cut, so that CPO's volumes
+/// are found.
 #[must_use]
 pub fn volume_claim(cluster: &str, repo: RepoNumber) -> String {
     format!("{repo}-{cluster}-pgbackrest-repo-host-0")
 }
 
-/// Where the volume of a repo is mounted on the repo host: the repo's path for pgBackRest.
+/// The mount path of a repo's volume on the repo host, which is also its path for pgBackRest.
 #[must_use]
 pub fn volume_mount(repo: RepoNumber) -> String {
     format!("/data/pgbackrest/{repo}")
@@ -85,7 +86,7 @@ pub fn certificate_authority(cluster: &str) -> String {
     format!("{cluster}-pgbackrest-ca")
 }
 
-/// The headless Service behind the pods' DNS names.
+/// The headless Service for the DNS names of the pods.
 #[must_use]
 pub fn pods_service(cluster: &str) -> String {
     format!("{cluster}-clusterpods")
@@ -115,7 +116,7 @@ pub fn pod_host(pod: &str, cluster: &str, namespace: &str, domain: &str) -> Stri
     format!("{pod}.{}.{namespace}.svc.{domain}", pods_service(cluster))
 }
 
-/// Whether any name of the cluster's objects is cut.
+/// Whether any object of the cluster has a cut name.
 #[must_use]
 pub fn shortens(cluster: &str, with_repo_host: bool) -> bool {
     let fixed = "pgbackrest--repo1-full".len();
@@ -123,7 +124,7 @@ pub fn shortens(cluster: &str, with_repo_host: bool) -> bool {
         || with_repo_host && cluster.len() + "-pgbackrest-repo-host".len() > LONGEST_STATEFUL_SET
 }
 
-/// `head + cluster + tail`, or `head + start of cluster + cut_tail + '-' + hash` where that is too long.
+/// `head + cluster + tail`, or `head + start of cluster + cut_tail + '-' + hash` if that is too long.
 fn fitted(head: &str, cluster: &str, tail: &str, cut_tail: &str, longest: usize) -> String {
     if head.len() + cluster.len() + tail.len() <= longest {
         return format!("{head}{cluster}{tail}");
@@ -133,7 +134,7 @@ fn fitted(head: &str, cluster: &str, tail: &str, cut_tail: &str, longest: usize)
     format!("{head}{}{cut_tail}-{}", start.trim_end_matches('-'), hash(cluster))
 }
 
-/// Nine of 27 letters and digits, about 42 bits, no vowels: it forms no word and no name's end.
+/// Nine of 27 letters and digits, about 42 bits; without vowels, it forms no words.
 fn hash(text: &str) -> String {
     const ALPHABET: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
     let mut value = digest(&SHA256, text.as_bytes())

@@ -1,10 +1,10 @@
-//! Whether a cluster's backups follow what most people mean by safe. Nothing here forbids anything.
+//! Whether the backups of a cluster meet common policies. Nothing here is enforced.
 
 use super::references::{Lookup, References};
 use super::validated::{RepoNumber, ValidatedCluster};
 use crate::pgbackrest::label::BackupType;
 
-/// Each policy with whether it is followed; what cannot be known is left out.
+/// Whether each policy is met; unknown ones are omitted.
 #[must_use]
 pub fn followed(cluster: &ValidatedCluster, references: &References) -> Vec<(&'static str, bool)> {
     let all = |test: &dyn Fn(RepoNumber) -> Option<bool>| {
@@ -46,7 +46,7 @@ fn option_is_set(cluster: &ValidatedCluster, references: &References, option: &s
     Some(secret.is_some_and(|facts| facts.options().any(|(_, known)| known.name == option && !known.empty)))
 }
 
-/// The outer `None`: nobody knows what is in it.
+/// The outer `None`: its contents are unknown.
 #[allow(clippy::option_option, reason = "that there is no secret is known, and another thing")]
 fn secret<'a>(
     cluster: &ValidatedCluster,

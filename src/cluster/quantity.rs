@@ -1,4 +1,4 @@
-//! Kubernetes quantities: compared and checked, passed on as they are written.
+//! Kubernetes quantities: compared and checked, but passed on as written.
 
 /// A quantity in thousandths, such as `1500m` → 1500 and `1Ki` → 1024000. `None`: not a quantity, or too large.
 ///
@@ -17,7 +17,7 @@ pub fn thousandths(text: &str) -> Option<u128> {
     digits.checked_mul(multiplier(suffix)?).map(|value| value.div_ceil(scale))
 }
 
-/// How many thousandths a suffix stands for.
+/// The factor of a suffix, in thousandths.
 fn multiplier(suffix: &str) -> Option<u128> {
     let power = |base: u128, exponent: u32| base.checked_pow(exponent)?.checked_mul(1000);
     match suffix {

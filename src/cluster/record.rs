@@ -1,6 +1,6 @@
-//! What is remembered about a cluster from one look to the next: annotations on the ConfigMap for PostgreSQL's pods.
+//! What is recorded about a cluster between reconciles: annotations on the ConfigMap for PostgreSQL's pods.
 //!
-//! It stands in the Kubernetes cluster and not in memory, so that a restart asks nothing twice.
+//! It is stored in Kubernetes and not in memory, so that nothing is repeated after a restart.
 
 use std::collections::BTreeMap;
 
@@ -9,30 +9,31 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use super::labels::PREFIX;
 use super::validated::RepoNumber;
 
-/// What has been seen and done for a cluster.
+/// The record of a cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Record {
-    /// Repos whose stanza was seen, each with the hash of the repo's own options at that time
-    /// (`desired::repo_hashes`). A repo whose options lead elsewhere since is not known to have one.
+    /// Repos whose stanza was verified, each with the hash of its options at that time (`desired::repo_hashes`). If
+    /// the options have changed, it must be verified again.
     pub stanzas: BTreeMap<RepoNumber, String>,
     /// The `backup-now` token that was served last.
     pub backup_now: Option<String>,
     /// The `stanza-upgrade` token that was served last.
     pub stanza_upgrade: Option<String>,
-    /// Certificates and server options (`Desired::servers_hash`) that every running `pgbackrest server` has loaded.
+    /// Certificates and server options (`Desired::servers_hash`) that all running `pgbackrest server` processes have
+    /// loaded.
     pub servers: Option<String>,
-    /// Why a repo's stanza is not known, in a word such as `repo-unreachable`, as it was when it was last looked for.
+    /// Why the stanza of a repo is not verified, such as `repo-unreachable`, as of the last attempt.
     pub troubles: BTreeMap<RepoNumber, String>,
-    /// What is being waited for, and since when.
+    /// What is pending, and since when.
     pub unfinished: Option<Unfinished>,
 }
 
-/// Something that was begun and is not done.
+/// A pending change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unfinished {
-    /// Tells one aim from another: a hash of what is desired.
+    /// A hash of the desired state.
     pub aim: String,
-    /// When it was first found not done, to the second.
+    /// When it was first found pending, to the second.
     pub since: DateTime<Utc>,
 }
 
@@ -44,7 +45,7 @@ const TROUBLES: &str = "troubles";
 const UNFINISHED: &str = "unfinished";
 
 impl Record {
-    /// Reads what `annotations` wrote; anything else in them is passed over.
+    /// Parses the output of `annotations`; other annotations are ignored.
     #[must_use]
     pub fn read(annotations: &BTreeMap<String, String>) -> Self {
         let value = |name: &str| annotations.get(&format!("{PREFIX}{name}")).cloned();
@@ -66,7 +67,7 @@ impl Record {
         }
     }
 
-    /// The annotations that hold it; what is not known has none.
+    /// The annotations of the record; unknown values have none.
     #[must_use]
     pub fn annotations(&self) -> BTreeMap<String, String> {
         let pairs = |words: &BTreeMap<RepoNumber, String>| {

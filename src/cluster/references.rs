@@ -1,18 +1,18 @@
-//! What a resource refers to, as far as somebody has looked: data for `validate`, without any secret.
+//! Objects that a resource refers to, as far as they were looked up: input of `validate`, without secrets.
 
 use std::collections::BTreeMap;
 
 use super::validated::RepoNumber;
 
-/// What was looked up.
+/// The result of a lookup.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Lookup<T> {
-    /// Nobody looked, as when a manifest is checked without a Kubernetes API.
+    /// Not looked up, for example because there is no Kubernetes API.
     #[default]
     NotChecked,
     /// It does not exist.
     Missing,
-    /// It is there.
+    /// It exists.
     Found(T),
 }
 
@@ -21,11 +21,11 @@ pub enum Lookup<T> {
 pub struct References {
     /// The Secret that `configuration.secret` names.
     pub secret: Lookup<SecretFacts>,
-    /// Storage classes by name. What is not in here was not looked up.
+    /// Storage classes by name. Others were not looked up.
     pub storage_classes: BTreeMap<String, Lookup<StorageClassFacts>>,
     /// Volumes that exist for the repos.
     pub volumes: BTreeMap<RepoNumber, VolumeFacts>,
-    /// Objects under names of ours that are not ours.
+    /// Objects with our names that have another owner.
     pub taken: Lookup<Vec<TakenName>>,
 }
 
@@ -45,32 +45,31 @@ pub struct VolumeFacts {
     pub storage_class: Option<String>,
 }
 
-/// An object that has a name of ours and another owner.
+/// An object with one of our names and another owner.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TakenName {
     /// Such as `CronJob`.
     pub kind: String,
-    /// Its name.
     pub name: String,
-    /// Who seems to own it, in words.
+    /// A description of its apparent owner.
     pub owner: String,
 }
 
-/// What a Secret holds: names of files and options, no values.
+/// Contents of a Secret: names of files and options, no values.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SecretFacts {
-    /// By key of the Secret, every key.
+    /// All keys of the Secret.
     pub files: BTreeMap<String, SecretFile>,
-    /// Why nothing could be read from it, as when a manifest has a text where a map belongs.
+    /// Why it cannot be read, for example because a manifest has a string instead of a map.
     pub unreadable: Option<String>,
 }
 
 /// One key of a Secret.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SecretFile {
-    /// Options in the order of the file. Empty for a key that pgBackRest does not read as configuration.
+    /// Options in the order of the file. Empty if pgBackRest does not read the key as configuration.
     pub options: Vec<SecretOption>,
-    /// Numbers of lines, from 1, on which pgBackRest would stop.
+    /// Numbers of lines, from 1, that pgBackRest would reject.
     pub bad_lines: Vec<usize>,
 }
 
@@ -81,20 +80,20 @@ pub struct SecretOption {
     pub section: String,
     /// The option, such as `repo1-s3-key`.
     pub name: String,
-    /// Whether it has no value.
+    /// Whether its value is empty.
     pub empty: bool,
-    /// The value of options whose name ends in `-type`, which choose between words that are no secrets.
+    /// The value of options ending in `-type`, which are never secret.
     pub choice: Option<String>,
 }
 
-/// Whether pgBackRest reads a file of this name from its include directory (2.45: names that match `.+\.conf`).
+/// Whether pgBackRest reads a file with this name from its include directory (2.45: names matching `.+\.conf`).
 #[must_use]
 pub fn is_configuration_file(name: &str) -> bool {
     name.strip_suffix(".conf").is_some_and(|stem| !stem.is_empty())
 }
 
 impl SecretFacts {
-    /// Notes what a Secret's keys hold. The values are read and forgotten.
+    /// Reads the keys of a Secret. Values are not kept.
     pub fn read<'text>(data: impl IntoIterator<Item = (&'text str, &'text [u8])>) -> Self {
         let files = data.into_iter().map(|(key, content)| {
             let file =
@@ -113,7 +112,7 @@ impl SecretFacts {
 }
 
 impl SecretFile {
-    /// The line format of pgBackRest's configuration: sections, `key=value`, comments that begin with `#`.
+    /// The format of pgBackRest's configuration: sections, `key=value`, comments starting with `#`.
     fn read(content: &[u8]) -> Self {
         let Ok(text) = std::str::from_utf8(content) else {
             return Self { options: Vec::new(), bad_lines: vec![1] };

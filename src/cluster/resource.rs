@@ -1,7 +1,7 @@
 //! A tolerant view of the `postgresql` resource (`cpo.opensource.cybertec.at/v1`), as far as backups need it.
 //!
-//! The resource belongs to another operator, which ships several versions of its schema. Every field is optional,
-//! `null` reads as absent, and unknown fields are ignored. The view is never written back.
+//! The resource is defined by another operator in several versions. Every field is optional, `null` means absent, and
+//! unknown fields are ignored. It is never written back.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ pub const API_VERSION: &str = "cpo.opensource.cybertec.at/v1";
 /// The kind of the resource: lower-case, unlike Kubernetes' own kinds.
 pub const KIND: &str = "postgresql";
 
-/// Where the part for backups is, as findings name it.
+/// The path of the backup section in findings.
 pub const BACKUP: &str = "spec.backup.pgbackrest";
 
 /// One resource.
@@ -27,7 +27,7 @@ pub struct Postgresql {
     /// Name, namespace, annotations.
     #[serde(deserialize_with = "or_default")]
     pub metadata: ObjectMeta,
-    /// What is asked for.
+    /// `spec`.
     #[serde(deserialize_with = "or_default")]
     pub spec: Spec,
 }
@@ -46,7 +46,7 @@ impl Postgresql {
     }
 }
 
-/// `spec`, as far as it matters to backups.
+/// `spec`, as far as it is relevant to backups.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 #[allow(missing_docs, reason = "the fields are documented by the resource's own schema")]
@@ -54,7 +54,7 @@ pub struct Spec {
     pub team_id: Option<String>,
     pub number_of_instances: Option<i64>,
     pub postgresql: Option<PostgresqlVersion>,
-    /// The volume of the database; only whether it is there matters.
+    /// The volume of the database; only its presence matters.
     pub volume: Option<Value>,
     pub backup: Option<Backup>,
     /// Present on a cluster that follows another one.
@@ -110,7 +110,7 @@ pub struct Pgbackrest {
     #[serde(deserialize_with = "strings")]
     pub global: BTreeMap<String, String>,
     pub configuration: Option<Configuration>,
-    /// An order to restore in place; whether it is there matters.
+    /// A request to restore in place; only its presence matters.
     pub restore: Option<Restore>,
     pub resources: Option<Value>,
     #[serde(deserialize_with = "or_default")]
@@ -119,7 +119,7 @@ pub struct Pgbackrest {
     pub labels: BTreeMap<String, String>,
 }
 
-/// `repos[]`. Which fields mean something depends on `storage`.
+/// `repos[]`. The relevant fields depend on `storage`.
 #[derive(Clone, PartialEq, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 #[allow(missing_docs, reason = "the fields are documented by the resource's own schema")]
@@ -130,7 +130,7 @@ pub struct Repo {
     pub endpoint: Option<String>,
     pub region: Option<String>,
     pub account: Option<String>,
-    /// gcs: a file name. azure: a secret that must not be here; never print it.
+    /// gcs: a file name. azure: a secret that does not belong here; never print it.
     pub key: Option<String>,
     pub key_type: Option<String>,
     #[serde(deserialize_with = "strings")]
@@ -139,7 +139,7 @@ pub struct Repo {
 }
 
 impl std::fmt::Debug for Repo {
-    /// Leaves out what may be a secret.
+    /// Omits possible secrets.
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter
             .debug_struct("Repo")
@@ -183,15 +183,15 @@ pub struct Protection {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(default)]
 pub struct Restore {
-    /// Empty: nothing is asked for.
+    /// Empty: no restore is requested.
     pub id: Option<String>,
 }
 
-/// Reads a document of any shape. What has the wrong type is reported and read as absent; a number or a boolean
-/// where a text belongs is reported and read as that text, so that the other checks can go on.
+/// Parses any document. Fields of the wrong type are reported and treated as absent; numbers or booleans instead of
+/// strings are reported and treated as strings, so that the other checks can continue.
 #[must_use]
 pub fn read(mut document: Value) -> (Postgresql, Vec<Finding>) {
-    /// Beyond this many the document is of some other kind; what was read until then is enough to say so.
+    /// With more errors, the document is something else; those found so far are sufficient.
     const MOST: usize = 64;
     let mut findings = Vec::new();
     while findings.len() < MOST {
@@ -204,7 +204,7 @@ pub fn read(mut document: Value) -> (Postgresql, Vec<Finding>) {
         let Some(node) = at_path(&mut document, &path) else { break };
         findings.push(wrong_type(&path.to_string(), node, wants_text));
         *node = match (&node, wants_text) {
-            // An unquoted y was meant for pgBackRest; everything else that is a boolean was true or false.
+            // An unquoted `y` was meant for pgBackRest; other booleans were `true` or `false`.
             (Value::Bool(yes), true) if path.to_string().contains(".global.") => {
                 Value::from(if *yes { "y" } else { "n" })
             }
@@ -262,7 +262,7 @@ where
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
-/// A list in which `null` stands for an empty element, so that positions stay what they are in the document.
+/// A list in which `null` is an empty element, so that positions match the document.
 fn list<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
 where
     D: Deserializer<'de>,

@@ -1,8 +1,8 @@
-//! What the installation decides for all clusters: label keys, domain, images, users.
+//! Settings of the installation for all clusters: label keys, domain, images, users.
 
 use std::collections::BTreeMap;
 
-/// What holds for every cluster that one installation looks after.
+/// Settings for all clusters of one installation.
 ///
 /// The defaults are those of CPO (CYBERTEC-PG-Operator 0.9), so that objects find the pods that CPO makes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,21 +11,21 @@ pub struct Settings {
     pub controller_id: String,
     /// The domain of the Kubernetes cluster, the end of every pod's DNS name.
     pub cluster_domain: String,
-    /// The namespace of a resource that names none, as `kubectl` would fill it in.
+    /// The namespace of resources without one, as with `kubectl`.
     pub default_namespace: String,
-    /// Labels that all pods of all clusters carry.
+    /// Labels of all pods of all clusters.
     pub cluster_labels: BTreeMap<String, String>,
     /// The label key whose value is the cluster's name.
     pub cluster_name_label: String,
-    /// The label key that tells PostgreSQL pods, repo hosts and backup jobs apart.
+    /// The label key that distinguishes PostgreSQL pods, repo hosts and backup jobs.
     pub member_type_label: String,
-    /// The label key that Patroni writes the role of a pod to.
+    /// The label key for the role that Patroni sets.
     pub role_label: String,
-    /// The value of the role label on the primary. CPO's Patroni writes it on a standby leader as well.
+    /// The value of the role label on the primary. CPO's Patroni also sets it on a standby leader.
     pub primary_role: String,
     /// The label key for `spec.teamId`.
     pub team_label: String,
-    /// The container of a PostgreSQL pod in which pgBackRest runs.
+    /// The container in which pgBackRest runs in PostgreSQL's pods.
     pub database_container: String,
     /// The image of this program, for the job's pods.
     pub keeper_image: String,
@@ -41,9 +41,9 @@ pub struct Settings {
     pub database_port: u16,
     /// The directory of PostgreSQL's socket in its pods, `pg1-socket-path` for pgBackRest.
     pub database_socket_path: String,
-    /// Where pgBackRest writes its log files in PostgreSQL's pods.
+    /// The directory of pgBackRest's log files in PostgreSQL's pods.
     pub database_log_path: String,
-    /// Where pgBackRest keeps the queue of asynchronous archiving in PostgreSQL's pods.
+    /// The directory of pgBackRest's spool for asynchronous archiving in PostgreSQL's pods.
     pub database_spool_path: String,
 }
 

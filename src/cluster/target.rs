@@ -1,44 +1,42 @@
-//! Which pod is asked: the primary, the repo host, or all that run `pgbackrest server`.
+//! Selects pods: the primary, the repo host, or all that run `pgbackrest server`.
 
 use super::labels::{self, Labels};
 use super::names;
 use super::settings::Settings;
 
-/// The container that pgBackRest has for itself: of the repo host, and the server beside PostgreSQL.
+/// The dedicated container of pgBackRest: on the repo host, and the server next to PostgreSQL.
 pub const PGBACKREST_CONTAINER: &str = "pgbackrest";
 
-/// A pod, as far as choosing needs it.
+/// The relevant properties of a pod.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Pod {
-    /// Its name.
     pub name: String,
-    /// Its labels.
     pub labels: Labels,
-    /// Its phase is Running.
+    /// Whether its phase is Running.
     pub running: bool,
-    /// Its Ready condition holds.
+    /// Whether it is ready.
     pub ready: bool,
-    /// It is being deleted.
+    /// Whether it is being deleted.
     pub terminating: bool,
     /// The names of its containers.
     pub containers: Vec<String>,
 }
 
-/// Why there is no pod to ask.
+/// Why there is no suitable pod.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NoTarget {
-    /// Nothing fits the labels.
+    /// No pod has the labels.
     #[error("no pod has the labels {0}")]
     None(String),
-    /// It is there and cannot be asked.
+    /// The pod exists but is not ready.
     #[error("pod {0} is not ready")]
     NotReady(String),
-    /// More than one, as for a moment during a failover.
+    /// There are several, for example briefly during a failover.
     #[error("more than one pod has the labels: {}", .0.join(", "))]
     Several(Vec<String>),
 }
 
-/// The one primary that is ready and stays.
+/// The only primary that is ready and not being deleted.
 pub fn primary<'pods>(
     pods: &'pods [Pod],
     cluster: &str,
@@ -47,7 +45,6 @@ pub fn primary<'pods>(
     one_ready(pods, &labels::primary_selector(cluster, settings))
 }
 
-/// The repo host.
 pub fn repo_host<'pods>(
     pods: &'pods [Pod],
     cluster: &str,
@@ -56,7 +53,7 @@ pub fn repo_host<'pods>(
     one_ready(pods, &labels::repo_host_selector(cluster, settings))
 }
 
-/// PostgreSQL's pods that run: those whose names a repo host is told.
+/// PostgreSQL's running pods, as far as the repo host is configured for them.
 #[must_use]
 pub fn databases<'pods>(pods: &'pods [Pod], cluster: &str, instances: u32) -> Vec<&'pods Pod> {
     let names: Vec<String> = (0..instances).map(|index| names::database_pod(cluster, index)).collect();
@@ -64,7 +61,7 @@ pub fn databases<'pods>(pods: &'pods [Pod], cluster: &str, instances: u32) -> Ve
 }
 
 impl Pod {
-    /// Where `pgbackrest server` runs in it.
+    /// The container that runs `pgbackrest server`.
     #[must_use]
     pub fn server_container(&self, settings: &Settings) -> String {
         let own = self.containers.iter().any(|container| container == PGBACKREST_CONTAINER);
@@ -72,7 +69,7 @@ impl Pod {
     }
 }
 
-/// The one of these pods, all of which fit the selector, that is ready and stays.
+/// The only one of these pods that is ready and not being deleted.
 pub fn only<'pods>(
     pods: impl IntoIterator<Item = &'pods Pod>,
     selector: &str,

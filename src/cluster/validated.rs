@@ -1,7 +1,7 @@
-//! What a `postgresql` resource asks for, once nothing is wrong with it.
+//! The valid contents of a `postgresql` resource.
 //!
-//! Only `validate` makes these values. They hold no secret: passwords and keys live in the Secret that
-//! `ValidatedCluster::secret` names, and no value of it is read into here.
+//! Only `validate` creates these values. They contain no secrets: passwords and keys are in the Secret that
+//! `ValidatedCluster::secret` names, and none of its values is read into them.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,7 +14,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
 use crate::pgbackrest::label::BackupType;
 
-/// The stanza of every cluster. CPO's images and scripts know no other.
+/// The stanza of every cluster. CPO's images and scripts support no other.
 pub const STANZA: &str = "db";
 
 /// A cluster whose backups can be set up as described.
@@ -32,7 +32,7 @@ pub struct ValidatedCluster {
     pub instances: u32,
     /// `spec.postgresql.version`, the major version such as `17`.
     pub postgresql_version: Option<String>,
-    /// `spec.tde.enable`: pgBackRest must be told the version and leave archive headers alone.
+    /// `spec.tde.enable`: pgBackRest needs the version, and must not check archive headers.
     pub encrypted_data_directory: bool,
     /// One to four, ascending by number; numbers and names are unique.
     pub repos: Vec<Repo>,
@@ -43,16 +43,15 @@ pub struct ValidatedCluster {
     pub global: BTreeMap<String, String>,
     /// `spec.backup.pgbackrest.configuration.secret`: the Secret whose `*.conf` keys pgBackRest reads.
     pub secret: Option<String>,
-    /// Why no job may run at the moment; the CronJobs are suspended then.
+    /// Why no job may run now; the CronJobs are then suspended.
     pub suspension: Option<Suspension>,
-    /// How the job's pods are to be made.
+    /// The template of job pods.
     pub jobs: JobTemplate,
-    /// How the repo host's pod is to be made. Meaningful when `needs_repo_host`.
+    /// The template of the repo host's pod, if `needs_repo_host`.
     pub repo_host: PodTemplate,
-    /// `pgbackrest-keeper.io/backup-now`: a backup that a person asks for.
+    /// `pgbackrest-keeper.io/backup-now`: a backup that a user has requested.
     pub backup_now: Option<BackupNow>,
-    /// `pgbackrest-keeper.io/stanza-upgrade`: the token of a `stanza-upgrade` that a person asks for. Each token
-    /// asks once.
+    /// `pgbackrest-keeper.io/stanza-upgrade`: the token of a requested `stanza-upgrade`, which runs once per token.
     pub stanza_upgrade: Option<String>,
 }
 
@@ -103,18 +102,18 @@ impl fmt::Display for RepoNumber {
     }
 }
 
-/// One repo, by its name and not by its place in the list.
+/// A repo, identified by its name and not by its position in the list.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Repo {
     /// From `repos[].name`.
     pub number: RepoNumber,
-    /// Where the backups go.
+    /// The storage of the backups.
     pub storage: Storage,
     /// Cron expressions as written, each accepted by Kubernetes. A type without one is not scheduled.
     pub schedules: BTreeMap<BackupType, String>,
 }
 
-/// Where a repo keeps its files. No field is empty.
+/// The storage of a repo. No field is empty.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Storage {
     /// `pvc`: a volume of the repo host.
@@ -143,13 +142,13 @@ pub enum Storage {
         bucket: String,
         /// `endpoint`. `None`: pgBackRest's default, `storage.googleapis.com`.
         endpoint: Option<String>,
-        /// How pgBackRest signs in.
+        /// How pgBackRest authenticates.
         credentials: GcsCredentials,
     },
 }
 
 impl Storage {
-    /// The word that the resource uses: `pvc`, `s3`, `azure` or `gcs`.
+    /// The name in the resource: `pvc`, `s3`, `azure` or `gcs`.
     #[must_use]
     pub const fn as_str(&self) -> &'static str {
         match self {
@@ -202,7 +201,7 @@ pub enum Suspension {
 }
 
 impl Suspension {
-    /// The reason in a word, for annotations and events.
+    /// The reason, for annotations and Events.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -212,7 +211,7 @@ impl Suspension {
     }
 }
 
-/// The knobs of the job that has no field in the resource's schema (annotations `pgbackrest-keeper.io/…`).
+/// Settings of jobs without a field in the schema of the resource (annotations `pgbackrest-keeper.io/…`).
 #[derive(Debug, Clone, PartialEq)]
 pub struct JobTemplate {
     /// `job-deadline`: `activeDeadlineSeconds`, whole seconds, at least two minutes. `None`: no deadline.
@@ -227,13 +226,13 @@ pub struct JobTemplate {
     pub failed_history: i32,
     /// `time-zone`: an IANA name. `None`: the zone of kube-controller-manager.
     pub time_zone: Option<String>,
-    /// `job-resources`. `None`: what the installation gives to every job.
+    /// `job-resources`. `None`: the default of the installation.
     pub resources: Option<ResourceRequirements>,
     /// Labels, annotations, environment and placement.
     pub pod: PodTemplate,
 }
 
-/// What the resource says about pods that are made for it.
+/// Settings of the resource for its pods.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct PodTemplate {
     /// `spec.labels`, overlaid by `spec.backup.pgbackrest.labels`. None of them is a label that selects pods.
@@ -259,7 +258,6 @@ pub struct PodTemplate {
 /// A backup asked for by annotation: `full@repo1`, or `full@repo1#why` to ask for the same again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BackupNow {
-    /// Which type.
     pub backup_type: BackupType,
     /// Into which repo of the cluster.
     pub repo: RepoNumber,

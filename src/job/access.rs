@@ -12,12 +12,12 @@ use crate::kubernetes::exec::Heard;
 use crate::source::pod::{NoEnd, Place, Pods, Ran, RunInPod};
 use crate::source::pods;
 
-/// Pods, and commands in them. Tests answer otherwise.
+/// Lists pods and runs commands in them. Tests use another implementation.
 pub trait Access: RunInPod {
-    /// The pods that a backup may be made from, of which there should be one.
+    /// The pods that a backup may be made from; there should be exactly one.
     fn pods(&self) -> impl Future<Output = Result<Vec<Pod>, CallError>> + Send;
 
-    /// Runs a command to its end, or for `timeout`, and hands on each line that it prints. Gives its exit code.
+    /// Runs a command for at most `timeout`, and passes on each line that it prints. Returns its exit code.
     fn follow(
         &self,
         place: Place<'_>,
@@ -42,7 +42,7 @@ impl std::fmt::Debug for Cluster {
 }
 
 impl Cluster {
-    /// The pods of a namespace that a selector fits.
+    /// The pods of a namespace that a selector matches.
     #[must_use]
     pub fn new(client: Client, namespace: &str, selector: &str) -> Self {
         let pods = Pods::new(client.clone());

@@ -1,4 +1,4 @@
-//! The questions of a job to pgBackRest in a pod.
+//! The queries of a job to pgBackRest in a pod.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -21,11 +21,11 @@ const VERSION_TIMEOUT: Duration = Duration::from_secs(20);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Silence {
     pub(super) said: String,
-    /// Asking again is of no use.
+    /// Retrying does not help.
     is_hopeless: bool,
 }
 
-/// What is in the repo now, in pgBackRest's words of this pod.
+/// The current state of the repo, as pgBackRest in this pod reports it.
 pub(super) async fn info(runner: &impl RunInPod, task: &Task, place: Place<'_>) -> Result<InfoView, Silence> {
     let silence = |said: String| Silence { said, is_hopeless: false };
     let command = command::info(&task.info());
@@ -38,7 +38,8 @@ pub(super) async fn info(runner: &impl RunInPod, task: &Task, place: Place<'_>) 
     info_view::read(&ran.stdout, task).map_err(silence)
 }
 
-/// What will tell our backup from others. An error means that pgBackRest cannot be run there, and what it said.
+/// What distinguishes our backup from others. An error means that pgBackRest cannot run there; it contains
+/// pgBackRest's message.
 pub(super) async fn claim(
     runner: &impl RunInPod,
     task: &Task,
@@ -64,7 +65,7 @@ pub(super) async fn claim(
     Ok(Claim { before, annotates, backup_type: task.backup_type })
 }
 
-/// The backups that are there. `None`: it cannot be found out; then pgBackRest will say what is wrong.
+/// The existing backups. `None` if they cannot be determined; pgBackRest will then report what is wrong.
 async fn labels(
     runner: &impl RunInPod,
     task: &Task,

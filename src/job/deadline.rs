@@ -1,4 +1,4 @@
-//! When a job must end by itself: some time before Kubernetes ends it, which would leave no reason.
+//! When a job must end by itself: shortly before Kubernetes stops it, which would leave no reason.
 
 use std::time::Duration;
 
@@ -9,14 +9,14 @@ use tokio::time::{Instant, sleep};
 
 use crate::kubernetes::client::{CALL_DEADLINE, CallError, call};
 
-/// A job without a deadline is given up after this.
+/// A job without a deadline is stopped after this time.
 pub const LONGEST: Duration = Duration::from_hours(24);
-/// What is left for ending the backup and telling why.
+/// Time reserved for stopping the backup and reporting the reason.
 const BEFORE: Duration = Duration::from_mins(1);
 const ASKS: u32 = 4;
 const PAUSE: Duration = Duration::from_secs(3);
 
-/// When to end. A job's deadline counts from the beginning of its first pod, which its status tells.
+/// When to end. A job's deadline counts from the start of its first pod, which is in its status.
 pub async fn until(
     client: &Client,
     namespace: &str,
@@ -48,7 +48,7 @@ async fn began(client: &Client, namespace: &str, name: &str) -> Result<Option<Da
     Ok(began.and_then(|began| DateTime::from_timestamp(began.0.as_second(), 0)))
 }
 
-/// Of a job's time, that which is its program's: half of it where it is short.
+/// The part of a job's time that its program may use; half of it if it is short.
 fn left(deadline: Duration, since: Duration) -> Duration {
     deadline.saturating_sub(BEFORE.min(deadline / 2)).saturating_sub(since)
 }

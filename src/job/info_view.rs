@@ -1,4 +1,4 @@
-//! What one answer of `info` tells a job: the backups that are there, which of them is its own, and the lock. Pure.
+//! What `info` tells a job: the existing backups, which of them is its own, and the lock. Pure.
 
 use std::collections::BTreeSet;
 
@@ -10,16 +10,16 @@ use crate::pgbackrest::sanitize;
 
 use super::task::Task;
 
-/// Characters of its words.
+/// Maximum characters of a quoted message.
 const LONGEST: usize = 300;
 
-/// A repo, as it is now.
+/// The current state of a repo.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct InfoView {
     pub(super) backups: Vec<ListedBackup>,
-    /// Whether somebody holds the lock on the host that was asked; `None`: not told.
+    /// Whether the lock is held on the host that was asked, if known.
     pub(super) held: Option<bool>,
-    /// Bytes that are copied, and bytes to copy.
+    /// Copied bytes and total bytes.
     pub(super) progress: Option<(u64, u64)>,
 }
 
@@ -30,19 +30,19 @@ pub(super) struct ListedBackup {
     is_marked: bool,
 }
 
-/// What makes a backup the job's own.
+/// How a job recognizes its own backup.
 #[derive(Debug, Clone)]
 pub(super) struct Claim {
-    /// The labels that were there before; `None`: nobody could tell.
+    /// The labels that existed before, if known.
     pub(super) before: Option<BTreeSet<String>>,
-    /// Whether ours carry the mark.
+    /// Whether our backups carry the mark.
     pub(super) annotates: bool,
-    /// What was asked for.
+    /// The requested type.
     pub(super) backup_type: BackupType,
 }
 
-/// Reads what was printed. The repo's list of backups is empty only where pgBackRest could read it, or found no stanza;
-/// where it could not, or says nothing of the repo, there is no list.
+/// Parses the output. The list of backups is empty only if pgBackRest could read the repo, or found no stanza. If it
+/// could not, or does not mention the repo, there is no list.
 pub(super) fn read(stdout: &[u8], task: &Task) -> Result<InfoView, String> {
     let cleaned = sanitize::clean(stdout);
     let said = |error: AnswerError| one_line(&error.to_string(), LONGEST);
@@ -78,11 +78,11 @@ impl InfoView {
         self.backups.iter().map(|backup| backup.label.clone()).collect()
     }
 
-    /// The backup that the job has made, and its type.
+    /// The backup that the job made, and its type.
     pub(super) fn proof(&self, claim: &Claim) -> Option<(String, BackupType)> {
         let is_new = |label: &str| match &claim.before {
             Some(before) => !before.contains(label),
-            // Marks are proof enough: no other pod has ours.
+            // The mark is enough: no other pod uses ours.
             None => claim.annotates,
         };
         let ours = self.backups.iter().rev().find(|backup| {
@@ -94,7 +94,7 @@ impl InfoView {
     }
 }
 
-/// Without a prior backup pgBackRest makes a full one.
+/// Without a prior backup, pgBackRest makes a full one.
 fn fits(asked: BackupType, made: BackupType) -> bool {
     made == asked || made == BackupType::Full
 }

@@ -1,4 +1,4 @@
-//! When a job must end although it is not done.
+//! When a job must end before it is done.
 
 use std::time::Duration;
 
@@ -10,16 +10,16 @@ use tokio_util::sync::CancellationToken;
 pub enum Stop {
     /// SIGTERM: Kubernetes wants the pod gone.
     Terminated,
-    /// The job's time is nearly over.
+    /// The deadline of the job is near.
     TimeUp,
 }
 
-/// How long a job may go on.
+/// How long a job may run.
 #[derive(Debug, Clone)]
 pub struct Limits {
     /// Cancelled by a signal.
     pub terminated: CancellationToken,
-    /// When it ends by itself, so that the reason survives.
+    /// When it stops by itself, so that the reason is kept.
     pub until: Instant,
 }
 
@@ -33,7 +33,7 @@ impl Limits {
         }
     }
 
-    /// Awaits something, or the end.
+    /// Awaits a future, or stops.
     pub(super) async fn first<T>(&self, something: impl Future<Output = T>) -> Result<T, Stop> {
         tokio::select! {
             biased;

@@ -1,14 +1,14 @@
-//! Turns pgBackRest's log into ours, and remembers its last error.
+//! Forwards pgBackRest's log to ours, and keeps its last error.
 
 use crate::kubernetes::exec::Heard;
 use crate::pgbackrest::redact;
 
-/// Characters of a line that are logged.
+/// Maximum characters of a logged line.
 const LONGEST_LINE: usize = 1000;
-/// Characters kept of an error.
+/// Maximum characters of an error.
 const LONGEST_ERROR: usize = 600;
 
-/// pgBackRest's levels, as far as they differ here.
+/// pgBackRest's log levels, as far as they are distinguished here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Level {
     Error,
@@ -20,7 +20,7 @@ enum Level {
 /// Listens to one run.
 #[derive(Debug)]
 pub(super) struct Listener {
-    /// Of the message that may go on in the next line.
+    /// The level of the current message, which may continue on the next line.
     level: Level,
     error: String,
 }
@@ -66,14 +66,14 @@ impl Listener {
         }
     }
 
-    /// The last error, in one line.
+    /// The last error, on one line.
     pub(super) fn error(&self) -> Option<String> {
         let error: String = self.error.chars().take(LONGEST_ERROR).collect();
         Some(error).filter(|error| !error.is_empty())
     }
 }
 
-/// `2026-11-22 10:08:12.123 P00   WARN: text`, or `WARN: text`; without a level where a message goes on.
+/// `2026-11-22 10:08:12.123 P00   WARN: text`, or `WARN: text`; a continued message has no level.
 fn read(line: &str) -> (Option<Level>, &str) {
     let goes_on = (None, line.trim());
     let Some((head, text)) = line.split_once(": ") else { return goes_on };

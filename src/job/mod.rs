@@ -1,7 +1,7 @@
-//! The `backup` command: one backup, from the choice of the pod to the proof that it is there.
+//! The `backup` command: makes one backup, from choosing the pod to proving that the backup exists.
 //!
-//! `run` goes through the steps. What it does next is decided by the pure modules: `look` (what `info` shows), `step`
-//! (what an end of pgBackRest means) and `outcome` (how the pod ends).
+//! `run` performs the steps. Pure modules decide what it does next: `info_view` (what `info` shows), `step` (what an
+//! exit of pgBackRest means) and `outcome` (how the pod ends).
 
 pub mod access;
 pub mod deadline;

@@ -1,27 +1,26 @@
-//! What the end of a job means: the exit code of its pod's container, and the reason in a word. Pure.
+//! The result of a job: the exit code of its container, and the reason. Pure.
 
 use crate::pgbackrest::{exit_code, redact};
 
 use super::limits::Stop;
 
-/// Ends that are ours to tell. Their codes lie below those of pgBackRest's errors, which begin at 25, and beside those
-/// that Rust, clap and `timeout` use.
+/// Failures that this program reports itself. Their exit codes are below those of pgBackRest's errors, which start at
+/// 25, and differ from those of Rust, clap and `timeout`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ExitReason {
-    /// No pod to back up from was found until the time was up.
+    /// No pod to back up from was found in time.
     NoTarget,
-    /// The command could not be started in the pod: the API server refuses, or the container has no pgBackRest.
+    /// The command could not be started in the pod: the API server refused, or the container has no pgBackRest.
     NotStarted,
-    /// The backup still ran, or still waited, when the job's time was nearly over.
+    /// The backup was still running or waiting shortly before the deadline of the job.
     TimeUp,
-    /// pgBackRest ended well, and `info` shows no backup that this job has made.
+    /// pgBackRest succeeded, but `info` shows no backup of this job.
     Unproven,
-    /// The connection was lost, and what became of the backup could not be found out.
+    /// The connection was lost, and the result of the backup could not be determined.
     Lost,
 }
 
 impl ExitReason {
-    /// All of them.
     pub const ALL: [Self; 5] = [Self::NoTarget, Self::NotStarted, Self::TimeUp, Self::Unproven, Self::Lost];
 
     /// The exit code.
@@ -36,7 +35,7 @@ impl ExitReason {
         }
     }
 
-    /// The reason, as it stands in metrics.
+    /// The value of the `reason` label.
     #[must_use]
     pub const fn reason(self) -> &'static str {
         match self {
@@ -49,17 +48,17 @@ impl ExitReason {
     }
 }
 
-/// As a shell reports an end by SIGTERM.
+/// The exit code of a process that SIGTERM ended, as reported by a shell.
 const TERMINATED: u8 = 143;
-/// Characters of a verdict. Kubernetes keeps 4096 bytes.
+/// Maximum characters of a message. Kubernetes keeps 4096 bytes.
 const LONGEST: usize = 1000;
 
-/// How the pod ends, and why.
+/// The exit code of the pod, and the reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobOutcome {
-    /// The exit code: 0, ours or pgBackRest's own.
+    /// 0, one of ours, or pgBackRest's.
     pub code: u8,
-    /// One bounded line for people, without secrets.
+    /// One bounded line without secrets.
     pub message: String,
 }
 
@@ -79,12 +78,12 @@ impl JobOutcome {
         }
     }
 
-    /// pgBackRest's code, with what it said last.
+    /// pgBackRest's exit code with its last message.
     pub(super) fn exited(code: i32, said: Option<&str>) -> Self {
         let name = exit_code::name(code).map(|name| format!(" ({name})")).unwrap_or_default();
         let said = said.map(|said| format!(": {said}")).unwrap_or_default();
         let message = format!("pgBackRest ended with exit code {code}{name}{said}");
-        // What is no code of a process is still no success.
+        // A code that no process can return is a failure too.
         Self::new(u8::try_from(code).ok().filter(|code| *code > 0).unwrap_or(1), &message)
     }
 
@@ -92,7 +91,7 @@ impl JobOutcome {
         Self { code, message: redact::one_line(message, LONGEST) }
     }
 
-    /// What stands in the termination message.
+    /// The termination message.
     #[must_use]
     pub fn line(&self) -> String {
         match self.code {
@@ -102,7 +101,7 @@ impl JobOutcome {
     }
 }
 
-/// Why a job's container ended with this code, in a word that fits a label: ours or pgBackRest's.
+/// The reason for an exit code of a job's container, ours or pgBackRest's, as a label value.
 #[must_use]
 pub fn reason(code: i32) -> &'static str {
     let reason = ExitReason::ALL.into_iter().find(|reason| i32::from(reason.code()) == code);

@@ -1,4 +1,4 @@
-//! Finds the process that makes our backup, by the mark among its arguments, and ends it.
+//! Finds the process of our backup by the mark among its arguments, and stops it.
 
 use std::time::Duration;
 
@@ -11,8 +11,8 @@ const TIMEOUT: Duration = Duration::from_secs(20);
 const FOUND: i32 = 0;
 const NOT_FOUND: i32 = 3;
 
-/// Signals what has the first parameter among its arguments; the second one is the signal. A constant: nothing is put
-/// into it. It is for a shell because `kill` and `pkill` are programs of their own in few images.
+/// Sends a signal (second parameter) to the process that has the first parameter among its arguments. A constant:
+/// nothing is inserted into it. It uses a shell because few images contain `kill` or `pkill`.
 const SIGNAL: &str = r#"
 end=3
 for process in /proc/[0-9]*; do
@@ -36,25 +36,25 @@ done
 exit "$end"
 "#;
 
-/// What is sent.
+/// The signal to send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Signal {
-    /// Nothing: it is only looked for.
+    /// None: only checks whether the process exists.
     Nothing,
-    /// Asks it to end. pgBackRest gives back its locks.
+    /// SIGTERM, on which pgBackRest releases its locks.
     Terminate,
 }
 
-/// Whether the process was there.
+/// Whether the process exists.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Found {
     Yes,
     No,
-    /// The pod does not tell.
+    /// It could not be determined.
     Unknown(String),
 }
 
-/// Signals the process of our backup.
+/// Sends a signal to the process of our backup.
 pub(super) async fn signal(runner: &impl RunInPod, task: &Task, place: Place<'_>, signal: Signal) -> Found {
     let signal = match signal {
         Signal::Nothing => "0",

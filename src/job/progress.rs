@@ -1,4 +1,4 @@
-//! Says how far a backup is while it runs.
+//! Logs the progress of a running backup.
 
 use tokio::time::sleep;
 
@@ -8,7 +8,7 @@ use super::ask;
 use super::info_view::InfoView;
 use super::task::{Patience, Task, longer};
 
-/// Asks and tells for as long as it is awaited. The host that runs the backup knows its progress, from 2.48 on.
+/// Logs progress until it is dropped. The host that runs the backup knows its progress (2.48 and later).
 pub(super) async fn keep_reporting(
     runner: &impl RunInPod,
     task: &Task,

@@ -1,4 +1,4 @@
-//! The steps of a job, from the choice of the pod to the proof.
+//! The steps of a job, from choosing the pod to the proof.
 
 use std::time::Duration;
 
@@ -21,12 +21,12 @@ use super::{ask, progress};
 
 mod lost;
 
-/// Lines of pgBackRest that wait to be logged.
+/// Maximum number of pgBackRest's lines waiting to be logged.
 const LINES: usize = 1024;
-/// How much longer than the job its backup may run, should nobody be there to end it.
+/// How much longer than its job a backup may run if the job can no longer stop it.
 const LEEWAY: Duration = Duration::from_secs(45);
 
-/// Makes one backup, and tells how the pod is to end.
+/// Makes one backup, and returns how the pod should exit.
 pub async fn run(access: &impl Access, task: &Task, patience: &Patience, limits: &Limits) -> JobOutcome {
     let job = Job { access, task, patience, limits };
     match Box::pin(job.go()).await {
@@ -54,11 +54,11 @@ struct Job<'a, A> {
     limits: &'a Limits,
 }
 
-/// How one run of pgBackRest ended.
+/// The result of one run of pgBackRest.
 struct Ran {
     end: BackupEnd,
     said: Option<String>,
-    /// Why it was told to end.
+    /// Why it was stopped, if it was.
     stopped: Option<(Stop, Found)>,
 }
 
@@ -68,7 +68,7 @@ impl<A: Access> Job<'_, A> {
         let mut lock_pause = self.patience.lock.0;
         let mut tries = 0;
         loop {
-            let pod = self.until_stopped("a pod to back up from was looked for", self.target()).await??;
+            let pod = self.until_stopped("waiting for a pod to back up from", self.target()).await??;
             let place = self.task.place(&pod);
             let ran = self.attempt(place, &mut claim).await?;
             if let Some((stop, found)) = &ran.stopped {
@@ -78,11 +78,12 @@ impl<A: Access> Job<'_, A> {
             let failed = failed(&ran.end, ran.said.as_deref());
             match (after(&ran.end), &claim) {
                 (Next::Prove, Some(claim)) => {
-                    return self.until_stopped("the backup was looked for", self.prove(claim)).await?;
+                    return self.until_stopped("verifying the backup", self.prove(claim)).await?;
                 }
                 (Next::WaitForLock, _) => {
                     tracing::info!(pause = ?lock_pause, "Waiting for another command of the stanza");
-                    self.until_stopped("another command held the lock", sleep(lock_pause)).await?;
+                    self.until_stopped("waiting for another command that holds the lock", sleep(lock_pause))
+                        .await?;
                     lock_pause = longer(lock_pause, self.patience.lock.1);
                     continue;
                 }
@@ -101,11 +102,11 @@ impl<A: Access> Job<'_, A> {
                 return Err(failed);
             }
             tracing::warn!(reason = failed.message, "Backup failed; retrying");
-            self.until_stopped("the backup was to be tried again", sleep(self.patience.pause)).await?;
+            self.until_stopped("waiting to retry the backup", sleep(self.patience.pause)).await?;
         }
     }
 
-    /// The pod to back up from; waits for one.
+    /// Waits for the pod to back up from.
     async fn target(&self) -> Result<String, JobOutcome> {
         let until = Instant::now() + self.patience.target;
         let mut reported = String::new();
@@ -139,24 +140,24 @@ impl<A: Access> Job<'_, A> {
         Err(format!("pod {} has no container {}", pod.name, self.task.container))
     }
 
-    /// Whether this would be chosen now. Where nobody tells, it would.
+    /// Whether this pod would still be chosen; true if that cannot be determined.
     async fn is_still(&self, pod: &str) -> bool {
         self.access.pods().await.map_or(true, |pods| self.choose(&pods).is_ok_and(|chosen| chosen == pod))
     }
 
-    /// Asks what is there before, and then runs pgBackRest.
+    /// Lists the existing backups, then runs pgBackRest.
     async fn attempt(&self, place: Place<'_>, claim: &mut Option<Claim>) -> Result<Ran, JobOutcome> {
         if let Some(claim) = claim {
             return Ok(self.back_up(place, claim).await);
         }
         let asking = ask::claim(self.access, self.task, place, self.patience);
-        match self.until_stopped("pgBackRest was asked for its backups", asking).await? {
+        match self.until_stopped("listing existing backups", asking).await? {
             Ok(first) => Ok(self.back_up(place, claim.insert(first)).await),
             Err((end, said)) => Ok(Ran { end, said, stopped: None }),
         }
     }
 
-    /// Runs pgBackRest, listens to it, and ends it when the job must end.
+    /// Runs pgBackRest, forwards its log, and stops it when the job must end.
     async fn back_up(&self, place: Place<'_>, claim: &Claim) -> Ran {
         tracing::info!(
             pod = place.pod,
@@ -207,12 +208,12 @@ impl<A: Access> Job<'_, A> {
             Some(Err(NoEnd::NotStarted(said))) => BackupEnd::NotStarted(said),
             Some(Err(NoEnd::TimedOut(_))) => BackupEnd::TimedOut,
             Some(Err(NoEnd::Lost(said))) => BackupEnd::Lost(said),
-            None => BackupEnd::Lost("it was not waited for any longer".to_owned()),
+            None => BackupEnd::Lost("it did not stop in time".to_owned()),
         };
         Ran { end, said: listener.error(), stopped }
     }
 
-    /// Asks the process of our backup to end. Closing the connection would not.
+    /// Stops the process of our backup. Closing the connection would not.
     async fn terminate(&self, place: Place<'_>, claim: &Claim) -> Found {
         let found = if claim.annotates {
             let signalling = process::signal(self.access, self.task, place, Signal::Terminate);
@@ -234,7 +235,7 @@ impl<A: Access> Job<'_, A> {
         found
     }
 
-    /// The backup of a job that was told to end, where that came too late.
+    /// The backup of a job that was stopped after pgBackRest had already succeeded.
     async fn made_at_last(
         &self,
         place: Place<'_>,
@@ -260,7 +261,7 @@ impl<A: Access> Job<'_, A> {
         }
     }
 
-    /// Looks for the backup, since an exit code of 0 alone proves nothing.
+    /// Looks for the backup: an exit code of 0 alone proves nothing.
     async fn prove(&self, claim: &Claim) -> Result<(String, BackupType), JobOutcome> {
         let mut seen = String::new();
         for ask in 1..=self.patience.asks {
@@ -268,9 +269,9 @@ impl<A: Access> Job<'_, A> {
             match ask::info(self.access, self.task, self.task.place(&pod)).await {
                 Ok(view) => match view.proof(claim) {
                     Some(made) => return Ok(made),
-                    None => "info shows no backup that this job has made".clone_into(&mut seen),
+                    None => "info shows no backup of this job".clone_into(&mut seen),
                 },
-                Err(silence) => seen = format!("info gives no answer: {}", silence.said),
+                Err(silence) => seen = format!("info failed: {}", silence.said),
             }
             if ask < self.patience.asks {
                 sleep(self.patience.pause).await;
@@ -292,20 +293,20 @@ impl<A: Access> Job<'_, A> {
     }
 }
 
-/// The end of a job that was told to end while pgBackRest ran.
+/// The result of a job that was stopped while pgBackRest was running.
 fn interrupted(place: Place<'_>, end: &BackupEnd, stop: Stop, found: &Found) -> JobOutcome {
     let reported = match (end, found) {
         (BackupEnd::Exited(code), _) => format!("pgBackRest ended with exit code {code}"),
-        (_, Found::Yes) => "pgBackRest was asked to end".to_owned(),
-        (_, Found::No) => "pgBackRest had ended already".to_owned(),
-        (_, Found::Unknown(said)) => format!("pgBackRest may go on in pod {}: {said}", place.pod),
+        (_, Found::Yes) => "pgBackRest was told to stop".to_owned(),
+        (_, Found::No) => "pgBackRest had already ended".to_owned(),
+        (_, Found::Unknown(said)) => format!("pgBackRest may still be running in pod {}: {said}", place.pod),
     };
-    JobOutcome::stopped(stop, &format!("{} while the backup was being made; {reported}", why(stop)))
+    JobOutcome::stopped(stop, &format!("{} during the backup; {reported}", why(stop)))
 }
 
 fn why(stop: Stop) -> &'static str {
     match stop {
-        Stop::Terminated => "the pod was told to end",
-        Stop::TimeUp => "the job's time was over",
+        Stop::Terminated => "the pod is being terminated",
+        Stop::TimeUp => "the deadline of the job is near",
     }
 }

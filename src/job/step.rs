@@ -1,10 +1,10 @@
-//! What a job does next, after pgBackRest has ended in one way or another. Pure.
+//! What a job does after pgBackRest has ended. Pure.
 
 use crate::pgbackrest::exit_code::{self, Reason};
 
 use super::outcome::{ExitReason, JobOutcome};
 
-/// Exit codes with which `timeout` says that it could not start the program.
+/// Exit codes of `timeout` if it cannot start the program.
 const NOT_STARTED: [i32; 2] = [126, 127];
 
 /// How `pgbackrest backup` ended.
@@ -12,32 +12,28 @@ const NOT_STARTED: [i32; 2] = [126, 127];
 pub(super) enum BackupEnd {
     /// With this exit code.
     Exited(i32),
-    /// It was never started.
     NotStarted(String),
-    /// It was ended in the pod because its time was over.
+    /// Stopped in the pod at the timeout.
     TimedOut,
-    /// Nobody knows.
+    /// Unknown, because the connection was lost.
     Lost(String),
 }
 
-/// What is done next.
+/// The next step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Next {
-    /// Look for the backup.
     Prove,
-    /// Another one runs: wait, and try again.
+    /// Another command is running: wait, then retry.
     WaitForLock,
-    /// Look whether the pod is still the one to back up from: where it is not, try again.
+    /// Retry if another pod must be backed up from now; otherwise fail.
     CheckTarget,
-    /// Try again, a few times.
+    /// Retry a few times.
     TryAgain,
-    /// Find out what became of it.
+    /// Find out the result.
     Follow,
-    /// Give up.
     Fail,
 }
 
-/// Decides.
 pub(super) fn after(end: &BackupEnd) -> Next {
     match end {
         BackupEnd::Exited(0) => Next::Prove,
@@ -54,7 +50,7 @@ pub(super) fn after(end: &BackupEnd) -> Next {
     }
 }
 
-/// What this end means where nothing better follows it; `said` is pgBackRest's last error.
+/// The failure to report if no later attempt succeeds; `said` is pgBackRest's last error.
 pub(super) fn failed(end: &BackupEnd, said: Option<&str>) -> JobOutcome {
     match end {
         BackupEnd::Exited(code) if NOT_STARTED.contains(code) => {
@@ -64,7 +60,7 @@ pub(super) fn failed(end: &BackupEnd, said: Option<&str>) -> JobOutcome {
         BackupEnd::Exited(code) => JobOutcome::exited(*code, said),
         BackupEnd::NotStarted(said) => JobOutcome::failed(ExitReason::NotStarted, said),
         BackupEnd::TimedOut => {
-            JobOutcome::failed(ExitReason::TimeUp, "the backup ran until the job's time was over")
+            JobOutcome::failed(ExitReason::TimeUp, "the backup was still running at the deadline of the job")
         }
         BackupEnd::Lost(said) => JobOutcome::failed(ExitReason::Lost, said),
     }

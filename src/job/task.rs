@@ -1,4 +1,4 @@
-//! What a job is to do, and how patient it is.
+//! The backup that a job makes, and its timeouts.
 
 use std::time::Duration;
 
@@ -16,19 +16,18 @@ const ANNOTATES: Version = Version { major: 2, minor: 41, patch: 0 };
 pub struct Task {
     /// The namespace of the cluster.
     pub namespace: String,
-    /// The cluster's name, for people.
+    /// The name of the cluster, for messages.
     pub cluster: String,
-    /// The stanza.
     pub stanza: String,
     /// The number of the repo.
     pub repo: u32,
-    /// What is asked for. Without a prior backup pgBackRest makes a full one instead.
+    /// The requested type. Without a prior backup, pgBackRest makes a full one instead.
     pub backup_type: BackupType,
-    /// The container of the pod that pgBackRest is run in.
+    /// The container in which pgBackRest runs.
     pub container: String,
-    /// The labels of that pod, in the words of `kubectl --selector`.
+    /// The label selector of the pod, as for `kubectl --selector`.
     pub selector: String,
-    /// The Job and the pod, or whatever else no other run has. It is an argument of pgBackRest and kept with the backup.
+    /// Identifies this run: the Job and the pod. It is passed to pgBackRest and stored with the backup.
     pub mark: String,
 }
 
@@ -43,7 +42,7 @@ impl Task {
         format!("--annotation={}={}", labels::MADE_BY, self.mark)
     }
 
-    /// `pgbackrest backup`, with the mark where this version takes one.
+    /// `pgbackrest backup`, with the mark if this version supports annotations.
     pub(super) fn command(&self, annotates: bool) -> Command {
         let annotation = annotates.then(|| self.annotation());
         command::backup(&self.stanza, self.repo, self.backup_type, annotation)
@@ -55,31 +54,31 @@ impl Task {
     }
 }
 
-/// Whether this pgBackRest keeps annotations with its backups.
+/// Whether this pgBackRest stores annotations with its backups.
 pub(super) fn annotates(version: Version) -> bool {
     version >= ANNOTATES
 }
 
-/// How long what is waited for, and how often what is tried.
+/// Timeouts and numbers of attempts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Patience {
-    /// For a pod that is ready.
+    /// How long to wait for a ready pod.
     pub target: Duration,
-    /// Between two looks for it, and before another try.
+    /// Pause between two searches for it, and before a retry.
     pub pause: Duration,
-    /// How often the backup is tried in one pod, beside waiting for a lock.
+    /// Attempts to make the backup, not counting waits for a lock.
     pub tries: u32,
-    /// How often `info` and `version` are asked for one answer.
+    /// Attempts of `info` and `version`.
     pub asks: u32,
-    /// Between two tries to get a lock: at first, and at most.
+    /// Pause between two attempts to get a lock: first and longest.
     pub lock: (Duration, Duration),
-    /// Between two lines about the progress: at first, and at most.
+    /// Pause between two log lines about progress: first and longest.
     pub progress: (Duration, Duration),
-    /// Between two looks at a backup whose connection was lost: at first, and at most.
+    /// Pause between two checks of a backup whose connection was lost: first and longest.
     pub lost: (Duration, Duration),
-    /// How long nothing may be known about it.
+    /// How long its state may be unknown.
     pub unknown: Duration,
-    /// What a signalled backup has to end.
+    /// How long a backup may take to stop after a signal.
     pub grace: Duration,
 }
 
@@ -95,13 +94,13 @@ impl Default for Patience {
             progress: (seconds(30), seconds(300)),
             lost: (seconds(10), seconds(60)),
             unknown: seconds(600),
-            // Signalling takes a moment before, and a kubelet kills after thirty seconds.
+            // Sending the signal takes a moment, and a kubelet kills after thirty seconds.
             grace: seconds(15),
         }
     }
 }
 
-/// The next one of pauses that grow by half.
+/// The next pause: longer by half.
 pub(super) fn longer(pause: Duration, longest: Duration) -> Duration {
     pause.saturating_mul(3).checked_div(2).unwrap_or(longest).min(longest)
 }

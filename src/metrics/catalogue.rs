@@ -58,15 +58,11 @@ pub enum Kind {
 pub enum Unit {
     /// A count, a code, a number or a boolean.
     Plain,
-    /// Bytes.
     Bytes,
-    /// Bytes per second.
     BytesPerSecond,
-    /// Seconds.
     Seconds,
     /// Seconds since 1970.
     Timestamp,
-    /// A ratio.
     Ratio,
 }
 

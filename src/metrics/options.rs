@@ -53,7 +53,6 @@ pub enum BackupDetail {
     All,
     /// The newest of each type in each repository.
     Last,
-    /// None.
     None,
 }
 
@@ -64,7 +63,6 @@ pub struct BuildInfo {
     pub version: &'static str,
     /// Commit.
     pub revision: &'static str,
-    /// Branch.
     pub branch: &'static str,
     /// Version of the compiler.
     pub rustc: &'static str,

@@ -14,7 +14,6 @@ pub struct ProcessFigures {
     pub open_fds: Option<u64>,
     /// Soft limit of file descriptors.
     pub max_fds: Option<u64>,
-    /// Threads.
     pub threads: Option<u64>,
     /// Address space, bytes.
     pub virtual_memory_bytes: Option<u64>,

@@ -1,6 +1,6 @@
-//! What was done for a cluster and is worth an Event.
+//! Actions for a cluster that are reported as Events.
 
-/// Something that was done, once.
+/// A completed action.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Action {
     /// CamelCase, one of a fixed set, such as `StanzaCreated`.
@@ -10,7 +10,6 @@ pub struct Action {
 }
 
 impl Action {
-    /// A deed.
     pub fn new(reason: &'static str, message: impl Into<String>) -> Self {
         Self { reason, message: message.into() }
     }

@@ -1,4 +1,4 @@
-//! Watches, and one reconcile at a time for each cluster that changed.
+//! Watches resources and objects, and runs one reconcile at a time for each changed cluster.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -37,34 +37,32 @@ use super::report::{Failure, Report, Reporter};
 use super::scope::{Key, Scope, postgresql};
 use super::watch::{self, PAGE, Touch, Watch};
 
-/// How long the reconciles that run may go on after the end was asked for.
+/// How long running reconciles may continue at shutdown.
 const DRAIN: Duration = Duration::from_secs(20);
-/// A change is acted on when nothing else of the cluster changed for a moment.
+/// A reconcile starts when a cluster has not changed for a moment.
 const DEBOUNCE: Debounce = Debounce { quiet: Duration::from_millis(500), at_most: Duration::from_secs(3) };
-/// Pause after the first failure; it doubles with each one after.
+/// Pause after the first failure; it doubles with each further one.
 const FIRST_RETRY: Duration = Duration::from_secs(5);
 const LONGEST_RETRY: Duration = Duration::from_mins(10);
 
-/// What a term works with.
+/// Everything that reconciles need.
 #[derive(Clone)]
 pub struct Controller {
-    /// The API server.
     pub client: kube::Client,
-    /// What holds for all clusters.
+    /// Settings for all clusters.
     pub settings: Arc<Settings>,
-    /// Who keeps the objects.
+    /// Whether objects are managed or only observed.
     pub mode: Mode,
-    /// What is looked after.
+    /// The managed namespaces.
     pub scopes: Vec<Scope>,
-    /// How many clusters are looked after at once.
+    /// The maximum number of concurrent reconciles.
     pub concurrency: u16,
-    /// Where it is told how far the work is.
+    /// Progress for health checks.
     pub progress: Arc<Progress>,
-    /// What is measured.
     pub metrics: Arc<OperatorMetrics>,
-    /// Who asks pgBackRest of the clusters, where anybody does.
+    /// The collection of facts about clusters, if enabled.
     pub fleet: Option<Arc<FleetPoller>>,
-    /// Who Events come from: the pod's name.
+    /// The source of Events: the name of the pod.
     pub instance: String,
 }
 
@@ -74,12 +72,12 @@ impl std::fmt::Debug for Controller {
     }
 }
 
-/// The work ended although nobody asked for it.
+/// The controller stopped without being asked to.
 #[derive(Debug, thiserror::Error)]
 #[error("the watches stopped unexpectedly")]
 pub struct EndedByItself;
 
-/// What the reconciles of a term share.
+/// The context shared by the reconciles of a term of leadership.
 struct Context {
     reconciler: Reconciler,
     reporter: Reporter,
@@ -87,15 +85,16 @@ struct Context {
     fleet: Option<Arc<FleetPoller>>,
     inventory: Inventory,
     limit: Semaphore,
-    /// How many reconciles have a slot.
+    /// The number of running reconciles.
     running: AtomicUsize,
     progress: Arc<Progress>,
-    /// Failures in a row, by cluster.
+    /// Consecutive failures, by cluster.
     failures: Mutex<HashMap<Key, u32>>,
 }
 
 impl Controller {
-    /// Looks after all clusters until `stop`, and then ends what runs. Dropping it ends everything at once.
+    /// Reconciles all clusters until `stop`, then waits for running reconciles. Dropping it stops everything
+    /// immediately.
     pub async fn run(&self, stop: CancellationToken) -> Result<(), EndedByItself> {
         let (inventory, changes) = self.mode.inventory(&self.client, &self.scopes, &self.progress);
         let shared = Arc::new(inventory.clone());
@@ -127,13 +126,13 @@ impl Controller {
         end
     }
 
-    /// Asks pgBackRest of the clusters, in a task of its own. Ends only where that has.
+    /// Collects facts about the clusters in a task of its own. Returns only if that has stopped.
     async fn collect(&self) {
         let Some(fleet) = self.fleet.clone() else { return std::future::pending().await };
         let _ = AbortOnDropHandle::new(tokio::spawn(fleet.run(Pods::new(self.client.clone())))).await;
     }
 
-    /// The work in one scope: an item for each reconcile that ended.
+    /// The controller of one scope: yields an item for each finished reconcile.
     fn part(
         &self,
         scope: &Scope,
@@ -163,7 +162,7 @@ impl Controller {
             };
             std::future::ready(key)
         });
-        // What is left of a cluster that is gone asks for nothing.
+        // Remaining objects of a deleted cluster need no reconcile.
         let changes =
             changes.filter(move |key| std::future::ready(in_store.get(&key.reference(&of_kind)).is_some()));
         let (of_kind, progress) = (kind.clone(), Arc::clone(&self.progress));
@@ -175,7 +174,7 @@ impl Controller {
         let in_store = store.clone();
         let reconcile = move |object: Arc<DynamicObject>, context: Arc<Context>| {
             let store = in_store.clone();
-            // In a task of its own: a defect that one resource brings to light leaves the others alone.
+            // In a task of its own: a panic caused by one resource must not affect others.
             let (of_term, about) = (Arc::clone(&context), Arc::clone(&object));
             let task = tokio::spawn(async move { context.reconcile(&object, &store).await });
             let task = AbortOnDropHandle::new(task);
@@ -194,7 +193,7 @@ impl Controller {
     }
 }
 
-/// Polls the work, and says that it is alive. At the end it waits for the reconciles that run, and for no other.
+/// Polls the controllers and sends heartbeats. At the end, it waits only for running reconciles.
 async fn drive(
     mut work: impl Stream<Item = ()> + Unpin,
     context: &Context,
@@ -228,7 +227,7 @@ async fn drive(
     }
 }
 
-/// Counts a reconcile for as long as it lives.
+/// Counts a running reconcile until it is dropped.
 struct Running<'a>(&'a AtomicUsize);
 
 impl<'a> Running<'a> {
@@ -251,7 +250,7 @@ impl Context {
         store: &Store<DynamicObject>,
     ) -> Result<Action, ReconcileError> {
         let Some(key) = Key::of(object) else { return Ok(Action::await_change()) };
-        // A watch that is not complete yet would make objects look absent that are there.
+        // With an incomplete watch, existing objects would seem to be missing.
         if self.inventory.wait_until_ready().await.is_err() {
             return Ok(Action::await_change());
         }
@@ -284,7 +283,7 @@ impl Context {
         }
     }
 
-    /// The log has the panic itself.
+    /// The panic itself is logged elsewhere.
     fn panicked(&self, object: &DynamicObject) -> ReconcileError {
         let error = ReconcileError::Panic;
         if let Some(Key { namespace, name: pg_cluster }) = Key::of(object) {
@@ -322,7 +321,7 @@ impl Context {
         if !outcome.hands_off {
             let in_a_word = error.map_or(Ok(()), |error| Err(error.category()));
             self.metrics.reconciled(namespace, pg_cluster, in_a_word, took, Utc::now());
-            // A reconcile that failed before anything was applied says nothing about the objects.
+            // A reconcile that failed before applying anything says nothing about objects.
             if error.is_none() || !outcome.in_place.is_empty() {
                 self.metrics.applied(namespace, pg_cluster, &outcome.in_place, &outcome.drift);
             }
@@ -351,7 +350,7 @@ impl Context {
         self.reporter.forget(&key.namespace, &key.name);
     }
 
-    /// When to try again after a failure.
+    /// When to retry after a failure.
     fn retry(&self, object: &DynamicObject) -> Action {
         let Some(key) = Key::of(object) else { return Action::await_change() };
         let mut failures = self.failures.lock();
@@ -368,7 +367,7 @@ fn pause(failures_before: u32) -> Duration {
         .min(LONGEST_RETRY)
 }
 
-/// A tenth more or less, so that clusters do not march in step. `chance` is from 0 to 1.
+/// Varies a duration by up to a tenth, so that clusters are not reconciled in lockstep. `chance` is from 0 to 1.
 fn spread(around: Duration, chance: f64) -> Duration {
     around.mul_f64(0.9 + 0.2 * chance.clamp(0.0, 1.0))
 }

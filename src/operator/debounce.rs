@@ -1,4 +1,4 @@
-//! Waits until something has settled, and no longer than is allowed.
+//! Debounces changes with a maximum wait.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -8,12 +8,12 @@ use futures_util::{Stream, StreamExt, stream};
 use tokio::time::Instant;
 use tokio_util::time::{DelayQueue, delay_queue};
 
-/// How long a change waits.
+/// How long a change is delayed.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Debounce {
-    /// For others of the same key to come; each starts it anew.
+    /// Time without further changes of the same key.
     pub(super) quiet: Duration,
-    /// In all, so that what never rests has its turn too.
+    /// Maximum delay, so that constantly changing keys are handled too.
     pub(super) at_most: Duration,
 }
 
@@ -30,9 +30,9 @@ struct Waiting {
     no_later_than: Instant,
 }
 
-/// Each key once for all its changes that come close together. Ends with `changes`, whatever waits then.
+/// Yields each key once for changes that follow each other closely. Ends with `changes`, dropping delayed keys.
 ///
-/// The debounce of kube's scheduler knows no longest wait.
+/// The debounce of kube's scheduler has no maximum wait.
 pub(super) fn debounced<K>(
     changes: impl Stream<Item = K> + Unpin,
     debounce: Debounce,

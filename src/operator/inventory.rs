@@ -1,4 +1,4 @@
-//! What exists of ours: a cache of the metadata of every object that carries our label, kept by watches.
+//! Our existing objects: a cache of the metadata of every object that carries our label, updated by watches.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,24 +18,24 @@ use super::progress::Progress;
 use super::scope::{Key, Scope};
 use super::watch::{self, PAGE, Touch, Watch};
 
-/// The metadata of an object of any kind. `managedFields` are left out.
+/// The metadata of an object of any kind, without `managedFields`.
 pub type Metadata = PartialObjectMeta<DynamicObject>;
 
-/// By kind, such as `CronJob`, and by namespace where not all are watched.
+/// By kind, such as `CronJob`, and by namespace if only some are watched.
 #[derive(Debug, Clone, Default)]
 pub struct Inventory {
     stores: BTreeMap<&'static str, Vec<Store<Metadata>>>,
 }
 
 impl Inventory {
-    /// Answers from these stores, by kind.
+    /// Uses these stores, by kind.
     #[must_use]
     pub fn new(stores: BTreeMap<&'static str, Vec<Store<Metadata>>>) -> Self {
         Self { stores }
     }
 
-    /// Watches everything of ours. The second value is, per scope, the clusters whose objects have changed; the stores
-    /// are kept up to date by whoever polls it.
+    /// Watches all our objects. The second value is, for each scope, a stream of clusters whose objects have changed;
+    /// the stores are updated while it is polled.
     pub(super) fn watch(
         client: &kube::Client,
         scopes: &[Scope],
@@ -56,7 +56,7 @@ impl Inventory {
         (Self::new(stores), changes)
     }
 
-    /// Waits until every watch has listed what there is.
+    /// Waits until every watch has completed its first list.
     pub(super) async fn wait_until_ready(&self) -> Result<(), WriterDropped> {
         for store in self.stores.values().flatten() {
             store.wait_until_ready().await?;
@@ -89,7 +89,7 @@ impl Inventory {
     }
 }
 
-/// The cluster that an object was made for.
+/// The cluster of an object.
 fn label(object: &Metadata) -> Option<&str> {
     object.metadata.labels.as_ref()?.get(CLUSTER).map(String::as_str)
 }
@@ -111,7 +111,7 @@ fn follow(
         writer,
         key: |object: &Metadata| Some(Key::new(object.namespace()?.as_ref(), label(object)?)),
     };
-    // That an object is gone is a change of its cluster.
+    // A deleted object is a change of its cluster.
     watch::follow(watch, Arc::clone(progress))
         .map(|touch| match touch {
             Touch::Changed(key) | Touch::Gone(key) => key,

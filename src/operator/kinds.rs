@@ -1,4 +1,4 @@
-//! The kinds of objects that are written, and how the API server is asked for them.
+//! The kinds of objects that are written, and their API resources.
 
 use kube::core::ApiResource;
 
@@ -10,11 +10,11 @@ pub(super) struct Kind {
     group: &'static str,
     version: &'static str,
     plural: &'static str,
-    /// Whether an object of ours goes when it is no longer desired.
+    /// Whether our objects of this kind are deleted when they are no longer desired.
     pub(super) removable: bool,
 }
 
-/// Volumes hold backups and are a person's to delete; PostgreSQL's own pods may rely on the Service.
+/// Only users may delete volumes, since they contain backups; PostgreSQL's pods may need the Service.
 const KINDS: &[Kind] = &[
     kind("ServiceAccount", "", "v1", "serviceaccounts", true),
     kind("Role", "rbac.authorization.k8s.io", "v1", "roles", true),
@@ -40,7 +40,7 @@ const fn kind(
 }
 
 impl Kind {
-    /// All kinds whose objects are known by watching. Jobs are asked for when it matters whether one runs.
+    /// All watched kinds. Jobs are listed when it matters whether one is running.
     pub(super) fn watched() -> impl Iterator<Item = &'static Self> {
         KINDS.iter().filter(|kind| kind.name != "Job")
     }
@@ -50,7 +50,7 @@ impl Kind {
         KINDS.iter().find(|kind| kind.name == name)
     }
 
-    /// As `kube` wants it.
+    /// The resource for `kube`.
     pub(super) fn resource(&self) -> ApiResource {
         let api_version = match self.group {
             "" => self.version.to_owned(),
@@ -66,7 +66,7 @@ impl Kind {
     }
 }
 
-/// One object, by its place in the API.
+/// Identifies an object in the API.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ObjectPath<'a> {
     pub(super) kind: &'static Kind,

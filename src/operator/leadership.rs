@@ -1,4 +1,4 @@
-//! Terms of leadership: the work goes on while this process leads, and ends at once when it no longer does.
+//! Runs the controller while this process leads, and aborts it when leadership is lost.
 
 use std::sync::Arc;
 
@@ -11,10 +11,10 @@ use crate::kubernetes::lease::Leadership;
 use super::controller::{Controller, EndedByItself};
 use super::progress::{HEARTBEAT, Progress};
 
-/// Works whenever this process leads, until `stop`. Whoever keeps the lease must do so until this has returned.
+/// Runs the controller whenever this process leads, until `stop`. The lease must be kept until this has returned.
 ///
-/// A term that is lost is cut off, wherever it is: everything that it does can be done again. At `stop` what runs may
-/// end.
+/// When leadership is lost, all work is aborted at once: everything can be repeated. At `stop`, running work may
+/// finish.
 pub async fn run(
     controller: &Controller,
     mut leadership: watch::Receiver<Leadership>,
@@ -38,7 +38,7 @@ pub async fn run(
     }
 }
 
-/// Waits for a state. That nobody keeps the lease any more is an end by itself.
+/// Waits for a state. An error means that the lease is no longer kept.
 async fn until(
     leadership: &mut watch::Receiver<Leadership>,
     progress: &Progress,

@@ -1,6 +1,6 @@
-//! Keeps the objects of each cluster as its resource asks, and tells how it went.
+//! Manages the objects of each cluster as its resource specifies, and reports the result.
 //!
-//! One reconcile is observe → validate → build → apply → care → report. `apply` and `report` are the only writers.
+//! One reconcile is observe → validate → build → apply → ensure stanzas → report. Only `apply` and `report` write.
 
 pub mod action;
 pub mod apply;

@@ -1,4 +1,4 @@
-//! Whether this program keeps the objects of clusters, or looks at what somebody else keeps.
+//! Whether this program manages the objects of clusters, or observes those of another controller.
 
 use std::sync::Arc;
 
@@ -12,18 +12,18 @@ use super::jobs::Reader;
 use super::progress::Progress;
 use super::scope::{Key, Scope};
 
-/// Who keeps the objects.
+/// Whether objects are managed or only observed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Mode {
-    /// This program, for the resources that are its own.
+    /// This program manages the objects of its resources.
     #[default]
     Manage,
-    /// Somebody else, such as CPO. Nothing is written but the Lease and Events.
+    /// Another controller, such as CPO, manages them. Only the Lease and Events are written.
     Observe,
 }
 
 impl Mode {
-    /// Whose Jobs and CronJobs count.
+    /// Selects the relevant Jobs and CronJobs.
     pub(super) fn reader(self, settings: &Arc<Settings>) -> Reader {
         match self {
             Self::Manage => Reader::of_ours(Arc::clone(settings)),
@@ -31,7 +31,8 @@ impl Mode {
         }
     }
 
-    /// What exists of ours, and per scope the clusters whose objects change. Whoever writes nothing has nothing there.
+    /// Our existing objects, and for each scope a stream of clusters whose objects change. In mode observe there are
+    /// none.
     pub(super) fn inventory(
         self,
         client: &kube::Client,

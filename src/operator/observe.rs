@@ -1,4 +1,4 @@
-//! The first phase: reads what a resource refers to, and what is there already.
+//! The first phase: reads the objects that a resource refers to, and existing objects.
 
 mod certificates;
 pub mod secret;
@@ -27,26 +27,26 @@ use super::inventory::Inventory;
 use crate::pgbackrest::conf::Conf;
 use secret::SecretWords;
 
-/// How long a Secret that nobody watches, or a storage class, is taken to be as it was.
+/// How long a Secret that is not watched, or a storage class, is cached.
 const STAYS: Duration = Duration::from_hours(1);
 
-/// Storage classes are few; a resource can name any.
+/// Bounds the cache: there are few storage classes, but a resource can name any.
 const MOST_CLASSES: usize = 256;
 
-/// What was read.
+/// Everything that was read.
 #[derive(Debug, Clone, Default)]
 pub struct Observed {
     /// For `validate`.
     pub references: References,
-    /// What is remembered about the cluster.
+    /// The record of the cluster.
     pub record: Record,
-    /// Keys and certificates as they are in the two Secrets of ours.
+    /// Keys and certificates in our two Secrets.
     pub stored: Option<Stored>,
-    /// What the resource's own Secret says beside what is validated.
+    /// Contents of the resource's Secret that are not validated.
     pub secret: SecretWords,
 }
 
-/// Reads, and keeps what was read for as long as its version says that it holds.
+/// Reads, and caches results until their version changes.
 pub struct Observer {
     client: kube::Client,
     inventory: Arc<Inventory>,
@@ -62,10 +62,10 @@ impl std::fmt::Debug for Observer {
     }
 }
 
-/// What is known of one cluster.
+/// Cached results for one cluster.
 #[derive(Default)]
 struct KnownCluster {
-    /// The resource's UID. Another resource of the same name starts anew.
+    /// The UID of the resource. Another resource of the same name starts from scratch.
     uid: String,
     secret: Option<KnownSecret>,
     volumes: BTreeMap<RepoNumber, (u64, VolumeFacts)>,
@@ -81,7 +81,7 @@ struct KnownSecret {
     words: SecretWords,
 }
 
-/// One look at one resource.
+/// One observation of a resource.
 struct Observation<'a> {
     observer: &'a Observer,
     owner: Owner<'a>,
@@ -89,8 +89,8 @@ struct Observation<'a> {
 }
 
 impl Observer {
-    /// Reads with `client` what `inventory` does not know. What `writer` has written is never taken to be older than it
-    /// is.
+    /// Reads with `client` what `inventory` does not contain. Objects of `writer` are never taken to be older than
+    /// its last write.
     #[must_use]
     pub fn new(
         client: kube::Client,
@@ -108,11 +108,12 @@ impl Observer {
         }
     }
 
-    /// Reads. Something that does not exist is not an error; that the API server cannot be asked is.
+    /// Reads. A missing object is not an error; an unavailable API server is.
     pub async fn observe(&self, resource: &Postgresql) -> Result<Observed, CallError> {
         let Some(observation) = self.observation(resource) else { return Ok(Observed::default()) };
         let mut observed = Observed { record: observation.record().await?, ..Observed::default() };
-        // Others' objects are told of when they are met; to look for them here would cost a request each.
+        // Objects of other owners are reported when they are found by `apply`; looking for them here would cost a
+        // request each.
         observed.references.taken = Lookup::Missing;
         let Some(section) = resource.pgbackrest() else { return Ok(observed) };
         if let Some(secret) = secret::named(resource) {
@@ -125,7 +126,7 @@ impl Observer {
         Ok(observed)
     }
 
-    /// pgBackRest's options in the resource's own Secret; none where it is not there, or may not be read.
+    /// pgBackRest's options in the resource's Secret; none if it is missing or cannot be read.
     pub async fn options(&self, resource: &Postgresql) -> Result<Conf, CallError> {
         let Some((observation, secret)) = self.observation(resource).zip(secret::named(resource)) else {
             return Ok(Conf::default());
@@ -144,14 +145,14 @@ impl Observer {
         })
     }
 
-    /// Reads the resource's own Secret anew next time: something is wrong with the resource, and it may be there.
+    /// Removes the resource's Secret from the cache: the resource is invalid, and the Secret may be the cause.
     pub fn invalidate(&self, namespace: &str, name: &str) {
         if let Some(known) = self.clusters.lock().get_mut(&(namespace.to_owned(), name.to_owned())) {
             known.secret = None;
         }
     }
 
-    /// Forgets a cluster whose resource is gone.
+    /// Removes a cluster whose resource was deleted.
     pub fn forget(&self, namespace: &str, name: &str) {
         self.clusters.lock().remove(&(namespace.to_owned(), name.to_owned()));
     }
@@ -193,7 +194,7 @@ impl Observation<'_> {
         act(known)
     }
 
-    /// What the watches know of an object, unless it is older than what we wrote ourselves.
+    /// The watched metadata of an object, unless it is older than our last write.
     fn known(&self, kind: &str, name: &str) -> Option<Arc<super::inventory::Metadata>> {
         let Owner { namespace, name: cluster, .. } = self.owner;
         let known = self.observer.inventory.find(kind, namespace, name)?;
@@ -201,7 +202,7 @@ impl Observation<'_> {
         (version(&known.metadata) >= written).then_some(known)
     }
 
-    /// From the annotations of a ConfigMap of ours.
+    /// From the annotations of our ConfigMap.
     async fn record(&self) -> Result<Record, CallError> {
         let Owner { namespace, name: cluster, .. } = self.owner;
         let name = names::instance_configuration(cluster);
@@ -285,7 +286,7 @@ impl Observation<'_> {
         Ok(facts.map(|(_, facts)| facts))
     }
 
-    /// Ours alone: what another authority has signed is not renewed.
+    /// Only our own: certificates of other authorities are not renewed.
     async fn stored(&self) -> Result<Option<Stored>, CallError> {
         let authority = self.own_secret(&names::certificate_authority(self.owner.name)).await?;
         let pods = self.own_secret(&names::certificates(self.owner.name)).await?;
@@ -295,8 +296,8 @@ impl Observation<'_> {
         Ok(Some(Stored { authority: authority.unwrap_or_default(), pods: pods.unwrap_or_default() }))
     }
 
-    /// The content of a Secret of ours. One that the watches do not know yet is asked for all the same: to take an
-    /// authority for absent would make another one.
+    /// The content of one of our Secrets. It is read even if the watches have not reported it: treating an authority
+    /// as missing would create another one.
     async fn own_secret(&self, name: &str) -> Result<Option<BTreeMap<String, Vec<u8>>>, CallError> {
         let watched = self.known("Secret", name).map(|known| version(&known.metadata));
         let read = self.with(|known| known.certificates.get(name).cloned());
@@ -321,7 +322,7 @@ impl Observation<'_> {
     }
 }
 
-/// What we may not read is not looked at; validation says so.
+/// What we may not read counts as not checked; `validate` reports that.
 async fn read_secret(
     client: &kube::Client,
     namespace: &str,

@@ -1,4 +1,4 @@
-//! Which image the operator itself runs in: the jobs that it makes are to run the same.
+//! The image of the operator itself, which its jobs use too.
 
 use std::time::Duration;
 
@@ -8,12 +8,12 @@ use tokio::time::sleep;
 
 use crate::kubernetes::client::{CALL_DEADLINE, CallError, call};
 
-/// The operator's container, as deploy/base names it.
+/// The name of the operator's container in deploy/base.
 const CONTAINER: &str = "operator";
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LONGEST_RETRY: Duration = Duration::from_secs(30);
 
-/// The pod that this process runs in, as the downward API tells it.
+/// The pod of this process, according to the downward API.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OwnPod {
     /// `metadata.namespace`.
@@ -23,8 +23,8 @@ pub struct OwnPod {
 }
 
 impl OwnPod {
-    /// The image, as it stands in the pod's specification. Asks until it is told: with another image than this one,
-    /// every CronJob would be changed, and changed back later. `None`: no container is the operator's.
+    /// The image in the specification of the pod. Retries until it is known: with another image, every CronJob would
+    /// be changed, and changed back later. `None`: no container is the operator's.
     pub async fn image(&self, client: &Client) -> Option<String> {
         let mut pause = FIRST_RETRY;
         loop {
@@ -45,7 +45,7 @@ impl OwnPod {
     }
 }
 
-/// Of the container of that name, or of the only one.
+/// The image of the container of that name, or of the only one.
 fn image(pod: &Pod) -> Option<String> {
     let containers = pod.spec.as_ref().map_or(&[][..], |spec| &spec.containers);
     let container = match containers {

@@ -1,4 +1,4 @@
-//! How far the operator has come, for health checks and metrics: who leads, what is watched, what waits.
+//! The progress of the operator, for health checks and metrics: leadership, watches, queue.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -14,14 +14,14 @@ use crate::text::one_line;
 
 use super::scope::{Key, Scope};
 
-/// How often whoever does the work says that it lives.
+/// Interval of heartbeats.
 pub(super) const HEARTBEAT: Duration = Duration::from_secs(5);
-/// After this long without a word it counts as stuck.
+/// Without a heartbeat for this long, the controller counts as stuck.
 const STUCK: Duration = Duration::from_mins(1);
-/// More of what the API server says is cut.
+/// Maximum characters of a message of the API server.
 const LONGEST_REASON: usize = 300;
 
-/// Shared by everything that works and everything that tells.
+/// Shared by controllers and probes.
 #[derive(Debug)]
 pub struct Progress {
     leadership: Mutex<Leadership>,
@@ -29,12 +29,12 @@ pub struct Progress {
     watches: Mutex<BTreeMap<(&'static str, Scope), Listing>>,
     waiting: Mutex<HashSet<Key>>,
     born: Instant,
-    /// Milliseconds after `born` at which the work was last heard of.
+    /// Milliseconds between `born` and the last heartbeat.
     heard_of: AtomicU64,
     metrics: Arc<OperatorMetrics>,
 }
 
-/// Whether a watch has listed what there is.
+/// Whether a watch has completed its first list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Listing {
     UnderWay,
@@ -43,7 +43,7 @@ enum Listing {
 }
 
 impl Progress {
-    /// Nothing is known yet. What changes is told to the metrics as well.
+    /// Initially unknown. Changes are also recorded in the metrics.
     #[must_use]
     pub fn new(metrics: Arc<OperatorMetrics>) -> Self {
         Self {
@@ -57,7 +57,7 @@ impl Progress {
         }
     }
 
-    /// Why it is not ready, if it is not. A replica that stands by is ready.
+    /// Why it is not ready, if it is not. A standby replica is ready.
     pub fn ready(&self) -> Result<(), String> {
         if self.stops.load(Ordering::Acquire) {
             return Err("stopping".to_owned());
@@ -84,14 +84,14 @@ impl Progress {
         }
     }
 
-    /// Whether the work goes on: false when it was not heard of for a minute.
+    /// Whether there was a heartbeat within the last minute.
     #[must_use]
     pub fn alive(&self) -> bool {
         let heard_of = Duration::from_millis(self.heard_of.load(Ordering::Acquire));
         self.born.elapsed().saturating_sub(heard_of) < STUCK
     }
 
-    /// Who leads instead, where that is known.
+    /// The leader, if it is known and not this process.
     #[must_use]
     pub fn leader(&self) -> Option<String> {
         match &*self.leadership.lock() {
@@ -105,7 +105,7 @@ impl Progress {
         self.heard_of.store(now, Ordering::Release);
     }
 
-    /// The end has begun.
+    /// Shutdown has started.
     pub fn stops(&self) {
         self.stops.store(true, Ordering::Release);
     }
@@ -115,7 +115,7 @@ impl Progress {
         *self.leadership.lock() = leadership;
     }
 
-    /// A term has ended: nothing is watched and nothing waits.
+    /// Leadership has ended: nothing is watched or queued.
     pub(super) fn leadership_ended(&self) {
         self.watches.lock().clear();
         self.queue(HashSet::clear);
@@ -149,7 +149,7 @@ impl Progress {
     pub(super) fn has_failed(&self, kind: &'static str, scope: &Scope, error: &Error) {
         self.metrics.watch_restarted(kind);
         let Error::InitialListFailed(reason) = error else {
-            // The watch goes on from where it was; whether the API server is there, the lease tells.
+            // The watch resumes where it stopped; the lease shows whether the API server is available.
             tracing::debug!(kind, %scope, %error, "Watch ended; restarting");
             return;
         };
@@ -162,7 +162,7 @@ impl Progress {
     }
 }
 
-/// One line, which stays the same while the reason does.
+/// One line, which stays the same as long as the reason does.
 fn describe(kind: &str, scope: &Scope, error: &kube::Error) -> String {
     let reason = match error {
         kube::Error::Api(status) if status.code == 404 => {

@@ -1,4 +1,4 @@
-//! One reconcile: the phases in their order.
+//! One reconcile: its phases in order.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,44 +26,44 @@ use super::observe::{Observed, Observer};
 use super::scope::Key;
 use super::stanza;
 
-/// How long one reconcile may take, with everything that runs in pods.
+/// The timeout of one reconcile, including commands in pods.
 const DEADLINE: Duration = Duration::from_mins(15);
-/// A cluster where nothing happens is looked at again after this.
+/// A cluster without changes is reconciled again after this time.
 const USUAL: Duration = Duration::from_hours(1);
-/// One that is not valid may become so by an object that nobody watches, such as its Secret.
+/// An invalid resource may become valid through an object that is not watched, such as its Secret.
 const UNTIL_MENDED: Duration = Duration::from_secs(100);
-/// What asks for another look gets it after this at the earliest.
+/// The shortest time until the next reconcile.
 const SOONEST: Duration = Duration::from_secs(1);
 
-/// Why a reconcile was not finished. It is tried again.
+/// Why a reconcile failed. It is retried.
 #[derive(Debug, thiserror::Error)]
 pub enum ReconcileError {
-    /// What the resource refers to could not be read.
+    /// Objects that the resource refers to could not be read.
     #[error("cannot read the current state: {0}")]
     Observe(#[source] CallError),
-    /// No certificates.
+    /// Certificates could not be created.
     #[error(transparent)]
     Certificates(#[from] CertificateError),
     /// Objects could not be written.
     #[error("cannot write objects: {0}")]
     Apply(#[source] CallError),
-    /// A Job outside of the schedule could not be made.
+    /// A Job outside of the schedule could not be created.
     #[error("cannot start a backup: {0}")]
     Job(#[source] CallError),
     /// It took too long.
     #[error("not finished within {}", humantime::format_duration(*.0))]
     Deadline(Duration),
-    /// It met a defect of this program.
+    /// It panicked.
     #[error("reconciling panicked; this is a bug, please report it with the log")]
     Panic,
 }
 
 impl ReconcileError {
-    /// Every word that `category` can say.
+    /// All values of `category`.
     pub const CATEGORIES: &'static [&'static str] =
         &["observe", "certificates", "apply", "job", "deadline", "panic"];
 
-    /// A word for metrics: the phase.
+    /// The phase, as a label value.
     #[must_use]
     pub const fn category(&self) -> &'static str {
         match self {
@@ -77,42 +77,40 @@ impl ReconcileError {
     }
 }
 
-/// Everything there is to tell about one reconcile, as far as it came.
+/// Everything to report about one reconcile, as far as it got.
 #[derive(Debug, Default)]
 pub struct ReconcileOutcome {
     /// What is wrong or risky.
     pub findings: Vec<Finding>,
-    /// What was done.
+    /// Completed actions.
     pub actions: Vec<Action>,
-    /// By kind: whether every object of it is as desired. Empty where nothing was applied.
+    /// By kind: whether all objects are as desired. Empty if nothing was applied.
     pub in_place: Vec<(&'static str, bool)>,
-    /// Objects whose fields somebody had changed, by kind.
+    /// Objects that another client had changed, by kind.
     pub drift: Vec<&'static str>,
-    /// When certificates end: by name, ours and the resource's own.
+    /// When certificates expire: by name, ours and those of the resource.
     pub expiries: Vec<(String, DateTime<Utc>)>,
-    /// Whether policies are followed.
+    /// Whether policies are met.
     pub policies: Vec<(&'static str, bool)>,
-    /// Nothing may be written for this resource, not even how it is.
+    /// Nothing may be written for this resource, not even its status.
     pub hands_off: bool,
-    /// Everything was handed back.
+    /// All objects have been released.
     pub released: bool,
     /// Something is not done yet.
     pub pending: bool,
-    /// What is to be asked of its pgBackRest from now on.
+    /// What to collect about the cluster from now on.
     pub collect: Collect,
-    /// What stands in the way of applying; what the last look found counts.
+    /// Findings of the last apply.
     apply_findings: Vec<Finding>,
 }
 
-/// What a reconcile means for the collection of facts.
+/// The effect of a reconcile on collection.
 #[derive(Debug, Default)]
 pub enum Collect {
-    /// What was asked before.
+    /// Unchanged.
     #[default]
     AsBefore,
-    /// Nothing.
     Nothing,
-    /// This.
     Of(Subject),
 }
 
@@ -127,7 +125,7 @@ impl ReconcileOutcome {
     }
 }
 
-/// Does reconciles. One for the time that this process leads.
+/// Runs reconciles during one term of leadership.
 pub(super) struct Reconciler {
     client: kube::Client,
     settings: Arc<Settings>,
@@ -148,13 +146,13 @@ impl Reconciler {
         Self { client, settings, mode, writer, observer }
     }
 
-    /// The resource is gone.
+    /// The resource was deleted.
     pub(super) fn forget(&self, key: &Key) {
         self.observer.forget(&key.namespace, &key.name);
         self.writer.forget(&key.namespace, &key.name);
     }
 
-    /// Looks after one cluster. The first value is when to look again at the latest.
+    /// Reconciles one cluster. The first value is when to reconcile again at the latest.
     pub(super) async fn reconcile(
         &self,
         object: &DynamicObject,
@@ -175,14 +173,14 @@ impl Reconciler {
     ) -> Result<Option<Duration>, ReconcileError> {
         let Some((key, uid)) = Key::of(object).zip(object.metadata.uid.as_deref()) else { return Ok(None) };
         if object.metadata.deletion_timestamp.is_some() {
-            // What belongs to it is being removed, and must not be made again meanwhile.
+            // Its objects are being removed, and must not be recreated meanwhile.
             (outcome.hands_off, outcome.collect) = (true, Collect::Nothing);
             return Ok(None);
         }
         let owner = Owner { namespace: &key.namespace, name: &key.name, uid };
         let (resource, found) = validate::read(serde_json::to_value(object).unwrap_or_default());
         if self.mode == Mode::Observe {
-            // Whoever keeps it: what it refers to is not judged.
+            // Whatever controller manages it: its references are not checked.
             let (cluster, findings) =
                 validate::judge(&resource, found, &References::default(), &self.settings);
             outcome.collect = match cluster {
@@ -224,8 +222,8 @@ impl Reconciler {
         }
     }
 
-    /// There is nothing to build: because nothing is asked for, or because what is asked for is wrong. What is wrong
-    /// changes nothing of what is there.
+    /// There is nothing to build, because the resource configures no backup or is invalid. If it is invalid, existing
+    /// objects stay as they are.
     async fn without_cluster(
         &self,
         owner: Owner<'_>,
@@ -244,7 +242,7 @@ impl Reconciler {
         Ok(outcome.add(withdrawn.map_err(ReconcileError::Apply)?))
     }
 
-    /// Builds, applies, and looks after what runs.
+    /// Builds and applies objects, and ensures stanzas and servers.
     async fn keep(
         &self,
         cluster: &ValidatedCluster,
@@ -279,7 +277,7 @@ impl Reconciler {
             outcome.actions.extend(ensured.actions);
             outcome.pending |= ensured.again_after.is_some();
             again.extend(ensured.again_after);
-            // First the backups, then the note that they were started: an order that is given twice makes one Job.
+            // First the backups, then the record that they were started: the same request creates only one Job.
             for due in &ensured.due {
                 self.start(cluster, due, outcome).await?;
             }
@@ -338,7 +336,7 @@ impl Reconciler {
     }
 }
 
-/// Nothing is wrong, and no backup is asked for.
+/// The resource is valid, but configures no backup.
 fn asks_for_nothing(findings: &[Finding]) -> bool {
     let is_so = |finding: &Finding| *finding.code == codes::NO_BACKUP || *finding.code == codes::NO_REPOS;
     !findings.iter().any(Finding::is_error) && findings.iter().any(is_so)

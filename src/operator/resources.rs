@@ -1,4 +1,4 @@
-//! All `postgresql` resources of some namespaces, read once.
+//! Lists all `postgresql` resources of some namespaces once.
 
 use kube::Client;
 use kube::api::{Api, ListParams};
@@ -8,23 +8,23 @@ use crate::kubernetes::client::{CALL_DEADLINE, CallError, call};
 
 use super::scope::{Scope, postgresql};
 
-/// Resources that the API server hands over at once.
+/// Page size of lists.
 const PAGE: u32 = 250;
-/// Ten times the fleet that this program is made for.
+/// Ten times the largest supported fleet.
 const MOST: usize = 10_000;
 
-/// Why there is no list.
+/// Why listing failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ListError {
-    /// The API server did not hand it over.
+    /// The API server returned an error.
     #[error(transparent)]
     Call(#[from] CallError),
-    /// There are too many.
+    /// There are too many resources.
     #[error("more than {MOST} postgresql resources in {0}")]
     TooMany(Scope),
 }
 
-/// In the order of the scopes. Each call has a deadline, and there are at most so many resources.
+/// In the order of the scopes. Each call has a deadline, and the number of resources is limited.
 pub async fn list(client: &Client, scopes: &[Scope]) -> Result<Vec<DynamicObject>, ListError> {
     let mut found = Vec::new();
     for scope in scopes {

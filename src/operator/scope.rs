@@ -1,4 +1,4 @@
-//! Which part of a Kubernetes cluster is looked after, and which `postgresql` cluster in it is meant.
+//! The managed namespaces, and the identity of `postgresql` clusters.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use kube::{Api, Client};
 pub use crate::cluster::key::Key;
 use crate::cluster::resource::{API_VERSION, KIND};
 
-/// As it stands in URLs and in rules of access.
+/// The plural name in URLs and RBAC rules.
 const PLURAL: &str = "postgresqls";
 
 /// All namespaces, or one.
@@ -22,7 +22,7 @@ pub enum Scope {
 }
 
 impl Scope {
-    /// One scope per namespace; all of them where none is named. A namespace that is named twice counts once.
+    /// One scope per namespace, or all namespaces if none is given. Duplicates are removed.
     #[must_use]
     pub fn of(namespaces: &[String]) -> Vec<Self> {
         let mut scopes: Vec<Self> = namespaces.iter().cloned().map(Self::Namespace).collect();
@@ -53,13 +53,13 @@ impl fmt::Display for Scope {
 }
 
 impl Key {
-    /// The cluster that a resource describes. The API server gives every one a name and a namespace.
+    /// The cluster that a resource describes. The API server ensures a name and a namespace.
     #[must_use]
     pub fn of(object: &DynamicObject) -> Option<Self> {
         Some(Self::new(object.metadata.namespace.as_deref()?, object.metadata.name.as_deref()?))
     }
 
-    /// The resource, as the queue of reconciles wants it.
+    /// The reference for the queue of reconciles.
     pub(super) fn reference(&self, kind: &ApiResource) -> ObjectRef<DynamicObject> {
         ObjectRef::new_with(&self.name, kind.clone()).within(&self.namespace)
     }

@@ -1,4 +1,4 @@
-//! One watch: keeps a store as the API server is, and tells which clusters are touched.
+//! A watch: updates a store from the API server, and yields changed clusters.
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
@@ -16,22 +16,22 @@ use kube::runtime::watcher::{Error, Event};
 use super::progress::Progress;
 use super::scope::{Key, Scope};
 
-/// How many objects one answer to a list may hold.
+/// Page size of lists.
 pub(super) const PAGE: u32 = 500;
 
-/// Written by `kubectl apply`; as long as the object itself.
+/// Written by `kubectl apply`; as large as the object itself.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
-/// What a watch has seen.
+/// A change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Touch {
-    /// An object of the cluster is new or another one.
+    /// An object of the cluster was created or changed.
     Changed(Key),
-    /// An object of the cluster is gone.
+    /// An object of the cluster was deleted.
     Gone(Key),
 }
 
-/// What is watched, and where it is kept.
+/// A watch and its store.
 pub(super) struct Watch<K, Events>
 where
     K: Lookup + Clone + 'static,
@@ -41,11 +41,11 @@ where
     pub(super) scope: Scope,
     pub(super) events: Events,
     pub(super) writer: Writer<K>,
-    /// The cluster that an object belongs to.
+    /// Determines the cluster of an object.
     pub(super) key: fn(&K) -> Option<Key>,
 }
 
-/// Follows the watch for ever. Errors are tried again with a back-off, and told to `progress`.
+/// Runs the watch forever. Errors are retried with backoff, and reported to `progress`.
 pub(super) fn follow<K, Events>(
     watch: Watch<K, Events>,
     progress: Arc<Progress>,
@@ -76,7 +76,8 @@ where
     })
 }
 
-/// Puts an event into the store. A list is told of when it is there as a whole: whoever looks earlier sees what was.
+/// Applies an event to the store. A list takes effect when it is complete: until then, readers see the previous
+/// state.
 fn take<K>(event: Event<K>, writer: &mut Writer<K>, key: fn(&K) -> Option<Key>) -> Vec<Touch>
 where
     K: Lookup + Resource + Clone + 'static,
@@ -102,7 +103,7 @@ where
     touched
 }
 
-/// Leaves out what is long and of no use here.
+/// Removes large parts that are not needed.
 fn prune(metadata: &mut ObjectMeta) {
     metadata.managed_fields = None;
     if let Some(annotations) = &mut metadata.annotations {
@@ -140,7 +141,7 @@ mod tests {
         assert_eq!(take(Event::InitDone), [Touch::Changed(key("a")), Touch::Changed(key("b"))]);
         assert_eq!(take(Event::Apply(object("c"))), [Touch::Changed(key("c"))]);
         assert_eq!(take(Event::Delete(object("c"))), [Touch::Gone(key("c"))]);
-        // `a` went while nobody was watching.
+        // `a` was deleted while the watch was interrupted.
         assert_eq!(take(Event::Init), []);
         assert_eq!(take(Event::InitApply(object("b"))), []);
         assert_eq!(take(Event::InitDone), [Touch::Gone(key("a")), Touch::Changed(key("b"))]);

@@ -16,33 +16,32 @@ const CHECKSUM_DIGITS: usize = 40;
 /// Extensions of compressed segments: `compress-type` of pgBackRest 2.60.
 const COMPRESSIONS: [&str; 4] = ["bz2", "gz", "lz4", "zst"];
 
-/// A file of the archive, told by its name.
+/// A file of the archive, identified by its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ArchiveFile<'a> {
     /// A whole segment.
     Segment {
-        /// Which.
         segment: WalSegment,
         /// 40 hexadecimal digits.
         checksum: &'a str,
         /// Extension without the dot; None where it is not compressed.
         compression: Option<&'a str>,
     },
-    /// A segment that was not full when its timeline ended. Recovery does not ask for it.
+    /// A segment that was incomplete when its timeline ended. Recovery does not read it.
     Partial,
     /// Start and stop of a backup, in a file named by its first segment.
     BackupLabel,
     /// `00000002.history`.
     History {
-        /// The timeline that it tells the origin of.
+        /// The timeline that it describes.
         timeline: u32,
     },
-    /// Anything else, such as a file that is being written.
+    /// Anything else, such as a temporary file.
     Other,
 }
 
 impl<'a> ArchiveFile<'a> {
-    /// What a file of that name is.
+    /// Classifies a file by its name.
     #[must_use]
     pub fn parse(name: &'a str) -> Self {
         if let Some((digits, "history")) = name.split_once('.') {
@@ -88,7 +87,6 @@ fn word(digits: &str) -> Option<u32> {
 /// A directory of segments: timeline and high word, 16 hexadecimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct DirectoryName {
-    /// Timeline.
     pub timeline: u32,
     /// High 32 bits of the positions of its segments.
     pub high: u32,
@@ -119,7 +117,7 @@ pub struct ArchiveId {
 }
 
 impl ArchiveId {
-    /// Reads `VERSION-ID`; None for anything else.
+    /// Parses `VERSION-ID`.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let (version, id) = text.split_once('-')?;
@@ -140,7 +138,7 @@ impl fmt::Display for ArchiveId {
     }
 }
 
-/// Where a timeline comes from: its history file.
+/// The history file of a timeline.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct TimelineHistory {
     /// The timeline that it belongs to.
@@ -152,9 +150,8 @@ pub struct TimelineHistory {
 /// An ancestor of a timeline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Parent {
-    /// Which.
     pub timeline: u32,
-    /// Where it was left.
+    /// The position where the next timeline branches off.
     pub switch: Lsn,
 }
 
@@ -166,44 +163,34 @@ pub enum HistoryError {
         "the history of timeline {timeline} has {bytes} bytes; more than {} are not read",
         TimelineHistory::MAX_BYTES
     )]
-    TooLarge {
-        /// Whose.
-        timeline: u32,
-        /// How many.
-        bytes: usize,
-    },
-    /// A line without a timeline and a position.
+    TooLarge { timeline: u32, bytes: usize },
+    /// A line without timeline and position.
     #[error("line {line} of the history of timeline {timeline} has no timeline and position")]
     Syntax {
-        /// Whose.
         timeline: u32,
         /// Counted from 1.
         line: usize,
     },
-    /// A timeline that does not follow the one before, or is no ancestor.
+    /// A timeline that is not greater than the previous one, or not an ancestor.
     #[error("line {line} of the history of timeline {timeline} names timeline {parent} out of order")]
     Order {
-        /// Whose.
         timeline: u32,
         /// Counted from 1.
         line: usize,
-        /// What it names.
+        /// The timeline in the line.
         parent: u32,
     },
-    /// No ancestor at all, though only timeline 1 has none.
+    /// No ancestor, which only timeline 1 may lack.
     #[error("the history of timeline {timeline} names no ancestor")]
-    Empty {
-        /// Whose.
-        timeline: u32,
-    },
+    Empty { timeline: u32 },
 }
 
 impl TimelineHistory {
-    /// The longest history that is read. A line takes about 60 bytes.
+    /// The largest history file that is read. A line takes about 60 bytes.
     pub const MAX_BYTES: usize = 1 << 20;
 
-    /// Reads `TIMELINE POSITION [REASON]` lines as PostgreSQL's `readTimeLineHistory` does: blank lines and those that begin
-    /// with `#` count for nothing, and timelines ascend.
+    /// Parses `TIMELINE POSITION [REASON]` lines like PostgreSQL's `readTimeLineHistory`: blank lines and comments
+    /// (`#`) are ignored, and timelines ascend.
     pub fn parse(timeline: u32, text: &str) -> Result<Self, HistoryError> {
         if text.len() > Self::MAX_BYTES {
             return Err(HistoryError::TooLarge { timeline, bytes: text.len() });
@@ -228,8 +215,9 @@ impl TimelineHistory {
     }
 }
 
-/// What recovery takes from each ancestor. A restore on the way to a timeline can end before that one began: PostgreSQL 15
-/// then names it as the last ancestor all the same, left before it began, and reads nothing of it.
+/// The WAL that recovery reads of each ancestor. A restore on the way to a timeline can end before that timeline
+/// began: PostgreSQL 15 still names it as the last ancestor, with a position before its start, and reads nothing of
+/// it.
 fn effective(mut parents: Vec<Parent>) -> Vec<Parent> {
     let mut left = Lsn(u64::MAX);
     for parent in parents.iter_mut().rev() {

@@ -1,8 +1,8 @@
-//! The command lines of pgBackRest, on this host and in pods. Lists of arguments, never text for a shell.
+//! The command lines of pgBackRest, on this host and in pods, as lists of arguments, never as text for a shell.
 //!
-//! `pgbackrest.conf` and `PGBACKREST_*` variables set log levels and more, and the command line overrides them. So each
-//! command gives here every option that changes what it prints. It gives no option that a version from 2.20 on would
-//! refuse with exit code 31: `--io-timeout` needs 2.26, `--repo` needs 2.32, and `version` takes no option at all.
+//! `pgbackrest.conf` and `PGBACKREST_*` variables set log levels and more; the command line overrides them. Therefore
+//! each command sets every option that changes its output. It uses no option that a version from 2.20 on would reject
+//! with exit code 31: `--io-timeout` needs 2.26, `--repo` needs 2.32, and `version` takes no options.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -15,20 +15,19 @@ mod restore;
 
 pub use restore::{CopyPaths, RestoreQuery, quoted};
 
-/// For commands whose answer is read: stdout holds the answer alone, stderr the warnings and the error. What pgBackRest
-/// finds wrong with its options themselves it prints before it obeys them, from 2.55 on to stdout (see
-/// [`super::sanitize`]).
+/// For commands whose answer is parsed: stdout contains only the answer, stderr warnings and errors. Problems with
+/// options are printed before pgBackRest applies them, from 2.55 on to stdout (see [`super::sanitize`]).
 const ANSWER: &[&str] =
     &["--log-level-console=off", "--log-level-stderr=warn", "--log-level-file=off", "--no-log-timestamp"];
-/// For commands whose log is read: all of it in order on stdout.
+/// For commands whose log is read: everything in order on stdout.
 const LOG: &[&str] = &["--log-level-console=info", "--log-level-stderr=off", "--no-log-timestamp"];
-/// In pods a repository that does not answer is given up before our own timeout, so that pgBackRest says what is wrong
-/// instead of being killed: it waits up to ten times as long as this. On a host the configuration decides, which may
-/// belong to a slow storage.
+/// In pods, pgBackRest gives up a repository that does not answer before our own timeout, so that it reports the
+/// cause instead of being killed: it waits up to ten times this long. On a host, the configuration decides, because
+/// the storage may be slow.
 const IO_TIMEOUT: &str = "--io-timeout=10";
 
-/// Variables that change an answer and that no option overrides in every version: those for options that belong on the
-/// command line. They are unset in pods; on a host no variable is passed on that a person does not name.
+/// Variables that change the output and that no option overrides in all versions: those of command-line options. They
+/// are unset in pods; on a host, only variables that the user lists are passed.
 pub const UNWANTED_VARIABLES: [&str; 7] = [
     "PGBACKREST_DETAIL_LEVEL",
     "PGBACKREST_FILTER",
@@ -39,41 +38,38 @@ pub const UNWANTED_VARIABLES: [&str; 7] = [
     "PGBACKREST_TYPE",
 ];
 
-/// Which pgBackRest is started, and with which configuration.
+/// The pgBackRest to run, and its configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Program {
     /// Name on the search path, or a path.
     pub binary: PathBuf,
-    /// `--config`; pgBackRest's own default where absent.
+    /// `--config`; pgBackRest's default if absent.
     pub config: Option<PathBuf>,
-    /// `--config-include-path`; pgBackRest's own default where absent.
+    /// `--config-include-path`; pgBackRest's default if absent.
     pub config_include_path: Option<PathBuf>,
 }
 
-/// What `info` is asked for; everything where nothing is set.
+/// The scope of `info`; everything if nothing is set.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct InfoQuery {
     /// One stanza.
     pub stanza: Option<String>,
     /// One repository (2.32 and later).
     pub repo: Option<u32>,
-    /// One backup by label, with its databases; pgBackRest wants the stanza too.
+    /// One backup by label, with its databases; requires the stanza.
     pub set: Option<String>,
 }
 
-/// Something in a repository (2.32 and later).
+/// A file or directory in a repository (2.32 and later).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RepoQuery {
-    /// The stanza, whose options count.
+    /// The stanza whose options apply.
     pub stanza: String,
-    /// The repository.
     pub repo: u32,
-    /// Where in it.
     pub path: RepoPath,
 }
 
-/// A command with its options, without the program that it is given to. Displayed as a person would type it, without
-/// the options that are pinned.
+/// A command with its options, without the program. Displayed as a user would type it, without the pinned options.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Command {
     name: &'static str,
@@ -83,13 +79,13 @@ pub struct Command {
     has_io_timeout: bool,
 }
 
-/// Asks for the version, in the text form that every version knows. It reads no configuration and no variables.
+/// Prints the version in the text format that all versions support. It reads no configuration and no variables.
 #[must_use]
 pub const fn version() -> Command {
     Command { name: "version", subject: Vec::new(), pinned: Vec::new(), path: None, has_io_timeout: false }
 }
 
-/// Asks for stanzas, backups and WAL ranges as JSON.
+/// Prints stanzas, backups and WAL ranges as JSON.
 #[must_use]
 pub fn info(query: &InfoQuery) -> Command {
     let stanza = query.stanza.as_deref().map(stanza_option);
@@ -110,20 +106,20 @@ pub fn repo_get(query: &RepoQuery) -> Command {
     of_repo("repo-get", &[], query)
 }
 
-/// Makes the stanza in every repository that lacks it, and checks it in the others.
+/// Creates the stanza in every repository that lacks it, and checks it in the others.
 #[must_use]
 pub fn stanza_create(stanza: &str) -> Command {
     of_stanza("stanza-create", stanza)
 }
 
-/// Tells every repository that PostgreSQL was upgraded.
+/// Updates the stanza in every repository after an upgrade of PostgreSQL.
 #[must_use]
 pub fn stanza_upgrade(stanza: &str) -> Command {
     of_stanza("stanza-upgrade", stanza)
 }
 
-/// Makes a backup, with `--annotation=KEY=VALUE` as a whole where one is given (2.41 and later). It logs to its file as
-/// configured, and takes its time as configured.
+/// Makes a backup, with an optional `--annotation=KEY=VALUE` (2.41 and later). Log file and timeouts are those of the
+/// configuration.
 #[must_use]
 pub fn backup(stanza: &str, repo: u32, backup_type: BackupType, annotation: Option<String>) -> Command {
     let backup_type = format!("--type={}", backup_type.as_str());
@@ -132,13 +128,13 @@ pub fn backup(stanza: &str, repo: u32, backup_type: BackupType, annotation: Opti
     Command { name: "backup", subject, pinned: LOG.to_vec(), path: None, has_io_timeout: false }
 }
 
-/// Runs the server for other hosts, in the container that does nothing else.
+/// Runs the server for other hosts, in a container of its own.
 pub const SERVER: [&str; 2] = ["pgbackrest", "server"];
 
-/// Asks the server in the same pod for a TLS handshake, no more; for a probe, which shows what it prints to people alone.
-/// pgBackRest takes twice its timeout to give up. Named explicitly: without a host pgBackRest would ping what stands in
-/// `tls-server-address`, and `*` is no host. By address: in a pod `localhost` is `::1` first, `*` is IPv4 alone, and
-/// pgBackRest 2.45 tries only one address of a name.
+/// Pings the server in the same pod, for a probe whose output only people read. pgBackRest takes up to twice its
+/// timeout. The address is explicit because pgBackRest would otherwise ping the value of `tls-server-address`, and
+/// `*` is not a host. It is numeric because `localhost` resolves to `::1` first in a pod, `*` listens on IPv4 only,
+/// and pgBackRest 2.45 tries only one address of a name.
 pub const SERVER_PING: [&str; 5] =
     ["pgbackrest", "server-ping", "127.0.0.1", "--io-timeout=3", "--log-level-file=off"];
 
@@ -170,7 +166,7 @@ fn repo_option(repo: u32) -> String {
 }
 
 impl Command {
-    /// The whole command line in a pod, where pgBackRest is on the search path and has its usual configuration.
+    /// The full command line in a pod, where pgBackRest is on the search path and uses its default configuration.
     #[must_use]
     pub fn in_pod(&self) -> Vec<&str> {
         let io_timeout = self.has_io_timeout.then_some(IO_TIMEOUT);
@@ -191,7 +187,7 @@ impl fmt::Display for Command {
 }
 
 impl Program {
-    /// The whole command line on this host.
+    /// The full command line on this host.
     #[must_use]
     pub fn command_line(&self, command: &Command) -> Vec<OsString> {
         let mut arguments = vec![self.binary.clone().into(), command.name.into()];

@@ -1,9 +1,9 @@
-//! What pgBackRest's configuration says of repositories: storage, retention, and when credentials end.
+//! Repositories in pgBackRest's configuration: storage, retention, and when credentials expire.
 //!
-//! The effective value of an option is looked for in the environment and in the sections `[stanza:command]`, `[stanza]`,
-//! `[global:command]` and `[global]` of the files, in this order, as `src/config/parse.c` of pgBackRest does. Only the
-//! options named here are kept. No value of any other option stays in memory, so no secret can: of a shared access signature
-//! only its end is kept.
+//! The effective value of an option is searched in the environment and in the sections `[stanza:command]`,
+//! `[stanza]`, `[global:command]` and `[global]` of the files, in this order, like `src/config/parse.c` of
+//! pgBackRest. Only the options below are kept. Values of other options are never stored, so no secret is: of a
+//! shared access signature, only the expiry is kept.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,23 +22,23 @@ pub use reader::ConfError;
 
 use option::{Name, Value};
 
-/// The command whose section says how backups are kept: `backup` runs `expire` with its own options.
+/// The command whose section determines retention: `backup` runs `expire` with its own options.
 const KEEPING_COMMAND: &str = "backup";
-/// The command whose section says how repositories are reached when we ask.
+/// The command whose section determines how we reach repositories.
 const ASKING_COMMAND: &str = "info";
 /// The kinds of storage that pgBackRest knows (`repo-type`).
 const STORAGE_TYPES: [&str; 6] = ["azure", "cifs", "gcs", "posix", "s3", "sftp"];
-/// What the name of a variable begins with that sets an option.
+/// The prefix of variables that set options.
 pub const VARIABLE_PREFIX: &str = "PGBACKREST_";
-/// The largest retention that pgBackRest takes.
+/// The largest retention that pgBackRest accepts.
 const MAX_RETENTION: u32 = 9_999_999;
 
-/// The parts of the configuration that we understand.
+/// The supported parts of the configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Conf {
-    /// By section as written, such as `global`, `demo` or `demo:backup`.
+    /// By section, such as `global`, `demo` or `demo:backup`.
     sections: BTreeMap<String, Section>,
-    /// What variables say, which wins over all sections.
+    /// Options from variables, which override all sections.
     environment: Section,
 }
 
@@ -46,14 +46,14 @@ pub struct Conf {
 struct Section {
     /// By repository number.
     options: BTreeMap<(u32, Name), Value>,
-    /// Numbers of the repositories that any option defines.
+    /// Repositories that any option defines.
     repo_keys: BTreeSet<u32>,
 }
 
-/// What the configuration says of one stanza in one repository.
+/// The options of one stanza in one repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RepoOptions {
-    /// `repoN-type`, default `posix`; where `repoN-host` is set, how that is reached: `ssh` or `tls`.
+    /// `repoN-type`, default `posix`; with `repoN-host`, its protocol: `ssh` or `tls`.
     pub storage: &'static str,
     /// `repoN-host`.
     pub host: Option<String>,
@@ -63,17 +63,17 @@ pub struct RepoOptions {
     pub retention_full_type: RetentionType,
     /// `repoN-retention-diff`.
     pub retention_diff: Option<u32>,
-    /// `repoN-retention-archive`; only where it is set.
+    /// `repoN-retention-archive`, if set.
     pub retention_archive: Option<u32>,
     /// `repoN-retention-archive-type`, default `full`.
     pub retention_archive_type: BackupType,
-    /// `repoN-host-cert-file`, path of the certificate that we show to the repository host.
+    /// `repoN-host-cert-file`: path of our certificate for the repository host.
     pub host_cert_file: Option<String>,
-    /// `repoN-host-ca-file`, path of the certificates that the repository host's must be signed by.
+    /// `repoN-host-ca-file`: path of the CA certificates for the repository host.
     pub host_ca_file: Option<String>,
-    /// `repoN-storage-ca-file`, path of the certificates that the object store's must be signed by.
+    /// `repoN-storage-ca-file`: path of the CA certificates for the object store.
     pub storage_ca_file: Option<String>,
-    /// When the shared access signature in `repoN-azure-key` ends; only with `repoN-azure-key-type=sas`.
+    /// When the shared access signature in `repoN-azure-key` expires; only with `repoN-azure-key-type=sas`.
     pub azure_sas_expiry: Option<DateTime<Utc>>,
 }
 
@@ -88,7 +88,7 @@ pub enum RetentionType {
 }
 
 impl Conf {
-    /// Reads the main file and then the included ones, which pgBackRest takes in the order of their names.
+    /// Parses the main file and then the included ones, in the order of their names, like pgBackRest.
     ///
     /// # Errors
     /// A line that pgBackRest would not read, with its file and number; never its text, which may be a secret.
@@ -103,7 +103,7 @@ impl Conf {
         Ok(conf)
     }
 
-    /// What variables of the environment say, by name and value, such as `PGBACKREST_REPO1_TYPE`.
+    /// Options from environment variables, such as `PGBACKREST_REPO1_TYPE`.
     #[must_use]
     pub fn from_environment<'a>(variables: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
         let mut conf = Self::default();
@@ -115,7 +115,7 @@ impl Conf {
         conf
     }
 
-    /// The same with what others say: files that are included, or the environment.
+    /// Adds options of included files or of the environment.
     #[must_use]
     pub fn including(mut self, others: Self) -> Self {
         for (name, section) in others.sections {
@@ -134,19 +134,19 @@ impl Conf {
         stanzas.into_iter().collect()
     }
 
-    /// Numbers of all repositories that any section defines, ascending; pgBackRest has repo1 where none is.
+    /// Numbers of all repositories that any section defines, ascending; repo1 if there are none, like pgBackRest.
     #[must_use]
     pub fn repo_keys(&self) -> Vec<u32> {
         keys_or_first([&self.environment].into_iter().chain(self.sections.values()))
     }
 
-    /// Numbers of the repositories that `info` sees for a stanza, or for none, ascending.
+    /// Numbers of the repositories that `info` reads for a stanza, or for all, ascending.
     #[must_use]
     pub fn repo_keys_of(&self, stanza: Option<&str>) -> Vec<u32> {
         keys_or_first(self.visible(stanza, ASKING_COMMAND))
     }
 
-    /// What holds for one stanza in one repository.
+    /// The effective options of one stanza in one repository.
     ///
     /// # Errors
     /// An option that pgBackRest would refuse, with its file and line, its value and what would do.
@@ -190,7 +190,7 @@ impl Conf {
         self.visible(Some(stanza), command).find_map(|section| section.options.get(&(key, name)))
     }
 
-    /// The environment and the sections that count, the one that wins first.
+    /// The environment and the applicable sections, in order of precedence.
     fn visible(&self, stanza: Option<&str>, command: &str) -> impl Iterator<Item = &Section> {
         let bases = stanza.into_iter().chain(["global"]);
         let names: Vec<String> =
@@ -203,7 +203,7 @@ impl Conf {
 impl Section {
     fn add(&mut self, key: &str, setting: &reader::Setting<'_>) {
         let Some((key, option)) = option::split(key) else { return };
-        // Retention alone makes no repository: info does not know the option.
+        // Retention alone does not define a repository: info does not know the option.
         if !option.starts_with("retention-") {
             self.repo_keys.insert(key);
         }
@@ -218,7 +218,7 @@ impl Section {
         }
     }
 
-    /// Of an option that is set twice in a section pgBackRest takes neither value.
+    /// pgBackRest uses neither value of an option that a section sets twice.
     fn set(&mut self, option: (u32, Name), value: Value) {
         match self.options.entry(option) {
             Entry::Vacant(vacant) => _ = vacant.insert(value),

@@ -1,11 +1,11 @@
 //! pgBackRest's error classes, which are its exit codes.
 //!
-//! The list is `src/build/error/error.yaml` of pgBackRest; where that says `file-missing`, messages say `FileMissingError`.
-//! Classes that early 2.x releases knew and later ones dropped are kept, with the codes that they had.
+//! The list is `src/build/error/error.yaml` of pgBackRest; `file-missing` there is `FileMissingError` in messages.
+//! Classes that only early 2.x releases had are included.
 
 use serde::Serialize;
 
-/// What pgBackRest 2.60 and later say when they refuse to run as root (exit code 31; `--allow-root` overrides it).
+/// The message of pgBackRest 2.60 and later when run as root (exit code 31; `--allow-root` overrides it).
 const ROOT_REFUSAL: &str = "must not be run as the root user";
 
 /// Code and class, ascending by code.
@@ -96,7 +96,7 @@ const CLASSES: [(i32, &str); 84] = [
     (125, "UnknownError"),
 ];
 
-/// Why a command failed, in few enough words for a label.
+/// The reason why a command failed, as a label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
@@ -104,40 +104,40 @@ pub enum Reason {
     LockConflict,
     /// WAL did not reach the repository in time.
     ArchiveTimeout,
-    /// PostgreSQL cannot be reached or asked, or is not what it should be.
+    /// PostgreSQL cannot be reached or queried, or is not as expected.
     Database,
-    /// The repository host or another pgBackRest process cannot be reached or understood.
+    /// The repository host or another pgBackRest process cannot be reached, or violates the protocol.
     RepoHost,
-    /// The object store refuses the credentials.
+    /// The object store rejected the credentials.
     Access,
-    /// The object store fails.
+    /// The object store failed.
     Service,
     /// A wrong passphrase, or a broken certificate.
     Crypto,
     /// `pgbackrest stop` has been called.
     Stopped,
-    /// Ended by SIGTERM or another signal that asks for an end.
+    /// Ended by SIGTERM or a similar signal.
     Terminated,
-    /// A file or path that must be there is not.
+    /// A required file or path is missing.
     MissingFile,
     /// Reading or writing failed.
     Io,
     /// The same WAL segment was archived with two contents.
     ArchiveDuplicate,
-    /// Cluster, archive and backup do not belong together.
+    /// Cluster, archive and backup do not match.
     Mismatch,
     /// The command line or the configuration is wrong.
     Config,
-    /// The command went on to its end and met errors on the way.
+    /// The command completed with errors.
     CompletedWithErrors,
-    /// Killed by SIGKILL, as the kernel does when memory runs out.
+    /// Killed by SIGKILL, for example when memory runs out.
     OomOrKill,
     /// Anything else.
     Other,
 }
 
 impl Reason {
-    /// The word for a label.
+    /// The label value.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -162,7 +162,7 @@ impl Reason {
     }
 }
 
-/// The class that ends pgBackRest with this exit code, such as `CryptoError` for 95.
+/// The class of an exit code, such as `CryptoError` for 95.
 #[must_use]
 pub fn name(code: i32) -> Option<&'static str> {
     CLASSES.iter().find(|(known, _)| *known == code).map(|(_, name)| *name)
@@ -174,7 +174,7 @@ pub fn code_of(name: &str) -> Option<i32> {
     CLASSES.iter().find(|(_, known)| *known == name).map(|(code, _)| *code)
 }
 
-/// The reason that an exit code other than 0 stands for; 129 and above as a shell reports an end by signal.
+/// The reason for an exit code other than 0; 129 and above as a shell reports a signal.
 #[must_use]
 pub const fn reason(code: i32) -> Reason {
     match code {
@@ -198,9 +198,9 @@ pub const fn reason(code: i32) -> Reason {
     }
 }
 
-/// The first class that a status message of `info` names in brackets, such as `[CryptoError]`.
+/// The first class in brackets in a status message of `info`, such as `[CryptoError]`.
 ///
-/// Only classes of pgBackRest's own list are found, so the answer is fit for a label.
+/// Only classes from pgBackRest's list are found, so the result can be a label.
 #[must_use]
 pub fn class_in(message: &str) -> Option<&'static str> {
     message.split('[').skip(1).find_map(|rest| {
@@ -209,7 +209,7 @@ pub fn class_in(message: &str) -> Option<&'static str> {
     })
 }
 
-/// Whether pgBackRest refused to run because it was started as root. The message is on stdout from 2.55 on, else on stderr.
+/// Whether pgBackRest refused to run as root. The message is on stdout from 2.55 on, before on stderr.
 #[must_use]
 pub fn is_root_refusal(code: i32, stdout: &str, stderr: &str) -> bool {
     code == 31 && (stdout.contains(ROOT_REFUSAL) || stderr.contains(ROOT_REFUSAL))

@@ -1,8 +1,8 @@
 //! The document that `pgbackrest info --output=json` prints, for 2.2x to 2.60.
 //!
-//! Fields that a version leaves out or sets to null are optional, fields that we do not know are passed over, and a number
-//! that is none is unknown. Strings borrow from the input where they can, because the reference lists of a long chain are
-//! most of the document.
+//! Fields that a version omits or sets to null are optional, unknown fields are ignored, and an invalid number is
+//! unknown. Strings borrow from the input if possible, because the reference lists of a long chain are most of the
+//! document.
 
 use std::collections::BTreeMap;
 
@@ -20,22 +20,22 @@ pub mod view;
 
 pub use lenient::{ReferenceCounts, Text};
 
-/// Unreadable entries that are named; further ones are passed over in silence.
+/// Maximum number of unreadable entries that are reported.
 const MAX_UNREADABLE: usize = 100;
-/// Characters kept of the name of an unreadable entry.
+/// Maximum characters of the name of an unreadable entry.
 const MAX_NAME: usize = 100;
 
-/// What one call of `info` told.
+/// The answer to one call of `info`.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Document<'a> {
-    /// The stanzas that could be read.
+    /// The readable stanzas.
     pub stanzas: Vec<Stanza<'a>>,
-    /// What could not be read: a stanza by name or, where it has none, by its place (`entry 3`); a backup as
-    /// `stanza/label`. Bounded.
+    /// The unreadable parts: a stanza by name or, without one, by position (`entry 3`); a backup as `stanza/label`.
+    /// Bounded.
     pub unreadable: Vec<String>,
 }
 
-/// The output is no array of stanzas at all.
+/// The output is not an array of stanzas.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "pgbackrest info printed no readable JSON document ({0}); run the same command by hand, as the same user, and look at \
@@ -43,9 +43,9 @@ pub struct Document<'a> {
 )]
 pub struct ParseError(#[from] serde_json::Error);
 
-/// Reads the document, which [`super::sanitize::clean`] has made fit.
+/// Parses a document that [`super::sanitize::clean`] has cleaned.
 ///
-/// A stanza or a backup that is not as it should be does not take the others along; it is named in the answer.
+/// An invalid stanza or backup does not affect the others; it is reported in the result.
 pub fn parse(text: &str) -> Result<Document<'_>, ParseError> {
     let mut document = match serde_json::from_str(text) {
         Ok(stanzas) => Document { stanzas, unreadable: Vec::new() },
@@ -67,7 +67,7 @@ pub fn parse(text: &str) -> Result<Document<'_>, ParseError> {
     Ok(document)
 }
 
-/// The slow way: splits the array first, then reads each stanza by itself.
+/// Slow path: splits the array first, then parses each stanza on its own.
 fn parse_each(text: &str) -> Result<Document<'_>, ParseError> {
     let entries: Vec<&RawValue> = serde_json::from_str(text)?;
     let mut document = Document::default();
@@ -94,10 +94,10 @@ fn shortened(name: &str) -> String {
     name.chars().take(MAX_NAME).collect()
 }
 
-/// One stanza as `info` describes it, over all repositories that were asked.
+/// One stanza over all queried repositories.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct Stanza<'a> {
-    /// The stanza's name; `[invalid]` where a repository cannot be listed and no stanza was given.
+    /// The name; `[invalid]` if a repository cannot be listed and no stanza was given.
     #[serde(borrow)]
     pub name: Text<'a>,
     /// State over all repositories, and the locks.
@@ -123,19 +123,19 @@ pub struct Stanza<'a> {
 /// `[].status`.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 pub struct StanzaStatus<'a> {
-    /// What [`StatusCode`] says.
+    /// See [`StatusCode`].
     #[serde(default)]
     pub code: StatusCode,
-    /// The state in words; holds an error text for code 99.
+    /// The status message; an error text for code 99.
     #[serde(default, borrow, deserialize_with = "lenient::null_as_default")]
     pub message: Text<'a>,
-    /// Which locks are held on the host that was asked.
+    /// Locks held on the queried host.
     #[serde(default, deserialize_with = "lenient::null_as_default")]
     pub lock: Lock,
 }
 
-/// 0 ok, 1 missing stanza path, 2 no valid backups, 3 missing stanza data, 4 different across repos, 5 database mismatch
-/// across repos, 6 requested backup not found, 99 other; 99 too where it is no number.
+/// 0 ok, 1 missing stanza path, 2 no valid backups, 3 missing stanza data, 4 different across repos, 5 database
+/// mismatch across repos, 6 requested backup not found, 99 other, also if it is not a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StatusCode(pub i64);
 
@@ -150,7 +150,6 @@ pub struct Lock {
     pub restore: Option<LockState>,
 }
 
-/// One lock.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 pub struct LockState {
     /// Whether a process holds the lock.
@@ -215,15 +214,15 @@ pub struct RepoStatus<'a> {
     /// As [`StanzaStatus::code`].
     #[serde(default)]
     pub code: StatusCode,
-    /// The state in words; many lines for code 99.
+    /// The status message; several lines for code 99.
     #[serde(default, borrow, deserialize_with = "lenient::null_as_default")]
     pub message: Text<'a>,
 }
 
-/// A database number in a repository.
+/// A database in a repository.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 pub struct DatabaseRef {
-    /// Number within the stanza, from 1; 0 where it is not told.
+    /// Number within the stanza, from 1; 0 if unknown.
     #[serde(default, deserialize_with = "lenient::number_or_zero")]
     pub id: u64,
     /// Repository number (2.32 and later).
@@ -234,16 +233,16 @@ pub struct DatabaseRef {
 /// `[].archive[]`.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct Archive<'a> {
-    /// Whose WAL this is.
+    /// The database of this WAL.
     #[serde(default, deserialize_with = "lenient::null_as_default")]
     pub database: DatabaseRef,
     /// Archive id, such as `15-1`.
     #[serde(default, borrow, deserialize_with = "lenient::null_as_default")]
     pub id: Text<'a>,
-    /// First segment by name, or null where there is none.
+    /// First segment by name, or null.
     #[serde(default, borrow)]
     pub min: Option<Text<'a>>,
-    /// Last segment by name, or null where there is none.
+    /// Last segment by name, or null.
     #[serde(default, borrow)]
     pub max: Option<Text<'a>>,
 }
@@ -251,22 +250,21 @@ pub struct Archive<'a> {
 /// `[].backup[]`.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct Backup<'a> {
-    /// The backup's label.
     #[serde(borrow)]
     pub label: Text<'a>,
-    /// The backup's type; [`parse`] leaves out backups of a type that we do not know.
+    /// The type; [`parse`] omits backups of unknown types.
     #[serde(default, rename = "type", deserialize_with = "lenient::backup_type")]
     pub backup_type: Option<BackupType>,
-    /// Start and stop; [`parse`] leaves out backups without.
+    /// Start and stop; [`parse`] omits backups without them.
     #[serde(default, deserialize_with = "lenient::span")]
     pub timestamp: Option<Span>,
-    /// Whose backup this is.
+    /// The database of this backup.
     #[serde(default, deserialize_with = "lenient::null_as_default")]
     pub database: DatabaseRef,
-    /// The pgBackRest that made it.
+    /// The version of pgBackRest that made it.
     #[serde(default, borrow, deserialize_with = "lenient::null_as_default")]
     pub backrest: Backrest<'a>,
-    /// WAL that the backup needs to be consistent; null for offline backups.
+    /// WAL required for consistency; null for offline backups.
     #[serde(default, borrow, deserialize_with = "lenient::null_as_default")]
     pub archive: Range<'a>,
     /// WAL positions of the same (2.38 and later; absent for offline backups).
@@ -275,19 +273,19 @@ pub struct Backup<'a> {
     /// Sizes.
     #[serde(default, deserialize_with = "lenient::null_as_default")]
     pub info: Sizes,
-    /// The backup that this one was made against.
+    /// The prior backup.
     #[serde(default, borrow)]
     pub prior: Option<Text<'a>>,
-    /// How many backups of each type this one needs: the lists themselves are most of the document of a long chain.
+    /// The number of required backups of each type; the lists themselves are most of the document of a long chain.
     #[serde(default, deserialize_with = "lenient::null_as_default")]
     pub reference: ReferenceCounts,
-    /// Whether pages with a wrong checksum were found (2.36 and later).
+    /// Whether page checksum errors were found (2.36 and later).
     #[serde(default, deserialize_with = "lenient::flag")]
     pub error: Option<bool>,
     /// Key-value pairs given at backup time (2.41 and later).
     #[serde(default, borrow)]
     pub annotation: Option<BTreeMap<Text<'a>, Text<'a>>>,
-    /// Databases in the backup, only in the output of `--set`.
+    /// Databases in the backup; only with `--set`.
     #[serde(default, rename = "database-ref")]
     pub database_ref: Option<Vec<IgnoredAny>>,
 }
@@ -295,19 +293,15 @@ pub struct Backup<'a> {
 /// Two instants, printed in Unix seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span {
-    /// First.
     pub start: DateTime<Utc>,
-    /// Last.
     pub stop: DateTime<Utc>,
 }
 
 /// Two WAL segment names or two LSNs.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 pub struct Range<'a> {
-    /// First.
     #[serde(default, borrow)]
     pub start: Option<Text<'a>>,
-    /// Last.
     #[serde(default, borrow)]
     pub stop: Option<Text<'a>>,
 }
@@ -320,13 +314,13 @@ pub struct Backrest<'a> {
     pub version: Text<'a>,
 }
 
-/// `[].backup[].info`, bytes. 0 stands for a number that is none; no version leaves out those that are not optional here.
+/// `[].backup[].info`, bytes; 0 if it is not a number. All versions have the fields that are not optional here.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 pub struct Sizes {
     /// Size of the database.
     #[serde(default, deserialize_with = "lenient::number_or_zero")]
     pub size: u64,
-    /// Bytes that this backup copied out of the database.
+    /// Bytes copied from the database.
     #[serde(default, deserialize_with = "lenient::number_or_zero")]
     pub delta: u64,
     /// Sizes in the repository.
@@ -337,10 +331,10 @@ pub struct Sizes {
 /// `[].backup[].info.repository`, bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 pub struct RepositorySizes {
-    /// What a restore reads; absent with block incremental (2.45 and later).
+    /// Bytes that a restore reads; absent with block incremental (2.45 and later).
     #[serde(default, deserialize_with = "lenient::number")]
     pub size: Option<u64>,
-    /// What this backup stored.
+    /// Bytes that this backup stored.
     #[serde(default, deserialize_with = "lenient::number_or_zero")]
     pub delta: u64,
     /// Size of the block incremental maps.

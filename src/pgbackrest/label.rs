@@ -5,20 +5,20 @@ use std::fmt;
 use chrono::NaiveDateTime;
 use serde::{Deserialize, Serialize};
 
-/// How pgBackRest writes the time in a label: to the second, in the time zone of the host that ran the backup.
+/// The format of the time in a label: to the second, in the time zone of the host that ran the backup.
 const TIME_FORMAT: &str = "%Y%m%d-%H%M%S";
-/// Letters of such a time.
+/// The length of such a time.
 const TIME_LENGTH: usize = 15;
 
-/// A backup's label, taken apart.
+/// A parsed backup label.
 ///
-/// A full backup is named by its start and `F`. Every other one is named by its full backup's label, `_`, its own start, and
-/// `D` or `I`.
+/// A full backup is named by its start time and `F`, any other one by the label of its full backup, `_`, its own
+/// start time, and `D` or `I`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BackupLabel {
-    /// Start of the full backup that the backup is or depends on.
+    /// Start time of the full backup that this backup is or depends on.
     pub full: NaiveDateTime,
-    /// Start and type of a differential or incremental backup.
+    /// Start time and type of a differential or incremental backup.
     pub dependent: Option<(NaiveDateTime, DependentType)>,
 }
 
@@ -32,7 +32,7 @@ pub enum DependentType {
 }
 
 impl BackupLabel {
-    /// Reads a label; None for anything else, such as a time that does not exist.
+    /// Parses a label; `None` for anything else, such as an invalid time.
     #[must_use]
     pub fn parse(label: &str) -> Option<Self> {
         let (full, rest) = split_time(label)?;
@@ -49,7 +49,6 @@ impl BackupLabel {
         Some(Self { full, dependent: Some((own, dependent_type)) })
     }
 
-    /// The backup's type.
     #[must_use]
     pub fn backup_type(self) -> BackupType {
         match self.dependent {
@@ -73,7 +72,7 @@ impl fmt::Display for BackupLabel {
 
 fn split_time(text: &str) -> Option<(NaiveDateTime, &str)> {
     let (time, rest) = text.split_at_checked(TIME_LENGTH)?;
-    // The library would take signs and blanks as well.
+    // chrono also accepts signs and spaces.
     let is_shaped = time.bytes().zip(0..).all(|(byte, place)| match place {
         8 => byte == b'-',
         _ => byte.is_ascii_digit(),
@@ -95,10 +94,10 @@ pub enum BackupType {
 }
 
 impl BackupType {
-    /// All types in the order in which they are shown.
+    /// All types in display order.
     pub const ALL: [Self; 3] = [Self::Full, Self::Diff, Self::Incr];
 
-    /// The word that pgBackRest uses on the command line and in JSON.
+    /// The name that pgBackRest uses on the command line and in JSON.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -108,7 +107,7 @@ impl BackupType {
         }
     }
 
-    /// The type that a label says by its last letter, without a look at the rest.
+    /// The type according to the last letter of a label.
     #[must_use]
     pub fn of_label(label: &str) -> Option<Self> {
         match label.as_bytes().last() {
@@ -167,7 +166,7 @@ mod tests {
     }
 
     fn any_time() -> impl Strategy<Value = NaiveDateTime> {
-        // From year 0 to 9999, which four digits can say.
+        // Years 0 to 9999, which fit into four digits.
         (-62_167_219_200_i64..253_402_300_800)
             .prop_map(|seconds| DateTime::from_timestamp(seconds, 0).unwrap().naive_utc())
     }

@@ -1,4 +1,4 @@
-//! What pgBackRest says, and how it is spoken to. Pure: no I/O, no clock.
+//! pgBackRest's command lines, output and configuration. Pure: no I/O, no clock.
 
 pub mod archive;
 pub mod command;

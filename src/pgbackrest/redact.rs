@@ -1,15 +1,15 @@
-//! pgBackRest's messages without what they quote from its configuration or from files that it could not decrypt.
+//! Removes quotations of the configuration and of undecryptable files from pgBackRest's messages.
 //!
-//! pgBackRest quotes a line that it cannot read and a value that it does not take, which may be a passphrase in the wrong
-//! place; and it quotes what a wrong passphrase makes of a file, which is noise.
+//! pgBackRest quotes lines that it cannot parse and values that it rejects, which may contain a passphrase in the
+//! wrong place; and it quotes the result of decrypting a file with a wrong passphrase, which is noise.
 
 use crate::text;
 
-/// What takes the place of a quotation.
+/// Replaces a quotation.
 const HIDDEN: &str = "…";
-/// What stands between a refused value and the option that refuses it.
+/// The text between a rejected value and the option.
 const REFUSALS: [&str; 3] = ["' is not allowed for '", "' is not valid for '", "' is out of range for '"];
-/// How the names of options end whose values are secret (as of 2.60).
+/// The endings of options with secret values (as of 2.60).
 const SECRET_ENDINGS: [&str; 4] = ["-pass", "-key", "-secret", "-token"];
 
 /// The message without quotations, line by line.

@@ -1,4 +1,4 @@
-//! Paths within a repository, and what `repo-ls --output=json` prints of one (2.32 to 2.60).
+//! Paths within a repository, and the output of `repo-ls --output=json` (2.32 to 2.60).
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,18 +7,18 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use thiserror::Error;
 
-/// A path relative to the repository's own. It begins with a fixed word, so no name in it is taken for an option.
+/// A path relative to that of the repository. It starts with a fixed word, so it cannot be mistaken for an option.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RepoPath(String);
 
 impl RepoPath {
-    /// Something below `archive/STANZA`; None where a name is none of a single file or directory.
+    /// A path below `archive/STANZA`; `None` if a name is not that of a single file or directory.
     #[must_use]
     pub fn archive(stanza: &str, names: &[&str]) -> Option<Self> {
         Self::below("archive", stanza, names)
     }
 
-    /// Something below `backup/STANZA`; None where a name is none of a single file or directory.
+    /// A path below `backup/STANZA`; `None` if a name is not that of a single file or directory.
     #[must_use]
     pub fn backup(stanza: &str, names: &[&str]) -> Option<Self> {
         Self::below("backup", stanza, names)
@@ -43,15 +43,15 @@ impl fmt::Display for RepoPath {
     }
 }
 
-/// What is in a directory of a repository, by name.
+/// The entries of a directory of a repository, by name.
 ///
-/// pgBackRest lists a directory that does not exist as an empty one, with exit code 0: nothing here tells the two apart.
+/// pgBackRest lists a missing directory as an empty one, with exit code 0: they cannot be distinguished here.
 pub type Entries = BTreeMap<String, Entry>;
 
-/// A file or directory. A version, a storage or a kind of entry may leave size and time out.
+/// A file or directory. Size and time depend on version, storage and kind of entry.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Entry {
-    /// What it is.
+    /// The kind of entry.
     #[serde(rename = "type")]
     pub kind: Kind,
     /// Bytes in the repository: compressed and encrypted.
@@ -62,13 +62,13 @@ pub struct Entry {
     pub time: Option<DateTime<Utc>>,
 }
 
-/// What an entry is.
+/// The kind of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// A file, or an object of a store.
     File,
-    /// A directory, or what stands for one in an object store.
+    /// A directory, or its equivalent in an object store.
     Path,
     /// A symbolic link.
     Link,
@@ -80,20 +80,18 @@ pub enum Kind {
 /// Why a listing cannot be used.
 #[derive(Debug, Error)]
 pub enum ListingError {
-    /// No document, or not this one. An entry that cannot be read is not left out: it would look like one that is missing.
+    /// Not a listing. An entry that cannot be parsed is an error and not omitted: it would look like a missing one.
     #[error(
         "pgbackrest repo-ls printed no readable JSON document ({0}); run the same command by hand, as the same user, and look \
          at what it prints"
     )]
     Unreadable(#[from] serde_json::Error),
-    /// The path leads to something else than a directory.
-    #[error(
-        "pgbackrest repo-ls was asked for a directory and found a {0:?}; look at what is in the repository there"
-    )]
+    /// The path is not a directory.
+    #[error("pgbackrest repo-ls of a directory returned a {0:?}; check the contents of the repository")]
     NotADirectory(Kind),
 }
 
-/// Reads a listing. The directory's entry for itself, `.`, is left out; where a storage has none, nothing is missed.
+/// Parses a listing. The entry `.` for the directory itself, which not every storage has, is omitted.
 pub fn parse_listing(text: &[u8]) -> Result<Entries, ListingError> {
     let mut entries: Entries = serde_json::from_slice(text)?;
     match entries.remove(".") {

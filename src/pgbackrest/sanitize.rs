@@ -1,29 +1,31 @@
-//! What pgBackRest prints, made fit for a parser.
+//! Prepares pgBackRest's output for a parser.
 //!
-//! Two things stand in the way. From 2.55 on warnings about options go to stdout before the answer, whatever the log
-//! levels are. And with a wrong cipher passphrase the status message quotes decrypted garbage, neither valid UTF-8 nor free of raw control bytes, while the exit
-//! code is 0. pgBackRest escapes quotes and backslashes byte by byte, so the ends of strings stay where they should be.
+//! There are two problems. From 2.55 on, warnings about options go to stdout before the answer, whatever the log
+//! levels are. And with a wrong cipher passphrase, the status message quotes decrypted garbage with invalid UTF-8 and
+//! raw control bytes, while the exit code is 0. pgBackRest escapes quotes and backslashes byte by byte, so the ends
+//! of strings are still correct.
 
 use std::borrow::Cow;
 
-/// Lines kept of what precedes the document.
+/// Maximum number of lines kept before the document.
 const MAX_PREAMBLE_LINES: usize = 50;
-/// Characters kept of each.
+/// Maximum characters of each.
 const MAX_PREAMBLE_LINE: usize = 500;
 
 /// The output of one call, split and repaired.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cleaned<'a> {
-    /// The document, borrowed where nothing had to be repaired; empty where there is none.
+    /// The document, borrowed if nothing had to be repaired; empty if there is none.
     pub text: Cow<'a, str>,
-    /// Something in the document had to be repaired.
+    /// Whether the document had to be repaired.
     pub sanitized: bool,
-    /// Lines before the document: pgBackRest's warnings, or an error in place of a document. Bounded in number and length.
+    /// Lines before the document: pgBackRest's warnings, or an error instead of a document. Bounded in number and
+    /// length.
     pub preamble: Vec<String>,
 }
 
-/// Splits off what precedes the document and repairs the rest: invalid UTF-8 becomes U+FFFD, and a raw control byte within
-/// a string becomes `\u00XX`. A well-formed document comes back as it is.
+/// Splits off the text before the document and repairs the rest: invalid UTF-8 becomes U+FFFD, and a raw control byte
+/// within a string becomes `\u00XX`. A well-formed document is returned unchanged.
 #[must_use]
 pub fn clean(bytes: &[u8]) -> Cleaned<'_> {
     let (before, document) = bytes.split_at(start_of_document(bytes));
@@ -36,7 +38,8 @@ pub fn clean(bytes: &[u8]) -> Cleaned<'_> {
     }
 }
 
-/// Where the first line begins that starts with `[`; the document is always an array, and no log line starts so.
+/// The start of the first line that starts with `[`; the document is always an array, and no log line starts like
+/// that.
 fn start_of_document(bytes: &[u8]) -> usize {
     let mut start = 0;
     for line in bytes.split_inclusive(|byte| *byte == b'\n') {
@@ -48,8 +51,8 @@ fn start_of_document(bytes: &[u8]) -> usize {
     bytes.len()
 }
 
-/// Splits off the log lines that precede an answer of any kind, such as a file: `P00   WARN: text`, with the indented lines
-/// in which a message goes on. Bounded like [`Cleaned::preamble`].
+/// Splits off the log lines before an answer of any kind, such as a file: `P00   WARN: text`, and the indented lines
+/// that continue a message. Bounded like [`Cleaned::preamble`].
 #[must_use]
 pub fn split_log(bytes: &[u8]) -> (Vec<String>, &[u8]) {
     let mut end = 0;
@@ -84,9 +87,9 @@ fn preamble(before: &[u8]) -> Vec<String> {
     lines.take(MAX_PREAMBLE_LINES).collect()
 }
 
-/// Whether a control byte stands within a string, where JSON forbids it.
+/// Whether a string contains a control byte, which JSON forbids.
 fn has_raw_control(text: &str) -> bool {
-    // Nearly every document is one line, and this loop is quicker than following strings.
+    // Almost every document is one line, and this check is faster than tracking strings.
     if !text.bytes().any(|byte| byte < 0x20) {
         return false;
     }
@@ -120,7 +123,7 @@ fn hexadecimal(digit: u32) -> char {
     char::from_digit(digit, 16).unwrap_or('0')
 }
 
-/// Where in the document a byte stands.
+/// Tracks strings in a document.
 #[derive(Default)]
 struct StringState {
     in_string: bool,
@@ -128,7 +131,7 @@ struct StringState {
 }
 
 impl StringState {
-    /// Takes the next byte; says whether it stands within a string.
+    /// Reads the next byte; returns whether it is within a string.
     fn step(&mut self, byte: u8) -> bool {
         let was_in_string = self.in_string;
         if self.escaped {

@@ -1,4 +1,4 @@
-//! The version that `pgbackrest version` prints.
+//! The output of `pgbackrest version`.
 
 use std::fmt;
 
@@ -7,17 +7,15 @@ use serde::{Serialize, Serializer};
 /// A pgBackRest version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Version {
-    /// First number.
     pub major: u32,
-    /// Second number.
     pub minor: u32,
     /// Third number, 0 before 2.55.
     pub patch: u32,
 }
 
-/// Reads what `pgbackrest version` prints: `pgBackRest 2.45`, or `2055001` with `--output=num` (2.55 and later).
+/// Parses `pgBackRest 2.45`, or `2055001` with `--output=num` (2.55 and later).
 ///
-/// Warnings before it are skipped, and so is a suffix such as `dev`.
+/// Warnings before it and a suffix such as `dev` are ignored.
 #[must_use]
 pub fn parse(stdout: &str) -> Option<Version> {
     stdout.lines().map(str::trim).find_map(|line| match line.strip_prefix("pgBackRest ") {

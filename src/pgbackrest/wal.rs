@@ -1,19 +1,18 @@
 //! WAL segment names, positions and segment sizes.
 //!
-//! A segment is named by timeline, the high 32 bits of its position and its number within those 4 GiB.
-//! Its place in the WAL can only be told with the segment size, which `initdb --wal-segsize` sets (PostgreSQL 11 and later).
+//! A segment is named by timeline, the high 32 bits of its position, and its number within those 4 GiB. Its position
+//! depends on the segment size, which `initdb --wal-segsize` sets (PostgreSQL 11 and later).
 
 use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-/// Bytes that share one high word of a position.
+/// Bytes with the same high word of their position.
 const HIGH_WORD_BYTES: u64 = 1 << 32;
 
 /// A WAL segment by its 24-digit name: timeline, high word, segment within the high word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WalSegment {
-    /// Timeline.
     pub timeline: u32,
     /// High 32 bits of the position.
     pub high: u32,
@@ -30,11 +29,11 @@ pub struct Lsn(pub u64);
 #[serde(transparent)]
 pub struct SegmentSize(u32);
 
-/// The one segment size under which every pair of a position and the segment that holds it agrees.
+/// The only segment size that is consistent with all pairs of a position and the segment that contains it.
 ///
-/// None where no pair tells sizes apart (a segment number of 0), and where the pairs contradict each other, as they do
-/// after `pg_resetwal --wal-segsize`. A backup's `lsn.start` and `archive.start` are such a pair; its stop is not,
-/// because PostgreSQL names the segment before where a stop falls on a boundary.
+/// `None` if no pair distinguishes sizes (segment number 0), or if pairs contradict each other, as after `pg_resetwal
+/// --wal-segsize`. `lsn.start` and `archive.start` of a backup are such a pair; its stop is not, because PostgreSQL
+/// names the previous segment if a stop is on a boundary.
 #[must_use]
 pub fn infer_segment_size(pairs: impl IntoIterator<Item = (Lsn, WalSegment)>) -> Option<SegmentSize> {
     let mut candidates: Vec<SegmentSize> = SegmentSize::all().collect();
@@ -60,7 +59,7 @@ impl WalSegment {
 
     /// Number of the segment since position 0; the same on every timeline.
     ///
-    /// None where the name cannot exist with this segment size.
+    /// `None` if the name cannot exist with this segment size.
     #[must_use]
     pub fn number(self, size: SegmentSize) -> Option<u64> {
         let per_high_word = size.segments_per_high_word();
@@ -68,7 +67,7 @@ impl WalSegment {
         (low < per_high_word).then(|| u64::from(self.high) * per_high_word + low)
     }
 
-    /// The segment of that number; None past the last position that a name can hold.
+    /// The segment of that number; `None` above the last position that a name can express.
     #[must_use]
     pub fn from_number(timeline: u32, number: u64, size: SegmentSize) -> Option<Self> {
         let per_high_word = size.segments_per_high_word();
@@ -77,7 +76,7 @@ impl WalSegment {
         Some(Self { timeline, high, low })
     }
 
-    /// The segment that follows on the same timeline; None after the last one, and for a name that cannot exist.
+    /// The next segment on the same timeline; `None` after the last one, and for invalid names.
     #[must_use]
     pub fn next(self, size: SegmentSize) -> Option<Self> {
         Self::from_number(self.timeline, self.number(size)?.checked_add(1)?, size)
@@ -89,7 +88,7 @@ impl WalSegment {
         self.number(size)?.checked_mul(size.bytes()).map(Lsn)
     }
 
-    /// Position just after its last byte; None for the very last segment, whose end no position can say.
+    /// Position after its last byte; `None` for the last segment, whose end cannot be expressed.
     #[must_use]
     pub fn end_lsn(self, size: SegmentSize) -> Option<Lsn> {
         self.start_lsn(size)?.0.checked_add(size.bytes()).map(Lsn)
@@ -117,7 +116,7 @@ impl Lsn {
         Some(Self(u64::from(word(high)?) << 32 | u64::from(word(low)?)))
     }
 
-    /// The segment that holds this byte.
+    /// The segment that contains this byte.
     #[must_use]
     pub fn segment(self, timeline: u32, size: SegmentSize) -> WalSegment {
         let [high, low] = [self.0 >> 32, (self.0 % HIGH_WORD_BYTES) / size.bytes()]
@@ -145,7 +144,7 @@ impl fmt::Display for Lsn {
 }
 
 impl SegmentSize {
-    /// 16 MiB, which `initdb` takes unless told otherwise.
+    /// 16 MiB, the default of `initdb`.
     pub const DEFAULT: Self = Self(16 << 20);
 
     /// A size in bytes; None unless it is a power of two from 1 MiB to 1 GiB.

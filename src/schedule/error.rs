@@ -49,11 +49,9 @@ pub enum ScheduleError {
     /// One of the five fields.
     #[error("{field} `{value}`: {problem}")]
     Field {
-        /// The field.
         field: Field,
         /// The invalid part of the field, between commas.
         value: String,
-        /// The problem.
         problem: FieldProblem,
     },
 }
@@ -124,12 +122,7 @@ impl fmt::Display for Field {
 pub enum FieldProblem {
     /// Neither a number nor a name of this field.
     #[error("`{token}` is not a valid number or name; expected {}", .field.allowed())]
-    NotANumber {
-        /// The given text.
-        token: String,
-        /// The field.
-        field: Field,
-    },
+    NotANumber { token: String, field: Field },
     /// `L`, `W` or `#`, which other schedulers support.
     #[error(
         "Kubernetes does not support L (last), W (nearest working day) and # (nth weekday); list the days, such as 1-7 or 28"
@@ -140,12 +133,7 @@ pub enum FieldProblem {
     SundayAsSeven,
     /// A number outside the range of the field.
     #[error("{number} is out of range; expected {}", .field.allowed())]
-    OutOfRange {
-        /// The number.
-        number: u32,
-        /// The field.
-        field: Field,
-    },
+    OutOfRange { number: u32, field: Field },
     /// The range ends before it starts.
     #[error("{start} comes after {end}; use two comma-separated ranges, such as {start}-{} and {}-{end}", .field.bounds().1, .field.bounds().0)]
     Backwards {
@@ -153,7 +141,6 @@ pub enum FieldProblem {
         start: u32,
         /// Where it ends.
         end: u32,
-        /// The field.
         field: Field,
     },
     /// `/0`, or no usable number after the slash.

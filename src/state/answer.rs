@@ -14,7 +14,6 @@ use super::wal_range;
 /// The best answer to "to which second can I restore": the window of one repository.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Restorable {
-    /// The repository.
     pub repo_key: u32,
     /// It answers now. Otherwise the window is what it was when last read.
     pub is_up: bool,

@@ -11,9 +11,7 @@ use crate::pgbackrest::wal::{Lsn, WalSegment};
 /// One backup in one repository.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Backup {
-    /// The backup's label.
     pub label: String,
-    /// Its type.
     pub backup_type: BackupType,
     /// When it began.
     pub start: DateTime<Utc>,

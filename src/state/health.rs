@@ -74,7 +74,6 @@ pub struct Assessment {
 /// A stanza that is known, or the name of one whose facts are gone.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Judged<'a> {
-    /// The stanza's name.
     pub name: &'a str,
     /// Its facts; absent where it has never answered, or they were too old to keep.
     pub stanza: Option<&'a Stanza>,

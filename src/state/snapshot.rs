@@ -96,7 +96,6 @@ pub enum FailureReason {
 /// One stanza over its repositories.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Stanza {
-    /// The stanza's name.
     pub name: Arc<str>,
     /// pgBackRest's status code over all repositories.
     pub status_code: i64,
@@ -170,7 +169,6 @@ pub struct Repo {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RepoState {
-    /// Code 0.
     Ok,
     /// Code 1.
     MissingStanzaPath,
@@ -193,7 +191,6 @@ pub struct Database {
     pub id: u64,
     /// PostgreSQL's system identifier.
     pub system_id: Option<u64>,
-    /// PostgreSQL's version.
     pub version: String,
 }
 
@@ -238,7 +235,6 @@ pub enum Retention {
 /// The end of a credential's life. Holds nothing of the credential itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct CredentialExpiry {
-    /// Which kind.
     pub kind: CredentialKind,
     /// When it ends.
     pub not_after: DateTime<Utc>,

@@ -1,4 +1,4 @@
-//! ServiceAccounts, and the rights of the backup jobs: to see the cluster's pods and to run pgBackRest in them.
+//! ServiceAccounts, and the permissions of backup jobs: to list the cluster's pods and to run pgBackRest in them.
 
 use k8s_openapi::api::core::v1::ServiceAccount;
 use k8s_openapi::api::rbac::v1::{PolicyRule, Role, RoleBinding, RoleRef, Subject};
@@ -8,7 +8,7 @@ use crate::cluster::names;
 use crate::cluster::settings::Settings;
 use crate::cluster::validated::ValidatedCluster;
 
-/// Account, role and binding of the jobs.
+/// ServiceAccount, Role and RoleBinding of the jobs.
 pub(super) fn for_jobs(cluster: &ValidatedCluster, settings: &Settings) -> Vec<Object> {
     let name = names::backup_account(&cluster.name);
     let metadata = object::of_cluster(cluster, settings, name.clone());
@@ -31,7 +31,7 @@ pub(super) fn for_jobs(cluster: &ValidatedCluster, settings: &Settings) -> Vec<O
     vec![account.into(), role.into(), binding.into()]
 }
 
-/// The repo host asks the API server nothing, so its account has no rights and no token.
+/// The repo host does not use the API server, so its account has no permissions and no token.
 pub(super) fn for_repo_host(cluster: &ValidatedCluster, settings: &Settings) -> Object {
     ServiceAccount {
         metadata: object::of_cluster(cluster, settings, names::repo_host_account(&cluster.name)),
@@ -49,19 +49,19 @@ fn rules(cluster: &ValidatedCluster) -> Vec<PolicyRule> {
         ..PolicyRule::default()
     };
     let mut rules = vec![
-        // Listing cannot be narrowed to names or labels.
+        // Listing cannot be restricted to names or labels.
         rule("", "pods", &["get", "list"]),
-        // Exec over a websocket is a GET; from Kubernetes 1.35 on, `create` is asked for as well.
+        // Exec over a WebSocket is a GET; from Kubernetes 1.35 on, it also requires `create`.
         PolicyRule { resource_names: Some(pods(cluster)), ..rule("", "pods/exec", &["create", "get"]) },
     ];
     if cluster.jobs.deadline.is_some() {
-        // The program ends before its Job's deadline, and only the Job says when that began.
+        // The program stops before the deadline of its Job, and only the Job contains the start time.
         rules.push(rule("batch", "jobs", &["get"]));
     }
     rules
 }
 
-/// The pods that pgBackRest is run in.
+/// The pods in which pgBackRest runs.
 fn pods(cluster: &ValidatedCluster) -> Vec<String> {
     let databases = (0..cluster.instances.max(1)).map(|index| names::database_pod(&cluster.name, index));
     let repo_host = cluster.needs_repo_host().then(|| names::repo_host_pod(&cluster.name));

@@ -1,4 +1,4 @@
-//! The Secrets with keys and certificates, made from PEM text that somebody else has generated.
+//! The Secrets with keys and certificates, from generated PEM texts.
 
 use std::collections::BTreeMap;
 
@@ -11,38 +11,35 @@ use crate::cluster::names;
 use crate::cluster::settings::Settings;
 use crate::cluster::validated::ValidatedCluster;
 
-/// The key of the Secret with the trusted roots.
+/// The key of the Secret that contains the trusted roots.
 pub const ROOTS: &str = "pgbackrest.ca-roots";
 
-/// The key of the authority's Secret with its certificate.
+/// The key of the authority's Secret that contains its certificate.
 pub const AUTHORITY_CERTIFICATE: &str = "ca.crt";
-/// The key of the authority's Secret with its private key.
+/// The key of the authority's Secret that contains its private key.
 pub const AUTHORITY_KEY: &str = "ca.key";
 
-/// What is printed for a secret that does not exist yet.
+/// Printed instead of a secret that does not exist yet.
 const GENERATED: &str = "<generated>";
 
 /// Keys and certificates of one cluster, as PEM text.
 #[derive(Clone, PartialEq, Eq)]
 pub struct CertificatePem {
-    /// The authority's certificate.
     pub authority_certificate: String,
-    /// The authority's key. It stands in a Secret of its own that no pod mounts.
+    /// The authority's key. It is in a Secret of its own, which no pod mounts.
     pub authority_key: String,
-    /// Every root that is trusted: the authority's certificate, and the one before it while servers still use it.
+    /// All trusted roots: the authority's certificate, and the previous one while servers still use it.
     pub roots: String,
     /// For PostgreSQL's pods, as client and as server.
     pub database_certificate: String,
-    /// Its key.
     pub database_key: String,
     /// For the repo host, as client and as server.
     pub repo_host_certificate: String,
-    /// Its key.
     pub repo_host_key: String,
 }
 
 impl CertificatePem {
-    /// A hash of roots and certificates; a new key comes with a new certificate.
+    /// A hash of roots and certificates; keys change together with certificates.
     pub(super) fn public_hash(&self) -> String {
         hash_of(&[&self.roots, &self.database_certificate, &self.repo_host_certificate])
     }
@@ -55,12 +52,11 @@ impl std::fmt::Debug for CertificatePem {
     }
 }
 
-/// Which of the two sides a file belongs to. The names of the Secret's keys are CPO's.
+/// The side that a file belongs to. The keys of the Secret have the same names as with CPO.
 #[derive(Debug, Clone, Copy)]
 pub enum Side {
     /// PostgreSQL's pods.
     Database,
-    /// The repo host.
     RepoHost,
 }
 
@@ -84,15 +80,15 @@ impl Side {
     }
 }
 
-/// The subject's common name in both certificates, by which either side knows the other. As with CPO it is the
-/// cluster's name: each cluster has an authority of its own, so nobody else's certificate counts, and a cluster that is
-/// taken over from CPO knows both sides by the same name before and after.
+/// The common name in both certificates, which both sides require. As with CPO, it is the name of the cluster: each
+/// cluster has its own authority, so no other certificates are accepted, and a cluster that is taken over from CPO
+/// keeps its names.
 #[must_use]
 pub fn common_name(cluster: &ValidatedCluster) -> &str {
     &cluster.name
 }
 
-/// Where a key of the Secret is found inside the pods.
+/// The path of a key of the Secret in the pods.
 #[must_use]
 pub fn path(key: &str) -> String {
     format!("{}/{key}", paths::CERTIFICATES)
@@ -114,7 +110,7 @@ pub(super) fn pods_secret(
     secret(cluster, settings, names::certificates(&cluster.name), files)
 }
 
-/// The Secret with the authority, from which the other one is renewed.
+/// The Secret with the authority, which renews the other one.
 pub(super) fn authority_secret(
     cluster: &ValidatedCluster,
     settings: &Settings,

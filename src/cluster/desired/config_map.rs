@@ -1,4 +1,4 @@
-//! The ConfigMaps with pgBackRest's configuration. They hold no secret.
+//! The ConfigMaps with pgBackRest's configuration. They contain no secrets.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::cluster::settings::Settings;
 use crate::cluster::validated::ValidatedCluster;
 use crate::cluster::{labels, names};
 
-/// For PostgreSQL's pods, which mount it at `/etc/pgbackrest/conf.d`. It carries the record too.
+/// For PostgreSQL's pods, which mount it at `/etc/pgbackrest/conf.d`. It also contains the record.
 pub(super) fn for_instances(
     cluster: &ValidatedCluster,
     settings: &Settings,
@@ -22,7 +22,6 @@ pub(super) fn for_instances(
     config_map(cluster, settings, name, configuration, record.annotations())
 }
 
-/// For the repo host.
 pub(super) fn for_repo_host(
     cluster: &ValidatedCluster,
     settings: &Settings,

@@ -1,7 +1,7 @@
-//! What stands in pgBackRest's configuration files, for PostgreSQL's pods and for the repo host.
+//! The contents of pgBackRest's configuration files, for PostgreSQL's pods and for the repo host.
 //!
-//! Each option has one writer: what the resource's `global` says stands, and what is generated only fills in what it
-//! leaves open. pgBackRest refuses an option that is there twice (error 31) and one without a value (error 32).
+//! Each option is written once: options in the resource's `global` have priority, and generated ones are only added.
+//! pgBackRest rejects an option that is set twice (error 31) or without a value (error 32).
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -18,19 +18,19 @@ use crate::cluster::validated::{GcsCredentials, Repo, RepoNumber, STANZA, Storag
 /// keep-alive does not apply while data is unacknowledged. pgBackRest 2.45 waits that long twice, the second time to end
 /// the session, and PostgreSQL archives nothing meanwhile.
 const ARCHIVE_PUSH_PROTOCOL_TIMEOUT: &str = "60";
-/// `archive-push` asks no database, but pgBackRest takes no `protocol-timeout` that is not longer than this one.
+/// `archive-push` does not use a database, but `protocol-timeout` must be longer than this.
 const ARCHIVE_PUSH_DB_TIMEOUT: &str = "30";
 
 /// One configuration file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Configuration {
     global: BTreeMap<String, String>,
-    /// What counts for this command before what is global.
+    /// Options of this command, which override global ones.
     archive_push: BTreeMap<String, String>,
     stanza: BTreeMap<String, String>,
 }
 
-/// The file in PostgreSQL's pods: how every repo is reached.
+/// The file in PostgreSQL's pods: how to reach all repos.
 pub(super) fn for_instances(cluster: &ValidatedCluster, settings: &Settings) -> Configuration {
     let mut configuration = Configuration { global: cluster.global.clone(), ..Configuration::default() };
     configuration.fill("log-path", &settings.database_log_path);
@@ -47,10 +47,9 @@ pub(super) fn for_instances(cluster: &ValidatedCluster, settings: &Settings) -> 
     configuration
 }
 
-/// The file on the repo host: where the volumes are, and in which pods PostgreSQL may be.
+/// The file on the repo host: the volumes, and the possible pods of PostgreSQL.
 ///
-/// Repos that are not on a volume do not exist there. An option of such a repo would make pgBackRest see a repo on the
-/// container's own disk, so it is left out.
+/// It omits repos that are not on a volume: an option of such a repo would define a repo on the container's own disk.
 pub(super) fn for_repo_host(cluster: &ValidatedCluster, settings: &Settings) -> Configuration {
     let on_volumes: Vec<RepoNumber> =
         cluster.repos.iter().filter(|repo| repo.storage.is_volume()).map(|repo| repo.number).collect();
@@ -67,7 +66,7 @@ pub(super) fn for_repo_host(cluster: &ValidatedCluster, settings: &Settings) -> 
         configuration.fill(format!("{number}-path"), names::volume_mount(number));
     }
     configuration.fill_server(cluster, Side::RepoHost);
-    // Without any pg1 every command fails, `info` too; so the first pod stands there even when none runs.
+    // Without any pg1, every command including `info` fails, so the first pod is configured even if none is running.
     for index in 1..=cluster.instances.max(1) {
         let pod = names::database_pod(&cluster.name, index - 1);
         let host = names::pod_host(&pod, &cluster.name, &cluster.namespace, &settings.cluster_domain);
@@ -91,12 +90,12 @@ impl Configuration {
         format!("# {}: {}\n{}", labels::CONFIGURATION_HASH, self.hash(), self.body())
     }
 
-    /// The hash of everything but the first line.
+    /// The hash of everything except the first line.
     pub(super) fn hash(&self) -> String {
         hash_of(&[&self.body()])
     }
 
-    /// A hash of each repo's own options, without those that say how much is kept.
+    /// A hash of the options of each repo, except retention.
     pub(super) fn repo_hashes(&self, cluster: &ValidatedCluster) -> BTreeMap<RepoNumber, String> {
         let of_repo = |number: RepoNumber| {
             let counts = |option: &str| {
@@ -129,7 +128,7 @@ impl Configuration {
         self.fill_in(Section::Global, option, value);
     }
 
-    /// Sets an option that nobody has set. Nothing is written for an empty value.
+    /// Sets an option unless it is already set. Empty values are omitted.
     fn fill_in(&mut self, section: Section, option: impl Into<String>, value: impl Into<String>) {
         let value = value.into();
         if value.is_empty() {
@@ -180,7 +179,7 @@ impl Configuration {
         }
     }
 
-    /// How `side` reaches the other side's `pgbackrest server`; `prefix` is `repo1` or `pg1`.
+    /// How `side` connects to the `pgbackrest server` of the other side; `prefix` is `repo1` or `pg1`.
     fn fill_connection(
         &mut self,
         section: Section,
@@ -199,18 +198,19 @@ impl Configuration {
         fill("-key-file", &certificates::path(side.key()));
     }
 
-    /// What `pgbackrest server` of `side` needs.
+    /// The options of `pgbackrest server` on `side`.
     fn fill_server(&mut self, cluster: &ValidatedCluster, side: Side) {
         self.fill("tls-server-address", "*");
         self.fill("tls-server-port", paths::server_port(cluster).to_string());
         self.fill("tls-server-ca-file", certificates::path(certificates::ROOTS));
         self.fill("tls-server-cert-file", certificates::path(side.certificate()));
         self.fill("tls-server-key-file", certificates::path(side.key()));
-        // Not the stanza alone: `info` without a stanza would be refused.
+        // Not only the stanza: `info` without a stanza would be rejected.
         self.fill("tls-server-auth", format!("{}=*", certificates::common_name(cluster)));
     }
 
-    /// With `archive-async` the time also bounds how long a whole segment takes to every repo, so pgBackRest's stays.
+    /// With `archive-async`, this timeout also limits the transfer of a whole segment to all repos, so pgBackRest's
+    /// default is kept.
     fn fill_archive_push(&mut self) {
         let is_async = self.global.get("archive-async").is_some_and(|value| value == "y");
         if is_async || self.global.contains_key("protocol-timeout") {
@@ -221,7 +221,7 @@ impl Configuration {
     }
 
     fn fill_database(&mut self, settings: &Settings, index: u32) {
-        // These are options of a stanza alone: in [global] pgBackRest would pass over them with a warning.
+        // These are options of a stanza: pgBackRest ignores them in [global] with a warning.
         let stanza = Section::Stanza;
         self.fill_in(stanza, format!("pg{index}-path"), &settings.database_path);
         self.fill_in(stanza, format!("pg{index}-port"), settings.database_port.to_string());

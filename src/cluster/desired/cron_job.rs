@@ -1,5 +1,5 @@
-//! One CronJob per repo and scheduled backup type. Its pods run our own program, which finds the pod to back up from,
-//! runs pgBackRest there and watches it.
+//! One CronJob per repo and scheduled backup type. Its pods run this program, which finds the pod to back up from,
+//! runs pgBackRest there and monitors it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -19,20 +19,20 @@ use crate::cluster::settings::Settings;
 use crate::cluster::validated::{Repo, RepoNumber, STANZA, Suspension, ValidatedCluster};
 use crate::pgbackrest::label::BackupType;
 
-/// The one container of a job's pod.
+/// The only container of a job's pod.
 const CONTAINER: &str = "pgbackrest-backup";
 
-/// pgBackRest's errors of configuration: 27 config, 31 option-invalid, 32 option-invalid-value, 37 option-required. A
-/// second try meets the same configuration.
+/// pgBackRest's configuration errors: 27 config, 31 option-invalid, 32 option-invalid-value, 37 option-required. A
+/// retry would fail in the same way.
 const HOPELESS_EXIT_CODES: [i32; 4] = [27, 31, 32, 37];
 
-/// The sixth failed pod ends the job.
+/// The job fails with the sixth failed pod.
 const RETRIES: i32 = 5;
 
-/// How long a finished Job outside of the schedule stays, unless the resource says it: no history limit counts it.
+/// How long a finished Job outside of the schedule is kept by default: history limits do not apply to it.
 const ONE_TIME_STAYS: Duration = Duration::from_hours(7 * 24);
 
-/// One backup outside of the schedule. `None` when the cluster has no such repo.
+/// One backup outside of the schedule. `None` if the cluster has no such repo.
 pub(super) fn one_time(
     cluster: &ValidatedCluster,
     settings: &Settings,
@@ -87,7 +87,7 @@ fn cron_job(
             starting_deadline_seconds: Some(seconds(cluster.jobs.starting_deadline)),
             successful_jobs_history_limit: cluster.jobs.successful_history,
             failed_jobs_history_limit: Some(cluster.jobs.failed_history),
-            // Left out otherwise: what a person has suspended is not ours to wake.
+            // Omitted otherwise: a suspension by a user is not reverted.
             suspend: suspended_because.map(|_| true),
             job_template: JobTemplateSpec {
                 metadata: Some(ObjectMeta { labels: Some(labels.clone()), ..ObjectMeta::default() }),
@@ -123,7 +123,7 @@ fn job(
             cluster.jobs.resources.clone().unwrap_or_else(|| pod::resources("10m", "32Mi", "128Mi")),
         ),
         security_context: Some(pod::restricted_container()),
-        // The program writes its verdict there; if it cannot, the end of its log stands in.
+        // The program writes its result there; otherwise the end of its log is used.
         termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
         ..Container::default()
     };
@@ -143,7 +143,7 @@ fn job(
     }
 }
 
-/// What `pgbackrest-keeper backup` is told. Nothing in it is secret.
+/// The arguments of `pgbackrest-keeper backup`, without secrets.
 fn arguments(
     cluster: &ValidatedCluster,
     settings: &Settings,
@@ -170,7 +170,7 @@ fn arguments(
     arguments
 }
 
-/// The first rule that fits decides; a failure that none fits counts towards the retries.
+/// The first matching rule decides; other failures are retried.
 fn failure_policy() -> PodFailurePolicy {
     let evictions = PodFailurePolicyRule {
         action: "Ignore".to_owned(),

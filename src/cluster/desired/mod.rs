@@ -1,6 +1,6 @@
-//! What a validated cluster leads to: every object that we make for it, in the order in which they are applied.
+//! All objects of a validated cluster, in the order in which they are applied.
 //!
-//! Pure, and the only place where objects are written. Two calls with the same input give the same objects, byte for
+//! Pure, and the only place that defines objects. Two calls with the same input return the same objects, byte for
 //! byte, so that applying an unchanged cluster changes nothing.
 
 mod accounts;
@@ -34,42 +34,43 @@ use crate::cluster::validated::{RepoNumber, STANZA, ValidatedCluster};
 use crate::pgbackrest::conf::{Conf, RepoOptions};
 use crate::pgbackrest::label::BackupType;
 
-/// What is asked for, whole.
+/// The complete desired state.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Desired {
-    /// In the order in which they are applied: what others refer to comes first, CronJobs come last.
+    /// In the order in which they are applied: referenced objects first, CronJobs last.
     pub objects: Vec<Object>,
-    /// Hash of the configuration for PostgreSQL's pods. It also stands in the file's first line, so that a pod
-    /// can be asked which configuration it sees.
+    /// Hash of the configuration for PostgreSQL's pods. It is also in the first line of the file, so that the version
+    /// in a pod can be read.
     pub instance_configuration_hash: String,
-    /// The same for the repo host, where there is one.
+    /// The same for the repo host, if there is one.
     pub repo_host_configuration_hash: Option<String>,
-    /// Hash of what a running `pgbackrest server` reads once and again when it gets a SIGHUP: certificates, and both
-    /// configurations. `None` without a repo host, or where certificates are not generated yet.
+    /// Hash of everything that a running `pgbackrest server` reloads only on SIGHUP: certificates, and both
+    /// configurations. `None` without a repo host, or if certificates are not generated yet.
     pub servers_hash: Option<String>,
 }
 
-/// What is true at the moment and stands neither in the resource nor in the settings.
+/// Inputs of a build besides resource and settings.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct BuildInputs {
-    /// Keys and certificates of the cluster. `None`: they are to be generated, and `<generated>` stands in their
-    /// place; such objects are for printing and must not be applied.
+    /// Keys and certificates of the cluster. `None`: they are not generated yet, and replaced by `<generated>`; such
+    /// objects are for printing and must not be applied.
     pub certificates: Option<CertificatePem>,
-    /// Repos whose CronJobs must wait, each with the reason in a word or two, such as `no-stanza`.
+    /// Repos whose CronJobs must be suspended, each with a short reason such as `no-stanza`.
     pub waiting: BTreeMap<RepoNumber, String>,
-    /// What is remembered about the cluster.
+    /// The record of the cluster.
     pub record: Record,
 }
 
-/// A hash per repo of the options that say where it is and how it is read. Retention and schedules do not count: they
-/// do not lead to another stanza.
+/// A hash per repo of the options that determine its location and access. Retention and schedules are not included:
+/// they do not change the stanza.
 #[must_use]
 pub fn repo_hashes(cluster: &ValidatedCluster, settings: &Settings) -> BTreeMap<RepoNumber, String> {
     configuration::for_instances(cluster, settings).repo_hashes(cluster)
 }
 
-/// What pgBackRest's configuration says of each repo where the repo is asked: the repo host for one on a volume, else a
-/// pod of PostgreSQL. `secret` is what the resource's Secret adds. A repo whose options pgBackRest refuses is left out.
+/// The options of each repo on the host that is queried: the repo host for a repo on a volume, otherwise a pod of
+/// PostgreSQL. `secret` adds the options in the resource's Secret. A repo whose options pgBackRest rejects is
+/// omitted.
 #[must_use]
 pub fn repo_options(
     cluster: &ValidatedCluster,
@@ -112,8 +113,8 @@ fn hash_of(texts: &[&str]) -> String {
 
 /// Builds every object of a cluster.
 ///
-/// The Service of the pods is among them although somebody else may have made it; whoever applies the objects leaves
-/// an object alone that is not ours.
+/// They include the Service of the pods although it may have another owner; when applying, objects of other owners
+/// are not changed.
 #[must_use]
 pub fn build(cluster: &ValidatedCluster, settings: &Settings, inputs: &BuildInputs) -> Desired {
     let instance = configuration::for_instances(cluster, settings);
@@ -143,9 +144,9 @@ pub fn build(cluster: &ValidatedCluster, settings: &Settings, inputs: &BuildInpu
     Desired { objects, instance_configuration_hash, repo_host_configuration_hash, servers_hash }
 }
 
-/// Builds the Job of one backup outside of the schedule: the first full backup of a repo, or one that a person asks for.
-/// `token` tells one order from another and decides the name, so that the same order makes no second Job. `None` when
-/// the cluster has no such repo.
+/// Builds the Job of one backup outside of the schedule: the first full backup of a repo, or one that a user has
+/// requested. `token` distinguishes requests and determines the name, so that the same request creates only one Job.
+/// `None` if the cluster has no such repo.
 #[must_use]
 pub fn one_time_job(
     cluster: &ValidatedCluster,

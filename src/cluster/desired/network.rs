@@ -1,4 +1,4 @@
-//! The Service that gives the pods their names, and who may speak to the repo host.
+//! The Service for the DNS names of the pods, and the NetworkPolicy of the repo host.
 
 use k8s_openapi::api::core::v1::{Service, ServiceSpec};
 use k8s_openapi::api::networking::v1::{
@@ -13,14 +13,14 @@ use crate::cluster::settings::Settings;
 use crate::cluster::validated::ValidatedCluster;
 use crate::cluster::{labels, names};
 
-/// The headless Service over all pods of the cluster. It stays also without a repo host: PostgreSQL's own StatefulSet
-/// may rely on it.
+/// The headless Service of all pods of the cluster. It is kept without a repo host too: PostgreSQL's StatefulSet may
+/// need it.
 pub(super) fn pods_service(cluster: &ValidatedCluster, settings: &Settings) -> Object {
     Service {
         metadata: object::of_cluster(cluster, settings, names::pods_service(&cluster.name)),
         spec: Some(ServiceSpec {
             cluster_ip: Some("None".to_owned()),
-            // PostgreSQL and the repo host find each other while one of them is not ready yet.
+            // PostgreSQL and the repo host must find each other before both are ready.
             publish_not_ready_addresses: Some(true),
             selector: Some(labels::cluster_selector(&cluster.name, settings)),
             ..ServiceSpec::default()
@@ -30,7 +30,7 @@ pub(super) fn pods_service(cluster: &ValidatedCluster, settings: &Settings) -> O
     .into()
 }
 
-/// The repo host takes connections from the cluster's own pods alone, and on one port.
+/// The repo host accepts connections only from pods of the cluster, on one port.
 pub(super) fn repo_host_policy(cluster: &ValidatedCluster, settings: &Settings) -> Object {
     let selector = |labels| LabelSelector { match_labels: Some(labels), ..LabelSelector::default() };
     let mut metadata = object::of_cluster(cluster, settings, names::repo_host_account(&cluster.name));

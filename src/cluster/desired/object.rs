@@ -1,4 +1,4 @@
-//! One object of any kind that we make.
+//! An object of any kind that we create.
 
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::batch::v1::CronJob;
@@ -16,7 +16,7 @@ use crate::cluster::validated::ValidatedCluster;
 
 macro_rules! objects {
     ($($kind:ident: $meaning:literal,)*) => {
-        /// One object, written as Kubernetes takes it, with `apiVersion` and `kind`.
+        /// An object, serialized with `apiVersion` and `kind`.
         #[derive(Debug, Clone, PartialEq, Serialize)]
         #[serde(untagged)]
         pub enum Object {
@@ -71,14 +71,13 @@ objects! {
 }
 
 impl Object {
-    /// The object's name.
     #[must_use]
     pub fn name(&self) -> &str {
         self.metadata().name.as_deref().unwrap_or_default()
     }
 }
 
-/// The metadata of an object that goes when the resource goes.
+/// The metadata of an object that is deleted together with the resource.
 pub(super) fn owned(cluster: &ValidatedCluster, name: String, labels: Labels) -> ObjectMeta {
     let owner = cluster.uid.clone().map(|uid| OwnerReference {
         api_version: "cpo.opensource.cybertec.at/v1".to_owned(),
@@ -86,13 +85,13 @@ pub(super) fn owned(cluster: &ValidatedCluster, name: String, labels: Labels) ->
         name: cluster.name.clone(),
         uid,
         controller: Some(true),
-        // Blocking would need the right to set finalizers on the resource, which is not ours.
+        // Blocking would require permission to set finalizers on the resource.
         block_owner_deletion: None,
     });
     ObjectMeta { owner_references: owner.map(|owner| vec![owner]), ..free(cluster, name, labels) }
 }
 
-/// The metadata of an object that stays when the resource goes.
+/// The metadata of an object that is kept when the resource is deleted.
 pub(super) fn free(cluster: &ValidatedCluster, name: String, labels: Labels) -> ObjectMeta {
     ObjectMeta {
         name: Some(name),

@@ -1,5 +1,5 @@
-//! Where things are inside pods, and which port pgBackRest's server has: the contract between the configuration that is
-//! written here and the pods that mount it, ours and PostgreSQL's.
+//! Paths in pods, and the port of pgBackRest's server: the contract between the configuration and the pods that mount
+//! it, ours and PostgreSQL's.
 
 use crate::cluster::names;
 use crate::cluster::validated::ValidatedCluster;
@@ -13,17 +13,17 @@ pub(super) const REPO_HOST_LOG: &str = "/var/log/pgbackrest";
 /// Locks of pgBackRest on the repo host are below this.
 pub(super) const TEMPORARY: &str = "/tmp";
 
-/// The port that pgBackRest's own default names.
+/// pgBackRest's default port.
 const DEFAULT_SERVER_PORT: u16 = 8432;
 
-/// The configuration that is generated, within a pod.
+/// The path of the generated configuration in a pod.
 #[must_use]
 pub fn configuration_file() -> String {
     format!("{CONFIGURATION}/{}", names::CONFIGURATION_KEY)
 }
 
-/// The port of `pgbackrest server`, on the repo host and in PostgreSQL's pods: 8432, or what the resource's
-/// `tls-server-port` says.
+/// The port of `pgbackrest server`, on the repo host and in PostgreSQL's pods: 8432, or `tls-server-port` of the
+/// resource.
 pub(super) fn server_port(cluster: &ValidatedCluster) -> u16 {
     cluster.global.get("tls-server-port").and_then(|port| port.parse().ok()).unwrap_or(DEFAULT_SERVER_PORT)
 }

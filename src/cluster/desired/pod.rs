@@ -1,4 +1,4 @@
-//! What all pods of ours have in common: where they may run, what they may do, and what the resource says about them.
+//! Common parts of our pods: placement, security context, and settings of the resource.
 
 use std::collections::BTreeMap;
 
@@ -12,14 +12,14 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use crate::cluster::labels::Labels;
 use crate::cluster::validated::PodTemplate;
 
-/// A pod template with `container`, with labels of ours and what the resource adds.
+/// A pod template with `container`, our labels and those of the resource.
 pub(super) fn template(
     from: &PodTemplate,
     labels: Labels,
     container: Container,
     spec: PodSpec,
 ) -> PodTemplateSpec {
-    // Ours win: objects are found by them.
+    // Ours have priority: selectors use them.
     let mut all_labels = from.labels.clone();
     all_labels.extend(labels);
     PodTemplateSpec {
@@ -44,14 +44,14 @@ pub(super) fn template(
     }
 }
 
-/// What the pod security standard `restricted` asks of a pod.
+/// The pod settings of the Pod Security Standard `restricted`.
 pub(super) fn restricted(user: Option<i64>, group: Option<i64>, fs_group: Option<i64>) -> PodSecurityContext {
     PodSecurityContext {
         run_as_non_root: Some(true),
         run_as_user: user,
         run_as_group: group,
         fs_group,
-        // Changing the owner of every file of a large repo at each start takes hours.
+        // Changing the owner of every file of a large repo at each start would take hours.
         fs_group_change_policy: fs_group.map(|_| "OnRootMismatch".to_owned()),
         seccomp_profile: Some(SeccompProfile {
             type_: "RuntimeDefault".to_owned(),
@@ -61,7 +61,7 @@ pub(super) fn restricted(user: Option<i64>, group: Option<i64>, fs_group: Option
     }
 }
 
-/// What the pod security standard `restricted` asks of a container, and a root file system that cannot be written.
+/// The container settings of the Pod Security Standard `restricted`, and a read-only root file system.
 pub(super) fn restricted_container() -> SecurityContext {
     SecurityContext {
         allow_privilege_escalation: Some(false),
@@ -72,14 +72,14 @@ pub(super) fn restricted_container() -> SecurityContext {
     }
 }
 
-/// Ours first, then the resource's; a name that is ours cannot be set anew.
+/// Ours first, then those of the resource, which cannot override ours.
 pub(super) fn environment(ours: Vec<EnvVar>, from: &PodTemplate) -> Option<Vec<EnvVar>> {
     let theirs = from.env.iter().filter(|theirs| ours.iter().all(|one| one.name != theirs.name));
     let theirs: Vec<EnvVar> = theirs.cloned().collect();
     Some([ours, theirs].concat()).filter(|all| !all.is_empty())
 }
 
-/// A variable with a field of the pod itself.
+/// A variable from a field of the pod.
 pub(super) fn field(name: &str, path: &str) -> EnvVar {
     EnvVar {
         name: name.to_owned(),
@@ -94,8 +94,8 @@ pub(super) fn field(name: &str, path: &str) -> EnvVar {
     }
 }
 
-/// CPU and memory that are set aside, and the memory that is never exceeded. No limit on CPU: a throttled backup takes
-/// longer and helps nobody.
+/// Requests for CPU and memory, and a limit for memory. There is no limit for CPU: throttling would only slow down
+/// backups.
 pub(super) fn resources(cpu: &str, memory: &str, most_memory: &str) -> ResourceRequirements {
     let quantity = |name: &str, value: &str| (name.to_owned(), Quantity(value.to_owned()));
     ResourceRequirements {

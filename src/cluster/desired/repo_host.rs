@@ -16,14 +16,14 @@ use crate::cluster::validated::{Repo, ValidatedCluster};
 use crate::cluster::{labels, names};
 use crate::pgbackrest::command;
 
-/// The container that pgBackRest runs in.
+/// The container of pgBackRest.
 pub(super) const CONTAINER: &str = "pgbackrest";
 
-/// pgBackRest takes a key that a group may read only from root, which is who the kubelet makes the owner.
+/// pgBackRest accepts a group-readable key only if root owns it, and the kubelet makes root the owner.
 const OWNER_AND_GROUP: i32 = 0o640;
 
-/// The StatefulSet. A change of the configuration does not touch its pod template: every command of pgBackRest reads
-/// its configuration anew, and the server is told by a signal.
+/// The StatefulSet. A change of the configuration does not change its pod template: every pgBackRest command reads
+/// its configuration, and the server is reloaded by a signal.
 pub(super) fn stateful_set(cluster: &ValidatedCluster, settings: &Settings) -> Object {
     let labels = labels::of_repo_host(cluster, settings);
     let group = settings.repo_host_fs_group;
@@ -39,7 +39,7 @@ pub(super) fn stateful_set(cluster: &ValidatedCluster, settings: &Settings) -> O
         spec: Some(StatefulSetSpec {
             replicas: Some(1),
             service_name: Some(names::pods_service(&cluster.name)),
-            // With OrderedReady a pod that never becomes ready is not replaced by a corrected one.
+            // With OrderedReady, a pod that never becomes ready is not replaced by a corrected one.
             pod_management_policy: Some("Parallel".to_owned()),
             update_strategy: Some(StatefulSetUpdateStrategy {
                 type_: Some("RollingUpdate".to_owned()),
@@ -62,7 +62,7 @@ fn container(cluster: &ValidatedCluster) -> Container {
     Container {
         name: CONTAINER.to_owned(),
         image: cluster.image.clone(),
-        // Said explicitly, so that no image's own entry point creates stanzas or starts backups beside us.
+        // Explicit, so that the entry point of the image cannot create stanzas or start backups.
         command: Some(words(&command::SERVER)),
         ports: Some(vec![ContainerPort {
             name: Some("pgbackrest".to_owned()),
@@ -75,7 +75,7 @@ fn container(cluster: &ValidatedCluster) -> Container {
             template.resources.clone().unwrap_or_else(|| pod::resources("100m", "128Mi", "512Mi")),
         ),
         readiness_probe: Some(ping(10, 3)),
-        // Ten minutes: a restart ends the backup that runs in here, so a busy disk alone must not cause one.
+        // Ten minutes: a restart would abort a running backup, so a busy disk alone must not cause one.
         liveness_probe: Some(ping(60, 10)),
         security_context: Some(pod::restricted_container()),
         termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
@@ -84,7 +84,7 @@ fn container(cluster: &ValidatedCluster) -> Container {
     }
 }
 
-/// pgBackRest takes twice its own timeout to give up, which must be less than the probe's.
+/// pgBackRest gives up after twice its timeout, which must be less than that of the probe.
 fn ping(period_seconds: i32, failure_threshold: i32) -> Probe {
     Probe {
         exec: Some(ExecAction { command: Some(words(&command::SERVER_PING)) }),
@@ -157,7 +157,7 @@ fn projected(name: &str, sources: Vec<VolumeProjection>) -> Volume {
     }
 }
 
-/// The repo host's own files; those of PostgreSQL's pods are not for it.
+/// The files of the repo host, without those of PostgreSQL's pods.
 fn certificates(cluster: &ValidatedCluster) -> VolumeProjection {
     let files = [certificates::ROOTS, Side::RepoHost.certificate(), Side::RepoHost.key()];
     let items = files.map(|file| KeyToPath { key: file.to_owned(), path: file.to_owned(), mode: None });

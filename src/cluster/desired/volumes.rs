@@ -1,7 +1,7 @@
 //! The volume claims of the repos that live on volumes.
 //!
-//! They have no owner: a backup must outlive the cluster that it is of. They are mounted as plain volumes and not made
-//! by the StatefulSet, whose own templates cannot be changed afterwards.
+//! They have no owner: backups must outlive their cluster. They are mounted as plain volumes and not created by the
+//! StatefulSet, whose templates are immutable.
 
 use std::collections::BTreeMap;
 

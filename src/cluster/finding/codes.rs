@@ -1,4 +1,4 @@
-//! Every kind of finding, once. `docs/lint.md` holds the same table; a test compares the two.
+//! All codes of findings. `docs/lint.md` contains the same table; a test compares them.
 
 use super::{Code, Severity};
 

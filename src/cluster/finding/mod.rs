@@ -1,4 +1,4 @@
-//! What is wrong, risky or not known about a resource, and what to do about it.
+//! Problems, risks and unknowns of a resource, with remedies.
 
 pub mod codes;
 
@@ -8,22 +8,22 @@ use serde::{Serialize, Serializer};
 
 use crate::text::escaped;
 
-/// How much a finding matters.
+/// The severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
-    /// Nothing is built from a resource with such a finding.
+    /// No objects are built from the resource.
     Error,
-    /// The backups are set up, and something is likely to go wrong.
+    /// The backups are set up, but something is likely to fail.
     Warning,
-    /// Good to know.
+    /// For information.
     Info,
-    /// It could not be looked at, as when a manifest is checked without a Kubernetes API.
+    /// It could not be checked, for example because there is no Kubernetes API.
     NotChecked,
 }
 
 impl Severity {
-    /// The word for people.
+    /// The display name.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -35,14 +35,14 @@ impl Severity {
     }
 }
 
-/// A kind of finding: a stable word, how much it matters, and what it means. All are in `codes`.
+/// A kind of finding: a stable name, its severity and meaning. All are in `codes`.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Code {
-    /// Kebab-case; stays the same from release to release, for filters and for a metric's label.
+    /// Kebab-case; stable between releases, for filters and label values.
     pub word: &'static str,
-    /// The same for every finding of this code.
+    /// The severity of all findings of this code.
     pub severity: Severity,
-    /// One sentence for the table of codes.
+    /// One sentence, for the table of codes.
     pub meaning: &'static str,
 }
 
@@ -57,16 +57,16 @@ impl Serialize for &'static Code {
 pub struct Finding {
     /// The same as `code.severity`, for readers of the JSON.
     pub severity: Severity,
-    /// What kind of finding.
+    /// The code.
     pub code: &'static Code,
     /// The path of the field in the resource, such as `spec.backup.pgbackrest.repos[0].endpoint`.
     pub field: String,
-    /// The field's value, where it is short and cannot be a secret.
+    /// The value of the field, if it is short and cannot be a secret.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
-    /// What is the matter, to be read after the field's name.
+    /// The problem, as a predicate of the field.
     pub message: String,
-    /// What to do.
+    /// The remedy.
     pub remedy: String,
 }
 
@@ -94,7 +94,7 @@ impl Finding {
         }
     }
 
-    /// Adds the field's value. Never give it what may be a secret.
+    /// Adds the value of the field, which must not be a secret.
     #[must_use]
     pub fn with_value(mut self, value: impl AsRef<str>) -> Self {
         let value: String = value.as_ref().chars().take(LONGEST).collect();
@@ -102,7 +102,7 @@ impl Finding {
         self
     }
 
-    /// Whether nothing may be built from the resource.
+    /// Whether no objects may be built from the resource.
     #[must_use]
     pub fn is_error(&self) -> bool {
         self.severity == Severity::Error

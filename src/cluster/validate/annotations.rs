@@ -1,4 +1,4 @@
-//! Annotations: what the resource's schema has no field for.
+//! Annotations, for settings without a field in the schema of the resource.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::cluster::validated::{BackupNow, JobTemplate, PodTemplate, Repo, RepoN
 use crate::pgbackrest::label::BackupType;
 use crate::schedule::zone;
 
-/// All knobs, without the prefix.
+/// All annotations, without the prefix.
 pub(super) const KNOWN: &[&str] = &[
     "adopt",
     "authorize-removal",
@@ -32,25 +32,25 @@ pub(super) const KNOWN: &[&str] = &[
 
 /// Kubernetes looks at schedules every ten seconds; a shorter deadline can miss every run.
 const SHORTEST_START: u64 = 10;
-/// Kubernetes would keep one. How often a backup has failed in a row must be seen after a restart of whoever counts, too.
+/// Kubernetes' default is one. More are kept because consecutive failures must be counted after a restart too.
 const FAILED_HISTORY: i32 = 3;
-/// The job's program gives up a minute before its deadline, and needs a minute to do anything.
+/// The program of the job stops a minute before its deadline, and needs a minute to do anything.
 const SHORTEST_JOB: u64 = 120;
 const LONGEST: u64 = 366 * 24 * 3600;
 
-/// What a person wants us to do, or not to do, with a resource, whether it is valid or not.
+/// What a user allows us to do with a resource, valid or not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[allow(clippy::struct_excessive_bools, reason = "each is an annotation of its own")]
 pub struct Conduct {
-    /// `cpo.opensource.cybertec.at/controller` names somebody else.
+    /// `cpo.opensource.cybertec.at/controller` names another controller.
     pub other_controller: bool,
-    /// `pgbackrest-keeper.io/paused`. A value that is neither true nor false pauses too.
+    /// `pgbackrest-keeper.io/paused`. An invalid value pauses too.
     pub paused: bool,
-    /// `pgbackrest-keeper.io/adopt`: take over objects of the same names.
+    /// `pgbackrest-keeper.io/adopt`: take over objects with the same names.
     pub adopt: bool,
-    /// `pgbackrest-keeper.io/release`: hand everything back.
+    /// `pgbackrest-keeper.io/release`: release all objects.
     pub release: bool,
-    /// `pgbackrest-keeper.io/authorize-removal`: the second key to removing configuration and repo host.
+    /// `pgbackrest-keeper.io/authorize-removal`: confirms the removal of configuration and repo host.
     pub authorize_removal: bool,
 }
 
@@ -74,7 +74,7 @@ impl Conduct {
     }
 }
 
-/// Notes unknown knobs, wrong values of switches, and switches that stop us.
+/// Notes unknown annotations, invalid booleans, and annotations that prevent writes.
 pub(super) fn conduct(resource: &Postgresql, checks: &mut Checks<'_>) {
     for key in resource.metadata.annotations.iter().flatten().map(|(key, _)| key) {
         let Some(annotation) = key.strip_prefix(PREFIX).filter(|annotation| !KNOWN.contains(annotation))
@@ -118,7 +118,7 @@ pub(super) fn conduct(resource: &Postgresql, checks: &mut Checks<'_>) {
     }
 }
 
-/// The knobs of the jobs. A wrong one is noted and left out.
+/// The annotations about jobs. An invalid one is noted and ignored.
 pub(super) fn jobs(resource: &Postgresql, checks: &mut Checks<'_>) -> JobTemplate {
     let deadline = duration(resource, "job-deadline", SHORTEST_JOB, checks);
     let time_to_live = duration(resource, "job-ttl", 0, checks);
@@ -135,7 +135,7 @@ pub(super) fn jobs(resource: &Postgresql, checks: &mut Checks<'_>) -> JobTemplat
     }
 }
 
-/// Acts that are asked for once.
+/// Actions that are requested once.
 pub(super) struct Requests {
     pub(super) backup_now: Option<BackupNow>,
     pub(super) stanza_upgrade: Option<String>,

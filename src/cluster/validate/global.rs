@@ -1,4 +1,4 @@
-//! The options of `global`, which stand in a ConfigMap: no secret, nothing that pgBackRest would refuse.
+//! The options of `global`, which are stored in a ConfigMap: no secrets, and nothing that pgBackRest would reject.
 
 use std::collections::BTreeMap;
 
@@ -91,7 +91,7 @@ fn name_and_value_are_clean(name: &str, value: &str, path: &str, checks: &mut Ch
     true
 }
 
-/// Whether an option goes into the configuration.
+/// Whether an option is written to the configuration.
 fn passes(
     known: &KnownOption,
     value: &str,
@@ -217,7 +217,7 @@ fn retention(section: &Pgbackrest, seen: &BTreeMap<String, &str>, checks: &mut C
     }
 }
 
-/// The repos that the resource names, whether they are otherwise valid or not.
+/// The repos in the resource, even if they are otherwise invalid.
 pub(super) fn declared(section: &Pgbackrest) -> impl Iterator<Item = RepoNumber> {
     section.repos.iter().filter_map(|repo| RepoNumber::of_name(repo.name.as_deref()?))
 }

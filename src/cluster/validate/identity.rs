@@ -1,4 +1,4 @@
-//! The cluster itself: its name, its size, what the API server insists on, and the repo host's image.
+//! The cluster itself: name, size, fields that the API server requires, and the image of the repo host.
 
 use super::Checks;
 use crate::cluster::finding::codes;
@@ -7,7 +7,7 @@ use crate::cluster::references::Lookup;
 use crate::cluster::resource::{BACKUP, Pgbackrest, Postgresql};
 use crate::cluster::validated::Repo;
 
-/// Who the cluster is.
+/// The identity of the cluster.
 pub(super) struct Identity {
     pub(super) name: String,
     pub(super) namespace: String,
@@ -36,7 +36,7 @@ pub(super) fn look(resource: &Postgresql, checks: &mut Checks<'_>) -> Identity {
 }
 
 fn name_is_good(name: &str, checks: &mut Checks<'_>) {
-    // A Service's name must begin with a letter (DNS-1035), and `<cluster>-clusterpods` is one.
+    // The name of a Service must start with a letter (DNS-1035), and `<cluster>-clusterpods` is one.
     if !is_dns_label(name, 253) || name.starts_with(|c: char| c.is_ascii_digit()) {
         checks.note_value(
             &codes::NAME_INVALID,
@@ -65,7 +65,7 @@ pub(super) fn is_dns_label(text: &str, longest: usize) -> bool {
         && !text.ends_with('-')
 }
 
-/// The resource's own schema requires these (CPO 0.9); a manifest without them cannot be applied.
+/// The schema of the resource requires these (CPO 0.9); a manifest without them cannot be applied.
 fn required_fields(resource: &Postgresql, checks: &mut Checks<'_>) {
     let spec = &resource.spec;
     let version = spec.postgresql.as_ref().and_then(|postgresql| postgresql.version.as_ref());
@@ -89,7 +89,7 @@ fn required_fields(resource: &Postgresql, checks: &mut Checks<'_>) {
 fn instances(resource: &Postgresql, checks: &mut Checks<'_>) -> u32 {
     let Some(given) = resource.spec.number_of_instances else { return 1 };
     match u32::try_from(given) {
-        // pgBackRest has room for 256 hosts.
+        // pgBackRest supports 256 hosts.
         Ok(instances) if instances <= 256 => instances,
         _ => {
             checks.note_value(
@@ -133,7 +133,7 @@ pub(super) fn image(section: &Pgbackrest, repos: &[Repo], checks: &mut Checks<'_
     image
 }
 
-/// Names that are shortened, or belong to somebody else.
+/// Names that are shortened, or belong to another owner.
 pub(super) fn names(identity: &Identity, repos: &[Repo], checks: &mut Checks<'_>) {
     let with_repo_host = repos.iter().any(|repo| repo.storage.is_volume());
     if identity.name.len() <= names::LONGEST_CLUSTER && names::shortens(&identity.name, with_repo_host) {

@@ -1,6 +1,6 @@
-//! Resource and what it refers to → `ValidatedCluster`, or findings that say why not.
+//! Turns a resource and its references into a `ValidatedCluster`, or findings.
 //!
-//! Each module looks at one subject, notes what it finds in `Checks`, and returns what is valid.
+//! Each module checks one subject, adds findings to `Checks`, and returns what is valid.
 
 mod annotations;
 mod global;
@@ -23,8 +23,7 @@ use super::validated::{Suspension, ValidatedCluster};
 
 pub use annotations::Conduct;
 
-/// Judges a document of any shape: what `resource::read` finds, fields that nobody knows, and then everything that
-/// `validate` finds.
+/// Validates any document: findings of `resource::read`, unknown fields, and the findings of `validate`.
 #[must_use]
 pub fn document(
     document: Value,
@@ -35,7 +34,7 @@ pub fn document(
     judge(&resource, findings, references, settings)
 }
 
-/// Reads a document of any shape, with what is found by that alone: fields that nobody knows, and wrong types.
+/// Parses any document, with findings about unknown fields and wrong types.
 #[must_use]
 pub fn read(document: Value) -> (Postgresql, Vec<Finding>) {
     let mut findings = unknown::fields(&document);
@@ -44,7 +43,7 @@ pub fn read(document: Value) -> (Postgresql, Vec<Finding>) {
     (resource, findings)
 }
 
-/// Judges what `read` has read and found.
+/// Validates the result of `read`.
 #[must_use]
 pub fn judge(
     resource: &Postgresql,
@@ -60,8 +59,8 @@ pub fn judge(
     (cluster.filter(|_| valid), findings)
 }
 
-/// Judges a resource. The cluster is there when no finding is an error and there is a backup to set up; without a
-/// backup section the one finding is `no-backup` or `no-repos`.
+/// Validates a resource. There is a cluster if no finding is an error and there is a backup to set up; without a
+/// backup section, the only finding is `no-backup` or `no-repos`.
 #[must_use]
 pub fn validate(
     resource: &Postgresql,
@@ -76,7 +75,7 @@ pub fn validate(
     (cluster.filter(|_| valid), findings)
 }
 
-/// What the annotations say about us and this resource. It holds also for a resource that is not valid.
+/// The annotations about this program. They apply to invalid resources too.
 #[must_use]
 pub fn conduct(resource: &Postgresql, settings: &Settings) -> Conduct {
     Conduct::of(resource, settings)
@@ -139,7 +138,7 @@ fn look(resource: &Postgresql, checks: &mut Checks<'_>) -> Option<ValidatedClust
     })
 }
 
-/// What every check needs, and where it notes what it finds.
+/// The context of all checks, which collects findings.
 struct Checks<'given> {
     settings: &'given Settings,
     references: &'given References,
@@ -157,7 +156,7 @@ impl Checks<'_> {
         self.findings.push(Finding::new(code, field, message, remedy));
     }
 
-    /// As `note`, with the field's value, which must not be a secret.
+    /// Like `note`, with the value of the field, which must not be a secret.
     fn note_value(
         &mut self,
         code: &'static Code,
@@ -207,7 +206,7 @@ fn restore(section: &Pgbackrest, checks: &mut Checks<'_>) {
     }
 }
 
-/// A secret is to be moved and not to be put in quotes, and a field of the wrong type is not also missing.
+/// A secret must be moved, so quoting it is no remedy, and a field of the wrong type is not also missing.
 fn without_echoes(findings: &mut Vec<Finding>) {
     for (told, echo) in [
         (&codes::SECRET_IN_RESOURCE, &codes::WRONG_TYPE),
@@ -222,12 +221,12 @@ fn without_echoes(findings: &mut Vec<Finding>) {
     }
 }
 
-/// Errors first, then by field, so that the same resource always reads the same.
+/// Errors first, then by field, so that the order is stable.
 fn sort(findings: &mut [Finding]) {
     findings.sort_by(|a, b| (a.severity, &a.field, a.code.word).cmp(&(b.severity, &b.field, b.code.word)));
 }
 
-/// Whether a text can be written on one line of a configuration file, as it is.
+/// Whether a text can be written unchanged on one line of a configuration file.
 fn fits_on_a_line(text: &str) -> bool {
     !text.chars().any(char::is_control) && text.trim() == text
 }

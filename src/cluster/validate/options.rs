@@ -1,11 +1,11 @@
-//! The options that pgBackRest takes from a configuration file, up to 2.59, and what their values look like.
+//! The options that pgBackRest accepts in a configuration file, up to 2.59, and their values.
 //!
-//! Names and ranges are facts of pgBackRest's `config.yaml` and command reference. Where versions differ, the wider
-//! range is here: a finding must never refuse what some version accepts.
+//! Names and ranges are from pgBackRest's `config.yaml` and command reference. If versions differ, the wider range is
+//! used: a finding must never reject what some version accepts.
 
 use std::cmp::Ordering;
 
-/// What a value looks like.
+/// The type of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     /// `y` or `n`.
@@ -22,35 +22,35 @@ pub(super) enum Kind {
     Choice(&'static [&'static str]),
     /// `key=value`.
     Pair,
-    /// Anything but nothing.
+    /// Any non-empty text.
     Text,
 }
 
-/// Where an option belongs.
+/// The group of an option.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Group {
-    /// Stands alone.
+    /// Global.
     Global,
     /// `repo1-…`: one per repo.
     Repo,
     /// `pg1-…`, or an option of a stanza section.
     Stanza,
-    /// On the command line alone.
+    /// Only on the command line.
     CommandLine,
 }
 
-/// An option, recognized.
+/// A recognized option.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct KnownOption {
-    /// The present name with its number, such as `repo1-retention-full`; what makes two options the same.
+    /// The current name with its number, such as `repo1-retention-full`; options with the same name are the same.
     pub(super) canonical: String,
-    /// Which part of the configuration it belongs to.
+    /// Its group.
     pub(super) group: Group,
     /// The number in `repo1-…`.
     pub(super) repo: Option<u32>,
-    /// What its value looks like.
+    /// The type of its value.
     pub(super) kind: Kind,
-    /// Whether pgBackRest insists on a number and there is none.
+    /// Whether the required number is missing.
     pub(super) number_missing: bool,
 }
 
@@ -143,7 +143,7 @@ const OPTIONS: &[(&str, Group, Kind)] = &[
     ("type", CommandLine, Text), ("verbose", CommandLine, Text),
 ];
 
-/// Old names that pgBackRest still takes for repo1, and what they are called today (sorted).
+/// Old names that pgBackRest still accepts for repo1, and the current ones (sorted).
 #[rustfmt::skip]
 const OLD_NAMES: &[(&str, &str)] = &[
     ("archive-queue-max", "archive-push-queue-max"), ("backup-cmd", "repo1-host-cmd"),
@@ -159,7 +159,7 @@ const OLD_NAMES: &[(&str, &str)] = &[
     ("retention-full", "repo1-retention-full"),
 ];
 
-/// Old ends of names that carry a number, and what they are called today.
+/// Old endings of names with a number, and the current ones.
 const OLD_ENDS: &[(&str, &str)] = &[
     ("azure-ca-file", "storage-ca-file"),
     ("azure-ca-path", "storage-ca-path"),
@@ -219,7 +219,7 @@ fn numbered(name: &str) -> Option<(&'static str, u32, &str)> {
     }
 }
 
-/// The option that a misspelt name most likely means.
+/// The option most similar to a misspelled name.
 pub(super) fn nearest(name: &str) -> Option<String> {
     let number = numbered(name).map(|(group, number, _)| (group, number));
     let spelt = |known: &str| match number {
@@ -235,8 +235,8 @@ pub(super) fn nearest(name: &str) -> Option<String> {
     best.max_by(|a, b| a.0.partial_cmp(&b.0).unwrap_or(Ordering::Equal)).map(|(_, known)| known)
 }
 
-/// Whether an option's value is a secret. Judged by the end of its name, so that options which this table does not
-/// know yet are covered: passwords, keys, key secrets and tokens (a `…-key-file` or `…-key-type` is none).
+/// Whether the value of an option is a secret, based on the ending of its name, so that unknown options are included:
+/// passwords, keys, key secrets and tokens (but not `…-key-file` or `…-key-type`).
 pub(super) fn is_secret(name: &str) -> bool {
     const ENDS: [&str; 8] =
         ["-pass", "-passphrase", "-password", "-passwd", "-key", "-key-secret", "-secret", "-token"];
@@ -244,7 +244,7 @@ pub(super) fn is_secret(name: &str) -> bool {
     ENDS.iter().any(|end| name.ends_with(end))
 }
 
-/// What a value should be, if it is not that.
+/// The expected value, if the given one is invalid.
 pub(super) fn complaint(kind: Kind, value: &str) -> Option<String> {
     let (fits, wanted) = match kind {
         Boolean => (matches!(value, "y" | "n"), "y or n".to_owned()),

@@ -1,4 +1,4 @@
-//! What the resource says about pods: labels, environment, resources, placement.
+//! Settings of the resource for pods: labels, environment, resources, placement.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,7 +14,7 @@ use crate::cluster::quantity;
 use crate::cluster::resource::{BACKUP, Pgbackrest, Postgresql};
 use crate::cluster::validated::PodTemplate;
 
-/// The pods that are made for a cluster.
+/// The template for pods of a cluster.
 pub(super) struct Pods {
     pub(super) job: PodTemplate,
     pub(super) repo_host: PodTemplate,
@@ -100,7 +100,7 @@ fn is_label_value(value: &str) -> bool {
             && value.ends_with(edge)
 }
 
-/// First the backup section's own, then what `spec.env` adds.
+/// First those of the backup section, then those of `spec.env`.
 fn environment(resource: &Postgresql, section: &Pgbackrest, checks: &mut Checks<'_>) -> Vec<EnvVar> {
     let mut seen = BTreeSet::new();
     let mut kept = Vec::new();
@@ -146,7 +146,7 @@ fn environment(resource: &Postgresql, section: &Pgbackrest, checks: &mut Checks<
     kept
 }
 
-/// A pgBackRest option that is a secret, or a PostgreSQL password, written out.
+/// A literal secret: a pgBackRest option or a PostgreSQL password.
 fn holds_secret(variable: &EnvVar) -> bool {
     if variable.value.as_deref().unwrap_or_default().is_empty() {
         return false;
@@ -155,7 +155,7 @@ fn holds_secret(variable: &EnvVar) -> bool {
     name == "pgpassword" || name.starts_with("pgbackrest-") && options::is_secret(&name)
 }
 
-/// `requests` and `limits`; `None` when a finding says what is wrong.
+/// `requests` and `limits`; `None` if there is a finding.
 pub(super) fn resources(given: &Value, path: &str, checks: &mut Checks<'_>) -> Option<ResourceRequirements> {
     let requirements: ResourceRequirements = typed(given, path, checks)?;
     let mut good = true;
@@ -195,7 +195,7 @@ fn typed_list<T: DeserializeOwned>(given: &[Value], path: &str, checks: &mut Che
     elements.filter_map(|(index, element)| typed(element, &format!("{path}[{index}]"), checks)).collect()
 }
 
-/// Reads a part that Kubernetes itself defines. The parser's words are left out: they may quote a secret.
+/// Parses a type of Kubernetes. The message of the parser is omitted: it may quote a secret.
 fn typed<T: DeserializeOwned>(given: &Value, path: &str, checks: &mut Checks<'_>) -> Option<T> {
     let read = T::deserialize(given).ok();
     if read.is_none() {

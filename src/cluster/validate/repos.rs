@@ -1,4 +1,4 @@
-//! Names of repos, and one repo put together from its parts.
+//! Repos: names, storage and schedules.
 
 use std::collections::HashMap;
 
@@ -25,7 +25,7 @@ pub(super) fn look(section: &Pgbackrest, checks: &mut Checks<'_>) -> Vec<Repo> {
                 "give each repo a unique name, repo1 to repo4",
             );
         }
-        // The rest is looked at even without a number, so that all findings come at once.
+        // Checked even without a number, so that all findings are reported at once.
         let known = number.or_else(|| RepoNumber::of_name("repo1"));
         let schedules = schedules::look(given, &path, checks);
         let storage = known.and_then(|number| storage::look(given, number, &path, section, checks));
@@ -53,7 +53,7 @@ fn number(given: &resource::Repo, path: &str, checks: &mut Checks<'_>) -> Option
     number
 }
 
-/// Two repos in one place write over each other's stanza.
+/// Two repos in the same location overwrite each other's stanza.
 fn shared_places(repos: &[Repo], section: &Pgbackrest, checks: &mut Checks<'_>) {
     let mut seen = HashMap::new();
     for repo in repos {

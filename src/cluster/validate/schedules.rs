@@ -1,4 +1,4 @@
-//! Cron expressions: each as Kubernetes reads it, and all of a cluster together.
+//! Cron expressions: each on its own as in Kubernetes, and all of a cluster together.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -12,7 +12,7 @@ use crate::cluster::validated::Repo;
 use crate::pgbackrest::label::BackupType;
 use crate::schedule::{Schedule, fire_at_same_minute, zone};
 
-/// The schedules of a repo that Kubernetes would take.
+/// The schedules of a repo that Kubernetes would accept.
 pub(super) fn look(
     repo: &resource::Repo,
     path: &str,
@@ -70,7 +70,7 @@ pub(super) fn look(
     schedules
 }
 
-/// Schedules of one cluster that start jobs at the same minute: locks are per stanza before pgBackRest 2.53, so one
+/// Schedules of one cluster that start jobs in the same minute: before pgBackRest 2.53, locks are per stanza, so one
 /// of the jobs finds the stanza locked.
 pub(super) fn collisions(repos: &[Repo], time_zone: Option<&str>, checks: &mut Checks<'_>) {
     let zone = time_zone.and_then(|name| zone::parse(name).ok()).unwrap_or(chrono_tz::UTC);
@@ -100,7 +100,7 @@ pub(super) fn collisions(repos: &[Repo], time_zone: Option<&str>, checks: &mut C
     }
 }
 
-/// Which year does not matter, as long as it is always the same one: a finding must not come and go with the date.
+/// An arbitrary but fixed year: findings must not depend on the date.
 fn a_leap_year() -> Range<DateTime<Utc>> {
     let start = DateTime::from_timestamp(1_704_067_200, 0).unwrap_or_default();
     start..start + TimeDelta::days(366)

@@ -1,4 +1,4 @@
-//! What the Secret of `configuration.secret` has to hold. Only names are looked at, never values.
+//! Required contents of the Secret `configuration.secret`. Only names are checked, never values.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +13,7 @@ pub(super) fn name(section: &Pgbackrest) -> Option<String> {
     section.configuration.as_ref()?.secret.clone().filter(|name| !name.is_empty())
 }
 
-/// Compares what the repos need with what is there.
+/// Compares the required contents with the existing ones.
 pub(super) fn look(
     section: &Pgbackrest,
     repos: &[Repo],
@@ -61,7 +61,7 @@ pub(super) fn look(
     }
 }
 
-/// What the Secret has to hold.
+/// The required contents of the Secret.
 #[derive(Debug, Default)]
 struct Needs {
     options: Vec<String>,
@@ -123,7 +123,7 @@ impl std::fmt::Display for Needs {
     }
 }
 
-/// Options that are given as environment variables (`PGBACKREST_REPO1_S3_KEY`), by name.
+/// Options in environment variables (`PGBACKREST_REPO1_S3_KEY`), by name.
 fn environment(section: &Pgbackrest) -> BTreeSet<String> {
     let names = section.env.iter().filter_map(|variable| variable.get("name")?.as_str());
     let options = names.filter_map(|name| name.strip_prefix("PGBACKREST_"));
@@ -201,7 +201,7 @@ fn missing(given: &[(&str, &SecretOption)], needs: &Needs, path: &str, checks: &
     }
 }
 
-/// A passphrase alone encrypts nothing, and pgBackRest does not say so.
+/// A passphrase alone encrypts nothing, and pgBackRest does not warn about it.
 fn ciphers(
     given: &[(&str, &SecretOption)],
     section: &Pgbackrest,
@@ -278,12 +278,12 @@ fn each(
     }
 }
 
-/// The present name of an option.
+/// The current name of an option.
 fn canonical(name: &str) -> String {
     options::find(name).map_or_else(|| name.to_owned(), |known| known.canonical)
 }
 
-/// What is generated into `[global]` for the repos of a section, whatever else is.
+/// Options that are always generated in `[global]` for the repos of a section.
 fn generated(section: &Pgbackrest) -> BTreeSet<String> {
     let mut names: BTreeSet<String> = ["log-path", "spool-path"].map(str::to_owned).into();
     for repo in &section.repos {

@@ -1,4 +1,4 @@
-//! What each kind of storage needs.
+//! The settings of each kind of storage.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
@@ -12,7 +12,7 @@ use crate::cluster::validated::{GcsCredentials, RepoNumber, Storage, Volume};
 const IN_SECRET: &str = "remove it from the resource, replace it if it was exposed, and put it into the Secret named \
      in configuration.secret";
 
-/// The storage of a repo, or `None` when a finding says why not.
+/// The storage of a repo; `None` if there is a finding.
 pub(super) fn look(
     repo: &Repo,
     number: RepoNumber,
@@ -124,12 +124,12 @@ fn gcs(
             None
         }
     };
-    // A key in the global options replaces the file; global.rs refuses it as a secret.
+    // A key in the global options replaces the file; `global` rejects it as a secret.
     let replaced = section.global.contains_key(&format!("{number}-gcs-key"));
     Some(Storage::Gcs { bucket: bucket?, endpoint, credentials: credentials.filter(|_| !replaced)? })
 }
 
-/// A gcs key file is named, never contained.
+/// The name of a gcs key file, never its contents.
 fn key_file(repo: &Repo, path: &str, checks: &mut Checks<'_>) -> Option<GcsCredentials> {
     let file = repo.key.as_deref().unwrap_or_default();
     if file.contains(['{', '\n']) || file.contains("PRIVATE KEY") {
@@ -181,7 +181,7 @@ fn volume(repo: &Repo, number: RepoNumber, path: &str, checks: &mut Checks<'_>) 
         unused(present.then_some("x"), &path, field, "use a storage class that provides it", checks);
     }
     let size = size(given.size.as_deref().unwrap_or_default(), &path, checks);
-    // An empty class is what charts write when none was chosen.
+    // Charts write an empty class if none was chosen.
     let class = given.storage_class.as_deref().filter(|class| !class.is_empty());
     let storage_class = optional(class, &path, "storageClass", checks)?;
     let selector = match given.selector {
@@ -218,7 +218,7 @@ fn size(size: &str, path: &str, checks: &mut Checks<'_>) -> Option<String> {
     None
 }
 
-/// What the volume and its class are in the Kubernetes cluster, where somebody has looked.
+/// Compares with the existing volume and its class, if they were looked up.
 fn compare_with_cluster(volume: &Volume, number: RepoNumber, path: &str, checks: &mut Checks<'_>) {
     let mut expands = None;
     if let Some(class) = &volume.storage_class {
@@ -280,7 +280,7 @@ fn compare_with_cluster(volume: &Volume, number: RepoNumber, path: &str, checks:
     }
 }
 
-/// An endpoint that pgBackRest can read: `host`, `host:port`, or either behind `https://` (`http://` since 2.58).
+/// An endpoint that pgBackRest can parse: `host`, `host:port`, or either after `https://` (`http://` since 2.58).
 fn endpoint_is_clean(endpoint: &str, path: &str, checks: &mut Checks<'_>) -> bool {
     let field = format!("{path}.endpoint");
     let (scheme, rest) = endpoint.split_once("://").unwrap_or(("https", endpoint));
@@ -337,7 +337,7 @@ fn required(
     one_line(text, path, field, checks)
 }
 
-/// `Some(None)`: absent. `None`: there, and wrong.
+/// `Some(None)`: absent. `None`: invalid.
 #[allow(clippy::option_option, reason = "absent and wrong are different answers")]
 fn optional(given: Option<&str>, path: &str, field: &str, checks: &mut Checks<'_>) -> Option<Option<String>> {
     let Some(text) = given else { return Some(None) };

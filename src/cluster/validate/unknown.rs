@@ -1,5 +1,4 @@
-//! Fields of the backup section that nobody knows. The API server drops them in silence; in a manifest they are
-//! usually typing errors.
+//! Unknown fields of the backup section. The API server drops them silently; in a manifest, they are usually typos.
 
 use serde_json::{Map, Value};
 
@@ -8,7 +7,7 @@ use crate::cluster::resource::BACKUP;
 
 const SECTION: &[&str] =
     &["image", "repos", "global", "configuration", "restore", "resources", "env", "labels"];
-/// `pvcsize` is in a schema that CPO's tutorials install, and means nothing.
+/// `pvcsize` is in a schema in CPO's tutorials, and has no effect.
 const REPO: &[&str] = &[
     "name", "storage", "resource", "endpoint", "region", "account", "key", "keyType", "schedule", "volume",
     "pvcsize",

@@ -1,4 +1,4 @@
-//! Follows a backup whose connection was lost, until it is known what became of it. It is never just repeated.
+//! Follows a backup whose connection was lost until its result is known. It is never simply repeated.
 
 use tokio::time::{Instant, sleep};
 
@@ -14,21 +14,21 @@ use crate::job::{ask, progress};
 
 use super::Job;
 
-/// What became of it.
+/// The state of the backup.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum BackupState {
-    /// It was made.
+    /// It succeeded.
     Made(String, BackupType),
-    /// It still runs.
+    /// It is still running.
     Running,
-    /// It has ended without a backup. Where that is not sure, it must be seen twice: a lock is free and a backup is
-    /// listed at two moments.
+    /// It ended without a backup. If that is not certain, it must be seen twice, because lock and list are not read
+    /// at the same moment.
     Gone { is_sure: bool },
-    /// Nobody can tell now.
+    /// It cannot be determined now.
     Unknown(String),
 }
 
-/// Judges one look at everything. The process was looked for before `info` was asked.
+/// Evaluates one check. The process was looked up before `info` was asked.
 fn judge(view: &InfoView, claim: &Claim, process: &Found, is_same_pod: bool) -> BackupState {
     if let Some((label, backup_type)) = view.proof(claim) {
         return BackupState::Made(label, backup_type);
@@ -36,7 +36,7 @@ fn judge(view: &InfoView, claim: &Claim, process: &Found, is_same_pod: bool) -> 
     match process {
         Found::Yes => BackupState::Running,
         Found::No => BackupState::Gone { is_sure: true },
-        // The lock of the other pod cannot be seen.
+        // The lock of another pod is not visible.
         Found::Unknown(_) if !is_same_pod => BackupState::Gone { is_sure: false },
         Found::Unknown(said) => match view.held {
             Some(true) => BackupState::Running,
@@ -46,7 +46,7 @@ fn judge(view: &InfoView, claim: &Claim, process: &Found, is_same_pod: bool) -> 
     }
 }
 
-/// Looks again and again. `None`: it was not made, and runs no more.
+/// Checks repeatedly. `None`: the backup was not made, and is not running any more.
 pub(super) async fn follow(
     job: &Job<'_, impl Access>,
     place: Place<'_>,
@@ -65,7 +65,7 @@ pub(super) async fn follow(
                 tracing::warn!(reason = said, "Failed to determine the state of the backup");
                 if known_at.elapsed() >= job.patience.unknown {
                     let message = format!(
-                        "the connection was lost, and what became of the backup cannot be found out: {said}"
+                        "the connection was lost, and the result of the backup cannot be determined: {said}"
                     );
                     return Err(JobOutcome::failed(ExitReason::Lost, &message));
                 }
@@ -96,7 +96,7 @@ async fn check(
             }
             known
         }
-        // Without its list of backups, a process that is gone may have made one.
+        // Without the list of backups, a process that has ended may have made one.
         Err(silence) => BackupState::Unknown(silence.said),
     })
 }

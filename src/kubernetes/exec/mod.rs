@@ -39,9 +39,7 @@ const NOT_STARTED: [&str; 5] = [
 pub struct Exec<'a> {
     /// The pod's namespace.
     pub namespace: &'a str,
-    /// The pod.
     pub pod: &'a str,
-    /// The container in it.
     pub container: &'a str,
     /// Program and arguments; no secret.
     pub command: &'a [String],

@@ -31,7 +31,6 @@ const MOST_CONFLICTS: u32 = 2;
 pub struct LeaseOptions {
     /// Where the lease is.
     pub namespace: String,
-    /// Its name.
     pub name: String,
     /// This process: pod name and something that tells it from the one before.
     pub identity: String,

@@ -1,6 +1,6 @@
-//! What was written last, so that what is as it was left costs no request.
+//! Caches what was written, so that an unchanged object costs no request.
 //!
-//! Only hashes are kept, and only for clusters that exist.
+//! It contains only hashes, and only for existing clusters.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -11,13 +11,13 @@ use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::time::Instant;
 
-/// How long the watch may take to tell of an object that was just made.
+/// How long the watch may take to report a new object.
 pub(super) const WATCH_DELAY: Duration = Duration::from_secs(3);
 
-/// How long a Service of somebody else's is taken for granted.
+/// How long the result of a check for objects of other owners is reused.
 const SERVICE_STAYS: Duration = Duration::from_hours(1);
 
-/// By cluster, and in it by object.
+/// By cluster and object.
 #[derive(Debug, Default)]
 pub(in crate::operator) struct ApplyCache {
     clusters: Mutex<HashMap<(String, String), CachedCluster>>,
@@ -30,10 +30,10 @@ struct CachedCluster {
     no_others_since: Option<Instant>,
 }
 
-/// One object as it was after it was last written.
+/// An object after its last write.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct CachedObject {
-    /// What was asked for.
+    /// Hash of the desired object.
     pub(super) desired: u64,
     live: u64,
     version: u64,
@@ -41,13 +41,13 @@ pub(super) struct CachedObject {
 }
 
 impl CachedObject {
-    /// Whether the object is still as it was left. Metadata from before the write says nothing to the contrary: the
-    /// watch is behind, and tells of what came after later.
+    /// Whether the object is unchanged. Metadata from before the write does not count: the watch lags behind, and
+    /// will report later changes.
     pub(super) fn is_in_place(&self, desired: u64, live: &ObjectMeta) -> bool {
         self.desired == desired && (self.live == fingerprint(live) || version(live) < self.version)
     }
 
-    /// Whether an object that the watch does not know may have been made too recently for that.
+    /// Whether the object may be too recent for the watch to have reported it.
     pub(super) fn is_young(&self, desired: u64) -> bool {
         self.desired == desired && self.at.elapsed() < WATCH_DELAY
     }
@@ -81,7 +81,7 @@ impl ApplyCache {
         self.with(namespace, cluster, |known| _ = known.objects.insert(key(kind, name), cached));
     }
 
-    /// Keeps what is remembered of these objects alone.
+    /// Removes all objects but these.
     pub(super) fn keep<'a>(
         &self,
         namespace: &str,
@@ -92,12 +92,12 @@ impl ApplyCache {
         self.with(namespace, cluster, |known| known.objects.retain(|key, _| keys.contains(key)));
     }
 
-    /// Forgets a cluster.
+    /// Removes a cluster.
     pub(in crate::operator) fn forget(&self, namespace: &str, cluster: &str) {
         self.clusters.lock().remove(&(namespace.to_owned(), cluster.to_owned()));
     }
 
-    /// The version that an object had after it was last written. What is older was read before that.
+    /// The version of an object after its last write. Older versions were read before that.
     pub(in crate::operator) fn version(
         &self,
         namespace: &str,
@@ -118,7 +118,7 @@ impl ApplyCache {
         self.with(namespace, cluster, |known| known.foreign_service = Some(Instant::now()));
     }
 
-    /// Whether CronJobs of another controller were looked for in vain, not long ago.
+    /// Whether a recent search found no CronJobs of another controller.
     pub(super) fn is_alone(&self, namespace: &str, cluster: &str) -> bool {
         self.with(namespace, cluster, |known| {
             known.no_others_since.is_some_and(|seen| seen.elapsed() < SERVICE_STAYS)
@@ -130,20 +130,20 @@ impl ApplyCache {
     }
 }
 
-/// A hash of what is asked for.
+/// A hash of the desired object.
 pub(super) fn hash(body: &Value) -> u64 {
     let mut hasher = DefaultHasher::new();
     body.to_string().hash(&mut hasher);
     hasher.finish()
 }
 
-/// `resourceVersion` as a number, which grows with every write. 0 where it is none.
+/// `resourceVersion` as a number, which increases with every write; 0 if it is not a number.
 pub(in crate::operator) fn version(metadata: &ObjectMeta) -> u64 {
     metadata.resource_version.as_deref().and_then(|version| version.parse().ok()).unwrap_or_default()
 }
 
-/// A hash that changes with everything that we write. Where there is a `generation`, which counts changes of the
-/// `spec`, it stands for it, since controllers write the status all the time.
+/// A hash of everything that we write. A `generation`, which counts changes of the `spec`, stands for the spec, since
+/// controllers write the status all the time.
 pub(super) fn fingerprint(metadata: &ObjectMeta) -> u64 {
     let mut hasher = DefaultHasher::new();
     metadata.uid.hash(&mut hasher);

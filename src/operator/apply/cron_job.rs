@@ -1,4 +1,4 @@
-//! Suspending and waking. A person's `suspend` is never ours to undo.
+//! Suspends and resumes CronJobs. A `suspend` that a user has set is never reverted.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::DynamicObject;
@@ -8,17 +8,17 @@ use super::server::{Server, Trouble};
 use crate::cluster::labels::SUSPENDED_BECAUSE;
 use crate::operator::kinds::ObjectPath;
 
-/// Why we suspended it, if we did.
+/// The reason for our suspension, if it is ours.
 pub(super) fn reason(metadata: &ObjectMeta) -> Option<&str> {
     metadata.annotations.as_ref()?.get(SUSPENDED_BECAUSE).map(String::as_str)
 }
 
-/// Whether anybody has.
+/// Whether it is suspended, by anyone.
 pub(super) fn is_suspended(cron_job: &DynamicObject) -> bool {
     cron_job.data.pointer("/spec/suspend").and_then(Value::as_bool).unwrap_or_default()
 }
 
-/// Suspends it, unless it is suspended already for the same reason or by a person. `true`: it was awake.
+/// Suspends it, unless it is already suspended for the same reason or by a user. Returns whether it was active.
 pub(super) async fn suspend(
     server: &Server,
     place: ObjectPath<'_>,
@@ -47,8 +47,8 @@ pub(super) async fn suspend(
     Ok(!is_suspended)
 }
 
-/// Makes one that a person had suspended before. The field is set apart from what is applied, so that it stays when we
-/// have no reason of our own any more.
+/// Creates one that a user had suspended before. The field is set separately from the applied ones, so that it stays
+/// when we have no reason of our own any more.
 pub(super) async fn make_suspended(
     server: &Server,
     place: ObjectPath<'_>,
@@ -66,8 +66,8 @@ pub(super) async fn make_suspended(
     }
 }
 
-/// Wakes what still says that we suspended it. What applying alone has suspended wakes when it is no longer applied;
-/// what `suspend` has written stays until it is taken back.
+/// Resumes one that still has our reason. A suspension that was applied ends when it is no longer applied; one that
+/// `suspend` has written stays until it is reverted.
 pub(super) async fn wake(
     server: &Server,
     place: ObjectPath<'_>,

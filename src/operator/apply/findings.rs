@@ -1,11 +1,11 @@
-//! What is told about objects that are not as desired.
+//! Findings about objects that are not as desired.
 
 use super::server::Trouble;
 use crate::cluster::finding::{Finding, codes};
 use crate::kubernetes::client::{CallError, CallFailure};
 use crate::operator::kinds::ObjectPath;
 
-/// An object under a name of ours is somebody else's.
+/// An object with one of our names has another owner.
 pub(super) fn taken(place: ObjectPath<'_>, cluster: &str, owner: &str) -> Finding {
     Finding::new(
         &codes::NAME_TAKEN,
@@ -16,7 +16,7 @@ pub(super) fn taken(place: ObjectPath<'_>, cluster: &str, owner: &str) -> Findin
     .with_value(cluster)
 }
 
-/// The same, and it cannot be taken over.
+/// The same, but it cannot be taken over.
 pub(super) fn of_another_cluster(place: ObjectPath<'_>, cluster: &str, owner: &str) -> Finding {
     Finding::new(
         &codes::NAME_TAKEN,
@@ -27,7 +27,7 @@ pub(super) fn of_another_cluster(place: ObjectPath<'_>, cluster: &str, owner: &s
     .with_value(cluster)
 }
 
-/// Somebody else's CronJob, under another name, backs up the same cluster.
+/// A CronJob with another owner and name backs up the same cluster.
 pub(super) fn double(place: ObjectPath<'_>, cluster: &str, owner: &str) -> Finding {
     Finding::new(
         &codes::NAME_TAKEN,
@@ -38,14 +38,14 @@ pub(super) fn double(place: ObjectPath<'_>, cluster: &str, owner: &str) -> Findi
     .with_value(cluster)
 }
 
-/// Something has to end first.
+/// Something must finish first.
 pub(super) fn waits(place: ObjectPath<'_>, why: &str, remedy: &str) -> Finding {
     Finding::new(&codes::OBJECT_WAITS, place.to_string(), why, remedy)
 }
 
-/// The API server does not take an object.
+/// The API server rejects an object.
 pub(super) fn refused(place: ObjectPath<'_>, error: &CallError) -> Finding {
-    // What is said about a Secret may hold a part of it.
+    // A message about a Secret may contain a part of it.
     let said = match (place.kind.name, error.failure) {
         ("Secret", CallFailure::Invalid | CallFailure::Other) => "the Secret is invalid",
         _ => error.message.as_str(),
@@ -64,7 +64,7 @@ pub(super) fn refused(place: ObjectPath<'_>, error: &CallError) -> Finding {
     Finding::new(&codes::OBJECT_REFUSED, place.to_string(), format!("is rejected: {said}"), remedy)
 }
 
-/// What trouble with one object is told as, unless it is trouble with everything.
+/// The finding for an error with one object, unless it affects all of them.
 pub(super) fn of_trouble(place: ObjectPath<'_>, trouble: Trouble) -> Result<Finding, CallError> {
     match trouble {
         Trouble::Broken(error) => Err(error),
@@ -76,7 +76,7 @@ pub(super) fn of_trouble(place: ObjectPath<'_>, trouble: Trouble) -> Result<Find
     }
 }
 
-/// A volume is to grow, and its class, which the resource does not name, has no growth.
+/// A volume must be expanded, but its storage class, which the resource does not name, does not allow it.
 pub(super) fn cannot_grow(place: ObjectPath<'_>, wanted: &str, has: &str, class: &str) -> Finding {
     Finding::new(
         &codes::VOLUME_CANNOT_GROW,
@@ -87,7 +87,7 @@ pub(super) fn cannot_grow(place: ObjectPath<'_>, wanted: &str, has: &str, class:
     .with_value(wanted)
 }
 
-/// The resource asks for no backups any more, and nobody has said that everything may go.
+/// The resource no longer configures backups, and removal is not authorized.
 pub(super) fn removal_not_authorized(suspended: usize) -> Finding {
     Finding::new(
         &codes::REMOVAL_NOT_AUTHORIZED,

@@ -1,7 +1,7 @@
-//! The one writer: brings what is there to what is desired, and never touches what is somebody else's.
+//! The only writer of objects: makes existing objects as desired, and never changes objects of other owners.
 //!
-//! Objects are applied by server-side apply under one field manager. Force is used only on what carries our label and
-//! belongs to the very resource, and names the object by its UID, so that another one that came to its name is safe.
+//! Objects are applied by server-side apply with one field manager. Force is used only for objects that carry our
+//! label and belong to this resource; the patch contains the UID, so that another object of the same name is safe.
 
 mod cache;
 mod cron_job;
@@ -38,13 +38,13 @@ use server::Server;
 pub(super) use cache::{ApplyCache, version};
 pub(super) use ownership::is_ours;
 
-/// Under which every field is written. It never changes: fields that stand under another name would stay for ever.
+/// The field manager of all writes. It must never change: fields of another manager would stay forever.
 pub const FIELD_MANAGER: &str = "pgbackrest-keeper";
 
-/// The reason on CronJobs whose removal nobody has authorized.
+/// The reason for suspending CronJobs whose removal is not authorized.
 const REMOVAL_NOT_AUTHORIZED: &str = "removal-not-authorized";
 
-/// Writes. What it has written it remembers, so that what is as it was left is not written again.
+/// Writes objects, and caches what it has written, so that unchanged objects are not written again.
 pub struct Writer {
     server: Server,
     inventory: Arc<Inventory>,
@@ -58,40 +58,38 @@ impl std::fmt::Debug for Writer {
     }
 }
 
-/// What came of it.
+/// The result.
 #[derive(Debug, Default)]
 pub struct Applied {
-    /// What was created, taken over, mended or removed.
+    /// Objects that were created, taken over, corrected or removed.
     pub actions: Vec<Action>,
-    /// Objects of somebody else's, refusals, volumes that cannot grow, what had to wait.
+    /// Objects of other owners, rejected objects, volumes that cannot be expanded, and waits.
     pub findings: Vec<Finding>,
-    /// By kind: whether every object of it is as desired.
+    /// By kind: whether all objects are as desired.
     pub in_place: Vec<(&'static str, bool)>,
-    /// Objects whose fields somebody had changed, by kind.
+    /// Objects that another client had changed, by kind.
     pub drift: Vec<&'static str>,
-    /// Something waits, such as the repo host for the end of a backup: look again after this.
+    /// When to reconcile again, because something is waiting, such as the repo host for the end of a backup.
     pub again_after: Option<Duration>,
 }
 
-/// The resource that objects belong to.
+/// The resource that owns the objects.
 #[derive(Debug, Clone, Copy)]
 pub struct Owner<'a> {
-    /// Its namespace.
     pub namespace: &'a str,
     /// Its name: the cluster's.
     pub name: &'a str,
-    /// Its UID.
     pub uid: &'a str,
 }
 
 impl Writer {
-    /// Writes with `client` what `inventory` does not show to be there.
+    /// Writes with `client` the objects that are not in `inventory`.
     #[must_use]
     pub fn new(client: kube::Client, inventory: Arc<Inventory>, settings: Arc<Settings>) -> Self {
         Self { server: Server { client }, inventory, settings, cache: Arc::default() }
     }
 
-    /// What was written last; shared with who reads.
+    /// The cache of written objects, for readers.
     pub(super) fn cache(&self) -> Arc<ApplyCache> {
         Arc::clone(&self.cache)
     }
@@ -101,8 +99,8 @@ impl Writer {
         self.cache.forget(namespace, name);
     }
 
-    /// Applies every desired object, and removes those of ours that are no longer desired. Trouble with one object is
-    /// a finding and does not stop the others.
+    /// Applies all desired objects, and removes ours that are no longer desired. An error with one object is a
+    /// finding, and does not affect the others.
     pub async fn apply(
         &self,
         cluster: &ValidatedCluster,
@@ -129,7 +127,7 @@ impl Writer {
         Ok(applied)
     }
 
-    /// The resource no longer asks for backups: suspends the CronJobs, and with `authorized` removes what is ours.
+    /// The resource no longer configures backups: suspends the CronJobs, and removes our objects if `authorized`.
     pub async fn withdraw(&self, owner: Owner<'_>, authorized: bool) -> Result<Applied, CallError> {
         let mut pass = Pass::new(self, owner, false);
         self.cache.forget(owner.namespace, owner.name);
@@ -155,7 +153,7 @@ impl Writer {
         Ok(pass.end())
     }
 
-    /// Hands everything back: our labels and owner references come off.
+    /// Releases all objects: removes our labels and owner references.
     pub async fn release(&self, owner: Owner<'_>) -> Result<Applied, CallError> {
         let mut pass = Pass::new(self, owner, false);
         self.cache.forget(owner.namespace, owner.name);
@@ -163,7 +161,7 @@ impl Writer {
         Ok(pass.end())
     }
 
-    /// Makes a Job. `false`: it exists already.
+    /// Creates a Job. `false`: it already exists.
     pub async fn create_job(&self, job: &Job) -> Result<bool, CallError> {
         let namespace = job.metadata.namespace.as_deref().unwrap_or_default();
         let name = job.metadata.name.as_deref().unwrap_or_default();

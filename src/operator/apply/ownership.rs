@@ -1,4 +1,4 @@
-//! Whose an object is.
+//! The owner of an object.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
@@ -7,27 +7,27 @@ use crate::cluster::labels::{CLUSTER, MANAGED_BY, MANAGER};
 use crate::cluster::resource::KIND;
 use crate::operator::kinds::Kind;
 
-/// How an object under a name of ours stands to a resource.
+/// The owner of an object with one of our names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Ownership {
-    /// It carries our label and belongs to this very resource.
+    /// It carries our label and belongs to this resource.
     Ours,
     /// It is being deleted.
     Leaving,
-    /// It belongs to a resource of the same name that is gone; Kubernetes removes it.
+    /// It belongs to a deleted resource of the same name; Kubernetes will remove it.
     Predecessor,
-    /// It is ours, and of another cluster.
+    /// It is ours, but belongs to another cluster.
     OtherCluster(String),
-    /// It is somebody else's, in words.
+    /// It has another owner; contains a description.
     Foreign(String),
 }
 
-/// Whether an object belongs to this very resource.
+/// Whether an object belongs to this resource.
 pub(in crate::operator) fn is_ours(metadata: &ObjectMeta, kind: &str, owner: Owner<'_>) -> bool {
     Kind::of(kind).is_some_and(|kind| of(metadata, kind, owner) == Ownership::Ours)
 }
 
-/// Judges by labels and owner references alone. A volume has no owner.
+/// Based on labels and owner references. A volume has no owner reference.
 pub(super) fn of(metadata: &ObjectMeta, kind: &Kind, owner: Owner<'_>) -> Ownership {
     let label = |key| metadata.labels.as_ref().and_then(|labels| labels.get(key)).map(String::as_str);
     let mut owners = metadata.owner_references.iter().flatten();
@@ -53,7 +53,8 @@ pub(super) fn of(metadata: &ObjectMeta, kind: &Kind, owner: Owner<'_>) -> Owners
     Ownership::Foreign(describe(metadata))
 }
 
-/// Who seems to own an object: its controller, else who says that it manages it, and who wrote it.
+/// A description of the apparent owner: the controller, the label or annotation of its manager, and the field
+/// managers.
 pub(super) fn describe(metadata: &ObjectMeta) -> String {
     let owners = metadata.owner_references.as_deref().unwrap_or_default();
     let controller = owners.iter().find(|owner| owner.controller == Some(true)).or(owners.first());

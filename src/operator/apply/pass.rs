@@ -1,4 +1,4 @@
-//! One pass over the objects of one cluster.
+//! Applies the objects of one cluster.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -34,39 +34,39 @@ pub(super) const RESUMED: &str = "BackupsResumed";
 pub(super) const GROWN: &str = "RepoVolumeGrown";
 pub(super) const ROLLED: &str = "RepoHostReplaced";
 
-/// How often to look whether a backup has ended that something waits for.
+/// Interval between checks whether a backup has finished that an object is waiting for.
 const WAIT_FOR_BACKUP: Duration = Duration::from_mins(1);
 
-/// How soon to look again for what Kubernetes is about to do.
+/// When to check again whether Kubernetes has acted.
 const WAIT_FOR_KUBERNETES: Duration = Duration::from_secs(5);
 
-/// How soon to try again what was refused.
+/// When to retry a rejected write.
 const WAIT_FOR_PEOPLE: Duration = Duration::from_mins(5);
 
-/// Twice somebody else may be faster.
+/// Attempts in case of conflicts.
 const TRIES: usize = 3;
 
-/// What one pass works with, and what came of it.
+/// The state of one pass.
 pub(super) struct Pass<'a> {
     pub(super) writer: &'a Writer,
     pub(super) owner: Owner<'a>,
     pub(super) adopt: bool,
     pub(super) applied: Applied,
-    /// Calls in a row that the API server could not serve.
+    /// Consecutive calls for which the API server was unavailable.
     unserved: u32,
-    /// A volume that the repo host would mount is somebody else's.
+    /// A volume that the repo host would mount has another owner.
     volume_is_foreign: bool,
     done: BTreeMap<&'static str, Vec<String>>,
 }
 
-/// What is known of an object before it is written.
+/// The state of an object before it is written.
 enum LiveState {
     InPlace,
     Absent,
     Live(Arc<ObjectMeta>),
 }
 
-/// One object and what it is to be.
+/// An object to apply.
 struct Task<'a> {
     place: ObjectPath<'a>,
     object: &'a Object,
@@ -87,12 +87,12 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// Notes something done to an object.
+    /// Records an action on an object.
     pub(super) fn record(&mut self, reason: &'static str, what: &dyn std::fmt::Display) {
         self.done.entry(reason).or_default().push(what.to_string());
     }
 
-    /// Notes that something waits.
+    /// Records that something is waiting.
     pub(super) fn wait(&mut self, finding: Finding, again_after: Duration) {
         self.applied.findings.push(finding);
         self.again_after(again_after);
@@ -103,7 +103,7 @@ impl<'a> Pass<'a> {
         self.applied.again_after = Some(soonest);
     }
 
-    /// What came of it all: one deed per reason.
+    /// The result, with one action per reason.
     pub(super) fn end(mut self) -> Applied {
         for (reason, what) in self.done {
             self.applied.actions.push(Action::new(reason, format!("{} {}", verb(reason), what.join(", "))));
@@ -111,7 +111,7 @@ impl<'a> Pass<'a> {
         self.applied
     }
 
-    /// Brings one object to what is desired. `true`: it is.
+    /// Applies one object. Returns whether it is as desired.
     pub(super) async fn object(&mut self, object: &Object) -> Result<bool, CallError> {
         let Some(kind) = Kind::of(object.kind()) else { return Ok(false) };
         let place = ObjectPath { kind, namespace: self.owner.namespace, name: object.name() };
@@ -147,8 +147,8 @@ impl<'a> Pass<'a> {
         &self.writer.server
     }
 
-    /// A webhook that is down fails one kind of object with the same words as an API server that is: the first time it
-    /// counts as a refusal.
+    /// An unavailable webhook causes the same error for one kind of object as an unavailable API server does for all:
+    /// the first time, it counts as a rejection.
     fn weigh(&mut self, trouble: Trouble) -> Trouble {
         match trouble {
             Trouble::Broken(error) if error.failure == CallFailure::Unavailable && self.unserved == 0 => {
@@ -219,7 +219,7 @@ impl<'a> Pass<'a> {
         Ok(true)
     }
 
-    /// Applies over an object of ours.
+    /// Applies an object that is ours.
     async fn mend(&mut self, task: &Task<'_>, live: &ObjectMeta) -> Result<bool, Trouble> {
         let place = task.place;
         if let Object::PersistentVolumeClaim(_) = task.object {
@@ -265,7 +265,7 @@ impl<'a> Pass<'a> {
         Ok(true)
     }
 
-    /// An object of somebody else's under a name of ours.
+    /// An object with one of our names and another owner.
     async fn foreign(&mut self, task: &Task<'_>, live: &ObjectMeta, owner: &str) -> Result<bool, Trouble> {
         let place = task.place;
         if let Object::Service(_) = task.object {
@@ -320,7 +320,7 @@ impl<'a> Pass<'a> {
         Ok(in_place)
     }
 
-    /// Notes that an object waits for a backup, in words. `false`: it is not as desired.
+    /// Records that an object waits for a backup. Returns `false`: it is not as desired.
     pub(super) fn busy(&mut self, place: ObjectPath<'_>, done: &str, backup: &str) -> bool {
         let why = format!("should be {done}, but {backup}");
         let remedy = "it is done when the backup has finished; delete the Job if it does not finish";
@@ -328,7 +328,7 @@ impl<'a> Pass<'a> {
         false
     }
 
-    /// Notes that an object has to be gone first. `false`: it is not as desired.
+    /// Records that an object must be gone first. Returns `false`: it is not as desired.
     pub(super) fn leaves(&mut self, place: ObjectPath<'_>) -> bool {
         let remedy = "it is created again once it is gone; check its finalizers if it remains";
         self.wait(findings::waits(place, "is being deleted", remedy), WAIT_FOR_KUBERNETES);

@@ -1,4 +1,5 @@
-//! The repo host's StatefulSet: a new pod template ends what runs in the pod, so it is never applied during a backup.
+//! The StatefulSet of the repo host: a new pod template stops everything in the pod, so it is never applied during a
+//! backup.
 
 use std::time::Duration;
 
@@ -20,28 +21,28 @@ use crate::pgbackrest::redact::one_line;
 use crate::pgbackrest::sanitize;
 use crate::source::pod::{self, NoEnd, Pods, Ran, RunInPod};
 
-/// Locks are told at once; the repos beside them may take a while.
+/// The locks are known immediately, but reading the repos may take a while.
 const INFO_TIMEOUT: Duration = Duration::from_secs(100);
-/// Characters of why a lock is not known.
+/// Maximum characters of the reason why a lock is unknown.
 const LONGEST: usize = 300;
 
-/// What may be done with it now.
+/// The possible rollout.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Rollout {
-    /// Nothing that runs would end.
+    /// Nothing would be stopped.
     Open,
-    /// Its pod is replaced; nothing runs in there.
+    /// The pod is replaced; nothing is running in it.
     Rolls,
-    /// Fields differ that cannot be changed: it has to be made anew, around the same pod.
+    /// Immutable fields differ: it must be recreated around the same pod.
     Replace,
-    /// A backup runs in there, in words.
+    /// A backup is running in the pod; contains a description.
     Busy(String),
 }
 
-/// Fields that Kubernetes lets nobody change, and that do not decide which volumes the pod has.
+/// Immutable fields that do not determine the volumes of the pod.
 const FIXED: [&str; 3] = ["serviceName", "selector", "podManagementPolicy"];
 
-/// Looks what applying `body` would lead to.
+/// Checks the effect of applying `body`.
 pub(super) async fn check_rollout(
     server: &Server,
     owner: Owner<'_>,
@@ -64,10 +65,11 @@ pub(super) async fn check_rollout(
     Ok(busy(server, owner).await?.map_or(check_rollout, Rollout::Busy))
 }
 
-/// The backup that runs on the repo host, in words: of a Job, or of a person, who starts it in the pod itself.
+/// A description of the backup that is running on the repo host: that of a Job, or one that a user started in the
+/// pod.
 pub(super) async fn busy(server: &Server, owner: Owner<'_>) -> Result<Option<String>, Trouble> {
     let pod = names::repo_host_pod(owner.name);
-    // What waits for a pod that cannot start would wait for ever if that pod waited for it.
+    // A Job that waits for a pod that cannot start would wait forever if that pod waited for the Job.
     if !running::is_up(server, owner.namespace, &pod).await? {
         return Ok(None);
     }
@@ -85,7 +87,7 @@ fn query() -> InfoQuery {
     InfoQuery { stanza: Some(STANZA.to_owned()), ..InfoQuery::default() }
 }
 
-/// What the answer of `info` says against ending the pod. A lock that is not known to be free counts as held.
+/// The reason in the answer of `info` not to stop the pod. A lock of unknown state counts as held.
 fn lock(answer: Result<Ran, NoEnd>, pod: &str) -> Option<String> {
     let why = match answer {
         Ok(ran) if ran.code == 0 => {
@@ -93,13 +95,14 @@ fn lock(answer: Result<Ran, NoEnd>, pod: &str) -> Option<String> {
             let document = view::answer(&cleaned.text, &query());
             match document.and_then(|document| Ok(document.stanza(STANZA)?.is_backup_locked())) {
                 Ok(Some(true)) => return Some(format!("pgBackRest in {pod} holds its backup lock")),
-                // Also where a repo cannot be read, of whose lock pgBackRest says nothing: no backup goes there either.
+                // Also if a repo cannot be read, whose lock pgBackRest does not report: no backup to it would work
+                // either.
                 Ok(Some(false)) => return None,
-                Ok(None) => "info says nothing of locks".to_owned(),
+                Ok(None) => "info does not report locks".to_owned(),
                 Err(error) => one_line(&error.to_string(), LONGEST),
             }
         }
-        // Where pgBackRest cannot even be asked, it makes no backup either. A new pod may be what mends it.
+        // If pgBackRest cannot run at all, it makes no backup either. A new pod may be the remedy.
         Ok(_) | Err(NoEnd::NotStarted(_)) => return None,
         Err(error @ (NoEnd::TimedOut(_) | NoEnd::Lost(_))) => error.to_string(),
     };
@@ -110,7 +113,7 @@ fn template(set: &DynamicObject) -> Option<&Value> {
     set.data.pointer("/spec/template")
 }
 
-/// Whether a fixed field differs. Whether another one does that cannot change either shows when it is made anew.
+/// Whether one of the fields above differs. Others that are immutable too show up when it is recreated.
 fn only_fixed_differ(live: &Value, body: &Value) -> bool {
     let field = |object: &Value, name: &str| object.pointer(&format!("/spec/{name}")).cloned();
     let differs = |name: &&str| field(live, name) != field(body, name);
@@ -147,7 +150,7 @@ mod tests {
             // No stanza; a repo that cannot be read.
             (info("db", r#""held":false"#, 1), None),
             (info("db", r#""held":false"#, 99), None),
-            (info("db", "", 0), unknown("info says nothing of locks")),
+            (info("db", "", 0), unknown("info does not report locks")),
             (info("other", r#""held":false"#, 0), unknown("does not mention stanza db")),
             (ran(0, "[]"), unknown("does not mention stanza db")),
             (ran(0, ""), unknown("no readable JSON document")),

@@ -1,4 +1,4 @@
-//! Which backups run at the moment, before something is done that would end them.
+//! Finds running backups before an action that would stop them.
 
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
@@ -10,18 +10,18 @@ use super::server::Server;
 use crate::cluster::labels::{CLUSTER, MANAGED_BY, MANAGER};
 use crate::kubernetes::client::{CALL_DEADLINE, CallError, call};
 
-/// A Job that has not ended.
+/// A Job that has not finished.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Running {
     pub(super) name: String,
-    /// UIDs of its owners, such as its CronJob's.
+    /// UIDs of its owners, such as its CronJob.
     owners: Vec<String>,
-    /// Whether pgBackRest runs on the repo host.
+    /// Whether it runs pgBackRest on the repo host.
     pub(super) on_repo_host: bool,
 }
 
 impl Running {
-    /// The Job, unless it has ended.
+    /// `None` if the Job has finished.
     fn of(job: &Job) -> Option<Self> {
         let conditions = job.status.iter().flat_map(|status| status.conditions.iter().flatten());
         let mut ends =
@@ -40,15 +40,15 @@ impl Running {
         })
     }
 
-    /// Whether an object with this UID owns it.
+    /// Whether the object with this UID owns it.
     pub(super) fn is_owned_by(&self, uid: Option<&str>) -> bool {
         uid.is_some_and(|uid| self.owners.iter().any(|owner| owner == uid))
     }
 }
 
-/// All of a cluster.
+/// All running Jobs of a cluster.
 pub(super) async fn jobs(server: &Server, owner: Owner<'_>) -> Result<Vec<Running>, CallError> {
-    /// Finished Jobs are left out as far as the API server can; a history may still hold many that have failed.
+    /// The API server omits finished Jobs as far as it can; the history may still contain many that have failed.
     const PAGE: u32 = 500;
     const MOST_PAGES: usize = 40;
     let api: Api<Job> = Api::namespaced(server.client.clone(), owner.namespace);
@@ -66,7 +66,7 @@ pub(super) async fn jobs(server: &Server, owner: Owner<'_>) -> Result<Vec<Runnin
     Ok(running)
 }
 
-/// Whether anything can run in a pod: its containers are up.
+/// Whether anything can run in a pod: its containers have started.
 pub(super) async fn is_up(server: &Server, namespace: &str, pod: &str) -> Result<bool, CallError> {
     let api: Api<Pod> = Api::namespaced(server.client.clone(), namespace);
     let found = call(format!("read Pod {pod}"), CALL_DEADLINE, api.get_opt(pod)).await?;

@@ -1,4 +1,4 @@
-//! The calls that writing needs, each with a deadline, and what their failures mean.
+//! The API calls for writing, each with a deadline, and the meaning of their failures.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,18 +13,18 @@ use super::FIELD_MANAGER;
 use crate::kubernetes::client::{CALL_DEADLINE, CallError, CallFailure, call};
 use crate::operator::kinds::ObjectPath;
 
-/// How long a deleted object may take to be gone before we go on without it.
+/// How long to wait for a deleted object to be gone.
 const GONE_WITHIN: Duration = Duration::from_secs(10);
 const GONE_STEP: Duration = Duration::from_millis(250);
 
 /// Why an object is not as desired.
 #[derive(Debug)]
 pub(super) enum Trouble {
-    /// Somebody was faster: look again.
+    /// The object has changed: read it again.
     Moved(CallError),
-    /// The API server does not take it. The other objects may fare better.
+    /// The API server rejects it. Other objects may succeed.
     Refused(CallError),
-    /// The API server cannot be asked at the moment.
+    /// The API server is unavailable.
     Broken(CallError),
 }
 
@@ -41,16 +41,16 @@ impl From<CallError> for Trouble {
     }
 }
 
-/// What becomes of what depends on a deleted object.
+/// What happens to dependents of a deleted object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Dependents {
     /// They stay.
     Stay,
-    /// They go too, a little later.
+    /// They are deleted too, a little later.
     Go,
 }
 
-/// The API server, as far as writing goes.
+/// Writes to the API server.
 #[derive(Clone)]
 pub(super) struct Server {
     pub(super) client: kube::Client,
@@ -61,7 +61,7 @@ impl Server {
         Api::namespaced_with(self.client.clone(), place.namespace, &place.kind.resource())
     }
 
-    /// Labels, owners and so on.
+    /// Reads the metadata.
     pub(super) async fn metadata(&self, place: ObjectPath<'_>) -> Result<Option<Arc<ObjectMeta>>, CallError> {
         let api = self.api(place);
         let found =
@@ -69,13 +69,13 @@ impl Server {
         Ok(found.map(|found| Arc::new(found.metadata)))
     }
 
-    /// The whole object.
+    /// Reads the whole object.
     pub(super) async fn get(&self, place: ObjectPath<'_>) -> Result<Option<DynamicObject>, CallError> {
         let api = self.api(place);
         call(format!("read {place}"), CALL_DEADLINE, api.get_opt(place.name)).await
     }
 
-    /// Applies. `uid`: forces the fields of exactly this object; without it a new object is made.
+    /// Applies. With `uid`, forces the fields of exactly this object; without it, creates a new object.
     pub(super) async fn apply(
         &self,
         place: ObjectPath<'_>,
@@ -91,7 +91,7 @@ impl Server {
         }
     }
 
-    /// The API server calls it invalid to apply to an object with another UID than the one that is meant.
+    /// Applying to an object with another UID is `Invalid`.
     async fn trouble(
         &self,
         place: ObjectPath<'_>,
@@ -106,7 +106,7 @@ impl Server {
         Ok(if is_meant { Trouble::Refused(error) } else { Trouble::Moved(error) })
     }
 
-    /// What `apply` would lead to.
+    /// The result of `apply` as a dry run.
     pub(super) async fn rehearse(
         &self,
         place: ObjectPath<'_>,
@@ -122,7 +122,7 @@ impl Server {
         }
     }
 
-    /// Changes single fields. `patch` says which version of the object it is for.
+    /// Changes single fields. `patch` contains the version of the object.
     pub(super) async fn merge(&self, place: ObjectPath<'_>, patch: &Value) -> Result<ObjectMeta, CallError> {
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         let api = self.api(place);
@@ -131,7 +131,7 @@ impl Server {
         call(format!("change {place}"), CALL_DEADLINE, patched).await.map(|after| after.metadata)
     }
 
-    /// Deletes exactly the object with this UID. `false`: it was gone.
+    /// Deletes exactly the object with this UID. `false`: it did not exist.
     pub(super) async fn delete(
         &self,
         place: ObjectPath<'_>,
@@ -152,7 +152,7 @@ impl Server {
         }
     }
 
-    /// Waits until no object with this UID is there, for a while. `false`: it still is.
+    /// Waits until no object with this UID exists. `false`: it still exists.
     pub(super) async fn is_gone(&self, place: ObjectPath<'_>, uid: &str) -> Result<bool, CallError> {
         let asked = async {
             loop {
@@ -170,7 +170,7 @@ impl Server {
     }
 }
 
-/// The UID in the body makes the API server refuse to touch another object that has come to that name.
+/// With the UID in the body, the API server rejects changes to another object of the same name.
 fn applying(body: &Value, uid: Option<&str>) -> (PatchParams, Patch<Value>) {
     let mut body = body.clone();
     let params = PatchParams::apply(FIELD_MANAGER);

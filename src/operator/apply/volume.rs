@@ -1,6 +1,6 @@
-//! Volumes: made once, labelled when they are taken over, grown when they are to be larger, never shrunk or deleted.
+//! Volumes: created once, labelled when taken over, expanded, but never shrunk or deleted.
 //!
-//! A claim that exists is never applied: most of its fields cannot change, and what a person chose then holds.
+//! An existing claim is never applied: most of its fields are immutable, and the user's choices have priority.
 
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use k8s_openapi::api::storage::v1::StorageClass;
@@ -15,18 +15,18 @@ use crate::cluster::quantity;
 use crate::kubernetes::client::{CALL_DEADLINE, CallFailure, call};
 use crate::operator::kinds::ObjectPath;
 
-/// What came of a claim that was there.
+/// The result for an existing claim.
 #[derive(Debug)]
 pub(super) struct Kept {
-    /// As it is now.
+    /// Its current metadata.
     pub(super) after: ObjectMeta,
-    /// From and to, where it was made to grow.
+    /// Old and new size, if it was expanded.
     pub(super) grown: Option<(String, String)>,
-    /// Why it is not as large as it is to be.
+    /// Why it does not have the desired size.
     pub(super) finding: Option<Finding>,
 }
 
-/// Brings labels and size of an existing claim to what is desired. `take_over`: it has another owner until now.
+/// Sets labels and size of an existing claim. `take_over`: it had another owner.
 pub(super) async fn keep(
     server: &Server,
     place: ObjectPath<'_>,
@@ -43,7 +43,7 @@ pub(super) async fn keep(
         finding = Some(findings::waits(place, &why, "it grows once it is bound; check its Events"));
     } else if is_smaller {
         match fixed_class(server, &live.data).await? {
-            // Where the resource names the class, its own checks tell of it.
+            // If the resource names the class, `validate` checks it.
             Some(class) if class_of(&json!(desired)).is_none() => {
                 finding = Some(findings::cannot_grow(place, &wanted, &has, &class));
             }
@@ -58,7 +58,7 @@ pub(super) async fn keep(
     let mut metadata = serde_json::Map::new();
     metadata.insert("resourceVersion".to_owned(), json!(live.metadata.resource_version));
     metadata.extend(labels.map(|labels| ("labels".to_owned(), labels)));
-    // An owner that goes would take the backups with it.
+    // If an owner were deleted, the backups would be deleted too.
     metadata.extend(take_over.then(|| ("ownerReferences".to_owned(), Value::Null)));
     let size = grown.as_ref().map(|(_, wanted)| json!({"resources": {"requests": {"storage": wanted}}}));
     let patch = match size {
@@ -69,20 +69,20 @@ pub(super) async fn keep(
     Ok(Some(Kept { after, grown, finding }))
 }
 
-/// The storage class of a claim that does not let it grow. `None`: it may grow, or nobody knows.
+/// The storage class, if it does not allow expansion. `None` if it does, or if that is unknown.
 async fn fixed_class(server: &Server, claim: &Value) -> Result<Option<String>, Trouble> {
     let Some(class) = class_of(claim) else { return Ok(None) };
     let api: Api<StorageClass> = Api::all(server.client.clone());
     match call(format!("read StorageClass {class}"), CALL_DEADLINE, api.get_opt(class)).await {
         Ok(Some(found)) if found.allow_volume_expansion == Some(true) => Ok(None),
         Ok(_) => Ok(Some(class.to_owned())),
-        // Then the API server itself says whether it may grow.
+        // Then the API server decides whether it can be expanded.
         Err(error) if error.failure == CallFailure::Forbidden => Ok(None),
         Err(error) => Err(error.into()),
     }
 }
 
-/// Kubernetes lets no other claim grow.
+/// Kubernetes expands only bound claims.
 fn is_bound(claim: &Value) -> bool {
     claim.pointer("/status/phase").and_then(Value::as_str) == Some("Bound")
 }
@@ -95,7 +95,7 @@ fn class_of(claim: &Value) -> Option<&str> {
     claim.pointer("/spec/storageClassName").and_then(Value::as_str).filter(|class| !class.is_empty())
 }
 
-/// Labels that are to be there and are not, as a patch.
+/// A patch with the missing labels.
 fn missing_labels(live: &ObjectMeta, desired: &ObjectMeta) -> Option<Value> {
     let has =
         |key: &String, value: &String| live.labels.as_ref().and_then(|labels| labels.get(key)) == Some(value);

@@ -1,4 +1,4 @@
-//! Makes keys and certificates. The randomness of the operator is here.
+//! Creates keys and certificates.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rcgen::{
@@ -17,15 +17,15 @@ use super::CertificateError;
 
 const AUTHORITY_LIFE: TimeDelta = TimeDelta::days(3650);
 const LEAF_LIFE: TimeDelta = TimeDelta::days(365);
-/// Clocks of nodes differ.
+/// Tolerance for clock differences between nodes.
 const BACKDATED: TimeDelta = TimeDelta::hours(1);
 
-/// Whom the certificates of a cluster are for.
+/// The subjects of the certificates of a cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Subject {
-    /// By which either side knows the other.
+    /// The common name that both sides require.
     pub common_name: String,
-    /// By which clients know a server: every pod of the cluster, however many there will be.
+    /// The DNS names of servers: all pods of the cluster, however many there will be.
     pub host_names: Vec<String>,
 }
 
@@ -48,7 +48,7 @@ pub(super) struct Pair {
     pub(super) key: String,
 }
 
-/// The first of everything.
+/// Creates everything for the first time.
 pub(super) fn everything(subject: &Subject, now: DateTime<Utc>) -> Result<CertificatePem, CertificateError> {
     let authority = authority(now)?;
     let database = leaf(subject, &authority.certificate, &authority.key, now)?;
@@ -66,7 +66,7 @@ pub(super) fn everything(subject: &Subject, now: DateTime<Utc>) -> Result<Certif
 
 pub(super) fn authority(now: DateTime<Utc>) -> Result<Pair, CertificateError> {
     let mut params = params(Vec::new(), now, AUTHORITY_LIFE)?;
-    // Two authorities that are trusted at once must not look the same.
+    // Two authorities that are trusted at the same time must have different names.
     let name = format!("pgbackrest-keeper {}", now.timestamp());
     params.distinguished_name.push(DnType::CommonName, name);
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
@@ -76,7 +76,7 @@ pub(super) fn authority(now: DateTime<Utc>) -> Result<Pair, CertificateError> {
     Ok(Pair { certificate: certificate.pem(), key: key.serialize_pem() })
 }
 
-/// For client and server alike: each side is both.
+/// For client and server: each side is both.
 pub(super) fn leaf(
     subject: &Subject,
     authority: &str,

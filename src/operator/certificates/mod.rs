@@ -1,8 +1,8 @@
-//! Makes, keeps and renews the keys and certificates between a repo host and PostgreSQL's pods.
+//! Creates and renews the keys and certificates between a repo host and PostgreSQL's pods.
 //!
-//! What is due is decided from what the two Secrets hold and from the time alone, so that a restart changes nothing. An
-//! authority is replaced in steps, each of which waits until every server has loaded the one before: the new root is
-//! trusted beside the old one; the leaves are made anew; the old root is dropped.
+//! The next step depends only on the two Secrets and the time, so that a restart changes nothing. An authority is
+//! replaced in steps, each of which waits until every server has loaded the previous one: the new root is trusted
+//! along with the old one, the leaf certificates are renewed, the old root is removed.
 
 mod make;
 mod read;
@@ -24,15 +24,15 @@ use read::{Leaf, Life, Root};
 
 pub use make::Subject;
 
-/// A leaf that is due but cannot be replaced without breaking a connection waits until this part of its life is over:
-/// then it would break the connection by itself soon.
+/// A leaf certificate whose renewal would break a connection waits until this part of its lifetime is over: then the
+/// connection would soon break anyway.
 const LAST_MOMENT: (i32, i32) = (11, 12);
 
-/// The contents of our two Secrets, `<cluster>-pgbackrest-ca` and `<cluster>-pgbackrest-cert`, where they exist and are
+/// The contents of our two Secrets, `<cluster>-pgbackrest-ca` and `<cluster>-pgbackrest-cert`, if they exist and are
 /// ours.
 #[derive(Clone, Default)]
 pub struct Stored {
-    /// `data` of the authority's Secret.
+    /// `data` of the Secret of the authority.
     pub authority: BTreeMap<String, Vec<u8>>,
     /// `data` of the Secret that pods mount.
     pub pods: BTreeMap<String, Vec<u8>>,
@@ -45,7 +45,7 @@ impl std::fmt::Debug for Stored {
 }
 
 impl Stored {
-    /// As it is, where every key of it is there.
+    /// The certificates, if all keys exist.
     #[must_use]
     pub fn pem(&self) -> Option<CertificatePem> {
         let pem = self.what_is_left()?;
@@ -61,7 +61,7 @@ impl Stored {
         all.iter().all(|text| !text.is_empty()).then_some(pem)
     }
 
-    /// The same with empty texts for what is missing, so that what is left goes on being trusted. `None`: nothing is.
+    /// The same with empty texts for missing keys, so that the others are still trusted. `None` if all are missing.
     fn what_is_left(&self) -> Option<CertificatePem> {
         let text = |data: &BTreeMap<String, Vec<u8>>, key: &str| {
             data.get(key).and_then(|text| String::from_utf8(text.clone()).ok()).unwrap_or_default()
@@ -79,25 +79,25 @@ impl Stored {
     }
 }
 
-/// What is to be in the Secrets.
+/// The desired contents of the Secrets.
 #[derive(Debug)]
 pub struct Certificates {
-    /// What is to be applied: what was stored, where nothing is due.
+    /// The certificates to apply; the stored ones if nothing is due.
     pub pem: CertificatePem,
-    /// What was made anew, and why.
+    /// What was renewed, and why.
     pub actions: Vec<Action>,
-    /// When each certificate ends: `authority`, `database`, `repo-host`.
+    /// When each certificate expires: `authority`, `database`, `repo-host`.
     pub expiries: Vec<(&'static str, DateTime<Utc>)>,
-    /// When something is due next.
+    /// When the next step is due.
     pub next: DateTime<Utc>,
 }
 
-/// Why nothing could be made.
+/// Why certificates could not be created.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("cannot create certificates: {0}")]
 pub struct CertificateError(String);
 
-/// Decides what is due at `now`, and makes it. `reloaded`: every running server has loaded what is stored.
+/// Performs the step that is due at `now`. `reloaded`: all running servers have loaded the stored certificates.
 pub fn renew(
     cluster: &ValidatedCluster,
     settings: &Settings,
@@ -124,7 +124,7 @@ pub fn renew(
     finished(pem, actions, now)
 }
 
-/// A new authority where the old one is of no use, or two thirds of its life are over.
+/// A new authority if the old one is unusable, or two thirds of its lifetime are over.
 fn renew_authority(
     pem: &mut CertificatePem,
     now: DateTime<Utc>,
@@ -153,7 +153,7 @@ fn renew_leaves(
     actions: &mut Vec<Action>,
 ) -> Result<(), CertificateError> {
     let trusted = read::split(&before.roots);
-    // Whoever has loaded what is stored trusts the authority when it was among the roots.
+    // Servers that have loaded the stored certificates trust the authority if it was among the roots.
     let trusted_everywhere = reloaded && trusted.contains(&pem.authority_certificate.trim().to_owned());
     let authority = pem.authority_certificate.clone();
     for (name, certificate, key) in [
@@ -186,7 +186,7 @@ fn renew_leaves(
     Ok(())
 }
 
-/// The authority, and every root before it that somebody still needs.
+/// The authority, and older roots that are still needed.
 fn choose_roots(
     pem: &mut CertificatePem,
     before: &CertificatePem,
@@ -229,7 +229,8 @@ fn finished(
     let authority = Root::read(&pem.authority_certificate).ok_or_else(unreadable)?.life;
     let database = Leaf::read(&pem.database_certificate).ok_or_else(unreadable)?.life;
     let repo_host = Leaf::read(&pem.repo_host_certificate).ok_or_else(unreadable)?.life;
-    // What is due and was not replaced waits for its last moment; until then the servers' reload leads to the next look.
+    // A renewal that was postponed is due at its last moment; earlier, the reload of the servers triggers the next
+    // reconcile.
     let due = |life: Life| if life.is_due(now) { life.after(LAST_MOMENT) } else { life.due() };
     let next = authority.due().min(due(database)).min(due(repo_host));
     let expiries =

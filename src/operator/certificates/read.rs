@@ -1,4 +1,4 @@
-//! Reads certificates: how long they live, who issued them, whom they are for.
+//! Reads certificates: validity, issuer, and names.
 
 use chrono::{DateTime, Utc};
 use rcgen::{KeyPair, PublicKeyData};
@@ -8,7 +8,7 @@ use x509_parser::pem::Pem;
 
 use super::make::Subject;
 
-/// From when until when a certificate is valid.
+/// The validity of a certificate.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Life {
     pub(super) begin: DateTime<Utc>,
@@ -29,7 +29,7 @@ impl Life {
         self.begin + (self.end - self.begin) / whole * part
     }
 
-    /// When two thirds are over.
+    /// When two thirds of it are over.
     pub(super) fn due(self) -> DateTime<Utc> {
         self.after((2, 3))
     }
@@ -42,7 +42,7 @@ impl Life {
         now >= self.after(part)
     }
 
-    /// Whether it has not begun, as when it was made by a clock that was ahead.
+    /// Whether it has not started, for example because the issuer's clock was ahead.
     pub(super) fn is_ahead(self, now: DateTime<Utc>) -> bool {
         now < self.begin
     }
@@ -52,7 +52,7 @@ impl Life {
     }
 }
 
-/// An authority's certificate.
+/// The certificate of an authority.
 pub(super) struct Root {
     pem: Pem,
     pub(super) life: Life,
@@ -66,13 +66,13 @@ impl Root {
         Some(Self { pem, life })
     }
 
-    /// Whether the key is that of the certificate.
+    /// Whether the key belongs to the certificate.
     pub(super) fn has_key(&self, key: &str) -> bool {
         self.pem.parse_x509().is_ok_and(|certificate| belongs(key, &certificate))
     }
 }
 
-/// A certificate that an authority has issued.
+/// A certificate issued by an authority.
 pub(super) struct Leaf {
     pem: Pem,
     pub(super) life: Life,
@@ -91,7 +91,7 @@ impl Leaf {
         leaf.verify_signature(Some(root.public_key())).is_ok()
     }
 
-    /// Why it is of no use to anybody, if it is not.
+    /// Why it is unusable, if it is.
     pub(super) fn flaw(
         &self,
         key: &str,
@@ -129,7 +129,7 @@ impl Leaf {
     }
 }
 
-/// Each certificate of a text, without what stands around it.
+/// All certificates in a text, without the text between them.
 pub(super) fn split(text: &str) -> Vec<String> {
     const END: &str = "-----END CERTIFICATE-----";
     text.split_inclusive(END)

@@ -1,4 +1,4 @@
-//! From the events of a watch to what is new and what is gone. Pure.
+//! Turns the events of a watch into new and deleted objects. Pure.
 
 use std::collections::HashMap;
 use std::mem::take;
@@ -11,9 +11,8 @@ use crate::state::jobs::{CronFact, JobFact};
 
 /// A fact about an object.
 pub(super) trait Fact {
-    /// The object's UID.
     fn uid(&self) -> &str;
-    /// Where it belongs.
+    /// The cluster, repo and type that it belongs to.
     fn place(&self) -> JobPlace;
 }
 
@@ -37,20 +36,20 @@ impl Fact for JobFact {
     }
 }
 
-/// What belongs together: a whole list, or one change.
+/// A complete list, or a single change.
 #[derive(Debug)]
 pub(super) struct Batch<F> {
     pub(super) facts: Vec<F>,
     pub(super) gone: Vec<(JobPlace, Box<str>)>,
-    /// The first list since the watch began.
+    /// Whether it is the first list of the watch.
     pub(super) is_first: bool,
 }
 
-/// Remembers which objects are there, so that it is noticed when one goes while nobody watches.
+/// Keeps track of existing objects, so that deletions during an interruption of the watch are noticed.
 #[derive(Debug)]
 pub(super) struct Batches<F> {
     known: HashMap<Box<str>, JobPlace>,
-    /// What was listed so far of a list that is under way.
+    /// The items of a list that is not complete yet.
     listing: Vec<F>,
     has_listed: bool,
 }
@@ -62,7 +61,7 @@ impl<F> Default for Batches<F> {
 }
 
 impl<F: Fact> Batches<F> {
-    /// Takes an event; objects that `read` makes nothing of are as good as gone.
+    /// Handles an event; objects that `read` ignores count as deleted.
     pub(super) fn take<K: Resource>(
         &mut self,
         event: Event<K>,

@@ -1,4 +1,4 @@
-//! One watch of whole objects, whose state is told to health checks and metrics.
+//! A watch of whole objects that reports its state to health checks and metrics.
 
 use std::fmt::Debug;
 use std::future::ready;
@@ -15,7 +15,7 @@ use crate::operator::progress::Progress;
 use crate::operator::scope::Scope;
 use crate::operator::watch::PAGE;
 
-/// Goes on for ever; errors are tried again with a back-off. `kind` is what the watch is called.
+/// Runs forever; errors are retried with backoff. `kind` is the name of the watch.
 pub(super) fn events<K>(
     client: &Client,
     scope: &Scope,

@@ -1,7 +1,7 @@
-//! What CronJobs and Jobs tell, kept in the metrics for as long as this process leads.
+//! The state of CronJobs and Jobs, kept in the metrics while this process leads.
 //!
-//! Three watches for each scope; each object is reduced to a small fact as it comes. Pods are watched while they wait to
-//! start, and asked for once, when a Job has failed and has not said why.
+//! There are three watches for each scope; each object is reduced to a small fact immediately. Pods are watched while
+//! they wait to start, and listed once if a failed Job does not contain the reason.
 
 mod batch;
 mod events;
@@ -34,25 +34,25 @@ use pending::{PENDING, Pending};
 pub use read::Reader;
 use read::SeenJob;
 
-/// So many Jobs' pods are asked for at once.
+/// Maximum number of concurrent queries for pods of Jobs.
 const QUESTIONS: usize = 4;
-/// Watches in each scope whose first list decides which clusters there are.
+/// Watches in each scope whose first list determines the existing clusters.
 const COUNTED: usize = 2;
 
 /// Follows the Jobs and CronJobs of all clusters.
 pub(super) struct Follower {
     client: Client,
     metrics: Arc<OperatorMetrics>,
-    /// Jobs whose pods are being asked for.
+    /// Jobs whose pods are being listed.
     asked: HashSet<Box<str>>,
     questions: FuturesUnordered<BoxFuture<'static, Answer>>,
     limit: Arc<Semaphore>,
     pending: Pending,
-    /// Watches that have not listed for the first time.
+    /// Watches that have not completed their first list.
     unlisted: usize,
 }
 
-/// A failed Job with its reason, and whether it is to be counted.
+/// A failed Job with its reason, and whether to count it.
 struct Answer {
     fact: JobFact,
     counts: bool,
@@ -64,7 +64,7 @@ enum Change {
     Pods(Box<Event<Pod>>),
 }
 
-/// Goes on until it is dropped, or until the watches end by themselves.
+/// Runs until it is dropped, or until the watches stop.
 pub(super) async fn follow(
     client: Client,
     scopes: &[Scope],
@@ -145,8 +145,8 @@ impl Follower {
         batch.is_first
     }
 
-    /// What had ended before the first list is not counted, and of each repo and type only the newest failure is
-    /// asked about.
+    /// Jobs that had finished before the first list are not counted, and only the newest failure of each repo and
+    /// type is investigated.
     fn jobs(&mut self, mut batch: Batch<SeenJob>, now: DateTime<Utc>) -> bool {
         let ended = |seen: &SeenJob| seen.fact.end.as_ref().map(|end| end.at);
         batch.facts.sort_by_key(ended);
@@ -171,13 +171,13 @@ impl Follower {
         batch.is_first
     }
 
-    /// A Job whose time was up may never have had a pod that ran.
+    /// A Job that exceeded its deadline may never have had a running pod.
     fn explain(&mut self, fact: &mut JobFact) {
         let Some(end) = &mut fact.end else { return };
         if let Some(reason) = self.pending.reason(&fact.uid).filter(|_| end.failure == Some(why::TIME_UP)) {
             end.failure = Some(Failure { reason, ..why::TIME_UP });
         }
-        // Where the end is told again, nothing comes of it.
+        // Reporting the end again has no effect.
         self.pending.forget(&fact.uid);
     }
 
@@ -203,7 +203,7 @@ impl Follower {
     fn answered(&mut self, Answer { fact, counts }: &Answer, now: DateTime<Utc>) {
         self.metrics.jobs.job(fact, *counts, now);
         if !self.asked.remove(&fact.uid) {
-            // It went while its pods were asked for.
+            // It was deleted while its pods were listed.
             self.metrics.jobs.with_ledger(|ledger| ledger.job_gone(&fact.place(), &fact.uid));
         }
     }

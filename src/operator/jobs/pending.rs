@@ -1,4 +1,5 @@
-//! What pods of jobs wait for. A pod that never ran is gone when its Job's time is up, and nobody can be asked any more.
+//! Why pods of jobs are waiting. A pod that never ran is deleted when its Job exceeds its deadline; then the reason
+//! can no longer be read.
 
 use std::collections::HashMap;
 
@@ -7,21 +8,21 @@ use kube::runtime::watcher::Event;
 
 use super::why;
 
-/// The field selector of pods that wait.
+/// The field selector of waiting pods.
 pub(super) const PENDING: &str = "status.phase=Pending";
 
-/// By UID of the Job: why its pod does not start.
+/// By UID of the Job: why its pod is not starting.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
     reasons: HashMap<Box<str>, &'static str>,
 }
 
 impl Pending {
-    /// Takes an event of a watch of pods that wait.
+    /// Handles an event of the watch of waiting pods.
     pub(super) fn take(&mut self, event: &Event<Pod>) {
         match event {
             Event::Apply(pod) | Event::InitApply(pod) => self.note(pod),
-            // It no longer waits. One that is being deleted never ran.
+            // It is no longer waiting. One that is being deleted never ran.
             Event::Delete(pod) if pod.metadata.deletion_timestamp.is_none() => self.starts(pod),
             Event::Delete(_) | Event::Init | Event::InitDone => {}
         }
@@ -31,7 +32,7 @@ impl Pending {
         let reason = pod.status.as_ref().and_then(why::waits_for);
         match job_of(pod).zip(reason) {
             Some((job, reason)) => _ = self.reasons.insert(job.into(), reason),
-            // What it waited for has come.
+            // It can start now.
             None if pod.metadata.deletion_timestamp.is_none() => self.starts(pod),
             None => {}
         }
@@ -48,7 +49,7 @@ impl Pending {
         self.reasons.get(job).copied()
     }
 
-    /// The Job has ended, or is gone.
+    /// The Job has finished, or was deleted.
     pub(super) fn forget(&mut self, job: &str) {
         self.reasons.remove(job);
     }

@@ -1,4 +1,4 @@
-//! From Kubernetes' objects to facts. Pure.
+//! Converts Kubernetes objects into facts. Pure.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,18 +20,18 @@ use crate::state::jobs::{ClusterKey, CronFact, Failure, JobEnd, JobFact, Slot, S
 use super::batch::Fact;
 use super::why::{OTHER, TIME_UP};
 
-/// Where CPO's jobs are told what to do.
+/// The variable with the command of CPO's jobs.
 const COMMAND: &str = "COMMAND_OPTS";
 
-/// Knows whose objects count.
+/// Converts the relevant objects.
 #[derive(Debug)]
 pub struct Reader {
     settings: Arc<Settings>,
-    /// Only what carries our label; otherwise CPO's as well.
+    /// Only objects with our label; otherwise also those of CPO.
     ours_alone: bool,
 }
 
-/// A Job, and whether its pods have to be asked why it failed.
+/// A Job, and whether its pods must be read for the reason of its failure.
 #[derive(Debug)]
 pub(super) struct SeenJob {
     pub(super) fact: JobFact,
@@ -50,13 +50,13 @@ impl Fact for SeenJob {
 }
 
 impl Reader {
-    /// Reads what this program has made.
+    /// Reads objects of this program.
     #[must_use]
     pub const fn of_ours(settings: Arc<Settings>) -> Self {
         Self { settings, ours_alone: true }
     }
 
-    /// Reads what carries CPO's labels, whoever has made it.
+    /// Reads objects with CPO's labels, whatever created them.
     #[must_use]
     pub const fn of_all(settings: Arc<Settings>) -> Self {
         Self { settings, ours_alone: false }
@@ -79,7 +79,7 @@ impl Reader {
         selector_text(&labels)
     }
 
-    /// CPO puts no labels on its Jobs: their pod templates have them.
+    /// CPO's Jobs have no labels, only their pod templates.
     pub(super) fn job_selector(&self) -> Option<String> {
         self.ours_alone.then(|| format!("{MANAGED_BY}={MANAGER}"))
     }
@@ -137,8 +137,8 @@ impl Reader {
         Some(SeenJob { fact, name: metadata.name.clone().unwrap_or_default(), has_no_reason })
     }
 
-    /// Whose it is, and what it backs up to: by labels, those of the pod template included, or by what CPO's jobs are
-    /// told.
+    /// The cluster, repo and type: from labels, including those of the pod template, or from the command of CPO's
+    /// jobs.
     fn place(&self, metadata: &ObjectMeta, template: Option<&PodTemplateSpec>) -> Option<JobPlace> {
         let nothing = Labels::new();
         let own = metadata.labels.as_ref().unwrap_or(&nothing);
@@ -179,7 +179,7 @@ fn of_command(template: &PodTemplateSpec) -> Option<Slot> {
     slot(options.get("--repo")?, options.get("--type")?)
 }
 
-/// The end, and whether it says nothing of its reason.
+/// The end, and whether its reason is missing.
 fn end(status: &JobStatus) -> (Option<JobEnd>, bool) {
     let mut conditions = status.conditions.iter().flatten().filter(|condition| condition.status == "True");
     let Some(condition) =
@@ -218,7 +218,7 @@ mod tests {
         if ours_alone { Reader::of_ours(settings) } else { Reader::of_all(settings) }
     }
 
-    /// As CPO's CronJob controller leaves it: no labels but on the pods.
+    /// As created by CPO: only the pods have labels.
     fn of_cpo(status: &Value) -> Job {
         let labels = json!({"application": "cpo", "cluster.cpo.opensource.cybertec.at/name": "ledger",
             "member.cpo.opensource.cybertec.at/type": "backup-job"});

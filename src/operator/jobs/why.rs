@@ -1,4 +1,4 @@
-//! Why a Job failed, as its pods tell.
+//! The reason of a failed Job, from its pods.
 
 use std::time::Duration;
 
@@ -11,25 +11,25 @@ use crate::job::outcome;
 use crate::kubernetes::client::call;
 use crate::state::jobs::{Failure, JobFact};
 
-/// How long one list may take.
+/// The timeout of one list.
 const DEADLINE: Duration = Duration::from_secs(15);
-/// Pauses before it is asked again; after the last the reason stays unknown.
+/// Pauses before retries; after the last one, the reason stays unknown.
 const RETRIES: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(5), Duration::from_secs(20)];
-/// More pods than this a backup job never has.
+/// The maximum number of pods of a backup job.
 const MOST_PODS: u32 = 50;
-/// On the pods of a Job since Kubernetes 1.27.
+/// A label on the pods of a Job since Kubernetes 1.27.
 const JOB_UID: &str = "batch.kubernetes.io/controller-uid";
 /// The container that backs up: CPO's name, and ours.
 const CONTAINER: &str = "pgbackrest-backup";
-/// Why a container waits that has no image.
+/// Why a container without an image is waiting.
 const NO_IMAGE: [&str; 4] = ["ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"];
 
-/// Nothing is known.
+/// The reason is unknown.
 pub(super) const OTHER: Failure = Failure { reason: "other", exit_code: None };
-/// Kubernetes ended it because its time was up.
+/// It exceeded its deadline.
 pub(super) const TIME_UP: Failure = Failure { reason: "deadline", exit_code: None };
 
-/// Asks for the Job's pods.
+/// Lists the pods of the Job.
 pub(super) async fn failure(client: &kube::Client, fact: &JobFact) -> Failure {
     let api: Api<Pod> = Api::namespaced(client.clone(), &fact.cluster.namespace);
     let params = ListParams::default().labels(&format!("{JOB_UID}={}", fact.uid)).limit(MOST_PODS);
@@ -49,7 +49,7 @@ pub(super) async fn failure(client: &kube::Client, fact: &JobFact) -> Failure {
     }
 }
 
-/// What the pod says that was made last.
+/// The reason in the newest pod.
 fn of_pods(pods: &[Pod]) -> Failure {
     let failed = |pod: &&Pod| phase(pod) != Some("Succeeded");
     let last = pods.iter().filter(failed).max_by_key(|pod| pod.creation_timestamp());
@@ -73,7 +73,7 @@ fn of_status(status: &PodStatus) -> Failure {
     Failure { reason, exit_code }
 }
 
-/// What keeps a pod from starting.
+/// Why a pod is not starting.
 pub(super) fn waits_for(status: &PodStatus) -> Option<&'static str> {
     if containers(status).any(waits_for_image) {
         return Some("image_pull");
@@ -87,7 +87,7 @@ fn has(status: &PodStatus, kind: &str, value: &str) -> bool {
     conditions.any(|condition| condition.type_ == kind && condition.status == value)
 }
 
-/// How the container ended that backs up; another one's end counts where that one has not failed.
+/// The exit of the backup container; that of another container if this one has not failed.
 fn ended(status: &PodStatus) -> Option<(i32, Option<&str>)> {
     let failed = containers(status).filter_map(|container| {
         let ended = container.state.as_ref()?.terminated.as_ref()?;

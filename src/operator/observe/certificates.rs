@@ -1,4 +1,4 @@
-//! Until when the certificates are valid that a Secret brings.
+//! The expiry of certificates in a Secret.
 
 use std::collections::BTreeMap;
 
@@ -8,10 +8,10 @@ use x509_parser::pem::Pem;
 
 use crate::source::credentials;
 
-/// Other texts in a Secret, such as a long key, are not searched.
+/// Larger values in a Secret are not searched.
 const LONGEST: usize = 1 << 20;
 
-/// By key of the Secret: when the first certificate in it ends. Keys without one are left out.
+/// By key of the Secret: when its first certificate expires. Keys without certificates are omitted.
 pub(super) fn expiries(data: &BTreeMap<String, ByteString>) -> Vec<(String, DateTime<Utc>)> {
     data.iter().filter_map(|(key, content)| Some((key.clone(), first_end(&content.0)?))).collect()
 }

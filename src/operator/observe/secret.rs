@@ -1,4 +1,4 @@
-//! What is kept of the resource's own Secret beside what `validate` needs. None of it is secret.
+//! Contents of the resource's Secret that `validate` does not need. None of them is secret.
 
 use std::collections::BTreeMap;
 
@@ -12,13 +12,12 @@ use crate::cluster::resource::Postgresql;
 use crate::kubernetes::client::CallError;
 use crate::pgbackrest::conf::Conf;
 
-/// What a Secret says.
+/// Contents of a Secret.
 #[derive(Debug, Clone, Default)]
 pub struct SecretWords {
-    /// Until when certificates are valid that it brings, by key.
+    /// When certificates expire, by key.
     pub expiries: Vec<(String, DateTime<Utc>)>,
-    /// pgBackRest's options in it, as far as they tell where backups are, how many are kept, and when a shared access
-    /// signature ends.
+    /// pgBackRest's options about storage and retention, and the expiry of a shared access signature.
     pub options: Conf,
 }
 
@@ -28,7 +27,7 @@ impl SecretWords {
     }
 }
 
-/// pgBackRest's options in the Secret that a resource names; none where it is not there, or may not be read.
+/// pgBackRest's options in the Secret that a resource names; none if it is missing or cannot be read.
 ///
 /// # Errors
 /// If the API server cannot be asked.
@@ -47,7 +46,7 @@ pub(super) fn named(resource: &Postgresql) -> Option<&str> {
     resource.pgbackrest()?.configuration.as_ref()?.secret.as_deref()
 }
 
-/// A file that pgBackRest could not read is a finding of `validate`, and says nothing here.
+/// A file that pgBackRest cannot parse is a finding of `validate`, and ignored here.
 fn options(data: &BTreeMap<String, ByteString>) -> Conf {
     let files = data.iter().filter(|(name, _)| is_configuration_file(name));
     let read = files

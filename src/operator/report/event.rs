@@ -1,4 +1,4 @@
-//! What an Event says. Pure.
+//! The contents of Events. Pure.
 
 use kube::runtime::events::{Event, EventType};
 
@@ -7,20 +7,20 @@ use crate::text::cut;
 
 use super::Failure;
 
-/// Kubernetes refuses a longer note.
+/// Kubernetes rejects longer notes.
 const LONGEST_NOTE: usize = 1024;
 
-/// An Event that is to be published.
+/// An Event to publish.
 pub(super) struct Notice {
     pub(super) event: Event,
-    /// What is known from then on.
+    /// Problems that are reported from then on.
     pub(super) adds: Vec<String>,
-    /// What is no longer so from then on.
+    /// Problems that are resolved from then on.
     pub(super) resolves: Vec<String>,
 }
 
 impl Notice {
-    /// Findings of one code.
+    /// For findings of one code.
     pub(super) fn of_findings(findings: &[&Finding]) -> Option<Self> {
         let reason = camel_case(findings.first()?.code.word);
         let adds: Vec<String> = findings.iter().map(ToString::to_string).collect();
@@ -28,7 +28,7 @@ impl Notice {
         Some(Self { event, adds, resolves: Vec::new() })
     }
 
-    /// Deeds of one reason.
+    /// For actions of one reason.
     pub(super) fn of_actions(reason: &str, messages: &[&str]) -> Self {
         let event = event(EventType::Normal, reason, "Reconcile", &messages.join("\n"));
         Self { event, adds: Vec::new(), resolves: Vec::new() }
@@ -41,14 +41,14 @@ impl Notice {
         Self { event, adds: vec![identity], resolves: Vec::new() }
     }
 
-    /// What was wrong and is no more.
+    /// For resolved problems.
     pub(super) fn of_resolved(resolves: Vec<String>) -> Self {
         let event = event(EventType::Normal, "Resolved", "Check", &resolves.join("\n"));
         Self { event, adds: Vec::new(), resolves }
     }
 }
 
-/// What makes a failure the same as the one before.
+/// Failures with the same identity are the same.
 pub(super) fn identity(failure: Failure<'_>) -> String {
     format!("reconcile failed ({})", failure.phase)
 }

@@ -1,4 +1,5 @@
-//! What was told about one resource, and what of a new report is news. Pure: the time is handed in.
+//! The Events that were published about one resource, and those that a new report requires. Pure: the time is passed
+//! in.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -9,30 +10,31 @@ use super::event::{self, Notice};
 use super::status::{BackupStatus, Status};
 use super::{PreviousStatus, Report};
 
-/// A failure may be gone at the next try; told is what stays.
+/// A failure is reported only if it persists over retries.
 const FAILURES_BEFORE_REPORT: u32 = 3;
-/// As Kubernetes' own components: so many Events about one object at once, and then one each five minutes.
+/// The same limits as in Kubernetes' own components: this many Events about one object at once, then one every five
+/// minutes.
 const BURST: u32 = 25;
 const REFILL: Duration = Duration::from_mins(5);
-/// More Events than this about one reconcile tell nobody anything.
+/// The maximum number of Events about one reconcile.
 const MOST_AT_ONCE: usize = 10;
 
-/// What was told about a resource.
+/// The history of one resource.
 #[derive(Debug)]
 pub(super) struct EventHistory {
     pub(super) uid: String,
-    /// What is wrong and stands in an Event.
+    /// Problems that an Event reports.
     published: BTreeSet<String>,
-    /// A message of before a restart about what was wrong then, as far as it is not in `published`.
+    /// The message from before a restart, if it reports other problems.
     before_restart: Option<String>,
-    /// Failures in a row.
+    /// Consecutive failures.
     failures: u32,
-    /// The version of the resource that was looked at when the status was written last, and what was written.
+    /// The version of the resource when the status was last written, and the status.
     written: Option<(Option<String>, BackupStatus)>,
     budget: Budget,
 }
 
-/// How many Events may still be published.
+/// The number of Events that may still be published.
 #[derive(Debug)]
 struct Budget {
     left: u32,
@@ -40,7 +42,7 @@ struct Budget {
 }
 
 impl EventHistory {
-    /// What the status says was told, by the process before this one.
+    /// Restores the history of the previous process from the status.
     pub(super) fn restored(
         uid: &str,
         before: PreviousStatus<'_>,
@@ -50,7 +52,7 @@ impl EventHistory {
         let message = before.message.unwrap_or_default();
         let mut now: BTreeSet<String> = serious(report).map(ToString::to_string).collect();
         now.extend(report.failure.map(event::identity));
-        // Where the message had to be cut, it still is the same message.
+        // A message that was cut is still the same message.
         if !before.says(status) {
             now.retain(|line| message.contains(line.as_str()));
         }
@@ -67,13 +69,13 @@ impl EventHistory {
         }
     }
 
-    /// A reconcile has ended. Whether its end is worth telling: one failure is not.
+    /// Records the end of a reconcile. Returns whether to report it: a single failure is not reported.
     pub(super) fn ended(&mut self, failed: bool) -> bool {
         self.failures = if failed { self.failures.saturating_add(1) } else { 0 };
         !failed || self.failures >= FAILURES_BEFORE_REPORT
     }
 
-    /// Whether this was written already, and the resource is seen as it was before that.
+    /// Whether this was already written, and the resource is still in the version from before.
     pub(super) fn wrote(&self, version: Option<&str>, status: &BackupStatus) -> bool {
         self.written.as_ref().is_some_and(|(seen, wrote)| seen.as_deref() == version && wrote == status)
     }
@@ -89,7 +91,7 @@ impl EventHistory {
         }
     }
 
-    /// What is new, what was done, and what is no more.
+    /// Events about new problems, actions, and resolved problems.
     pub(super) fn notices(&mut self, report: &Report<'_>, confirmed: bool, now: Instant) -> Vec<Notice> {
         let mut notices = self.news(report, confirmed);
         let allowed = self.budget.take(notices.len().min(MOST_AT_ONCE), now);
@@ -119,7 +121,7 @@ impl EventHistory {
             actions.entry(action.reason).or_default().push(&action.message);
         }
         notices.extend(actions.iter().map(|(reason, messages)| Notice::of_actions(reason, messages)));
-        // A reconcile that failed did not get as far as finding everything that is still wrong.
+        // A failed reconcile may not have found everything that is still wrong.
         if report.failure.is_none() {
             let now: BTreeSet<String> = serious(report).map(ToString::to_string).collect();
             let mut ended: Vec<String> = self.published.difference(&now).cloned().collect();
@@ -131,7 +133,7 @@ impl EventHistory {
 }
 
 impl Budget {
-    /// As many of `wanted` as there are.
+    /// Takes up to `wanted`.
     fn take(&mut self, wanted: usize, now: Instant) -> usize {
         let since = *self.since.get_or_insert(now);
         let refills = now.saturating_duration_since(since).as_secs() / REFILL.as_secs();
@@ -144,7 +146,7 @@ impl Budget {
     }
 }
 
-/// What an Event is published about.
+/// The findings that are reported as Events.
 fn serious<'a>(report: &Report<'a>) -> impl Iterator<Item = &'a Finding> {
     report.findings.iter().filter(|finding| finding.severity <= Severity::Warning)
 }

@@ -1,7 +1,7 @@
-//! The last phase: tells people, in Events, in the resource's status, and in metrics.
+//! The last phase: reports to users in Events, in the status of the resource, and in metrics.
 //!
-//! Events are published when something changes. What was told before a restart stands in the status, so it is not told
-//! again. Failing to tell is logged and counted, and fails nothing else.
+//! Events are published when something changes. The status contains what was reported before a restart, so it is not
+//! reported again. Failures to report are logged and counted, and have no other effect.
 
 mod event;
 mod history;
@@ -31,31 +31,31 @@ use event::Notice;
 use history::EventHistory;
 pub use status::{BackupStatus, Status};
 
-/// How long one call may take. Telling must not hold up the next cluster.
+/// The timeout of one call. Reporting must not delay other clusters.
 const DEADLINE: Duration = Duration::from_secs(5);
-/// The keys of ours in the resource's status, whose values must be texts.
+/// Our keys in the status of the resource, whose values must be strings.
 const STATUS: &str = "BackupStatus";
 const MESSAGE: &str = "BackupMessage";
-/// Kubernetes refuses a longer name of whoever publishes an Event.
+/// Kubernetes rejects longer names of reporters.
 const LONGEST_INSTANCE: usize = 128;
 
-/// What a reconcile came to.
+/// The result of a reconcile.
 #[derive(Debug, Clone, Copy, Default)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Report<'a> {
-    /// Everything that is wrong or risky, as far as the reconcile came.
+    /// Everything that is wrong or risky, as far as the reconcile got.
     pub findings: &'a [Finding],
-    /// Everything that was done.
+    /// All actions.
     pub actions: &'a [Action],
-    /// Nothing may be written about this resource: it is another controller's, or it is being deleted.
+    /// Nothing may be written for this resource: it has another controller, or is being deleted.
     pub hands_off: bool,
-    /// Everything was handed back, now or before.
+    /// All objects have been released, now or before.
     pub released: bool,
-    /// Something is not done yet, and is looked at again soon.
+    /// Something is not done yet, and will be checked again soon.
     pub pending: bool,
-    /// When certificates end.
+    /// When certificates expire.
     pub expiries: &'a [(String, DateTime<Utc>)],
-    /// Whether policies are followed.
+    /// Whether policies are met.
     pub policies: &'a [(&'static str, bool)],
     /// Why the reconcile failed, if it did.
     pub failure: Option<Failure<'a>>,
@@ -64,13 +64,13 @@ pub struct Report<'a> {
 /// Why a reconcile failed.
 #[derive(Debug, Clone, Copy)]
 pub struct Failure<'a> {
-    /// Where, as a bounded word.
     pub phase: &'static str,
-    /// One sentence without secrets; it may differ from one time to the next.
+    /// One sentence without secrets; it may differ each time.
     pub message: &'a str,
 }
 
-/// Tells. One for each term of leadership: what another leader told in between stands in the status.
+/// Reports. A new one is created for each term of leadership: the status contains what another leader reported in
+/// between.
 pub struct Reporter {
     client: kube::Client,
     instance: Instance,
@@ -85,13 +85,13 @@ impl std::fmt::Debug for Reporter {
     }
 }
 
-/// Whether to go on telling after a call.
+/// The result of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Sent {
     Done,
-    /// It would be refused again.
+    /// It would be rejected again.
     Refused,
-    /// So would everything else now.
+    /// All other calls would fail too.
     Unavailable,
 }
 
@@ -104,14 +104,14 @@ impl Reporter {
         Self { client, instance, metrics, mode: Mode::Manage, histories: Mutex::default() }
     }
 
-    /// Where somebody else keeps the objects, the status is not written.
+    /// In mode observe, the status is not written.
     #[must_use]
     pub const fn in_mode(mut self, mode: Mode) -> Self {
         self.mode = mode;
         self
     }
 
-    /// Tells of one reconcile. There is one at a time for each resource.
+    /// Reports one reconcile. There is one at a time for each resource.
     pub async fn report(&self, object: &DynamicObject, report: Report<'_>) {
         let Some((key, uid)) = Key::of(object).zip(object.metadata.uid.as_deref()) else { return };
         if report.hands_off {
@@ -140,7 +140,7 @@ impl Reporter {
         self.histories.lock().insert(key, history);
     }
 
-    /// The resource is gone, or is another controller's.
+    /// The resource was deleted, or has another controller.
     pub fn forget(&self, namespace: &str, name: &str) {
         self.metrics.forget(namespace, name);
         self.histories.lock().remove(&Key::new(namespace, name));
@@ -150,7 +150,7 @@ impl Reporter {
         let (namespace, name) = (key.namespace.as_str(), key.name.as_str());
         match report.failure {
             None => self.metrics.judged(namespace, name, judgement(report, status)),
-            // What was found before the failure is not all there is.
+            // Findings from before the failure are incomplete.
             Some(_) if confirmed => {
                 self.metrics.fails(namespace, name, status.status.as_str(), status.lines.clone());
             }
@@ -165,8 +165,8 @@ impl Reporter {
         notices: Vec<Notice>,
         history: &mut EventHistory,
     ) {
-        // The recorder takes Events of one reason for repeats, whatever they say, and would drop all notes but the
-        // first. One that remembers nothing leaves each as it is.
+        // A recorder treats Events with the same reason as repetitions, whatever they contain, and would drop all
+        // notes but the first. A new one does not.
         let recorder = Recorder::new(self.client.clone(), self.instance.clone());
         let about = object.object_ref(&postgresql());
         for notice in notices {
@@ -182,7 +182,7 @@ impl Reporter {
     async fn write_status(&self, key: &Key, uid: &str, status: &BackupStatus) -> Sent {
         let api: Api<DynamicObject> =
             Api::namespaced_with(self.client.clone(), &key.namespace, &postgresql());
-        // With its UID, so that a resource that was made anew meanwhile is not given the status of the one before.
+        // With its UID, so that a resource that was recreated does not get the status of its predecessor.
         let patch = json!({
             "metadata": {"uid": uid},
             "status": {STATUS: status.status.as_str(), MESSAGE: status.message},
@@ -193,7 +193,7 @@ impl Reporter {
         self.sent(key, "status", written.err())
     }
 
-    /// Logs and counts what went wrong.
+    /// Logs and counts an error.
     fn sent(&self, key: &Key, what: &'static str, error: Option<CallError>) -> Sent {
         let Some(error) = error else { return Sent::Done };
         self.metrics.publish_failed(what, error.failure.as_str());
@@ -214,7 +214,7 @@ impl Reporter {
     }
 }
 
-/// What the resource's status says now.
+/// The current status of the resource.
 #[derive(Debug, Clone, Copy, Default)]
 struct PreviousStatus<'a> {
     status: Option<&'a str>,
@@ -227,7 +227,7 @@ impl<'a> PreviousStatus<'a> {
         Self { status: text(STATUS), message: text(MESSAGE) }
     }
 
-    /// A failure is the same as long as it is one of the same phase: what a server says may differ each time.
+    /// A failure of the same phase is the same, although the message of a server may differ each time.
     fn says(&self, status: &BackupStatus) -> bool {
         let message = self.message.unwrap_or_default();
         self.status == Some(status.status.as_str())

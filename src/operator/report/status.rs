@@ -1,16 +1,16 @@
-//! What a reconcile comes to, in a word and a message. Pure.
+//! The status of a resource: one word and a message. Pure.
 
 use crate::cluster::finding::{Code, Finding, Severity, codes};
 use crate::text::cut;
 
 use super::{Report, event};
 
-/// Longer messages are cut: a status is read in a terminal.
+/// Longer messages are cut: a status is read in terminals.
 const LONGEST_MESSAGE: usize = 1000;
-/// More lines are kept of no cluster.
+/// Maximum number of lines for one cluster.
 const MOST_LINES: usize = 10;
 
-/// Good to know to whoever asks `lint`, and the reason of nothing.
+/// Informational findings that never explain a status.
 const BESIDE_THE_POINT: [&str; 4] = [
     codes::DEFAULT_USED.word,
     codes::FIELD_NOT_USED.word,
@@ -21,28 +21,27 @@ const BESIDE_THE_POINT: [&str; 4] = [
 /// The value of `BackupStatus`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
-    /// Everything is as the resource asks.
+    /// Everything is as specified.
     Ok,
-    /// So it is, and something is likely to go wrong.
+    /// Everything is as specified, but something is likely to fail.
     Warning,
     /// Something is not done yet, such as the first stanza.
     Pending,
-    /// No backup can run at the moment, as on a standby.
+    /// No backup can run now, for example on a standby.
     Suspended,
-    /// A person has stopped all writes.
+    /// A user has paused all writes.
     Paused,
-    /// Everything was handed back.
+    /// All objects have been released.
     Released,
-    /// The resource asks for no backups.
+    /// The resource configures no backups.
     NotConfigured,
-    /// Something is wrong that a person must mend.
+    /// Something is wrong that a user must fix.
     Error,
-    /// The reconcile failed, and is tried again.
+    /// The reconcile failed, and will be retried.
     Failing,
 }
 
 impl Status {
-    /// All of them.
     pub const ALL: [Self; 9] = [
         Self::Ok,
         Self::Warning,
@@ -54,15 +53,15 @@ impl Status {
         Self::Error,
         Self::Failing,
     ];
-    /// Those that are wrong, whose message stands in Events too.
+    /// Those that report problems, which are also in Events.
     pub(super) const WRONG: [Self; 3] = [Self::Warning, Self::Error, Self::Failing];
 
-    /// Whether somebody would ask why, although nothing is wrong.
+    /// Whether users need a reason although nothing is wrong.
     const fn needs_a_reason(self) -> bool {
         matches!(self, Self::Pending | Self::Suspended | Self::Paused | Self::Released | Self::NotConfigured)
     }
 
-    /// As it stands in the status.
+    /// The value in the status.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -79,16 +78,16 @@ impl Status {
     }
 }
 
-/// What stands in the resource's status.
+/// The status of the resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BackupStatus {
-    /// In a word.
+    /// The state.
     pub status: Status,
-    /// What led to it, the worst first; empty where all is well.
+    /// The reasons, worst first; empty if nothing is wrong.
     pub lines: Vec<String>,
-    /// The same as one bounded text.
+    /// The reasons as one bounded text.
     pub message: String,
-    /// How the message begins when the reconcile failed. The rest may differ from one failure to the next.
+    /// The start of the message if the reconcile failed. The rest may differ for each failure.
     pub(super) failing: Option<String>,
 }
 

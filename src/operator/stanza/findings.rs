@@ -1,4 +1,4 @@
-//! What is told about pods and repos, each with what to do.
+//! Findings about pods and repos with their remedies.
 
 use crate::cluster::finding::{Finding, codes};
 use crate::cluster::resource::BACKUP;
@@ -57,7 +57,7 @@ pub(super) fn pod_failed(pod: &str, what: &str, said: &str) -> Finding {
     )
 }
 
-/// The kubelet needs up to two minutes; only after that there is anything to do.
+/// The kubelet needs up to two minutes; before that, no action is required.
 pub(super) fn not_visible(pod: &str, what: &str, is_late: bool) -> Finding {
     let (code, message, remedy) = if is_late {
         (

@@ -1,4 +1,4 @@
-//! What pgBackRest says about stanzas, and what it means for each repo. Pure.
+//! Interprets pgBackRest's answers about stanzas for each repo. Pure.
 
 use std::collections::BTreeMap;
 
@@ -9,32 +9,32 @@ use crate::pgbackrest::redact::one_line;
 use crate::pgbackrest::{exit_code, sanitize};
 use crate::source::pod::Ran;
 
-/// Characters of pgBackRest's words about a repo.
+/// Maximum characters of a quoted message.
 const MOST_QUOTED: usize = 400;
 
-/// The stanza's state in one repo, as `info` tells it.
+/// The state of the stanza in one repo according to `info`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum InRepo {
-    /// It is there.
+    /// It exists.
     Present {
-        /// Whether it holds a backup of the PostgreSQL cluster that uses it at present.
+        /// Whether it contains a backup of the current PostgreSQL cluster.
         has_backup: bool,
-        /// That cluster's system identifier.
+        /// The system identifier of that cluster.
         system: Option<u64>,
     },
-    /// The repo can be read, and has no stanza.
+    /// The repo is readable and has no stanza.
     Absent,
     /// The repo cannot be read.
     Unreachable(String),
 }
 
-/// The question for one repo.
+/// The query for one repo.
 pub(super) fn query(repo: RepoNumber) -> InfoQuery {
     InfoQuery { stanza: Some(STANZA.to_owned()), repo: Some(repo.get().into()), set: None }
 }
 
-/// Reads the answer. The error, for people, means that nothing is known of the repo: pgBackRest failed, or what it printed
-/// cannot be read or is not about the repo.
+/// Parses the answer. An error means that the state of the repo is unknown: pgBackRest failed, or its output cannot
+/// be parsed or is not about the repo.
 pub(super) fn info(ran: &Ran, repo: RepoNumber) -> Result<InRepo, String> {
     if ran.code != 0 {
         return Err(format!("{}: {}", named(ran.code), ran.said()));
@@ -62,32 +62,32 @@ pub(super) fn named(code: i32) -> String {
     exit_code::name(code).map_or_else(|| format!("exit code {code}"), |name| format!("{name} ({code})"))
 }
 
-/// How `stanza-create` or `stanza-upgrade` ended.
+/// The result of `stanza-create` or `stanza-upgrade`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum CommandEnd {
-    /// Every repo is as it should be.
+    /// All repos are as they should be.
     Done,
-    /// Another command holds the lock: nothing is wrong.
+    /// Another command holds the lock, which is not an error.
     Locked,
-    /// A repo's stanza is that of another PostgreSQL cluster.
+    /// The stanza of a repo belongs to another PostgreSQL cluster.
     Foreign(String),
-    /// Something else.
+    /// Any other error.
     Failed(String),
 }
 
-/// What `stanza-create` or `stanza-upgrade` found out. Both go through all repos, in the order of their numbers, and end
+/// The output of `stanza-create` or `stanza-upgrade`. Both process the repos in the order of their numbers, and stop
 /// at the first that fails.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct CommandResult {
     /// How it ended.
     pub(super) end: CommandEnd,
-    /// Repos whose stanza is there and is this PostgreSQL cluster's.
+    /// Repos whose stanza exists and belongs to this PostgreSQL cluster.
     pub(super) passed: Vec<RepoNumber>,
-    /// The repo that failed, if it came as far as the repos.
+    /// The repo that failed, if it got that far.
     pub(super) stopped_at: Option<RepoNumber>,
 }
 
-/// Reads what the command printed with `--log-level-console=info`: a line for each repo that it turns to.
+/// Parses the output with `--log-level-console=info`: a line for each repo that is processed.
 pub(super) fn result(ran: &Ran) -> CommandResult {
     let text = String::from_utf8_lossy(&ran.stdout);
     let turned_to = text.lines().filter_map(|line| {
@@ -108,23 +108,23 @@ pub(super) fn result(ran: &Ran) -> CommandResult {
     CommandResult { end, passed, stopped_at }
 }
 
-/// What is true of a repo after all was tried.
+/// The state of a repo after all attempts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum RepoOutcome {
-    /// It has this PostgreSQL cluster's stanza.
+    /// Its stanza belongs to this PostgreSQL cluster.
     Known { has_backup: bool, system: Option<u64>, is_new: bool },
-    /// It has another one's.
+    /// Its stanza belongs to another one.
     Foreign(String),
     /// It cannot be read.
     Unreachable(String),
-    /// Its stanza could not be made or checked.
+    /// Its stanza could not be created or checked.
     Failed(String),
-    /// Not its turn yet.
+    /// It has not been processed yet.
     Waits,
 }
 
-/// Judges one repo. `before` and `after` are what `info` said before and after the command; `ours` is PostgreSQL's own
-/// system identifier, where it was asked.
+/// Determines the state of one repo. `before` and `after` are the answers of `info` before and after the command;
+/// `ours` is the system identifier of PostgreSQL, if known.
 pub(super) fn outcome(
     repo: RepoNumber,
     before: &BTreeMap<RepoNumber, InRepo>,

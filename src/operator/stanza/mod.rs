@@ -1,7 +1,7 @@
-//! Sees to it that every repo has its stanza and its first backup, and that servers load new certificates.
+//! Ensures that every repo has its stanza and a first backup, and that servers load new certificates.
 //!
-//! What was seen is remembered in the cluster (`cluster::record`), so that most of the time nothing is due, and no pod is
-//! asked anything.
+//! The result is recorded in the cluster (`cluster::record`), so that usually nothing is due, and no command runs in
+//! a pod.
 
 mod findings;
 mod judge;
@@ -31,46 +31,44 @@ use crate::source::pods;
 
 use super::action::Action;
 
-/// Until a kubelet has brought a file, or a pod has become ready.
+/// Pause until a kubelet has updated a file, or a pod is ready.
 const SOON: Duration = Duration::from_secs(10);
-/// Until somebody has mended something.
+/// Pause until a user has fixed something.
 const LATER: Duration = Duration::from_mins(1);
-/// Longer waits than this are for nobody's good. Until then a wait is a quarter of what has been waited already.
+/// The longest pause. Below that, a pause is a quarter of the time that has already passed.
 const LONGEST: Duration = Duration::from_mins(5);
-/// What comes by itself comes within this time; after it somebody has to be told.
+/// A state that should change on its own is reported after this time.
 const PATIENCE: Duration = Duration::from_mins(3);
 const ASK_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Why the CronJobs of a repo are suspended, where nothing more is known.
+/// The default reason for suspending the CronJobs of a repo.
 const NO_STANZA: &str = "no-stanza";
 
-/// A backup outside of the schedule that is due.
+/// A backup to make now, outside of the schedule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DueBackup {
-    /// Into which repo.
     pub repo: RepoNumber,
-    /// Which type.
     pub backup_type: BackupType,
-    /// Tells one order from another.
+    /// Distinguishes requests.
     pub token: String,
 }
 
-/// What was found and done in the pods.
+/// The result of checks and actions in the pods.
 #[derive(Debug, Default)]
 pub struct Ensured {
-    /// What is to be remembered from now on.
+    /// The new record.
     pub record: Record,
-    /// What was done.
+    /// Completed actions.
     pub actions: Vec<Action>,
     /// What is wrong.
     pub findings: Vec<Finding>,
-    /// Backups to be made at once.
+    /// Backups to make now.
     pub due: Vec<DueBackup>,
-    /// Something is not done yet: look again after this.
+    /// When to check again, if something is not done yet.
     pub again_after: Option<Duration>,
 }
 
-/// Repos whose CronJobs must wait, with the reason.
+/// Repos whose CronJobs must be suspended, with the reason.
 #[must_use]
 pub fn waiting(
     cluster: &ValidatedCluster,
@@ -84,7 +82,7 @@ pub fn waiting(
         .collect()
 }
 
-/// Whether anything is to be done in the pods at all; most of the time it is not.
+/// Whether anything must be done in the pods; usually it is not.
 #[must_use]
 pub fn is_due(
     cluster: &ValidatedCluster,
@@ -105,7 +103,7 @@ fn stanzas_are_due(
     record: &Record,
 ) -> bool {
     let asked_for = cluster.backup_now.as_ref().map(|order| &order.token);
-    // A standby has its primary elsewhere, and without instances there is nobody to ask.
+    // The primary of a standby is elsewhere, and without instances there is no pod.
     cluster.suspension.is_none()
         && (!waiting(cluster, repo_hashes, record).is_empty()
             || asked_for.is_some() && asked_for != record.backup_now.as_ref()
@@ -116,7 +114,7 @@ fn is_known(repo: RepoNumber, repo_hashes: &BTreeMap<RepoNumber, String>, record
     record.stanzas.get(&repo).is_some_and(|seen| Some(seen) == repo_hashes.get(&repo))
 }
 
-/// Looks after the stanzas and the servers. Never fails: what is wrong is among the findings.
+/// Ensures stanzas and reloads servers. Never fails: errors are findings.
 pub async fn ensure(
     client: &kube::Client,
     cluster: &ValidatedCluster,
@@ -144,19 +142,17 @@ pub async fn ensure(
     ensure_with(&runner, &Task { cluster, settings, repo_hashes, desired, pods: &pods, now }, record).await
 }
 
-/// What care is taken of.
+/// The input.
 pub struct Task<'a> {
-    /// The cluster.
     pub cluster: &'a ValidatedCluster,
-    /// What holds for all clusters.
+    /// Settings for all clusters.
     pub settings: &'a Settings,
-    /// Where each repo is, as a hash.
+    /// A hash of the location of each repo.
     pub repo_hashes: &'a BTreeMap<RepoNumber, String>,
-    /// What was applied.
+    /// The applied objects.
     pub desired: &'a Desired,
     /// The cluster's pods.
     pub pods: &'a [Pod],
-    /// The time.
     pub now: DateTime<Utc>,
 }
 
@@ -166,7 +162,7 @@ impl std::fmt::Debug for Task<'_> {
     }
 }
 
-/// The same with anything that runs commands.
+/// The same with any runner of commands.
 pub async fn ensure_with(runner: &impl RunInPod, task: &Task<'_>, record: &Record) -> Ensured {
     let desired = task.desired;
     let aim = desired.servers_hash.as_ref().unwrap_or(&desired.instance_configuration_hash);
@@ -189,16 +185,16 @@ pub async fn ensure_with(runner: &impl RunInPod, task: &Task<'_>, record: &Recor
     ensured
 }
 
-/// One look at a cluster.
+/// One attempt.
 struct Scene<'a, Runner> {
     runner: &'a Runner,
     task: &'a Task<'a>,
-    /// What is not there yet has been waited for long enough.
+    /// Whether pending states have lasted long enough to be reported.
     is_late: bool,
 }
 
 impl Ensured {
-    /// The same thing is told once, however often it is met.
+    /// Adds a finding once.
     fn find(&mut self, finding: Finding) {
         if !self.findings.contains(&finding) {
             self.findings.push(finding);
@@ -252,7 +248,7 @@ impl<Runner: RunInPod> Scene<'_, Runner> {
         false
     }
 
-    /// A command could not be run. A container that starts takes none for a moment.
+    /// A command could not run, which is normal while a container is starting.
     fn failed(&self, place: Place<'_>, what: &str, error: &NoEnd, ensured: &mut Ensured) {
         let finding = findings::pod_failed(place.pod, what, &error.to_string());
         if self.is_late {
@@ -260,7 +256,7 @@ impl<Runner: RunInPod> Scene<'_, Runner> {
         }
     }
 
-    /// An error: the repo host does not run yet, or does not show its configuration yet.
+    /// Returns why the repo host cannot be used yet: it is not running, or does not have its configuration.
     async fn why_no_repo_host(&self, primary: Place<'_>, ensured: &mut Ensured) -> Result<(), String> {
         let Task { cluster, settings, desired, pods, .. } = *self.task;
         let pod = target::repo_host(pods, &cluster.name, settings).map_err(|reason| {
@@ -294,7 +290,7 @@ impl<Runner: RunInPod> Scene<'_, Runner> {
     }
 }
 
-/// A backup that a person asks for, once its repo has a stanza.
+/// Requests the backup that a user has asked for, once its repo has a stanza.
 fn order(task: &Task<'_>, ensured: &mut Ensured) {
     let Some(order) = &task.cluster.backup_now else { return };
     if ensured.record.backup_now.as_ref() == Some(&order.token) {
@@ -303,7 +299,7 @@ fn order(task: &Task<'_>, ensured: &mut Ensured) {
     if is_known(order.repo, task.repo_hashes, &ensured.record) {
         let (repo, backup_type, token) = (order.repo, order.backup_type, order.token.clone());
         ensured.record.backup_now = Some(token.clone());
-        // One full backup is both the first and the one that was asked for.
+        // One full backup can be both the first and the requested one.
         ensured.due.retain(|due| (due.repo, due.backup_type) != (repo, backup_type));
         ensured.due.push(DueBackup { repo, backup_type, token });
     }

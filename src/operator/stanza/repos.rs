@@ -1,4 +1,4 @@
-//! Makes the stanza where one is missing, and finds out for each repo whether it has this PostgreSQL cluster's.
+//! Creates missing stanzas, and checks for each repo that its stanza belongs to this PostgreSQL cluster.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,7 +16,7 @@ const INFO_TIMEOUT: Duration = Duration::from_secs(100);
 const STANZA_TIMEOUT: Duration = Duration::from_mins(3);
 const IDENTITY_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// What is needed to look after repos.
+/// The context for ensuring stanzas.
 pub(super) struct Repos<'a, Runner> {
     pub(super) scene: &'a Scene<'a, Runner>,
     pub(super) primary: Place<'a>,
@@ -25,12 +25,12 @@ pub(super) struct Repos<'a, Runner> {
 }
 
 impl<Runner: RunInPod> Repos<'_, Runner> {
-    /// Upgrades where a person asks for it, and creates what is missing.
+    /// Upgrades stanzas on request, and creates missing ones.
     pub(super) async fn ensure(&self, ensured: &mut Ensured) {
         let upgraded = self.upgrade(ensured).await;
         let created = self.create(ensured).await;
         let upgraded = match upgraded {
-            // It ends at a repo without a stanza, which has one by now.
+            // It stopped at a repo without a stanza, which has one now.
             Some(CommandEnd::Failed(_) | CommandEnd::Foreign(_)) if created == Some(CommandEnd::Done) => {
                 let again = self.upgrade(ensured).await;
                 if again == Some(CommandEnd::Done) {
@@ -50,14 +50,14 @@ impl<Runner: RunInPod> Repos<'_, Runner> {
         }
     }
 
-    /// `stanza-upgrade`, once for each word that asks for it.
+    /// Runs `stanza-upgrade` once for each token.
     async fn upgrade(&self, ensured: &mut Ensured) -> Option<CommandEnd> {
         let asked = self.scene.task.cluster.stanza_upgrade.as_ref();
         let token = asked.filter(|token| Some(*token) != ensured.record.stanza_upgrade.as_ref())?;
         let end = self.command(&command::stanza_upgrade(STANZA)).await.end;
         if end == CommandEnd::Done {
             ensured.record.stanza_upgrade = Some(token.clone());
-            // Every repo is judged anew: it has no backup of the upgraded cluster yet.
+            // Every repo must be checked again: it has no backup of the upgraded cluster yet.
             ensured.record.stanzas.clear();
             ensured
                 .actions
@@ -66,7 +66,7 @@ impl<Runner: RunInPod> Repos<'_, Runner> {
         Some(end)
     }
 
-    /// `stanza-create`, which checks the stanzas that are there as well. `None`: it was not run.
+    /// Runs `stanza-create`, which also checks existing stanzas. `None`: it was not necessary or possible.
     async fn create(&self, ensured: &mut Ensured) -> Option<CommandEnd> {
         let task = self.scene.task;
         let unknown: Vec<RepoNumber> =
@@ -79,7 +79,7 @@ impl<Runner: RunInPod> Repos<'_, Runner> {
             ensured.retry_after(SOON);
             return None;
         }
-        // It goes through all repos in their order, and would end at the first that is down.
+        // It processes all repos in order, and would stop at the first that is down.
         let is_down = |state: &InRepo| matches!(state, InRepo::Unreachable(_));
         let first_down = before.iter().find(|(_, state)| is_down(state)).map(|(repo, _)| *repo);
         let can_do = |repo: &RepoNumber| first_down.is_none_or(|down| *repo < down);
@@ -123,7 +123,7 @@ impl<Runner: RunInPod> Repos<'_, Runner> {
                 ensured.record.stanzas.insert(repo, hash);
                 return;
             }
-            // The name of a repo host that has just been made is not known everywhere yet.
+            // The name of a new repo host may not be resolvable everywhere yet.
             RepoOutcome::Unreachable(_) if on_volume && !self.scene.is_late => {
                 ("repo-unreachable", None, SOON)
             }
@@ -146,7 +146,7 @@ impl<Runner: RunInPod> Repos<'_, Runner> {
         repos.iter().any(|known| known.number == repo && known.storage.is_volume())
     }
 
-    /// The state in each repo that could be asked.
+    /// The state in each repo that could be queried.
     async fn query(&self, repos: &[RepoNumber], ensured: &mut Ensured) -> BTreeMap<RepoNumber, InRepo> {
         let mut states = BTreeMap::new();
         for repo in repos {
@@ -154,7 +154,7 @@ impl<Runner: RunInPod> Repos<'_, Runner> {
                 states.insert(*repo, InRepo::Unreachable(reason.clone()));
                 continue;
             }
-            // Asked one by one: a repo that does not answer would hold up the others.
+            // One query per repo: a repo that does not answer would block the others.
             let ask = command::info(&judge::query(*repo));
             let what = format!("pgbackrest info for {repo}");
             match self.scene.runner.run(self.primary, &ask.in_pod(), INFO_TIMEOUT).await {
@@ -172,7 +172,7 @@ impl<Runner: RunInPod> Repos<'_, Runner> {
         states
     }
 
-    /// On the primary, which knows every repo, also those on the repo host.
+    /// Runs a command on the primary, which is configured for all repos, including those on the repo host.
     async fn command(&self, command: &Command) -> CommandResult {
         match self.scene.runner.run(self.primary, &command.in_pod(), STANZA_TIMEOUT).await {
             Ok(ran) => judge::result(&ran),
@@ -184,7 +184,7 @@ impl<Runner: RunInPod> Repos<'_, Runner> {
         }
     }
 
-    /// PostgreSQL's own system identifier, where a stanza is there that pgBackRest has not come to.
+    /// The system identifier of PostgreSQL, if pgBackRest has not checked an existing stanza.
     async fn identity_if_needed(
         &self,
         after: &BTreeMap<RepoNumber, InRepo>,
@@ -199,7 +199,7 @@ impl<Runner: RunInPod> Repos<'_, Runner> {
         if result.end == CommandEnd::Done || !after.iter().any(is_open) {
             return None;
         }
-        // The first eight bytes of this file, in the byte order of the machine, in every version of PostgreSQL.
+        // The first eight bytes of this file, in native byte order, in all versions of PostgreSQL.
         let file = format!("{}/global/pg_control", self.scene.task.settings.database_path);
         let ask = ["od", "-A", "n", "-t", "u8", "-N", "8", &file];
         match self.scene.runner.run(self.primary, &ask, IDENTITY_TIMEOUT).await {

@@ -1,4 +1,4 @@
-//! Lets every running `pgbackrest server` load new certificates and options: it does so when it gets a SIGHUP.
+//! Reloads certificates and options of every running `pgbackrest server` by SIGHUP.
 
 use std::time::Duration;
 
@@ -16,11 +16,11 @@ use crate::source::pod::{NoEnd, Place, RunInPod};
 use super::{Ensured, SOON, Scene, Task, findings};
 
 const TIMEOUT: Duration = Duration::from_secs(20);
-/// The exit code of the script below where no server runs.
+/// The exit code of the script below if no server is running.
 const NO_SERVER: i32 = 3;
 
-/// Sends a SIGHUP to the server, and not to the children that it makes for connections. A constant: nothing is put into
-/// it. It is for a shell because `kill` is a program of its own in few images.
+/// Sends SIGHUP to the server, but not to its children for connections. A constant: nothing is inserted into it. It
+/// uses a shell because few images contain `kill`.
 const SIGNAL: &str = r#"
 is_server() {
     [ -r "$1/cmdline" ] || return 1
@@ -52,13 +52,13 @@ done
 exit "$end"
 "#;
 
-/// Tells every server whose pod shows the new files.
+/// Reloads every server whose pod has the new files.
 pub(super) async fn reload(scene: &Scene<'_, impl RunInPod>, ensured: &mut Ensured) {
     let Task { cluster, settings, desired, pods, .. } = *scene.task;
     let repo_host = match target::repo_host(pods, &cluster.name, settings) {
         Ok(repo_host) => repo_host,
         Err(reason) => {
-            // It loads everything when it starts, and then it is looked after.
+            // It loads everything when it starts, and is checked then.
             if scene.is_late {
                 ensured.find(findings::no_repo_host(&reason.to_string()));
             }
@@ -86,7 +86,7 @@ pub(super) async fn reload(scene: &Scene<'_, impl RunInPod>, ensured: &mut Ensur
     ensured.actions.push(Action::new("ServersReloaded", message));
 }
 
-/// Whether this server has been told.
+/// Reloads one server. Returns whether that succeeded.
 async fn one(scene: &Scene<'_, impl RunInPod>, place: Place<'_>, side: Side, ensured: &mut Ensured) -> bool {
     let desired = scene.task.desired;
     let configuration = match side {
@@ -109,7 +109,7 @@ async fn one(scene: &Scene<'_, impl RunInPod>, place: Place<'_>, side: Side, ens
     }
     match scene.runner.run(place, &["sh", "-c", SIGNAL], TIMEOUT).await {
         Ok(ran) if ran.code == 0 => return true,
-        // It may be about to start.
+        // It may be starting.
         Ok(ran) if ran.code == NO_SERVER => {
             if scene.is_late {
                 ensured.find(findings::server_missing(place.pod));
@@ -121,7 +121,7 @@ async fn one(scene: &Scene<'_, impl RunInPod>, place: Place<'_>, side: Side, ens
     false
 }
 
-/// Compares roots and certificate, by their hashes; the key comes with them.
+/// Compares hashes of roots and certificate; the key is updated together with them.
 async fn certificates(scene: &Scene<'_, impl RunInPod>, place: Place<'_>, side: Side) -> Result<bool, NoEnd> {
     let files = [ROOTS, side.certificate()];
     let secret = secret(scene.task.cluster, scene.task.desired);

@@ -1,14 +1,14 @@
-//! The options that we understand, by all names that pgBackRest takes for them, and their values.
+//! The supported options under all names that pgBackRest accepts, and their values.
 
 use chrono::{DateTime, Utc};
 
 use super::reader::{ConfError, Setting};
 use super::sas;
 
-/// The highest repository number that pgBackRest takes.
+/// The highest repository number that pgBackRest accepts.
 const MAX_REPO_KEY: u32 = 256;
 
-/// An option of a repository that we understand.
+/// A supported option of a repository.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Name {
     Type,
@@ -27,8 +27,8 @@ pub(super) enum Name {
 }
 
 impl Name {
-    /// The option of that name, which stands after `repoN-`. Two of them are names from before 2.29 (`repoN-s3-ca-file`)
-    /// that pgBackRest still takes.
+    /// Finds an option by its name after `repoN-`. Two of the names are from before 2.29 (`repoN-s3-ca-file`), and
+    /// still accepted by pgBackRest.
     pub(super) fn of(option: &str) -> Option<Self> {
         Some(match option {
             "type" => Self::Type,
@@ -51,8 +51,8 @@ impl Name {
 
 /// Repository number and the rest of an option's name: `repo2-type` is `type` of 2.
 ///
-/// From before repositories had numbers, pgBackRest 2.45 to 2.60 still take the names below for repo1; it refuses any other
-/// option of a repository without a number.
+/// pgBackRest 2.45 to 2.60 still accept the names below for repo1, from before repositories had numbers; they reject
+/// any other option of a repository without a number.
 pub(super) fn split(key: &str) -> Option<(u32, &str)> {
     let unnumbered = match key {
         "backup-host" => Some("host"),
@@ -71,7 +71,7 @@ pub(super) fn split(key: &str) -> Option<(u32, &str)> {
     (1..=MAX_REPO_KEY).contains(&number).then_some((number, option))
 }
 
-/// What an option was set to, and where.
+/// The value of an option and its location.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Value {
     content: Content,
@@ -82,11 +82,11 @@ pub(super) struct Value {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Content {
-    /// Of options whose value is no secret.
+    /// A value that is not a secret.
     Plain(String),
-    /// The end of a shared access signature, where the value is one that says.
+    /// The expiry of a shared access signature, if it contains one.
     Expiry(Option<DateTime<Utc>>),
-    /// Of an option that its section sets more than once, be it by two of its names.
+    /// An option that its section sets more than once, possibly under two names.
     Repeated,
 }
 
@@ -99,7 +99,7 @@ impl Value {
         Self { content, name: setting.name.to_owned(), file: setting.file.to_owned(), line: setting.line }
     }
 
-    /// The same option where it is set a second time in its section.
+    /// The option is set again in its section.
     pub(super) fn repeated(self) -> Self {
         Self { content: Content::Repeated, ..self }
     }

@@ -1,18 +1,18 @@
 //! The lines of a pgBackRest configuration file, by the rules of `src/common/ini.c`.
 //!
-//! A general ini reader does not do: `;` begins no comment, only `=` ends a key, everything after it belongs to the value,
-//! and every message needs the number of its line.
+//! A general INI parser is not suitable: `;` does not start a comment, only `=` ends a key, everything after it is
+//! the value, and every message needs a line number.
 
 use std::fmt;
 
-/// Something in the configuration that pgBackRest would refuse.
+/// An error in the configuration that pgBackRest would reject.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct ConfError {
-    /// The file's name as it was handed in, or `environment`.
+    /// The name of the file, or `environment`.
     pub file: String,
     /// Line of the file, from 1.
     pub line: Option<usize>,
-    /// What is wrong, and what would do.
+    /// The problem and its remedy.
     pub problem: String,
 }
 
@@ -30,16 +30,16 @@ pub(super) struct Line<'a> {
     pub(super) setting: Setting<'a>,
 }
 
-/// What an option is set to, and where. Has no `Debug`, since the value may be a secret.
+/// The value of an option and its location. Not `Debug`, since the value may be a secret.
 pub(super) struct Setting<'a> {
     pub(super) file: &'a str,
     pub(super) line: Option<usize>,
-    /// What stands before the value there.
+    /// The text before the value.
     pub(super) name: &'a str,
     pub(super) value: &'a str,
 }
 
-/// The options of one file, in order. Each file begins outside of any section.
+/// The options of one file, in order. Each file starts outside of any section.
 pub(super) fn lines<'a>(file: &'a str, text: &'a str) -> impl Iterator<Item = Result<Line<'a>, ConfError>> {
     let mut section = None;
     text.split('\n').zip(1..).filter_map(move |(line, number)| {
@@ -61,7 +61,7 @@ pub(super) fn lines<'a>(file: &'a str, text: &'a str) -> impl Iterator<Item = Re
             };
         }
         let Some(section) = section else {
-            return error("an option stands before the first section; put [global] or [STANZA] above it");
+            return error("an option is before the first section; add [global] or [STANZA] above it");
         };
         match line.split_once('=').map(|(key, value)| (trim(key), trim(value))) {
             None => error("the line has no =; write OPTION=VALUE, or # before a remark"),

@@ -1,11 +1,11 @@
-//! When an Azure shared access signature ends.
+//! The expiry of an Azure shared access signature.
 //!
-//! A signature is a query string; its field `se` is an instant in one of the ISO 8601 forms that Azure lists under
-//! "Format date and time values". Nothing else of it is looked at.
+//! A signature is a query string; its field `se` is a time in one of the ISO 8601 formats that Azure lists under
+//! "Format date and time values". No other field is read.
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
 
-/// The end of the signature; None where it does not say (a stored access policy may) or is no signature.
+/// The expiry; `None` if there is none (it may be in a stored access policy), or if this is not a signature.
 pub(super) fn expiry(signature: &str) -> Option<DateTime<Utc>> {
     let fields = signature.trim_start_matches('?').split('&');
     let end = fields.filter_map(|field| field.split_once('=')).find(|(name, _)| *name == "se")?.1;

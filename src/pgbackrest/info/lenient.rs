@@ -1,4 +1,4 @@
-//! Reading values of the `info` document that are not what they should be: unknown instead of an error.
+//! Tolerant parsing of the `info` document: an invalid value is unknown instead of an error.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -12,9 +12,9 @@ use serde::{Deserialize, Deserializer};
 use super::super::label::BackupType;
 use super::{Span, StatusCode};
 
-/// A string that borrows from the document unless it had to be unescaped. A number or a truth value is taken as it reads.
+/// A string that borrows from the document unless it had to be unescaped. A number or a boolean is read as text.
 ///
-/// serde borrows a bare `Cow<str>` only, not one inside an `Option` or a `Vec`; a type of its own borrows everywhere.
+/// serde borrows only a bare `Cow<str>`, not one inside an `Option` or a `Vec`; a type of its own is always borrowed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Text<'a>(pub Cow<'a, str>);
 
@@ -76,7 +76,7 @@ impl<'de: 'a, 'a> Visitor<'de> for TextVisitor<'a> {
     }
 }
 
-/// How many labels of each type a reference list holds: full, diff, incr. What is no label is not counted.
+/// The number of labels of each type in a reference list: full, diff, incr. Anything else is not counted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ReferenceCounts(pub [u32; 3]);
 
@@ -112,7 +112,7 @@ impl<'de> Visitor<'de> for ReferenceVisitor {
     }
 }
 
-/// A scalar of any kind, as a whole number where it is one.
+/// A value of any kind, as an integer if it is one.
 #[derive(Clone, Copy)]
 enum Scalar {
     Number(i128),
@@ -144,7 +144,7 @@ impl<'de> Visitor<'de> for ScalarVisitor {
         Ok(Scalar::Number(i128::from(number)))
     }
 
-    /// Numbers with a fraction or beyond 64 bits: no byte count and no time looks so.
+    /// Numbers with a fraction or above 64 bits are neither byte counts nor times.
     fn visit_f64<E>(self, _: f64) -> Result<Scalar, E> {
         Ok(Scalar::Other)
     }
@@ -174,7 +174,7 @@ impl<'de> Visitor<'de> for ScalarVisitor {
     }
 }
 
-/// A whole number that fits; anything else is unknown.
+/// An integer that fits the type; anything else is unknown.
 pub(super) fn number<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
 where
     D: Deserializer<'de>,
@@ -191,7 +191,7 @@ pub(super) fn number_or_zero<'de, D: Deserializer<'de>>(deserializer: D) -> Resu
     number(deserializer).map(Option::unwrap_or_default)
 }
 
-/// A truth value; anything else is unknown.
+/// A boolean; anything else is unknown.
 pub(super) fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<bool>, D::Error> {
     match Scalar::deserialize(deserializer)? {
         Scalar::Flag(truth) => Ok(Some(truth)),
@@ -209,7 +209,7 @@ pub(super) fn backup_type<'de, D: Deserializer<'de>>(
     }
 }
 
-/// Two times, both of which must be known.
+/// Two times; unknown unless both are known.
 pub(super) fn span<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Span>, D::Error> {
     #[derive(Deserialize)]
     struct Times {
@@ -223,7 +223,7 @@ pub(super) fn span<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<
     Ok(times.and_then(|times| Some(Span { start: instant(times.start)?, stop: instant(times.stop)? })))
 }
 
-/// Null stands for the value that an absent field has.
+/// Null means the same as an absent field.
 pub(super) fn null_as_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,

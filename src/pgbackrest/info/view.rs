@@ -1,47 +1,46 @@
-//! What an answer of `info` says of what was asked for. All callers read it through here, so that all mean the same.
+//! The part of an answer of `info` that a query asked for. All callers use this view, so that they interpret answers
+//! in the same way.
 //!
-//! Five things are kept apart: the answer cannot be read, or does not contain what was asked for ([`AnswerError`]); the
-//! repository cannot be read, has no such stanza, or has it ([`Presence`]). Every version from 2.20 on names a stanza that
-//! it was asked for, also where no repository has it, and from 2.32 on every repository; an empty array answers only the
-//! question for all stanzas.
+//! Five cases are distinguished: the answer cannot be parsed, or does not contain what was asked for
+//! ([`AnswerError`]); the repository cannot be read, has no such stanza, or has it ([`Presence`]). Every version from
+//! 2.20 on names a stanza that it was asked for, even if no repository has it, and from 2.32 on every repository; an
+//! empty array is a valid answer only to the query for all stanzas.
 
 use super::super::command::InfoQuery;
 use super::{Archive, Backup, Database, Document, ParseError, RepoProgress, Stanza, StatusCode, parse};
 
-/// Repository number that stands for the only one of versions before 2.32, which name none.
+/// The number of the only repository in versions before 2.32, which do not number it.
 pub const UNNUMBERED_REPO: u32 = 0;
 
-/// Why an answer is none to what was asked.
+/// Why an answer does not match the query.
 #[derive(Debug, thiserror::Error)]
 pub enum AnswerError {
-    /// It is no document.
+    /// It cannot be parsed.
     #[error(transparent)]
     Unreadable(#[from] ParseError),
-    /// It names the stanza, but the rest cannot be read.
+    /// It names the stanza, but the rest cannot be parsed.
     #[error(
-        "pgbackrest info says something of stanza {0} that cannot be read; run the same command by hand to see what it is"
+        "pgbackrest info returned data about stanza {0} that cannot be read; run the same command manually to see it"
     )]
     StanzaUnreadable(String),
-    /// It does not name the stanza, or the repository of the stanza.
-    #[error(
-        "pgbackrest info does not mention {0}, for which it was asked; run the same command by hand to see what it prints"
-    )]
+    /// It does not contain the stanza, or the repository.
+    #[error("pgbackrest info does not mention {0}; run the same command manually to see its output")]
     NotInAnswer(String),
 }
 
 /// Whether a repository has a stanza.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Presence {
-    /// It has it, with backups or without (codes 0, 2 and 6).
+    /// It has the stanza, with or without backups (codes 0, 2 and 6).
     Present,
-    /// It can be read, and has none (codes 1 and 3).
+    /// It is readable and has no such stanza (codes 1 and 3).
     Missing,
-    /// It cannot be read, so what it has is not known (code 99, and codes that we do not know).
+    /// It cannot be read, so its contents are unknown (code 99, and unknown codes).
     Unreadable,
 }
 
 impl StatusCode {
-    /// What the code of a repository says. The codes 4 and 5 are about several, and never those of one.
+    /// The meaning of a repository's code. Codes 4 and 5 are about several repositories.
     #[must_use]
     pub const fn presence(self) -> Presence {
         match self.0 {
@@ -52,7 +51,8 @@ impl StatusCode {
     }
 }
 
-/// Reads an answer, which [`super::super::sanitize::clean`] has made fit, and checks that it contains what `query` asked for.
+/// Parses an answer that [`super::super::sanitize::clean`] has cleaned, and checks that it contains what `query`
+/// asked for.
 pub fn answer<'a>(text: &'a str, query: &InfoQuery) -> Result<Document<'a>, AnswerError> {
     let document = parse(text)?;
     let asked = query.stanza.as_ref().map(|name| document.stanza(name)).transpose()?;
@@ -66,7 +66,7 @@ pub fn answer<'a>(text: &'a str, query: &InfoQuery) -> Result<Document<'a>, Answ
 }
 
 impl Document<'_> {
-    /// All stanzas that could be read.
+    /// All readable stanzas.
     pub fn stanzas(&self) -> impl Iterator<Item = StanzaView<'_>> {
         self.stanzas.iter().map(|raw| StanzaView { raw })
     }
@@ -104,9 +104,9 @@ impl<'a> StanzaView<'a> {
         found.ok_or_else(|| AnswerError::NotInAnswer(format!("repo{key} for stanza {}", self.raw.name)))
     }
 
-    /// Whether a backup, expire or stanza command runs on the host that was asked; `None`: not told (before 2.31).
+    /// Whether a backup, expire or stanza command is running on the queried host, if known (2.31 and later).
     ///
-    /// pgBackRest looks only at the locks of repositories where it could read the stanza.
+    /// pgBackRest checks only the locks of repositories where it could read the stanza.
     #[must_use]
     pub fn is_backup_locked(self) -> Option<bool> {
         self.raw.status.lock.backup.as_ref()?.held
@@ -127,9 +127,9 @@ impl<'a> StanzaView<'a> {
 pub struct RepoView<'a> {
     /// Its number; [`UNNUMBERED_REPO`] before 2.32.
     pub key: u32,
-    /// Its status, or before 2.32 the stanza's.
+    /// Its status; before 2.32 that of the stanza.
     pub code: StatusCode,
-    /// The same in words.
+    /// The status message.
     pub message: &'a str,
     /// `none` or `aes-256-cbc`.
     pub cipher: Option<&'a str>,
@@ -137,12 +137,12 @@ pub struct RepoView<'a> {
 }
 
 impl<'a> RepoView<'a> {
-    /// PostgreSQL clusters that have used the stanza here.
+    /// PostgreSQL clusters that have used the stanza in this repository.
     pub fn databases(self) -> impl Iterator<Item = &'a Database<'a>> {
         self.stanza.db.iter().filter(move |database| self.has(database.repo_key))
     }
 
-    /// The PostgreSQL cluster that uses the stanza at present.
+    /// The PostgreSQL cluster that currently uses the stanza.
     #[must_use]
     pub fn current_database(self) -> Option<&'a Database<'a>> {
         self.databases().max_by_key(|database| database.id)
@@ -158,14 +158,14 @@ impl<'a> RepoView<'a> {
         self.stanza.backup.iter().filter(move |backup| self.has(backup.database.repo_key))
     }
 
-    /// Progress of the backup into this repository that runs on the host that was asked (2.59 and later).
+    /// Progress of the backup to this repository that is running on the queried host (2.59 and later).
     #[must_use]
     pub fn progress(self) -> Option<&'a RepoProgress> {
         let lock = self.stanza.status.lock.backup.as_ref().filter(|lock| lock.held == Some(true))?;
         lock.repo.iter().find(|progress| progress.key == self.key)
     }
 
-    /// Where an entry names no repository, it belongs to the only one.
+    /// An entry without a repository belongs to the only one.
     fn has(self, named: Option<u32>) -> bool {
         let repos = &self.stanza.repo;
         named.map_or(repos.len() <= 1, |named| named == self.key || repos.is_empty())

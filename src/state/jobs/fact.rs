@@ -10,14 +10,11 @@ use crate::pgbackrest::label::BackupType;
 /// A cluster of the fleet. Cheap to copy: each of its facts names it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClusterKey {
-    /// The namespace.
     pub namespace: Arc<str>,
-    /// The name.
     pub name: Arc<str>,
 }
 
 impl ClusterKey {
-    /// A cluster.
     #[must_use]
     pub fn new(namespace: &str, name: &str) -> Self {
         Self { namespace: namespace.into(), name: name.into() }
@@ -27,7 +24,6 @@ impl ClusterKey {
 /// What a run backs up to, and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Slot {
-    /// The repository's number.
     pub repo_key: u32,
     /// The type that is asked for; pgBackRest makes a full backup where there is none to build on.
     pub backup_type: BackupType,
@@ -50,16 +46,11 @@ pub enum Suspension {
     Others,
 }
 
-/// A CronJob.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CronFact {
-    /// Whose.
     pub cluster: ClusterKey,
-    /// Of what.
     pub slot: Slot,
-    /// The object's UID.
     pub uid: Box<str>,
-    /// The object's name.
     pub name: Box<str>,
     /// `schedule`, verbatim.
     pub expression: Box<str>,
@@ -95,14 +86,10 @@ impl Trigger {
     }
 }
 
-/// A Job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobFact {
-    /// Whose.
     pub cluster: ClusterKey,
-    /// Of what.
     pub slot: Slot,
-    /// The object's UID.
     pub uid: Box<str>,
     /// Why it was made.
     pub trigger: Trigger,

@@ -158,7 +158,7 @@ async fn what_was_lost_is_repeated_only_when_it_is_gone() {
     let untold = world(&[lost()]).when(": pgbackrest info", [shown(false).into(), Does::from(not_started())]);
     let verdict = back_up(&untold).await;
     assert_eq!((verdict.code, done(&untold).len()), (14, 1), "{verdict:?}");
-    assert!(verdict.message.contains("cannot be found out"), "{verdict:?}");
+    assert!(verdict.message.contains("cannot be determined"), "{verdict:?}");
     // It still runs, and the time is over.
     let runs = world(&[lost()]).when(": pgbackrest info", [shown(false)]).when(": sh -c", [Ok(0)]);
     let soon = Instant::now() + Duration::from_millis(200);
@@ -169,7 +169,8 @@ async fn what_was_lost_is_repeated_only_when_it_is_gone() {
 #[tokio::test(start_paused = true)]
 async fn whatever_runs_is_ended_in_time() {
     let soon = || Instant::now() + Duration::from_millis(100);
-    for (process, told) in [(0, "was asked to end"), (3, "had ended already"), (126, "may go on in pod a-0")]
+    for (process, told) in
+        [(0, "was told to stop"), (3, "had already ended"), (126, "may still be running in pod a-0")]
     {
         let world = world(&[]).when(": pgbackrest backup", [Does::Hang]).when(": sh -c", [Ok(process)]);
         let verdict = back_up_until(&world, soon(), CancellationToken::new()).await;

@@ -1,4 +1,4 @@
-//! Taking over, when the resource says so: what is there is deleted, so that ours can be made in its place.
+//! Takes over objects if the resource says so: deletes the existing ones, so that ours can be created.
 
 use std::collections::BTreeSet;
 
@@ -17,21 +17,21 @@ use crate::operator::apply::server::{Dependents, Server, Trouble};
 use crate::operator::apply::{Owner, cron_job, findings, repo_host};
 use crate::operator::kinds::{Kind, ObjectPath};
 
-/// How it went.
+/// The result of deleting an object.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Cleared {
-    /// The name is free.
+    /// The name is available.
     Free {
-        /// A person had suspended the CronJob.
+        /// A user had suspended the CronJob.
         suspended: bool,
     },
-    /// A backup has to end first, in words.
+    /// A backup must finish first; contains a description.
     Busy(String),
-    /// It is deleted, and not gone yet.
+    /// It is being deleted.
     Leaves,
 }
 
-/// Deletes somebody else's object. A backup that runs is waited for; a StatefulSet leaves its pod.
+/// Deletes an object of another owner, but not during a backup. The pod of a StatefulSet stays.
 pub(super) async fn clear(
     server: &Server,
     owner: Owner<'_>,
@@ -66,8 +66,8 @@ pub(super) async fn clear(
 }
 
 impl Pass<'_> {
-    /// CronJobs that another controller has made for the same cluster, under names that are not ours: both would back
-    /// up.
+    /// Handles CronJobs of another controller for the same cluster under other names: otherwise both would make
+    /// backups.
     pub(in crate::operator::apply) async fn other_cron_jobs(
         &mut self,
         desired: &BTreeSet<(&str, &str)>,
@@ -109,8 +109,8 @@ impl Pass<'_> {
     }
 }
 
-/// CronJobs of the cluster that another controller has made: CPO cuts long names where we add a hash, so that not all
-/// of them stand under a name of ours.
+/// CronJobs of another controller for the cluster. CPO cuts long names where we add a hash, so their names can differ
+/// from ours.
 async fn others(server: &Server, settings: &Settings, owner: Owner<'_>) -> Result<Vec<CronJob>, CallError> {
     const MOST: u32 = 100;
     let mut selector = cluster_selector(owner.name, settings);

@@ -1,4 +1,5 @@
-//! Removes what is ours and no longer desired. Volumes and the Service stay; what a running backup needs waits for it.
+//! Removes objects of ours that are no longer desired, but not volumes and the Service, and nothing that a running
+//! backup needs.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -15,11 +16,11 @@ use crate::operator::apply::{cron_job, findings};
 use crate::operator::inventory::Metadata;
 use crate::operator::kinds::{Kind, ObjectPath};
 
-/// Why a CronJob is suspended whose schedule is gone while its last Job still runs.
+/// The reason for suspending a CronJob that is no longer desired while its last Job is still running.
 const NOT_DESIRED: &str = "not-desired";
 
 impl Pass<'_> {
-    /// Everything of ours that the watches know.
+    /// All our objects that the watches have reported.
     pub(in crate::operator::apply) fn of_ours(&self) -> Vec<(&'static Kind, Arc<Metadata>)> {
         let all = self.writer.inventory.of_cluster(self.owner.namespace, self.owner.name);
         all.into_iter()
@@ -28,7 +29,7 @@ impl Pass<'_> {
             .collect()
     }
 
-    /// Removes what is not in `desired`.
+    /// Removes objects that are not in `desired`.
     pub(in crate::operator::apply) async fn remove_others(
         &mut self,
         desired: &BTreeSet<(&str, &str)>,
@@ -40,7 +41,7 @@ impl Pass<'_> {
         if others.is_empty() {
             return Ok(());
         }
-        // CronJobs first, so that nothing starts meanwhile.
+        // CronJobs first, so that no new Job starts.
         others.sort_by_key(|(kind, _)| kind.name != "CronJob");
         let running = match running::jobs(&self.writer.server, self.owner).await {
             Ok(running) => running,
@@ -84,11 +85,11 @@ impl Pass<'_> {
     }
 }
 
-/// Whether a running Job cannot do without an object.
+/// Whether a running Job needs an object.
 fn is_needed_by(place: ObjectPath<'_>, known: &ObjectMeta, job: &Running, cluster: &str) -> bool {
     match place.kind.name {
         "CronJob" => job.is_owned_by(known.uid.as_deref()),
-        // The rights of all jobs.
+        // The permissions of all jobs.
         "ServiceAccount" | "Role" | "RoleBinding" if place.name == names::backup_account(cluster) => true,
         "ConfigMap" if place.name == names::instance_configuration(cluster) => true,
         _ => job.on_repo_host,

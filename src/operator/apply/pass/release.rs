@@ -1,4 +1,4 @@
-//! Handing back: our labels and owner references come off, and nothing else changes.
+//! Releases objects: removes our labels and owner references, and changes nothing else.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Map, Value, json};
@@ -10,7 +10,7 @@ use crate::operator::apply::findings;
 use crate::operator::kinds::ObjectPath;
 
 impl Pass<'_> {
-    /// Hands back everything.
+    /// Releases all objects.
     pub(in crate::operator::apply) async fn release_all(&mut self) -> Result<(), CallError> {
         for (kind, object) in self.of_ours() {
             let place = ObjectPath { kind, namespace: self.owner.namespace, name: name(&object.metadata) };
@@ -24,7 +24,7 @@ impl Pass<'_> {
     }
 }
 
-/// For this version of the object alone, so that an owner that came in between is kept.
+/// For exactly this version of the object, so that an owner that was added in the meantime is kept.
 fn patch(metadata: &ObjectMeta, uid: &str) -> Value {
     let ours = [MANAGED_BY, CLUSTER, REPO, BACKUP_TYPE];
     let has = |key: &&str| metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(*key));
