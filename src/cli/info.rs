@@ -2,7 +2,6 @@
 
 use std::io::{IsTerminal, Write as _};
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use anyhow::Context;
 use chrono::{DateTime, Utc};
@@ -10,9 +9,7 @@ use clap::{Args, ValueEnum};
 use terminal_size::terminal_size;
 use tokio_util::sync::CancellationToken;
 
-use crate::collect::poller;
-use crate::collect::store::Store;
-use crate::metrics::{CollectionMetrics, Options};
+use crate::collect::host;
 use crate::shutdown::{Request, Signals};
 use crate::telemetry::{self, LogFormat};
 
@@ -77,21 +74,19 @@ pub async fn run(args: InfoArgs) -> anyhow::Result<ExitCode> {
         return info_fleet::run(args.fleet, args.source.timeout.timeout, args.wal, wanted).await;
     }
     let mut signals = Signals::install().context("cannot install signal handlers")?;
-    let store = Arc::new(Store::new(Arc::new(Options::default()))?);
     let stop = CancellationToken::new();
     let settings = settings::once(&args.source, args.wal)?;
     let program = settings.program.clone();
-    let polling =
-        poller::once(settings, Arc::clone(&store), Arc::new(CollectionMetrics::new()), stop.clone());
-    tokio::pin!(polling);
-    loop {
+    let collecting = host::once(settings, stop.clone());
+    tokio::pin!(collecting);
+    let snapshot = loop {
         tokio::select! {
-            () = &mut polling => break,
+            snapshot = &mut collecting => break snapshot,
             // Child processes end before the program does.
             request = signals.next() => if let Request::Stop(_) = request { stop.cancel() },
         }
-    }
-    let snapshot = &store.load().snapshot;
+    };
+    let snapshot = &*snapshot;
     if let Some(target) = args.target {
         return advise(&restore_command::advice(snapshot, &program, target, Utc::now()));
     }

@@ -23,7 +23,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::cluster::resource::KIND;
 use crate::cluster::settings::Settings;
-use crate::collect::fleet::FleetPoller;
+use crate::collect::fleet::FleetCollector;
 use crate::metrics::OperatorMetrics;
 use crate::source::pod::Pods;
 
@@ -63,7 +63,7 @@ pub struct Controller {
     /// What is measured.
     pub metrics: Arc<OperatorMetrics>,
     /// Who asks pgBackRest of the clusters, where anybody does.
-    pub fleet: Option<Arc<FleetPoller>>,
+    pub fleet: Option<Arc<FleetCollector>>,
     /// Who Events come from: the pod's name.
     pub instance: String,
 }
@@ -84,7 +84,7 @@ struct Term {
     reconciler: Reconciler,
     reporter: Reporter,
     metrics: Arc<OperatorMetrics>,
-    fleet: Option<Arc<FleetPoller>>,
+    fleet: Option<Arc<FleetCollector>>,
     inventory: Inventory,
     slots: Semaphore,
     /// How many reconciles have a slot.

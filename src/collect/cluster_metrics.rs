@@ -1,4 +1,4 @@
-//! Keeps what scrapes are told of the clusters fresh, so that none of them has to encode it.
+//! Keeps the metrics that the operator has of clusters encoded, so that scrapes need not do it.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -9,13 +9,13 @@ use tokio::time::{Instant, sleep};
 
 use crate::metrics::{OperatorMetrics, Options};
 
-/// Looks for changes come at this distance at least …
+/// Changes are encoded at most this often …
 const PAUSE: Duration = Duration::from_secs(1);
-/// … and so many times what it took to encode the last: a large fleet is told less often rather than at a higher cost.
+/// … and after so many times what it took to encode the last: a large fleet less often rather than at a higher cost.
 const PAUSE_FACTOR: u32 = 19;
 
-/// Encodes what is told of the clusters when it has changed, until it is dropped.
-pub async fn keep_told(operator: Arc<OperatorMetrics>, options: Arc<Options>) -> Infallible {
+/// Encodes the metrics of the clusters when they have changed, until it is dropped.
+pub async fn keep_encoded(operator: Arc<OperatorMetrics>, options: Arc<Options>) -> Infallible {
     loop {
         let began = Instant::now();
         if operator.is_stale(Utc::now()) {
