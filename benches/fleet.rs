@@ -27,7 +27,7 @@ use pgbackrest_keeper::cluster::key::Key;
 use pgbackrest_keeper::cluster::labels;
 use pgbackrest_keeper::cluster::settings::Settings;
 use pgbackrest_keeper::cluster::target::Pod;
-use pgbackrest_keeper::collect::fleet::{AskedRepo, FleetPoller, Pace, Subject};
+use pgbackrest_keeper::collect::fleet::{AskedRepo, FleetCollector, Pace, Subject};
 use pgbackrest_keeper::collect::store::Store;
 use pgbackrest_keeper::kubernetes::client::CallError;
 use pgbackrest_keeper::metrics::exposition::{
@@ -106,7 +106,7 @@ async fn main() {
     let store = Arc::new(Store::new(Arc::clone(&options)).unwrap());
     let collection = Arc::new(CollectionMetrics::in_pods());
     let pace = Pace::default();
-    let poller = FleetPoller::new(Arc::clone(&store), Arc::default(), pace, Arc::clone(&collection));
+    let poller = FleetCollector::new(Arc::clone(&store), Arc::default(), pace, Arc::clone(&collection));
     let poller = Arc::new(poller);
     let calls = Arc::new(AtomicU64::new(0));
     let pods = Simulated {

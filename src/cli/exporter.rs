@@ -11,8 +11,8 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::collect::host;
 use crate::collect::own_process;
-use crate::collect::poller;
 use crate::collect::store::Store;
 use crate::http::health::Health;
 use crate::http::limits::Limits;
@@ -65,7 +65,7 @@ pub async fn run(args: ExporterArgs, flags: &Flags) -> anyhow::Result<ExitCode> 
     let collection = Arc::new(CollectionMetrics::new().with_wal(has_wal));
     let stop = CancellationToken::new();
     let refresh = Arc::new(Notify::new());
-    let polling = poller::run(
+    let polling = host::run(
         settings::polling(&args.source, &args.collect)?,
         Arc::clone(&store),
         Arc::clone(&collection),

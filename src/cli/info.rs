@@ -10,9 +10,7 @@ use clap::{Args, ValueEnum};
 use terminal_size::terminal_size;
 use tokio_util::sync::CancellationToken;
 
-use crate::collect::poller;
-use crate::collect::store::Store;
-use crate::metrics::{CollectionMetrics, Options};
+use crate::collect::host;
 use crate::pgbackrest::command::CopyPaths;
 use crate::shutdown::{Request, Signals};
 use crate::state::restore::{self, Target};
@@ -119,20 +117,17 @@ impl InfoArgs {
 
 /// Queries pgBackRest on this host once.
 async fn collect(source: &SourceArgs, wal: bool, signals: &mut Signals) -> anyhow::Result<Arc<Snapshot>> {
-    let store = Arc::new(Store::new(Arc::new(Options::default()))?);
     let stop = CancellationToken::new();
-    let settings = settings::once(source, wal)?;
-    let polling =
-        poller::once(settings, Arc::clone(&store), Arc::new(CollectionMetrics::new()), stop.clone());
-    tokio::pin!(polling);
-    loop {
+    let collecting = host::once(settings::once(source, wal)?, stop.clone());
+    tokio::pin!(collecting);
+    let snapshot = loop {
         tokio::select! {
-            () = &mut polling => break,
+            snapshot = &mut collecting => break snapshot,
             // Child processes end before the program does.
             request = signals.next() => if let Request::Stop(_) = request { stop.cancel() },
         }
-    }
-    Ok(Arc::clone(&store.load().snapshot))
+    };
+    Ok(snapshot)
 }
 
 /// Prints only the commands on standard output. Exit code 1: there is none.

@@ -12,8 +12,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::cluster::settings::Settings;
-use crate::collect::clusters;
-use crate::collect::fleet::FleetPoller;
+use crate::collect::cluster_metrics;
+use crate::collect::fleet::FleetCollector;
 use crate::collect::own_process;
 use crate::collect::store::Store;
 use crate::http::health::Health;
@@ -99,7 +99,7 @@ pub async fn run(args: OperatorArgs, flags: &Flags) -> anyhow::Result<ExitCode> 
     let settings = Arc::new(Settings::from(args.clusters.clone()));
     let fleet = collects.then(|| {
         let (store, collection) = (Arc::clone(&store), Arc::clone(&collection));
-        Arc::new(FleetPoller::new(store, settings, args.fleet.pace(), collection))
+        Arc::new(FleetCollector::new(store, settings, args.fleet.pace(), collection))
     });
     let clusters = Arc::new(ClusterMetrics::new(Arc::clone(&metrics)));
     let router = router::router(AppState {
@@ -131,7 +131,7 @@ pub async fn run(args: OperatorArgs, flags: &Flags) -> anyhow::Result<ExitCode> 
     tokio::select! {
         end = finish(serving, working, signal_handler, &progress, (stop_work, stop_serving)) => end,
         // Until the last scrape.
-        never = clusters::keep_encoded(clusters, options) => match never {},
+        never = cluster_metrics::keep_encoded(clusters, options) => match never {},
     }
 }
 
@@ -179,7 +179,7 @@ async fn work(
     client: Client,
     progress: Arc<Progress>,
     metrics: Arc<OperatorMetrics>,
-    fleet: Option<Arc<FleetPoller>>,
+    fleet: Option<Arc<FleetCollector>>,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let own_pod = own_pod();

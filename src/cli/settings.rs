@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 
-use crate::collect::settings::{DatabaseCounts, Settings, WalSettings};
+use crate::collect::settings::{DatabaseCounts, Pace, Settings, WalSettings};
 use crate::pgbackrest::command::Program;
 use crate::state::filter::Filter;
 
@@ -23,14 +23,18 @@ pub(super) fn polling(source: &SourceArgs, collect: &IntervalArgs) -> anyhow::Re
             (false, false) => DatabaseCounts::Off,
         },
         database_processes: collect.database_parallel_processes as usize,
-        wal: collect.wal.settings(collect.wal.interval),
-        ..settings(source, collect.interval, collect.staleness.max_staleness)?
+        ..settings(
+            source,
+            collect.interval,
+            collect.staleness.max_staleness,
+            collect.wal.settings(collect.wal.interval),
+        )?
     })
 }
 
 /// The settings of `info`.
 pub(super) fn once(source: &SourceArgs, wal: bool) -> anyhow::Result<Settings> {
-    Ok(Settings { wal: wal_once(wal), ..settings(source, Settings::USUAL_INTERVAL, None)? })
+    settings(source, Settings::USUAL_INTERVAL, None, wal_once(wal))
 }
 
 /// The WAL scan of `info --wal`, if requested.
@@ -42,6 +46,7 @@ fn settings(
     source: &SourceArgs,
     interval: Duration,
     max_staleness: Option<Duration>,
+    wal: Option<WalSettings>,
 ) -> anyhow::Result<Settings> {
     let program = Program {
         binary: source.binary.clone(),
@@ -56,10 +61,7 @@ fn settings(
         &source.repo,
     )
     .context("--collect.stanza-include-regex or --collect.stanza-exclude-regex")?;
-    Ok(Settings {
-        pass_environment: source.pass_env.clone(),
-        max_processes: source.max_processes as usize,
-        filter,
-        ..Settings::new(program, interval, source.timeout.timeout, max_staleness)
-    })
+    let usual = Settings::new(program, interval, source.timeout.timeout, max_staleness);
+    let pace = Pace { concurrency: source.max_processes as usize, wal, ..usual.pace };
+    Ok(Settings { pace, pass_environment: source.pass_env.clone(), filter, ..usual })
 }

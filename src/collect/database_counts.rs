@@ -1,4 +1,4 @@
-//! How many databases each backup holds. One call per backup, made once: a backup does not change.
+//! How many databases each backup contains. Takes one call per backup, once: a backup does not change.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use crate::pgbackrest::command::InfoQuery;
 use crate::pgbackrest::label::BackupType;
 use crate::pgbackrest::version::Version;
 use crate::state::merge::Target;
-use crate::state::snapshot::{RepoState, Snapshot};
+use crate::state::snapshot::{RepoState, Snapshot, Stanza};
 
 use super::settings::DatabaseCounts;
 
@@ -23,16 +23,16 @@ pub(super) struct Counts {
     known: Arc<BTreeMap<Key, u32>>,
 }
 
-/// A backup to be asked for.
+/// A backup whose databases are not counted yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Question {
+pub(super) struct UncountedBackup {
     stanza: Arc<str>,
-    repo: u32,
-    label: String,
+    pub(super) repo: u32,
+    pub(super) label: String,
 }
 
-impl Question {
-    /// What must answer for this; where it hangs, no more is asked of it.
+impl UncountedBackup {
+    /// What must answer for this; if it hangs, no more is asked of it.
     pub(super) fn target(&self) -> Target {
         Target { stanza: Some(self.stanza.clone()), repo: Some(self.repo) }
     }
@@ -62,13 +62,13 @@ impl Counts {
         }
     }
 
-    /// What is to be asked, newest backups first. Forgets backups that are no more.
-    pub(super) fn questions(
+    /// What is to be counted, newest backups first. Forgets backups that no longer exist.
+    pub(super) fn missing(
         &mut self,
         snapshot: &Snapshot,
         which: DatabaseCounts,
         version: Option<Version>,
-    ) -> Vec<Question> {
+    ) -> Vec<UncountedBackup> {
         if which == DatabaseCounts::Off || version.is_some_and(|version| version < SINCE) {
             self.known = Arc::default();
             return Vec::new();
@@ -90,21 +90,21 @@ impl Counts {
         }
         Arc::make_mut(&mut self.known).retain(|key, _| kept.contains(key));
         wanted.sort_by(|one, other| other.cmp(one));
-        wanted.into_iter().map(|(_, (stanza, repo, label))| Question { stanza, repo, label }).collect()
+        wanted.into_iter().map(|(_, (stanza, repo, label))| UncountedBackup { stanza, repo, label }).collect()
     }
 
-    /// Takes an answer; false where it does not tell.
-    pub(super) fn learn(&mut self, question: Question, stanzas: &[crate::state::snapshot::Stanza]) -> bool {
+    /// Takes an answer. False if it contains no count.
+    pub(super) fn learn(&mut self, backup: UncountedBackup, stanzas: &[Stanza]) -> bool {
         let answer = stanzas
             .iter()
-            .filter(|stanza| stanza.name == question.stanza)
+            .filter(|stanza| stanza.name == backup.stanza)
             .flat_map(|stanza| &stanza.repos)
-            .filter(|repo| repo.key == question.repo)
+            .filter(|repo| repo.key == backup.repo)
             .flat_map(|repo| &repo.backups)
-            .find(|backup| backup.label == question.label)
-            .and_then(|backup| backup.databases);
+            .find(|listed| listed.label == backup.label)
+            .and_then(|listed| listed.databases);
         if let Some(count) = answer {
-            Arc::make_mut(&mut self.known).insert((question.stanza, question.repo, question.label), count);
+            Arc::make_mut(&mut self.known).insert((backup.stanza, backup.repo, backup.label), count);
         }
         answer.is_some()
     }

@@ -1,17 +1,27 @@
-//! Polls pgBackRest and keeps the answer.
+//! Asks pgBackRest periodically, and keeps the answers.
 //!
-//! [`poller`] makes runs: it asks what [`plan`] says, has the answers merged and puts the result into the [`store`],
-//! from which scrapes read. A scrape starts nothing and waits for nothing here.
+//! The [`scheduler`] runs a collection of each cluster in the [`registry`] when it is due. A collection makes the calls of
+//! info that its [`plan`] says, merges the answers with the previous snapshot, and reports the result; the scheduler
+//! publishes it in the [`store`], from which scrapes read. A scrape starts nothing and waits for nothing here.
+//!
+//! A host is a fleet with one cluster without labels. [`host`] and [`fleet`] differ in where commands run, and in what is
+//! asked for, a [`request`].
 
-pub mod clusters;
+pub mod cluster_metrics;
 pub mod fleet;
+pub mod host;
 pub mod own_process;
 pub mod plan;
-pub mod poller;
 pub mod settings;
 pub mod store;
 
+mod caller;
 mod changes;
+mod collection;
 mod database_counts;
-mod run;
+mod in_flight;
+mod limit;
+mod registry;
+mod request;
+mod scheduler;
 mod wal;

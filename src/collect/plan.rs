@@ -1,10 +1,12 @@
-//! Which calls a run makes, in which order, and what follows from how they end. Pure: no call is made here.
+//! Which calls of `info` a collection makes, in which order, and what follows from how they end. Pure: it makes no call.
 //!
-//! A run begins with one call for everything. What fails is asked again in smaller parts: each repository by itself,
-//! then, in a repository that fails, each stanza by itself. The next run begins where this one came through, so that a
-//! hang that stands costs one timeout a run, and goes back to larger parts once all parts have answered.
+//! On a host a run begins with one call for everything. What fails is asked again in smaller parts: each repository by
+//! itself, then, in a repository that fails, each stanza by itself. The next run begins with the parts that answered in
+//! this one, so that a lasting hang costs one timeout per run, and returns to larger parts once all parts have answered.
+//!
+//! In a cluster in Kubernetes the repositories are chosen from the start, so that each is asked for by itself.
 
-mod lanes;
+mod stanza_queue;
 #[cfg(test)]
 mod tests;
 
@@ -12,10 +14,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::state::filter::Filter;
-use crate::state::merge::Target;
+use crate::state::merge::{Reply, Target};
 use crate::state::snapshot::{Failure, FailureReason};
 
-use lanes::{Lane, unreachable};
+use stanza_queue::{StanzaQueue, unreachable};
 
 /// Repositories that are tried where neither the last answers nor the configuration tell which there are.
 const USUAL_REPOS: [u32; 4] = [1, 2, 3, 4];
@@ -23,9 +25,9 @@ const USUAL_REPOS: [u32; 4] = [1, 2, 3, 4];
 /// Binary logarithm of the most runs for which something that failed as a whole is asked in parts without a new try.
 const MAX_PATIENCE: u32 = 5;
 
-/// What earlier runs have taught.
+/// What a run leaves for the next one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Memory {
+pub struct PlanState {
     /// What must be asked repository by repository: all stanzas (none), or an included one.
     split: BTreeSet<Option<Arc<str>>>,
     /// Repositories (none: all at once) that must be asked stanza by stanza.
@@ -40,7 +42,7 @@ pub struct Memory {
 
 /// What is known to exist, from the last answers and the configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Known {
+pub struct KnownTargets {
     /// Names of stanzas.
     pub stanzas: BTreeSet<Arc<str>>,
     /// Numbers of repositories.
@@ -51,7 +53,7 @@ pub struct Known {
 
 /// How a call ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
+pub enum CallOutcome {
     /// With a document that names these stanzas.
     Answered(BTreeSet<Arc<str>>),
     /// pgBackRest refused the repository number.
@@ -62,34 +64,25 @@ pub enum Outcome {
     Hopeless(Failure),
 }
 
-/// What is settled without a document.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
-    /// No such repository.
-    NotConfigured(Target),
-    /// No answer, and none to come in this run.
-    Silent(Target, Failure),
-}
-
 /// One run.
 #[derive(Debug)]
 pub struct Plan {
-    known: Known,
+    known: KnownTargets,
     max_parallel: usize,
     /// All stanzas are asked for; else the included ones only.
     lists_all: bool,
     /// Repositories chosen by the filter, which rules out calls for all repositories.
     chosen_repos: bool,
-    before: Memory,
-    after: Memory,
+    before: PlanState,
+    after: PlanState,
     waiting: BTreeSet<(Urgency, Target)>,
     running: BTreeSet<Target>,
     /// Calls for all stanzas of a repository that failed and wait for names to be isolated by.
     failed_whole: BTreeMap<Option<u32>, Failure>,
-    lanes: BTreeMap<Option<u32>, Lane>,
+    stanza_queues: BTreeMap<Option<u32>, StanzaQueue>,
     not_configured: Vec<(Target, Failure)>,
     repo_answered: bool,
-    verdicts: Vec<Verdict>,
+    unanswered: Vec<(Target, Reply)>,
 }
 
 /// Order of calls: repositories in which nothing hung, then what itself did not hang, then what was not asked for longest.
@@ -99,7 +92,7 @@ struct Urgency {
     hung_in_run: u64,
 }
 
-impl Memory {
+impl PlanState {
     /// Whether it is time to ask again for several things at once that failed: after two runs, then four and so on.
     fn may_retry(&self, target: &Target) -> bool {
         let waited = |(failures, run): &(u32, u64)| self.runs + 1 >= run + (1 << failures.min(&MAX_PATIENCE));
@@ -110,7 +103,7 @@ impl Memory {
 impl Plan {
     /// Begins a run where the one before came through.
     #[must_use]
-    pub fn begin(memory: &Memory, mut known: Known, filter: &Filter, max_parallel: usize) -> Self {
+    pub fn begin(state: &PlanState, mut known: KnownTargets, filter: &Filter, max_parallel: usize) -> Self {
         known.stanzas.retain(|name| filter.admits_stanza(name));
         if !filter.repos().is_empty() {
             known.repos = filter.repos().iter().copied().collect();
@@ -124,19 +117,19 @@ impl Plan {
             known,
             max_parallel: max_parallel.max(1),
             lists_all: filter.lists_all(),
-            before: memory.clone(),
-            after: Memory { runs: memory.runs + 1, failed: memory.failed.clone(), ..Memory::default() },
+            before: state.clone(),
+            after: PlanState { runs: state.runs + 1, failed: state.failed.clone(), ..PlanState::default() },
             waiting: BTreeSet::new(),
             running: BTreeSet::new(),
             failed_whole: BTreeMap::new(),
-            lanes: BTreeMap::new(),
+            stanza_queues: BTreeMap::new(),
             not_configured: Vec::new(),
             repo_answered: false,
-            verdicts: Vec::new(),
+            unanswered: Vec::new(),
         };
         for scope in filter.scopes() {
             let whole = Target { stanza: scope.stanza.clone(), repo: None };
-            let in_parts = memory.split.contains(&scope.stanza) || !memory.may_retry(&whole);
+            let in_parts = state.split.contains(&scope.stanza) || !state.may_retry(&whole);
             match scope.stanza {
                 Some(stanza) if (in_parts && plan.known.repo_option) || plan.chosen_repos => {
                     plan.split_stanza(&stanza);
@@ -158,10 +151,16 @@ impl Plan {
         self.waiting.remove(&next);
         let (_, target) = next;
         if target.stanza.is_some() {
-            self.lanes.entry(target.repo).or_default().started();
+            self.stanza_queues.entry(target.repo).or_default().started();
         }
         self.running.insert(target.clone());
         Some(target)
+    }
+
+    /// Whether a target hung when it was last asked.
+    #[must_use]
+    pub fn is_suspect(&self, target: &Target) -> bool {
+        self.before.hung.contains_key(target)
     }
 
     /// Whether nothing runs and nothing is left to be started.
@@ -171,18 +170,18 @@ impl Plan {
     }
 
     /// Takes note of the end of a call.
-    pub fn finished(&mut self, target: &Target, outcome: Outcome) {
+    pub fn finished(&mut self, target: &Target, outcome: CallOutcome) {
         self.running.remove(target);
         match outcome {
-            Outcome::Answered(names) => self.answered(target, &names),
-            Outcome::NotConfigured(failure) if target.repo.is_some() => {
+            CallOutcome::Answered(names) => self.answered(target, &names),
+            CallOutcome::NotConfigured(failure) if target.repo.is_some() => {
                 if target.stanza.is_some() {
-                    self.lanes.entry(target.repo).or_default().answered();
+                    self.stanza_queues.entry(target.repo).or_default().answered();
                 }
                 self.not_configured.push((target.clone(), failure));
             }
-            Outcome::Failed(failure) => self.failed(target, failure),
-            Outcome::NotConfigured(failure) | Outcome::Hopeless(failure) => {
+            CallOutcome::Failed(failure) => self.failed(target, failure),
+            CallOutcome::NotConfigured(failure) | CallOutcome::Hopeless(failure) => {
                 self.silent(target, failure);
                 if target.stanza.is_some() {
                     self.trip(target.repo);
@@ -191,7 +190,7 @@ impl Plan {
         }
         self.isolate_failed_repos();
         if self.is_done() {
-            self.settle_not_configured();
+            self.resolve_not_configured();
         }
     }
 
@@ -204,24 +203,24 @@ impl Plan {
             self.silent(&target, given_up());
         }
         if self.is_done() {
-            self.settle_not_configured();
+            self.resolve_not_configured();
         }
     }
 
-    /// What has been settled since the last call of this.
-    pub fn take_verdicts(&mut self) -> Vec<Verdict> {
-        std::mem::take(&mut self.verdicts)
+    /// The targets that are known to get no document in this run, since the last call of this.
+    pub fn take_unanswered(&mut self) -> Vec<(Target, Reply)> {
+        std::mem::take(&mut self.unanswered)
     }
 
     /// What the next run should know.
     #[must_use]
-    pub fn into_memory(self) -> Memory {
+    pub fn into_state(self) -> PlanState {
         self.after
     }
 
     fn enqueue(&mut self, target: Target) {
-        let given_up = |lane: &Lane| lane.given_up && target.stanza.is_some();
-        if self.lanes.get(&target.repo).is_some_and(given_up) {
+        let given_up = |queue: &StanzaQueue| queue.given_up && target.stanza.is_some();
+        if self.stanza_queues.get(&target.repo).is_some_and(given_up) {
             self.silent(&target, unreachable(target.repo));
             return;
         }
@@ -241,7 +240,7 @@ impl Plan {
         self.repo_answered |= target.repo.is_some();
         self.after.failed.remove(target);
         if target.stanza.is_some() {
-            self.lanes.entry(target.repo).or_default().answered();
+            self.stanza_queues.entry(target.repo).or_default().answered();
         } else {
             let new = names.difference(&self.known.stanzas).cloned().collect();
             self.learn(new);
@@ -266,7 +265,7 @@ impl Plan {
                 self.trip_combined();
             }
             (Some(_), repo) => {
-                if failure.reason == FailureReason::Timeout {
+                if matches!(failure.reason, FailureReason::Timeout | FailureReason::Lost) {
                     self.after.hung.insert(target.clone(), self.after.runs);
                 }
                 self.silent(target, failure);
@@ -283,7 +282,7 @@ impl Plan {
 
     fn silent(&mut self, target: &Target, failure: Failure) {
         self.stay_in_parts(target);
-        self.verdicts.push(Verdict::Silent(target.clone(), failure));
+        self.unanswered.push((target.clone(), Reply::Silent(failure)));
     }
 
     /// A part that did not answer keeps the next run at parts of this size.
@@ -297,15 +296,11 @@ impl Plan {
         }
     }
 
-    /// A number that nobody knows is a repository that does not exist, unless all of them are refused.
-    fn settle_not_configured(&mut self) {
+    /// A number that pgBackRest refuses is a repository that does not exist, unless it refuses all of them.
+    fn resolve_not_configured(&mut self) {
         for (target, failure) in std::mem::take(&mut self.not_configured) {
-            let verdict = if self.repo_answered {
-                Verdict::NotConfigured(target)
-            } else {
-                Verdict::Silent(target, failure)
-            };
-            self.verdicts.push(verdict);
+            let reply = if self.repo_answered { Reply::NotConfigured } else { Reply::Silent(failure) };
+            self.unanswered.push((target, reply));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What the poller is told.
+//! How often, of what and within which bounds is collected.
 
 use std::time::Duration;
 
@@ -8,43 +8,50 @@ use crate::pgbackrest::command::Program;
 use crate::source::process::Limits;
 use crate::state::filter::Filter;
 
-/// How pgBackRest is polled.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// Which pgBackRest.
-    pub program: Program,
-    /// Variables that it gets beside the usual few, by name.
-    pub pass_environment: Vec<String>,
-    /// From the begin of one run to the begin of the next. A little less in fact, so that many do not keep step.
+/// How often and within which bounds is collected, from a host as from a fleet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pace {
+    /// From the start of one collection to the start of the next. Slightly less in fact, so that many do not keep step.
     pub interval: Duration,
-    /// What one call may use. The version has its own, shorter time.
+    /// What one command may use. `version` has its own, shorter timeout.
     pub limits: Limits,
+    /// On a host the maximum number of processes, in Kubernetes of API server calls, commands in pods among them.
+    pub concurrency: usize,
     /// Age at which facts that are not confirmed are dropped.
     pub max_staleness: Duration,
-    /// Calls at the same time, at least 1.
-    pub max_processes: usize,
-    /// What is looked at.
-    pub filter: Filter,
-    /// `info` is called; else the version alone is asked for.
-    pub info: bool,
-    /// Which backups are asked for their databases (pgBackRest 2.41 and later).
-    pub database_counts: DatabaseCounts,
-    /// Calls for databases at the same time, at least 1.
-    pub database_processes: usize,
-    /// How WAL archives are listed (pgBackRest 2.32 and later); they are not where this is absent.
+    /// How WAL archives are scanned (pgBackRest 2.32 and later); None if they are not.
     pub wal: Option<WalSettings>,
 }
 
-/// How WAL archives are listed.
+/// How WAL archives are scanned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WalSettings {
-    /// From the begin of one round over all archives to the begin of the next.
+    /// From the start of one scan of all archives to the start of the next.
     pub interval: Duration,
-    /// What a round may take. One that takes longer is gone on with in the next.
+    /// Maximum duration of a scan. The next one resumes an unfinished one.
     pub timeout: Duration,
 }
 
-/// Which backups are asked for their databases, one call each.
+/// What is collected from this host, and how.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// How often, and within which bounds.
+    pub pace: Pace,
+    /// Which pgBackRest.
+    pub program: Program,
+    /// Variables that it gets besides the usual few, by name.
+    pub pass_environment: Vec<String>,
+    /// Stanzas and repositories to collect.
+    pub filter: Filter,
+    /// Whether to call `info`; otherwise only `version` is called.
+    pub info: bool,
+    /// The backups whose databases are counted (pgBackRest 2.41 and later).
+    pub database_counts: DatabaseCounts,
+    /// Concurrent calls that count databases, at least 1.
+    pub database_processes: usize,
+}
+
+/// The backups whose databases are counted, with one call each.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum DatabaseCounts {
     /// None.
@@ -56,13 +63,68 @@ pub enum DatabaseCounts {
     All,
 }
 
+impl Pace {
+    /// The usual interval in a fleet.
+    pub const USUAL_INTERVAL: Duration = Duration::from_mins(5);
+    /// The usual concurrency in a fleet: with it, 1,000 clusters of three repositories are collected within the interval
+    /// as long as a call takes a second and a half.
+    pub const USUAL_CONCURRENCY: u16 = 16;
+
+    /// The pace in a fleet. Without a `timeout` it is a quarter of the interval, at most a minute. Without a
+    /// `max_staleness` that is three intervals, at least 1 h.
+    #[must_use]
+    pub fn new(
+        interval: Duration,
+        timeout: Option<Duration>,
+        concurrency: usize,
+        max_staleness: Option<Duration>,
+    ) -> Self {
+        let timeout = timeout.unwrap_or((interval / 4).min(Duration::from_mins(1)));
+        Self {
+            interval,
+            limits: Limits::with_timeout(timeout.max(Duration::from_secs(1))),
+            concurrency: concurrency.max(1),
+            max_staleness: max_staleness.unwrap_or((interval * 3).max(Duration::from_hours(1))),
+            wal: None,
+        }
+    }
+
+    /// Also scans WAL archives. In a fleet each scan follows a collection, and so is no more frequent.
+    #[must_use]
+    pub fn with_wal(self, wal: Option<WalSettings>) -> Self {
+        let limited = |wal: WalSettings| WalSettings { interval: wal.interval.max(self.interval), ..wal };
+        Self { wal: wal.map(limited), ..self }
+    }
+
+    pub(super) fn max_staleness(&self) -> TimeDelta {
+        TimeDelta::from_std(self.max_staleness).unwrap_or(TimeDelta::MAX)
+    }
+
+    /// Age at which a listing proves nothing any more: as for other facts, and at least three scans.
+    pub(super) fn max_wal_staleness(&self) -> TimeDelta {
+        let scans = self.wal.map_or(Duration::ZERO, |wal| wal.interval * 3);
+        TimeDelta::from_std(self.max_staleness.max(scans)).unwrap_or(TimeDelta::MAX)
+    }
+
+    /// The longest time without a sign of life: three intervals and what a call may take until its process is gone.
+    pub(super) fn longest_silence(&self) -> Duration {
+        self.interval * 3 + self.limits.timeout + self.limits.grace + Duration::from_secs(10)
+    }
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self::new(Self::USUAL_INTERVAL, None, usize::from(Self::USUAL_CONCURRENCY), None)
+    }
+}
+
 impl Settings {
     /// The Go exporter's interval.
     pub const USUAL_INTERVAL: Duration = Duration::from_mins(10);
 
-    /// The usual settings. Without a `timeout` it is a quarter of the interval, 120 s at most, so that even the run that
-    /// isolates a hang step by step ends within the interval. Without a `max_staleness` that is three intervals, 1 h at
-    /// least.
+    /// The usual settings. Without a `timeout` it is a quarter of the interval, at most 120 s, so that even the run that
+    /// isolates a hang step by step ends within the interval. Without a `max_staleness` that is three intervals, at least
+    /// 1 h.
     #[must_use]
     pub fn new(
         program: Program,
@@ -71,32 +133,16 @@ impl Settings {
         max_staleness: Option<Duration>,
     ) -> Self {
         let timeout = timeout.unwrap_or((interval / 4).min(Duration::from_mins(2)));
+        let limits = Limits::with_timeout(timeout);
         Self {
+            pace: Pace { limits, ..Pace::new(interval, None, 4, max_staleness) },
             program,
             pass_environment: Vec::new(),
-            interval,
-            limits: Limits::with_timeout(timeout),
-            max_staleness: max_staleness.unwrap_or((interval * 3).max(Duration::from_hours(1))),
-            max_processes: 4,
             filter: Filter::default(),
             info: true,
             database_counts: DatabaseCounts::Off,
             database_processes: 1,
-            wal: None,
         }
-    }
-
-    /// Age at which a listing proves nothing any more: as for other facts, and three rounds at least.
-    #[must_use]
-    pub fn max_wal_staleness(&self) -> TimeDelta {
-        let rounds = self.wal.map_or(Duration::ZERO, |wal| wal.interval * 3);
-        TimeDelta::from_std(self.max_staleness.max(rounds)).unwrap_or(TimeDelta::MAX)
-    }
-
-    /// The longest that the poller is ever silent: three intervals and what a call may take until it is gone.
-    #[must_use]
-    pub fn longest_silence(&self) -> Duration {
-        self.interval * 3 + self.limits.timeout + self.limits.grace + Duration::from_secs(10)
     }
 }
 
@@ -108,8 +154,8 @@ mod tests {
     fn times_follow_from_the_interval() {
         let of = |seconds, timeout| {
             let program = Program { binary: "x".into(), config: None, config_include_path: None };
-            let settings = Settings::new(program, Duration::from_secs(seconds), timeout, None);
-            (settings.limits.timeout.as_secs(), settings.max_staleness.as_secs())
+            let Settings { pace, .. } = Settings::new(program, Duration::from_secs(seconds), timeout, None);
+            (pace.limits.timeout.as_secs(), pace.max_staleness.as_secs())
         };
         assert_eq!(of(600, None), (120, 3600));
         assert_eq!(of(60, None), (15, 3600));

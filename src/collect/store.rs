@@ -55,23 +55,20 @@ impl Store {
         self.current.load_full()
     }
 
-    /// Puts a snapshot in place of the last one. Takes time in proportion to its size: not for an async thread.
+    /// What is published of this host. Takes time in proportion to its size: not for an async thread.
     ///
     /// # Errors
-    /// If the encoder fails; then the last snapshot stays.
-    pub fn publish(&self, snapshot: Snapshot) -> Result<Arc<Published>, EncodeError> {
-        let snapshot = Arc::new(snapshot);
+    /// If the encoder fails.
+    pub fn encode_host(&self, snapshot: Arc<Snapshot>) -> Result<Arc<Published>, EncodeError> {
         let body = StaticPart::encode(&snapshot, &self.options)?;
-        let published = Arc::new(Published { snapshot, fleet: Arc::default(), body });
-        self.put(Arc::clone(&published));
-        Ok(published)
+        Ok(Arc::new(Published { snapshot, fleet: Arc::default(), body }))
     }
 
     /// What is published of a fleet. Takes time in proportion to its size: not for an async thread.
     ///
     /// # Errors
     /// If the encoder fails.
-    pub fn encode(&self, fleet: Fleet) -> Result<Arc<Published>, EncodeError> {
+    pub fn encode_fleet(&self, fleet: Fleet) -> Result<Arc<Published>, EncodeError> {
         let fleet = Arc::new(fleet);
         let body = StaticPart::encode_fleet(&fleet, &self.options)?;
         Ok(Arc::new(Published { snapshot: Arc::default(), fleet, body }))
@@ -118,7 +115,7 @@ mod tests {
         assert!(!store.ready() && before.snapshot.stanzas.is_empty());
         let version = crate::pgbackrest::version::parse("pgBackRest 2.45");
         let snapshot = Snapshot { version, ..Snapshot::default() };
-        store.publish(snapshot.clone()).unwrap();
+        store.put(store.encode_host(Arc::new(snapshot.clone())).unwrap());
         assert_eq!((*store.load().snapshot).clone(), snapshot);
         assert!(before.snapshot.version.is_none(), "what a scrape holds does not change under its hands");
     }

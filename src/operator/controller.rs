@@ -23,7 +23,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::cluster::resource::KIND;
 use crate::cluster::settings::Settings;
-use crate::collect::fleet::FleetPoller;
+use crate::collect::fleet::FleetCollector;
 use crate::metrics::OperatorMetrics;
 use crate::source::pod::Pods;
 
@@ -61,7 +61,7 @@ pub struct Controller {
     pub progress: Arc<Progress>,
     pub metrics: Arc<OperatorMetrics>,
     /// The collection of facts about clusters, if enabled.
-    pub fleet: Option<Arc<FleetPoller>>,
+    pub fleet: Option<Arc<FleetCollector>>,
     /// The source of Events: the name of the pod.
     pub instance: String,
 }
@@ -82,7 +82,7 @@ struct Context {
     reconciler: Reconciler,
     reporter: Reporter,
     metrics: Arc<OperatorMetrics>,
-    fleet: Option<Arc<FleetPoller>>,
+    fleet: Option<Arc<FleetCollector>>,
     inventory: Inventory,
     limit: Semaphore,
     /// The number of running reconciles.

@@ -85,7 +85,7 @@ impl FleetArgs {
             usize::from(self.concurrency.collect_concurrency),
             self.staleness.max_staleness,
         );
-        // The other facts of a collection wait for its scan, so keep the scan short.
+        // The next collection waits for the scan, so keep it short.
         pace.with_wal(self.wal.settings(self.interval / 4))
     }
 }

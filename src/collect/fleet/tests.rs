@@ -3,11 +3,13 @@
 mod listing;
 
 use std::sync::Mutex;
+use std::time::Duration;
 
 use super::*;
 use crate::cluster::labels;
 use crate::cluster::target::Pod;
-use crate::collect::store::Store;
+use crate::collect::collection::History;
+use crate::collect::settings::WalSettings;
 use crate::fake_pods::{Asked, Does, FakePods, pod, ran};
 use crate::metrics::Options;
 use crate::source::pod::NoEnd;
@@ -73,42 +75,43 @@ fn subject() -> Subject {
     Subject { instances: 2, repos: vec![repo(1), repo(2)] }
 }
 
-/// Asks `ledger` again and again.
+/// Collects from `ledger` again and again.
 struct Case {
     fakes: FakePods<'static>,
-    settings: Settings,
-    slots: Slots,
-    running: Running,
-    metrics: CollectionMetrics,
-    memory: Memory,
+    shared: Shared,
+    history: History,
     snapshot: Arc<Snapshot>,
-    pace: Pace,
-    meanwhile: Mutex<Vec<Snapshot>>,
+    /// What was published before the last scan or the last answer.
+    meanwhile: Mutex<Vec<Arc<Snapshot>>>,
 }
 
 impl Case {
     fn new(fakes: &FakePods<'static>) -> Self {
+        Self::with_wal(fakes, None)
+    }
+
+    fn with_wal(fakes: &FakePods<'static>, wal: Option<WalSettings>) -> Self {
+        let metrics = CollectionMetrics::in_pods().with_wal(wal.is_some());
+        let pace = Pace { concurrency: 8, ..Pace::default() }.with_wal(wal);
         Self {
             fakes: fakes.clone(),
-            settings: Settings::default(),
-            slots: Slots::new(8),
-            running: Running::default(),
-            metrics: CollectionMetrics::in_pods(),
-            memory: Memory::default(),
+            shared: Shared::new(pace, Arc::new(metrics)),
+            history: History::default(),
             snapshot: Arc::default(),
-            pace: Pace::default(),
             meanwhile: Mutex::default(),
         }
     }
 
     async fn ask(&mut self) -> Arc<Snapshot> {
-        let (slots, running, metrics) = (&self.slots, &self.running, &self.metrics);
-        let asker =
-            Asker { pods: &self.fakes, settings: &self.settings, pace: self.pace, slots, running, metrics };
-        let key = Arc::new(Key::new("shop", "ledger"));
-        let meanwhile = |snapshot| self.meanwhile.lock().unwrap().push(snapshot);
-        let snapshot = asker.ask(&key, &subject(), &self.snapshot, &mut self.memory, meanwhile).await;
-        self.snapshot = Arc::new(snapshot);
+        let site = AllPods { pods: &self.fakes, settings: Arc::default() };
+        let (key, subject) = (Arc::new(Key::new("shop", "ledger")), Arc::new(subject()));
+        let (request, runners) = site.prepare(&self.shared, &key, &subject, Job::Collect).await;
+        let caller = Caller { shared: &self.shared, key: &key, request: &request, runners: &runners };
+        let publish = |snapshot: &Arc<Snapshot>| self.meanwhile.lock().unwrap().push(Arc::clone(snapshot));
+        self.snapshot = caller.collect(&self.snapshot, &mut self.history, &publish).await.unwrap();
+        if let Some(wal) = self.shared.pace.wal.filter(|_| self.history.listings.has_news(&self.snapshot)) {
+            caller.scan(wal, &self.snapshot, &self.history.listings).await;
+        }
         Arc::clone(&self.snapshot)
     }
 }
@@ -230,14 +233,14 @@ async fn a_fleet_is_asked_once() {
 
 struct Loop {
     store: Arc<Store>,
-    poller: Arc<FleetPoller>,
+    poller: Arc<FleetCollector>,
 }
 
 impl Loop {
     fn new(pace: Pace) -> Self {
         let store = Arc::new(Store::new(Arc::new(Options { compat: false, ..Options::default() })).unwrap());
         let metrics = Arc::new(CollectionMetrics::in_pods());
-        let poller = FleetPoller::new(Arc::clone(&store), Arc::default(), pace, metrics);
+        let poller = FleetCollector::new(Arc::clone(&store), Arc::default(), pace, metrics);
         Self { store, poller: Arc::new(poller) }
     }
 

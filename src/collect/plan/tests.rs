@@ -14,7 +14,7 @@ struct World {
     /// Targets that hang whenever a call touches them; none matches all.
     hanging: Vec<(Option<String>, Option<u32>)>,
     /// Every call fails so.
-    broken: Option<Outcome>,
+    broken: Option<CallOutcome>,
 }
 
 /// What a run did: calls as `stanza/repo`, `*` for all; how long it took; what it settled.
@@ -48,20 +48,20 @@ impl World {
         self
     }
 
-    fn known(&self) -> Known {
-        Known {
+    fn known(&self) -> KnownTargets {
+        KnownTargets {
             stanzas: self.stanzas.iter().map(|name| Arc::from(name.as_str())).collect(),
             repos: self.repos.iter().copied().collect(),
             repo_option: true,
         }
     }
 
-    fn ask(&self, target: &Target) -> Outcome {
+    fn ask(&self, target: &Target) -> CallOutcome {
         if let Some(broken) = &self.broken {
             return broken.clone();
         }
         if target.repo.is_some_and(|repo| !self.repos.contains(&repo)) {
-            return Outcome::NotConfigured(failure(FailureReason::Exit));
+            return CallOutcome::NotConfigured(failure(FailureReason::Exit));
         }
         let touches = |(stanza, repo): &(Option<String>, Option<u32>)| {
             let same_stanza =
@@ -69,33 +69,32 @@ impl World {
             same_stanza && (target.repo.is_none() || repo.is_none() || *repo == target.repo)
         };
         if self.hanging.iter().any(touches) {
-            return Outcome::Failed(failure(FailureReason::Timeout));
+            return CallOutcome::Failed(failure(FailureReason::Timeout));
         }
         let all = || self.stanzas.iter().map(|name| Arc::from(name.as_str())).collect();
-        Outcome::Answered(target.stanza.clone().map_or_else(all, |stanza| BTreeSet::from([stanza])))
+        CallOutcome::Answered(target.stanza.clone().map_or_else(all, |stanza| BTreeSet::from([stanza])))
     }
 
-    fn run(&self, memory: &mut Memory) -> Course {
+    fn run(&self, memory: &mut PlanState) -> Course {
         self.run_with(memory, self.known(), &Filter::default(), u64::MAX)
     }
 
-    fn run_with(&self, memory: &mut Memory, known: Known, filter: &Filter, budget: u64) -> Course {
+    fn run_with(&self, memory: &mut PlanState, known: KnownTargets, filter: &Filter, budget: u64) -> Course {
         let mut plan = Plan::begin(memory, known, filter, 4);
         let mut course = Course::default();
-        let mut running: Vec<(u64, Target, Outcome)> = Vec::new();
+        let mut running: Vec<(u64, Target, CallOutcome)> = Vec::new();
         while !plan.is_done() {
             while let Some(target) = plan.start_next() {
                 course.calls.push(name(&target));
                 let outcome = self.ask(&target);
-                let hangs =
-                    matches!(&outcome, Outcome::Failed(failure) if failure.reason == FailureReason::Timeout);
+                let hangs = matches!(&outcome, CallOutcome::Failed(failure) if failure.reason == FailureReason::Timeout);
                 running.push((course.ticks + if hangs { HANG } else { 1 }, target, outcome));
             }
             assert!(running.len() <= 4);
             running.sort_by_key(|(end, target, _)| (*end, target.clone()));
             let (end, target, outcome) = running.remove(0);
             course.ticks = end;
-            if matches!(outcome, Outcome::Answered(_)) {
+            if matches!(outcome, CallOutcome::Answered(_)) {
                 course.last_answer = end;
             }
             plan.finished(&target, outcome);
@@ -103,20 +102,21 @@ impl World {
                 plan.abandon_suspects();
             }
         }
-        for verdict in plan.take_verdicts() {
-            match verdict {
-                Verdict::NotConfigured(target) => course.not_configured.push(name(&target)),
-                Verdict::Silent(target, _) => course.silent.push(name(&target)),
+        for (target, reply) in plan.take_unanswered() {
+            match reply {
+                Reply::NotConfigured => course.not_configured.push(name(&target)),
+                Reply::Silent(_) => course.silent.push(name(&target)),
+                Reply::Stanzas { .. } => panic!("{target:?} is answered"),
             }
         }
-        *memory = plan.into_memory();
+        *memory = plan.into_state();
         course
     }
 }
 
 #[test]
 fn one_call_is_enough_where_all_is_well() {
-    let mut memory = Memory::default();
+    let mut memory = PlanState::default();
     for _ in 0..3 {
         let course = World::new(200, &[1, 2]).run(&mut memory);
         assert_eq!((course.calls, course.ticks), (vec!["*/*".to_owned()], 1));
@@ -126,7 +126,7 @@ fn one_call_is_enough_where_all_is_well() {
 #[test]
 fn a_hung_repository_is_isolated_and_found_again() {
     let hung = World::new(3, &[1, 2]).hang(None, Some(2));
-    let mut memory = Memory::default();
+    let mut memory = PlanState::default();
     let first = hung.run(&mut memory);
     assert_eq!(first.calls, ["*/*", "*/1", "*/2", "s000/2", "s001/2", "s002/2"]);
     assert_eq!((first.silent.len(), first.ticks), (3, 3 * HANG));
@@ -144,7 +144,7 @@ fn a_hung_repository_is_isolated_and_found_again() {
 #[test]
 fn one_hung_stanza_of_many_delays_nobody_else() {
     let hung = World::new(200, &[1, 2]).hang(Some("s007"), Some(2));
-    let mut memory = Memory::default();
+    let mut memory = PlanState::default();
     let first = hung.run(&mut memory);
     assert_eq!(first.silent, ["s007/2"]);
     assert_eq!(first.calls.len(), 3 + 200);
@@ -160,7 +160,7 @@ fn one_hung_stanza_of_many_delays_nobody_else() {
 #[test]
 fn a_dead_repository_with_many_stanzas_costs_one_timeout() {
     let dead = World::new(200, &[1, 2]).hang(None, Some(2));
-    let mut memory = Memory::default();
+    let mut memory = PlanState::default();
     dead.run(&mut memory);
     for _ in 0..60 {
         let standing = dead.run(&mut memory);
@@ -180,7 +180,7 @@ fn four_hung_stanzas_do_not_make_a_repository_dead_for_long() {
     for number in 0..4 {
         hung = hung.hang(Some(&format!("s{number:03}")), Some(1));
     }
-    let mut memory = Memory::default();
+    let mut memory = PlanState::default();
     assert_eq!(hung.run(&mut memory).silent.len(), 20, "the first four tried all hang");
     let second = hung.run(&mut memory);
     assert_eq!(second.silent, ["s000/1", "s001/1", "s002/1", "s003/1"]);
@@ -192,7 +192,7 @@ fn what_hangs_takes_turns_when_time_is_short() {
     for number in 0..12 {
         hung = hung.hang(Some(&format!("s{:03}", number * 3)), Some(1));
     }
-    let mut memory = Memory::default();
+    let mut memory = PlanState::default();
     hung.run(&mut memory);
     let (filter, mut tried) = (Filter::default(), BTreeSet::new());
     for _ in 0..3 {
@@ -208,7 +208,7 @@ fn what_hangs_takes_turns_when_time_is_short() {
 fn what_fails_only_as_a_whole_is_tried_less_and_less_often() {
     struct TooSlow(World);
     let slow = TooSlow(World::new(2, &[1, 2]));
-    let mut memory = Memory::default();
+    let mut memory = PlanState::default();
     let mut tries = Vec::new();
     for run in 0..40 {
         let mut plan = Plan::begin(&memory, slow.0.known(), &Filter::default(), 4);
@@ -216,14 +216,14 @@ fn what_fails_only_as_a_whole_is_tried_less_and_less_often() {
             while let Some(target) = plan.start_next() {
                 let outcome = if target.repo.is_none() {
                     tries.push(run);
-                    Outcome::Failed(failure(FailureReason::Timeout))
+                    CallOutcome::Failed(failure(FailureReason::Timeout))
                 } else {
                     slow.0.ask(&target)
                 };
                 plan.finished(&target, outcome);
             }
         }
-        memory = plan.into_memory();
+        memory = plan.into_state();
     }
     assert_eq!(tries, [0, 2, 6, 14, 30]);
     assert_eq!(World::new(2, &[1, 2]).run(&mut memory).calls, ["*/1", "*/2"]);
@@ -232,8 +232,8 @@ fn what_fails_only_as_a_whole_is_tried_less_and_less_often() {
 #[test]
 fn repositories_are_guessed_where_nobody_knows_them() {
     let hung = World::new(2, &[1, 3]).hang(None, Some(3));
-    let known = Known { repo_option: true, ..Known::default() };
-    let course = hung.run_with(&mut Memory::default(), known, &Filter::default(), u64::MAX);
+    let known = KnownTargets { repo_option: true, ..KnownTargets::default() };
+    let course = hung.run_with(&mut PlanState::default(), known, &Filter::default(), u64::MAX);
     assert_eq!(course.calls, ["*/*", "*/1", "*/2", "*/3", "*/4", "s000/3", "s001/3"]);
     assert_eq!(course.not_configured, ["*/2", "*/4"]);
     assert_eq!(course.silent, ["s000/3", "s001/3"], "the names come from the repository that answers");
@@ -241,20 +241,20 @@ fn repositories_are_guessed_where_nobody_knows_them() {
 
 #[test]
 fn refusal_of_all_repositories_is_a_failure() {
-    let refused = Outcome::NotConfigured(failure(FailureReason::Exit));
+    let refused = CallOutcome::NotConfigured(failure(FailureReason::Exit));
     let world = World { broken: Some(refused), ..World::new(1, &[1, 2]) };
     let filter = Filter::new(&[], &[], None, None, &[1, 2]).unwrap();
-    let course = world.run_with(&mut Memory::default(), world.known(), &filter, u64::MAX);
+    let course = world.run_with(&mut PlanState::default(), world.known(), &filter, u64::MAX);
     assert_eq!((course.silent, course.not_configured.len()), (vec!["*/1".to_owned(), "*/2".to_owned()], 0));
 }
 
 #[test]
 fn what_every_call_would_share_is_not_isolated() {
     let world = World {
-        broken: Some(Outcome::Hopeless(failure(FailureReason::RootRefused))),
+        broken: Some(CallOutcome::Hopeless(failure(FailureReason::RootRefused))),
         ..World::new(5, &[1, 2])
     };
-    let mut memory = Memory::default();
+    let mut memory = PlanState::default();
     for _ in 0..2 {
         let course = world.run(&mut memory);
         assert_eq!((course.calls, course.silent), (vec!["*/*".to_owned()], vec!["*/*".to_owned()]));
@@ -265,7 +265,7 @@ fn what_every_call_would_share_is_not_isolated() {
 fn chosen_repositories_are_never_asked_all_at_once() {
     let filter = Filter::new(&[], &[], None, None, &[2]).unwrap();
     let world = World::new(2, &[1, 2]).hang(None, Some(1));
-    let course = world.run_with(&mut Memory::default(), world.known(), &filter, u64::MAX);
+    let course = world.run_with(&mut PlanState::default(), world.known(), &filter, u64::MAX);
     assert_eq!((course.calls, course.silent.len()), (vec!["*/2".to_owned()], 0));
 }
 
@@ -274,7 +274,7 @@ fn included_stanzas_are_isolated_by_repository() {
     let names: Vec<String> = ["s000", "s001"].map(str::to_owned).into();
     let filter = Filter::new(&names, &[], None, None, &[]).unwrap();
     let hung = World::new(9, &[1, 2]).hang(Some("s001"), Some(2));
-    let mut memory = Memory::default();
+    let mut memory = PlanState::default();
     let first = hung.run_with(&mut memory, hung.known(), &filter, u64::MAX);
     assert_eq!(first.calls, ["s000/*", "s001/*", "s001/1", "s001/2"]);
     assert_eq!(first.silent, ["s001/2"]);
@@ -290,7 +290,7 @@ fn included_stanzas_are_isolated_by_repository() {
 fn many_included_stanzas_and_a_dead_repository_cost_one_timeout_a_run() {
     let hung = World::new(100, &[1, 2]).hang(None, Some(2));
     let filter = Filter::new(&hung.stanzas, &[], None, None, &[]).unwrap();
-    let mut memory = Memory::default();
+    let mut memory = PlanState::default();
     let first = hung.run_with(&mut memory, hung.known(), &filter, u64::MAX);
     assert_eq!(first.silent.len(), 100);
     assert!(first.ticks <= 3 * HANG, "{}", first.ticks);
@@ -316,10 +316,10 @@ proptest! {
             world = world.hang(stanza.map(|number| format!("s{number:03}")).as_deref(), repo);
         }
         let filter = Filter::new(&world.stanzas[..included.min(stanzas)], &[], None, None, &[]).unwrap();
-        let mut memory = Memory::default();
+        let mut memory = PlanState::default();
         for run in 0..12 {
             let world = if run % 4 == 3 { &well } else { &world };
-            let known = Known { repo_option, ..world.known() };
+            let known = KnownTargets { repo_option, ..world.known() };
             let course = world.run_with(&mut memory, known, &filter, u64::MAX);
             let calls: BTreeSet<&String> = course.calls.iter().collect();
             prop_assert_eq!(calls.len(), course.calls.len(), "nothing is asked twice in a run");
@@ -328,7 +328,7 @@ proptest! {
             }
         }
         for _ in 0..40 {
-            well.run_with(&mut memory, Known { repo_option, ..well.known() }, &filter, u64::MAX);
+            well.run_with(&mut memory, KnownTargets { repo_option, ..well.known() }, &filter, u64::MAX);
         }
         let calls = well.run_with(&mut memory, well.known(), &filter, u64::MAX).calls.len();
         prop_assert_eq!(calls, filter.scopes().len(), "all is well again");
@@ -338,8 +338,8 @@ proptest! {
 #[test]
 fn before_repositories_had_numbers_stanzas_are_isolated_directly() {
     let hung = World::new(3, &[1]).hang(Some("s001"), None);
-    let known = Known { repo_option: false, ..hung.known() };
-    let course = hung.run_with(&mut Memory::default(), known, &Filter::default(), u64::MAX);
+    let known = KnownTargets { repo_option: false, ..hung.known() };
+    let course = hung.run_with(&mut PlanState::default(), known, &Filter::default(), u64::MAX);
     assert_eq!(course.calls, ["*/*", "s000/*", "s001/*", "s002/*"]);
     assert_eq!(course.silent, ["s001/*"]);
 }

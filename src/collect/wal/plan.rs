@@ -1,10 +1,11 @@
-//! What to list of one archive in one pass. Pure: no call is made here.
+//! Which directories of an archive a scan lists. Pure: it makes no call.
 //!
-//! A pass reads the names of the directories, and then lists those that may hold something else than before. What lies deep
-//! in the archive is listed again in turns, so that a pass costs as much as what has changed, whatever the archive's size.
+//! A scan reads the names of the directories, and then lists those whose contents may have changed. The others are listed
+//! again in turn, so that a scan costs as much as what has changed, whatever the archive's size.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -12,24 +13,28 @@ use chrono::{DateTime, Utc};
 use crate::pgbackrest::archive::{ArchiveFile, ArchiveId, DirectoryName, TimelineHistory};
 use crate::pgbackrest::repository::{Entries, Kind, RepoPath};
 use crate::pgbackrest::stored_size::StoredSize;
+use crate::pgbackrest::version::Version;
 use crate::pgbackrest::wal::{SegmentSize, WalSegment};
 use crate::state::archive::{CLOCK_TOLERANCE, DirectoryFacts, Expected, ListedFile, Listing};
 use crate::state::snapshot::{Backup, Failure, FailureReason, Repo, Snapshot, Stanza};
 use crate::state::wal_range;
 
-use super::book::Key;
-
+/// The first version with `repo-ls` and `repo-get`.
+const SINCE: Version = Version { major: 2, minor: 32, patch: 0 };
 /// Time in which every directory is listed again.
-const FULL_PASS: Duration = Duration::from_hours(24);
-/// Directories with a hole that are listed again in one pass, the newest first: what is missing may still come.
+const FULL_SCAN: Duration = Duration::from_hours(24);
+/// Directories with a hole that are listed again in one scan, the newest first: what is missing may still come.
 const MAX_WITH_HOLES: usize = 32;
 /// One of these is in `backup/STANZA` of every stanza that exists.
 const BACKUP_INFO: [&str; 2] = ["backup.info", "backup.info.copy"];
 
-/// The archive of the present cluster of a stanza in one repository, as `info` tells of it.
+/// One stanza in one repository.
+pub(in crate::collect) type ArchiveKey = (Arc<str>, u32);
+
+/// The archive of the current database of a stanza in one repository, as `info` reports it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::collect) struct Subject {
-    pub(super) archive: ArchiveId,
+pub(in crate::collect) struct Archive {
+    pub(super) id: ArchiveId,
     /// `info` names a segment, so the archive cannot be empty.
     has_wal: bool,
     size: SegmentSize,
@@ -42,9 +47,9 @@ pub(in crate::collect) struct Subject {
     edges: BTreeSet<DirectoryName>,
 }
 
-/// One thing to ask.
+/// One call of a scan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Question {
+pub(super) enum ScanStep {
     /// Which directories of backups are there?
     Backups,
     /// Which directories of segments, and which histories, are there?
@@ -55,20 +60,20 @@ pub(super) enum Question {
     Directory(DirectoryName),
 }
 
-/// One pass.
+/// The scan of one archive.
 #[derive(Debug)]
-pub(super) struct Pass {
-    subject: Subject,
+pub(super) struct ScanPlan {
+    archive: Archive,
     listing: Listing,
     /// The newest directory of each timeline, as it was known before.
     newest_before: BTreeMap<u32, DirectoryName>,
-    /// A backup has come or gone since the last pass, and with it perhaps some WAL.
+    /// A backup has come or gone since the last scan, and with it perhaps some WAL.
     backups_changed: bool,
     interval: Duration,
-    todo: VecDeque<Question>,
+    todo: VecDeque<ScanStep>,
 }
 
-impl Subject {
+impl Archive {
     /// What to list; None where there is nothing, nor a backup that would need it.
     pub(super) fn of(stanza: &Stanza, repo: &Repo) -> Option<Self> {
         let database_id = repo.current_database_id()?;
@@ -85,7 +90,7 @@ impl Subject {
             backup_ends.entry(directory(stop)).or_default().insert(stop.low);
         }
         Some(Self {
-            archive: ArchiveId::parse(&archive.id)?,
+            id: ArchiveId::parse(&archive.id)?,
             has_wal: archive.max.is_some(),
             size: wal_range::segment_size(stanza, repo).0,
             stored_size: wal_range::stored_size(stanza, repo),
@@ -96,15 +101,16 @@ impl Subject {
     }
 }
 
-/// What can be listed now. Where a repository does not answer `info` tells so, and older versions give the only one no number.
-pub(in crate::collect) fn subjects(snapshot: &Snapshot) -> impl Iterator<Item = (Key, Subject)> {
-    snapshot.stanzas.iter().flat_map(|stanza| {
+/// The archives that can be scanned now: of repositories that answer `info`. Old versions do not number the only one.
+pub(in crate::collect) fn archives(snapshot: &Snapshot) -> impl Iterator<Item = (ArchiveKey, Archive)> {
+    let is_supported = snapshot.version.is_none_or(|version| version >= SINCE);
+    snapshot.stanzas.iter().filter(move |_| is_supported).flat_map(|stanza| {
         let repos = stanza.repos.iter().filter(|repo| repo.is_up() && repo.key > 0);
-        repos.filter_map(|repo| Some(((stanza.name.clone(), repo.key), Subject::of(stanza, repo)?)))
+        repos.filter_map(|repo| Some(((stanza.name.clone(), repo.key), Archive::of(stanza, repo)?)))
     })
 }
 
-impl Question {
+impl ScanStep {
     /// Where the answer lies; None for a stanza whose name is no name of a directory.
     pub(super) fn path(self, stanza: &str, archive: &ArchiveId) -> Option<RepoPath> {
         let archive = archive.to_string();
@@ -119,38 +125,38 @@ impl Question {
     }
 }
 
-impl Pass {
+impl ScanPlan {
     /// Begins with what is known from before, if that is of the same archive.
     pub(super) fn begin(
         before: Option<Listing>,
         backups_before: &BTreeSet<String>,
-        subject: Subject,
+        archive: Archive,
         interval: Duration,
         now: DateTime<Utc>,
     ) -> Self {
-        let before = before.filter(|before| before.archive == subject.archive);
-        let listing = before.unwrap_or_else(|| Listing::new(subject.archive.clone(), now));
+        let before = before.filter(|before| before.archive == archive.id);
+        let listing = before.unwrap_or_else(|| Listing::new(archive.id.clone(), now));
         Self {
             newest_before: newest_of_each(listing.directories().map(|(name, _)| name)),
-            backups_changed: *backups_before != subject.backups,
+            backups_changed: *backups_before != archive.backups,
             listing,
-            subject,
+            archive,
             interval,
-            todo: VecDeque::from([Question::Backups, Question::Archive]),
+            todo: VecDeque::from([ScanStep::Backups, ScanStep::Archive]),
         }
     }
 
-    /// What to ask next; the pass is over where there is nothing.
-    pub(super) fn next(&mut self) -> Option<Question> {
+    /// The next call; None at the end of the scan.
+    pub(super) fn next(&mut self) -> Option<ScanStep> {
         self.todo.pop_front()
     }
 
-    /// Which archive.
-    pub(super) const fn archive(&self) -> &ArchiveId {
-        &self.subject.archive
+    /// The archive.
+    pub(super) const fn archive_id(&self) -> &ArchiveId {
+        &self.archive.id
     }
 
-    /// What is known now. It holds together only when the pass is over.
+    /// What is known now. It is consistent only at the end of the scan.
     pub(super) fn into_listing(self) -> Listing {
         self.listing
     }
@@ -161,15 +167,15 @@ impl Pass {
     /// What was listed cannot be what is there.
     pub(super) fn take(
         &mut self,
-        question: Question,
+        step: ScanStep,
         entries: &Entries,
         at: DateTime<Utc>,
     ) -> Result<(), Failure> {
-        match question {
-            Question::Backups => self.take_backups(entries),
-            Question::Archive => self.take_archive(entries, at),
-            Question::Directory(name) => self.take_directory(name, entries, at),
-            Question::History(_) => Ok(()),
+        match step {
+            ScanStep::Backups => self.take_backups(entries),
+            ScanStep::Archive => self.take_archive(entries, at),
+            ScanStep::Directory(name) => self.take_directory(name, entries, at),
+            ScanStep::History(_) => Ok(()),
         }
     }
 
@@ -178,7 +184,7 @@ impl Pass {
         match TimelineHistory::parse(timeline, &String::from_utf8_lossy(text)) {
             Ok(history) => _ = self.listing.histories.insert(timeline, history),
             Err(error) => {
-                tracing::warn!(archive = %self.subject.archive, %error, "Ignoring invalid timeline history");
+                tracing::warn!(archive = %self.archive.id, %error, "Ignoring invalid timeline history");
             }
         }
     }
@@ -205,7 +211,7 @@ impl Pass {
                 _ => (),
             }
         }
-        if directories.is_empty() && self.subject.has_wal {
+        if directories.is_empty() && self.archive.has_wal {
             return Err(implausible("the WAL archive was listed as empty, but info reports segments in it"));
         }
         self.listing.listed_at = at;
@@ -213,10 +219,10 @@ impl Pass {
         self.listing.histories.retain(|timeline, _| histories.contains_key(timeline));
         let known = &self.listing.histories;
         let unread = histories.keys().filter(|timeline| !known.contains_key(timeline));
-        self.todo.extend(unread.copied().map(Question::History));
+        self.todo.extend(unread.copied().map(ScanStep::History));
         self.listing.history_files = histories;
         let due = self.due(&directories);
-        self.todo.extend(due.into_iter().map(Question::Directory));
+        self.todo.extend(due.into_iter().map(ScanStep::Directory));
         Ok(())
     }
 
@@ -231,8 +237,8 @@ impl Pass {
             files.map(|(name, entry)| Some(ListedFile { name, size: entry.size?, modified: entry.time? }));
         let listed: Option<Vec<ListedFile<'_>>> = listed.collect();
         let listed = listed.ok_or_else(|| implausible("a file was listed without size or time"))?;
-        let timed = self.subject.backup_ends.get(&name).cloned().unwrap_or_default();
-        let expected = Expected { size: self.subject.stored_size, timed };
+        let timed = self.archive.backup_ends.get(&name).cloned().unwrap_or_default();
+        let expected = Expected { size: self.archive.stored_size, timed };
         self.listing.replace_directory(name, DirectoryFacts::of(name, listed, at, &expected));
         Ok(())
     }
@@ -248,14 +254,14 @@ impl Pass {
         // `expire` removes the oldest first, and with archive retention what lies between backups.
         due.extend(directories.first());
         if self.backups_changed {
-            due.extend(self.subject.edges.intersection(directories));
+            due.extend(self.archive.edges.intersection(directories));
         }
         due.extend(self.with_holes().into_iter().take(MAX_WITH_HOLES));
         let mut in_turn: Vec<(DateTime<Utc>, DirectoryName)> =
             self.listing.directories().map(|(name, facts)| (facts.verified_at, name)).collect();
         in_turn.sort_unstable();
         let turns =
-            (in_turn.len() as u64).saturating_mul(self.interval.as_secs()).div_ceil(FULL_PASS.as_secs());
+            (in_turn.len() as u64).saturating_mul(self.interval.as_secs()).div_ceil(FULL_SCAN.as_secs());
         let turns = usize::try_from(turns).unwrap_or(usize::MAX);
         due.extend(in_turn.into_iter().take(turns).map(|(_, name)| name));
         due
@@ -263,7 +269,7 @@ impl Pass {
 
     /// Directories in which a segment is missing between others of the timeline, newest first.
     fn with_holes(&self) -> Vec<DirectoryName> {
-        let highest = u32::try_from(self.subject.size.segments_per_high_word() - 1).unwrap_or(u32::MAX);
+        let highest = u32::try_from(self.archive.size.segments_per_high_word() - 1).unwrap_or(u32::MAX);
         let names: BTreeSet<DirectoryName> = self.listing.directories().map(|(name, _)| name).collect();
         let has_hole = |name: DirectoryName, facts: &DirectoryFacts| {
             let neighbour = |high: Option<u32>| {

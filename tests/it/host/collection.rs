@@ -118,7 +118,7 @@ async fn a_hung_repository_keeps_its_facts_until_they_are_too_old() {
     let world = World::new();
     world.answer_all(&names(1), &[1, 2]);
     let mut settings = world.settings(1_500, 1_000);
-    settings.max_staleness = Duration::from_secs(10);
+    settings.pace.max_staleness = Duration::from_secs(10);
     let poll = Poll::start(settings);
     let both = |published: &Published| [1, 2].map(|key| repo(&published.snapshot, "s000", key));
     poll.until("both are there", |published| !published.snapshot.stanzas.is_empty()).await;
@@ -147,7 +147,7 @@ async fn nothing_but_health_stays_where_everything_hangs_for_too_long() {
     let world = World::new();
     world.answer_all(&names(1), &[1]);
     let mut settings = world.settings(1_500, 1_000);
-    settings.max_staleness = Duration::from_secs(4);
+    settings.pace.max_staleness = Duration::from_secs(4);
     let poll = Poll::start(settings);
     poll.until("it is there", |published| !published.snapshot.stanzas.is_empty()).await;
     world.hang(&["all.all", "all.1", "s000.all", "s000.1"]);
@@ -177,7 +177,7 @@ async fn every_failure_has_its_reason_and_its_remedy() {
             world.misbehave(key, misdeed);
         }
         let mut settings = world.settings(HOUR_MS, HOUR_MS);
-        settings.limits.stdout = 1_000_000;
+        settings.pace.limits.stdout = 1_000_000;
         let poll = Poll::start(settings);
         let published = poll.until_ready().await;
         let health = scope(&published.snapshot, "all-stanzas");

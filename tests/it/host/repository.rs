@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use pgbackrest_keeper::pgbackrest::command::{self, InfoQuery, Program, RepoQuery, UNWANTED_VARIABLES};
 use pgbackrest_keeper::pgbackrest::repository::{Entries, Kind, RepoPath};
+use pgbackrest_keeper::source::call;
 use pgbackrest_keeper::source::environment::Environment;
-use pgbackrest_keeper::source::pgbackrest::Client;
+use pgbackrest_keeper::source::local::Local;
 use pgbackrest_keeper::source::process::Limits;
 use pgbackrest_keeper::state::snapshot::{FailureReason, RepoState};
 use tokio_util::sync::CancellationToken;
@@ -18,6 +19,7 @@ use crate::support::machine::{Pgbackrest, skip};
 use crate::support::process::{call, successful};
 
 const ARCHIVE: &str = "15-1";
+const LIMITS: Limits = Limits::with_timeout(Duration::from_mins(1));
 const HISTORY: &str = "1\t0/3000110\tno recovery target specified\n";
 
 #[tokio::test]
@@ -78,7 +80,7 @@ async fn check(test: &str, pgbackrest: Result<Pgbackrest, String>) {
     let backups = list(&lab, &RepoQuery { path, ..query(1, &[]) }).await;
     assert_eq!(backups[&label].kind, Kind::Path);
 
-    let no_such_repo = client(&lab).repo_ls(&query(7, &[]), &CancellationToken::new()).await;
+    let no_such_repo = call::repo_ls(&local(&lab), &query(7, &[]), &LIMITS).await;
     let failure = no_such_repo.failure().unwrap();
     assert_eq!((failure.reason, failure.exit_code), (FailureReason::Exit, Some(32)), "{failure:?}");
     info_answers(&lab, &label).await;
@@ -89,7 +91,7 @@ async fn check(test: &str, pgbackrest: Result<Pgbackrest, String>) {
 async fn info_answers(lab: &Lab<'_>, label: &str) {
     let asked = async |stanza: Option<&str>, repo: Option<u32>| {
         let query = InfoQuery { stanza: stanza.map(str::to_owned), repo, set: None };
-        let call = client(lab).info(&query, &CancellationToken::new()).await;
+        let call = call::info(&local(lab), &query, &LIMITS).await;
         assert!(!call.sanitized, "{call:?}");
         call.answer.unwrap().unwrap().stanzas
     };
@@ -137,7 +139,7 @@ fn query(repo: u32, names: &[&str]) -> RepoQuery {
 
 /// In front of a configuration and an environment that would fill both streams with logs, and with an option of a later
 /// version, of which pgBackRest warns on stdout from 2.55 on.
-fn client(lab: &Lab<'_>) -> Client {
+fn local(lab: &Lab<'_>) -> Local {
     let mut config = lab.site.config().global("option-of-2-99", "y").global("output", "text");
     for stream in ["console", "file", "stderr"] {
         config = config.global(&format!("log-level-{stream}"), "debug");
@@ -158,15 +160,15 @@ fn client(lab: &Lab<'_>) -> Client {
     ];
     let names = variables.map(|(name, _)| name.to_owned());
     let environment = Environment::choose(variables.map(|(name, value)| (name.into(), value.into())), &names);
-    Client::new(program, environment, Limits::with_timeout(Duration::from_mins(1)))
+    Local::new(program, environment, CancellationToken::new())
 }
 
 async fn list(lab: &Lab<'_>, query: &RepoQuery) -> Entries {
-    client(lab).repo_ls(query, &CancellationToken::new()).await.answer.unwrap().unwrap()
+    call::repo_ls(&local(lab), query, &LIMITS).await.answer.unwrap().unwrap()
 }
 
 /// The file, or the exit code of the failure.
 async fn get(lab: &Lab<'_>, query: &RepoQuery) -> Result<Vec<u8>, Option<i32>> {
-    let call = client(lab).repo_get(query, &CancellationToken::new()).await;
+    let call = call::repo_get(&local(lab), query, &LIMITS).await;
     call.answer.unwrap().map_err(|failure| failure.exit_code)
 }

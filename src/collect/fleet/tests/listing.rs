@@ -1,7 +1,6 @@
 //! The WAL archives of a cluster.
 
 use super::*;
-use crate::collect::settings::WalSettings;
 
 /// What a directory of every repository holds: a backup, and three segments of which one may be missing.
 pub(super) fn directory(path: &str) -> String {
@@ -19,8 +18,7 @@ pub(super) fn directory(path: &str) -> String {
 
 fn listing(fakes: &FakePods<'static>) -> Case {
     let wal = WalSettings { interval: Duration::from_mins(15), timeout: Duration::from_mins(1) };
-    let pace = Pace::default().with_wal(Some(wal));
-    Case { pace, metrics: CollectionMetrics::in_pods().with_wal(true), ..Case::new(fakes) }
+    Case::with_wal(fakes, Some(wal))
 }
 
 #[tokio::test]
@@ -79,7 +77,7 @@ async fn a_repository_that_comes_later_is_listed_at_once() {
 async fn what_a_new_backup_proves_is_told_before_the_next_turn() {
     let fakes = pods_of(&["ledger"]);
     let day = Duration::from_hours(24);
-    let case = Loop::new(Pace::new(day, None, 3, None).with_wal(listing(&fakes).pace.wal));
+    let case = Loop::new(Pace::new(day, None, 3, None).with_wal(listing(&fakes).shared.pace.wal));
     let polling = tokio::spawn(Arc::clone(&case.poller).run(fakes.clone()));
     case.poller.set(&Key::new("shop", "ledger"), subject());
     let proves = |snapshot: &Arc<Snapshot>| [1, 2].iter().all(|key| repo(snapshot, *key).wal.is_some());
@@ -101,7 +99,7 @@ fn archives_are_listed_no_more_often_than_the_cluster_is_looked_at() {
 #[tokio::test]
 async fn once_lists_and_judges_at_once() {
     let fakes = pods_of(&["ledger"]);
-    let pace = listing(&fakes).pace;
+    let pace = listing(&fakes).shared.pace;
     let clusters = vec![(Key::new("shop", "ledger"), subject())];
     let known = once(&fakes, clusters, &Settings::default(), pace).await;
     assert!(repo(&known[0].1, 1).wal.is_some() && repo(&known[0].1, 2).wal.is_some());

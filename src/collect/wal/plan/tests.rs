@@ -1,4 +1,4 @@
-//! What a pass asks for.
+//! What a scan lists.
 
 use chrono::TimeDelta;
 
@@ -11,9 +11,9 @@ fn at(minutes: i64) -> DateTime<Utc> {
     DateTime::from_timestamp(1_800_000_000, 0).unwrap() + TimeDelta::minutes(minutes)
 }
 
-fn subject(backups: &[&str], edges: &[&str]) -> Subject {
-    Subject {
-        archive: ArchiveId::parse("15-1").unwrap(),
+fn archive(backups: &[&str], edges: &[&str]) -> Archive {
+    Archive {
+        id: ArchiveId::parse("15-1").unwrap(),
         has_wal: true,
         size: SegmentSize::DEFAULT,
         stored_size: StoredSize::default(),
@@ -39,32 +39,37 @@ fn segments(name: DirectoryName, first: u32, last: u32) -> Entries {
     entries("file", &(first..=last).map(file).collect::<Vec<_>>())
 }
 
-/// Makes a pass over an archive whose directories are full but for `partly`, and gives what was asked beside the two first.
-fn run(pass: &mut Pass, names: &[String], partly: &[(&str, u32, u32)], now: DateTime<Utc>) -> Vec<String> {
-    assert_eq!(pass.next(), Some(Question::Backups));
-    pass.take(Question::Backups, &entries("path", &["backup.info".to_owned()]), now).unwrap();
-    assert_eq!(pass.next(), Some(Question::Archive));
-    pass.take(Question::Archive, &entries("path", names), now).unwrap();
+/// Makes a scan over an archive whose directories are full but for `partly`, and gives what was asked beside the two first.
+fn run(
+    scan: &mut ScanPlan,
+    names: &[String],
+    partly: &[(&str, u32, u32)],
+    now: DateTime<Utc>,
+) -> Vec<String> {
+    assert_eq!(scan.next(), Some(ScanStep::Backups));
+    scan.take(ScanStep::Backups, &entries("path", &["backup.info".to_owned()]), now).unwrap();
+    assert_eq!(scan.next(), Some(ScanStep::Archive));
+    scan.take(ScanStep::Archive, &entries("path", names), now).unwrap();
     let mut asked = Vec::new();
-    while let Some(question) = pass.next() {
-        let Question::Directory(name) = question else { panic!("{question:?}") };
+    while let Some(step) = scan.next() {
+        let ScanStep::Directory(name) = step else { panic!("{step:?}") };
         let text = name.to_string();
         let (_, first, last) = partly.iter().find(|(partly, ..)| *partly == text).unwrap_or(&("", 0, 255));
-        pass.take(question, &segments(name, *first, *last), now).unwrap();
+        scan.take(step, &segments(name, *first, *last), now).unwrap();
         asked.push(text);
     }
     asked
 }
 
-fn again(listing: Listing, backups: &[&str], subject: Subject, now: DateTime<Utc>) -> Pass {
+fn again(listing: Listing, backups: &[&str], archive: Archive, now: DateTime<Utc>) -> ScanPlan {
     let labels = backups.iter().map(|label| (*label).to_owned()).collect();
-    Pass::begin(Some(listing), &labels, subject, INTERVAL, now)
+    ScanPlan::begin(Some(listing), &labels, archive, INTERVAL, now)
 }
 
 fn first(names: &[String], partly: &[(&str, u32, u32)]) -> Listing {
-    let mut pass = Pass::begin(None, &BTreeSet::new(), subject(&[], &[]), INTERVAL, at(0));
-    assert_eq!(run(&mut pass, names, partly, at(0)), names);
-    pass.into_listing()
+    let mut scan = ScanPlan::begin(None, &BTreeSet::new(), archive(&[], &[]), INTERVAL, at(0));
+    assert_eq!(run(&mut scan, names, partly, at(0)), names);
+    scan.into_listing()
 }
 
 #[test]
@@ -72,17 +77,17 @@ fn a_later_pass_looks_where_something_can_have_changed() {
     let names: Vec<String> = (0..50).map(|high| directory(1, high)).collect();
     let listing = first(&names, &[]);
     // The oldest and the newest; of the 50 one in turn, which is the oldest here.
-    let mut pass = again(listing, &[], subject(&[], &[]), at(15));
-    assert_eq!(run(&mut pass, &names, &[], at(15)), [names[0].clone(), names[49].clone()]);
+    let mut scan = again(listing, &[], archive(&[], &[]), at(15));
+    assert_eq!(run(&mut scan, &names, &[], at(15)), [names[0].clone(), names[49].clone()]);
     // A new directory has come; what was the newest may have grown until then.
     let mut more = names.clone();
     more.push(directory(1, 50));
-    let mut pass = again(pass.into_listing(), &[], subject(&[], &[]), at(30));
-    let asked = run(&mut pass, &more, &[], at(30));
+    let mut scan = again(scan.into_listing(), &[], archive(&[], &[]), at(30));
+    let asked = run(&mut scan, &more, &[], at(30));
     assert_eq!(asked, [&more[0], &more[1], &more[49], &more[50]].map(Clone::clone));
     // And is asked no more when that is known.
-    let mut pass = again(pass.into_listing(), &[], subject(&[], &[]), at(45));
-    assert_eq!(run(&mut pass, &more, &[], at(45)), [&more[0], &more[2], &more[50]].map(Clone::clone));
+    let mut scan = again(scan.into_listing(), &[], archive(&[], &[]), at(45));
+    assert_eq!(run(&mut scan, &more, &[], at(45)), [&more[0], &more[2], &more[50]].map(Clone::clone));
 }
 
 #[test]
@@ -91,9 +96,9 @@ fn everything_is_listed_again_within_a_day() {
     let mut listing = first(&names, &[]);
     let mut calls = 0;
     for round in 1..=96 {
-        let mut pass = again(listing, &[], subject(&[], &[]), at(15 * round));
-        calls += run(&mut pass, &names, &[], at(15 * round)).len();
-        listing = pass.into_listing();
+        let mut scan = again(listing, &[], archive(&[], &[]), at(15 * round));
+        calls += run(&mut scan, &names, &[], at(15 * round)).len();
+        listing = scan.into_listing();
     }
     assert!(listing.directories().all(|(_, facts)| facts.verified_at > at(0)));
     assert!(calls < 96 * 9, "{calls}");
@@ -104,28 +109,28 @@ fn backups_that_come_or_go_have_the_directories_of_their_wal_listed() {
     let names: Vec<String> = (0..20).map(|high| directory(1, high)).collect();
     let listing = first(&names, &[]);
     let edges: Vec<&str> = [&names[7], &names[9]].map(String::as_str).to_vec();
-    let with_backup = || subject(&["20260101-000000F"], &edges);
-    let mut pass = again(listing, &[], with_backup(), at(15));
-    let asked = run(&mut pass, &names, &[], at(15));
+    let with_backup = || archive(&["20260101-000000F"], &edges);
+    let mut scan = again(listing, &[], with_backup(), at(15));
+    let asked = run(&mut scan, &names, &[], at(15));
     assert_eq!(asked, [&names[0], &names[7], &names[9], &names[19]].map(Clone::clone));
-    let mut pass = again(pass.into_listing(), &["20260101-000000F"], with_backup(), at(30));
-    assert_eq!(run(&mut pass, &names, &[], at(30)), [&names[0], &names[1], &names[19]].map(Clone::clone));
+    let mut scan = again(scan.into_listing(), &["20260101-000000F"], with_backup(), at(30));
+    assert_eq!(run(&mut scan, &names, &[], at(30)), [&names[0], &names[1], &names[19]].map(Clone::clone));
 }
 
 #[test]
 fn what_has_a_hole_is_listed_again() {
     let names: Vec<String> = (0..20).map(|high| directory(1, high)).collect();
     let partly = [(names[5].as_str(), 0, 254), (names[12].as_str(), 1, 255), (names[19].as_str(), 0, 7)];
-    let mut pass = again(first(&names, &partly), &[], subject(&[], &[]), at(15));
-    let asked = run(&mut pass, &names, &[], at(15));
+    let mut scan = again(first(&names, &partly), &[], archive(&[], &[]), at(15));
+    let asked = run(&mut scan, &names, &[], at(15));
     assert_eq!(asked, [&names[0], &names[5], &names[12], &names[19]].map(Clone::clone));
 }
 
 #[test]
 fn each_timeline_has_a_newest_directory() {
     let names = [directory(1, 0), directory(1, 1), directory(2, 1), directory(2, 2), directory(3, 2)];
-    let mut pass = again(first(&names, &[]), &[], subject(&[], &[]), at(15));
-    let asked = run(&mut pass, &names, &[], at(15));
+    let mut scan = again(first(&names, &[]), &[], archive(&[], &[]), at(15));
+    let asked = run(&mut scan, &names, &[], at(15));
     assert_eq!(asked, [&names[0], &names[1], &names[3], &names[4]].map(Clone::clone));
 }
 
@@ -134,61 +139,61 @@ fn directories_and_histories_that_are_gone_are_forgotten() {
     let names = [directory(1, 0), directory(1, 1)];
     let mut listing = first(&names, &[]);
     listing.histories.insert(2, TimelineHistory::parse(2, "1\t0/3000110\n").unwrap());
-    let mut pass = again(listing, &[], subject(&[], &[]), at(15));
-    run(&mut pass, &names[1..], &[], at(15));
-    let listing = pass.into_listing();
+    let mut scan = again(listing, &[], archive(&[], &[]), at(15));
+    run(&mut scan, &names[1..], &[], at(15));
+    let listing = scan.into_listing();
     assert!(listing.histories.is_empty());
     assert_eq!(listing.directories().map(|(name, _)| name.to_string()).collect::<Vec<_>>(), names[1..]);
 }
 
 #[test]
 fn histories_are_read_once_and_broken_ones_left_out() {
-    let mut pass = Pass::begin(None, &BTreeSet::new(), subject(&[], &[]), INTERVAL, at(0));
+    let mut scan = ScanPlan::begin(None, &BTreeSet::new(), archive(&[], &[]), INTERVAL, at(0));
     let mut top = entries("path", &[directory(3, 0)]);
     top.extend(entries("file", &["00000002.history".to_owned(), "00000003.history".to_owned()]));
-    pass.take(Question::Archive, &top, at(0)).unwrap();
-    let histories: Vec<Question> = std::iter::from_fn(|| pass.next()).collect();
-    assert!(histories.contains(&Question::History(2)) && histories.contains(&Question::History(3)));
-    pass.take_history(2, b"1\t0/3000110\n");
-    pass.take_history(3, b"nonsense");
-    let mut pass = again(pass.into_listing(), &[], subject(&[], &[]), at(15));
-    pass.take(Question::Archive, &top, at(15)).unwrap();
-    let asked: Vec<Question> = std::iter::from_fn(|| pass.next()).collect();
-    assert!(!asked.contains(&Question::History(2)) && asked.contains(&Question::History(3)));
+    scan.take(ScanStep::Archive, &top, at(0)).unwrap();
+    let histories: Vec<ScanStep> = std::iter::from_fn(|| scan.next()).collect();
+    assert!(histories.contains(&ScanStep::History(2)) && histories.contains(&ScanStep::History(3)));
+    scan.take_history(2, b"1\t0/3000110\n");
+    scan.take_history(3, b"nonsense");
+    let mut scan = again(scan.into_listing(), &[], archive(&[], &[]), at(15));
+    scan.take(ScanStep::Archive, &top, at(15)).unwrap();
+    let asked: Vec<ScanStep> = std::iter::from_fn(|| scan.next()).collect();
+    assert!(!asked.contains(&ScanStep::History(2)) && asked.contains(&ScanStep::History(3)));
 }
 
 #[test]
 fn what_cannot_be_there_is_not_believed() {
     let none = entries("path", &[]);
-    let mut pass = Pass::begin(None, &BTreeSet::new(), subject(&[], &[]), INTERVAL, at(0));
-    assert!(pass.take(Question::Backups, &none, at(0)).unwrap_err().message.contains("backup.info"));
+    let mut scan = ScanPlan::begin(None, &BTreeSet::new(), archive(&[], &[]), INTERVAL, at(0));
+    assert!(scan.take(ScanStep::Backups, &none, at(0)).unwrap_err().message.contains("backup.info"));
     assert!(
-        pass.take(Question::Archive, &none, at(0)).unwrap_err().message.contains("info reports segments")
+        scan.take(ScanStep::Archive, &none, at(0)).unwrap_err().message.contains("info reports segments")
     );
-    let without_wal = Subject { has_wal: false, ..subject(&[], &[]) };
-    let mut pass = Pass::begin(None, &BTreeSet::new(), without_wal, INTERVAL, at(0));
-    assert!(pass.take(Question::Archive, &none, at(0)).is_ok());
+    let without_wal = Archive { has_wal: false, ..archive(&[], &[]) };
+    let mut scan = ScanPlan::begin(None, &BTreeSet::new(), without_wal, INTERVAL, at(0));
+    assert!(scan.take(ScanStep::Archive, &none, at(0)).is_ok());
     let name = DirectoryName { timeline: 1, high: 0 };
     let sizeless = parse_listing(br#"{"x":{"type":"file"}}"#).unwrap();
-    assert!(pass.take(Question::Directory(name), &sizeless, at(0)).is_err());
+    assert!(scan.take(ScanStep::Directory(name), &sizeless, at(0)).is_err());
 }
 
 #[test]
 fn another_archive_begins_anew() {
     let listing = first(&[directory(1, 0)], &[]);
-    let upgraded = Subject { archive: ArchiveId::parse("16-2").unwrap(), ..subject(&[], &[]) };
-    let pass = Pass::begin(Some(listing), &BTreeSet::new(), upgraded, INTERVAL, at(15));
-    assert_eq!(pass.into_listing().directories().count(), 0);
+    let upgraded = Archive { id: ArchiveId::parse("16-2").unwrap(), ..archive(&[], &[]) };
+    let scan = ScanPlan::begin(Some(listing), &BTreeSet::new(), upgraded, INTERVAL, at(15));
+    assert_eq!(scan.into_listing().directories().count(), 0);
 }
 
 #[test]
 fn questions_lie_below_the_stanza() {
     let archive = ArchiveId::parse("15-1").unwrap();
-    let path = |question: Question| question.path("demo", &archive).unwrap().to_string();
-    assert_eq!(path(Question::Backups), "backup/demo");
-    assert_eq!(path(Question::Archive), "archive/demo/15-1");
-    assert_eq!(path(Question::History(10)), "archive/demo/15-1/0000000A.history");
+    let path = |step: ScanStep| step.path("demo", &archive).unwrap().to_string();
+    assert_eq!(path(ScanStep::Backups), "backup/demo");
+    assert_eq!(path(ScanStep::Archive), "archive/demo/15-1");
+    assert_eq!(path(ScanStep::History(10)), "archive/demo/15-1/0000000A.history");
     let name = DirectoryName { timeline: 1, high: 2 };
-    assert_eq!(path(Question::Directory(name)), "archive/demo/15-1/0000000100000002");
-    assert_eq!(Question::Backups.path("../x", &archive), None);
+    assert_eq!(path(ScanStep::Directory(name)), "archive/demo/15-1/0000000100000002");
+    assert_eq!(ScanStep::Backups.path("../x", &archive), None);
 }

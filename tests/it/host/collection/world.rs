@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use pgbackrest_keeper::collect::poller;
+use pgbackrest_keeper::collect::host;
 use pgbackrest_keeper::collect::settings::Settings;
 use pgbackrest_keeper::collect::store::{Published, Store};
 use pgbackrest_keeper::metrics::exposition::{Dynamic, Format, dynamic_part};
@@ -105,7 +105,7 @@ impl World {
     /// Arguments of all calls of `info` so far, in order.
     pub(super) fn calls(&self) -> Vec<String> {
         let calls = std::fs::read_to_string(self.path("calls")).unwrap_or_default();
-        calls.lines().filter_map(|line| line.strip_prefix("info --output=json")).map(short).collect()
+        calls.lines().filter_map(|line| line.strip_prefix("info ")).map(short).collect()
     }
 
     pub(super) fn groups(&self) -> Vec<i32> {
@@ -120,14 +120,17 @@ impl World {
         };
         let timeout = Some(Duration::from_millis(timeout_ms));
         let mut settings = Settings::new(program, Duration::from_millis(interval_ms), timeout, None);
-        settings.limits.grace = Duration::from_millis(200);
+        settings.pace.limits.grace = Duration::from_millis(200);
         settings
     }
 }
 
+/// What is asked for, without what every call has.
 fn short(arguments: &str) -> String {
-    let kept = arguments.split_whitespace().filter(|argument| !argument.starts_with("--config="));
-    kept.collect::<Vec<_>>().join(" ")
+    let is_subject = |argument: &&str| {
+        ["--stanza=", "--repo=", "--set="].iter().any(|option| argument.starts_with(option))
+    };
+    arguments.split_whitespace().filter(is_subject).collect::<Vec<_>>().join(" ")
 }
 
 /// One stanza with one full backup in each repository.
@@ -171,7 +174,7 @@ impl Poll {
         let store = Arc::new(Store::new(Arc::new(Options::default())).unwrap());
         let (metrics, reload) = (Arc::new(CollectionMetrics::new()), Arc::new(Notify::new()));
         let shutdown = CancellationToken::new();
-        let run = poller::run(settings, store.clone(), metrics.clone(), reload.clone(), shutdown.clone());
+        let run = host::run(settings, store.clone(), metrics.clone(), reload.clone(), shutdown.clone());
         Self { store, metrics, reload, shutdown, task: tokio::spawn(run) }
     }
 

@@ -10,7 +10,7 @@ use super::Plan;
 
 /// The calls for single stanzas in one repository.
 #[derive(Debug, Default)]
-pub(super) struct Lane {
+pub(super) struct StanzaQueue {
     started: usize,
     has_answered: bool,
     failures: usize,
@@ -18,7 +18,7 @@ pub(super) struct Lane {
     pub(super) given_up: bool,
 }
 
-impl Lane {
+impl StanzaQueue {
     pub(super) fn started(&mut self) {
         self.started += 1;
     }
@@ -66,7 +66,7 @@ impl Plan {
         if repo.is_some() {
             self.after.split.insert(None);
         }
-        self.lanes.entry(repo).or_default();
+        self.stanza_queues.entry(repo).or_default();
         for stanza in self.known.stanzas.clone() {
             self.enqueue(Target { stanza: Some(stanza), repo });
         }
@@ -74,14 +74,14 @@ impl Plan {
 
     /// Until a repository has answered for one stanza, no more of them are tried than run at once.
     pub(super) fn must_wait(&self, target: &Target) -> bool {
-        let probing = |lane: &Lane| !lane.has_answered && lane.started >= self.max_parallel;
-        target.stanza.is_some() && self.lanes.get(&target.repo).is_some_and(probing)
+        let probing = |queue: &StanzaQueue| !queue.has_answered && queue.started >= self.max_parallel;
+        target.stanza.is_some() && self.stanza_queues.get(&target.repo).is_some_and(probing)
     }
 
     /// New names are asked for in the repositories that are asked stanza by stanza.
     pub(super) fn learn(&mut self, names: BTreeSet<Arc<str>>) {
         if self.lists_all {
-            for repo in self.lanes.keys().copied().collect::<Vec<_>>() {
+            for repo in self.stanza_queues.keys().copied().collect::<Vec<_>>() {
                 for stanza in &names {
                     self.enqueue(Target { stanza: Some(stanza.clone()), repo });
                 }
@@ -109,7 +109,7 @@ impl Plan {
     /// Counts a failure in a repository. Where as many as run at once have failed and none has answered, the
     /// repository itself is taken to be the cause and its other stanzas are not tried.
     pub(super) fn trip(&mut self, repo: Option<u32>) {
-        if !self.lanes.entry(repo).or_default().failed(self.max_parallel) {
+        if !self.stanza_queues.entry(repo).or_default().failed(self.max_parallel) {
             return;
         }
         for (urgency, target) in self.take_waiting(|target| target.repo == repo && target.stanza.is_some()) {
@@ -122,7 +122,7 @@ impl Plan {
 
     /// The same for included stanzas that are asked for over all repositories: the others go on repository by repository.
     pub(super) fn trip_combined(&mut self) {
-        if !self.lanes.entry(None).or_default().failed(self.max_parallel) {
+        if !self.stanza_queues.entry(None).or_default().failed(self.max_parallel) {
             return;
         }
         for (_, target) in self.take_waiting(|target| target.repo.is_none()) {

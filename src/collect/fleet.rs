@@ -1,0 +1,174 @@
+//! Collects from the clusters of a fleet, through exec in their pods: each repository where it can be read.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures_util::stream::{self, StreamExt as _};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::cluster::key::Key;
+use crate::cluster::labels;
+use crate::cluster::settings::Settings;
+use crate::cluster::target::{self, PGBACKREST_CONTAINER, Pod};
+use crate::metrics::CollectionMetrics;
+use crate::source::call::Runner;
+use crate::source::in_pod::InPod;
+use crate::source::pod::{Place, RunInPod};
+use crate::source::pods::FindPods;
+use crate::state::snapshot::Snapshot;
+
+use super::caller::{Caller, Runners, Shared};
+use super::registry::Job;
+use super::request::Request;
+use super::scheduler::{Scheduler, Site};
+use super::store::Store;
+
+pub use super::request::{AskedRepo, Subject};
+pub use super::settings::Pace;
+
+/// Collects from the clusters of a fleet, and keeps what is known in the store.
+#[derive(Debug)]
+pub struct FleetCollector {
+    scheduler: Arc<Scheduler>,
+    settings: Arc<Settings>,
+}
+
+/// The time for which this process may publish what it knows of clusters. At its end all of it is forgotten.
+#[derive(Debug)]
+pub struct Term<'a>(&'a FleetCollector);
+
+/// The pods of all clusters.
+struct AllPods<P> {
+    pods: P,
+    settings: Arc<Settings>,
+}
+
+impl FleetCollector {
+    /// Of no cluster yet.
+    #[must_use]
+    pub fn new(
+        store: Arc<Store>,
+        settings: Arc<Settings>,
+        pace: Pace,
+        metrics: Arc<CollectionMetrics>,
+    ) -> Self {
+        Self { scheduler: Arc::new(Scheduler::new(store, Shared::new(pace, metrics))), settings }
+    }
+
+    /// Adds a cluster, or changes what it is asked for.
+    pub fn set(&self, key: &Key, subject: Subject) {
+        self.scheduler.registry.set(key, subject);
+    }
+
+    /// Collects a cluster as soon as possible, because something was done to it.
+    pub fn soon(&self, key: &Key) {
+        self.scheduler.registry.plan(key, Job::Collect, Instant::now());
+    }
+
+    /// Removes a cluster that is gone, or is no longer ours.
+    pub fn remove(&self, key: &Key) {
+        self.scheduler.registry.remove(key);
+    }
+
+    /// Begins a term. It ends when the value is dropped.
+    #[must_use]
+    pub const fn term(&self) -> Term<'_> {
+        Term(self)
+    }
+
+    /// Collects until it is dropped. Commands that run in pods then run until their timeout there.
+    pub async fn run(self: Arc<Self>, pods: impl FindPods + RunInPod + Send + 'static) {
+        let site = Arc::new(AllPods { pods, settings: Arc::clone(&self.settings) });
+        self.scheduler.run(site, CancellationToken::new()).await;
+    }
+}
+
+impl Drop for Term<'_> {
+    fn drop(&mut self) {
+        self.0.scheduler.registry.clear();
+    }
+}
+
+/// Collects from each cluster once and returns what it knows, in the order of the clusters.
+///
+/// A cluster that cannot be asked comes back with a snapshot that says why, in its collection. The longest that this
+/// takes is, for every `concurrency` repositories, a timeout.
+pub async fn once<P: FindPods + RunInPod>(
+    pods: &P,
+    clusters: Vec<(Key, Subject)>,
+    settings: &Settings,
+    pace: Pace,
+) -> Vec<(Key, Snapshot)> {
+    let metrics = CollectionMetrics::in_pods().with_wal(pace.wal.is_some());
+    let shared = &Shared::new(pace, Arc::new(metrics));
+    let site = &AllPods { pods, settings: Arc::new(settings.clone()) };
+    stream::iter(clusters)
+        .map(|(key, subject)| async move {
+            let (key, subject) = (Arc::new(key), Arc::new(subject));
+            let (request, runners) = site.prepare(shared, &key, &subject, Job::Collect).await;
+            let caller = Caller { shared, key: &key, request: &request, runners: &runners };
+            let snapshot = caller.collect_once(&|_| ()).await.unwrap_or_default();
+            (Key::clone(&key), Arc::unwrap_or_clone(snapshot))
+        })
+        .buffered(pace.concurrency)
+        .collect()
+        .await
+}
+
+impl<P: FindPods + RunInPod + Send> Site for AllPods<P> {
+    async fn prepare<'a>(
+        &'a self,
+        shared: &'a Shared,
+        key: &'a Key,
+        subject: &'a Arc<Subject>,
+        _job: Job,
+    ) -> (Request, Runners<'a>) {
+        let selector = labels::selector_text(&labels::cluster_selector(&key.name, &self.settings));
+        let pods = {
+            let _permit = shared.limit.acquire(false).await;
+            self.pods.find(&key.namespace, &selector).await.map_err(|error| error.to_string())
+        };
+        let runner = |(pod, container)| {
+            let place = Place { namespace: &key.namespace, pod, container };
+            Arc::new(InPod::new(&self.pods, place)) as Arc<dyn Runner + 'a>
+        };
+        let of_repo = |repo: &AskedRepo| {
+            let found = pods.as_ref().map_err(Clone::clone);
+            let candidates = found.and_then(|pods| candidates(pods, key, subject, repo, &self.settings))?;
+            Ok(candidates.into_iter().map(runner).collect())
+        };
+        let by_repo: BTreeMap<_, _> = subject.repos.iter().map(|repo| (repo.key, of_repo(repo))).collect();
+        (Request::of_cluster(subject), Runners::by_repo(by_repo))
+    }
+}
+
+/// Pod and container, the best first: the repo host for what is on its volumes, else the primary, else a replica.
+fn candidates<'a>(
+    pods: &'a [Pod],
+    key: &Key,
+    subject: &Subject,
+    repo: &AskedRepo,
+    settings: &'a Settings,
+) -> Result<Vec<(&'a str, &'a str)>, String> {
+    if repo.on_volume {
+        let pod = target::repo_host(pods, &key.name, settings).map_err(|why| why.to_string())?;
+        return Ok(vec![(&pod.name, PGBACKREST_CONTAINER)]);
+    }
+    let primary = target::primary(pods, &key.name, settings);
+    let first = primary.as_ref().ok().copied();
+    let databases = target::databases(pods, &key.name, subject.instances);
+    let others = databases.into_iter().filter(|pod| pod.ready && first.is_none_or(|first| first != *pod));
+    let all: Vec<_> = first
+        .into_iter()
+        .chain(others)
+        .map(|pod| (pod.name.as_str(), settings.database_container.as_str()))
+        .collect();
+    match primary {
+        Err(why) if all.is_empty() => Err(why.to_string()),
+        _ => Ok(all),
+    }
+}

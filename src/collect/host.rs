@@ -1,0 +1,146 @@
+//! Collects from this host: runs pgBackRest as a process, and reads its configuration files before each collection.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use tokio::sync::{Mutex, Notify};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::cluster::key::Key;
+use crate::metrics::CollectionMetrics;
+use crate::metrics::collection;
+use crate::source::config_files::{ConfigFiles, Configuration};
+use crate::source::environment::Environment;
+use crate::source::local::Local;
+use crate::state::snapshot::Snapshot;
+
+use super::caller::{Caller, Runners, Shared};
+use super::registry::Job;
+use super::request::{Request, Subject};
+use super::scheduler::{Scheduler, Site};
+use super::settings::{Pace, Settings};
+use super::store::Store;
+
+/// This host.
+#[derive(Debug)]
+struct Host {
+    settings: Settings,
+    collecting: Arc<Local>,
+    scanning: Arc<Local>,
+    configuration: Mutex<ConfigurationState>,
+}
+
+/// pgBackRest's configuration files, as last read.
+#[derive(Debug)]
+struct ConfigurationState {
+    files: ConfigFiles,
+    current: Option<Arc<Configuration>>,
+    /// When they were last read without an error, because they had changed or a reload was requested.
+    loaded_at: Option<DateTime<Utc>>,
+    is_reload: bool,
+}
+
+/// Collects until `shutdown`. A notification of `reload` starts a collection, which reads the configuration again.
+pub async fn run(
+    settings: Settings,
+    store: Arc<Store>,
+    metrics: Arc<CollectionMetrics>,
+    reload: Arc<Notify>,
+    shutdown: CancellationToken,
+) {
+    let host = Arc::new(Host::new(settings, &shutdown));
+    let shared = Shared::of_host(host.pace(), metrics, Arc::clone(&store));
+    let scheduler = Arc::new(Scheduler::new(store, shared));
+    let key = no_name();
+    scheduler.registry.set(&key, Subject::default());
+    tokio::select! {
+        () = scheduler.run(Arc::clone(&host), shutdown) => {}
+        () = async {
+            loop {
+                reload.notified().await;
+                host.configuration.lock().await.is_reload = true;
+                scheduler.registry.plan(&key, Job::Collect, Instant::now());
+            }
+        } => {}
+    }
+}
+
+/// Collects once. At `shutdown` it ends early with what is known.
+pub async fn once(settings: Settings, shutdown: CancellationToken) -> Arc<Snapshot> {
+    let host = Host::new(settings, &shutdown);
+    let shared = Shared::new(host.pace(), Arc::new(CollectionMetrics::new()));
+    let (key, subject) = (Arc::new(no_name()), Arc::default());
+    let (request, runners) = host.prepare(&shared, &key, &subject, Job::Collect).await;
+    let caller = Caller { shared: &shared, key: &key, request: &request, runners: &runners };
+    let known = parking_lot::Mutex::new(Arc::default());
+    caller.collect_once(&|snapshot| *known.lock() = Arc::clone(snapshot)).await;
+    known.into_inner()
+}
+
+impl Host {
+    fn new(settings: Settings, shutdown: &CancellationToken) -> Self {
+        let environment = Environment::inherit(&settings.pass_environment);
+        // Each has its own memory of the warnings that were logged.
+        let local = || Local::new(settings.program.clone(), environment.clone(), shutdown.clone());
+        let files = ConfigFiles::of(&settings.program, &environment);
+        let configuration = ConfigurationState { files, current: None, loaded_at: None, is_reload: true };
+        Self {
+            collecting: Arc::new(local()),
+            scanning: Arc::new(local()),
+            configuration: Mutex::new(configuration),
+            settings,
+        }
+    }
+
+    /// Without `info` it is not known which WAL archives there are.
+    fn pace(&self) -> Pace {
+        Pace { wal: self.settings.pace.wal.filter(|_| self.settings.info), ..self.settings.pace }
+    }
+}
+
+impl Site for Host {
+    async fn prepare<'a>(
+        &'a self,
+        shared: &'a Shared,
+        _key: &'a Key,
+        _subject: &'a Arc<Subject>,
+        job: Job,
+    ) -> (Request, Runners<'a>) {
+        let mut configuration = self.configuration.lock().await;
+        let local = match job {
+            Job::Collect => {
+                configuration.read(&shared.metrics).await;
+                &self.collecting
+            }
+            Job::Scan => &self.scanning,
+        };
+        local.begin_run();
+        let request = Request::of_host(&self.settings, configuration.current.clone());
+        (request, Runners::single(Arc::clone(local) as _))
+    }
+}
+
+impl ConfigurationState {
+    /// Reads the files that have changed.
+    async fn read(&mut self, metrics: &CollectionMetrics) {
+        let before = self.current.take();
+        self.current = self.files.refresh().await;
+        let is_ok = self.files.is_ok();
+        let is_same = match (&before, &self.current) {
+            (Some(before), Some(now)) => Arc::ptr_eq(before, now),
+            (None, None) => self.loaded_at.is_some(),
+            _ => false,
+        };
+        let is_reload = std::mem::take(&mut self.is_reload);
+        if is_ok && (is_reload || !is_same) {
+            self.loaded_at = Some(Utc::now());
+        }
+        metrics.config_read(collection::Configuration::PgBackRest, is_ok, self.loaded_at);
+    }
+}
+
+/// The key of this host, whose series have no labels of a cluster.
+fn no_name() -> Key {
+    Key::new("", "")
+}

@@ -1,0 +1,162 @@
+//! Which commands run or may still run, so that no second one joins them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use crate::cluster::key::Key;
+use crate::source::call::CommandState;
+use crate::source::process::Survivor;
+use crate::state::merge::Target;
+use crate::state::snapshot::{Failure, FailureReason};
+
+/// What one command at a time may be about.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum CommandKey {
+    /// The version.
+    Version,
+    /// `info` of one target. On a host several commands may read a repository.
+    Info(Target),
+    /// `info` of one backup.
+    Backup(Target, String),
+    /// Any command for a repository.
+    Repo(u32),
+}
+
+/// Commands that run or may still run, in all clusters.
+#[derive(Debug, Default)]
+pub(super) struct InFlight {
+    commands: Mutex<HashMap<(Arc<Key>, CommandKey), Running>>,
+}
+
+#[derive(Debug)]
+enum Running {
+    /// Its call has not returned.
+    Called,
+    /// It ends at this time at the latest.
+    Until(Option<Instant>),
+    /// Not even SIGKILL has ended it yet.
+    Process(Survivor),
+}
+
+/// A command whose call runs. If this is dropped unfinished, the command counts as running until its bound.
+#[derive(Debug)]
+pub(super) struct Command<'a> {
+    in_flight: &'a InFlight,
+    key: (Arc<Key>, CommandKey),
+    bound: Duration,
+    is_finished: bool,
+}
+
+impl InFlight {
+    /// Registers a command that takes no longer than `bound`. Fails while an earlier one may run.
+    pub(super) fn begin(
+        &self,
+        cluster: &Arc<Key>,
+        key: CommandKey,
+        bound: Duration,
+    ) -> Result<Command<'_>, Failure> {
+        let key = (Arc::clone(cluster), key);
+        let mut commands = self.commands.lock();
+        commands.retain(|_, running| running.may_run());
+        match commands.get(&key) {
+            Some(Running::Process(_)) => return Err(unkillable()),
+            Some(Running::Called | Running::Until(_)) => return Err(may_still_run()),
+            None => {}
+        }
+        commands.insert(key.clone(), Running::Called);
+        Ok(Command { in_flight: self, key, bound, is_finished: false })
+    }
+
+    /// Whether a process that cannot be killed was about this target.
+    pub(super) fn hangs(&self, cluster: &Arc<Key>, target: &Target) -> bool {
+        let mut commands = self.commands.lock();
+        commands.iter_mut().any(|((of, key), running)| {
+            let is_same =
+                matches!(key, CommandKey::Info(about) | CommandKey::Backup(about, _) if about == target);
+            of == cluster && is_same && matches!(running, Running::Process(_)) && running.may_run()
+        })
+    }
+}
+
+impl Running {
+    fn may_run(&mut self) -> bool {
+        match self {
+            Self::Called => true,
+            Self::Until(end) => end.is_none_or(|end| end > Instant::now()),
+            Self::Process(process) => !process.is_gone(),
+        }
+    }
+}
+
+impl Command<'_> {
+    pub(super) const fn key(&self) -> &CommandKey {
+        &self.key.1
+    }
+
+    /// The call has returned.
+    pub(super) fn finish(mut self, state: CommandState) {
+        self.is_finished = true;
+        let mut commands = self.in_flight.commands.lock();
+        match state {
+            CommandState::NotStarted | CommandState::Ended => {
+                commands.remove(&self.key);
+            }
+            CommandState::Unkillable(process) => {
+                commands.insert(self.key.clone(), Running::Process(process));
+            }
+            CommandState::Unknown => {
+                commands.insert(self.key.clone(), Running::Until(Instant::now().checked_add(self.bound)));
+            }
+        }
+    }
+}
+
+impl Drop for Command<'_> {
+    fn drop(&mut self) {
+        if !self.is_finished {
+            let end = Instant::now().checked_add(self.bound);
+            self.in_flight.commands.lock().insert(self.key.clone(), Running::Until(end));
+        }
+    }
+}
+
+fn unkillable() -> Failure {
+    Failure {
+        reason: FailureReason::Timeout,
+        exit_code: None,
+        message:
+            "the process of the last call hangs in the kernel and cannot be killed; check for a dead mount"
+                .to_owned(),
+    }
+}
+
+fn may_still_run() -> Failure {
+    Failure {
+        reason: FailureReason::Lost,
+        exit_code: None,
+        message: "skipped in this run: the previous command may still be running there".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_repository_is_free_when_its_command_is_known_to_have_ended() {
+        let (in_flight, cluster) = (InFlight::default(), Arc::new(Key::new("shop", "ledger")));
+        let begin = |repo, bound| in_flight.begin(&cluster, CommandKey::Repo(repo), bound).ok();
+        let hour = Duration::from_hours(1);
+        let first = begin(1, hour).unwrap();
+        assert!(begin(1, hour).is_none() && begin(2, hour).is_some(), "while it runs");
+        first.finish(CommandState::Ended);
+        drop(begin(1, hour).unwrap());
+        assert!(begin(1, hour).is_none(), "a call that is cut off leaves its command behind");
+        begin(3, hour).unwrap().finish(CommandState::Ended);
+        drop(begin(3, Duration::ZERO).unwrap());
+        assert!(begin(3, hour).is_some(), "its time is over");
+    }
+}

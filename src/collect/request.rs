@@ -1,0 +1,162 @@
+//! What a collection asks for: everything in which a host and a cluster in Kubernetes differ, as data.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::cluster::desired;
+use crate::cluster::settings::Settings as ClusterSettings;
+use crate::cluster::validated::{STANZA, ValidatedCluster};
+use crate::pgbackrest::conf::Conf;
+use crate::pgbackrest::version::Version;
+use crate::source::config_files::Configuration;
+use crate::state::filter::{Filter, UNLISTED};
+use crate::state::merge::{Configured, Target};
+use crate::state::snapshot::{Failure, FailureReason, RepoSettings, Snapshot};
+
+use super::in_flight::CommandKey;
+use super::plan::KnownTargets;
+use super::settings::{DatabaseCounts, Settings};
+
+/// The first version whose `info` takes `--repo`.
+const REPO_OPTION_SINCE: (u32, u32) = (2, 32);
+/// pgBackRest's exit code for a value that an option does not take, such as the number of an unknown repository.
+const INVALID_VALUE: i32 = 32;
+
+/// A cluster in Kubernetes, as far as asking it needs to know.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Subject {
+    /// How many PostgreSQL pods it has.
+    pub instances: u32,
+    /// Its repositories, ascending.
+    pub repos: Vec<AskedRepo>,
+}
+
+/// One repository.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AskedRepo {
+    /// Its number.
+    pub key: u32,
+    /// It is on a volume of the repo host, which alone can read it.
+    pub on_volume: bool,
+    /// What the configuration says of it.
+    pub settings: Option<RepoSettings>,
+}
+
+/// What one collection asks for, and how.
+#[derive(Debug, Clone)]
+pub(super) struct Request {
+    /// On a host the configuration, in Kubernetes the resource says what there is.
+    pub(super) is_host: bool,
+    /// Whether `info` is called at all.
+    pub(super) wants_info: bool,
+    /// The stanzas and repositories to ask for.
+    pub(super) filter: Filter,
+    /// The stanzas and repositories that should exist.
+    pub(super) configured: Configured,
+    /// Concurrent calls of `info`. In pods only the limit that all clusters share counts.
+    pub(super) max_parallel: usize,
+    /// The backups whose databases are counted, and by how many concurrent calls.
+    pub(super) database_counts: (DatabaseCounts, usize),
+    /// What has come in is published when nothing more has come for this long.
+    pub(super) quiet: Duration,
+    details: Details,
+}
+
+#[derive(Debug, Clone)]
+enum Details {
+    Configuration(Option<Arc<Configuration>>),
+    Subject(Arc<Subject>),
+}
+
+impl Subject {
+    /// What a resource asks for, with the options that its Secret adds.
+    #[must_use]
+    pub fn of(cluster: &ValidatedCluster, settings: &ClusterSettings, secret: &Conf) -> Self {
+        let options = desired::repo_options(cluster, settings, secret);
+        let repos = cluster.repos.iter().map(|repo| AskedRepo {
+            key: repo.number.get().into(),
+            on_volume: repo.storage.is_volume(),
+            settings: options.get(&repo.number).map(RepoSettings::of),
+        });
+        Self { instances: cluster.instances, repos: repos.collect() }
+    }
+}
+
+impl Request {
+    /// This host, as its flags and pgBackRest's configuration say. If that names no repository, pgBackRest has the first.
+    pub(super) fn of_host(settings: &Settings, configuration: Option<Arc<Configuration>>) -> Self {
+        let mut configured = Configured::default();
+        if let Some(configuration) = &configuration {
+            configured.stanzas.extend(configuration.stanzas().into_iter().map(Arc::from));
+            configured.repos.extend(configuration.repo_keys());
+            if configured.repos.is_empty() {
+                configured.repos.insert(1);
+            }
+        }
+        Self {
+            is_host: true,
+            wants_info: settings.info,
+            filter: settings.filter.clone(),
+            configured,
+            max_parallel: settings.pace.concurrency,
+            database_counts: (settings.database_counts, settings.database_processes.max(1)),
+            quiet: Duration::from_millis(500),
+            details: Details::Configuration(configuration),
+        }
+    }
+
+    /// A cluster in Kubernetes, as its resource says.
+    pub(super) fn of_cluster(subject: &Arc<Subject>) -> Self {
+        let keys: Vec<u32> = subject.repos.iter().map(|repo| repo.key).collect();
+        Self {
+            is_host: false,
+            wants_info: true,
+            // Fails on patterns alone.
+            filter: Filter::new(&[STANZA.to_owned()], &[], None, None, &keys).unwrap_or_default(),
+            configured: Configured {
+                stanzas: BTreeSet::from([STANZA.into()]),
+                repos: keys.into_iter().collect(),
+            },
+            max_parallel: usize::MAX,
+            database_counts: (DatabaseCounts::Off, 1),
+            quiet: Duration::from_secs(2),
+            details: Details::Subject(Arc::clone(subject)),
+        }
+    }
+
+    /// What is known to exist, for calls that ask for it piece by piece.
+    pub(super) fn known(&self, previous: &Snapshot, version: Option<Version>) -> KnownTargets {
+        let (mut stanzas, mut repos) = (self.configured.stanzas.clone(), BTreeSet::new());
+        for stanza in previous.stanzas.iter().filter(|stanza| &*stanza.name != UNLISTED) {
+            stanzas.insert(stanza.name.clone());
+            repos.extend(stanza.repos.iter().map(|repo| repo.key));
+        }
+        if let Details::Configuration(Some(configuration)) = &self.details {
+            repos.extend(configuration.repo_keys());
+        }
+        let has_option = |version: Version| (version.major, version.minor) >= REPO_OPTION_SINCE;
+        KnownTargets { stanzas, repos, repo_option: !self.is_host || version.is_none_or(has_option) }
+    }
+
+    /// What the configuration says of a repository.
+    pub(super) fn repo_settings(&self, stanza: &str, key: u32) -> Option<RepoSettings> {
+        match &self.details {
+            Details::Configuration(configuration) => configuration.as_ref()?.settings(stanza, key),
+            Details::Subject(subject) => subject.repos.iter().find(|repo| repo.key == key)?.settings.clone(),
+        }
+    }
+
+    /// What may not run twice while `info` of this target runs: in a pod no other command for the repository.
+    pub(super) fn info_key(&self, target: &Target) -> CommandKey {
+        let repo = target.repo.filter(|_| !self.is_host);
+        repo.map_or_else(|| CommandKey::Info(target.clone()), CommandKey::Repo)
+    }
+
+    /// Whether pgBackRest says that there is no such repository. On a host that answers a question; a resource names
+    /// repositories that should exist.
+    pub(super) fn is_unknown_repo(&self, repo: Option<u32>, failure: &Failure) -> bool {
+        let is_refused = failure.reason == FailureReason::Exit && failure.exit_code == Some(INVALID_VALUE);
+        self.is_host && repo.is_some() && is_refused
+    }
+}

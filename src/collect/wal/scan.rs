@@ -1,0 +1,148 @@
+//! Scans the archives of one cluster: all repositories at the same time, the archives of one repository in turn.
+
+use std::collections::BTreeMap;
+
+use chrono::Utc;
+use futures_util::future::join_all;
+use tokio::time::Instant;
+
+use crate::collect::caller::{Caller, span};
+use crate::collect::in_flight::CommandKey;
+use crate::collect::settings::WalSettings;
+use crate::metrics::collection::Collector;
+use crate::pgbackrest::command::RepoQuery;
+use crate::source::call::{self, Call, Runner};
+use crate::state::archive::Listing;
+use crate::state::snapshot::{Failure, FailureReason, Snapshot};
+
+use super::listing_store::{ListingStore, ScanEnd, ScanResult};
+use super::plan::{Archive, ArchiveKey, ScanPlan, ScanStep, archives};
+
+/// pgBackRest's exit code for a file that does not exist.
+const FILE_MISSING: i32 = 55;
+
+/// The result of a scan over all archives.
+#[derive(Debug, Clone, Copy, Default)]
+pub(in crate::collect) struct ScanSummary {
+    /// An archive was listed completely.
+    pub(in crate::collect) complete: bool,
+    /// The time was up before an archive was.
+    pub(in crate::collect) unfinished: bool,
+}
+
+/// The scan of one archive.
+struct ArchiveScan<'a> {
+    caller: &'a Caller<'a>,
+    stanza: &'a str,
+    repo: u32,
+}
+
+impl Caller<'_> {
+    /// Scans the archives that `snapshot` names, and records the listings.
+    pub(in crate::collect) async fn scan(
+        &self,
+        wal: WalSettings,
+        snapshot: &Snapshot,
+        listings: &ListingStore,
+    ) -> ScanSummary {
+        listings.retain(snapshot);
+        let mut queues: BTreeMap<u32, Vec<(ArchiveKey, Archive)>> = BTreeMap::new();
+        for (key, archive) in archives(snapshot) {
+            queues.entry(key.1).or_default().push((key, archive));
+        }
+        let deadline = Instant::now() + wal.timeout;
+        let queues = queues.into_values().map(|queue| self.scan_repo(wal, queue, listings, deadline));
+        let summaries = join_all(queues).await;
+        ScanSummary {
+            complete: summaries.iter().any(|one| one.complete),
+            unfinished: summaries.iter().any(|one| one.unfinished),
+        }
+    }
+
+    async fn scan_repo(
+        &self,
+        wal: WalSettings,
+        queue: Vec<(ArchiveKey, Archive)>,
+        listings: &ListingStore,
+        deadline: Instant,
+    ) -> ScanSummary {
+        let (mut summary, mut hung) = (ScanSummary::default(), None);
+        for (key, archive) in queue {
+            let (listing, backups) = listings.previous(&key);
+            let scan = ArchiveScan { caller: self, stanza: &key.0, repo: key.1 };
+            let result = if let Some(failure) = hung.take() {
+                // The repository did not answer for the archive before, so this one is not tried.
+                let listing = listing.unwrap_or_else(|| Listing::new(archive.id.clone(), Utc::now()));
+                ScanResult { listing, end: ScanEnd::Failed(failure) }
+            } else {
+                let plan = ScanPlan::begin(listing, &backups, archive.clone(), wal.interval, Utc::now());
+                scan.run(plan, deadline).await
+            };
+            match &result.end {
+                ScanEnd::Complete => summary.complete = true,
+                ScanEnd::Unfinished => summary.unfinished = true,
+                ScanEnd::Failed(failure) if failure.reason == FailureReason::Timeout => {
+                    hung = Some(failure.clone());
+                }
+                ScanEnd::Failed(_) | ScanEnd::Cancelled => {}
+            }
+            span(self.key).in_scope(|| listings.record(&key, &archive, result));
+        }
+        summary
+    }
+}
+
+impl<'a> ArchiveScan<'a> {
+    /// Lists what the plan says until `deadline`. What was listed is kept, and the next scan continues from there.
+    async fn run(&self, mut plan: ScanPlan, deadline: Instant) -> ScanResult {
+        let end = loop {
+            let Some(step) = plan.next() else { break ScanEnd::Complete };
+            if Instant::now() >= deadline {
+                break ScanEnd::Unfinished;
+            }
+            match self.step(&mut plan, step).await {
+                Some(Ok(())) => {}
+                Some(Err(failure)) => break ScanEnd::Failed(failure),
+                None => break ScanEnd::Cancelled,
+            }
+        };
+        ScanResult { listing: plan.into_listing(), end }
+    }
+
+    /// Makes one call and hands the answer to the plan. None if it was cancelled.
+    async fn step(&self, plan: &mut ScanPlan, step: ScanStep) -> Option<Result<(), Failure>> {
+        let Some(path) = step.path(self.stanza, plan.archive_id()) else {
+            return Some(Err(invalid_name(self.stanza)));
+        };
+        let query = RepoQuery { stanza: self.stanza.to_owned(), repo: self.repo, path };
+        let (query, limits) = (&query, &self.caller.shared.pace.limits);
+        if let ScanStep::History(timeline) = step {
+            return Some(match self.call(|runner| call::repo_get(runner, query, limits)).await? {
+                Ok(text) => {
+                    plan.take_history(timeline, &text);
+                    Ok(())
+                }
+                // It was there when the archive was listed.
+                Err(failure) if failure.exit_code == Some(FILE_MISSING) => Ok(()),
+                Err(failure) => Err(failure),
+            });
+        }
+        let entries = self.call(|runner| call::repo_ls(runner, query, limits)).await?;
+        Some(entries.and_then(|entries| plan.take(step, &entries, Utc::now())))
+    }
+
+    async fn call<T, C: Future<Output = Call<T>>>(
+        &self,
+        make: impl Fn(&'a dyn Runner) -> C,
+    ) -> Option<Result<T, Failure>> {
+        self.caller.call(Collector::Wal, CommandKey::Repo(self.repo), Some(self.repo), false, make).await
+    }
+}
+
+fn invalid_name(stanza: &str) -> Failure {
+    Failure {
+        reason: FailureReason::Parse,
+        exit_code: None,
+        message: format!("{stanza:?} is not a valid directory name"),
+    }
+}

@@ -1,0 +1,215 @@
+//! Makes one call of pgBackRest and reads its answer, in the same way on this host and in a pod.
+//!
+//! A [`Runner`] is a place where commands run: [`super::local`] starts a process, [`super::in_pod`] goes through exec.
+
+use std::time::Duration;
+
+use chrono::Utc;
+use futures_util::future::BoxFuture;
+
+use crate::pgbackrest::command::{self, Command, InfoQuery, RepoQuery};
+use crate::pgbackrest::info::view;
+use crate::pgbackrest::repository::{self, Entries};
+use crate::pgbackrest::sanitize;
+use crate::pgbackrest::version::{self, Version};
+use crate::state::assemble;
+use crate::state::snapshot::{Failure, FailureReason, Stanza};
+
+use super::failure;
+use super::process::{Limits, Survivor};
+
+/// Printing the version reads no repository.
+const VERSION_TIMEOUT: Duration = Duration::from_secs(30);
+/// Bytes of a listing. A directory of the archive holds 4096 segments at most (of 1 MiB), each in less than 200 bytes; a
+/// million segments of 16 MiB are in 3907 directories.
+const MAX_LISTING: usize = 16 << 20;
+/// Bytes of a file. A line of a history takes about 60.
+const MAX_FILE: usize = 1 << 20;
+
+/// A place where pgBackRest's commands run.
+pub trait Runner: Send + Sync {
+    /// Tells it from others that the same cluster may have.
+    fn name(&self) -> &str;
+
+    /// Runs a command until it ends or exceeds its limits.
+    fn run<'a>(&'a self, command: &'a Command, limits: &'a Limits) -> BoxFuture<'a, Finished>;
+
+    /// Logs a line that pgBackRest printed beside its answer.
+    fn log(&self, command: &str, line: &str);
+}
+
+/// A command after [`Runner::run`].
+#[derive(Debug)]
+pub struct Finished {
+    /// Standard output if the command exited with 0, otherwise why there is no answer. None if the caller cancelled it.
+    pub stdout: Option<Result<Vec<u8>, Failure>>,
+    /// Standard error.
+    pub stderr: Vec<u8>,
+    /// Bytes on standard output, where they are counted.
+    pub output_bytes: Option<u64>,
+    /// Wall time.
+    pub duration: Duration,
+    /// Whether the command may still run.
+    pub state: CommandState,
+}
+
+/// Whether a command may still run after its call.
+#[derive(Debug)]
+pub enum CommandState {
+    /// It was never started, so that another place can be tried.
+    NotStarted,
+    /// It has ended.
+    Ended,
+    /// Not even SIGKILL has ended this process.
+    Unkillable(Survivor),
+    /// The connection was lost. It may run until its own timeout.
+    Unknown,
+}
+
+/// One call and its result.
+#[derive(Debug)]
+pub struct Call<T> {
+    /// Wall time until the command was gone.
+    pub duration: Duration,
+    /// Bytes on standard output, where they are counted.
+    pub output_bytes: Option<u64>,
+    /// The document had to be repaired before it could be read.
+    pub sanitized: bool,
+    /// The answer; None if the caller cancelled the call.
+    pub answer: Option<Result<T, Failure>>,
+    /// Whether the command may still run.
+    pub state: CommandState,
+}
+
+/// The answer of `info`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Document {
+    /// The stanzas that could be read.
+    pub stanzas: Vec<Stanza>,
+    /// No stanza was left out because it could not be read.
+    pub complete: bool,
+}
+
+impl<T> Call<T> {
+    /// Why there is no answer, unless the call was cancelled.
+    #[must_use]
+    pub fn failure(&self) -> Option<&Failure> {
+        self.answer.as_ref().and_then(|answer| answer.as_ref().err())
+    }
+}
+
+/// The limits of [`version`] if other commands have these.
+#[must_use]
+pub fn version_limits(limits: &Limits) -> Limits {
+    Limits { timeout: limits.timeout.min(VERSION_TIMEOUT), ..*limits }
+}
+
+/// Asks for the version, within [`version_limits`].
+pub async fn version(runner: &dyn Runner, limits: &Limits) -> Call<Version> {
+    call(runner, &command::version(), &version_limits(limits), read_version).await
+}
+
+/// Asks for stanzas, backups and WAL ranges.
+pub async fn info(runner: &dyn Runner, query: &InfoQuery, limits: &Limits) -> Call<Document> {
+    let asked = query.clone();
+    call(runner, &command::info(query), limits, move |stdout| read_info(stdout, &asked)).await
+}
+
+/// Lists one directory of a repository, not recursively (2.32 and later).
+pub async fn repo_ls(runner: &dyn Runner, query: &RepoQuery, limits: &Limits) -> Call<Entries> {
+    let limits = Limits { stdout: MAX_LISTING, ..*limits };
+    call(runner, &command::repo_ls(query), &limits, read_listing).await
+}
+
+/// Reads one small file of a repository, decrypted but not decompressed (2.32 and later). If there is none, the failure
+/// has pgBackRest's exit code for a missing file, 55.
+pub async fn repo_get(runner: &dyn Runner, query: &RepoQuery, limits: &Limits) -> Call<Vec<u8>> {
+    let limits = Limits { stdout: MAX_FILE, ..*limits };
+    call(runner, &command::repo_get(query), &limits, read_file).await
+}
+
+async fn call<T: Send + 'static>(
+    runner: &dyn Runner,
+    command: &Command,
+    limits: &Limits,
+    read: impl FnOnce(&[u8]) -> Read<T> + Send + 'static,
+) -> Call<T> {
+    let what = command.to_string();
+    let Finished { stdout, stderr, output_bytes, duration, state } = runner.run(command, limits).await;
+    for line in sanitize::clean(&stderr).preamble {
+        runner.log(&what, &line);
+    }
+    let (answer, sanitized) = match stdout {
+        Some(Ok(stdout)) => {
+            // Reading a big document takes a moment, which would block this thread.
+            let read = tokio::task::spawn_blocking(move || read(&stdout)).await;
+            let read = read.unwrap_or_else(|error| {
+                Read::of(Err(unreadable(format!("reading the answer of {what} failed: {error}"))))
+            });
+            for line in &read.notices {
+                runner.log(&what, line);
+            }
+            (Some(read.answer), read.sanitized)
+        }
+        Some(Err(failure)) => (Some(Err(failure)), false),
+        None => (None, false),
+    };
+    Call { duration, output_bytes, sanitized, answer, state }
+}
+
+/// An output after reading.
+struct Read<T> {
+    answer: Result<T, Failure>,
+    /// The output had to be repaired.
+    sanitized: bool,
+    /// What pgBackRest printed beside the answer.
+    notices: Vec<String>,
+}
+
+impl<T> Read<T> {
+    fn of(answer: Result<T, Failure>) -> Self {
+        Self { answer, sanitized: false, notices: Vec::new() }
+    }
+}
+
+fn read_version(stdout: &[u8]) -> Read<Version> {
+    let no_version = "pgbackrest version printed no version; check that the program is pgBackRest itself";
+    let version = version::parse(&String::from_utf8_lossy(stdout));
+    Read::of(version.ok_or_else(|| unreadable(no_version.to_owned())))
+}
+
+fn read_info(stdout: &[u8], query: &InfoQuery) -> Read<Document> {
+    let cleaned = sanitize::clean(stdout);
+    let mut notices = cleaned.preamble;
+    let answer = match view::answer(&cleaned.text, query) {
+        Ok(document) => {
+            let read_at = Utc::now();
+            let mut complete = true;
+            for entry in &document.unreadable {
+                // An entry with a slash is a single backup.
+                complete &= entry.contains('/');
+                notices.push(format!("cannot read {entry} in the answer; it is left out"));
+            }
+            let stanzas = document.stanzas().map(|stanza| assemble::stanza(stanza, read_at)).collect();
+            Ok(Document { stanzas, complete })
+        }
+        Err(error) => Err(unreadable(failure::one_line(&error.to_string()))),
+    };
+    Read { answer, sanitized: cleaned.sanitized, notices }
+}
+
+fn read_listing(stdout: &[u8]) -> Read<Entries> {
+    let (notices, listing) = sanitize::split_log(stdout);
+    let answer =
+        repository::parse_listing(listing).map_err(|error| unreadable(failure::one_line(&error.to_string())));
+    Read { notices, ..Read::of(answer) }
+}
+
+fn read_file(stdout: &[u8]) -> Read<Vec<u8>> {
+    let (notices, file) = sanitize::split_log(stdout);
+    Read { notices, ..Read::of(Ok(file.to_vec())) }
+}
+
+fn unreadable(message: String) -> Failure {
+    Failure { reason: FailureReason::Parse, exit_code: None, message }
+}

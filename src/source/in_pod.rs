@@ -1,0 +1,94 @@
+//! Runs pgBackRest's commands in a container of a pod, through exec.
+
+use std::time::Instant;
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+
+use crate::pgbackrest::command::Command;
+use crate::state::snapshot::{Failure, FailureReason};
+
+use super::call::{CommandState, Finished, Runner};
+use super::failure;
+use super::pod::{NoEnd, Place, Ran, RunInPod};
+use super::process::Limits;
+
+/// A container with pgBackRest. Of the limits of a command only the timeout counts; [`super::pod`] bounds the output.
+#[derive(Debug, Clone)]
+pub struct InPod<'a, P> {
+    pods: &'a P,
+    namespace: String,
+    pod: String,
+    container: String,
+}
+
+impl<'a, P> InPod<'a, P> {
+    /// This container.
+    #[must_use]
+    pub fn new(pods: &'a P, place: Place<'_>) -> Self {
+        let Place { namespace, pod, container } = place;
+        let [namespace, pod, container] = [namespace, pod, container].map(str::to_owned);
+        Self { pods, namespace, pod, container }
+    }
+
+    fn place(&self) -> Place<'_> {
+        Place { namespace: &self.namespace, pod: &self.pod, container: &self.container }
+    }
+
+    /// Why there is no exit code, and what that says of the command.
+    fn without_code(&self, what: &str, end: &NoEnd) -> (Failure, CommandState) {
+        let (reason, state, remedy) = match end {
+            NoEnd::NotStarted(_) => {
+                (FailureReason::Spawn, CommandState::NotStarted, "check that the pod runs and has pgBackRest")
+            }
+            NoEnd::TimedOut(_) => (
+                FailureReason::Timeout,
+                CommandState::Ended,
+                "run it there by hand to see what hangs, or allow more time",
+            ),
+            NoEnd::Lost(_) => {
+                (FailureReason::Lost, CommandState::Unknown, "it is asked again when it must have ended")
+            }
+        };
+        let said = failure::one_line(&end.to_string());
+        let message = format!("{what} in pod {}: {said}; {remedy}", self.pod);
+        (Failure { reason, exit_code: None, message }, state)
+    }
+}
+
+impl<P: RunInPod> Runner for InPod<'_, P> {
+    fn name(&self) -> &str {
+        &self.pod
+    }
+
+    fn run<'a>(&'a self, command: &'a Command, limits: &'a Limits) -> BoxFuture<'a, Finished> {
+        async move {
+            let began = Instant::now();
+            let end = self.pods.run(self.place(), &command.in_pod(), limits.timeout).await;
+            let duration = began.elapsed();
+            let (stdout, stderr, state) = match end {
+                Ok(Ran { code: 0, stdout, stderr }) => (Ok(stdout), stderr, CommandState::Ended),
+                Ok(Ran { code, stdout, stderr }) => {
+                    let failure = failure::of_exit(&command.to_string(), code, &stdout, stderr.as_bytes());
+                    (Err(failure), stderr, CommandState::Ended)
+                }
+                Err(end) => {
+                    let (failure, state) = self.without_code(&command.to_string(), &end);
+                    (Err(failure), String::new(), state)
+                }
+            };
+            Finished {
+                stdout: Some(stdout),
+                stderr: stderr.into_bytes(),
+                output_bytes: None,
+                duration,
+                state,
+            }
+        }
+        .boxed()
+    }
+
+    fn log(&self, _command: &str, line: &str) {
+        tracing::debug!(namespace = self.namespace, pod = self.pod, "pgBackRest reported: {line}");
+    }
+}
