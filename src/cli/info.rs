@@ -1,13 +1,11 @@
 //! `info`: queries pgBackRest once and prints the result as text or JSON.
 
-use std::io::{IsTerminal, Write as _};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context;
 use chrono::{DateTime, Utc};
-use clap::{Args, ValueEnum};
-use terminal_size::terminal_size;
+use clap::Args;
 use tokio_util::sync::CancellationToken;
 
 use crate::collect::host;
@@ -23,20 +21,18 @@ use super::args::{SWITCH, switch};
 use super::fleet_report::has_answered;
 use super::info_fleet::{self, Wanted};
 use super::info_json::Document;
-use super::info_table::{self, Terminal};
-use super::restore_command::{self, Advice, Wish, point_in_time};
-use super::{output, settings};
-
-/// Width if standard output is not a terminal.
-const USUAL_WIDTH: u16 = 120;
+use super::info_table;
+use super::output::{self, Format};
+use super::restore_command::{self, Wish, point_in_time};
+use super::settings;
 
 /// Arguments of `info`.
 #[derive(Debug, Args)]
 #[command(group = not_on_this_host())]
 pub struct InfoArgs {
-    /// Output format.
-    #[arg(long, env = "KEEPER_OUTPUT", value_name = "FORMAT", value_enum, default_value_t = Output::Text)]
-    output: Output,
+    /// Format format.
+    #[arg(long, env = "KEEPER_OUTPUT", value_name = "FORMAT", value_enum, default_value_t = Format::Text)]
+    output: Format,
 
     /// Print the commands that restore to --target instead, if that point in time can be reached: one recovers this database,
     /// one restores a copy elsewhere. Scans the WAL archives if they have several timelines.
@@ -70,15 +66,6 @@ pub struct InfoArgs {
     fleet: FleetInfoArgs,
 }
 
-/// The output format.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum Output {
-    /// Plain text with tables.
-    Text,
-    /// One JSON document.
-    Json,
-}
-
 /// Exit code 0: pgBackRest answered every query, and could read every repository. 1: it did not; what is known is printed
 /// anyway.
 pub async fn run(args: InfoArgs) -> anyhow::Result<ExitCode> {
@@ -95,12 +82,12 @@ pub async fn run(args: InfoArgs) -> anyhow::Result<ExitCode> {
             snapshot = collect(&args.source, true, &mut signals).await?;
         }
         let program = settings::once(&args.source, false)?.program;
-        return advise(&restore_command::advice(&snapshot, &program, &wish, Utc::now()));
+        return output::advise(&restore_command::advice(&snapshot, &program, &wish, Utc::now()));
     }
     let snapshot = &snapshot;
     let text = match args.output {
-        Output::Text => info_table::render(snapshot, Utc::now(), terminal()),
-        Output::Json => serde_json::to_string_pretty(&Document::of(snapshot, Utc::now()))? + "\n",
+        Format::Text => info_table::render(snapshot, Utc::now(), output::terminal()),
+        Format::Json => serde_json::to_string_pretty(&Document::of(snapshot, Utc::now()))? + "\n",
     };
     output::print(text.as_bytes())?;
     Ok(if has_answered(snapshot) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -128,22 +115,4 @@ async fn collect(source: &SourceArgs, wal: bool, signals: &mut Signals) -> anyho
         }
     };
     Ok(snapshot)
-}
-
-/// Prints only the commands on standard output. Exit code 1: there is none.
-pub(super) fn advise(advice: &Advice) -> anyhow::Result<ExitCode> {
-    std::io::stderr().write_all(advice.remarks.as_bytes())?;
-    let Some(commands) = &advice.commands else { return Ok(ExitCode::FAILURE) };
-    output::print(commands.text().as_bytes())?;
-    Ok(ExitCode::SUCCESS)
-}
-
-/// The terminal at standard output.
-pub(super) fn terminal() -> Terminal {
-    let is_terminal = std::io::stdout().is_terminal();
-    let columns = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
-    let width = columns.or_else(|| terminal_size().map(|(width, _)| width.0)).unwrap_or(USUAL_WIDTH);
-    // https://no-color.org: set and not empty.
-    let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    Terminal { width, has_colours: is_terminal && !no_color }
 }

@@ -31,9 +31,8 @@ use crate::source::pods::FindPods;
 
 use super::args::info::{ClusterName, FleetInfoArgs};
 use super::fleet_report::{self, ClusterReport, QueryResult};
-use super::info::{Output, advise, terminal};
 use super::info_table::Terminal;
-use super::output;
+use super::output::{self, Format, advise, terminal};
 use super::restore_command::{self, Advice, Wish};
 use super::settings::wal_once;
 
@@ -41,7 +40,7 @@ use super::settings::wal_once;
 #[derive(Debug, Clone)]
 pub(super) enum Wanted {
     /// The state, in this format.
-    Facts(Output),
+    Facts(Format),
     /// The commands that restore to a point in time.
     RestoreCommand(Wish),
 }
@@ -79,7 +78,7 @@ pub(super) async fn run(
         (Wanted::RestoreCommand(wish), [one, ..]) => {
             return advise(&restore_advice(&pods, one, &settings, &wish, Utc::now()).await);
         }
-        (Wanted::Facts(Output::Json), fleet) => fleet_report::json(fleet, Utc::now())?,
+        (Wanted::Facts(Format::Json), fleet) => fleet_report::json(fleet, Utc::now())?,
         (_, fleet) => fleet_report::text(fleet, Utc::now(), terminal()),
     };
     output::print(text.as_bytes())?;

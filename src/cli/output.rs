@@ -1,8 +1,26 @@
-//! Writing to standard output, which `head` may close early.
+//! Writing to standard output, which `head` may close early, and what `info` writes in all its forms.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
 
 use anyhow::Context;
+use clap::ValueEnum;
+use terminal_size::terminal_size;
+
+use super::info_table::Terminal;
+use super::restore_command::Advice;
+
+/// Width if standard output is not a terminal.
+const USUAL_WIDTH: u16 = 120;
+
+/// The output format of `info`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// Plain text with tables.
+    Text,
+    /// One JSON document.
+    Json,
+}
 
 /// Writes to standard output; a reader that closes it early is not an error.
 pub(super) fn print(text: &[u8]) -> anyhow::Result<()> {
@@ -11,4 +29,22 @@ pub(super) fn print(text: &[u8]) -> anyhow::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error).context("cannot print"),
         _ => Ok(()),
     }
+}
+
+/// Prints only the commands on standard output. Exit code 1: there is none.
+pub(super) fn advise(advice: &Advice) -> anyhow::Result<ExitCode> {
+    io::stderr().write_all(advice.remarks.as_bytes())?;
+    let Some(commands) = &advice.commands else { return Ok(ExitCode::FAILURE) };
+    print(commands.text().as_bytes())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The terminal at standard output.
+pub(super) fn terminal() -> Terminal {
+    let is_terminal = io::stdout().is_terminal();
+    let columns = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+    let width = columns.or_else(|| terminal_size().map(|(width, _)| width.0)).unwrap_or(USUAL_WIDTH);
+    // https://no-color.org: set and not empty.
+    let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    Terminal { width, has_colours: is_terminal && !no_color }
 }
