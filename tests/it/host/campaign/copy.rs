@@ -8,7 +8,7 @@ use crate::support::lab::STANZA;
 use crate::support::process::{call, output};
 
 use super::claims::COPY;
-use super::world::{World, content, last_lines, said};
+use super::world::{World, content, said, why};
 
 /// What a restore came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,7 +70,7 @@ impl<'w, 'a> Copies<'w, 'a> {
                 Err(log) if log.contains("recovery ended before configured recovery target was reached") => {
                     Outcome::EndedBefore
                 }
-                Err(log) => Outcome::Failed(last_lines(&log)),
+                Err(log) => Outcome::Failed(why(&log)),
             }
         } else {
             Outcome::Failed(said(&made))

@@ -50,9 +50,10 @@ impl World<'_> {
         if is_emptied {
             self.site.create_directory(&format!("repo{repo}/backup/{STANZA}/{label}"));
             for taken in &mut self.journal.backups {
-                // What was made against it has files there.
-                let builds_on_it = taken.label.starts_with(label.as_str());
-                taken.is_emptied |= taken.repo == repo && builds_on_it;
+                // What was made later against the same full backup may have files there.
+                let full = &label[..16];
+                let may_need_it = taken.label.starts_with(full) && taken.label >= *label;
+                taken.is_emptied |= taken.repo == repo && may_need_it;
             }
         }
         self.notes.push(format!("lost: {label}"));

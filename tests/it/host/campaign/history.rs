@@ -101,6 +101,12 @@ pub(super) enum Step {
 }
 
 impl History {
+    /// All but the steps that are printed with one of these words.
+    pub(super) fn without_words(mut self, words: &[&str]) -> Self {
+        self.steps.retain(|step| words.iter().all(|word| step.to_string().split(':').next() != Some(word)));
+        self
+    }
+
     /// All but some of the steps.
     pub(super) fn without(&self, from: usize, count: usize) -> Self {
         let steps = self.steps.iter().enumerate();
@@ -339,6 +345,9 @@ fn a_history_is_printed_and_parsed() {
                 expire-wal-elsewhere:1:incr:2 skew:1:-7200";
     let history: History = text.parse().unwrap();
     assert_eq!(history.to_string(), text);
+    let words = ["back", "cut", "expire-wal"];
+    let kept = text.split(' ').filter(|word| !words.contains(&word.split(':').next().unwrap()));
+    assert_eq!(history.clone().without_words(&words).to_string(), kept.collect::<Vec<_>>().join(" "));
     assert_eq!(history.without(1, 21).to_string().rsplit(' ').next(), Some("skew:1:-7200"));
     for wrong in ["repos=x", "what=1", "jump", "full", "full:x", "write:1:2:3:4"] {
         assert!(wrong.parse::<History>().is_err(), "{wrong}");

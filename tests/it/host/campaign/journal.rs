@@ -125,6 +125,22 @@ impl Journal {
         all
     }
 
+    /// The branches, backups and commits with their positions, for those who read of a defect.
+    pub(super) fn told(&self) -> Vec<String> {
+        let of_branch = |(index, branch): (usize, &Branch)| {
+            let from = branch.parent.map_or_else(String::new, |(parent, left)| {
+                format!(" left timeline {} at {left:X}", self.branches[parent].timeline)
+            });
+            let ids = branch.markers.iter().map(|marker| format!("{}@{:X}", marker.id, marker.end));
+            let backups = self.backups.iter().filter(|taken| taken.branch == index);
+            let backups =
+                backups.map(|taken| format!("repo{} {} before {:X}", taken.repo, taken.label, taken.end));
+            let of_it: Vec<String> = ids.chain(backups).collect();
+            format!("timeline {}{from}: {}", branch.timeline, of_it.join(", "))
+        };
+        self.branches.iter().enumerate().map(of_branch).collect()
+    }
+
     /// How the content of a copy restored from a repository compares with a branch at a time.
     pub(super) fn compare(
         &self,

@@ -89,6 +89,11 @@ pub(super) fn told(title: &str, history: &History, report: &Report) -> String {
     text
 }
 
+/// Behind the heading, without what is the same in every command.
 fn indented(text: &str) -> String {
-    text.trim().replace('\n', "\n      ")
+    let usual = ["--config=", "--stanza=", "--pg1-path=", "--archive-mode=", "--target-action=", "/"];
+    let is_telling = |word: &&str| !usual.iter().any(|start| word.starts_with(start));
+    let lines =
+        text.trim().lines().map(|line| line.split(' ').filter(is_telling).collect::<Vec<_>>().join(" "));
+    lines.collect::<Vec<_>>().join("\n      ")
 }

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Instant;
 
@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 
 use crate::support::lab::Site;
 
-use super::generate::{Random, history};
+use super::generate::Random;
 use super::history::History;
 use super::judge::Judge;
 use super::kit::Kit;
@@ -40,7 +40,8 @@ pub(super) fn run(kit: &Kit, history: &History, extent: Extent) -> Report {
     }
     world.look();
     let judge = Judge::new(&world);
-    let mut report = Report { histories: 1, notes: world.notes.clone(), ..Report::default() };
+    let notes = world.notes.iter().cloned().chain(world.journal.told()).collect();
+    let mut report = Report { histories: 1, notes, ..Report::default() };
     judge.check_sanity(&mut report);
     let (questions, most) = match extent {
         Extent::All { .. } => (questions::all(&judge), u64::MAX),
@@ -61,20 +62,22 @@ pub(super) fn run(kit: &Kit, history: &History, extent: Extent) -> Report {
     report
 }
 
-/// Runs the histories of these seeds, so many at once, and tells of each that goes wrong. Gives the sum and what went wrong.
-pub(super) fn run_seeds(kit: &Kit, seeds: &[u64], jobs: usize, restores: u64) -> (Report, Vec<String>) {
-    let (next, sum, wrong) = (AtomicU64::new(0), Mutex::new(Report::default()), Mutex::new(Vec::new()));
+/// Runs histories, each with its seed, so many at once, and tells of each that goes wrong. Gives the sum and what went wrong.
+pub(super) fn run_histories(
+    kit: &Kit,
+    histories: &[(u64, History)],
+    jobs: usize,
+    restores: u64,
+) -> (Report, Vec<String>) {
+    let (next, sum, wrong) = (AtomicUsize::new(0), Mutex::new(Report::default()), Mutex::new(Vec::new()));
     thread::scope(|scope| {
         for _ in 0..jobs.max(1) {
             scope.spawn(|| {
-                while let Some(seed) =
-                    seeds.get(usize::try_from(next.fetch_add(1, Ordering::Relaxed)).unwrap())
-                {
-                    let made = history(*seed);
+                while let Some((seed, made)) = histories.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let extent = Extent::Sample { restores, seed: *seed };
                     let title = format!("seed {seed}");
                     // An unexpected answer ends this history, and not the campaign.
-                    match catch_unwind(AssertUnwindSafe(|| run(kit, &made, extent))) {
+                    match catch_unwind(AssertUnwindSafe(|| run(kit, made, extent))) {
                         Ok(report) => {
                             sum.lock().add(&report);
                             let kinds: Vec<&str> = report.defects.iter().map(|one| one.kind).collect();
@@ -83,7 +86,7 @@ pub(super) fn run_seeds(kit: &Kit, seeds: &[u64], jobs: usize, restores: u64) ->
                                 report.restores, report.seconds
                             ));
                             if !report.defects.is_empty() {
-                                let text = told(&title, &made, &report);
+                                let text = told(&title, made, &report);
                                 tell(&text);
                                 wrong.lock().push(format!("seed {seed}: {kinds:?}"));
                             }

@@ -3,16 +3,17 @@
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 
 use crate::support::lab::STANZA;
 use crate::support::postgres::Postgres;
-use crate::support::process::wait_for;
 
 use super::history::Kind;
 use super::journal::{Branch, Marker, Reign, Taken};
-use super::world::{World, archive_command, content, last_lines, said};
+use super::world::{World, archive_command, content, said, why};
 
 impl<'a> World<'a> {
     /// The database goes back to a marker of its branch and continues from there.
@@ -32,7 +33,7 @@ impl<'a> World<'a> {
         let config = self.config_file();
         let next = self.prepared(&directory, &config, &config, &options, "").and_then(|mut next| {
             self.write_config_for(&directory);
-            next.recover().map_err(|log| last_lines(&log))?;
+            next.recover().map_err(|log| why(&log))?;
             Ok(next)
         });
         match next {
@@ -54,6 +55,8 @@ impl<'a> World<'a> {
         if self.is_damaged {
             return Err("a standby could wait forever for what is missing".to_owned());
         }
+        // Else a standby would replay what an abandoned timeline has in the place of the current segment.
+        self.archive(&self.postgres)?;
         let backup = self.newest_usable(self.branch, Utc::now()).ok_or("there is no backup")?;
         let options = [
             format!("--repo={}", backup.repo),
@@ -66,16 +69,12 @@ impl<'a> World<'a> {
         let settings = if is_streaming { primary.as_str() } else { "" };
         let config = self.config_of(&directory, "standby.conf");
         let mut standby = self.prepared(&directory, &config, &self.config_file(), &options, settings)?;
-        standby.stand_by().map_err(|log| last_lines(&log))?;
-        let has_all = "select count(*) from pg_stat_replication where replay_lsn >= pg_current_wal_lsn()";
-        if is_streaming {
-            wait_for("the standby to stream", || (self.postgres.sql(has_all) == "1").then_some(()));
-        }
+        standby.stand_by().map_err(|log| why(&log))?;
         // It is in no archive: the standby has it by streaming, or never gets it.
         let last = self.commit(1);
         self.journal.branches[self.branch].markers.extend(last);
-        if is_streaming {
-            wait_for("the standby to have all", || (self.postgres.sql(has_all) == "1").then_some(()));
+        if is_streaming && !self.is_followed() {
+            return Err(format!("the standby does not follow: {}", why(&standby.log())));
         }
         self.postgres.crash();
         let to = Utc::now();
@@ -84,6 +83,19 @@ impl<'a> World<'a> {
         standby.sql("select pg_promote()");
         self.settle(standby, &directory, to);
         Ok(())
+    }
+
+    /// Waits until a standby has replayed all; in vain after a minute.
+    fn is_followed(&self) -> bool {
+        let has_all = "select count(*) from pg_stat_replication where replay_lsn >= pg_current_wal_lsn()";
+        let deadline = Instant::now() + Duration::from_mins(1);
+        while Instant::now() < deadline {
+            if self.postgres.sql(has_all) == "1" {
+                return true;
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+        false
     }
 
     /// A copy archives into the same stanza, and is discarded.
@@ -103,7 +115,7 @@ impl<'a> World<'a> {
         let directory = self.new_directory();
         let config = self.config_of(&directory, "clone.conf");
         let copy = self.prepared(&directory, &config, &config, &options, "").and_then(|mut copy| {
-            copy.recover().map_err(|log| last_lines(&log))?;
+            copy.recover().map_err(|log| why(&log))?;
             Ok(copy)
         })?;
         let index = self.add_branch(&copy, &directory);

@@ -138,7 +138,7 @@ impl<'a> World<'a> {
             // PostgreSQL says so after three failures, and then waits for a minute.
             let log = postgres.log();
             let failed = log.contains("failed too many times");
-            failed.then(|| Err(format!("archiving fails: {}", last_lines(&log))))
+            failed.then(|| Err(format!("archiving fails: {}", why(&log))))
         })
     }
 
@@ -332,9 +332,12 @@ pub(super) fn said(output: &Output) -> String {
     (String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr)).trim().to_owned()
 }
 
-/// The end of a log.
-pub(super) fn last_lines(log: &str) -> String {
-    let lines: Vec<&str> = log.lines().collect();
+/// Why a server gave up: what its log says of failures, or else its end.
+pub(super) fn why(log: &str) -> String {
+    let words = ["FATAL", "PANIC", "DETAIL", "invalid", "could not", "unexpected"];
+    let is_reason = |line: &&str| words.iter().any(|word| line.contains(word));
+    let reasons: Vec<&str> = log.lines().filter(is_reason).collect();
+    let lines = if reasons.is_empty() { log.lines().collect() } else { reasons };
     lines[lines.len().saturating_sub(6)..].join("\n")
 }
 
