@@ -1,8 +1,8 @@
 # `make demo` shows it at work, `make test` checks everything; both get what they need. `make check` is the part of it that
 # takes minutes, for each change. `make bench` measures.
 # The steps can be called one by one; they run one after the other.
-.PHONY: bench check demo test set-up check-format check-scripts check-lints build-tests run-tests run-quick-tests check-docs \
-	check-metrics
+.PHONY: bench campaign check demo test set-up check-format check-scripts check-lints build-tests run-tests run-quick-tests \
+	check-docs check-metrics
 .NOTPARALLEL:
 
 demo:
@@ -45,6 +45,12 @@ check-docs:
 
 check-metrics:
 	@scripts/check-metrics
+
+# Random histories, with real restores as the judge of what is claimed: SEEDS=200 FIRST=1000, or as scripts/campaign says.
+campaign:
+	@scripts/setup-debian
+	@scripts/fetch-pgbackrest
+	@SEEDS=$(SEEDS) FIRST=$(FIRST) scripts/campaign
 
 # Ratios against the Go exporter, both fed by the same fake pgbackrest in one run; then the operator with a fleet.
 bench:

@@ -106,7 +106,10 @@ fn gone_back() -> Made {
 fn a_time_belongs_to_the_branch_that_was_live_then() {
     let found = gone_back().judged();
     assert_eq!(states(&found), [(2, Live), (1, Abandoned)]);
-    assert_eq!((then(&found, 8), then(&found, 19), then(&found, 20), then(&found, 23)), (1, 1, 2, 2));
+    assert_eq!((then(&found, 8), then(&found, 19), then(&found, 21), then(&found, 23)), (1, 1, 2, 2));
+    // The time of a file is cut off to a second.
+    let (branch, is_certain) = found.branch_at(at(20) + Duration::milliseconds(500)).unwrap();
+    assert_eq!((branch.timeline, is_certain), (1, false));
     let ends: Vec<_> = found.branches.iter().map(|branch| branch.end.unwrap()).collect();
     let lsn = |segment: u64| Some(Lsn(segment * mib(16).bytes()));
     assert_eq!(ends, [ReachEnd { at: at(24), lsn: lsn(9) }, ReachEnd { at: at(10), lsn: lsn(11) }]);

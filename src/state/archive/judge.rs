@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
 use crate::pgbackrest::wal::{Lsn, SegmentSize};
@@ -111,8 +111,14 @@ impl Continuity {
     #[must_use]
     pub fn branch_at(&self, time: DateTime<Utc>) -> Option<(&Branch, bool)> {
         let live = self.live()?;
-        let is_certain = self.began.iter().all(|(timeline, began)| *timeline == 1 || began.is_some());
-        let had_begun = |began: &Option<DateTime<Utc>>| began.is_none_or(|began| began <= time);
+        // The times of files are whole seconds: a timeline of 10:00:00 may have begun a little later.
+        let second = TimeDelta::seconds(1);
+        let is_clear = |began: DateTime<Utc>| time < began || began + second <= time;
+        let is_known = |(timeline, began): (&u32, &Option<DateTime<Utc>>)| {
+            began.map_or(*timeline == 1, |began| *timeline == 1 || is_clear(began))
+        };
+        let is_certain = self.began.iter().all(is_known);
+        let had_begun = |began: &Option<DateTime<Utc>>| began.is_none_or(|began| began + second <= time);
         let then = self.began.iter().rev().find(|(_, began)| had_begun(began)).map(|(timeline, _)| *timeline);
         let Some(then) = then.or_else(|| self.began.keys().next().copied()) else {
             return Some((live, is_certain));

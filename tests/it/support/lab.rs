@@ -48,6 +48,11 @@ impl Site {
         self.directory.path().join(name)
     }
 
+    /// The directory of PostgreSQL's server programs.
+    pub(crate) fn programs(&self) -> &Path {
+        &self.programs
+    }
+
     /// Makes a directory that the account owns.
     pub(crate) fn create_directory(&self, name: &str) -> PathBuf {
         let path = self.path(name);

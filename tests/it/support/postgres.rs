@@ -87,13 +87,23 @@ impl<'a> Postgres<'a> {
 
     /// A server on a copy of this cluster that lies in `directory/data`. It archives nothing.
     pub(crate) fn of_copy(&self, directory: &Path) -> Self {
+        Self::existing(self.account, &self.programs, directory, "archive_mode = off\n")
+    }
+
+    /// A server on a cluster that lies in `directory/data` already, with lines that are added to its settings.
+    pub(crate) fn existing(
+        account: Option<&'a Account>,
+        programs: &Path,
+        directory: &Path,
+        settings: &str,
+    ) -> Self {
         let data = directory.join("data");
-        let settings = format!("unix_socket_directories = '{}'\narchive_mode = off\n", directory.display());
+        let settings = format!("unix_socket_directories = '{}'\n{settings}", directory.display());
         let mut file = fs::OpenOptions::new().append(true).open(data.join("postgresql.conf")).unwrap();
         file.write_all(settings.as_bytes()).unwrap();
         Self {
-            account: self.account,
-            programs: self.programs.clone(),
+            account,
+            programs: programs.to_owned(),
             data,
             socket_directory: directory.to_owned(),
             server: None,
@@ -102,16 +112,35 @@ impl<'a> Postgres<'a> {
 
     /// Starts the server and waits for the end of recovery; an error is the log of a server that gave up.
     pub(crate) fn recover(&mut self) -> Result<(), String> {
+        self.start_until("ready to accept connections")
+    }
+
+    /// Starts a standby and waits until it answers; an error is the log of a server that gave up.
+    pub(crate) fn stand_by(&mut self) -> Result<(), String> {
+        self.start_until("ready to accept read-only connections")
+    }
+
+    fn start_until(&mut self, words: &str) -> Result<(), String> {
         let mut command = command(self.account, self.programs.join("postgres"));
         command.arg("-D").arg(&self.data);
         let log = self.socket_directory.join("postgres.log");
         let mut server = Running::start("postgres", command, &log, Signal::SIGQUIT);
-        let end = wait_for("the end of recovery", || match server.ended() {
+        let end = wait_for(words, || match server.ended() {
             Some(_) => Some(Err(server.log())),
-            None => server.log().contains("ready to accept connections").then_some(Ok(())),
+            None => server.log().contains(words).then_some(Ok(())),
         });
         self.server = Some(server);
         end
+    }
+
+    /// What the server has logged since it was started.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.socket_directory.join("postgres.log")).unwrap_or_default()
+    }
+
+    /// Ends the server at once, as a crash does.
+    pub(crate) fn crash(&mut self) {
+        self.server = None;
     }
 
     /// Stops the server with a checkpoint, so that all is in the files.
@@ -170,7 +199,7 @@ impl<'a> Postgres<'a> {
             Duration::from_millis(50),
             &what,
             || (self.sql(&newest) >= archived.segment).then_some(()),
-            || fs::read_to_string(self.socket_directory.join("postgres.log")).unwrap_or_default(),
+            || self.log(),
         );
         archived
     }
