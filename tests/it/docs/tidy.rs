@@ -192,7 +192,7 @@ fn collect(directory: &Path, found: &mut Vec<Source>) {
             let counted = if is_test_file { &text } else { &code };
             let is_code = |line: &&str| !line.trim().is_empty() && !line.trim_start().starts_with("//");
             let lines = counted.lines().filter(is_code).count();
-            found.push(Source { code, lines, room, module, path });
+            found.push(Source { path, room, module, code, lines });
         }
     }
 }
