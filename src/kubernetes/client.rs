@@ -1,4 +1,4 @@
-//! The connection, and the one way to call: with a deadline.
+//! The connection to the API server, and calls with a deadline.
 
 use std::error::Error;
 use std::future::Future;
@@ -12,33 +12,33 @@ use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 
 use crate::text;
 
-/// How long a call may take that reads or writes one object.
+/// The timeout of a call that reads or writes one object.
 pub const CALL_DEADLINE: Duration = Duration::from_secs(15);
 
-/// How long a connection may take to be made.
+/// The timeout for connecting.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
-/// Calls have deadlines of their own; this is for watches, where a dead connection is as silent as a quiet one. The API
-/// server ends a watch after less, and a connection to a command is pinged every minute.
+/// The read timeout. Calls have their own deadlines; this is for watches, where a dead connection looks like one
+/// without events. The API server ends a watch earlier, and a connection to a command is pinged every minute.
 const LONGEST_SILENCE: Duration = Duration::from_mins(5);
-/// More of what a server says is cut.
+/// Maximum characters of a message of a server.
 const LONGEST_MESSAGE: usize = 500;
 const OURSELVES: &str = concat!("pgbackrest-keeper/", env!("CARGO_PKG_VERSION"));
 
-/// Where the API server is.
+/// How to find the API server.
 #[derive(Debug, Clone, Default)]
 pub struct ConnectOptions {
-    /// A kubeconfig file. `None`: the pod's own service account, or what `KUBECONFIG` and `~/.kube/config` say.
+    /// A kubeconfig file. `None`: the service account of the pod, or `KUBECONFIG` and `~/.kube/config`.
     pub kubeconfig: Option<PathBuf>,
-    /// The context within it.
+    /// The context in the kubeconfig.
     pub context: Option<String>,
 }
 
-/// Why there is no connection.
+/// Why no connection can be configured.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot configure the connection to the Kubernetes API server: {0}")]
 pub struct ConnectError(String);
 
-/// Makes a client. Nothing is asked yet. kube's own retries are off: the caller has back-offs of its own.
+/// Creates a client, without sending a request. kube's retries are disabled: callers have their own backoff.
 pub async fn connect(options: &ConnectOptions) -> Result<kube::Client, ConnectError> {
     let failed = |error: &(dyn Error + 'static)| ConnectError(describe(error));
     let context = KubeConfigOptions { context: options.context.clone(), ..KubeConfigOptions::default() };
@@ -54,12 +54,12 @@ pub async fn connect(options: &ConnectOptions) -> Result<kube::Client, ConnectEr
     config.connect_timeout = Some(CONNECT_DEADLINE);
     config.read_timeout = Some(LONGEST_SILENCE);
     config.headers.push((USER_AGENT, HeaderValue::from_static(OURSELVES)));
-    // Another part of the process may have chosen the same one before.
+    // Another part of the process may already have installed it.
     let _ = rustls::crypto::ring::default_provider().install_default();
     kube::Client::try_from(config).map_err(|error| failed(&error))
 }
 
-/// Why a call failed, as a bounded word.
+/// The kind of a failed call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[allow(missing_docs, reason = "the names are those of Kubernetes")]
 pub enum CallFailure {
@@ -76,7 +76,7 @@ pub enum CallFailure {
 }
 
 impl CallFailure {
-    /// For labels of metrics.
+    /// The label value.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -119,22 +119,22 @@ impl CallFailure {
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{what}: {message}")]
 pub struct CallError {
-    /// What was tried, such as `apply CronJob pgbackrest-a-repo1-full`.
+    /// The attempted call, such as `apply CronJob pgbackrest-a-repo1-full`.
     pub what: String,
     /// The kind of failure.
     pub failure: CallFailure,
-    /// What the server or the connection said, bounded, on one line.
+    /// The message of the server or the connection, bounded, on one line.
     pub message: String,
 }
 
 impl CallError {
-    /// Whether there is no such object.
+    /// Whether the object does not exist.
     #[must_use]
     pub fn is_not_found(&self) -> bool {
         self.failure == CallFailure::NotFound
     }
 
-    /// Whether the same call may go well later without anybody changing anything.
+    /// Whether the same call may succeed later without other changes.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         matches!(
@@ -147,7 +147,7 @@ impl CallError {
         )
     }
 
-    /// What became of a call, in the words of this type.
+    /// Converts the result of a call.
     pub(super) fn of(what: String, error: &kube::Error) -> Self {
         let message = match error {
             kube::Error::Api(status) => {
@@ -159,7 +159,7 @@ impl CallError {
     }
 }
 
-/// Awaits a call for at most `deadline`.
+/// Awaits a call until `deadline`.
 pub async fn call<T>(
     what: impl Into<String>,
     deadline: Duration,
@@ -176,11 +176,11 @@ pub async fn call<T>(
     }
 }
 
-/// The error and what caused it.
+/// The error with its causes.
 fn describe(error: &(dyn Error + 'static)) -> String {
     let causes = std::iter::successors(Some(error), |&error| error.source());
     if let Some(cause) = causes.clone().find_map(without_credentials) {
-        // Whatever is above it repeats it.
+        // The error above repeats it.
         return one_line(&cause);
     }
     let mut texts: Vec<String> = causes.map(ToString::to_string).collect();
@@ -189,7 +189,7 @@ fn describe(error: &(dyn Error + 'static)) -> String {
     one_line(&texts.join(": "))
 }
 
-/// Other words for errors that quote what credentials come from.
+/// Safe messages for errors that may quote credentials.
 fn without_credentials(error: &(dyn Error + 'static)) -> Option<String> {
     if let Some(KubeconfigError::Parse(error)) = error.downcast_ref() {
         let place =

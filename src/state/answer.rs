@@ -15,12 +15,12 @@ use super::wal_range;
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Restorable {
     pub repo_key: u32,
-    /// It answers now. Otherwise the window is what it was when last read.
+    /// Whether the repository answers now. Otherwise the window is as of the last answer.
     pub is_up: bool,
-    /// From when to when.
+    /// The window.
     pub window: RecoveryWindow,
-    /// The last archived WAL segment, where it lies after the newest backup and the window is not proven: recovery reaches
-    /// further than the window's end, and `info` does not say to when.
+    /// The last archived WAL segment, if it is after the newest backup and the window is not proven: recovery reaches
+    /// beyond the end of the window, but `info` does not contain its time.
     pub later_wal: Option<WalSegment>,
 }
 
@@ -55,7 +55,7 @@ pub fn newest_backup(stanza: &Stanza) -> Option<&Backup> {
     stanza.repos.iter().flat_map(Repo::dated_backups).max_by_key(|backup| backup.stop)
 }
 
-/// How many backups of exactly that type are kept.
+/// The number of backups of exactly this type.
 #[must_use]
 pub fn kept(repo: &Repo, backup_type: BackupType) -> usize {
     repo.backups.iter().filter(|backup| backup.backup_type == backup_type).count()

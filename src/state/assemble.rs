@@ -1,4 +1,4 @@
-//! The `info` document turned inside out: from lists per stanza to one entry per repository.
+//! Converts the `info` document from lists per stanza to one entry per repository.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,8 +15,8 @@ use super::snapshot::{Activity, Archive, Backup, Database, Progress, Repo, RepoS
 
 /// The stanza as facts per repository, read at `read_at`.
 ///
-/// Where no stanza was asked for and a repository cannot be listed, pgBackRest answers with a stanza named `[invalid]`,
-/// which carries that repository's state; it is taken as it is.
+/// If a repository cannot be listed by a query for all stanzas, pgBackRest reports a stanza named `[invalid]` with
+/// the state of that repository; it is kept as it is.
 #[must_use]
 pub fn stanza(view: StanzaView<'_>, read_at: DateTime<Utc>) -> Stanza {
     let status = &view.raw.status;
@@ -115,7 +115,7 @@ fn count(items: usize) -> u32 {
 }
 
 impl RepoState {
-    /// The state that a status code of pgBackRest stands for.
+    /// The state for a status code of pgBackRest.
     #[must_use]
     pub const fn of_code(code: i64) -> Self {
         match code {

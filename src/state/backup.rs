@@ -1,4 +1,4 @@
-//! A backup, as everything that judges backups sees it.
+//! A backup in a repository.
 
 use std::sync::Arc;
 
@@ -13,25 +13,23 @@ use crate::pgbackrest::wal::{Lsn, WalSegment};
 pub struct Backup {
     pub label: String,
     pub backup_type: BackupType,
-    /// When it began.
     pub start: DateTime<Utc>,
-    /// When it ended.
     pub stop: DateTime<Utc>,
-    /// Whose backup this is.
+    /// The database of the backup.
     pub database_id: u64,
-    /// The pgBackRest that made it.
+    /// The version of pgBackRest that made it.
     pub backrest_version: Arc<str>,
-    /// First WAL segment needed; absent for offline backups.
+    /// The first required WAL segment; absent for offline backups.
     pub wal_start: Option<WalSegment>,
-    /// Last WAL segment needed; absent for offline backups.
+    /// The last required WAL segment; absent for offline backups.
     pub wal_stop: Option<WalSegment>,
     /// WAL position at start.
     pub lsn_start: Option<Lsn>,
     /// WAL position at stop.
     pub lsn_stop: Option<Lsn>,
-    /// Bytes in the database.
+    /// Size of the database in bytes.
     pub size: u64,
-    /// Bytes copied out of the database.
+    /// Bytes copied from the database.
     pub delta: u64,
     /// Bytes in the repository that a restore reads; absent with block incremental.
     pub repo_size: Option<u64>,
@@ -41,15 +39,15 @@ pub struct Backup {
     pub repo_size_map: Option<u64>,
     /// Bytes of block incremental maps that this backup stored.
     pub repo_delta_map: Option<u64>,
-    /// The backup that this one was made against.
+    /// The prior backup.
     pub prior: Option<String>,
-    /// How many backups of each type this one needs: full, diff, incr.
+    /// The number of required backups of each type: full, diff, incr.
     pub references: [u32; 3],
-    /// Pages with a wrong checksum were found; absent before 2.36.
+    /// Whether page checksum errors were found; absent before 2.36.
     pub error: Option<bool>,
     /// Number of annotations.
     pub annotations: u32,
-    /// Number of databases, where it was asked for with `--set`.
+    /// Number of databases, if queried with `--set`.
     pub databases: Option<u32>,
 }
 

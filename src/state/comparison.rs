@@ -1,4 +1,4 @@
-//! One repository beside the others, and one backup beside those before it.
+//! Compares repositories with each other, and a backup with its predecessors.
 
 use std::cmp::Reverse;
 
@@ -7,10 +7,10 @@ use crate::pgbackrest::label::BackupType;
 use super::snapshot::{Backup, Database, Repo, Stanza};
 use super::wal_range::{self, WalRange};
 
-/// How many earlier backups a size is compared with.
+/// The number of earlier backups for comparing sizes.
 const PREDECESSORS: usize = 5;
 
-/// What of a backup's size is compared.
+/// The compared size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum What {
     /// Size of the database.
@@ -20,10 +20,10 @@ pub enum What {
 }
 
 impl What {
-    /// Both, in the order in which they are shown.
+    /// Both, in display order.
     pub const ALL: [Self; 2] = [Self::Database, Self::Stored];
 
-    /// The word for a label.
+    /// The label value.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -40,9 +40,9 @@ impl What {
     }
 }
 
-/// Whether all repositories hold the same present cluster, told by system identifier and PostgreSQL version.
+/// Whether the current cluster is the same in all repositories, by system identifier and PostgreSQL version.
 ///
-/// None where fewer than two repositories say which cluster they hold: there is nothing to compare.
+/// `None` if fewer than two repositories report their cluster.
 #[must_use]
 pub fn system_ids_match(stanza: &Stanza) -> Option<bool> {
     let clusters: Vec<&Database> = stanza
@@ -56,9 +56,9 @@ pub fn system_ids_match(stanza: &Stanza) -> Option<bool> {
     (!others.is_empty()).then(|| others.iter().all(is_same))
 }
 
-/// Seconds between the newest backup of the repository that is furthest ahead and that of the one furthest behind.
+/// Seconds between the newest backups of the most and the least current repository.
 ///
-/// Repositories without a backup are left out, since they have no newest one; None where fewer than two remain.
+/// Repositories without a backup are ignored; `None` if fewer than two remain.
 #[must_use]
 pub fn backup_skew(stanza: &Stanza) -> Option<i64> {
     let newest_stops: Vec<i64> = stanza
@@ -72,10 +72,10 @@ pub fn backup_skew(stanza: &Stanza) -> Option<i64> {
     newest_stops.iter().max()?.checked_sub(*newest_stops.iter().min()?)
 }
 
-/// WAL segments between the newest one of the repository that is furthest ahead and that of the one furthest behind.
+/// WAL segments between the newest ones of the most and the least current repository.
 ///
-/// Segment numbers say which is behind only on one and the same timeline of one cluster: after a recovery to an earlier
-/// point the new timeline starts below the old one's end. None, too, where fewer than two repositories hold WAL.
+/// Segment numbers are comparable only on the same timeline of the same cluster: after a recovery to an earlier time,
+/// the new timeline starts before the end of the old one. `None` also if fewer than two repositories contain WAL.
 #[must_use]
 pub fn wal_skew_segments(stanza: &Stanza) -> Option<u64> {
     if system_ids_match(stanza) != Some(true) {
@@ -94,9 +94,10 @@ pub fn wal_skew_segments(stanza: &Stanza) -> Option<u64> {
     numbers().max()?.checked_sub(numbers().min()?)
 }
 
-/// Size of the newest backup of exactly that type, as a multiple of the median of up to five of the same type before it.
+/// Size of the newest backup of exactly this type, relative to the median of up to five predecessors of the same
+/// type.
 ///
-/// None with fewer than two predecessors, which is too few to call anything usual, and where their median is 0.
+/// `None` with fewer than two predecessors, which is too few for a comparison, or if their median is 0.
 #[must_use]
 pub fn size_deviation(repo: &Repo, backup_type: BackupType, what: What) -> Option<f64> {
     let mut same_type: Vec<&Backup> =

@@ -1,13 +1,13 @@
-//! Which stanzas and repositories are looked at. Applied to what is asked for and to what is answered.
+//! Selects stanzas and repositories. Applied to queries and to answers.
 
 use std::sync::Arc;
 
 use regex::Regex;
 
-/// Stands for the stanzas of a repository that cannot be listed; never a stanza of its own.
+/// Represents the stanzas of a repository that cannot be listed; never a real stanza.
 pub const UNLISTED: &str = "[invalid]";
 
-/// Chosen stanzas and repositories; the default chooses all.
+/// Selected stanzas and repositories; all by default.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
     include: Vec<Arc<str>>,
@@ -17,19 +17,20 @@ pub struct Filter {
     repos: Vec<u32>,
 }
 
-/// What is asked for as a whole, under the name that the Go exporter gives it.
+/// The scope of a query, named as in the Go exporter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Scope {
     /// `all-stanzas`, `all-stanzas-except-excluded` or the included stanza.
     pub name: Arc<str>,
-    /// The included stanza; none where all are asked for.
+    /// The included stanza; `None` for all.
     pub stanza: Option<Arc<str>>,
 }
 
 impl Filter {
-    /// Exact names, patterns that must match the whole name, repository numbers. An empty list chooses all; exclusion wins.
+    /// Exact names, patterns that must match the whole name, repository numbers. An empty list selects all; exclusion
+    /// has priority.
     ///
-    /// Fails where a pattern is not a regular expression.
+    /// Fails if a pattern is not a valid regular expression.
     pub fn new(
         include: &[String],
         exclude: &[String],
@@ -43,7 +44,7 @@ impl Filter {
                 .map(|pattern| Regex::new(&format!("^(?:{pattern})$")))
                 .transpose()
         };
-        // The Go exporter takes an empty name for none.
+        // The Go exporter ignores empty names.
         let names = |names: &[String]| {
             names.iter().filter(|name| !name.is_empty()).map(|name| Arc::from(name.as_str())).collect()
         };
@@ -56,7 +57,7 @@ impl Filter {
         })
     }
 
-    /// Whether the stanza of that name is looked at.
+    /// Whether the stanza is selected.
     #[must_use]
     pub fn admits_stanza(&self, name: &str) -> bool {
         let exact = |names: &[Arc<str>]| names.iter().any(|known| **known == *name);
@@ -68,19 +69,19 @@ impl Filter {
         all || name == UNLISTED || exact(&self.include) || matches(&self.include_pattern)
     }
 
-    /// Whether the repository of that number is looked at; 0 is the unnumbered one of old versions.
+    /// Whether the repository is selected; 0 is the unnumbered one of old versions.
     #[must_use]
     pub fn admits_repo(&self, key: u32) -> bool {
         self.repos.is_empty() || key == 0 || self.repos.contains(&key)
     }
 
-    /// The chosen repositories; empty for all.
+    /// The selected repositories; empty for all.
     #[must_use]
     pub fn repos(&self) -> &[u32] {
         &self.repos
     }
 
-    /// What is asked for: all stanzas at once, or each included one where names alone are given.
+    /// The queries: one for all stanzas, or one for each included stanza if only names are given.
     #[must_use]
     pub fn scopes(&self) -> Vec<Scope> {
         if self.lists_all() {
@@ -97,7 +98,7 @@ impl Filter {
         scopes
     }
 
-    /// All stanzas are asked for, so that answers tell which there are.
+    /// Whether all stanzas are queried, so that answers list the existing ones.
     #[must_use]
     pub fn lists_all(&self) -> bool {
         self.include.is_empty() || self.include_pattern.is_some()

@@ -1,6 +1,6 @@
-//! How well a stanza and each of its repositories are: one word, and what is wrong in sentences, worst first.
+//! The health of a stanza and its repositories: one word, and findings in sentences, worst first.
 //!
-//! Judges only what the snapshot holds; how old a backup may grow is policy and belongs to alert rules.
+//! Based only on the snapshot; the maximum age of backups is a matter of alert rules.
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
@@ -16,25 +16,25 @@ use super::recovery;
 use super::retention;
 use super::snapshot::{Backup, Repo, RepoState, ScopeHealth, ScopeKind, Snapshot, Stanza};
 
-/// Credentials that end sooner than this are worth a warning.
+/// Credentials that expire sooner than this cause a warning.
 const CREDENTIAL_NOTICE: TimeDelta = TimeDelta::days(14);
-/// Characters of a free text within a sentence.
+/// Maximum characters of free text in a sentence.
 const TEXT_LIMIT: usize = 240;
 
-/// One word over many facts, worst last.
+/// The overall state, worst last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Health {
-    /// Nothing is known to be wrong.
+    /// No problem is known.
     Ok,
-    /// Something needs a look; a restore is still possible as far as the facts tell.
+    /// Something needs attention; a restore is still possible according to the facts.
     Warning,
-    /// Nothing can be restored from here now, or nothing is known.
+    /// Nothing can be restored now, or nothing is known.
     Failed,
 }
 
 impl Health {
-    /// The word for people.
+    /// The display name.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -51,37 +51,37 @@ impl fmt::Display for Health {
     }
 }
 
-/// One thing that is wrong.
+/// A problem.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// How bad it is; never [`Health::Ok`].
+    /// Its severity; never [`Health::Ok`].
     pub health: Health,
-    /// The repository it is about; absent where it is about the stanza.
+    /// The affected repository; absent if it affects the stanza.
     pub repo_key: Option<u32>,
-    /// One sentence, cleaned and clipped.
+    /// One sentence, cleaned and bounded.
     pub text: String,
 }
 
-/// A stanza or a repository, judged.
+/// The assessment of a stanza or a repository.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Assessment {
-    /// The word.
+    /// The health.
     pub health: Health,
-    /// What is wrong, worst first; empty where nothing is.
+    /// The problems, worst first.
     pub findings: Vec<Finding>,
 }
 
-/// A stanza that is known, or the name of one whose facts are gone.
+/// An assessed stanza, possibly without facts.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Judged<'a> {
     pub name: &'a str,
-    /// Its facts; absent where it has never answered, or they were too old to keep.
+    /// Its facts; absent if it has never answered, or if they were too old to keep.
     pub stanza: Option<&'a Stanza>,
-    /// What is thought of it.
+    /// The assessment.
     pub assessment: Assessment,
 }
 
-/// Every stanza that the snapshot names, worst first, then by name.
+/// All stanzas of the snapshot, worst first, then by name.
 #[must_use]
 pub fn of_snapshot(snapshot: &Snapshot, now: DateTime<Utc>, fresh_for: Option<TimeDelta>) -> Vec<Judged<'_>> {
     let scopes = &snapshot.collection.scopes;
@@ -100,9 +100,9 @@ pub fn of_snapshot(snapshot: &Snapshot, now: DateTime<Utc>, fresh_for: Option<Ti
     all
 }
 
-/// Judges a stanza over its repositories: failed only where none of them can be restored from.
+/// Assesses a stanza over its repositories: failed only if none of them can be restored from.
 ///
-/// `scope` is the collection's entry of that stanza; facts older than `fresh_for` are called old.
+/// `scope` is the health of collecting the stanza; facts older than `fresh_for` are reported as old.
 #[must_use]
 pub fn of_stanza(
     stanza: &Stanza,
@@ -132,7 +132,7 @@ pub fn of_stanza(
     assessment
 }
 
-/// Judges one repository of a stanza.
+/// Assesses one repository of a stanza.
 #[must_use]
 pub fn of_repo(repo: &Repo, now: DateTime<Utc>, fresh_for: Option<TimeDelta>) -> Assessment {
     let mut findings = Vec::new();
@@ -211,7 +211,7 @@ pub fn of_repo(repo: &Repo, now: DateTime<Utc>, fresh_for: Option<TimeDelta>) ->
     judged(findings)
 }
 
-/// The state in pgBackRest's words, or its error class; where the state is ok, what is thought of the rest.
+/// The state in pgBackRest's words, or its error class; for state ok, the health.
 #[must_use]
 pub fn word_of_repo(repo: &Repo, health: Health) -> &'static str {
     match (repo.state, repo.error) {

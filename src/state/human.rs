@@ -1,4 +1,4 @@
-//! Times, sizes, states and free text as people read them, for the status page and the terminal. Pure: no clock.
+//! Formats times, sizes, states and free text for the status page and the terminal. Pure: no clock.
 
 use std::fmt::{Display, Write as _};
 
@@ -7,9 +7,9 @@ use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use super::archive::BranchState;
 use super::snapshot::{CredentialKind, FailureReason, Progress, RepoState, ScopeHealth};
 
-/// Differences up to this many seconds into the future are clocks that disagree a little, not news.
+/// Times up to this many seconds in the future are due to clock differences.
 const CLOCK_TOLERANCE_SECONDS: i64 = 60;
-/// Characters of the message of a failure.
+/// Maximum characters of a failure message.
 const MESSAGE_LIMIT: usize = 400;
 
 /// How long ago `then` was, such as `3 h 12 min ago`.
@@ -25,7 +25,7 @@ pub fn age(then: DateTime<Utc>, now: DateTime<Utc>) -> String {
     format!("{} ago", duration(now - then))
 }
 
-/// A length of time in at most two units, the smaller one cut off: `42 s`, `5 min 12 s`, `3 h 12 min`, `9 d 4 h`, `45 d`.
+/// A duration in at most two units, truncated: `42 s`, `5 min 12 s`, `3 h 12 min`, `9 d 4 h`, `45 d`.
 #[must_use]
 pub fn duration(length: TimeDelta) -> String {
     const MINUTE: i64 = 60;
@@ -45,13 +45,13 @@ pub fn duration(length: TimeDelta) -> String {
     format!("{large} {large_unit} {small} {small_unit}")
 }
 
-/// An instant to the second, such as `2026-11-22 09:38:17 UTC`.
+/// A time to the second, such as `2026-11-22 09:38:17 UTC`.
 #[must_use]
 pub fn instant(at: DateTime<Utc>) -> String {
     at.format("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
-/// An instant for machines, such as `2026-11-22T09:38:17Z`.
+/// A time for machines, such as `2026-11-22T09:38:17Z`.
 #[must_use]
 pub fn rfc3339(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::Secs, true)
@@ -77,13 +77,13 @@ pub fn bytes(size: u64) -> String {
     if scaled < 99.95 { format!("{scaled:.1} {unit}") } else { format!("{scaled:.0} {unit}") }
 }
 
-/// How far a backup is, such as `16 % of 145 MiB`.
+/// The progress of a backup, such as `16 % of 145 MiB`.
 #[must_use]
 pub fn progress(progress: Progress) -> String {
     format!("{} % of {}", percent(progress), bytes(progress.total))
 }
 
-/// Whole percents done, 0 to 100; a backup of nothing is done.
+/// Percentage as an integer, 0 to 100; an empty backup is complete.
 #[must_use]
 pub fn percent(progress: Progress) -> u64 {
     let done = u128::from(progress.complete) * 100;
@@ -121,13 +121,13 @@ pub const fn branch_words(state: BranchState) -> &'static str {
     }
 }
 
-/// A repository as people name it; versions before 2.32 know only one and give it no number.
+/// The display name of a repository; before 2.32, the only repository has no number.
 #[must_use]
 pub fn repo_name(key: u32) -> String {
     if key == 0 { "repo".to_owned() } else { format!("repo{key}") }
 }
 
-/// What ends, with its article.
+/// The name of a credential, with its article.
 #[must_use]
 pub const fn credential_name(kind: CredentialKind) -> &'static str {
     match kind {
@@ -137,7 +137,7 @@ pub const fn credential_name(kind: CredentialKind) -> &'static str {
     }
 }
 
-/// Why a scope of collection does not answer, with the exit code and the remedy where there are such.
+/// Why a scope does not answer, with the exit code and the remedy if available.
 #[must_use]
 pub fn failure(scope: &ScopeHealth) -> String {
     let Some(failure) = &scope.failure else { return "no reason was recorded".to_owned() };
@@ -157,14 +157,15 @@ pub fn failure(scope: &ScopeHealth) -> String {
     if message.is_empty() { format!("{words}{code}") } else { format!("{words}{code}: {message}") }
 }
 
-/// Free text on one line of at most `limit` characters, without anything that steers a terminal or turns text around.
+/// The first line of free text, at most `limit` characters, without control characters and characters that reorder
+/// text.
 #[must_use]
 pub fn line(text: &str, limit: usize) -> String {
     let first = text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
     clip(first, limit)
 }
 
-/// Free text on at most `lines` lines of at most `limit` characters each, cleaned as [`line()`] does.
+/// At most `lines` lines of free text with at most `limit` characters each, cleaned like [`line()`].
 #[must_use]
 pub fn block(text: &str, lines: usize, limit: usize) -> String {
     let mut shown = String::new();

@@ -1,7 +1,7 @@
-//! What the Jobs and CronJobs of a cluster tell about its backups.
+//! Backups according to the Jobs and CronJobs of a cluster.
 //!
-//! Facts come in one by one ([`ledger`]); each repo and backup type has a [`mod@line`] of runs, and CronJobs have a
-//! [`timer`] that knows when they should have run.
+//! Facts arrive one by one ([`ledger`]); each repo and backup type has a [`mod@line`] of runs, and CronJobs have a
+//! [`timer`] for when they should have run.
 
 pub mod concern;
 pub mod fact;

@@ -1,8 +1,8 @@
-//! Last snapshot and what came in since → new snapshot. Pure.
+//! Merges the last snapshot with new answers into a new snapshot. Pure.
 //!
-//! An answer replaces what it speaks of; silence (and code 99, by which pgBackRest says that it could not look) keeps
-//! the last good facts with the time at which they were read, until they are too old. Nothing is made up: every fact
-//! in the result stands in an answer or in the last snapshot.
+//! An answer replaces the facts that it covers; without one (or with code 99, by which pgBackRest reports that it
+//! could not read), the last facts are kept with the time when they were read, until they are too old. Every fact in
+//! the result is from an answer or the last snapshot.
 
 mod cells;
 mod scopes;
@@ -19,7 +19,7 @@ use super::snapshot::{Activity, Collection, Failure, Repo, RepoState, Snapshot, 
 use super::wal_range;
 use cells::{Board, Cell, Cells};
 
-/// What one call asks for; none stands for all.
+/// The target of a call; `None` means all.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Target {
     /// One stanza.
@@ -28,57 +28,57 @@ pub struct Target {
     pub repo: Option<u32>,
 }
 
-/// What came of asking for a target.
+/// The result for a target.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Answer {
-    /// What was asked for.
+    /// The target.
     pub target: Target,
     /// When the call ended.
     pub at: DateTime<Utc>,
-    /// What it said.
+    /// The reply.
     pub reply: Reply,
 }
 
-/// The three ways in which asking ends for good.
+/// The three final results.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Reply {
-    /// A document; `complete` unless parts of it could not be read.
+    /// A document; `complete` unless parts of it were unreadable.
     Stanzas {
-        /// What could be read.
+        /// The readable stanzas.
         stanzas: Vec<Stanza>,
-        /// No stanza of the document was left out.
+        /// Whether no stanza of the document was omitted.
         complete: bool,
     },
-    /// pgBackRest knows no repository of that number.
+    /// The repository is not configured.
     NotConfigured,
-    /// No answer, nor one for any part of the target that is not answered elsewhere in the run.
+    /// No answer, neither for the target nor for parts of it that are not answered elsewhere in the run.
     Silent(Failure),
 }
 
-/// What a run has brought so far.
+/// The results of a run so far.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Run {
     /// In order of arrival.
     pub answers: Vec<Answer>,
-    /// Nothing more will come.
+    /// Whether the run is finished.
     pub finished: bool,
-    /// Version of the pgBackRest that answers.
+    /// Version of pgBackRest.
     pub version: Option<Version>,
 }
 
-/// How answers are judged.
+/// How answers are merged.
 #[derive(Debug, Clone, Copy)]
 pub struct Policy<'a> {
-    /// What is looked at.
+    /// The selected stanzas and repositories.
     pub filter: &'a Filter,
-    /// Age at which facts that are not confirmed are dropped.
+    /// Maximum age of facts without confirmation.
     pub max_staleness: TimeDelta,
-    /// What the configuration names, where it can be read.
+    /// Configured stanzas and repositories, if the configuration can be read.
     pub configured: &'a Configured,
 }
 
-/// Stanzas and repositories that the configuration names. One that no repository lists is missing there, not gone: a
-/// repository that is not mounted looks empty.
+/// Configured stanzas and repositories. A stanza that no repository lists is missing there, not deleted: a repository
+/// that is not mounted looks empty.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Configured {
     /// Names of stanzas.
@@ -87,7 +87,7 @@ pub struct Configured {
     pub repos: BTreeSet<u32>,
 }
 
-/// The snapshot that follows `previous`, which is the last one of the run before.
+/// The snapshot after `previous`, which is the last one of the previous run.
 #[must_use]
 pub fn merge(previous: &Snapshot, run: Run, policy: &Policy<'_>, now: DateTime<Utc>) -> Snapshot {
     let Run { answers, finished, version } = run;
@@ -128,9 +128,9 @@ pub fn merge(previous: &Snapshot, run: Run, policy: &Policy<'_>, now: DateTime<U
 
 enum Merged {
     Present(Stanza),
-    /// Nothing was heard of it for so long that its last facts say nothing.
+    /// There was no answer for so long that its last facts are worthless.
     Stale,
-    /// Everything that could know of it answered, and does not.
+    /// All repositories answered without it.
     Disappeared,
 }
 
@@ -152,7 +152,7 @@ fn stanza(
         }
     }
     if &**name == UNLISTED {
-        // It stands for an error of the moment and has no past.
+        // It represents a current error and has no history.
         cells.retain(|_, cell| match cell {
             Some(cell) => matches!(cell, Cell::Facts(_)),
             None => !finished,
@@ -196,7 +196,7 @@ fn stanza(
     Merged::Present(stanza)
 }
 
-/// Goes on counting the segments by which archive max grows.
+/// Adds the growth of archive max to the count of segments.
 fn count_archived(previous: &Stanza, stanza: &mut Stanza) {
     let counted = |repo: &Repo| {
         let before = previous.repo(repo.key)?;
@@ -209,7 +209,7 @@ fn count_archived(previous: &Stanza, stanza: &mut Stanza) {
     }
 }
 
-/// A configured stanza that was never seen; none where the configuration names no repository that is looked at.
+/// A configured stanza that was never seen; `None` if no configured repository is selected.
 fn missing_everywhere(name: &Arc<str>, policy: &Policy<'_>, now: DateTime<Utc>) -> Option<Stanza> {
     let keys = policy.configured.repos.iter().copied().filter(|key| policy.filter.admits_repo(*key));
     let repos: Vec<Repo> = keys.map(|key| missing_stanza(key, None, now)).collect();
@@ -229,7 +229,7 @@ fn missing_stanza(key: u32, before: Option<&Repo>, at: DateTime<Utc>) -> Repo {
     }
 }
 
-/// One repository of a stanza; none where the repository is not configured any more.
+/// One repository of a stanza; `None` if the repository is no longer configured.
 fn repo(
     key: u32,
     before: Option<&Repo>,
@@ -279,7 +279,7 @@ fn repo(
     Some(repo)
 }
 
-/// The new state with the facts that were known before, and their age.
+/// The new state with the previous facts and their age.
 fn with_facts_of(now: Repo, before: Option<&Repo>) -> Repo {
     let Some(before) = before else { return now };
     Repo {
@@ -312,7 +312,7 @@ fn nothing_known(key: u32, at: DateTime<Utc>) -> Repo {
     }
 }
 
-/// A lock that is held without a break keeps the time at which it was first seen held; unheard of, it stays as it was.
+/// A lock that is still held keeps the time when it was first seen; without an answer, it is unchanged.
 fn lasting(before: Activity, now: Option<Activity>) -> Activity {
     let Some(mut now) = now else { return before };
     if now.held && before.held {
@@ -321,7 +321,7 @@ fn lasting(before: Activity, now: Option<Activity>) -> Activity {
     now
 }
 
-/// The status over repositories that were asked one by one, by pgBackRest's rule; one without an answer counts as 99.
+/// The overall status of repositories that were queried individually, by pgBackRest's rule; no answer counts as 99.
 fn derived_status(repos: &[Repo]) -> (i64, String) {
     let mut current = repos
         .iter()
@@ -338,7 +338,7 @@ fn derived_status(repos: &[Repo]) -> (i64, String) {
     (code, status_text(code).to_owned())
 }
 
-/// pgBackRest's words for its status codes.
+/// pgBackRest's messages for its status codes.
 const fn status_text(code: i64) -> &'static str {
     match code {
         0 => "ok",

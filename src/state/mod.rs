@@ -1,4 +1,4 @@
-//! Facts to conclusions. Pure: time, policy and configuration are handed in.
+//! Derives conclusions from facts. Pure: time, policy and configuration are passed in.
 
 pub mod answer;
 pub mod archive;

@@ -1,4 +1,4 @@
-//! The one immutable picture of all backups that scrapes, the status page and `info` read.
+//! The immutable snapshot of all backups that scrapes, the status page and `info` read.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,59 +13,59 @@ pub use crate::pgbackrest::version::Version;
 use super::archive::{ArchiveRetention, CLOCK_TOLERANCE, Continuity};
 pub use super::backup::Backup;
 
-/// Everything known at one moment. A new one replaces it whole.
+/// Everything that is known at one time. A new snapshot replaces it completely.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Snapshot {
     /// Stanzas by name.
     pub stanzas: Vec<Stanza>,
-    /// How the calls went that these facts come from.
+    /// The health of collecting these facts.
     pub collection: Collection,
-    /// Version of the pgBackRest that was asked.
+    /// Version of pgBackRest.
     pub version: Option<Version>,
 }
 
-/// How collection goes: one entry per scope, which is a stanza or what one call asked for.
+/// The health of collection: one entry per scope, which is a stanza or the target of a call.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Collection {
-    /// By scope; kept when the facts of a stanza are dropped, so that an alert has a series to stand on.
+    /// By scope; kept when the facts of a stanza are dropped, so that alerts have a series.
     pub scopes: BTreeMap<Arc<str>, ScopeHealth>,
-    /// The same of listing the WAL archives, by stanza; up where every repository of it could be listed.
+    /// The same for listing the WAL archives, by stanza; up if all its repositories could be listed.
     pub wal: BTreeMap<Arc<str>, ScopeHealth>,
 }
 
-/// Whether a scope answered.
+/// The health of a scope.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ScopeHealth {
-    /// What the scope is.
+    /// The kind of the scope.
     pub kind: ScopeKind,
-    /// The last run answered for the whole scope.
+    /// Whether the last run answered for the whole scope.
     pub up: bool,
     /// End of the last run.
     pub last_run: DateTime<Utc>,
-    /// End of the last run that answered.
+    /// End of the last successful run.
     pub last_success: Option<DateTime<Utc>>,
     /// Why the last run failed.
     pub failure: Option<Failure>,
 }
 
-/// What a scope of collection is.
+/// The kind of a scope.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ScopeKind {
-    /// What a combined call asks for: `all-stanzas`, `all-stanzas-except-excluded` or an included name.
+    /// The target of a call: `all-stanzas`, `all-stanzas-except-excluded` or an included name.
     Call,
-    /// One stanza seen in an answer.
+    /// One stanza in an answer.
     Stanza,
 }
 
-/// Why a call to pgBackRest gave no answer.
+/// Why a call to pgBackRest failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Failure {
-    /// Bounded word.
+    /// The reason, as a label.
     pub reason: FailureReason,
-    /// pgBackRest's exit code, where there is one.
+    /// pgBackRest's exit code, if there is one.
     pub exit_code: Option<i32>,
-    /// One line for people, with the remedy; never a label value.
+    /// A message of one line with the remedy; never a label value.
     pub message: String,
 }
 
@@ -75,21 +75,21 @@ pub struct Failure {
 pub enum FailureReason {
     /// Killed at the timeout.
     Timeout,
-    /// Ended with a code other than 0.
+    /// Exited with a code other than 0.
     Exit,
-    /// The output is not the document it should be.
+    /// The output is not the expected document.
     Parse,
     /// The program could not be started.
     Spawn,
     /// pgBackRest 2.60 and later refuse to run as root.
     RootRefused,
-    /// Ended by a signal that was not ours.
+    /// Ended by a signal of another process.
     Killed,
     /// The output exceeded its cap.
     OutputTooLarge,
-    /// There is no pod to ask.
+    /// There is no pod to query.
     NoPod,
-    /// The connection was lost; whether the command still runs is not known.
+    /// The connection was lost; the command may still be running.
     Lost,
 }
 
@@ -97,35 +97,33 @@ pub enum FailureReason {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Stanza {
     pub name: Arc<str>,
-    /// pgBackRest's status code over all repositories.
+    /// pgBackRest's status code for all repositories.
     pub status_code: i64,
-    /// That status in words; free text for code 99.
+    /// The status message; free text for code 99.
     pub status_message: String,
-    /// Backup, expire or a stanza command holds the lock on the host that was asked.
+    /// The lock of backup, expire and stanza commands on the queried host.
     pub backup_lock: Activity,
-    /// A restore holds its lock (2.56 and later).
+    /// The lock of restore (2.56 and later).
     pub restore_lock: Activity,
-    /// Repositories by key; one with key 0 stands for the only one of versions before 2.32.
+    /// Repositories by key; key 0 is the only repository in versions before 2.32.
     pub repos: Vec<Repo>,
 }
 
-/// A lock and how far its holder is.
+/// A lock and the progress of its holder.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Activity {
-    /// The lock is held.
+    /// Whether the lock is held.
     pub held: bool,
-    /// When it was first seen held without a break; an upper bound of the start.
+    /// Since when it has been seen held; an upper bound of the start time.
     pub since: Option<DateTime<Utc>>,
-    /// Progress over all repositories, once known.
+    /// Progress over all repositories, if known.
     pub progress: Option<Progress>,
 }
 
-/// Bytes done of bytes to do.
+/// Completed bytes and total bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Progress {
-    /// Bytes done.
     pub complete: u64,
-    /// Bytes to do.
     pub total: u64,
 }
 
@@ -134,17 +132,17 @@ pub struct Progress {
 pub struct Repo {
     /// Repository number.
     pub key: u32,
-    /// How the repository answered when last asked.
+    /// The state according to the last answer.
     pub state: RepoState,
-    /// pgBackRest's status code in the last answer; absent where there was none.
+    /// pgBackRest's status code in the last answer; absent if there was none.
     pub status_code: Option<i64>,
-    /// The status in words; free text, for people only.
+    /// The status message; free text, only for display.
     pub status_message: String,
     /// pgBackRest's error class found in the message, such as `CryptoError`.
     pub error: Option<&'static str>,
-    /// When the facts below were read. Older than the last run where the repository no longer answers.
+    /// When the facts below were read. Older than the last run if the repository no longer answers.
     pub collected_at: DateTime<Utc>,
-    /// `none` or `aes-256-cbc`; the stanza's before 2.32.
+    /// `none` or `aes-256-cbc`; before 2.32 that of the stanza.
     pub cipher: Option<String>,
     /// Clusters that have used the stanza, ascending by id; the last is the current one.
     pub databases: Vec<Database>,
@@ -152,33 +150,33 @@ pub struct Repo {
     pub archives: Vec<Archive>,
     /// Backups, oldest first, in pgBackRest's order.
     pub backups: Vec<Backup>,
-    /// A backup into this repository runs (2.59 and later tell per repository).
+    /// Progress of a running backup to this repository (2.59 and later).
     pub progress: Option<Progress>,
-    /// When that was first seen.
+    /// When the backup was first seen.
     pub in_progress_since: Option<DateTime<Utc>>,
-    /// What the configuration says of the repository, where it can be read.
+    /// Settings from the configuration, if it can be read.
     pub settings: Option<RepoSettings>,
-    /// What a listing of its WAL archive proves; absent where there is none, or it has grown too old.
+    /// What a listing of its WAL archive proves; absent without a listing, or if it is too old.
     pub wal: Option<Arc<Continuity>>,
-    /// By how many segments archive max has grown since this process first saw it.
+    /// Growth of archive max in segments since this process first saw it.
     #[serde(skip)]
     pub archived_segments: u64,
 }
 
-/// The states of a repository, one of which holds.
+/// The state of a repository.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RepoState {
     Ok,
     /// Code 1.
     MissingStanzaPath,
-    /// Code 2: it answers, and holds no backup.
+    /// Code 2: it answers, and contains no backup.
     NoValidBackups,
     /// Code 3.
     MissingStanzaData,
     /// Code 6.
     BackupNotFound,
-    /// Code 99, or a call that failed for another reason than time.
+    /// Code 99, or a call that failed for another reason than a timeout.
     Other,
     /// No answer within the timeout.
     Timeout,
@@ -197,46 +195,46 @@ pub struct Database {
 /// The WAL range of one database in the repository.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Archive {
-    /// Whose WAL this is.
+    /// The database of this WAL.
     pub database_id: u64,
     /// Archive id, such as `15-1`.
     pub id: String,
-    /// First segment by name, as printed; absent where there is none.
+    /// First segment by name, if any.
     pub min: Option<String>,
-    /// Last segment by name, as printed; absent where there is none.
+    /// Last segment by name, if any.
     pub max: Option<String>,
 }
 
-/// What the configuration says of one stanza in one repository.
+/// Settings of one stanza in one repository.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct RepoSettings {
-    /// `repoN-type`: posix, s3, azure, gcs, sftp, cifs; `tls` or `ssh` where `repoN-host` is set.
+    /// `repoN-type`: posix, s3, azure, gcs, sftp, cifs; `tls` or `ssh` with `repoN-host`.
     pub storage: Option<String>,
     /// `repoN-retention-full` and its type.
     pub retention_full: Option<Retention>,
     /// `repoN-retention-diff`.
     pub retention_diff: Option<u32>,
-    /// `repoN-retention-archive` and its type, or what follows from the others; absent where nothing here tells.
+    /// `repoN-retention-archive` and its type, or the default that follows from the others; absent if unknown.
     pub retention_archive: Option<ArchiveRetention>,
-    /// When credentials end.
+    /// When credentials expire.
     pub credentials: Vec<CredentialExpiry>,
 }
 
-/// How many or how long full backups are kept.
+/// How many full backups are kept, or how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Retention {
-    /// That many.
+    /// This many.
     Count(u32),
-    /// For that many days.
+    /// For this many days.
     Days(u32),
 }
 
-/// The end of a credential's life. Holds nothing of the credential itself.
+/// The expiry of a credential, without the credential itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct CredentialExpiry {
     pub kind: CredentialKind,
-    /// When it ends.
+    /// When it expires.
     pub not_after: DateTime<Utc>,
 }
 
@@ -253,7 +251,7 @@ pub enum CredentialKind {
 }
 
 impl RepoSettings {
-    /// What options say; the ends of certificates that they name are not known here.
+    /// Settings from options; the expiry of certificates is not known here.
     #[must_use]
     pub fn of(options: &RepoOptions) -> Self {
         let kind = CredentialKind::AzureSas;
@@ -272,7 +270,7 @@ impl RepoSettings {
 }
 
 impl Snapshot {
-    /// The stanza of that name.
+    /// Finds a stanza.
     #[must_use]
     pub fn stanza(&self, name: &str) -> Option<&Stanza> {
         self.stanzas.iter().find(|stanza| *stanza.name == *name)
@@ -280,7 +278,7 @@ impl Snapshot {
 }
 
 impl Stanza {
-    /// The repository of that number.
+    /// Finds a repository.
     #[must_use]
     pub fn repo(&self, key: u32) -> Option<&Repo> {
         self.repos.iter().find(|repo| repo.key == key)
@@ -288,13 +286,13 @@ impl Stanza {
 }
 
 impl Repo {
-    /// The cluster that uses the stanza now.
+    /// The cluster that currently uses the stanza.
     #[must_use]
     pub fn current_database(&self) -> Option<&Database> {
         self.databases.last()
     }
 
-    /// Number of that cluster within the stanza; where clusters are not listed, the highest that a backup or WAL names.
+    /// Number of that cluster within the stanza; if clusters are not listed, the highest one of a backup or WAL.
     #[must_use]
     pub fn current_database_id(&self) -> Option<u64> {
         let named = || {
@@ -310,13 +308,13 @@ impl Repo {
         self.current_database()?.version.split('.').next()?.parse().ok()
     }
 
-    /// Something is known of what it holds, be it old.
+    /// Whether any contents are known, even if they are old.
     #[must_use]
     pub const fn has_facts(&self) -> bool {
         !(self.databases.is_empty() && self.archives.is_empty() && self.backups.is_empty())
     }
 
-    /// It answered, and can take or holds backups.
+    /// Whether it answered and is ready for backups.
     #[must_use]
     pub const fn is_up(&self) -> bool {
         matches!(self.state, RepoState::Ok | RepoState::NoValidBackups)
@@ -333,7 +331,7 @@ impl Repo {
         backup.stop > self.collected_at + CLOCK_TOLERANCE
     }
 
-    /// The newest backup of exactly that type.
+    /// The newest backup of exactly this type.
     #[must_use]
     pub fn newest(&self, backup_type: BackupType) -> Option<&Backup> {
         self.dated_backups().filter(|b| b.backup_type == backup_type).max_by_key(|b| b.stop)

@@ -1,16 +1,16 @@
-//! Cuts what a command prints into lines, for whoever listens while it runs. Nothing waits for the listener.
+//! Splits the output of a running command into lines for a listener, without waiting for it.
 
 use tokio::sync::mpsc;
 
-/// More of a line than this is cut off.
+/// Maximum length of a line; the rest is cut.
 const LONGEST_LINE: usize = 4 * 1024;
 
-/// What a listener is told.
+/// An event for a listener.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Heard {
-    /// A line, without its end.
+    /// A line, without its line break.
     Line(String),
-    /// So many lines came faster than they were taken, and are lost.
+    /// This many lines were dropped because the listener was too slow.
     Missed(u64),
 }
 
@@ -40,7 +40,7 @@ impl Lines {
         }
     }
 
-    /// What comes before the end without a line's end is a line too.
+    /// At the end of the stream, a rest without a line break is a line too.
     pub(super) fn end(&mut self) {
         if !self.line.is_empty() {
             self.hand_on();

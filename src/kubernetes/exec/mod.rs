@@ -1,4 +1,5 @@
-//! Runs a command in a container, within bounds. How the connection ends is told apart from how the command ends.
+//! Runs a command in a container, within limits. The end of the connection is distinguished from the end of the
+//! command.
 
 mod lines;
 mod stream;
@@ -15,17 +16,17 @@ use super::client::{self, CallError};
 pub use lines::Heard;
 use stream::Pump;
 
-/// What the connection holds back of a stream until it is read.
+/// The buffer of a stream.
 const BUFFER: usize = 64 * 1024;
-/// How much of standard error is kept; what comes after it is read and forgotten.
+/// Maximum bytes of standard error that are kept.
 const MOST_ERROR: usize = 16 * 1024;
-/// How long it may take until the connection stands, however long the command may run.
+/// The timeout for establishing the connection.
 const START_DEADLINE: Duration = Duration::from_mins(1);
-/// How long what has arrived may take to be read once the connection is lost: kube never closes the streams then.
+/// How long reading received data may take after the connection is lost, because kube never closes the streams then.
 const LAST_OUTPUT: Duration = Duration::from_millis(300);
 
-/// How container runtimes say that there never was a process. Any other failure without an exit code leaves open
-/// whether there is one: the runtime may have lost it.
+/// How container runtimes report that no process was started. After any other failure without an exit code, there may
+/// be one: the runtime may have lost it.
 const NOT_STARTED: [&str; 5] = [
     "OCI runtime exec failed",
     "failed to start exec",
@@ -34,18 +35,18 @@ const NOT_STARTED: [&str; 5] = [
     "container not found",
 ];
 
-/// What to run, and where.
+/// A command and its container.
 #[derive(Debug, Clone)]
 pub struct Exec<'a> {
-    /// The pod's namespace.
+    /// The namespace of the pod.
     pub namespace: &'a str,
     pub pod: &'a str,
     pub container: &'a str,
-    /// Program and arguments; no secret.
+    /// Program and arguments, without secrets.
     pub command: &'a [String],
-    /// When the connection is given up. Closing it ends nothing in the pod, so the command bounds itself as well.
+    /// When to close the connection. That stops nothing in the pod, so the command has its own timeout as well.
     pub deadline: Duration,
-    /// Most bytes of standard output that are kept; more is an error.
+    /// Maximum bytes of standard output; more is an error.
     pub most_output: usize,
 }
 
@@ -55,60 +56,60 @@ impl Exec<'_> {
     }
 }
 
-/// How it ended.
+/// The result.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum End {
-    /// The command ended with this code.
+    /// The exit code of the command.
     Exited(i32),
-    /// The connection ended without a word about the command, which may still run.
+    /// The connection ended without the result of the command, which may still be running.
     Lost(String),
 }
 
-/// What a command printed, and how it ended.
+/// The output and the result of a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Output {
-    /// How it ended.
+    /// The result.
     pub end: End,
     /// Standard output, as printed.
     pub stdout: Vec<u8>,
-    /// The beginning of standard error.
+    /// The start of standard error.
     pub stderr: Vec<u8>,
 }
 
-/// Why nothing was run, or why what it printed is of no use.
+/// Why no command was run, or why its output is unusable.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum ExecError {
-    /// The API server refused, or could not be reached.
+    /// The API server rejected the request, or could not be reached.
     #[error(transparent)]
     Call(#[from] CallError),
     /// The container has no such program, or it cannot be started.
     #[error("cannot start {program}: {message}")]
     NotStarted {
-        /// The first word of the command.
+        /// The program.
         program: String,
-        /// What the container runtime said.
+        /// The message of the container runtime.
         message: String,
     },
-    /// More output than was asked for.
+    /// The output is larger than allowed.
     #[error("the command printed more than {0} bytes")]
     TooMuch(usize),
-    /// Not within the deadline. The command may still run.
+    /// The deadline was exceeded. The command may still be running.
     #[error("not finished within {}", humantime::format_duration(*.0))]
     Timeout(Duration),
 }
 
-/// Runs a command, and keeps what it prints.
+/// Runs a command, and returns its output.
 pub async fn exec(client: &kube::Client, exec: Exec<'_>) -> Result<Output, ExecError> {
     let deadline = Instant::now() + exec.deadline;
     let mut running = start(client, &exec).await?;
     let stdout = Pump::start(running.stdout(), exec.most_output);
     let stderr = Pump::start(running.stderr(), MOST_ERROR);
-    // Large, and there is one per command.
+    // Boxed because it is large.
     Box::pin(finish(running, &exec, deadline, stdout, stderr)).await
 }
 
-/// Runs a command, and hands on each line of both streams as it comes. Nothing is kept: where nobody takes the lines,
-/// they are counted and forgotten, and the command goes on.
+/// Runs a command, and passes on each line of both streams. If the listener is too slow, lines are counted and
+/// dropped.
 pub async fn follow(
     client: &kube::Client,
     exec: Exec<'_>,
@@ -133,7 +134,7 @@ async fn start(client: &kube::Client, exec: &Exec<'_>) -> Result<AttachedProcess
         .max_stderr_buf_size(BUFFER);
     let started =
         client::call(what, exec.deadline.min(START_DEADLINE), pods.exec(exec.pod, exec.command, &params));
-    // Large, and there is one per command.
+    // Boxed because it is large.
     Ok(Box::pin(started).await?)
 }
 
@@ -145,7 +146,7 @@ async fn finish(
     mut stderr: Pump,
 ) -> Result<Output, ExecError> {
     let Exec { deadline: allowed, most_output, .. } = *exec;
-    // Taken before anything is awaited: it is lost otherwise.
+    // Must be taken before anything is awaited; otherwise it is lost.
     let status = running.take_status();
     let ended = async {
         let status = match status {
@@ -154,14 +155,14 @@ async fn finish(
         };
         (status, running.join().await)
     };
-    // Whichever of these ends first, dropping the others closes the connection.
+    // When the first of these ends, dropping the others closes the connection.
     let ended = tokio::select! {
         biased;
         ended = timeout_at(deadline, ended) => ended,
         () = stdout.overflows() => return Err(ExecError::TooMuch(most_output)),
     };
     let (status, transport) = ended.map_err(|_| ExecError::Timeout(allowed))?;
-    // With the command's end kube closes the streams, and they are read to their ends.
+    // When the command ends, kube closes the streams, and they are read completely.
     let last = if status.is_some() { deadline } else { deadline.min(Instant::now() + LAST_OUTPUT) };
     let (stdout_ended, _) = tokio::join!(stdout.ends(last), stderr.ends(last));
     if stdout.has_overflowed() {
@@ -178,7 +179,7 @@ async fn finish(
     Ok(Output { end, stdout: stdout.take(), stderr: stderr.take() })
 }
 
-/// What the server says of the command's end. Only a code that it names is one.
+/// The result of the command according to the server. Only an explicit exit code counts.
 fn end_of(status: &Status, program: &str) -> Result<End, ExecError> {
     if status.status.as_deref() == Some("Success") {
         return Ok(End::Exited(0));

@@ -1,4 +1,4 @@
-//! Reads what a command prints, whether or not anybody waits for it, and keeps no more of it than was asked for.
+//! Reads the output of a command in the background, and keeps a limited part of it.
 
 use std::sync::{Arc, Mutex};
 
@@ -9,10 +9,10 @@ use tokio::time::{Instant, timeout_at};
 
 use super::lines::{Heard, Lines};
 
-/// Read at once.
+/// The size of a read.
 const CHUNK: usize = 16 * 1024;
 
-/// A stream that is being read. Dropped, it is read no more.
+/// A stream that is being read until it is dropped.
 pub(super) struct Pump {
     task: JoinHandle<()>,
     kept: Arc<Mutex<Kept>>,
@@ -42,7 +42,7 @@ impl Pump {
         Self { task, kept, overflow }
     }
 
-    /// Reads to the end, hands on each line, and keeps nothing.
+    /// Reads to the end, and passes on each line.
     pub(super) fn lines(
         stream: Option<impl AsyncRead + Unpin + Send + 'static>,
         heard: mpsc::Sender<Heard>,
@@ -55,7 +55,7 @@ impl Pump {
         Self { task, kept: Arc::default(), overflow: Arc::default() }
     }
 
-    /// Waits until there was more than is kept; for ever if there is not.
+    /// Waits until the limit is exceeded.
     pub(super) async fn overflows(&self) {
         self.overflow.notified().await;
     }
@@ -64,12 +64,12 @@ impl Pump {
         self.kept.lock().is_ok_and(|kept| kept.more)
     }
 
-    /// Waits for the end, until `last`. Whether it came.
+    /// Waits for the end until `last`. Returns whether it was reached.
     pub(super) async fn ends(&mut self, last: Instant) -> bool {
         timeout_at(last, &mut self.task).await.is_ok()
     }
 
-    /// What was read so far.
+    /// The data read so far.
     pub(super) fn take(self) -> Vec<u8> {
         self.kept.lock().map(|mut kept| std::mem::take(&mut kept.bytes)).unwrap_or_default()
     }

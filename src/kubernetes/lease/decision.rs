@@ -1,4 +1,4 @@
-//! What a look at the lease leads to, and what is written into it.
+//! Decides about the lease, and builds its new contents.
 
 use std::time::Duration;
 
@@ -7,18 +7,18 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 
 use super::LeaseOptions;
 
-/// What a look at the lease leads to.
+/// The next step after reading the lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decision {
-    /// Nobody holds it, or its time has run out: write our name.
+    /// It is free or expired: acquire it.
     Acquire,
-    /// It is ours: write a new time.
+    /// It is ours: renew it.
     Renew,
-    /// Somebody holds it.
+    /// Another process holds it.
     Wait,
 }
 
-/// What is to be done. `unchanged_for`: how long this process has seen the lease just as it is.
+/// Decides the next step. `unchanged_for`: how long this process has seen the lease unchanged.
 #[must_use]
 pub fn decide(
     lease: Option<&LeaseSpec>,
@@ -31,7 +31,7 @@ pub fn decide(
         None => Decision::Acquire,
         Some(holder) if holder == identity => Decision::Renew,
         Some(_) => {
-            // Whoever holds it counts on the duration that it wrote.
+            // The holder relies on the duration that it wrote.
             let written = lease.lease_duration_seconds.and_then(|seconds| u64::try_from(seconds).ok());
             let duration = written.filter(|seconds| *seconds > 0).map_or(ours, Duration::from_secs);
             if unchanged_for > duration { Decision::Acquire } else { Decision::Wait }
@@ -39,17 +39,17 @@ pub fn decide(
     }
 }
 
-/// Who holds a lease.
+/// The holder of a lease.
 pub(super) fn holder(lease: &LeaseSpec) -> Option<&str> {
     lease.holder_identity.as_deref().filter(|holder| !holder.is_empty())
 }
 
-/// The lease with our name and the time in it. Its version is that of the lease before, so that the server refuses it
-/// if anybody has written since.
+/// The lease with our name and the current time. It contains the version of the previous lease, so that the server
+/// rejects it after another write.
 pub(super) fn held_by_us(before: Option<&Lease>, options: &LeaseOptions, now: MicroTime) -> Lease {
     let spec = before.and_then(|lease| lease.spec.clone()).unwrap_or_default();
     let is_ours = holder(&spec) == Some(&options.identity);
-    // As client-go counts: whoever makes the lease is the first, not a change.
+    // Like client-go: creating the lease is not a transition.
     let changes = match spec.lease_transitions {
         changes if is_ours || before.is_none() => changes.unwrap_or_default(),
         changes => changes.unwrap_or_default().saturating_add(1),
@@ -71,7 +71,7 @@ pub(super) fn held_by_us(before: Option<&Lease>, options: &LeaseOptions, now: Mi
     }
 }
 
-/// Rounded up: others must not count on less than we do. The API takes nothing below one.
+/// Rounded up: others must not assume a shorter duration than we do. The API requires at least one.
 fn whole_seconds(duration: Duration) -> i32 {
     let begun = u64::from(duration.subsec_nanos() > 0);
     i32::try_from(duration.as_secs().saturating_add(begun)).unwrap_or(i32::MAX).max(1)

@@ -1,7 +1,7 @@
-//! Leader election by a Lease: one of several replicas works, the others wait.
+//! Leader election with a Lease: one of several replicas works, the others wait.
 //!
-//! Written by hand because the crates compare the clocks of different machines. Here, as in Kubernetes' own client, a
-//! lease has run out when it was not renewed for its duration by this process's own clock.
+//! Not from a crate, because the existing ones compare the clocks of different machines. Here, as in client-go, a
+//! lease expires if it was not renewed for its duration according to the local clock.
 
 mod decision;
 #[cfg(test)]
@@ -21,37 +21,38 @@ use super::client::{CallError, CallFailure, call};
 
 pub use decision::{Decision, decide};
 
-/// How long giving the lease back may take at the end.
+/// The timeout for releasing the lease.
 const RELEASE_DEADLINE: Duration = Duration::from_secs(3);
-/// How often a lease is read again at once because somebody wrote it in between.
+/// How often a lease is read again immediately after a conflict.
 const MOST_CONFLICTS: u32 = 2;
 
-/// Which lease, and who we are.
+/// The lease and the identity of this process.
 #[derive(Debug, Clone)]
 pub struct LeaseOptions {
-    /// Where the lease is.
+    /// The namespace of the lease.
     pub namespace: String,
     pub name: String,
-    /// This process: pod name and something that tells it from the one before.
+    /// The identity of this process: the name of the pod and a random part.
     pub identity: String,
-    /// How long a lease counts without being renewed.
+    /// How long a lease is valid without renewal.
     pub duration: Duration,
 }
 
 /// Whether this process leads.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Leadership {
-    /// It is not known who leads, or nobody does.
+    /// There is no leader, or it is unknown.
     #[default]
     Waiting,
-    /// Somebody else does, who is named.
+    /// Another process leads, with this identity.
     Following(String),
-    /// This one does.
+    /// This process leads.
     Leading,
 }
 
-/// Takes and renews the lease until `stop`, and then gives it back. `leadership` always says what is certain: it turns
-/// from `Leading` before anybody else can lead, since a leader that could not renew for two thirds of the duration stops.
+/// Acquires and renews the lease until `stop`, then releases it. `leadership` is always safe: it changes from
+/// `Leading` before another process can lead, since a leader that could not renew for two thirds of the duration
+/// stops.
 pub async fn keep(
     client: kube::Client,
     options: LeaseOptions,
@@ -75,7 +76,7 @@ pub async fn keep(
             }
             state = keeper.step() => {
                 turn(&leadership, state, &keeper.options.name);
-                // What was known may run out before the next look.
+                // Leadership may expire before the next attempt.
                 tokio::select! {
                     () = stop.cancelled() => break,
                     () = passed(keeper.sure_until) => {}
@@ -84,7 +85,7 @@ pub async fn keep(
             }
         }
     }
-    // Also if it does not lead: what was under way may have reached the server.
+    // Even if it does not lead: an unfinished request may have reached the server.
     leadership.send_replace(Leadership::Waiting);
     if !matches!(timeout(RELEASE_DEADLINE, keeper.release()).await, Ok(Ok(()))) {
         tracing::warn!(
@@ -94,7 +95,7 @@ pub async fn keep(
     }
 }
 
-/// Waits for a moment; for ever if there is none.
+/// Waits until a time, or forever.
 async fn passed(moment: Option<Instant>) {
     match moment {
         Some(moment) => sleep_until(moment).await,
@@ -116,16 +117,16 @@ fn turn(leadership: &watch::Sender<Leadership>, state: Leadership, lease: &str) 
 struct Keeper {
     api: Api<Lease>,
     options: LeaseOptions,
-    /// The lease's version, and since when it is the same.
+    /// The version of the lease, and since when it is unchanged.
     seen: Option<(String, Instant)>,
-    /// While this process leads: until when nobody else can, less a third of the duration to let go of everything.
+    /// While this process leads: until when no other can, minus a third of the duration for stopping all work.
     sure_until: Option<Instant>,
-    /// Whether the last look or write failed.
+    /// Whether the last request failed.
     fails: bool,
 }
 
 impl Keeper {
-    /// Looks and writes once, and says who leads. Can be dropped anywhere: what is sure stays so.
+    /// Reads and writes once, and updates the leadership. Cancel-safe.
     async fn step(&mut self) -> Leadership {
         let outcome = self.look_and_write().await;
         let failed = outcome.is_err();
@@ -163,7 +164,7 @@ impl Keeper {
     async fn look_and_write_once(&mut self) -> Result<Leadership, CallError> {
         let began = Instant::now();
         let name = self.options.name.clone();
-        // After a renewal there is time for two more looks before a leader stops, even if neither is answered.
+        // After a renewal, there is time for two more attempts before a leader stops, even if neither is answered.
         let deadline = self.options.duration / 6;
         let found = call("get Lease", deadline, self.api.get_opt(&name)).await?;
         let unchanged = self.unchanged_for(found.as_ref());
@@ -214,7 +215,7 @@ impl Keeper {
             let params = PostParams::default();
             let released = self.api.replace(name, &params, &lease);
             match call("release Lease", RELEASE_DEADLINE, released).await {
-                // A renewal of ours that was under way has come in between.
+                // An earlier renewal of ours has arrived in the meantime.
                 Err(error) if wrote_in_between(&error) && conflicts < MOST_CONFLICTS => conflicts += 1,
                 outcome => return outcome.map(drop),
             }
@@ -223,7 +224,7 @@ impl Keeper {
 }
 
 impl Leadership {
-    /// Who cannot tell still leads while that is sure; who leads no longer does once it is not.
+    /// Without an answer, a leader remains leader only as long as that is certain.
     fn or_still_leading(self, sure_until: Option<Instant>) -> Self {
         let sure = sure_until.is_some_and(|until| Instant::now() < until);
         match self {
@@ -234,7 +235,7 @@ impl Leadership {
     }
 }
 
-/// Somebody wrote, made or removed the lease between our look and our write.
+/// The lease was written, created or deleted between our read and our write.
 fn wrote_in_between(error: &CallError) -> bool {
     matches!(error.failure, CallFailure::Conflict | CallFailure::AlreadyExists | CallFailure::NotFound)
 }

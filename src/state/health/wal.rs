@@ -1,4 +1,4 @@
-//! What a listing of the WAL archive found to be wrong, in sentences.
+//! Problems found by listing the WAL archive, in sentences.
 
 use chrono::TimeDelta;
 
@@ -6,7 +6,7 @@ use super::super::archive::{DefaultRestore, Unrestorable};
 use super::super::human;
 use super::super::snapshot::Repo;
 
-/// What is wrong, if anything is. Nothing where the archive was not listed.
+/// The problems; none if the archive was not listed.
 pub(super) fn sentences(repo: &Repo) -> Vec<String> {
     let Some(wal) = repo.wal.as_deref() else { return Vec::new() };
     let mut all = Vec::new();

@@ -1,4 +1,4 @@
-//! What a person should look at.
+//! Problems that need attention.
 
 use std::cmp::Reverse;
 
@@ -10,15 +10,15 @@ use super::line::{Line, LineView};
 use crate::state::health::Health;
 use crate::state::human;
 
-/// So many failed or missed runs in a row are no accident.
+/// This many consecutive failed or missed runs are a failure.
 const SERIOUS: u64 = 3;
-/// More than this tells nobody anything.
+/// Maximum number of concerns.
 const MOST: usize = 12;
 
-/// One thing about a cluster's jobs or schedules that a person should look at.
+/// A problem with the jobs or schedules of a cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Concern {
-    /// How bad it is; never [`Health::Ok`].
+    /// Its severity; never [`Health::Ok`].
     pub health: Health,
     /// One short sentence without a full stop, such as `repo1 full failed 10 min ago: lock_conflict (50)`.
     pub text: String,
@@ -62,7 +62,7 @@ fn missed(slot: Slot, view: &LineView) -> Option<Concern> {
     Some(Concern { health: health(runs), text })
 }
 
-/// Longer than from one run to the next: the next one was not started.
+/// It has run for longer than the interval: the next run was not started.
 fn endless(slot: Slot, view: &LineView, now: DateTime<Utc>) -> Option<Concern> {
     let (since, interval) = view.active_since.zip(view.schedule.as_ref()?.interval)?;
     (now - since > interval).then(|| Concern {

@@ -1,4 +1,4 @@
-//! What a CronJob and a Job say, and no more of it than is needed.
+//! The relevant contents of a CronJob and a Job.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::pgbackrest::label::BackupType;
 
-/// A cluster of the fleet. Cheap to copy: each of its facts names it.
+/// The key of a cluster. Cheap to clone: every fact contains it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClusterKey {
     pub namespace: Arc<str>,
@@ -21,11 +21,11 @@ impl ClusterKey {
     }
 }
 
-/// What a run backs up to, and how.
+/// The repo and the type of a backup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Slot {
     pub repo_key: u32,
-    /// The type that is asked for; pgBackRest makes a full backup where there is none to build on.
+    /// The requested type; without a prior backup, pgBackRest makes a full one.
     pub backup_type: BackupType,
 }
 
@@ -35,14 +35,14 @@ impl fmt::Display for Slot {
     }
 }
 
-/// Whether a CronJob starts nothing.
+/// Whether a CronJob is suspended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Suspension {
-    /// It starts Jobs.
+    /// Not suspended.
     None,
-    /// This program has suspended it, and tells elsewhere why.
+    /// Suspended by this program, which reports the reason elsewhere.
     Ours,
-    /// Somebody else has.
+    /// Suspended by a user.
     Others,
 }
 
@@ -54,29 +54,29 @@ pub struct CronFact {
     pub name: Box<str>,
     /// `schedule`, verbatim.
     pub expression: Box<str>,
-    /// `timeZone`, verbatim; absent where that of Kubernetes' controller holds.
+    /// `timeZone`, verbatim; absent if that of the CronJob controller applies.
     pub time_zone: Option<Box<str>>,
-    /// Whether it starts nothing.
+    /// Whether it is suspended.
     pub suspension: Suspension,
-    /// When it was made.
+    /// When it was created.
     pub created: DateTime<Utc>,
-    /// How long each of its Jobs may take.
+    /// The deadline of its Jobs.
     pub deadline: Option<TimeDelta>,
-    /// When a Job of it last succeeded, as Kubernetes remembers; the Job may be gone.
+    /// When one of its Jobs last succeeded, according to its status; the Job may be deleted.
     pub last_success: Option<DateTime<Utc>>,
 }
 
-/// Why a Job was made.
+/// How a Job was started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Trigger {
-    /// Its time had come.
+    /// By its schedule.
     Schedule,
-    /// A person, or an order outside of the schedule.
+    /// By a user, or outside of the schedule.
     Manual,
 }
 
 impl Trigger {
-    /// The word for a label.
+    /// The label value.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -91,20 +91,20 @@ pub struct JobFact {
     pub cluster: ClusterKey,
     pub slot: Slot,
     pub uid: Box<str>,
-    /// Why it was made.
+    /// How it was started.
     pub trigger: Trigger,
-    /// When its first pod was to start; absent for one that waits.
+    /// When its first pod was created; absent if it is waiting.
     pub started: Option<DateTime<Utc>>,
-    /// Pods that have failed so far.
+    /// Number of failed pods.
     pub failed_pods: u64,
-    /// Pods that have succeeded so far.
+    /// Number of succeeded pods.
     pub succeeded_pods: u64,
-    /// Its end, if it has ended.
+    /// Its end, if it has finished.
     pub end: Option<JobEnd>,
 }
 
 impl JobFact {
-    /// How long it took, if it has ended.
+    /// Its duration, if it has finished.
     #[must_use]
     pub fn duration(&self) -> Option<TimeDelta> {
         let length = self.end.as_ref()?.at - self.started?;
@@ -115,17 +115,17 @@ impl JobFact {
 /// The end of a Job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobEnd {
-    /// When.
+    /// The time.
     pub at: DateTime<Utc>,
-    /// Absent where it succeeded.
+    /// The failure, unless it succeeded.
     pub failure: Option<Failure>,
 }
 
 /// Why a Job failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Failure {
-    /// In a word of a bounded list.
+    /// The bounded reason.
     pub reason: &'static str,
-    /// Of the container of its last pod; absent where none has ended.
+    /// The exit code of the container of its last pod, if it has terminated.
     pub exit_code: Option<i32>,
 }

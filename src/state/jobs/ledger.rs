@@ -1,4 +1,4 @@
-//! All clusters with their runs, as far as Jobs and CronJobs have told.
+//! All clusters with their runs, from Jobs and CronJobs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use super::fact::{ClusterKey, CronFact, JobFact, Slot};
 use super::line::{Line, Tally};
 use super::timer::Timer;
 
-/// The book of a fleet.
+/// The state of a fleet.
 #[derive(Debug, Clone, Default)]
 pub struct Ledger {
     clusters: BTreeMap<ClusterKey, Arc<Cluster>>,
@@ -21,7 +21,7 @@ pub struct Cluster {
     lines: BTreeMap<Slot, Line>,
 }
 
-/// Where a Job or CronJob belongs.
+/// The cluster, repo and type of a Job or CronJob.
 pub type JobPlace = (ClusterKey, Slot);
 
 impl Cluster {
@@ -30,8 +30,8 @@ impl Cluster {
         self.lines.iter().map(|(slot, line)| (*slot, line))
     }
 
-    /// Marks the schedules that fire at the same minute: before pgBackRest 2.53 they take the same lock, whatever
-    /// their repo.
+    /// Marks schedules that fire in the same minute: before pgBackRest 2.53, they use the same lock, even for
+    /// different repos.
     fn find_conflicts(&mut self, now: DateTime<Utc>) {
         let timers: Vec<&Timer> = self.lines.values().filter_map(Line::timer).collect();
         let mut conflicting = BTreeSet::new();
@@ -49,19 +49,19 @@ impl Cluster {
 }
 
 impl Ledger {
-    /// Every cluster of which there is a Job or a CronJob.
+    /// All clusters with a Job or a CronJob.
     #[must_use]
     pub const fn clusters(&self) -> &BTreeMap<ClusterKey, Arc<Cluster>> {
         &self.clusters
     }
 
-    /// Takes what CronJobs say; many at once, since those of one cluster are compared with each other.
+    /// Records CronJobs; several at once, since those of a cluster are compared with each other.
     pub fn cron_jobs(&mut self, facts: Vec<CronFact>, now: DateTime<Utc>) {
         let mut touched = BTreeSet::new();
         for fact in facts {
             let line = self.line(&fact.cluster, fact.slot);
             let known = line.timers.get(&fact.uid);
-            // All that Kubernetes notes at each run leads to nothing new.
+            // Changes of the status at each run have no effect.
             if known.is_some_and(|known| known.fact == fact) {
                 continue;
             }
@@ -86,14 +86,14 @@ impl Ledger {
         }
     }
 
-    /// A CronJob is gone.
+    /// A CronJob was deleted.
     pub fn cron_job_gone(&mut self, (key, slot): &JobPlace, uid: &str, now: DateTime<Utc>) {
         self.line(key, *slot).timers.remove(uid);
         self.cluster(key).find_conflicts(now);
         self.tidy(key, *slot);
     }
 
-    /// Takes what a Job says. What is new of it comes back.
+    /// Records the state of a Job. Returns what is new.
     pub fn job(&mut self, fact: &JobFact, now: DateTime<Utc>) -> Tally {
         let line = self.line(&fact.cluster, fact.slot);
         let tally = line.job(fact);
@@ -101,14 +101,14 @@ impl Ledger {
         tally
     }
 
-    /// Whether this Job is known to have ended.
+    /// Whether this Job is known to have finished.
     #[must_use]
     pub fn has_ended(&self, (key, slot): &JobPlace, uid: &str) -> bool {
         let line = self.clusters.get(key).and_then(|cluster| cluster.lines.get(slot));
         line.is_some_and(|line| line.has_ended(uid))
     }
 
-    /// A Job is gone. What it has told stays.
+    /// A Job was deleted. Its results are kept.
     pub fn job_gone(&mut self, (key, slot): &JobPlace, uid: &str) {
         self.line(key, *slot).job_gone(uid);
         self.tidy(key, *slot);
@@ -122,7 +122,7 @@ impl Ledger {
         self.cluster(key).lines.entry(slot).or_default()
     }
 
-    /// What nothing is left of is forgotten.
+    /// Removes empty entries.
     fn tidy(&mut self, key: &ClusterKey, slot: Slot) {
         let cluster = self.cluster(key);
         if cluster.lines.get(&slot).is_some_and(Line::is_empty) {

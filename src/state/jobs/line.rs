@@ -1,4 +1,4 @@
-//! The runs of one repo and backup type, one after the other.
+//! The runs of one repo and backup type.
 
 use std::collections::BTreeMap;
 
@@ -7,17 +7,17 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::fact::{Failure, JobEnd, JobFact};
 use super::timer::{ScheduleView, Timer};
 
-/// What is known of a repo and backup type. What a Job has told stays when the Job goes: Kubernetes keeps only a few.
+/// The state of a repo and backup type. Results are kept when the Job is deleted: Kubernetes keeps only a few Jobs.
 #[derive(Debug, Clone, Default)]
 pub struct Line {
-    /// Its CronJobs, by UID: one, unless somebody has made another.
+    /// Its CronJobs, by UID: usually one.
     pub(super) timers: BTreeMap<Box<str>, Timer>,
-    /// The Jobs that are there, by UID.
+    /// Existing Jobs, by UID.
     jobs: BTreeMap<Box<str>, KnownJob>,
     last_success: Option<DateTime<Utc>>,
     last_failure: Option<(DateTime<Utc>, Failure)>,
     newest: Option<Newest>,
-    /// How long the last success took.
+    /// The duration of the last success.
     usual: Option<TimeDelta>,
     consecutive_failures: u64,
 }
@@ -36,7 +36,7 @@ enum State {
     Ended,
 }
 
-/// The run that ended last.
+/// The run that finished last.
 #[derive(Debug, Clone, Copy)]
 struct Newest {
     at: DateTime<Utc>,
@@ -44,35 +44,35 @@ struct Newest {
     failed: bool,
 }
 
-/// What there is to tell about a repo and backup type.
+/// The state of a repo and backup type at one time.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LineView {
     /// When a run last succeeded.
     pub last_success: Option<DateTime<Utc>>,
     /// When a run last failed.
     pub last_failure: Option<DateTime<Utc>>,
-    /// How long the last run took.
+    /// The duration of the last run.
     pub last_duration: Option<TimeDelta>,
-    /// Failed runs since the last that succeeded; absent where none has ended.
+    /// Failed runs since the last success; absent if none has finished.
     pub consecutive_failures: Option<u64>,
     /// Why the newest run failed, if it did.
     pub failing: Option<Failure>,
-    /// How many runs go on.
+    /// Number of active runs.
     pub active: u64,
-    /// When the oldest of them began.
+    /// When the oldest of them started.
     pub active_since: Option<DateTime<Utc>>,
     /// The CronJob, if there is one.
     pub schedule: Option<ScheduleView>,
 }
 
-/// What was new in a fact about a Job.
+/// What is new in a fact about a Job.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// Pods that have failed since the Job was last looked at.
+    /// Pods that have failed since the last fact.
     pub failed_pods: u64,
     /// Pods that have succeeded since.
     pub succeeded_pods: u64,
-    /// The Job has ended.
+    /// Whether the Job has finished.
     pub ended: bool,
 }
 
@@ -99,7 +99,7 @@ impl Line {
         }
     }
 
-    /// A run has ended. Of two that were told in the wrong order the later one stays the newest.
+    /// A run has finished. If two are reported out of order, the later one remains the newest.
     fn ended(&mut self, end: &JobEnd, duration: Option<TimeDelta>) {
         let is_newest = self.newest.is_none_or(|newest| end.at >= newest.at);
         if is_newest {
@@ -134,12 +134,12 @@ impl Line {
         self.jobs.remove(uid);
     }
 
-    /// Nothing of it is there any more.
+    /// Whether it has neither CronJobs nor Jobs.
     pub(super) fn is_empty(&self) -> bool {
         self.timers.is_empty() && self.jobs.is_empty()
     }
 
-    /// Computes what depends on the last success anew.
+    /// Updates the timers after a success or another change.
     pub(super) fn update_timers(&mut self, now: DateTime<Utc>) {
         let last_success = self.last_success();
         for timer in self.timers.values_mut() {
@@ -147,18 +147,18 @@ impl Line {
         }
     }
 
-    /// The CronJob that counts: the oldest.
+    /// The relevant CronJob: the oldest.
     #[must_use]
     pub fn timer(&self) -> Option<&Timer> {
         self.timers.values().min_by_key(|timer| (timer.fact.created, &timer.fact.name))
     }
 
-    /// Kubernetes remembers it for Jobs that are gone.
+    /// Includes deleted Jobs, from the status of CronJobs.
     fn last_success(&self) -> Option<DateTime<Utc>> {
         self.timers.values().map(|timer| timer.fact.last_success).max().flatten().max(self.last_success)
     }
 
-    /// How things are at `now`.
+    /// The state at `now`.
     #[must_use]
     pub fn view(&self, now: DateTime<Utc>) -> LineView {
         let mut active: Vec<DateTime<Utc>> = Vec::new();

@@ -1,7 +1,7 @@
-//! When a CronJob runs, and when it should have.
+//! When a CronJob runs, and when it should have run.
 //!
-//! A run is missed when its minute and the grace have passed without a successful Job of the same repo and type since.
-//! A stronger backup does not count: whoever schedules both wants both. What somebody has suspended misses nothing.
+//! A run is missed if its time and the grace period have passed without a successful Job of the same repo and type
+//! since. A stronger backup does not count: if both are scheduled, both are wanted. Suspended schedules miss nothing.
 
 use std::iter::successors;
 use std::ops::Range;
@@ -12,50 +12,50 @@ use crate::schedule::{Schedule, fire_at_same_minute, zone};
 
 use super::fact::{CronFact, Suspension};
 
-/// How late the success of a run may be at least. It is given as long as the last one took where that was longer, and
-/// never more than an interval.
+/// The minimum grace period. It is extended to the duration of the last success if that was longer, but never beyond
+/// an interval.
 const GRACE: TimeDelta = TimeDelta::minutes(15);
-/// The longest interval and conflicts are looked for so far ahead: a year, and a bit.
+/// How far ahead the longest interval and conflicts are searched: a bit more than a year.
 const HORIZON: TimeDelta = TimeDelta::days(400);
-/// Missed runs are counted up to here.
+/// The maximum count of missed runs.
 const MOST_MISSED: usize = 100;
 
-/// A CronJob's clockwork.
+/// The timer of a CronJob.
 #[derive(Debug, Clone)]
 pub struct Timer {
-    /// What the CronJob says.
+    /// The CronJob.
     pub fact: CronFact,
-    /// Absent where Kubernetes would not run it either.
+    /// Absent if Kubernetes would not run it either.
     schedule: Option<Schedule>,
     interval: Option<TimeDelta>,
-    /// Another one of the cluster fires at the same minute.
+    /// Whether another schedule of the cluster fires in the same minute.
     pub(super) conflict: bool,
-    /// When it was seen that the CronJob is no longer suspended.
+    /// When the end of a suspension was observed.
     resumed: Option<DateTime<Utc>>,
-    /// The runs around the moment at which this was computed.
+    /// The previous and next run when this was computed.
     around: (Option<DateTime<Utc>>, Option<DateTime<Utc>>),
-    /// The first run that no success has followed.
+    /// The first run that was not followed by a success.
     first_due: Option<DateTime<Utc>>,
 }
 
-/// What there is to tell about a CronJob.
+/// The state of a CronJob at one time.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ScheduleView {
     /// The longest time between two runs.
     pub interval: Option<TimeDelta>,
     /// The next run; absent while suspended.
     pub next: Option<DateTime<Utc>>,
-    /// The run before now.
+    /// The previous run.
     pub previous: Option<DateTime<Utc>>,
-    /// Runs that should have succeeded by now and did not; absent where the schedule cannot be read.
+    /// Runs that should have succeeded by now but did not; absent if the schedule is invalid.
     pub missed: Option<u64>,
-    /// The first of them.
+    /// The first missed run.
     pub missed_since: Option<DateTime<Utc>>,
-    /// How long that first one is beyond its grace.
+    /// How long the first missed run is overdue, without its grace period.
     pub overdue: Option<TimeDelta>,
     /// Whether it starts nothing.
     pub suspended: bool,
-    /// Whether another one of the cluster fires at the same minute.
+    /// Whether another schedule of the cluster fires in the same minute.
     pub conflict: bool,
 }
 
@@ -76,7 +76,7 @@ impl Timer {
         }
     }
 
-    /// Takes what the CronJob says now.
+    /// Updates the CronJob.
     pub(super) fn renew(&mut self, fact: CronFact, now: DateTime<Utc>) {
         let goes_on = self.suspended() && fact.suspension == Suspension::None;
         let resumed = if goes_on { Some(now) } else { self.resumed };
@@ -88,7 +88,7 @@ impl Timer {
         self.resumed = resumed;
     }
 
-    /// Looks again from `now`, after a success or another change.
+    /// Recomputes from `now`, after a success or another change.
     pub(super) fn wind(&mut self, last_success: Option<DateTime<Utc>>, now: DateTime<Utc>) {
         let Some(schedule) = &self.schedule else { return };
         self.around = around(schedule, now);
@@ -96,7 +96,7 @@ impl Timer {
         self.first_due = since.and_then(|since| schedule.next(since));
     }
 
-    /// The first minute in which both start a Job.
+    /// The first minute in which both fire.
     pub(super) fn meets(&self, other: &Self, now: DateTime<Utc>) -> bool {
         let (Some(one), Some(two)) = (&self.schedule, &other.schedule) else { return false };
         let over: Range<_> = now..now + HORIZON;
@@ -113,7 +113,7 @@ impl Timer {
         self.fact.suspension != Suspension::None
     }
 
-    /// How things are at `now`. `usual`: how long the last run took; `active`: when the runs began that go on.
+    /// The state at `now`. `usual`: duration of the last success; `active`: start times of active runs.
     #[must_use]
     pub fn view(
         &self,
@@ -142,7 +142,7 @@ impl Timer {
         }
     }
 
-    /// The runs that no success has followed, and whose time was up before `limit`. One that goes on is not late.
+    /// The runs that were not followed by a success and were due before `limit`. An active run is not missed.
     fn late<'a>(
         &'a self,
         schedule: &'a Schedule,
@@ -174,9 +174,9 @@ impl Timer {
     }
 }
 
-/// The runs before and after `now`. One at this very second is before.
+/// The previous and next run; one at exactly `now` is the previous.
 fn around(schedule: &Schedule, now: DateTime<Utc>) -> (Option<DateTime<Utc>>, Option<DateTime<Utc>>) {
     let previous = now.checked_add_signed(TimeDelta::seconds(1)).and_then(|after| schedule.previous(after));
-    // Without its last run nobody knows the next one of `@every`.
+    // The next run of `@every` is unknown without the last one.
     (previous, previous.and_then(|_| schedule.next(now)))
 }

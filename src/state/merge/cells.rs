@@ -9,35 +9,35 @@ use super::super::filter::Filter;
 use super::super::snapshot::{Activity, Failure, FailureReason, Repo, RepoState, Snapshot, Stanza};
 use super::{Answer, Reply, Target};
 
-/// What the run says of one stanza in one repository.
+/// The result of a run for one stanza in one repository.
 #[derive(Debug)]
 pub(super) enum Cell {
-    /// An answer names it.
+    /// An answer contains it.
     Facts(Box<Repo>),
-    /// An answer that lists all stanzas of the repository does not name it.
+    /// An answer with all stanzas of the repository does not contain it.
     NotListed(DateTime<Utc>),
-    /// pgBackRest could not list the repository, so that not to be named means nothing.
+    /// pgBackRest could not list the repository, so its absence means nothing.
     Unlistable { at: DateTime<Utc>, message: String, error: Option<&'static str> },
-    /// Nobody answered.
+    /// No answer.
     Silent { at: DateTime<Utc>, failure: Failure },
-    /// The repository is not configured any more.
+    /// The repository is no longer configured.
     Gone,
 }
 
-/// All that the run says of one stanza.
+/// All results of a run for one stanza.
 #[derive(Debug, Default)]
 pub(super) struct Cells<'a> {
-    /// As it was before the run.
+    /// The stanza before the run.
     pub(super) previous: Option<&'a Stanza>,
     /// By repository.
     pub(super) replies: BTreeMap<u32, Cell>,
-    /// Status code and words from an answer over all repositories.
+    /// Status code and message from an answer about all repositories.
     pub(super) over_all: Option<(i64, String)>,
-    /// Backup and restore lock, if anybody spoke of them.
+    /// Backup and restore lock, if reported.
     pub(super) locks: Option<(Activity, Activity)>,
 }
 
-/// All stanzas, as far as known before or named in the run.
+/// All stanzas that were known before or reported in the run.
 #[derive(Debug)]
 pub(super) struct Board<'a> {
     pub(super) stanzas: BTreeMap<Arc<str>, Cells<'a>>,
@@ -45,7 +45,7 @@ pub(super) struct Board<'a> {
     silent: bool,
 }
 
-/// An answer to a call that asked for all stanzas.
+/// An answer to a query for all stanzas.
 #[derive(Debug)]
 struct Listing {
     at: DateTime<Utc>,
@@ -75,7 +75,7 @@ impl<'a> Board<'a> {
                 Reply::Silent(failure) => rest.push((answer.target, answer.at, Some(failure))),
             }
         }
-        // Only now are all stanzas known that a listing may have left out or a silence may have hidden.
+        // Only now all stanzas are known that a listing may have omitted.
         board.mark_unlisted();
         for (target, at, failure) in rest {
             board.mark_unanswered(&target, at, failure.as_ref());
@@ -83,7 +83,7 @@ impl<'a> Board<'a> {
         board
     }
 
-    /// Every stanza that exists has been named in the run.
+    /// Whether the run has reported all existing stanzas.
     pub(super) fn listing_is_complete(&self, finished: bool) -> bool {
         let sure = |listing: &Listing| listing.complete && listing.unlistable.is_empty();
         let over_all = |listing: &Listing| listing.repo.is_none();
@@ -123,7 +123,7 @@ impl<'a> Board<'a> {
             }
         }
         for repo in stanza.repos.into_iter().filter(|repo| filter.admits_repo(repo.key)) {
-            // A call for one stanza names it even where the repository has no trace of it; a listing would not.
+            // A query for one stanza reports it even if the repository has no trace of it; a listing does not.
             let isolated = target.stanza.is_some() && filter.lists_all();
             let without_trace = isolated && repo.state == RepoState::MissingStanzaPath;
             let key = repo.key;
@@ -164,7 +164,7 @@ impl<'a> Board<'a> {
     }
 }
 
-/// The repositories that a call was about: the one asked for, or all that the stanza is known in.
+/// The repositories of a call: the requested one, or all known ones of the stanza.
 fn keys(asked: Option<u32>, cells: &Cells<'_>) -> BTreeSet<u32> {
     if let Some(key) = asked {
         return BTreeSet::from([key]);
@@ -173,8 +173,9 @@ fn keys(asked: Option<u32>, cells: &Cells<'_>) -> BTreeSet<u32> {
     previous.chain(cells.replies.keys().copied()).collect()
 }
 
-/// Repositories in which every stanza has code 99. Where pgBackRest cannot list a repository it says so of each stanza
-/// that it found elsewhere, and of `[invalid]` where it found none; stanzas that are in no other repository are missing.
+/// Repositories in which every stanza has code 99. If pgBackRest cannot list a repository, it reports that for each
+/// stanza that it found elsewhere, and for `[invalid]` if it found none; stanzas that are in no other repository are
+/// missing.
 fn unlistable(stanzas: &[Stanza]) -> BTreeMap<u32, (String, Option<&'static str>)> {
     let repos = || stanzas.iter().flat_map(|stanza| &stanza.repos);
     let listed: BTreeSet<u32> =
@@ -193,7 +194,7 @@ fn unreadable() -> Failure {
     }
 }
 
-/// Held if either says so, with the longer progress.
+/// Held if either is, with the longer progress.
 fn either(one: Activity, other: Activity) -> Activity {
     let progress = [one.progress, other.progress].into_iter().flatten().max_by_key(|progress| progress.total);
     Activity { held: one.held || other.held, since: one.since.or(other.since), progress }

@@ -1,6 +1,6 @@
-//! Whether stanzas, and what was asked for as a whole, were answered.
+//! Whether stanzas, and queries as a whole, were answered.
 //!
-//! This is about collection alone: a repository of which pgBackRest says code 99 has been answered.
+//! This is only about collection: a repository with code 99 has been answered.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use super::super::snapshot::{Collection, Failure, ScopeHealth, ScopeKind};
 use super::cells::{Cell, Cells};
 use super::{Answer, Reply, Target};
 
-/// How a call, or what stands for several, went.
+/// The result of a call or of several calls.
 #[derive(Debug)]
 pub(super) struct CallOutcome {
     target: Target,
@@ -20,16 +20,16 @@ pub(super) struct CallOutcome {
     failure: Option<Failure>,
 }
 
-/// The run, as far as scopes are concerned.
+/// The scopes of a run.
 #[derive(Debug)]
 pub(super) struct Course<'a> {
     pub(super) previous: &'a Collection,
     pub(super) outcomes: Vec<CallOutcome>,
     pub(super) finished: bool,
     pub(super) listing_complete: bool,
-    /// Stanzas that were answered not to exist.
+    /// Stanzas that no longer exist according to answers.
     pub(super) disappeared: BTreeSet<Arc<str>>,
-    /// Of stanzas, as far as judged.
+    /// The health of stanzas so far.
     pub(super) health: BTreeMap<Arc<str>, ScopeHealth>,
 }
 
@@ -49,7 +49,7 @@ pub(super) fn outcomes(answers: &[Answer]) -> Vec<CallOutcome> {
 }
 
 impl Course<'_> {
-    /// Takes note of how one stanza fared, once all of its repositories are known to have answered or not.
+    /// Records the health of one stanza, if all of its repositories are known to have answered or not.
     pub(super) fn judge(&mut self, name: &Arc<str>, cells: &Cells<'_>) {
         if **name == *UNLISTED {
             return;
@@ -76,14 +76,14 @@ impl Course<'_> {
         }
     }
 
-    /// A stanza whose facts are too old has not been answered, whatever its repositories say.
+    /// A stanza with outdated facts has not been answered, whatever its repositories report.
     pub(super) fn health_of_stale(&mut self, name: &Arc<str>) {
         if let Some(health) = self.health.get_mut(name) {
             health.up = false;
         }
     }
 
-    /// Health of everything that is looked at.
+    /// The health of all selected scopes.
     pub(super) fn scopes(mut self, filter: &Filter, now: DateTime<Utc>) -> BTreeMap<Arc<str>, ScopeHealth> {
         let mut scopes = std::mem::take(&mut self.health);
         scopes.retain(|name, _| !self.disappeared.contains(name));
@@ -111,7 +111,7 @@ impl Course<'_> {
                 let up = up && failure.is_none();
                 Some(health(ScopeKind::Call, up, failure, last_run.unwrap_or(now), before))
             } else {
-                // An included stanza is known as soon as it is answered; all of them only at the end.
+                // An included stanza is known as soon as it is answered; all stanzas only at the end.
                 let own = scope.stanza.as_ref().and_then(|name| scopes.get(name));
                 own.or(before).map(|health| ScopeHealth { kind: ScopeKind::Call, ..health.clone() })
             };

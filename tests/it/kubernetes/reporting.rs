@@ -151,9 +151,9 @@ fn reasons(asked: &[Asked]) -> Vec<&str> {
 
 #[tokio::test(start_paused = true)]
 async fn events_and_status_have_the_shape_that_kubernetes_takes() {
-    let mut test = ReportTest::new();
+    let mut reporting = ReportTest::new();
     let actions = [Action::new("BackupStarted", "Job a"), Action::new("BackupStarted", "Job b")];
-    let asked = test.report(Report { actions: &actions, ..about(&findings()) }).await;
+    let asked = reporting.report(Report { actions: &actions, ..about(&findings()) }).await;
     let [status, missing, unset, started] = asked.as_slice() else { panic!("{asked:#?}") };
     assert_eq!((status.method.as_str(), status.path.as_str()), ("PATCH", STATUS));
     assert_eq!(status.content, "application/merge-patch+json");
@@ -184,23 +184,23 @@ async fn events_and_status_have_the_shape_that_kubernetes_takes() {
 
 #[tokio::test(start_paused = true)]
 async fn what_stays_as_it_is_costs_no_request() {
-    let mut test = ReportTest::new();
-    assert_eq!(test.report(about(&findings())).await.len(), 3);
-    assert!(test.report(about(&findings())).await.is_empty());
-    let asked = test.report(about(&findings()[..2])).await;
+    let mut reporting = ReportTest::new();
+    assert_eq!(reporting.report(about(&findings())).await.len(), 3);
+    assert!(reporting.report(about(&findings())).await.is_empty());
+    let asked = reporting.report(about(&findings()[..2])).await;
     assert_eq!(reasons(&asked), ["Resolved"]);
     assert_eq!(asked[0].body["status"]["BackupStatus"], "Warning");
     assert_eq!(asked[1].body["note"], "error secret-missing: spec.c names nothing; make it");
-    assert_eq!(reasons(&test.report(about(&[])).await), ["Resolved"]);
-    assert!(test.report(about(&[])).await.is_empty());
+    assert_eq!(reasons(&reporting.report(about(&[])).await), ["Resolved"]);
+    assert!(reporting.report(about(&[])).await.is_empty());
 }
 
 #[tokio::test(start_paused = true)]
 async fn two_findings_of_one_code_soon_after_each_other_keep_their_own_words() {
-    let mut test = ReportTest::new();
+    let mut reporting = ReportTest::new();
     let late = Finding::new(&codes::RETENTION_UNSET, "spec.z", "is not set", "set it");
-    test.report(about(&findings()[..1])).await;
-    let asked = test.report(about(&[findings()[0].clone(), late])).await;
+    reporting.report(about(&findings()[..1])).await;
+    let asked = reporting.report(about(&[findings()[0].clone(), late])).await;
     let event = asked.iter().find(|asked| asked.path == EVENTS).unwrap();
     assert_eq!(
         (event.method.as_str(), &event.body["note"]),
@@ -210,38 +210,38 @@ async fn two_findings_of_one_code_soon_after_each_other_keep_their_own_words() {
 
 #[tokio::test(start_paused = true)]
 async fn a_restart_tells_nothing_twice() {
-    let mut test = ReportTest::new();
-    test.report(about(&findings())).await;
-    let mut test = test.restarted();
-    assert!(test.report(about(&findings())).await.is_empty());
-    let mut test = test.restarted();
-    let asked = test.report(about(&findings()[..2])).await;
+    let mut reporting = ReportTest::new();
+    reporting.report(about(&findings())).await;
+    let mut reporting = reporting.restarted();
+    assert!(reporting.report(about(&findings())).await.is_empty());
+    let mut reporting = reporting.restarted();
+    let asked = reporting.report(about(&findings()[..2])).await;
     assert_eq!(asked.iter().map(|asked| asked.path.as_str()).collect::<Vec<_>>(), [STATUS]);
-    let mut test = test.restarted();
-    assert_eq!(reasons(&test.report(about(&[])).await), ["Resolved"]);
+    let mut reporting = reporting.restarted();
+    assert_eq!(reasons(&reporting.report(about(&[])).await), ["Resolved"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_resource_that_was_made_anew_is_told_of_anew() {
-    let mut test = ReportTest::new();
-    test.report(about(&findings()[..1])).await;
-    test.object.metadata.uid = Some("4a1d".to_owned());
-    test.object.data["status"] = json!({});
-    let asked = test.report(about(&findings()[..1])).await;
+    let mut reporting = ReportTest::new();
+    reporting.report(about(&findings()[..1])).await;
+    reporting.object.metadata.uid = Some("4a1d".to_owned());
+    reporting.object.data["status"] = json!({});
+    let asked = reporting.report(about(&findings()[..1])).await;
     assert_eq!(reasons(&asked), ["RetentionUnset"]);
     assert_eq!(asked[0].body["metadata"]["uid"], "4a1d");
 }
 
 #[tokio::test(start_paused = true)]
 async fn notes_and_messages_are_bounded() {
-    let mut test = ReportTest::new();
+    let mut reporting = ReportTest::new();
     let many: Vec<Finding> = (0..50)
         .map(|number| {
             let field = format!("spec.{}[{number}]", "é".repeat(500));
             Finding::new(codes::ALL[number % codes::ALL.len()], field, "ü".repeat(500), "ö")
         })
         .collect();
-    let asked = test.report(about(&many)).await;
+    let asked = reporting.report(about(&many)).await;
     assert!(asked.len() <= 11, "{}", asked.len());
     for asked in &asked {
         let texts = [&asked.body["note"], &asked.body["status"]["BackupMessage"]];
@@ -252,26 +252,26 @@ async fn notes_and_messages_are_bounded() {
 
 #[tokio::test(start_paused = true)]
 async fn nothing_is_written_where_nothing_may_be() {
-    let mut test = ReportTest::new();
+    let mut reporting = ReportTest::new();
     let findings = findings();
     let hands_off = Report { hands_off: true, ..about(&findings) };
-    test.metrics.reconciled("shop", "orders", Ok(()), Duration::ZERO, DateTime::UNIX_EPOCH);
-    assert!(test.report(hands_off).await.is_empty());
-    assert!(!test.exposition().contains("orders"), "nor is it measured");
+    reporting.metrics.reconciled("shop", "orders", Ok(()), Duration::ZERO, DateTime::UNIX_EPOCH);
+    assert!(reporting.report(hands_off).await.is_empty());
+    assert!(!reporting.exposition().contains("orders"), "nor is it measured");
     let none = [Finding::new(&codes::NO_BACKUP, "spec.backup", "is not there", "add it")];
-    assert!(test.report(about(&none)).await.is_empty(), "who asks for no backups hears nothing");
-    test.object.data["status"]["BackupStatus"] = json!("Ok");
-    let asked = test.report(about(&none)).await;
+    assert!(reporting.report(about(&none)).await.is_empty(), "who asks for no backups hears nothing");
+    reporting.object.data["status"]["BackupStatus"] = json!("Ok");
+    let asked = reporting.report(about(&none)).await;
     assert_eq!(asked[0].body["status"]["BackupStatus"], "NotConfigured");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_failure_is_told_when_it_stays() {
-    let mut test = ReportTest::new();
-    test.report(about(&findings()[..1])).await;
-    assert!(test.report(failed("no answer")).await.is_empty());
-    assert!(test.report(failed("refused")).await.is_empty());
-    let asked = test.report(failed("no answer")).await;
+    let mut reporting = ReportTest::new();
+    reporting.report(about(&findings()[..1])).await;
+    assert!(reporting.report(failed("no answer")).await.is_empty());
+    assert!(reporting.report(failed("refused")).await.is_empty());
+    let asked = reporting.report(failed("no answer")).await;
     assert_eq!(reasons(&asked), ["ReconcileFailed"]);
     assert_eq!(
         asked[0].body["status"],
@@ -279,10 +279,10 @@ async fn a_failure_is_told_when_it_stays() {
             "BackupStatus": "Failing", "BackupMessage": "reconcile failed (apply): no answer",
         })
     );
-    assert!(test.report(failed("refused this time")).await.is_empty(), "the same phase is no news");
+    assert!(reporting.report(failed("refused this time")).await.is_empty(), "the same phase is no news");
     let findings_of = "pgbackrest_operator_findings{code=\"retention-unset\"";
-    assert!(test.exposition().contains(findings_of), "what was found before still holds");
-    let asked = test.report(about(&findings()[..1])).await;
+    assert!(reporting.exposition().contains(findings_of), "what was found before still holds");
+    let asked = reporting.report(about(&findings()[..1])).await;
     assert_eq!(reasons(&asked), ["Resolved"]);
     assert_eq!(asked[0].body["status"]["BackupStatus"], "Warning");
 }
@@ -290,20 +290,20 @@ async fn a_failure_is_told_when_it_stays() {
 #[tokio::test(start_paused = true)]
 async fn refusals_fail_nothing_and_are_counted() {
     for (code, reason, told_of_next_time) in [(403, "forbidden", 2), (409, "conflict", 0)] {
-        let mut test = ReportTest::new();
-        test.fails(move |_| Some(code));
-        let asked = test.report(about(&findings())).await;
+        let mut reporting = ReportTest::new();
+        reporting.fails(move |_| Some(code));
+        let asked = reporting.report(about(&findings())).await;
         // Who may not publish one Event may not publish another either.
         assert_eq!(asked.len(), if code == 403 { 2 } else { 3 }, "{code}: {asked:#?}");
-        let exposition = test.exposition();
+        let exposition = reporting.exposition();
         for what in ["event", "status"] {
             let series =
                 format!("pgbackrest_operator_tell_errors_total{{reason=\"{reason}\",what=\"{what}\"}}");
             assert!(exposition.contains(&series), "{series}\n{exposition}");
         }
-        test.fails(|_| None);
-        test.object.data["status"] = json!({});
-        let asked = test.report(about(&findings())).await;
+        reporting.fails(|_| None);
+        reporting.object.data["status"] = json!({});
+        let asked = reporting.report(about(&findings())).await;
         assert_eq!(reasons(&asked).len(), told_of_next_time, "{code}");
         assert_eq!(asked.iter().filter(|asked| asked.path == STATUS).count(), 1, "{code}");
     }
@@ -311,22 +311,22 @@ async fn refusals_fail_nothing_and_are_counted() {
 
 #[tokio::test(start_paused = true)]
 async fn silence_is_bound_in_sum() {
-    let mut test = ReportTest::new();
-    test.fails(|_| Some(0));
+    let mut reporting = ReportTest::new();
+    reporting.fails(|_| Some(0));
     let began = Instant::now();
-    let asked = test.report(about(&findings())).await;
+    let asked = reporting.report(about(&findings())).await;
     assert_eq!(asked.len(), 2, "one status and one Event were tried");
     assert!(began.elapsed() <= Duration::from_secs(11), "{:?}", began.elapsed());
-    assert!(test.exposition().contains("tell_errors_total{reason=\"timeout\",what=\"event\"} 1"));
+    assert!(reporting.exposition().contains("tell_errors_total{reason=\"timeout\",what=\"event\"} 1"));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_watch_that_lags_behind_brings_no_second_write() {
-    let mut test = ReportTest::new();
-    let stale = test.object.clone();
-    test.report(about(&findings())).await;
-    test.object = stale;
-    assert!(test.report(about(&findings())).await.is_empty());
+    let mut reporting = ReportTest::new();
+    let stale = reporting.object.clone();
+    reporting.report(about(&findings())).await;
+    reporting.object = stale;
+    assert!(reporting.report(about(&findings())).await.is_empty());
 }
 
 #[test]

@@ -57,14 +57,14 @@ fn graph() -> BTreeMap<Module, Siblings> {
         sources.iter().filter(|source| !source.code.is_empty()).map(|source| &source.module).collect();
     let mut graph: BTreeMap<Module, Siblings> = BTreeMap::new();
     for source in sources.iter().filter(|source| !["lib", "main"].contains(&source.room.as_str())) {
-        let user = &source.module;
-        for path in paths(&source.code, user) {
+        let module = &source.module;
+        for path in paths(&source.code, module) {
             let known = (1..=path.len()).rev().map(|length| path[..length].to_vec());
-            let Some(target) = known.into_iter().find(|path| modules.contains(path)) else { continue };
-            let shared = user.iter().zip(&target).take_while(|(a, b)| a == b).count();
-            if let (Some(a), Some(b)) = (user.get(shared), target.get(shared)) {
+            let Some(used) = known.into_iter().find(|path| modules.contains(path)) else { continue };
+            let shared = module.iter().zip(&used).take_while(|(a, b)| a == b).count();
+            if let (Some(a), Some(b)) = (module.get(shared), used.get(shared)) {
                 let example = format!("{} names {}", source.path.display(), path.join("::"));
-                let siblings = graph.entry(user[..shared].to_vec()).or_default();
+                let siblings = graph.entry(module[..shared].to_vec()).or_default();
                 siblings.entry(a.clone()).or_default().entry(b.clone()).or_insert(example);
             }
         }
