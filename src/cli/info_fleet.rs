@@ -110,7 +110,7 @@ pub async fn secrets(
 }
 
 /// Queries each cluster once, and returns the results sorted by namespace and name.
-pub async fn ask<P: FindPods + RunInPod>(
+pub async fn ask<P: FindPods + RunInPod + Clone + Send>(
     pods: &P,
     resources: Vec<(Key, DynamicObject)>,
     secrets: &BTreeMap<Key, Conf>,

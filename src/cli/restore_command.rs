@@ -141,7 +141,7 @@ fn remarks(start: &Start<'_>, target: Target) -> String {
             );
         }
         None if start.branch.is_some() => text.push_str(
-            "not proven: the archive does not tell when each timeline began, so another one may hold that time\n",
+            "not proven: the archive does not tell exactly when the timeline began, so another one may hold that time\n",
         ),
         None => text.push_str(
             "not proven: pgbackrest info does not detect gaps in the WAL; use --wal to check for them\n",

@@ -122,7 +122,7 @@ impl<'a> Caller<'a> {
         let Shared { limit, scan_limit, in_flight, metrics, pace, .. } = self.shared;
         let no_pod = |why: &str| {
             let repo = repo.map(|repo| format!(" about repo{repo}")).unwrap_or_default();
-            failure(FailureReason::NoPod, &format!("no pod to query{repo}: {why}"))
+            Failure::new(FailureReason::NoPod, format!("no pod to query{repo}: {why}"))
         };
         let runners = match self.runners.of(repo) {
             Ok(runners) => runners,
@@ -132,25 +132,20 @@ impl<'a> Caller<'a> {
             }
         };
         let limit = match (collector, &key) {
-            // It has a limit of its own.
+            // Its calls are counted apart.
             (_, CommandKey::Backup(..)) => None,
             (Collector::Wal, _) => Some(scan_limit.as_ref().unwrap_or(limit)),
             _ => Some(limit),
         };
         let permit = match limit {
-            // On a host the plan itself keeps what hung behind the others.
-            Some(limit) => Some(limit.acquire(is_suspect && !self.request.is_host).await),
+            Some(limit) => Some(limit.acquire(is_suspect).await),
             None => None,
         };
         if matches!(permit, Some(None)) {
-            return Some(Err(failure(FailureReason::Timeout, TOO_MANY_SUSPECTS)));
+            return Some(Err(Failure::new(FailureReason::Timeout, TOO_MANY_SUSPECTS)));
         }
-        // A process never outlives its call by more than is known.
-        let bound = if self.request.is_host {
-            Duration::ZERO
-        } else {
-            pace.limits.timeout.saturating_add(AFTER_TIMEOUT)
-        };
+        // On a host nothing runs on after its call, unless it cannot be killed.
+        let bound = if self.request.is_host { Duration::ZERO } else { pace.limits.timeout + AFTER_TIMEOUT };
         let command = match in_flight.begin(self.key, key, bound) {
             Ok(command) => command,
             Err(failure) => return Some(Err(failure)),
@@ -187,10 +182,6 @@ impl<'a> Caller<'a> {
         };
         self.shared.metrics.run_finished(collector, &report);
     }
-}
-
-fn failure(reason: FailureReason, message: &str) -> Failure {
-    Failure { reason, exit_code: None, message: message.to_owned() }
 }
 
 /// Names the cluster in log lines; a host has no name.

@@ -97,7 +97,7 @@ impl Drop for Term<'_> {
 ///
 /// A cluster that cannot be asked comes back with a snapshot that says why, in its collection. The longest that this
 /// takes is, for every `concurrency` repositories, a timeout.
-pub async fn once<P: FindPods + RunInPod>(
+pub async fn once<P: FindPods + RunInPod + Clone + Send>(
     pods: &P,
     clusters: Vec<(Key, Subject)>,
     settings: &Settings,
@@ -105,7 +105,7 @@ pub async fn once<P: FindPods + RunInPod>(
 ) -> Vec<(Key, Snapshot)> {
     let metrics = CollectionMetrics::in_pods().with_wal(pace.wal.is_some());
     let shared = &Shared::new(pace, Arc::new(metrics));
-    let site = &AllPods { pods, settings: Arc::new(settings.clone()) };
+    let site = &AllPods { pods: pods.clone(), settings: Arc::new(settings.clone()) };
     stream::iter(clusters)
         .map(|(key, subject)| async move {
             let (key, subject) = (Arc::new(key), Arc::new(subject));

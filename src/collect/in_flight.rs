@@ -12,6 +12,10 @@ use crate::source::process::Survivor;
 use crate::state::merge::Target;
 use crate::state::snapshot::{Failure, FailureReason};
 
+const UNKILLABLE: &str =
+    "the process of the last call hangs in the kernel and cannot be killed; check for a dead mount";
+const MAY_STILL_RUN: &str = "skipped in this run: the previous command may still be running there";
+
 /// What one command at a time may be about.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum CommandKey {
@@ -47,7 +51,7 @@ pub(super) struct Command<'a> {
     in_flight: &'a InFlight,
     key: (Arc<Key>, CommandKey),
     bound: Duration,
-    is_finished: bool,
+    state: CommandState,
 }
 
 impl InFlight {
@@ -62,12 +66,14 @@ impl InFlight {
         let mut commands = self.commands.lock();
         commands.retain(|_, running| running.may_run());
         match commands.get(&key) {
-            Some(Running::Process(_)) => return Err(unkillable()),
-            Some(Running::Called | Running::Until(_)) => return Err(may_still_run()),
+            Some(Running::Process(_)) => return Err(Failure::new(FailureReason::Timeout, UNKILLABLE)),
+            Some(Running::Called | Running::Until(_)) => {
+                return Err(Failure::new(FailureReason::Lost, MAY_STILL_RUN));
+            }
             None => {}
         }
         commands.insert(key.clone(), Running::Called);
-        Ok(Command { in_flight: self, key, bound, is_finished: false })
+        Ok(Command { in_flight: self, key, bound, state: CommandState::Unknown })
     }
 
     /// Whether a process that cannot be killed was about this target.
@@ -98,46 +104,22 @@ impl Command<'_> {
 
     /// The call has returned.
     pub(super) fn finish(mut self, state: CommandState) {
-        self.is_finished = true;
-        let mut commands = self.in_flight.commands.lock();
-        match state {
-            CommandState::NotStarted | CommandState::Ended => {
-                commands.remove(&self.key);
-            }
-            CommandState::Unkillable(process) => {
-                commands.insert(self.key.clone(), Running::Process(process));
-            }
-            CommandState::Unknown => {
-                commands.insert(self.key.clone(), Running::Until(Instant::now().checked_add(self.bound)));
-            }
-        }
+        self.state = state;
     }
 }
 
 impl Drop for Command<'_> {
     fn drop(&mut self) {
-        if !self.is_finished {
-            let end = Instant::now().checked_add(self.bound);
-            self.in_flight.commands.lock().insert(self.key.clone(), Running::Until(end));
-        }
-    }
-}
-
-fn unkillable() -> Failure {
-    Failure {
-        reason: FailureReason::Timeout,
-        exit_code: None,
-        message:
-            "the process of the last call hangs in the kernel and cannot be killed; check for a dead mount"
-                .to_owned(),
-    }
-}
-
-fn may_still_run() -> Failure {
-    Failure {
-        reason: FailureReason::Lost,
-        exit_code: None,
-        message: "skipped in this run: the previous command may still be running there".to_owned(),
+        let left = match std::mem::replace(&mut self.state, CommandState::Ended) {
+            CommandState::NotStarted | CommandState::Ended => None,
+            CommandState::Unkillable(process) => Some(Running::Process(process)),
+            CommandState::Unknown => Some(Running::Until(Instant::now().checked_add(self.bound))),
+        };
+        let mut commands = self.in_flight.commands.lock();
+        match left {
+            Some(running) => commands.insert(self.key.clone(), running),
+            None => commands.remove(&self.key),
+        };
     }
 }
 

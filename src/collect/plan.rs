@@ -25,6 +25,9 @@ const USUAL_REPOS: [u32; 4] = [1, 2, 3, 4];
 /// Binary logarithm of the most runs for which something that failed as a whole is asked in parts without a new try.
 const MAX_PATIENCE: u32 = 5;
 
+const GIVEN_UP: &str =
+    "skipped in this run: it hung in the last call, and other hanging calls have used up the time";
+
 /// What a run leaves for the next one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PlanState {
@@ -200,7 +203,7 @@ impl Plan {
         for (urgency, target) in self.take_waiting(|target| hung.contains_key(target)) {
             // As it was not asked now, it comes first among its like in the next run.
             self.after.hung.insert(target.clone(), urgency.hung_in_run);
-            self.silent(&target, given_up());
+            self.silent(&target, Failure::new(FailureReason::Timeout, GIVEN_UP));
         }
         if self.is_done() {
             self.resolve_not_configured();
@@ -302,15 +305,5 @@ impl Plan {
             let reply = if self.repo_answered { Reply::NotConfigured } else { Reply::Silent(failure) };
             self.unanswered.push((target, reply));
         }
-    }
-}
-
-fn given_up() -> Failure {
-    Failure {
-        reason: FailureReason::Timeout,
-        exit_code: None,
-        message:
-            "skipped in this run: it hung in the last call, and other hanging calls have used up the time"
-                .to_owned(),
     }
 }

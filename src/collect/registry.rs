@@ -297,3 +297,6 @@ impl Drop for Turn {
         self.registry.is_due.notify_one();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,4 @@
-//! The one snapshot that everybody reads, swapped whole.
+//! The snapshot that all readers see, replaced as a whole.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -28,7 +28,7 @@ pub struct Store {
     options: Arc<Options>,
     ready: AtomicBool,
     born: Instant,
-    /// Milliseconds after `born` by which the poller must have been heard of again.
+    /// Milliseconds after `born` by which collection must give the next sign of life.
     heard_of_by: AtomicU64,
 }
 
@@ -91,13 +91,13 @@ impl Store {
         self.ready.store(true, Ordering::Release);
     }
 
-    /// The poller lives, and promises to be heard of again within that time.
+    /// Collection is alive, and will give the next sign of life within that time.
     pub fn beat(&self, within: Duration) {
         let by = self.born.elapsed().saturating_add(within).as_millis();
         self.heard_of_by.store(u64::try_from(by).unwrap_or(u64::MAX), Ordering::Release);
     }
 
-    /// The poller has kept its promise, or has not made one yet.
+    /// Collection has given its signs of life in time, or none is due yet.
     #[must_use]
     pub fn is_alive(&self) -> bool {
         self.born.elapsed().as_millis() <= u128::from(self.heard_of_by.load(Ordering::Acquire))

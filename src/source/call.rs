@@ -175,7 +175,7 @@ impl<T> Read<T> {
 fn read_version(stdout: &[u8]) -> Read<Version> {
     let no_version = "pgbackrest version printed no version; check that the program is pgBackRest itself";
     let version = version::parse(&String::from_utf8_lossy(stdout));
-    Read::of(version.ok_or_else(|| unreadable(no_version.to_owned())))
+    Read::of(version.ok_or_else(|| unreadable(no_version)))
 }
 
 fn read_info(stdout: &[u8], query: &InfoQuery) -> Read<Document> {
@@ -210,6 +210,6 @@ fn read_file(stdout: &[u8]) -> Read<Vec<u8>> {
     Read { notices, ..Read::of(Ok(file.to_vec())) }
 }
 
-fn unreadable(message: String) -> Failure {
-    Failure { reason: FailureReason::Parse, exit_code: None, message }
+fn unreadable(message: impl Into<String>) -> Failure {
+    Failure::new(FailureReason::Parse, message)
 }

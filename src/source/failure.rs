@@ -21,11 +21,7 @@ pub(super) fn of_spawn(program: &Path, error: &io::Error) -> Failure {
         io::ErrorKind::PermissionDenied => "make it executable for the user that runs this program",
         _ => "start it by hand to see more",
     };
-    Failure {
-        reason: FailureReason::Spawn,
-        exit_code: None,
-        message: format!("cannot start '{program}': {error}; {remedy}"),
-    }
+    Failure::new(FailureReason::Spawn, format!("cannot start '{program}': {error}; {remedy}"))
 }
 
 /// The program ended without an answer, or was ended. Not meant for exit code 0 and for cancellation.

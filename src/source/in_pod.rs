@@ -52,7 +52,7 @@ impl<'a, P> InPod<'a, P> {
         };
         let said = failure::one_line(&end.to_string());
         let message = format!("{what} in pod {}: {said}; {remedy}", self.pod);
-        (Failure { reason, exit_code: None, message }, state)
+        (Failure::new(reason, message), state)
     }
 }
 

@@ -78,17 +78,6 @@ pub trait RunInPod: Sync {
     ) -> impl Future<Output = Result<Ran, NoEnd>> + Send;
 }
 
-impl<R: RunInPod> RunInPod for &R {
-    fn run(
-        &self,
-        place: Place<'_>,
-        command: &[&str],
-        timeout: Duration,
-    ) -> impl Future<Output = Result<Ran, NoEnd>> + Send {
-        (**self).run(place, command, timeout)
-    }
-}
-
 /// Runs through the API server.
 #[derive(Clone)]
 pub struct Pods {

@@ -18,16 +18,6 @@ pub trait FindPods: Sync {
     ) -> impl Future<Output = Result<Vec<Pod>, CallError>> + Send;
 }
 
-impl<F: FindPods> FindPods for &F {
-    fn find(
-        &self,
-        namespace: &str,
-        selector: &str,
-    ) -> impl Future<Output = Result<Vec<Pod>, CallError>> + Send {
-        (**self).find(namespace, selector)
-    }
-}
-
 impl FindPods for Pods {
     async fn find(&self, namespace: &str, selector: &str) -> Result<Vec<Pod>, CallError> {
         list(self.client(), namespace, selector).await

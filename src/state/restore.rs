@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::archive::{Branch, BranchState, Continuity, Fork};
+use super::archive::{Branch, BranchState, Continuity, Fork, ReachEnd};
 use super::recovery;
 use super::snapshot::{Backup, Repo, Stanza};
 use super::wal_range;
@@ -247,10 +247,18 @@ fn lead<'a>(
     let of_branch = repo.backups.iter().filter(|backup| branch.reach.contains_key(&backup.label));
     let backups: Vec<&Backup> = of_branch.collect();
     let newest = newest_before(&backups, time)?;
-    let end = |backup: &Backup| branch.reach.get(&backup.label).map_or(backup.stop, |end| end.at);
+    let reach = |backup: &Backup| branch.reach.get(&backup.label).copied();
+    let end = |backup: &Backup| reach(backup).map_or(backup.stop, |end| end.at);
     let before = || backups.iter().copied().filter(|backup| backup.stop < time);
     // The times of files are whole seconds; one of 10:00:00 may have come a little later.
-    let leads_there = |backup: &&Backup| end(backup) + TimeDelta::seconds(1) > time;
+    let second = TimeDelta::seconds(1);
+    let is_in = |end: ReachEnd| {
+        let left = branch.until.filter(|_| branch.is_at_last(&end));
+        time <= end.at
+            || (end.is_of_file && time < end.at + second)
+            || left.is_some_and(|left| time < left + second)
+    };
+    let leads_there = |backup: &&Backup| reach(backup).is_some_and(is_in);
     let Some(backup) = before().filter(leads_there).max_by_key(|backup| backup.stop) else {
         let until = before().map(end).max().unwrap_or(newest.stop);
         return Err(Unreachable::Ends { timeline: branch.timeline, until });

@@ -69,6 +69,13 @@ pub struct Failure {
     pub message: String,
 }
 
+impl Failure {
+    /// A failure without an exit code.
+    pub fn new(reason: FailureReason, message: impl Into<String>) -> Self {
+        Self { reason, exit_code: None, message: message.into() }
+    }
+}
+
 /// The `reason` label of failed collections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]

@@ -103,7 +103,7 @@ impl Case {
     }
 
     async fn ask(&mut self) -> Arc<Snapshot> {
-        let site = AllPods { pods: &self.fakes, settings: Arc::default() };
+        let site = AllPods { pods: self.fakes.clone(), settings: Arc::default() };
         let (key, subject) = (Arc::new(Key::new("shop", "ledger")), Arc::new(subject()));
         let (request, runners) = site.prepare(&self.shared, &key, &subject, Job::Collect).await;
         let caller = Caller { shared: &self.shared, key: &key, request: &request, runners: &runners };

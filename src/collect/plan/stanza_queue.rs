@@ -136,9 +136,6 @@ impl Plan {
 
 pub(super) fn unreachable(repo: Option<u32>) -> Failure {
     let name = repo.map_or_else(|| "pgBackRest".to_owned(), |repo| format!("repo{repo}"));
-    Failure {
-        reason: FailureReason::Timeout,
-        exit_code: None,
-        message: format!("skipped in this run: {name} did not answer for any of the stanzas tried first"),
-    }
+    let message = format!("skipped in this run: {name} did not answer for any of the stanzas tried first");
+    Failure::new(FailureReason::Timeout, message)
 }

@@ -298,11 +298,8 @@ fn newest_of_each(names: impl Iterator<Item = DirectoryName>) -> BTreeMap<u32, D
 }
 
 fn implausible(what: &str) -> Failure {
-    Failure {
-        reason: FailureReason::Parse,
-        exit_code: None,
-        message: format!("{what}; check that the storage is available, and the output of pgbackrest repo-ls"),
-    }
+    let remedy = "check that the storage is available, and the output of pgbackrest repo-ls";
+    Failure::new(FailureReason::Parse, format!("{what}; {remedy}"))
 }
 
 #[cfg(test)]

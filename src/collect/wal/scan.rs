@@ -112,7 +112,8 @@ impl<'a> ArchiveScan<'a> {
     /// Makes one call and hands the answer to the plan. None if it was cancelled.
     async fn step(&self, plan: &mut ScanPlan, step: ScanStep) -> Option<Result<(), Failure>> {
         let Some(path) = step.path(self.stanza, plan.archive_id()) else {
-            return Some(Err(invalid_name(self.stanza)));
+            let message = format!("{:?} is not a valid directory name", self.stanza);
+            return Some(Err(Failure::new(FailureReason::Parse, message)));
         };
         let query = RepoQuery { stanza: self.stanza.to_owned(), repo: self.repo, path };
         let (query, limits) = (&query, &self.caller.shared.pace.limits);
@@ -136,13 +137,5 @@ impl<'a> ArchiveScan<'a> {
         make: impl Fn(&'a dyn Runner) -> C,
     ) -> Option<Result<T, Failure>> {
         self.caller.call(Collector::Wal, CommandKey::Repo(self.repo), Some(self.repo), false, make).await
-    }
-}
-
-fn invalid_name(stanza: &str) -> Failure {
-    Failure {
-        reason: FailureReason::Parse,
-        exit_code: None,
-        message: format!("{stanza:?} is not a valid directory name"),
     }
 }

@@ -56,6 +56,8 @@ pub struct Branch {
     pub timeline: u32,
     /// All timelines that it goes through, oldest first.
     pub timelines: Vec<u32>,
+    /// Those of them of which nothing is left out.
+    pub continues: Vec<u32>,
     /// Where that left its parent; None for the first timeline.
     pub fork: Option<Fork>,
     /// What became of it.
@@ -70,6 +72,23 @@ pub struct Branch {
     pub continuous_start: Option<DateTime<Utc>>,
     /// The end of that.
     pub end: Option<ReachEnd>,
+    /// Position after the last segment that is there, whether or not any backup leads to it.
+    pub last_lsn: Option<Lsn>,
+    /// When the database left it for the next timeline; None for the live branch and for foreign ones.
+    pub until: Option<DateTime<Utc>>,
+}
+
+impl Branch {
+    /// A backup leads to the last segment that is there.
+    fn is_whole(&self) -> bool {
+        self.reach.values().any(|end| self.is_at_last(end))
+    }
+
+    /// Nothing follows that end, so it stands for all the time until the database left the branch.
+    #[must_use]
+    pub fn is_at_last(&self, end: &ReachEnd) -> bool {
+        end.lsn.is_some() && end.lsn == self.last_lsn
+    }
 }
 
 /// How far WAL leads without a gap.
@@ -77,6 +96,8 @@ pub struct Branch {
 pub struct ReachEnd {
     /// Commits after this time are not in it; the last commit may be earlier.
     pub at: DateTime<Utc>,
+    /// Whether that is the time of a file, in whole seconds. Else it is when a backup ended.
+    pub is_of_file: bool,
     /// Position after the last segment.
     pub lsn: Option<Lsn>,
 }
@@ -88,6 +109,8 @@ pub(super) struct Tree<'a> {
     size: SegmentSize,
     /// Usable segments.
     usable: &'a BTreeMap<u32, Ranges>,
+    /// All segments.
+    held: &'a BTreeMap<u32, Ranges>,
     /// By last timeline.
     paths: BTreeMap<u32, Path>,
     /// When each timeline was last heard of.
@@ -100,7 +123,7 @@ impl<'a> Tree<'a> {
     pub(super) fn new(
         listing: &'a Listing,
         backups: &[&Backup],
-        held: &BTreeMap<u32, Ranges>,
+        held: &'a BTreeMap<u32, Ranges>,
         usable: &'a BTreeMap<u32, Ranges>,
         size: SegmentSize,
     ) -> Self {
@@ -124,7 +147,7 @@ impl<'a> Tree<'a> {
             let first = began.entry(start.timeline).or_insert(backup.start);
             *first = backup.start.min(*first);
         }
-        Self { listing, clock, size, usable, paths, activity, began }
+        Self { listing, clock, size, usable, held, paths, activity, began }
     }
 
     /// The timeline that the database is on: the one that was archived last, or where the times of files cannot be trusted, the
@@ -174,15 +197,36 @@ impl<'a> Tree<'a> {
 
     /// The branches, live first, then the newest.
     pub(super) fn branches(&self, backups: &[(&Backup, Files)], live: Option<u32>) -> Vec<Branch> {
+        let live = live.and_then(|live| self.paths.get(&live));
+        let is_foreign = |path: &Path| {
+            path.timeline().is_some_and(|timeline| self.state(timeline, live) == BranchState::Foreign)
+        };
+        let own: Vec<&Path> = self.paths.values().filter(|path| !is_foreign(path)).collect();
         let is_other = |path: &&Path| {
             let Some(timeline) = path.timeline() else { return false };
             let held = self.usable.get(&timeline);
-            // A timeline of which all was taken over is no branch of its own.
-            Some(timeline) != live && !self.paths.values().any(|other| other.goes_through(timeline, held))
+            // A timeline of which another one of the database took over all is no branch of its own.
+            live.and_then(Path::timeline) != Some(timeline)
+                && !own.iter().any(|other| other.goes_through(timeline, held))
         };
         let others = self.paths.values().rev().filter(is_other).take(MAX_BRANCHES);
-        let live = live.and_then(|live| self.paths.get(&live));
-        live.into_iter().chain(others).filter_map(|path| self.branch(path, backups, live)).collect()
+        let branches = live.into_iter().chain(others);
+        let mut branches: Vec<Branch> =
+            branches.filter_map(|path| self.branch(path, backups, live)).collect();
+        let began = self.began(&branches);
+        for branch in branches.iter_mut().filter(|branch| branch.state == BranchState::Abandoned) {
+            let next = branch.timeline.checked_add(1).and_then(|next| began.range(next..).next());
+            branch.until = next.and_then(|(_, began)| *began);
+        }
+        // While the database was on a branch that cannot be restored to its end, its live window cannot begin.
+        let broken =
+            branches.iter().filter(|branch| !branch.is_whole()).filter_map(|branch| branch.until).max();
+        if let Some(live) = branches.first_mut().filter(|branch| branch.state == BranchState::Live) {
+            let end = live.end.map(|end| end.at);
+            let begin = live.continuous_start.map(|start| broken.map_or(start, |broken| broken.max(start)));
+            live.continuous_start = begin.map(|begin| end.map_or(begin, |end| end.min(begin)));
+        }
+        branches
     }
 
     fn branch(&self, path: &Path, backups: &[(&Backup, Files)], live: Option<&Path>) -> Option<Branch> {
@@ -216,6 +260,7 @@ impl<'a> Tree<'a> {
         Some(Branch {
             timeline,
             timelines: path.timelines().collect(),
+            continues: path.timelines().filter(|t| path.goes_through(*t, self.usable.get(t))).collect(),
             fork: path.fork(),
             state: self.state(timeline, live),
             began: self.began.get(&timeline).copied(),
@@ -223,6 +268,8 @@ impl<'a> Tree<'a> {
             reach: starts.iter().filter_map(|(b, first)| Some((b.label.clone(), end(*first)?))).collect(),
             continuous_start: starts.iter().filter(|(_, first)| in_run(*first)).map(|(b, _)| b.stop).min(),
             end: newest.and_then(end),
+            last_lsn: path.held(self.held).last().and_then(|last| self.end_lsn(timeline, last)),
+            until: None,
         })
     }
 
@@ -230,11 +277,15 @@ impl<'a> Tree<'a> {
     fn end(&self, path: &Path, last: u64, stop: DateTime<Utc>) -> ReachEnd {
         let time = path.modified(last, self.listing, self.size).filter(|_| self.clock.is_reliable);
         let time = time.map(|time| self.clock.correct(time));
-        let segment = path.timeline().and_then(|timeline| WalSegment::from_number(timeline, last, self.size));
         ReachEnd {
             at: time.map_or(stop, |time| time.max(stop)),
-            lsn: segment.and_then(|segment| segment.end_lsn(self.size)),
+            is_of_file: time.is_some_and(|time| time >= stop),
+            lsn: path.timeline().and_then(|timeline| self.end_lsn(timeline, last)),
         }
+    }
+
+    fn end_lsn(&self, timeline: u32, number: u64) -> Option<Lsn> {
+        WalSegment::from_number(timeline, number, self.size)?.end_lsn(self.size)
     }
 
     fn state(&self, timeline: u32, live: Option<&Path>) -> BranchState {
@@ -244,7 +295,17 @@ impl<'a> Tree<'a> {
         }
         let last = self.activity.get(&timeline);
         let mut older = live.timelines().filter(|older| *older < timeline);
-        let goes_on = |older: u32| self.clock.is_reliable && self.activity.get(&older) > last;
+        // Where both came in the same second, the database went on if it left the parent later.
+        let fork = self.paths.get(&timeline).and_then(Path::fork);
+        let left_later = |older: u32| {
+            fork.is_some_and(|fork| {
+                fork.timeline == older && live.leaves(older).is_none_or(|left| fork.lsn < left)
+            })
+        };
+        let goes_on = |older: u32| {
+            let on_older = self.activity.get(&older);
+            self.clock.is_reliable && (on_older > last || (on_older == last && left_later(older)))
+        };
         let is_newer = !self.clock.is_reliable && live.timeline().is_some_and(|live| live < timeline);
         if older.any(goes_on) || is_newer { BranchState::Foreign } else { BranchState::Abandoned }
     }

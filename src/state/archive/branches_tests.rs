@@ -107,12 +107,16 @@ fn a_time_belongs_to_the_branch_that_was_live_then() {
     let found = gone_back().judged();
     assert_eq!(states(&found), [(2, Live), (1, Abandoned)]);
     assert_eq!((then(&found, 8), then(&found, 19), then(&found, 21), then(&found, 23)), (1, 1, 2, 2));
-    // The time of a file is cut off to a second.
-    let (branch, is_certain) = found.branch_at(at(20) + Duration::milliseconds(500)).unwrap();
-    assert_eq!((branch.timeline, is_certain), (1, false));
+    // The history is archived a little after the timeline began, and its time is cut off to a second.
+    for (milliseconds, timeline) in [(-2_000, 1), (500, 2)] {
+        let (branch, is_certain) = found.branch_at(at(20) + Duration::milliseconds(milliseconds)).unwrap();
+        assert_eq!((branch.timeline, is_certain), (timeline, false));
+    }
     let ends: Vec<_> = found.branches.iter().map(|branch| branch.end.unwrap()).collect();
     let lsn = |segment: u64| Some(Lsn(segment * mib(16).bytes()));
-    assert_eq!(ends, [ReachEnd { at: at(24), lsn: lsn(9) }, ReachEnd { at: at(10), lsn: lsn(11) }]);
+    let of_file = |minute, segment| ReachEnd { at: at(minute), is_of_file: true, lsn: lsn(segment) };
+    assert_eq!(ends, [of_file(24, 9), of_file(10, 11)]);
+    assert_eq!((found.branches[0].until, found.branches[1].until), (None, Some(at(20))));
     assert_eq!(found.branches[0].fork, Some(Fork { timeline: 1, lsn: Lsn(5 * mib(16).bytes() + 0x100_000) }));
     assert_eq!(found.default_restore, Some(DefaultRestore::Live));
 }
@@ -142,6 +146,28 @@ fn a_copy_that_archives_is_foreign_as_soon_as_the_database_goes_on() {
     assert_eq!((then(&found, 13), then(&found, 25)), (1, 1));
     let path = found.path.unwrap();
     assert_eq!((path.timeline, path.latest_at_most, path.gaps), (1, Some(at(29)), 0));
+}
+
+#[test]
+fn a_foreign_timeline_takes_nothing_over() {
+    // A copy left timeline 1 where its archive ends, and then the database went back to an earlier point.
+    let made = Made::new().wal(1, 1..=9, 1).backup(1, 2, 2).fork(2, &[(1, 10)], 8);
+    let found = made.fork(3, &[(1, 5)], 30).wal(3, 5..=8, 31).judged();
+    assert_eq!(states(&found), [(3, Live), (2, Foreign), (1, Abandoned)]);
+    assert_eq!((then(&found, 15), then(&found, 32)), (1, 3));
+}
+
+#[test]
+fn the_live_window_begins_after_a_branch_that_is_not_whole() {
+    let start = |made: Made| made.judged().path.unwrap().continuous_start;
+    assert_eq!(start(gone_back()), Some(at(2)));
+    let mut holed = gone_back();
+    holed.files.retain(|(timeline, number, _)| (*timeline, *number) != (1, 8));
+    assert_eq!(
+        start(holed),
+        Some(at(20)),
+        "what was committed on timeline 1 from then on cannot be restored"
+    );
 }
 
 #[test]

@@ -111,14 +111,12 @@ impl Continuity {
     #[must_use]
     pub fn branch_at(&self, time: DateTime<Utc>) -> Option<(&Branch, bool)> {
         let live = self.live()?;
-        // The times of files are whole seconds: a timeline of 10:00:00 may have begun a little later.
-        let second = TimeDelta::seconds(1);
-        let is_clear = |began: DateTime<Utc>| time < began || began + second <= time;
+        let is_clear = |began: DateTime<Utc>| time + SWITCH_BEFORE < began || began + SWITCH_AFTER <= time;
         let is_known = |(timeline, began): (&u32, &Option<DateTime<Utc>>)| {
             began.map_or(*timeline == 1, |began| *timeline == 1 || is_clear(began))
         };
         let is_certain = self.began.iter().all(is_known);
-        let had_begun = |began: &Option<DateTime<Utc>>| began.is_none_or(|began| began + second <= time);
+        let had_begun = |began: &Option<DateTime<Utc>>| began.is_none_or(|began| began <= time);
         let then = self.began.iter().rev().find(|(_, began)| had_begun(began)).map(|(timeline, _)| *timeline);
         let Some(then) = then.or_else(|| self.began.keys().next().copied()) else {
             return Some((live, is_certain));
@@ -126,7 +124,7 @@ impl Continuity {
         let own = || self.branches.iter().filter(|branch| branch.state != BranchState::Foreign);
         // Where no branch ends with it, another one took over all of it.
         let found = own().find(|branch| branch.timeline == then);
-        let found = found.or_else(|| own().find(|branch| branch.timelines.contains(&then)));
+        let found = found.or_else(|| own().find(|branch| branch.continues.contains(&then)));
         Some((found.unwrap_or(live), is_certain))
     }
 
@@ -142,6 +140,11 @@ impl Continuity {
         self.path.is_some() && self.unrestorable.directory.is_some()
     }
 }
+
+/// A timeline may have begun so much earlier than its history file came to the archive …
+const SWITCH_BEFORE: TimeDelta = TimeDelta::seconds(3);
+/// … and a little later than that says, as the times of files are whole seconds.
+const SWITCH_AFTER: TimeDelta = TimeDelta::seconds(1);
 
 /// What is known of the database that an archive belongs to.
 #[derive(Debug, Clone, Copy)]

@@ -100,7 +100,12 @@ impl Path {
         let segment = WalSegment::from_number(timeline, number, size)?;
         let facts = listing.directory(DirectoryName { timeline, high: segment.high })?;
         // The time is that of the last segment of a run, which goes on where the way has left the timeline.
-        facts.runs.iter().find(|run| run.last == segment.low)?.last_modified
+        let run = facts.runs.iter().find(|run| run.last == segment.low)?;
+        // PostgreSQL stops at once where it finds a file of a wrong size, even if recovery may end before.
+        let next = WalSegment::from_number(timeline, number.checked_add(1)?, size)?;
+        let next_facts = listing.directory(DirectoryName { timeline, high: next.high });
+        let is_wrong = next_facts.is_some_and(|facts| facts.wrong_sizes.contains(&next.low));
+        run.last_modified.filter(|_| !is_wrong)
     }
 
     /// The timeline that recovery falls back to on the way: PostgreSQL takes a segment from an older timeline where the newer one
@@ -122,6 +127,11 @@ impl Path {
     pub(super) fn fork(&self) -> Option<Fork> {
         let parent = self.0.iter().rev().nth(1)?;
         Some(Fork { timeline: parent.timeline, lsn: parent.switch? })
+    }
+
+    /// Where it leaves a timeline; None for the last one.
+    pub(super) fn leaves(&self, timeline: u32) -> Option<Lsn> {
+        self.piece(timeline)?.switch
     }
 
     /// The timelines that it goes through.

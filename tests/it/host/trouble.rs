@@ -219,6 +219,8 @@ fn a_killed_child_is_counted(lab: &mut Lab<'_>) {
     exporter.wait("two killed children", |samples| {
         (samples.value("pgbackrest_collector_failures_total", &killed) >= 2.0).then_some(())
     });
+    // They are counted before the run that they belong to is published.
+    exporter.wait("the bad health", |samples| all_stanzas_up(samples, 0.0));
     let samples = exporter.samples();
     assert_eq!(all_stanzas_up(&samples, 0.0), Some(()));
     let read_at = samples.value("pgbackrest_repo_collected_timestamp_seconds", REPO1);

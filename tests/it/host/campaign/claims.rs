@@ -76,6 +76,8 @@ pub(super) enum Advice {
         is_proven: bool,
         /// It is said that WAL may end before the target.
         is_hedged: bool,
+        /// It is said that the database may have been on another timeline.
+        is_ambiguous: bool,
     },
     /// Why there is none.
     Unreachable(String),
@@ -195,6 +197,7 @@ pub(super) fn advice(world: &World<'_>, at: DateTime<Utc>, scans: bool, repo: Op
         line: into_copy(&String::from_utf8(stdout).unwrap()),
         is_proven: remarks.lines().any(|line| line.starts_with("proven: ")),
         is_hedged: remarks.lines().any(|line| line.starts_with("unknown: ")),
+        is_ambiguous: remarks.contains("so another one may hold that time"),
     }
 }
 

@@ -63,7 +63,8 @@ impl<'w, 'a> Judge<'w, 'a> {
 
     fn command(&self, at: DateTime<Utc>, scans: bool) -> (&'static str, Grade) {
         match advice(self.world, at, scans, None) {
-            Advice::Command { line, is_proven, is_hedged } => {
+            Advice::Command { is_ambiguous: true, .. } => ("ambiguous time", Grade::Unproven),
+            Advice::Command { line, is_proven, is_hedged, .. } => {
                 let kind = if is_proven { "proven command" } else { "command without proof" };
                 (kind, self.printed(at, &line, is_proven, is_hedged))
             }
@@ -74,7 +75,10 @@ impl<'w, 'a> Judge<'w, 'a> {
 
     fn in_window(&self, repo: u32, at: DateTime<Utc>) -> Grade {
         match advice(self.world, at, true, Some(repo)) {
-            Advice::Command { line, is_proven, is_hedged } => self.printed(at, &line, is_proven, is_hedged),
+            Advice::Command { is_ambiguous: true, .. } => Grade::Unproven,
+            Advice::Command { line, is_proven, is_hedged, .. } => {
+                self.printed(at, &line, is_proven, is_hedged)
+            }
             Advice::Unreachable(why) => {
                 Grade::Defect(format!("{} is in the window of repo{repo}, but {why}", target(at)))
             }
