@@ -40,7 +40,7 @@ use pgbackrest_keeper::pgbackrest::label::BackupType;
 use pgbackrest_keeper::source::pod::{NoEnd, Place, Ran, RunInPod};
 use pgbackrest_keeper::source::pods::FindPods;
 use pgbackrest_keeper::state::jobs::{
-    ClusterKey, CronFact, Failure, JobEnd, JobFact, Slot, Suspension, Trigger,
+    ClusterKey, CronFact, JobEnd, JobFact, JobFailure, Slot, Suspension, Trigger,
 };
 use usage::Usage;
 
@@ -217,7 +217,7 @@ fn happens(operator: &OperatorMetrics, number: u64) {
             }
         }
     }
-    operator.jobs.with_ledger(|ledger| ledger.cron_jobs(timers, now));
+    operator.jobs.with_index(|index| index.cron_jobs(timers, now));
 }
 
 fn cron_job(cluster: &ClusterKey, slot: Slot, expression: &str, now: DateTime<Utc>) -> CronFact {
@@ -237,7 +237,7 @@ fn cron_job(cluster: &ClusterKey, slot: Slot, expression: &str, now: DateTime<Ut
 }
 
 fn job(cluster: &ClusterKey, slot: Slot, run: u64, started: DateTime<Utc>, fails: bool) -> JobFact {
-    let failure = fails.then_some(Failure { reason: "archive_timeout", exit_code: Some(82) });
+    let failure = fails.then_some(JobFailure { reason: "archive_timeout", exit_code: Some(82) });
     JobFact {
         cluster: cluster.clone(),
         slot,

@@ -28,7 +28,7 @@ use crate::metrics::{CollectionMetrics, OperatorMetrics, Options};
 use crate::operator::controller::Controller;
 use crate::operator::leadership;
 use crate::operator::mode::Mode;
-use crate::operator::own_pod::OwnPod;
+use crate::operator::pod_identity::PodIdentity;
 use crate::operator::progress::Progress;
 use crate::operator::reconcile::ReconcileError;
 use crate::operator::scope::Scope;
@@ -182,14 +182,14 @@ async fn work(
     fleet: Option<Arc<FleetCollector>>,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    let own_pod = own_pod();
-    let instance = own_pod.as_ref().map_or_else(host_name, |pod| pod.name.clone());
+    let pod_identity = pod_identity();
+    let instance = pod_identity.as_ref().map_or_else(host_name, |pod| pod.name.clone());
     let lease = LeaseOptions {
         namespace: args
             .work
             .lease_namespace
             .clone()
-            .or_else(|| own_pod.as_ref().map(|pod| pod.namespace.clone()))
+            .or_else(|| pod_identity.as_ref().map(|pod| pod.namespace.clone()))
             .unwrap_or_else(|| client.default_namespace().to_owned()),
         name: args.work.lease_name.clone(),
         // A restarted container is a different holder.
@@ -200,7 +200,7 @@ async fn work(
     // An observer starts no jobs.
     let given = args.clusters.keeper_image.is_some() || mode == Mode::Observe;
     let mut settings = Settings::from(args.clusters);
-    if let Some(pod) = own_pod.filter(|_| !given) {
+    if let Some(pod) = pod_identity.filter(|_| !given) {
         tokio::select! {
             image = pod.image(&client) => match image {
                 Some(image) => settings.keeper_image = image,
@@ -256,7 +256,7 @@ impl Health for Progress {
 }
 
 /// The pod of this process, if the downward API names it.
-fn own_pod() -> Option<OwnPod> {
+fn pod_identity() -> Option<PodIdentity> {
     let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
-    Some(OwnPod { namespace: variable("POD_NAMESPACE")?, name: variable("POD_NAME")? })
+    Some(PodIdentity { namespace: variable("POD_NAMESPACE")?, name: variable("POD_NAME")? })
 }

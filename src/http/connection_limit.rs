@@ -48,11 +48,11 @@ impl Drop for ConnectionPermit {
 pub(super) struct Activity {
     /// Cancelled when the connection must close immediately.
     pub(super) cut: CancellationToken,
-    state: Mutex<State>,
+    state: Mutex<ConnectionState>,
 }
 
 #[derive(Debug)]
-struct State {
+struct ConnectionState {
     requests: u32,
     /// Since when it has been idle, if it is.
     idle_since: Instant,
@@ -106,7 +106,7 @@ impl ConnectionLimit {
         let number = self.0.next.fetch_add(1, Ordering::Relaxed);
         let activity = Arc::new(Activity {
             cut: CancellationToken::new(),
-            state: Mutex::new(State { requests: 0, idle_since: Instant::now() }),
+            state: Mutex::new(ConnectionState { requests: 0, idle_since: Instant::now() }),
         });
         self.0.open.lock().insert(number, Arc::clone(&activity));
         ConnectionPermit { number, connection_limit: self.clone(), activity, _permit: permit }

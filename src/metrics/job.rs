@@ -12,10 +12,10 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::histogram::Histogram;
 
 use crate::pgbackrest::label::BackupType;
-use crate::state::jobs::ledger::{Cluster, Ledger};
-use crate::state::jobs::line::LineView;
+use crate::state::jobs::history::RunHistoryView;
+use crate::state::jobs::index::{Cluster, JobIndex};
 use crate::state::jobs::timer::ScheduleView;
-use crate::state::jobs::{ClusterKey, Concern, JobFact, Line, Slot, Tally, Trigger};
+use crate::state::jobs::{ClusterKey, Concern, JobFact, RunHistory, Slot, Tally, Trigger};
 
 use super::catalogue::{Labels, Metric, jobs as catalogue};
 use super::family::{Families, Family, Label, Value};
@@ -35,7 +35,7 @@ pub struct JobMetrics {
 
 #[derive(Debug, Clone, Default)]
 struct Present {
-    ledger: Ledger,
+    index: JobIndex,
     /// Lives as long as the process, for each existing cluster.
     counts: BTreeMap<ClusterKey, Arc<Counts>>,
 }
@@ -50,14 +50,14 @@ struct Counts {
 /// The result of a run or a pod.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum RunOutcome {
-    Failure,
+    JobFailure,
     Success,
 }
 
 impl RunOutcome {
     const fn as_str(self) -> &'static str {
         match self {
-            Self::Failure => "failure",
+            Self::JobFailure => "failure",
             Self::Success => "success",
         }
     }
@@ -67,8 +67,8 @@ impl RunOutcome {
 struct Row<'a> {
     key: &'a ClusterKey,
     slot: Slot,
-    line: &'a Line,
-    view: LineView,
+    history: &'a RunHistory,
+    view: RunHistoryView,
 }
 
 impl<'a> Row<'a> {
@@ -84,20 +84,20 @@ fn slot_labels(key: &ClusterKey, slot: Slot) -> [Label<'_>; 4] {
 
 impl JobMetrics {
     /// Reads or changes the state of the clusters.
-    pub fn with_ledger<T>(&self, work: impl FnOnce(&mut Ledger) -> T) -> T {
-        work(&mut self.change().ledger)
+    pub fn with_index<T>(&self, work: impl FnOnce(&mut JobIndex) -> T) -> T {
+        work(&mut self.change().index)
     }
 
     /// Records the state of a Job. Events before this process started leading are not counted.
     pub fn job(&self, fact: &JobFact, counts: bool, now: DateTime<Utc>) {
         let mut present = self.change();
-        let tally = present.ledger.job(fact, now);
+        let tally = present.index.job(fact, now);
         if !counts || tally == Tally::default() {
             return;
         }
         let counted = Arc::make_mut(present.counts.entry(fact.cluster.clone()).or_default());
         for (outcome, pods) in
-            [(RunOutcome::Failure, tally.failed_pods), (RunOutcome::Success, tally.succeeded_pods)]
+            [(RunOutcome::JobFailure, tally.failed_pods), (RunOutcome::Success, tally.succeeded_pods)]
         {
             if pods > 0 {
                 counted.attempts.entry((fact.slot, outcome)).or_default().inc_by(pods);
@@ -106,7 +106,7 @@ impl JobMetrics {
         let Some(end) = fact.end.as_ref().filter(|_| tally.ended) else { return };
         let (outcome, reason) = match end.failure {
             None => (RunOutcome::Success, ""),
-            Some(failure) => (RunOutcome::Failure, failure.reason),
+            Some(failure) => (RunOutcome::JobFailure, failure.reason),
         };
         counted.runs.entry((fact.slot, reason, fact.trigger)).or_default().inc();
         if let Some(duration) = fact.duration() {
@@ -119,20 +119,20 @@ impl JobMetrics {
     /// Everything has been listed: drops the counters of clusters that no longer exist.
     pub fn listed(&self) {
         let mut present = self.change();
-        let Present { ledger, counts } = &mut *present;
-        counts.retain(|key, _| ledger.clusters().contains_key(key));
+        let Present { index, counts } = &mut *present;
+        counts.retain(|key, _| index.clusters().contains_key(key));
     }
 
     /// A term of leadership has ended: other replicas report the current state from now on.
     pub fn forget_all(&self) {
-        self.change().ledger = Ledger::default();
+        self.change().index = JobIndex::default();
     }
 
     /// The problems of a cluster, worst first.
     #[must_use]
     pub fn concerns(&self, namespace: &str, name: &str, now: DateTime<Utc>) -> Arc<[Concern]> {
         let key = ClusterKey::new(namespace, name);
-        let cluster = self.present.lock().ledger.clusters().get(&key).map(Arc::clone);
+        let cluster = self.present.lock().index.clusters().get(&key).map(Arc::clone);
         cluster.map(|cluster| cluster.concerns(now).into()).unwrap_or_default()
     }
 
@@ -155,17 +155,17 @@ impl JobMetrics {
 
     /// Everything except the counters.
     pub(super) fn write(&self, families: &mut Families<'_, '_>, now: DateTime<Utc>) -> fmt::Result {
-        let Present { ledger, counts } = self.present.lock().clone();
+        let Present { index, counts } = self.present.lock().clone();
         write_durations(families, &counts)?;
         let rows: Vec<Row<'_>> =
-            ledger.clusters().iter().flat_map(|(key, cluster)| rows(key, cluster, now)).collect();
+            index.clusters().iter().flat_map(|(key, cluster)| rows(key, cluster, now)).collect();
         write_rows(families, &rows)?;
         write_schedules(families, &rows)
     }
 }
 
 fn rows<'a>(key: &'a ClusterKey, cluster: &'a Cluster, now: DateTime<Utc>) -> impl Iterator<Item = Row<'a>> {
-    cluster.lines().map(move |(slot, line)| Row { key, slot, line, view: line.view(now) })
+    cluster.histories().map(move |(slot, history)| Row { key, slot, history, view: history.view(now) })
 }
 
 type AllCounts = BTreeMap<ClusterKey, Arc<Counts>>;
@@ -174,7 +174,7 @@ fn write_counters(families: &mut Families<'_, '_>, counts: &AllCounts) -> fmt::R
     families.family(&catalogue::RUNS_TOTAL, |family| {
         for (key, counts) in counts {
             for ((slot, reason, trigger), count) in &counts.runs {
-                let outcome = if reason.is_empty() { RunOutcome::Success } else { RunOutcome::Failure };
+                let outcome = if reason.is_empty() { RunOutcome::Success } else { RunOutcome::JobFailure };
                 let [backup_type, namespace, cluster, repo] = slot_labels(key, *slot);
                 let (outcome, reason, trigger) = (outcome.as_str(), *reason, trigger.as_str());
                 let labels =
@@ -223,7 +223,7 @@ fn write_rows(families: &mut Families<'_, '_>, rows: &[Row<'_>]) -> fmt::Result 
     known(families, &catalogue::ACTIVE, rows, |row| Some(row.view.active))?;
     known(families, &catalogue::ACTIVE_SINCE_TIMESTAMP_SECONDS, rows, |row| at(row.view.active_since))?;
     known(families, &catalogue::DEADLINE_SECONDS, rows, |row| {
-        Some(row.line.timer()?.fact.deadline?.num_seconds())
+        Some(row.history.timer()?.fact.deadline?.num_seconds())
     })
 }
 
@@ -249,7 +249,7 @@ fn known<V: Into<Value>>(
 fn write_schedules(families: &mut Families<'_, '_>, rows: &[Row<'_>]) -> fmt::Result {
     families.family(&catalogue::SCHEDULE_INFO, |family| {
         rows.iter().try_for_each(|row| {
-            let Some(timer) = row.line.timer() else { return Ok(()) };
+            let Some(timer) = row.history.timer() else { return Ok(()) };
             let [backup_type, namespace, cluster, repo] = row.labels();
             let zone = timer.fact.time_zone.as_deref().unwrap_or_default();
             let (name, expression) = ((&*timer.fact.name).into(), (&*timer.fact.expression).into());
@@ -257,7 +257,7 @@ fn write_schedules(families: &mut Families<'_, '_>, rows: &[Row<'_>]) -> fmt::Re
         })
     })?;
     known(families, &catalogue::SCHEDULE_CREATED_TIMESTAMP_SECONDS, rows, |row| {
-        Some(row.line.timer()?.fact.created.timestamp())
+        Some(row.history.timer()?.fact.created.timestamp())
     })?;
     let interval = |view: &ScheduleView| view.interval.map(|interval| interval.num_seconds());
     of_schedule(families, &catalogue::SCHEDULE_INTERVAL_SECONDS, rows, interval)?;

@@ -33,7 +33,7 @@ use super::jobs;
 use super::mode::Mode;
 use super::progress::{HEARTBEAT, Progress};
 use super::reconcile::{Collect, ReconcileError, ReconcileOutcome, Reconciler};
-use super::report::{Failure, Report, Reporter};
+use super::report::{ReconcileFailure, Report, Reporter};
 use super::scope::{Key, Scope, postgresql};
 use super::watch::{self, PAGE, Touch, Watch};
 
@@ -335,7 +335,7 @@ impl Context {
             pending: outcome.pending,
             expiries: &outcome.expiries,
             policies: &outcome.policies,
-            failure: error.map(|error| Failure { phase: error.category(), message: &message }),
+            failure: error.map(|error| ReconcileFailure { phase: error.category(), message: &message }),
         };
         self.reporter.report(object, report).await;
     }

@@ -13,7 +13,7 @@ mod kinds;
 pub mod leadership;
 pub mod mode;
 pub mod observe;
-pub mod own_pod;
+pub mod pod_identity;
 pub mod progress;
 pub mod reconcile;
 pub mod report;

@@ -1,19 +1,19 @@
 //! Backups according to the Jobs and CronJobs of a cluster.
 //!
-//! Facts arrive one by one ([`ledger`]); each repo and backup type has a [`mod@line`] of runs, and CronJobs have a
+//! Facts arrive one by one ([`index`]); each repo and backup type has a [`history`] of runs, and CronJobs have a
 //! [`timer`] for when they should have run.
 
 pub mod concern;
 pub mod fact;
-pub mod ledger;
-pub mod line;
+pub mod history;
+pub mod index;
 pub mod timer;
 
 #[cfg(test)]
 mod tests;
 
 pub use concern::Concern;
-pub use fact::{ClusterKey, CronFact, Failure, JobEnd, JobFact, Slot, Suspension, Trigger};
-pub use ledger::{Cluster, Ledger};
-pub use line::{Line, LineView, Tally};
+pub use fact::{ClusterKey, CronFact, JobEnd, JobFact, JobFailure, Slot, Suspension, Trigger};
+pub use history::{RunHistory, RunHistoryView, Tally};
+pub use index::{Cluster, JobIndex};
 pub use timer::{ScheduleView, Timer};

@@ -1,7 +1,7 @@
-//! Whether a repository holds as many backups as its configuration says it should keep.
+//! Whether a repository contains as many backups as its configuration requires.
 //!
-//! pgBackRest never expires below its retention, so a repository with too few backups is either young, or backups have not
-//! been made for long, or somebody removed some. This module tells the first case from the others.
+//! pgBackRest never expires below its retention, so a repository with too few backups is young, or has had no backups
+//! for a long time, or some were removed. This module distinguishes the first case from the others.
 
 use chrono::{DateTime, Duration, Utc};
 
@@ -9,34 +9,34 @@ use crate::pgbackrest::label::BackupType;
 
 use super::snapshot::{Repo, RepoSettings, Retention};
 
-/// What is assumed between two backups while fewer than two exist: the longest interval in common use.
+/// The interval to assume while fewer than two backups exist: the longest in common use.
 const UNKNOWN_INTERVAL: Duration = Duration::days(31);
-/// Bounds of an interval seen between two backups: a first backup is often repeated by hand within the hour.
+/// Bounds of the interval between two backups: a first backup is often repeated within the hour.
 const INTERVAL_OF_TWO: (Duration, Duration) = (Duration::days(7), Duration::days(31));
-/// Bounds of an interval seen between three or more.
+/// Bounds of the interval between three or more backups.
 const INTERVAL_OF_MANY: (Duration, Duration) = (Duration::days(1), Duration::days(31));
 
-/// What the retention of one backup type asks for, and whether it is met.
+/// The required number of backups of one type, and whether it is met.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetentionCheck {
     /// Full or differential.
     pub backup_type: BackupType,
     /// Backups that should be kept.
     pub required: u32,
-    /// They are there, or the repository is too young to hold them.
+    /// Whether they exist, or the repository is too young.
     pub satisfied: bool,
 }
 
-/// One verdict per retention that is configured; none where the repository has not told what it holds.
+/// One check per configured retention; none if the contents of the repository are unknown.
 ///
-/// Full backups, by count: that many exist. A repository is young until its oldest full backup has the age at which that
-/// many would exist at the interval seen so far, plus one interval.
+/// Full backups by count: this many exist. A repository is young until its oldest full backup is as old as that many
+/// backups at the interval so far, plus one interval.
 ///
-/// Full backups, by time: one exists. pgBackRest keeps one that is older than the time, so as long as none is, nothing has
-/// been expired yet; how far back one can go is what [`super::recovery::window`] tells.
+/// Full backups by time: one exists. pgBackRest keeps one that is older than the time, so until there is one, nothing
+/// has been expired; [`super::recovery::window`] returns how far back a restore is possible.
 ///
-/// Differential backups: that many exist, where full ones count as pgBackRest counts them (`expireDiffBackup`), or as many
-/// full ones exist as are kept, since differentials go with their full backup.
+/// Differential backups: this many exist, including full ones as in pgBackRest (`expireDiffBackup`), or as many full
+/// ones as are kept, since differentials expire with their full backup.
 #[must_use]
 pub fn checks(repo: &Repo, now: DateTime<Utc>) -> Vec<RetentionCheck> {
     let Some(settings) = &repo.settings else { return Vec::new() };
@@ -46,7 +46,7 @@ pub fn checks(repo: &Repo, now: DateTime<Utc>) -> Vec<RetentionCheck> {
     [check_full(repo, settings, now), check_diff(repo, settings, now)].into_iter().flatten().collect()
 }
 
-/// How many seconds back `repoN-retention-full` reaches where its type is `time`.
+/// The seconds covered by `repoN-retention-full` with type `time`.
 #[must_use]
 pub fn window(repo: &Repo) -> Option<u64> {
     match repo.settings.as_ref()?.retention_full? {
@@ -80,7 +80,7 @@ fn check_diff(repo: &Repo, settings: &RepoSettings, now: DateTime<Utc>) -> Optio
     Some(RetentionCheck { backup_type: BackupType::Diff, required, satisfied })
 }
 
-/// Stops of the backups of these types, oldest first.
+/// Stop times of the backups of these types, oldest first.
 fn stops(repo: &Repo, types: &[BackupType]) -> Vec<DateTime<Utc>> {
     let is_wanted = |backup_type| types.contains(&backup_type);
     let mut stops: Vec<_> = repo

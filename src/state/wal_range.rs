@@ -1,4 +1,4 @@
-//! Which WAL of the present cluster a repository holds, in numbers.
+//! The WAL range of the current cluster in a repository, in numbers.
 
 use serde::Serialize;
 
@@ -8,41 +8,41 @@ use crate::pgbackrest::wal::{Lsn, SegmentSize, WalSegment, infer_segment_size};
 use super::archive::{ArchiveRetention, DatabaseFacts};
 use super::snapshot::{Backup, Repo, Stanza};
 
-/// First and last archived WAL segment of the cluster that uses the stanza now.
+/// First and last archived WAL segment of the cluster that currently uses the stanza.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WalRange {
     /// Number of the cluster within the stanza.
     pub database_id: u64,
-    /// First segment by name, which is by timeline first.
+    /// First segment by name, that is, first by timeline.
     pub min: WalSegment,
     /// Last segment by name.
     pub max: WalSegment,
-    /// Number of the first segment; with several timelines it need not be below the other.
+    /// Number of the first segment; with several timelines, it can be greater than the other.
     pub min_number: u64,
     /// Number of the last segment.
     pub max_number: u64,
-    /// Position just after the last segment; absent at the very end of what a position can say.
+    /// Position after the last segment; absent if it cannot be expressed.
     pub end: Option<Lsn>,
-    /// Segment size that the numbers rest upon.
+    /// The segment size for the numbers.
     pub segment_size: SegmentSize,
-    /// How it is known.
+    /// The source of the size.
     pub source: SegmentSizeSource,
 }
 
-/// How a segment size is known.
+/// The source of a segment size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SegmentSizeSource {
-    /// Somebody said so.
+    /// Configured.
     Config,
-    /// The backups' positions and segment names fit no other size.
+    /// The only size that is consistent with positions and segment names of backups.
     Inferred,
-    /// PostgreSQL's default, because nothing tells.
+    /// PostgreSQL's default, because the size is unknown.
     Default,
 }
 
 impl SegmentSizeSource {
-    /// The word for a label.
+    /// The label value.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -53,16 +53,16 @@ impl SegmentSizeSource {
     }
 }
 
-/// The WAL range of the present cluster in `repo`, with the segment size that `stanza`'s backups tell.
+/// The WAL range of the current cluster in `repo`, with the segment size according to the backups of `stanza`.
 ///
-/// None where the archive is empty, where its names are no WAL segments, and where the names cannot exist with the segment
-/// size, as happens with a size other than the default and no backup that has positions (before 2.38, or offline).
+/// `None` if the archive is empty, its names are not WAL segments, or they cannot exist with the segment size, which
+/// happens with a size other than the default and no backup with positions (before 2.38, or offline).
 #[must_use]
 pub fn range(stanza: &Stanza, repo: &Repo) -> Option<WalRange> {
     range_of_size(stanza, repo, None)
 }
 
-/// As [`range`], with a segment size that is known from elsewhere.
+/// Like [`range`], with a given segment size.
 #[must_use]
 pub fn range_of_size(stanza: &Stanza, repo: &Repo, configured: Option<SegmentSize>) -> Option<WalRange> {
     let database_id = repo.current_database_id()?;
@@ -85,7 +85,7 @@ pub fn range_of_size(stanza: &Stanza, repo: &Repo, configured: Option<SegmentSiz
     })
 }
 
-/// How many segments archive max of one cluster has grown by from one answer to a later one.
+/// The growth of archive max of one cluster between two answers, in segments.
 #[must_use]
 pub fn growth(before: (&Stanza, &Repo), after: (&Stanza, &Repo)) -> u64 {
     let ranges = range(before.0, before.1).zip(range(after.0, after.1));
@@ -95,7 +95,8 @@ pub fn growth(before: (&Stanza, &Repo), after: (&Stanza, &Repo)) -> u64 {
     same.map_or(0, |(before, after)| after.max_number.saturating_sub(before.max_number))
 }
 
-/// The segment size of the present cluster: from this repository's backups, else from any repository of the same cluster.
+/// The segment size of the current cluster: from the backups of this repository, or of any other with the same
+/// cluster.
 #[must_use]
 pub fn segment_size(stanza: &Stanza, repo: &Repo) -> (SegmentSize, SegmentSizeSource) {
     let system_id = repo.current_database().and_then(|database| database.system_id);
@@ -140,7 +141,7 @@ fn inferred_size(repo: &Repo) -> Option<SegmentSize> {
             .rev()
             .filter_map(start_of_backup)
     };
-    // The size of a cluster can be changed while it is down; then only the newest backup tells what holds now.
+    // The size of a cluster can be changed while it is down; then only the newest backup shows the current one.
     infer_segment_size(pairs()).or_else(|| infer_segment_size(pairs().next()))
 }
 

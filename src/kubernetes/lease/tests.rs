@@ -103,7 +103,8 @@ fn what_is_written_counts_changes_and_keeps_what_others_wrote() {
 }
 
 proptest! {
-    /// Whatever a lease says, nobody takes it from a holder who may still count on it, and everybody takes it after.
+    /// Whatever a lease contains, no process takes it while its holder may rely on it, and every process does after
+    /// that.
     #[test]
     fn a_holder_is_safe_for_as_long_as_it_wrote(
         holder in proptest::option::of("[ab]{0,2}"),

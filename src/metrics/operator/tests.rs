@@ -11,7 +11,7 @@ use crate::metrics::CollectionMetrics;
 use crate::metrics::Options;
 use crate::metrics::exposition::{ClusterMetrics, Dynamic, Format, StaticPart, dynamic_part, gzip, plain};
 use crate::pgbackrest::label::BackupType;
-use crate::state::jobs::{ClusterKey, Failure, JobEnd, JobFact, Slot, Trigger};
+use crate::state::jobs::{ClusterKey, JobEnd, JobFact, JobFailure, Slot, Trigger};
 
 fn text(operator: &Arc<OperatorMetrics>) -> String {
     let (snapshot, options) = (&Arc::default(), &Arc::new(Options::default()));
@@ -111,7 +111,7 @@ fn what_is_told_is_stale_after_each_change_and_each_step_of_the_clock() {
     assert!(stale_after(&|| metrics.judged("shop", "ledger", Judgement::default())));
     assert!(stale_after(&|| metrics.applied("shop", "ledger", &[("Role", true)], &[])));
     assert!(stale_after(&|| metrics.fails("shop", "ledger", "Failing", vec![])));
-    assert!(stale_after(&|| metrics.jobs.with_ledger(|ledger| ledger.cron_jobs(vec![], at(100)))));
+    assert!(stale_after(&|| metrics.jobs.with_index(|index| index.cron_jobs(vec![], at(100)))));
     assert!(stale_after(&|| metrics.forget("shop", "ledger")));
     assert!(!stale_after(&|| metrics.leads(true)), "it led before");
     assert!(!stale_after(&|| metrics.queue_depth(7)), "that is told at each scrape");
@@ -148,7 +148,7 @@ fn all_parts_make_one_member_in_which_each_family_comes_once() {
         started: Some(at),
         failed_pods: 1,
         succeeded_pods: 0,
-        end: Some(JobEnd { at, failure: Some(Failure { reason: "locked", exit_code: Some(50) }) }),
+        end: Some(JobEnd { at, failure: Some(JobFailure { reason: "locked", exit_code: Some(50) }) }),
     };
     metrics.jobs.job(&fact, true, at);
     clusters.encode(&options, at).unwrap();

@@ -6,7 +6,7 @@ use std::mem::take;
 use kube::Resource;
 use kube::runtime::watcher::Event;
 
-use crate::state::jobs::ledger::JobPlace;
+use crate::state::jobs::index::JobPlace;
 use crate::state::jobs::{CronFact, JobFact};
 
 /// A fact about an object.

@@ -24,7 +24,7 @@ use kube::runtime::watcher::{Config, Event};
 use tokio::sync::Semaphore;
 
 use crate::metrics::OperatorMetrics;
-use crate::state::jobs::{CronFact, Failure, JobFact};
+use crate::state::jobs::{CronFact, JobFact, JobFailure};
 
 use super::progress::Progress;
 use super::scope::Scope;
@@ -136,10 +136,10 @@ impl Follower {
     }
 
     fn cron_jobs(&self, batch: Batch<CronFact>, now: DateTime<Utc>) -> bool {
-        self.metrics.jobs.with_ledger(|ledger| {
-            ledger.cron_jobs(batch.facts, now);
+        self.metrics.jobs.with_index(|index| {
+            index.cron_jobs(batch.facts, now);
             for (place, uid) in batch.gone {
-                ledger.cron_job_gone(&place, &uid, now);
+                index.cron_job_gone(&place, &uid, now);
             }
         });
         batch.is_first
@@ -166,7 +166,7 @@ impl Follower {
         for (place, uid) in batch.gone {
             self.asked.remove(&uid);
             self.pending.forget(&uid);
-            self.metrics.jobs.with_ledger(|ledger| ledger.job_gone(&place, &uid));
+            self.metrics.jobs.with_index(|index| index.job_gone(&place, &uid));
         }
         batch.is_first
     }
@@ -175,14 +175,14 @@ impl Follower {
     fn explain(&mut self, fact: &mut JobFact) {
         let Some(end) = &mut fact.end else { return };
         if let Some(reason) = self.pending.reason(&fact.uid).filter(|_| end.failure == Some(why::TIME_UP)) {
-            end.failure = Some(Failure { reason, ..why::TIME_UP });
+            end.failure = Some(JobFailure { reason, ..why::TIME_UP });
         }
         // Reporting the end again has no effect.
         self.pending.forget(&fact.uid);
     }
 
     fn ask(&mut self, seen: SeenJob, counts: bool) {
-        let known = self.metrics.jobs.with_ledger(|ledger| ledger.has_ended(&seen.place(), &seen.fact.uid));
+        let known = self.metrics.jobs.with_index(|index| index.has_ended(&seen.place(), &seen.fact.uid));
         if known || !self.asked.insert(seen.fact.uid.clone()) {
             return;
         }
@@ -204,12 +204,12 @@ impl Follower {
         self.metrics.jobs.job(fact, *counts, now);
         if !self.asked.remove(&fact.uid) {
             // It was deleted while its pods were listed.
-            self.metrics.jobs.with_ledger(|ledger| ledger.job_gone(&fact.place(), &fact.uid));
+            self.metrics.jobs.with_index(|index| index.job_gone(&fact.place(), &fact.uid));
         }
     }
 }
 
-fn log(fact: &JobFact, job: &str, failure: Failure) {
+fn log(fact: &JobFact, job: &str, failure: JobFailure) {
     let (namespace, pg_cluster) = (&*fact.cluster.namespace, &*fact.cluster.name);
     let (reason, exit_code) = (failure.reason, failure.exit_code);
     tracing::warn!(namespace, pg_cluster, job, reason, exit_code, "Backup job failed");

@@ -14,8 +14,8 @@ use crate::cluster::labels::{
 };
 use crate::cluster::settings::Settings;
 use crate::pgbackrest::label::BackupType;
-use crate::state::jobs::ledger::JobPlace;
-use crate::state::jobs::{ClusterKey, CronFact, Failure, JobEnd, JobFact, Slot, Suspension, Trigger};
+use crate::state::jobs::index::JobPlace;
+use crate::state::jobs::{ClusterKey, CronFact, JobEnd, JobFact, JobFailure, Slot, Suspension, Trigger};
 
 use super::batch::Fact;
 use super::why::{OTHER, TIME_UP};
@@ -193,7 +193,7 @@ fn end(status: &JobStatus) -> (Option<JobEnd>, bool) {
         return (completed.and_then(moment).map(|at| JobEnd { at, failure: None }), false);
     }
     let time_up = condition.reason.as_deref() == Some("DeadlineExceeded");
-    let failure: Failure = if time_up { TIME_UP } else { OTHER };
+    let failure: JobFailure = if time_up { TIME_UP } else { OTHER };
     let end = command.and_then(moment).map(|at| JobEnd { at, failure: Some(failure) });
     let has_no_reason = end.is_some() && !time_up;
     (end, has_no_reason)

@@ -9,7 +9,7 @@ use tokio::time::sleep;
 
 use crate::job::outcome;
 use crate::kubernetes::client::call;
-use crate::state::jobs::{Failure, JobFact};
+use crate::state::jobs::{JobFact, JobFailure};
 
 /// The timeout of one list.
 const DEADLINE: Duration = Duration::from_secs(15);
@@ -25,12 +25,12 @@ const CONTAINER: &str = "pgbackrest-backup";
 const NO_IMAGE: [&str; 4] = ["ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"];
 
 /// The reason is unknown.
-pub(super) const OTHER: Failure = Failure { reason: "other", exit_code: None };
+pub(super) const OTHER: JobFailure = JobFailure { reason: "other", exit_code: None };
 /// It exceeded its deadline.
-pub(super) const TIME_UP: Failure = Failure { reason: "deadline", exit_code: None };
+pub(super) const TIME_UP: JobFailure = JobFailure { reason: "deadline", exit_code: None };
 
 /// Lists the pods of the Job.
-pub(super) async fn failure(client: &kube::Client, fact: &JobFact) -> Failure {
+pub(super) async fn failure(client: &kube::Client, fact: &JobFact) -> JobFailure {
     let api: Api<Pod> = Api::namespaced(client.clone(), &fact.cluster.namespace);
     let params = ListParams::default().labels(&format!("{JOB_UID}={}", fact.uid)).limit(MOST_PODS);
     let mut pauses = RETRIES.into_iter();
@@ -50,7 +50,7 @@ pub(super) async fn failure(client: &kube::Client, fact: &JobFact) -> Failure {
 }
 
 /// The reason in the newest pod.
-fn of_pods(pods: &[Pod]) -> Failure {
+fn of_pods(pods: &[Pod]) -> JobFailure {
     let failed = |pod: &&Pod| phase(pod) != Some("Succeeded");
     let last = pods.iter().filter(failed).max_by_key(|pod| pod.creation_timestamp());
     last.and_then(|pod| pod.status.as_ref()).map_or(OTHER, of_status)
@@ -60,7 +60,7 @@ fn phase(pod: &Pod) -> Option<&str> {
     pod.status.as_ref()?.phase.as_deref()
 }
 
-fn of_status(status: &PodStatus) -> Failure {
+fn of_status(status: &PodStatus) -> JobFailure {
     let ended = ended(status);
     let exit_code = ended.map(|(code, _)| code);
     let reason = if status.reason.as_deref() == Some("Evicted") || has(status, "DisruptionTarget", "True") {
@@ -70,7 +70,7 @@ fn of_status(status: &PodStatus) -> Failure {
     } else {
         waits_for(status).unwrap_or(OTHER.reason)
     };
-    Failure { reason, exit_code }
+    JobFailure { reason, exit_code }
 }
 
 /// Why a pod is not starting.
@@ -154,7 +154,7 @@ mod tests {
         ];
         for (status, (reason, exit_code)) in table {
             let pods = [pod("2026-11-23T02:00:00Z", &status)];
-            assert_eq!(of_pods(&pods), Failure { reason, exit_code }, "{status}");
+            assert_eq!(of_pods(&pods), JobFailure { reason, exit_code }, "{status}");
         }
         assert_eq!(of_pods(&[]), OTHER);
     }

@@ -5,7 +5,7 @@ use kube::runtime::events::{Event, EventType};
 use crate::cluster::finding::Finding;
 use crate::text::cut;
 
-use super::Failure;
+use super::ReconcileFailure;
 
 /// Kubernetes rejects longer notes.
 const LONGEST_NOTE: usize = 1024;
@@ -34,7 +34,7 @@ impl Notice {
         Self { event, adds: Vec::new(), resolves: Vec::new() }
     }
 
-    pub(super) fn of_failure(failure: Failure<'_>) -> Self {
+    pub(super) fn of_failure(failure: ReconcileFailure<'_>) -> Self {
         let identity = identity(failure);
         let note = format!("{identity}: {}", failure.message);
         let event = event(EventType::Warning, "ReconcileFailed", "Reconcile", &note);
@@ -49,7 +49,7 @@ impl Notice {
 }
 
 /// Failures with the same identity are the same.
-pub(super) fn identity(failure: Failure<'_>) -> String {
+pub(super) fn identity(failure: ReconcileFailure<'_>) -> String {
     format!("reconcile failed ({})", failure.phase)
 }
 

@@ -58,12 +58,12 @@ pub struct Report<'a> {
     /// Whether policies are met.
     pub policies: &'a [(&'static str, bool)],
     /// Why the reconcile failed, if it did.
-    pub failure: Option<Failure<'a>>,
+    pub failure: Option<ReconcileFailure<'a>>,
 }
 
 /// Why a reconcile failed.
 #[derive(Debug, Clone, Copy)]
-pub struct Failure<'a> {
+pub struct ReconcileFailure<'a> {
     pub phase: &'static str,
     /// One sentence without secrets; it may differ each time.
     pub message: &'a str,

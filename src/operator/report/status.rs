@@ -142,7 +142,7 @@ fn status(report: &Report<'_>) -> Status {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::operator::report::Failure;
+    use crate::operator::report::ReconcileFailure;
 
     fn status(codes: &[&'static Code], change: impl FnOnce(&mut Report<'_>)) -> (&'static str, String) {
         let findings: Vec<Finding> =
@@ -168,7 +168,7 @@ mod tests {
         assert_eq!(said(&[&codes::NO_REPOS]), "Warning");
         assert_eq!(status(&[], |report| report.pending = true).0, "Pending");
         assert_eq!(status(&[&codes::PAUSED], |report| report.released = true).0, "Released");
-        let failure = Failure { phase: "apply", message: "no" };
+        let failure = ReconcileFailure { phase: "apply", message: "no" };
         let (status, message) = status(&[&codes::SECRET_MISSING], |report| report.failure = Some(failure));
         assert_eq!(status, "Failing");
         assert_eq!(message, "reconcile failed (apply): no | error secret-missing: f is so; do it");

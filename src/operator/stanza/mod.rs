@@ -169,13 +169,13 @@ pub async fn ensure_with(runner: &impl RunInPod, task: &Task<'_>, record: &Recor
     let known = record.unfinished.as_ref().filter(|unfinished| unfinished.aim == *aim);
     let since = known.map_or(task.now.trunc_subsecs(0), |unfinished| unfinished.since);
     let waited = (task.now - since).to_std().unwrap_or_default();
-    let scene = Scene { runner, task, is_late: waited >= PATIENCE };
+    let attempt = Attempt { runner, task, is_late: waited >= PATIENCE };
     let mut ensured = Ensured { record: record.clone(), ..Ensured::default() };
     if servers_are_due(desired, record) {
-        servers::reload(&scene, &mut ensured).await;
+        servers::reload(&attempt, &mut ensured).await;
     }
     if stanzas_are_due(task.cluster, task.repo_hashes, record) {
-        stanzas(&scene, &mut ensured).await;
+        stanzas(&attempt, &mut ensured).await;
     }
     let exists = |repo: &RepoNumber| task.cluster.repos.iter().any(|existing| existing.number == *repo);
     ensured.record.stanzas.retain(|repo, _| exists(repo));
@@ -186,7 +186,7 @@ pub async fn ensure_with(runner: &impl RunInPod, task: &Task<'_>, record: &Recor
 }
 
 /// One attempt.
-struct Scene<'a, Runner> {
+struct Attempt<'a, Runner> {
     runner: &'a Runner,
     task: &'a Task<'a>,
     /// Whether pending states have lasted long enough to be reported.
@@ -206,36 +206,36 @@ impl Ensured {
     }
 }
 
-async fn stanzas(scene: &Scene<'_, impl RunInPod>, ensured: &mut Ensured) {
-    let Task { cluster, settings, desired, pods, .. } = *scene.task;
+async fn stanzas(attempt: &Attempt<'_, impl RunInPod>, ensured: &mut Ensured) {
+    let Task { cluster, settings, desired, pods, .. } = *attempt.task;
     let primary = match target::primary(pods, &cluster.name, settings) {
         Ok(primary) => primary,
         Err(reason) => {
-            ensured.find(findings::no_primary(&reason.to_string(), scene.is_late));
+            ensured.find(findings::no_primary(&reason.to_string(), attempt.is_late));
             ensured.retry_after(SOON);
             return;
         }
     };
     let primary =
         Place { namespace: &cluster.namespace, pod: &primary.name, container: &settings.database_container };
-    if !scene.is_visible(primary, &desired.instance_configuration_hash, ensured).await {
+    if !attempt.is_visible(primary, &desired.instance_configuration_hash, ensured).await {
         ensured.retry_after(SOON);
         return;
     }
     let mut no_repo_host = None;
     if cluster.needs_repo_host() {
-        no_repo_host = scene.why_no_repo_host(primary, ensured).await.err();
-        if no_repo_host.is_some() && !scene.is_late {
+        no_repo_host = attempt.why_no_repo_host(primary, ensured).await.err();
+        if no_repo_host.is_some() && !attempt.is_late {
             ensured.retry_after(SOON);
             return;
         }
     }
-    let repos = repos::Repos { scene, primary, no_repo_host };
+    let repos = repos::Repos { attempt, primary, no_repo_host };
     repos.ensure(ensured).await;
-    order(scene.task, ensured);
+    order(attempt.task, ensured);
 }
 
-impl<Runner: RunInPod> Scene<'_, Runner> {
+impl<Runner: RunInPod> Attempt<'_, Runner> {
     /// Whether the pod shows this configuration.
     async fn is_visible(&self, place: Place<'_>, hash: &str, ensured: &mut Ensured) -> bool {
         match shows_configuration(self.runner, place, hash).await {

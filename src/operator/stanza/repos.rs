@@ -10,7 +10,7 @@ use crate::pgbackrest::label::BackupType;
 use crate::source::pod::{NoEnd, Place, RunInPod};
 
 use super::judge::{self, CommandEnd, CommandResult, InRepo, RepoOutcome};
-use super::{DueBackup, Ensured, LATER, NO_STANZA, SOON, Scene, findings, waiting};
+use super::{Attempt, DueBackup, Ensured, LATER, NO_STANZA, SOON, findings, waiting};
 
 const INFO_TIMEOUT: Duration = Duration::from_secs(100);
 const STANZA_TIMEOUT: Duration = Duration::from_mins(3);
@@ -18,7 +18,7 @@ const IDENTITY_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The context for ensuring stanzas.
 pub(super) struct Repos<'a, Runner> {
-    pub(super) scene: &'a Scene<'a, Runner>,
+    pub(super) attempt: &'a Attempt<'a, Runner>,
     pub(super) primary: Place<'a>,
     /// Why repos on volumes cannot be reached.
     pub(super) no_repo_host: Option<String>,
@@ -52,7 +52,7 @@ impl<Runner: RunInPod> Repos<'_, Runner> {
 
     /// Runs `stanza-upgrade` once for each token.
     async fn upgrade(&self, ensured: &mut Ensured) -> Option<CommandEnd> {
-        let asked = self.scene.task.cluster.stanza_upgrade.as_ref();
+        let asked = self.attempt.task.cluster.stanza_upgrade.as_ref();
         let token = asked.filter(|token| Some(*token) != ensured.record.stanza_upgrade.as_ref())?;
         let end = self.command(&command::stanza_upgrade(STANZA)).await.end;
         if end == CommandEnd::Done {
@@ -68,7 +68,7 @@ impl<Runner: RunInPod> Repos<'_, Runner> {
 
     /// Runs `stanza-create`, which also checks existing stanzas. `None`: it was not necessary or possible.
     async fn create(&self, ensured: &mut Ensured) -> Option<CommandEnd> {
-        let task = self.scene.task;
+        let task = self.attempt.task;
         let unknown: Vec<RepoNumber> =
             waiting(task.cluster, task.repo_hashes, &ensured.record).into_keys().collect();
         if unknown.is_empty() {
@@ -106,7 +106,7 @@ impl<Runner: RunInPod> Repos<'_, Runner> {
     }
 
     fn note(&self, repo: RepoNumber, outcome: RepoOutcome, ensured: &mut Ensured) {
-        let task = self.scene.task;
+        let task = self.attempt.task;
         let on_volume = self.is_on_volume(repo);
         let (trouble, finding, again) = match outcome {
             RepoOutcome::Known { has_backup, system, is_new } => {
@@ -124,7 +124,7 @@ impl<Runner: RunInPod> Repos<'_, Runner> {
                 return;
             }
             // The name of a new repo host may not be resolvable everywhere yet.
-            RepoOutcome::Unreachable(_) if on_volume && !self.scene.is_late => {
+            RepoOutcome::Unreachable(_) if on_volume && !self.attempt.is_late => {
                 ("repo-unreachable", None, SOON)
             }
             RepoOutcome::Unreachable(said) => {
@@ -142,7 +142,7 @@ impl<Runner: RunInPod> Repos<'_, Runner> {
     }
 
     fn is_on_volume(&self, repo: RepoNumber) -> bool {
-        let repos = &self.scene.task.cluster.repos;
+        let repos = &self.attempt.task.cluster.repos;
         repos.iter().any(|known| known.number == repo && known.storage.is_volume())
     }
 
@@ -157,7 +157,7 @@ impl<Runner: RunInPod> Repos<'_, Runner> {
             // One query per repo: a repo that does not answer would block the others.
             let ask = command::info(&judge::query(*repo));
             let what = format!("pgbackrest info for {repo}");
-            match self.scene.runner.run(self.primary, &ask.in_pod(), INFO_TIMEOUT).await {
+            match self.attempt.runner.run(self.primary, &ask.in_pod(), INFO_TIMEOUT).await {
                 Ok(ran) => match judge::info(&ran, *repo) {
                     Ok(state) => _ = states.insert(*repo, state),
                     Err(said) => ensured.find(findings::pod_failed(self.primary.pod, &what, &said)),
@@ -166,7 +166,7 @@ impl<Runner: RunInPod> Repos<'_, Runner> {
                     let said = format!("no answer within {}", humantime::format_duration(after));
                     states.insert(*repo, InRepo::Unreachable(said));
                 }
-                Err(error) => self.scene.failed(self.primary, &what, &error, ensured),
+                Err(error) => self.attempt.failed(self.primary, &what, &error, ensured),
             }
         }
         states
@@ -174,7 +174,7 @@ impl<Runner: RunInPod> Repos<'_, Runner> {
 
     /// Runs a command on the primary, which is configured for all repos, including those on the repo host.
     async fn command(&self, command: &Command) -> CommandResult {
-        match self.scene.runner.run(self.primary, &command.in_pod(), STANZA_TIMEOUT).await {
+        match self.attempt.runner.run(self.primary, &command.in_pod(), STANZA_TIMEOUT).await {
             Ok(ran) => judge::result(&ran),
             Err(error) => CommandResult {
                 end: CommandEnd::Failed(error.to_string()),
@@ -200,13 +200,13 @@ impl<Runner: RunInPod> Repos<'_, Runner> {
             return None;
         }
         // The first eight bytes of this file, in native byte order, in all versions of PostgreSQL.
-        let file = format!("{}/global/pg_control", self.scene.task.settings.database_path);
+        let file = format!("{}/global/pg_control", self.attempt.task.settings.database_path);
         let ask = ["od", "-A", "n", "-t", "u8", "-N", "8", &file];
-        match self.scene.runner.run(self.primary, &ask, IDENTITY_TIMEOUT).await {
+        match self.attempt.runner.run(self.primary, &ask, IDENTITY_TIMEOUT).await {
             Ok(ran) if ran.code == 0 => String::from_utf8_lossy(&ran.stdout).trim().parse().ok(),
             Ok(_) => None,
             Err(error) => {
-                self.scene.failed(self.primary, "od", &error, ensured);
+                self.attempt.failed(self.primary, "od", &error, ensured);
                 None
             }
         }

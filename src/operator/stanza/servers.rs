@@ -13,7 +13,7 @@ use crate::cluster::validated::ValidatedCluster;
 use crate::operator::action::Action;
 use crate::source::pod::{NoEnd, Place, RunInPod};
 
-use super::{Ensured, SOON, Scene, Task, findings};
+use super::{Attempt, Ensured, SOON, Task, findings};
 
 const TIMEOUT: Duration = Duration::from_secs(20);
 /// The exit code of the script below if no server is running.
@@ -53,13 +53,13 @@ exit "$end"
 "#;
 
 /// Reloads every server whose pod has the new files.
-pub(super) async fn reload(scene: &Scene<'_, impl RunInPod>, ensured: &mut Ensured) {
-    let Task { cluster, settings, desired, pods, .. } = *scene.task;
+pub(super) async fn reload(attempt: &Attempt<'_, impl RunInPod>, ensured: &mut Ensured) {
+    let Task { cluster, settings, desired, pods, .. } = *attempt.task;
     let repo_host = match target::repo_host(pods, &cluster.name, settings) {
         Ok(repo_host) => repo_host,
         Err(reason) => {
             // It loads everything when it starts, and is checked then.
-            if scene.is_late {
+            if attempt.is_late {
                 ensured.find(findings::no_repo_host(&reason.to_string()));
             }
             ensured.retry_after(SOON);
@@ -73,7 +73,7 @@ pub(super) async fn reload(scene: &Scene<'_, impl RunInPod>, ensured: &mut Ensur
     let mut reloaded = 0;
     for (pod, container, side) in servers {
         let place = Place { namespace: &cluster.namespace, pod: &pod.name, container: &container };
-        if one(scene, place, side, ensured).await {
+        if one(attempt, place, side, ensured).await {
             reloaded += 1;
         }
     }
@@ -87,50 +87,59 @@ pub(super) async fn reload(scene: &Scene<'_, impl RunInPod>, ensured: &mut Ensur
 }
 
 /// Reloads one server. Returns whether that succeeded.
-async fn one(scene: &Scene<'_, impl RunInPod>, place: Place<'_>, side: Side, ensured: &mut Ensured) -> bool {
-    let desired = scene.task.desired;
+async fn one(
+    attempt: &Attempt<'_, impl RunInPod>,
+    place: Place<'_>,
+    side: Side,
+    ensured: &mut Ensured,
+) -> bool {
+    let desired = attempt.task.desired;
     let configuration = match side {
         Side::Database => Some(&desired.instance_configuration_hash),
         Side::RepoHost => desired.repo_host_configuration_hash.as_ref(),
     };
-    if !scene.is_visible(place, configuration.map(String::as_str).unwrap_or_default(), ensured).await {
+    if !attempt.is_visible(place, configuration.map(String::as_str).unwrap_or_default(), ensured).await {
         return false;
     }
-    match certificates(scene, place, side).await {
+    match certificates(attempt, place, side).await {
         Ok(true) => {}
         Ok(false) => {
-            ensured.find(findings::not_visible(place.pod, "certificates", scene.is_late));
+            ensured.find(findings::not_visible(place.pod, "certificates", attempt.is_late));
             return false;
         }
         Err(error) => {
-            scene.failed(place, "sha256sum", &error, ensured);
+            attempt.failed(place, "sha256sum", &error, ensured);
             return false;
         }
     }
-    match scene.runner.run(place, &["sh", "-c", SIGNAL], TIMEOUT).await {
+    match attempt.runner.run(place, &["sh", "-c", SIGNAL], TIMEOUT).await {
         Ok(ran) if ran.code == 0 => return true,
         // It may be starting.
         Ok(ran) if ran.code == NO_SERVER => {
-            if scene.is_late {
+            if attempt.is_late {
                 ensured.find(findings::server_missing(place.pod));
             }
         }
         Ok(ran) => ensured.find(findings::pod_failed(place.pod, "kill -HUP", &ran.said())),
-        Err(error) => scene.failed(place, "kill -HUP", &error, ensured),
+        Err(error) => attempt.failed(place, "kill -HUP", &error, ensured),
     }
     false
 }
 
 /// Compares hashes of roots and certificate; the key is updated together with them.
-async fn certificates(scene: &Scene<'_, impl RunInPod>, place: Place<'_>, side: Side) -> Result<bool, NoEnd> {
+async fn certificates(
+    attempt: &Attempt<'_, impl RunInPod>,
+    place: Place<'_>,
+    side: Side,
+) -> Result<bool, NoEnd> {
     let files = [ROOTS, side.certificate()];
-    let secret = secret(scene.task.cluster, scene.task.desired);
+    let secret = secret(attempt.task.cluster, attempt.task.desired);
     let expected = files.map(|file| {
         let content = secret.and_then(|secret| secret.data.as_ref()?.get(file));
         content.map(|content| hex::encode(digest(&SHA256, &content.0))).unwrap_or_default()
     });
     let [roots, certificate] = &files.map(crate::cluster::desired::certificates::path);
-    let ran = scene.runner.run(place, &["sha256sum", roots, certificate], TIMEOUT).await?;
+    let ran = attempt.runner.run(place, &["sha256sum", roots, certificate], TIMEOUT).await?;
     let shown = String::from_utf8_lossy(&ran.stdout);
     let sums: Vec<&str> = shown.lines().filter_map(|line| line.split_whitespace().next()).collect();
     Ok(sums == expected)

@@ -5,8 +5,8 @@ use std::cmp::Reverse;
 use chrono::{DateTime, Utc};
 
 use super::fact::{Slot, Suspension};
-use super::ledger::Cluster;
-use super::line::{Line, LineView};
+use super::history::{RunHistory, RunHistoryView};
+use super::index::Cluster;
 use crate::state::health::Health;
 use crate::state::human;
 
@@ -29,23 +29,23 @@ impl Cluster {
     #[must_use]
     pub fn concerns(&self, now: DateTime<Utc>) -> Vec<Concern> {
         let mut concerns: Vec<Concern> =
-            self.lines().flat_map(|(slot, line)| of_line(slot, line, now)).collect();
+            self.histories().flat_map(|(slot, history)| of_history(slot, history, now)).collect();
         concerns.sort_by_key(|concern| Reverse(concern.health));
         concerns.truncate(MOST);
         concerns
     }
 }
 
-fn of_line(slot: Slot, line: &Line, now: DateTime<Utc>) -> impl Iterator<Item = Concern> {
-    let view = line.view(now);
-    let theirs = line.timer().is_some_and(|timer| timer.fact.suspension == Suspension::Others);
+fn of_history(slot: Slot, history: &RunHistory, now: DateTime<Utc>) -> impl Iterator<Item = Concern> {
+    let view = history.view(now);
+    let theirs = history.timer().is_some_and(|timer| timer.fact.suspension == Suspension::Others);
     let suspended = theirs.then(|| Concern { health: Health::Warning, text: format!("{slot} is suspended") });
     [failed(slot, &view, now), missed(slot, &view), endless(slot, &view, now), suspended]
         .into_iter()
         .flatten()
 }
 
-fn failed(slot: Slot, view: &LineView, now: DateTime<Utc>) -> Option<Concern> {
+fn failed(slot: Slot, view: &RunHistoryView, now: DateTime<Utc>) -> Option<Concern> {
     let (failure, at) = view.failing.zip(view.last_failure)?;
     let times = view.consecutive_failures.unwrap_or_default();
     let in_a_row = if times > 1 { format!("{times} times in a row, last ") } else { String::new() };
@@ -54,7 +54,7 @@ fn failed(slot: Slot, view: &LineView, now: DateTime<Utc>) -> Option<Concern> {
     Some(Concern { health: health(times), text })
 }
 
-fn missed(slot: Slot, view: &LineView) -> Option<Concern> {
+fn missed(slot: Slot, view: &RunHistoryView) -> Option<Concern> {
     let schedule = view.schedule.as_ref()?;
     let (since, runs) = schedule.missed_since.zip(schedule.missed)?;
     let count = human::count(usize::try_from(runs).unwrap_or(usize::MAX), "run");
@@ -63,7 +63,7 @@ fn missed(slot: Slot, view: &LineView) -> Option<Concern> {
 }
 
 /// It has run for longer than the interval: the next run was not started.
-fn endless(slot: Slot, view: &LineView, now: DateTime<Utc>) -> Option<Concern> {
+fn endless(slot: Slot, view: &RunHistoryView, now: DateTime<Utc>) -> Option<Concern> {
     let (since, interval) = view.active_since.zip(view.schedule.as_ref()?.interval)?;
     (now - since > interval).then(|| Concern {
         health: Health::Warning,

@@ -118,12 +118,12 @@ pub struct JobEnd {
     /// The time.
     pub at: DateTime<Utc>,
     /// The failure, unless it succeeded.
-    pub failure: Option<Failure>,
+    pub failure: Option<JobFailure>,
 }
 
 /// Why a Job failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Failure {
+pub struct JobFailure {
     /// The bounded reason.
     pub reason: &'static str,
     /// The exit code of the container of its last pod, if it has terminated.

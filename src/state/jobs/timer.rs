@@ -89,7 +89,7 @@ impl Timer {
     }
 
     /// Recomputes from `now`, after a success or another change.
-    pub(super) fn wind(&mut self, last_success: Option<DateTime<Utc>>, now: DateTime<Utc>) {
+    pub(super) fn recompute(&mut self, last_success: Option<DateTime<Utc>>, now: DateTime<Utc>) {
         let Some(schedule) = &self.schedule else { return };
         self.around = around(schedule, now);
         let since = [last_success, Some(self.fact.created), self.resumed].into_iter().flatten().max();

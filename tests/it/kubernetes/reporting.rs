@@ -14,7 +14,7 @@ use kube::core::DynamicObject;
 use pgbackrest_keeper::cluster::finding::{Finding, codes};
 use pgbackrest_keeper::metrics::OperatorMetrics;
 use pgbackrest_keeper::operator::action::Action;
-use pgbackrest_keeper::operator::report::{Failure, Report, Reporter, Status};
+use pgbackrest_keeper::operator::report::{ReconcileFailure, Report, Reporter, Status};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -138,7 +138,7 @@ fn about(findings: &[Finding]) -> Report<'_> {
 }
 
 fn failed(message: &str) -> Report<'_> {
-    Report { failure: Some(Failure { phase: "apply", message }), ..Report::default() }
+    Report { failure: Some(ReconcileFailure { phase: "apply", message }), ..Report::default() }
 }
 
 fn reasons(asked: &[Asked]) -> Vec<&str> {

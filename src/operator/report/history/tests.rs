@@ -3,7 +3,7 @@
 use super::*;
 use crate::cluster::finding::codes;
 use crate::operator::action::Action;
-use crate::operator::report::Failure;
+use crate::operator::report::ReconcileFailure;
 
 fn finding(code: &'static crate::cluster::finding::Code, field: &str) -> Finding {
     Finding::new(code, field, "is wrong", "mend it")
@@ -14,7 +14,7 @@ fn about(findings: &[Finding]) -> Report<'_> {
 }
 
 fn failed<'a>(phase: &'static str, message: &'a str) -> Report<'a> {
-    Report { failure: Some(Failure { phase, message }), ..Report::default() }
+    Report { failure: Some(ReconcileFailure { phase, message }), ..Report::default() }
 }
 
 /// One report, all of which is published: the reasons and notes.

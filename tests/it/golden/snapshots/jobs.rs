@@ -4,7 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use pgbackrest_keeper::metrics::OperatorMetrics;
 use pgbackrest_keeper::pgbackrest::label::BackupType;
 use pgbackrest_keeper::state::jobs::{
-    ClusterKey, CronFact, Failure, JobEnd, JobFact, Slot, Suspension, Trigger,
+    ClusterKey, CronFact, JobEnd, JobFact, JobFailure, Slot, Suspension, Trigger,
 };
 
 fn cron_job(cluster: &str, slot: Slot, expression: &str, now: DateTime<Utc>) -> CronFact {
@@ -47,10 +47,10 @@ pub(super) fn happen(metrics: &OperatorMetrics, now: DateTime<Utc>) {
     };
     let suspended =
         CronFact { suspension: Suspension::Others, ..cron_job("orders", full, "15 3 * * *", now) };
-    metrics.jobs.with_ledger(|ledger| {
+    metrics.jobs.with_index(|index| {
         let others =
             [cron_job("ledger", incr, "30 1 * * *", now), cron_job("orders", incr, "*/30 * * * *", now)];
-        ledger.cron_jobs([zoned, suspended].into_iter().chain(others).collect(), now);
+        index.cron_jobs([zoned, suspended].into_iter().chain(others).collect(), now);
     });
     let succeeded = |fact: JobFact, minutes| {
         let at = fact.started.unwrap() + TimeDelta::minutes(minutes);
@@ -60,7 +60,7 @@ pub(super) fn happen(metrics: &OperatorMetrics, now: DateTime<Utc>) {
     metrics.jobs.job(&before, false, now);
     let by_hand = JobFact { trigger: Trigger::Manual, ..job("ledger", full, now - TimeDelta::hours(2)) };
     metrics.jobs.job(&succeeded(by_hand, 42), true, now);
-    let failure = Failure { reason: "archive_timeout", exit_code: Some(82) };
+    let failure = JobFailure { reason: "archive_timeout", exit_code: Some(82) };
     for hours in [26, 2] {
         let fact = job("ledger", incr, now - TimeDelta::hours(hours));
         let at = fact.started.unwrap() + TimeDelta::minutes(30);

@@ -4,18 +4,18 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::fact::{Failure, JobEnd, JobFact};
+use super::fact::{JobEnd, JobFact, JobFailure};
 use super::timer::{ScheduleView, Timer};
 
 /// The state of a repo and backup type. Results are kept when the Job is deleted: Kubernetes keeps only a few Jobs.
 #[derive(Debug, Clone, Default)]
-pub struct Line {
+pub struct RunHistory {
     /// Its CronJobs, by UID: usually one.
     pub(super) timers: BTreeMap<Box<str>, Timer>,
     /// Existing Jobs, by UID.
     jobs: BTreeMap<Box<str>, KnownJob>,
     last_success: Option<DateTime<Utc>>,
-    last_failure: Option<(DateTime<Utc>, Failure)>,
+    last_failure: Option<(DateTime<Utc>, JobFailure)>,
     newest: Option<Newest>,
     /// The duration of the last success.
     usual: Option<TimeDelta>,
@@ -46,7 +46,7 @@ struct Newest {
 
 /// The state of a repo and backup type at one time.
 #[derive(Debug, Clone, PartialEq)]
-pub struct LineView {
+pub struct RunHistoryView {
     /// When a run last succeeded.
     pub last_success: Option<DateTime<Utc>>,
     /// When a run last failed.
@@ -56,7 +56,7 @@ pub struct LineView {
     /// Failed runs since the last success; absent if none has finished.
     pub consecutive_failures: Option<u64>,
     /// Why the newest run failed, if it did.
-    pub failing: Option<Failure>,
+    pub failing: Option<JobFailure>,
     /// Number of active runs.
     pub active: u64,
     /// When the oldest of them started.
@@ -76,7 +76,7 @@ pub struct Tally {
     pub ended: bool,
 }
 
-impl Line {
+impl RunHistory {
     /// Takes what a Job says. What is new of it comes back.
     pub(super) fn job(&mut self, fact: &JobFact) -> Tally {
         let before = self.jobs.get(&fact.uid).copied();
@@ -143,7 +143,7 @@ impl Line {
     pub(super) fn update_timers(&mut self, now: DateTime<Utc>) {
         let last_success = self.last_success();
         for timer in self.timers.values_mut() {
-            timer.wind(last_success, now);
+            timer.recompute(last_success, now);
         }
     }
 
@@ -160,7 +160,7 @@ impl Line {
 
     /// The state at `now`.
     #[must_use]
-    pub fn view(&self, now: DateTime<Utc>) -> LineView {
+    pub fn view(&self, now: DateTime<Utc>) -> RunHistoryView {
         let mut active: Vec<DateTime<Utc>> = Vec::new();
         active.extend(self.jobs.values().filter_map(|known| match known.state {
             State::Runs(since) => Some(since),
@@ -171,7 +171,7 @@ impl Line {
             self.newest.is_some_and(|newest| newest.failed)
                 && last_success.is_none_or(|success| success < *at)
         });
-        LineView {
+        RunHistoryView {
             last_success,
             last_failure: self.last_failure.map(|(at, _)| at),
             last_duration: self.newest.and_then(|newest| newest.duration),

@@ -15,14 +15,14 @@ const LONGEST_RETRY: Duration = Duration::from_secs(30);
 
 /// The pod of this process, according to the downward API.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OwnPod {
+pub struct PodIdentity {
     /// `metadata.namespace`.
     pub namespace: String,
     /// `metadata.name`.
     pub name: String,
 }
 
-impl OwnPod {
+impl PodIdentity {
     /// The image in the specification of the pod. Retries until it is known: with another image, every CronJob would
     /// be changed, and changed back later. `None`: no container is the operator's.
     pub async fn image(&self, client: &Client) -> Option<String> {
