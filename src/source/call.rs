@@ -98,7 +98,7 @@ impl<T> Call<T> {
     }
 }
 
-/// The limits of [`version`] if other commands have these.
+/// The limits of [`version()`] if other commands have these.
 #[must_use]
 pub fn version_limits(limits: &Limits) -> Limits {
     Limits { timeout: limits.timeout.min(VERSION_TIMEOUT), ..*limits }

@@ -104,3 +104,25 @@ async fn once_lists_and_judges_at_once() {
     let known = once(&fakes, clusters, &Settings::default(), pace).await;
     assert!(repo(&known[0].1, 1).wal.is_some() && repo(&known[0].1, 2).wal.is_some());
 }
+
+#[tokio::test]
+async fn a_collection_waits_for_the_scan_that_runs() {
+    let fakes = pods_of(&["ledger"]);
+    fakes.when("repo-ls*--repo=2", [Does::Hang]);
+    let case = Loop::new(Pace::default().with_wal(listing(&fakes).shared.pace.wal));
+    let polling = tokio::spawn(Arc::clone(&case.poller).run(fakes.clone()));
+    let key = Key::new("shop", "ledger");
+    case.poller.set(&key, subject());
+    let mut asked = Vec::new();
+    case.until_served(&["ledger"]).await;
+    while !asked.contains(&"ledger-0/postgres repo2 backup/db".to_owned()) {
+        asked.extend(questions(&fakes));
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    case.poller.soon(&key);
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let is_info = |asked: &String| asked.ends_with("repo1") || asked.ends_with("repo2");
+    let infos: Vec<_> = questions(&fakes).into_iter().filter(is_info).collect();
+    assert!(infos.is_empty(), "{infos:?}");
+    polling.abort();
+}
