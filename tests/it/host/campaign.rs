@@ -65,6 +65,18 @@ fn check_known(test: &str, version: Version) {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+#[test]
+fn random_histories_are_told_right() {
+    let kit = match Kit::new() {
+        Ok(kit) => kit,
+        Err(missing) => return skip("random_histories_are_told_right", missing),
+    };
+    let of_seed = |seed: &u64| (*seed, generate::history(*seed).without_words(known::UNMENDED));
+    let made: Vec<(u64, History)> = known::SEEDS.iter().map(of_seed).collect();
+    let (_, wrong) = run_histories(&kit, &made, 1, RESTORES);
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
 /// The judge finds fault: wrong answers about a database that went back to an earlier time are defects.
 #[test]
 fn a_wrong_claim_is_found() {

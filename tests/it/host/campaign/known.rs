@@ -1,10 +1,43 @@
 //! Histories that are judged in full: those in which claims were wrong once, and those in which they still are.
 
 /// What is claimed of these is right.
-pub(super) const RIGHT: &[(&str, &str)] = &[(
-    "a plain history",
-    "write:2 switch full:1 tick write switch tick write switch incr:1 tick write switch write switch",
-)];
+pub(super) const RIGHT: &[(&str, &str)] = &[
+    (
+        "a plain history",
+        "write:2 switch full:1 tick write switch tick write switch incr:1 tick write switch write switch write",
+    ),
+    (
+        "standbys that have received all, or not",
+        "compress=gz write switch full:1 tick write switch tick stream tick write switch fail write switch diff:1 \
+         tick write switch",
+    ),
+    (
+        "segments are lost between backups and after them",
+        "encrypted=1 compress=zst write switch full:1 tick write switch tick write switch tick write switch tick \
+         diff:1 tick write switch tick write switch tick write switch delete:1:55 rename:1:90",
+    ),
+    (
+        "a segment has two contents",
+        "mib=2 write switch full:1 tick write switch tick write switch tick write switch duplicate:1:80",
+    ),
+    (
+        "WAL expires on purpose, and backups",
+        "repos=2 encrypted=2 compress=lz4 write switch full:1 full:2 tick write switch diff:1 tick write switch full:1 \
+         tick write switch diff:1 tick write switch expire-wal-elsewhere:1:diff:1 expire:1:1 write switch write",
+    ),
+    (
+        "a backup loses its directory",
+        "bundles=0 write switch full:1 tick write switch diff:1 tick write switch full:1 tick write switch \
+         lose-backup:1:99",
+    ),
+];
+
+/// Seeds of random histories without the steps below, on both versions in turn.
+pub(super) const SEEDS: &[u64] = &[200, 201, 202, 203];
+
+/// Steps that make the claims wrong as yet; the first seeds leave them out.
+pub(super) const UNMENDED: &[&str] =
+    &["clone", "clone-at", "back", "crash-back", "offline", "skew", "cut", "lose-history"];
 
 /// What is claimed of these is wrong.
 pub(super) const WRONG: &[(&str, &str)] = &[
