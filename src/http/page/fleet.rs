@@ -1,5 +1,6 @@
 //! The status page of the operator: a table of all clusters, worst first, and a page for each cluster.
 
+mod cluster;
 mod seen;
 
 use std::time::Duration;
@@ -12,7 +13,7 @@ use crate::metrics::operator::Overview;
 use crate::state::health::Health;
 use crate::state::human;
 
-use super::{cluster, pieces};
+use super::pieces;
 
 pub(super) use seen::Seen;
 

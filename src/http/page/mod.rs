@@ -3,7 +3,6 @@
 //! Pure: depends only on the snapshot and `now`. Uses no script and no external resources, so that a saved copy looks
 //! the same. Bounded: stanzas that do not fit are counted and can be shown with `?stanza=NAME`.
 
-mod cluster;
 mod collection;
 pub mod fleet;
 mod pieces;

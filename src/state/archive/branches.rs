@@ -218,13 +218,13 @@ impl<'a> Tree<'a> {
             let next = branch.timeline.checked_add(1).and_then(|next| began.range(next..).next());
             branch.until = next.and_then(|(_, began)| *began);
         }
-        // While the database was on a branch that cannot be restored to its end, its live window cannot begin.
+        // While the database was on a branch that cannot be restored to its end, its live window cannot first.
         let broken =
             branches.iter().filter(|branch| !branch.is_whole()).filter_map(|branch| branch.until).max();
         if let Some(live) = branches.first_mut().filter(|branch| branch.state == BranchState::Live) {
             let end = live.end.map(|end| end.at);
-            let begin = live.continuous_start.map(|start| broken.map_or(start, |broken| broken.max(start)));
-            live.continuous_start = begin.map(|begin| end.map_or(begin, |end| end.min(begin)));
+            let first = live.continuous_start.map(|start| broken.map_or(start, |broken| broken.max(start)));
+            live.continuous_start = first.map(|first| end.map_or(first, |end| end.min(first)));
         }
         branches
     }

@@ -86,6 +86,7 @@ impl World<'_> {
             self.options.extend(options);
             self.write_config();
         }
+        self.has_expired_wal = true;
         self.run_expire(&[&format!("--repo={repo}"), &kind, &count, "expire"])
     }
 

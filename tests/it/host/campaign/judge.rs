@@ -104,13 +104,13 @@ impl<'w, 'a> Judge<'w, 'a> {
             if matches!(outcome, Outcome::Failed(_)) && self.is_emptied(repo, label_of(line)) {
                 return Grade::Unknowable("the backup's directory was emptied");
             }
-            if !is_proven && self.world.is_damaged {
+            if !is_proven && (self.world.is_damaged || self.world.has_expired_wal) {
                 return Grade::Unproven;
             }
             let proof = if is_proven { "proven" } else { "not proven" };
             let hedge = if is_hedged { ", WAL may end before" } else { "" };
-            let live = self.told_state(at);
-            Grade::Defect(format!("{} ({proof}{hedge}): {line}\n{what}\n{live}", target(at)))
+            let state = self.told_state(at);
+            Grade::Defect(format!("{} ({proof}{hedge}): {line}\n{what}\n{state}", target(at)))
         };
         match &outcome {
             Outcome::Restored(found) => match self.likeness(at, repo, found) {
@@ -268,8 +268,8 @@ impl<'w, 'a> Judge<'w, 'a> {
         let line = self.copies.command(&Wanted::default());
         let now = Utc::now();
         let wrong = |what: String| {
-            let live = self.told_state(now);
-            Grade::Defect(format!("health is ok, but a plain restore fails: {line}\n{what}\n{live}"))
+            let state = self.told_state(now);
+            Grade::Defect(format!("health is ok, but a plain restore fails: {line}\n{what}\n{state}"))
         };
         match self.copies.run(&line) {
             Outcome::Restored(found) => {

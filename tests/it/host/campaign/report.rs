@@ -14,7 +14,7 @@ pub(super) enum Grade {
     Conservative(&'static str),
     /// It is wrong because of something that no listing shows.
     Unknowable(&'static str),
-    /// It was called not proven, and is wrong where files were taken away.
+    /// It was called not proven, and is wrong where files were lost or expired.
     Unproven,
     /// It is wrong: what was claimed, and what a restore showed.
     Defect(String),
@@ -44,7 +44,7 @@ impl Report {
     pub(super) fn note(&mut self, kind: &'static str, grade: Grade) {
         let outcome = match grade {
             Grade::Right(outcome) | Grade::Conservative(outcome) | Grade::Unknowable(outcome) => outcome,
-            Grade::Unproven => "not proven, and wrong in a damaged repository",
+            Grade::Unproven => "not proven, and wrong where files were lost or expired",
             Grade::Defect(text) => {
                 self.defects.push(Defect { kind, text });
                 "DEFECT"
@@ -79,14 +79,10 @@ impl fmt::Display for Report {
 
 /// How a wrong history is told, with what replays it.
 pub(super) fn told(title: &str, history: &History, report: &Report) -> String {
-    let mut text = format!("{title}\n  CAMPAIGN_STEPS=\"{history}\"\n");
-    for note in &report.notes {
-        text += &format!("  note: {}\n", indented(note));
-    }
-    for defect in &report.defects {
-        text += &format!("  DEFECT in {}: {}\n", defect.kind, indented(&defect.text));
-    }
-    text
+    let heading = format!("{title}\n  CAMPAIGN_STEPS=\"{history}\"\n");
+    let notes = report.notes.iter().map(|note| format!("  note: {}\n", indented(note)));
+    let defect = |one: &Defect| format!("  DEFECT in {}: {}\n", one.kind, indented(&one.text));
+    std::iter::once(heading).chain(notes).chain(report.defects.iter().map(defect)).collect()
 }
 
 /// Behind the heading, without what is the same in every command.

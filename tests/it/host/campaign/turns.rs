@@ -211,7 +211,8 @@ impl<'a> World<'a> {
     }
 }
 
-/// The parent of a timeline and where it was left, from the last line of a history file: `1	0/3000148	before 2000-01-01`.
+/// The parent of a timeline and where it was left, from the last line of a history file: number, position and reason,
+/// between tabs.
 fn origin(history: &str) -> (u32, u64) {
     let last = history.lines().rfind(|line| !line.trim().is_empty()).unwrap();
     let mut words = last.split('\t');

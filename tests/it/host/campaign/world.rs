@@ -31,6 +31,8 @@ pub(super) struct World<'a> {
     pub(super) notes: Vec<String>,
     /// Files were taken from a repository, or changed.
     pub(super) is_damaged: bool,
+    /// WAL was removed between backups on purpose.
+    pub(super) has_expired_wal: bool,
     /// Options of the configuration that `expire` steps have set.
     pub(super) options: BTreeMap<String, String>,
     /// Where the database lies now.
@@ -60,6 +62,7 @@ impl<'a> World<'a> {
             branch: 0,
             notes: Vec::new(),
             is_damaged: false,
+            has_expired_wal: false,
             options: BTreeMap::new(),
             home,
             next_marker: 1,

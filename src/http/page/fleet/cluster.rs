@@ -9,8 +9,8 @@ use crate::state::health::{self, Health};
 use crate::state::human;
 use crate::state::snapshot::Snapshot;
 
-use super::fleet::{FleetContext, Seen, TEXT_LIMIT};
-use super::{collection, pieces, stanza, timeline};
+use super::super::{collection, pieces, stanza, timeline};
+use super::{FleetContext, Seen, TEXT_LIMIT};
 
 /// The whole page of the cluster `wanted`, written `namespace/name`.
 pub(super) fn render(
