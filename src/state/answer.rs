@@ -39,7 +39,9 @@ pub fn restorable(stanza: &Stanza) -> Option<Restorable> {
                 later_wal: if window.verified { None } else { later_wal(stanza, repo) },
             })
         })
-        .max_by_key(|one| (one.is_up, one.window.latest, Reverse((one.window.start(), one.repo_key))))
+        .max_by_key(|one| {
+            (one.is_up, one.window.latest, one.window.latest_lsn, Reverse((one.window.start(), one.repo_key)))
+        })
 }
 
 fn later_wal(stanza: &Stanza, repo: &Repo) -> Option<WalSegment> {

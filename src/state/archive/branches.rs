@@ -275,8 +275,8 @@ impl<'a> Tree<'a> {
 
     /// The end of a run of segments in which a backup stops.
     fn end(&self, path: &Path, last: u64, stop: DateTime<Utc>) -> ReachEnd {
-        let time = path.modified(last, self.listing, self.size).filter(|_| self.clock.is_reliable);
-        let time = time.map(|time| self.clock.correct(time));
+        // A file that was copied is newer than what it holds, so its time still is a limit.
+        let time = path.modified(last, self.listing, self.size).map(|time| self.clock.correct(time));
         ReachEnd {
             at: time.map_or(stop, |time| time.max(stop)),
             is_of_file: time.is_some_and(|time| time >= stop),

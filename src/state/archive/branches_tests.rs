@@ -223,7 +223,7 @@ fn a_clock_that_is_behind_is_corrected_by_the_backups() {
 }
 
 #[test]
-fn times_that_contradict_the_backups_are_not_used() {
+fn times_that_contradict_the_backups_choose_no_branch() {
     // Everything was copied in minute 5000, in the order of names.
     let mut made = gone_back().backup(1, 9, 9);
     made.files.iter_mut().for_each(|(.., time)| *time = at(5000));
@@ -232,7 +232,8 @@ fn times_that_contradict_the_backups_are_not_used() {
     assert!(found.has_unreliable_times);
     // The newest backup is of timeline 1, which timeline 2 left before.
     assert_eq!(states(&found), [(1, Live), (2, Foreign)]);
-    assert_eq!(found.path.unwrap().latest_at_most, Some(at(9)));
+    assert_eq!(found.path.unwrap().latest_at_most, Some(at(5000)), "at most");
+    assert!(!found.branch_at(at(9)).unwrap().1, "which branch was live then is not certain");
     let found = made.backup(2, 7, 24).judged();
     assert_eq!(states(&found)[0], (2, Live));
     assert_eq!(found.began.get(&2), Some(&Some(at(23))), "it is older than its backup");

@@ -35,7 +35,7 @@ pub struct Continuity {
     pub last_archived: Option<DateTime<Utc>>,
     /// Seconds by which the repository's clock is behind that of the PostgreSQL host.
     pub clock_behind_seconds: i64,
-    /// The backups contradict the times of the files, so these were not used.
+    /// The backups contradict the times of the files, so these do not tell which branch was live when.
     pub has_unreliable_times: bool,
     /// Segments that some backup needs to become consistent, and that are not there.
     pub missing_backup: u64,
@@ -115,7 +115,8 @@ impl Continuity {
         let is_known = |(timeline, began): (&u32, &Option<DateTime<Utc>>)| {
             began.map_or(*timeline == 1, |began| *timeline == 1 || is_clear(began))
         };
-        let is_certain = self.began.iter().all(is_known);
+        let is_certain =
+            self.began.iter().all(is_known) && (self.branches.len() < 2 || !self.has_unreliable_times);
         let had_begun = |began: &Option<DateTime<Utc>>| began.is_none_or(|began| began <= time);
         let then = self.began.iter().rev().find(|(_, began)| had_begun(began)).map(|(timeline, _)| *timeline);
         let Some(then) = then.or_else(|| self.began.keys().next().copied()) else {

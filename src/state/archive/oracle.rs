@@ -46,7 +46,10 @@ pub(super) fn listing(files: &[String], histories: Vec<TimelineHistory>, size: S
     }
     listing.histories = histories.into_iter().map(|history| (history.timeline, history)).collect();
     // Each timeline begins a day after the one before, so that the newest one is live.
-    let used = files.iter().map(|name| WalSegment::parse(&name[..24]).unwrap().timeline);
+    let used = files.iter().filter_map(|name| match ArchiveFile::parse(name) {
+        ArchiveFile::Segment { segment, .. } => Some(segment.timeline),
+        _ => None,
+    });
     let used = used.chain(listing.histories.keys().copied()).filter(|timeline| *timeline > 1);
     listing.history_files = used.map(|timeline| (timeline, Some(day(timeline.into())))).collect();
     listing

@@ -58,10 +58,10 @@ pub(super) fn sentences(repo: &Repo) -> Vec<String> {
             human::duration(TimeDelta::seconds(wal.clock_behind_seconds)),
         ));
     }
-    if wal.has_unreliable_times {
+    if wal.has_unreliable_times && wal.branches.len() > 1 {
         all.push(
-            "the times of the WAL files do not fit the backups, as after copying them or setting a clock: the recovery window \
-             ends with the newest backup"
+            "the times of the WAL files do not fit the backups, as after copying them or setting a clock: they do not show when \
+             each timeline began"
                 .to_owned(),
         );
     }

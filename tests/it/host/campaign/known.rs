@@ -47,10 +47,6 @@ pub(super) const RIGHT: &[(&str, &str)] = &[
         "encrypted=1 compress=gz write switch full:1 tick write switch tick write switch tick write switch cut:1:75:5",
     ),
     (
-        "a repository whose clock is behind",
-        "write switch full:1 tick write switch tick write switch skew:1:-7200",
-    ),
-    (
         "the newest backup is offline",
         "write switch full:1 tick write switch tick offline:1 tick write:2 switch",
     ),
