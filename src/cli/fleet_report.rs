@@ -10,7 +10,6 @@ use serde::Serialize;
 use crate::cluster::finding::Finding;
 use crate::cluster::key::Key;
 use crate::state::health::{self, Health};
-use crate::state::restore;
 use crate::state::snapshot::{RepoState, ScopeKind, Snapshot};
 
 use super::info_json::Document;
@@ -58,9 +57,12 @@ impl ClusterReport {
         }
     }
 
-    /// Whether only a scan of the WAL archives can tell which backups lead to a point in time.
-    pub(super) fn needs_scan(&self) -> bool {
-        matches!(&self.result, QueryResult::Facts(snapshot) if snapshot.stanzas.iter().any(restore::needs_scan))
+    /// What is known of it.
+    pub(super) fn facts(&self) -> Option<&Snapshot> {
+        match &self.result {
+            QueryResult::Facts(snapshot) => Some(snapshot),
+            _ => None,
+        }
     }
 
     fn health(&self, now: DateTime<Utc>) -> Health {

@@ -11,6 +11,9 @@ use tokio_util::sync::CancellationToken;
 use crate::collect::host;
 use crate::pgbackrest::command::CopyPaths;
 use crate::shutdown::{Request, Signals};
+use crate::source::call::{self, Runner};
+use crate::source::histories::has_unseen_timeline;
+use crate::source::process::Limits;
 use crate::state::restore::{self, Target};
 use crate::state::snapshot::Snapshot;
 use crate::telemetry::{self, LogFormat};
@@ -30,7 +33,7 @@ use super::settings;
 #[derive(Debug, Args)]
 #[command(group = not_on_this_host())]
 pub struct InfoArgs {
-    /// Format format.
+    /// Output format.
     #[arg(long, env = "KEEPER_OUTPUT", value_name = "FORMAT", value_enum, default_value_t = Format::Text)]
     output: Format,
 
@@ -78,11 +81,18 @@ pub async fn run(args: InfoArgs) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::install().context("cannot install signal handlers")?;
     let mut snapshot = collect(&args.source, args.wal, &mut signals).await?;
     if let Some(wish) = wish {
-        if !args.wal && snapshot.stanzas.iter().any(restore::needs_scan) {
+        let settings = settings::once(&args.source, false)?;
+        let runner = host::runner(&settings, &CancellationToken::new());
+        let limits = &settings.pace.limits;
+        if !args.wal && needs_scan(&snapshot, &runner, limits).await {
             snapshot = collect(&args.source, true, &mut signals).await?;
         }
-        let program = settings::once(&args.source, false)?.program;
-        return output::advise(&restore_command::advice(&snapshot, &program, &wish, Utc::now()));
+        let mut advice = restore_command::advice(&snapshot, &settings.program, &wish, Utc::now());
+        if let Some(query) = &advice.backup {
+            let outside = call::outside_files(&runner, query, limits).await;
+            advice.remarks.push_str(&restore_command::outside_remarks(&outside, &wish.copy));
+        }
+        return output::advise(&advice);
     }
     let snapshot = &snapshot;
     let text = match args.output {
@@ -100,6 +110,16 @@ impl InfoArgs {
             copy: CopyPaths { directory: self.copy_directory.clone() },
         })
     }
+}
+
+/// Whether only a scan of the archives tells which timeline a point in time is on.
+pub(super) async fn needs_scan(snapshot: &Snapshot, runner: &dyn Runner, limits: &Limits) -> bool {
+    for stanza in &snapshot.stanzas {
+        if restore::needs_scan(stanza) || has_unseen_timeline(runner, stanza, limits).await {
+            return true;
+        }
+    }
+    false
 }
 
 /// Queries pgBackRest on this host once.

@@ -26,11 +26,16 @@ use crate::operator::resources::{self, ListError};
 use crate::operator::scope::Scope;
 use crate::pgbackrest::command::Program;
 use crate::pgbackrest::conf::Conf;
-use crate::source::pod::{Pods, RunInPod};
+use crate::source::call;
+use crate::source::in_pod::InPod;
+use crate::source::pod::{Place, Pods, RunInPod};
 use crate::source::pods::FindPods;
+use crate::source::process::Limits;
+use crate::state::restore;
 
 use super::args::info::{ClusterName, FleetInfoArgs};
 use super::fleet_report::{self, ClusterReport, QueryResult};
+use super::info;
 use super::info_table::Terminal;
 use super::output::{self, Format, advise, terminal};
 use super::restore_command::{self, Advice, Wish};
@@ -68,15 +73,15 @@ pub(super) async fn run(
     let (settings, pods) = (Settings::from(args.labels), Pods::new(client.clone()));
     let secrets = secrets(&client, &chosen, concurrency).await;
     let mut fleet = ask(&pods, chosen.clone(), &secrets, &settings, pace(lists_wal)).await;
-    if matches!(wanted, Wanted::RestoreCommand(_))
-        && !lists_wal
-        && fleet.iter().any(ClusterReport::needs_scan)
+    let limits = &pace(false).limits;
+    if let (Wanted::RestoreCommand(_), false, [one]) = (&wanted, lists_wal, fleet.as_slice())
+        && needs_scan(&pods, one, &settings, limits).await
     {
         fleet = ask(&pods, chosen, &secrets, &settings, pace(true)).await;
     }
     let text = match (wanted, fleet.as_slice()) {
         (Wanted::RestoreCommand(wish), [one, ..]) => {
-            return advise(&restore_advice(&pods, one, &settings, &wish, Utc::now()).await);
+            return advise(&restore_advice(&pods, one, &settings, &wish, limits, Utc::now()).await);
         }
         (Wanted::Facts(Format::Json), fleet) => fleet_report::json(fleet, Utc::now())?,
         (_, fleet) => fleet_report::text(fleet, Utc::now(), terminal()),
@@ -186,10 +191,11 @@ fn unlisted(error: &ListError, scopes: &[Scope]) -> anyhow::Error {
 
 /// The restore commands of one cluster, with where to run it.
 pub async fn restore_advice(
-    pods: &impl FindPods,
+    pods: &(impl FindPods + RunInPod),
     report: &ClusterReport,
     settings: &Settings,
     wish: &Wish,
+    limits: &Limits,
     now: DateTime<Utc>,
 ) -> Advice {
     let snapshot = match &report.result {
@@ -197,24 +203,55 @@ pub async fn restore_advice(
         _ => {
             let plain = Terminal { has_colours: false, ..terminal() };
             let why = fleet_report::text(std::slice::from_ref(report), now, plain);
-            return Advice { commands: None, remarks: format!("no restore command for {why}") };
+            return Advice::none(format!("no restore command for {why}"));
         }
     };
     let program = Program { binary: "pgbackrest".into(), config: None, config_include_path: None };
     let mut advice = restore_command::advice(snapshot, &program, wish, now);
-    if advice.commands.is_some() {
-        advice.remarks.push_str(&place(pods, &report.key, settings).await);
+    let Some(query) = &advice.backup else { return advice };
+    let key = &report.key;
+    let primary = primary(pods, key, settings).await;
+    if let Some(primary) = &primary {
+        let outside = call::outside_files(&in_pod(pods, key, primary, settings), query, limits).await;
+        advice.remarks.push_str(&restore_command::outside_remarks(&outside, &wish.copy));
     }
+    advice.remarks.push_str(&place(key, primary.as_deref(), settings));
     advice
 }
 
-/// Where to run the restore commands.
-async fn place(pods: &impl FindPods, key: &Key, settings: &Settings) -> String {
+/// The same as [`info::needs_scan`], with pgBackRest in the pod of the current primary.
+async fn needs_scan(
+    pods: &(impl FindPods + RunInPod),
+    report: &ClusterReport,
+    settings: &Settings,
+    limits: &Limits,
+) -> bool {
+    let Some(snapshot) = report.facts() else { return false };
+    match primary(pods, &report.key, settings).await {
+        Some(primary) => {
+            info::needs_scan(snapshot, &in_pod(pods, &report.key, &primary, settings), limits).await
+        }
+        None => snapshot.stanzas.iter().any(restore::needs_scan),
+    }
+}
+
+/// Name of the pod of the current primary.
+async fn primary(pods: &impl FindPods, key: &Key, settings: &Settings) -> Option<String> {
     let selector = labels::selector_text(&labels::cluster_selector(&key.name, settings));
     let found = pods.find(&key.namespace, &selector).await.unwrap_or_default();
-    let pod = match target::primary(&found, &key.name, settings) {
-        Ok(primary) => format!("pod {}, the current primary", primary.name),
-        Err(_) => "the PostgreSQL pod whose data directory is to be restored; no primary is ready".to_owned(),
+    target::primary(&found, &key.name, settings).ok().map(|primary| primary.name.clone())
+}
+
+fn in_pod<'a, P>(pods: &'a P, key: &Key, pod: &str, settings: &Settings) -> InPod<'a, P> {
+    let container = &settings.database_container;
+    InPod::new(pods, Place { namespace: &key.namespace, pod, container })
+}
+
+/// Where to run the restore commands.
+fn place(key: &Key, primary: Option<&str>, settings: &Settings) -> String {
+    let pod = match primary {
+        Some(primary) => format!("pod {primary}, the current primary"),
+        None => "the PostgreSQL pod whose data directory is to be restored; no primary is ready".to_owned(),
     };
     format!(
         "run them in namespace {}, in container {} of {pod}; pause whatever starts PostgreSQL there, such as Patroni\n",

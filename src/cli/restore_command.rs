@@ -7,9 +7,11 @@ use std::fmt::Write as _;
 
 use chrono::{DateTime, Utc};
 
-use crate::pgbackrest::command::{CopyPaths, Program, RestoreQuery, quoted};
+use crate::pgbackrest::command::{CopyPaths, InfoQuery, Program, RestoreQuery, TargetTimeline, quoted};
+use crate::pgbackrest::info::{Link, Tablespace};
+use crate::source::call::{Call, OutsideFiles};
 use crate::state::human;
-use crate::state::restore::{self, Chosen, Reach, Start, Target, Unreachable};
+use crate::state::restore::{self, Chosen, Doubt, Reach, Start, Target, Unreachable};
 use crate::state::snapshot::{Snapshot, Stanza};
 
 /// Where the printed command puts a copy unless it is told otherwise.
@@ -22,6 +24,8 @@ pub struct Advice {
     pub commands: Option<Commands>,
     /// Notes for the user, for standard error.
     pub remarks: String,
+    /// The backup that the commands restore, to be asked what of it lies outside of the data directory.
+    pub backup: Option<InfoQuery>,
 }
 
 /// One command for each purpose. Each ends in a line break.
@@ -31,6 +35,14 @@ pub struct Commands {
     pub recover: String,
     /// Restores beside it, and touches nothing of it.
     pub copy: String,
+}
+
+impl Advice {
+    /// No commands.
+    #[must_use]
+    pub const fn none(remarks: String) -> Self {
+        Self { commands: None, remarks, backup: None }
+    }
 }
 
 impl Commands {
@@ -68,23 +80,27 @@ pub fn advice(snapshot: &Snapshot, program: &Program, wish: &Wish, now: DateTime
             )
         }
     };
-    Advice { commands: None, remarks: format!("no restore command: {why}\n") }
+    Advice::none(format!("no restore command: {why}\n"))
 }
 
 fn of_stanza(stanza: &Stanza, program: &Program, wish: &Wish, now: DateTime<Utc>) -> Advice {
     let target = wish.target;
     let start = match restore::start(stanza, target, now) {
         Ok(start) => start,
-        Err(reasons) => return Advice { commands: None, remarks: unreachable(target.time, &reasons) },
+        Err(reasons) => return Advice::none(unreachable(target.time, &reasons)),
     };
+    let is_since_12 = start.postgres_version.is_none_or(|version| version >= 12);
     let query = RestoreQuery {
         stanza: stanza.name.to_string(),
         // Only versions that know one repository alone call it 0.
         repo: (start.repo_key > 0).then_some(start.repo_key),
         set: start.backup.label.clone(),
         target: target.time.format("%Y-%m-%d %H:%M:%S%.f+00").to_string(),
-        target_timeline: start.timeline,
-        can_switch_archiving_off: start.postgres_version.is_none_or(|version| version >= 12),
+        target_timeline: match start.timeline {
+            Some(timeline) => Some(TargetTimeline::Number(timeline)),
+            None => is_since_12.then_some(TargetTimeline::Current),
+        },
+        can_switch_archiving_off: is_since_12,
     };
     let directories: Vec<OsString> = wish.copy.directories().into_iter().map(OsString::from).collect();
     let mkdir = ["mkdir", "-p", "-m", "0700"].map(OsString::from);
@@ -107,7 +123,42 @@ fn of_stanza(stanza: &Stanza, program: &Program, wish: &Wish, now: DateTime<Utc>
         wish.copy.data(),
         wish.copy.tablespaces()
     );
-    Advice { commands: Some(Commands { recover, copy }), remarks }
+    let backup = InfoQuery { stanza: Some(query.stanza), repo: query.repo, set: Some(query.set) };
+    Advice { commands: Some(Commands { recover, copy }), remarks, backup: Some(backup) }
+}
+
+/// Where the files outside of the data directory are restored to: in the database to where they were, in a copy into its own
+/// directory.
+#[must_use]
+pub fn outside_remarks(call: &Call<OutsideFiles>, copy: &CopyPaths) -> String {
+    let OutsideFiles { tablespaces, links } = match &call.answer {
+        Some(Ok(outside)) => outside,
+        Some(Err(failure)) => {
+            let why = human::line(&failure.message, 300);
+            return format!("unknown: which tablespaces and links the backup has: {why}\n");
+        }
+        None => return String::new(),
+    };
+    let shown = |text: &str| human::line(text, 200);
+    let mut text = String::new();
+    for Tablespace { name, oid, destination } in tablespaces {
+        let (name, destination) = (shown(name), shown(destination));
+        // Writing to a String cannot fail.
+        _ = writeln!(
+            text,
+            "tablespace {name}: {destination} in the database unless the configuration maps it, {}/{oid} in the copy",
+            copy.tablespaces()
+        );
+    }
+    for Link { name, destination } in links {
+        let (name, destination) = (shown(name), shown(destination));
+        _ = writeln!(
+            text,
+            "link {name} to {destination}: a link again in the database only with link-all or link-map, {}/{name} in the copy",
+            copy.data()
+        );
+    }
+    text
 }
 
 // Writing to a String cannot fail.
@@ -132,18 +183,21 @@ fn remarks(start: &Start<'_>, target: Target) -> String {
             other.timeline
         );
     }
-    match start.proven_at {
-        Some(at) => {
+    match start.proof {
+        Ok(at) => {
             _ = writeln!(
                 text,
                 "proven: the WAL archive had no gap on this path at {}",
                 human::instant(at)
             );
         }
-        None if start.branch.is_some() => text.push_str(
+        Err(Doubt::Branch) => text.push_str(
             "not proven: the archive does not tell exactly when the timeline began, so another one may hold that time\n",
         ),
-        None => text.push_str(
+        Err(Doubt::Clock) => text.push_str(
+            "not proven: the clock of the repository differs or was set, so the time of the last WAL is uncertain\n",
+        ),
+        Err(Doubt::NoScan) => text.push_str(
             "not proven: pgbackrest info does not detect gaps in the WAL; use --wal to check for them\n",
         ),
     }

@@ -78,11 +78,18 @@ pub async fn once(settings: Settings, shutdown: CancellationToken) -> Arc<Snapsh
     known.into_inner()
 }
 
+/// For single calls on this host.
+#[must_use]
+pub fn runner(settings: &Settings, shutdown: &CancellationToken) -> Local {
+    let environment = Environment::inherit(&settings.pass_environment);
+    Local::new(settings.program.clone(), environment, shutdown.clone())
+}
+
 impl Host {
     fn new(settings: Settings, shutdown: &CancellationToken) -> Self {
         let environment = Environment::inherit(&settings.pass_environment);
         // Each has its own memory of the warnings that were logged.
-        let local = || Local::new(settings.program.clone(), environment.clone(), shutdown.clone());
+        let local = || runner(&settings, shutdown);
         let files = ConfigFiles::of(&settings.program, &environment);
         let configuration = ConfigurationState { files, current: None, loaded_at: None, is_reload: true };
         Self {

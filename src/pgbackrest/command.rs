@@ -13,7 +13,7 @@ use super::repository::RepoPath;
 
 mod restore;
 
-pub use restore::{CopyPaths, RestoreQuery, quoted};
+pub use restore::{CopyPaths, RestoreQuery, TargetTimeline, quoted};
 
 /// For commands whose answer is parsed: stdout contains only the answer, stderr warnings and errors. Problems with
 /// options are printed before pgBackRest applies them, from 2.55 on to stdout (see [`super::sanitize`]).

@@ -288,6 +288,30 @@ pub struct Backup<'a> {
     /// Databases in the backup; only with `--set`.
     #[serde(default, rename = "database-ref")]
     pub database_ref: Option<Vec<IgnoredAny>>,
+    /// Tablespaces; only with `--set`.
+    #[serde(default)]
+    pub tablespace: Option<Vec<Tablespace>>,
+    /// Links in the data directory that were followed; only with `--set`.
+    #[serde(default)]
+    pub link: Option<Vec<Link>>,
+}
+
+/// A tablespace.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Tablespace {
+    pub name: String,
+    pub oid: u64,
+    /// Its directory when the backup was made.
+    pub destination: String,
+}
+
+/// A link in the data directory.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Link {
+    /// Path within the data directory.
+    pub name: String,
+    /// The directory or file when the backup was made.
+    pub destination: String,
 }
 
 /// Two instants, printed in Unix seconds.

@@ -35,6 +35,13 @@ impl StoredSize {
         let header = if self.is_encrypted == Some(true) { 16 } else { 0 };
         bytes >= least + header
     }
+
+    /// Whether pgBackRest hands a file on as it is, whatever its size. PostgreSQL then stops with an error if that is wrong.
+    /// What cannot be decompressed or decrypted counts as missing for PostgreSQL.
+    #[must_use]
+    pub fn is_plain(self, compression: Option<&str>) -> bool {
+        compression.is_none() && self.is_encrypted != Some(true)
+    }
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use futures_util::future::BoxFuture;
 
 use crate::pgbackrest::command::{self, Command, InfoQuery, RepoQuery};
 use crate::pgbackrest::info::view;
+use crate::pgbackrest::info::{Link, Tablespace};
 use crate::pgbackrest::repository::{self, Entries};
 use crate::pgbackrest::sanitize;
 use crate::pgbackrest::version::{self, Version};
@@ -90,6 +91,15 @@ pub struct Document {
     pub complete: bool,
 }
 
+/// What of a backup lies outside of the data directory.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OutsideFiles {
+    /// Its tablespaces.
+    pub tablespaces: Vec<Tablespace>,
+    /// Links that were followed.
+    pub links: Vec<Link>,
+}
+
 impl<T> Call<T> {
     /// Why there is no answer, unless the call was cancelled.
     #[must_use]
@@ -113,6 +123,12 @@ pub async fn version(runner: &dyn Runner, limits: &Limits) -> Call<Version> {
 pub async fn info(runner: &dyn Runner, query: &InfoQuery, limits: &Limits) -> Call<Document> {
     let asked = query.clone();
     call(runner, &command::info(query), limits, move |stdout| read_info(stdout, &asked)).await
+}
+
+/// Asks what of one backup lies outside of the data directory. The query must name the backup.
+pub async fn outside_files(runner: &dyn Runner, query: &InfoQuery, limits: &Limits) -> Call<OutsideFiles> {
+    let asked = query.clone();
+    call(runner, &command::info(query), limits, move |stdout| read_outside(stdout, &asked)).await
 }
 
 /// Lists one directory of a repository, not recursively (2.32 and later).
@@ -176,6 +192,21 @@ fn read_version(stdout: &[u8]) -> Read<Version> {
     let no_version = "pgbackrest version printed no version; check that the program is pgBackRest itself";
     let version = version::parse(&String::from_utf8_lossy(stdout));
     Read::of(version.ok_or_else(|| unreadable(no_version)))
+}
+
+fn read_outside(stdout: &[u8], query: &InfoQuery) -> Read<OutsideFiles> {
+    let cleaned = sanitize::clean(stdout);
+    let answer = view::answer(&cleaned.text, query).map_err(|error| error.to_string()).and_then(|document| {
+        let mut backups = document.stanzas().flat_map(|stanza| &stanza.raw.backup);
+        let backup = backups.find(|backup| query.set.as_deref() == Some(&*backup.label));
+        let backup = backup.ok_or_else(|| "the answer does not mention the backup".to_owned())?;
+        Ok(OutsideFiles {
+            tablespaces: backup.tablespace.clone().unwrap_or_default(),
+            links: backup.link.clone().unwrap_or_default(),
+        })
+    });
+    let answer = answer.map_err(|error| unreadable(failure::one_line(&error)));
+    Read { answer, sanitized: cleaned.sanitized, notices: cleaned.preamble }
 }
 
 fn read_info(stdout: &[u8], query: &InfoQuery) -> Read<Document> {

@@ -5,6 +5,7 @@ pub mod call;
 pub mod config_files;
 pub mod credentials;
 pub mod environment;
+pub mod histories;
 pub mod in_pod;
 pub mod local;
 pub mod pod;

@@ -21,15 +21,25 @@ pub struct Start<'a> {
     pub reach: Reach,
     /// The timeline to recover along, where PostgreSQL might choose another one by itself.
     pub timeline: Option<u32>,
-    /// When a listing proved that nothing is missing on the way; None where `info` alone tells, which sees no gaps, or where it
-    /// is not certain which branch was live then.
-    pub proven_at: Option<DateTime<Utc>>,
+    /// When a listing proved that nothing is missing on the way, or why that is not proven.
+    pub proof: Result<DateTime<Utc>, Doubt>,
     /// The branch of history, where a listing tells.
     pub branch: Option<Chosen>,
     /// Other branches that contain the point in time.
     pub others: Vec<Chosen>,
     /// Major version of PostgreSQL.
     pub postgres_version: Option<u32>,
+}
+
+/// Why it is not proven that a restore leads to the point in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Doubt {
+    /// `info` alone tells, which sees no gaps.
+    NoScan,
+    /// It is not certain when a timeline began, and so which branch was live then.
+    Branch,
+    /// It is not certain of which time the last WAL is, because the times of files do not fit the backups.
+    Clock,
 }
 
 /// A branch of history that contains a point in time.
@@ -114,7 +124,7 @@ pub fn start(
             Err(why) => reasons.push((repo.key, why)),
         }
     }
-    let is_proven = |start: &Start<'_>| start.proven_at.is_some();
+    let is_proven = |start: &Start<'_>| start.proof.is_ok();
     let best = found
         .into_iter()
         .max_by_key(|one| (is_proven(one), one.reach, one.backup.stop, Reverse(one.repo_key)));
@@ -175,7 +185,7 @@ fn start_in<'a>(
         backup,
         reach,
         timeline: None,
-        proven_at: None,
+        proof: Err(Doubt::NoScan),
         branch: None,
         others: Vec::new(),
         postgres_version: repo.postgres_version(),
@@ -199,9 +209,9 @@ fn proven<'a>(repo: &'a Repo, wal: &Continuity, target: Target) -> Result<Start<
         }
         None => branch_at(repo, wal, target.time).ok_or(Unreachable::NoBackup)?,
     };
-    let (backup, reach) = lead(repo, branch, target.time)?;
+    let (backup, reach, is_timed) = lead(repo, branch, target.time)?;
     let is_default = wal.newest_history.is_none_or(|newest| newest <= branch.timeline)
-        && backup.wal_start.is_none_or(|start| start.timeline == branch.timeline);
+        && backup.wal_start.is_some_and(|start| start.timeline == branch.timeline);
     let contains = |other: &&Branch| {
         other.timeline != branch.timeline
             && lead(repo, other, target.time).is_ok()
@@ -212,7 +222,11 @@ fn proven<'a>(repo: &'a Repo, wal: &Continuity, target: Target) -> Result<Start<
         backup,
         reach,
         timeline: (!is_default).then_some(branch.timeline),
-        proven_at: is_certain.then_some(wal.listed_at),
+        proof: match (is_certain, is_timed) {
+            (true, true) => Ok(wal.listed_at),
+            (false, _) => Err(Doubt::Branch),
+            (true, false) => Err(Doubt::Clock),
+        },
         branch: Some(chosen(branch)),
         others: wal.branches.iter().filter(contains).map(chosen).collect(),
         postgres_version: repo.postgres_version(),
@@ -228,7 +242,11 @@ fn chosen(branch: &Branch) -> Chosen {
 fn branch_at<'a>(repo: &Repo, wal: &'a Continuity, time: DateTime<Utc>) -> Option<(&'a Branch, bool)> {
     let (then, is_certain) = wal.branch_at(time)?;
     let live = wal.live()?;
-    if is_shared(repo, live, then, time) { Some((live, true)) } else { Some((then, is_certain)) }
+    let mut own = wal.branches.iter().filter(|branch| branch.state != BranchState::Foreign);
+    if own.all(|branch| is_shared(repo, live, branch, time)) {
+        return Some((live, true));
+    }
+    Some((if is_shared(repo, live, then, time) { live } else { then }, is_certain))
 }
 
 /// Whether both branches still were the same at a time: they share a later backup.
@@ -238,17 +256,17 @@ fn is_shared(repo: &Repo, one: &Branch, other: &Branch, time: DateTime<Utc>) -> 
         || repo.backups.iter().any(|backup| backup.stop > time && is_in_both(&backup.label))
 }
 
-/// The newest backup from which a branch leads to a time.
+/// The newest backup from which a branch leads to a time, and whether the time of the WAL there is certain.
 fn lead<'a>(
     repo: &'a Repo,
     branch: &Branch,
     time: DateTime<Utc>,
-) -> Result<(&'a Backup, Reach), Unreachable> {
+) -> Result<(&'a Backup, Reach, bool), Unreachable> {
     let of_branch = repo.backups.iter().filter(|backup| branch.reach.contains_key(&backup.label));
     let backups: Vec<&Backup> = of_branch.collect();
     let newest = newest_before(&backups, time)?;
     let reach = |backup: &Backup| branch.reach.get(&backup.label).copied();
-    let end = |backup: &Backup| reach(backup).map_or(backup.stop, |end| end.at);
+    let end = |backup: &Backup| reach(backup).map_or(backup.stop, |end| end.latest);
     let before = || backups.iter().copied().filter(|backup| backup.stop < time);
     // The times of files are whole seconds; one of 10:00:00 may have come a little later.
     let second = TimeDelta::seconds(1);
@@ -258,14 +276,19 @@ fn lead<'a>(
             || (end.is_of_file && time < end.at + second)
             || left.is_some_and(|left| time < left + second)
     };
-    let leads_there = |backup: &&Backup| reach(backup).is_some_and(is_in);
-    let Some(backup) = before().filter(leads_there).max_by_key(|backup| backup.stop) else {
+    let is_surely_in = |backup: &Backup| reach(backup).is_some_and(is_in);
+    let can_be_in =
+        |backup: &Backup| reach(backup).is_some_and(|end| end.at < end.latest && time < end.latest + second);
+    let leads_there = |backup: &&Backup| is_surely_in(backup) || can_be_in(backup);
+    let best = before().filter(leads_there).max_by_key(|backup| (is_surely_in(backup), backup.stop));
+    let Some(backup) = best else {
         let until = before().map(end).max().unwrap_or(newest.stop);
         return Err(Unreachable::Ends { timeline: branch.timeline, until });
     };
     // What ends alike lies in the same run of segments.
     let is_passed = backups.iter().any(|other| other.stop > time && end(other) == end(backup));
-    Ok((backup, if is_passed { Reach::Beyond } else { Reach::Unknown }))
+    let found = if is_passed { Reach::Beyond } else { Reach::Unknown };
+    Ok((backup, found, is_surely_in(backup)))
 }
 
 #[cfg(test)]
@@ -368,7 +391,7 @@ mod tests {
         let ask = |segments: &[u32], target| {
             let stanza = stanza(vec![listed(made(), segments.iter().copied())]);
             let start = start(&stanza, at(target), day(99));
-            start.map(|start| (start.backup.label.clone(), start.reach, start.proven_at.is_some()))
+            start.map(|start| (start.backup.label.clone(), start.reach, start.proof.is_ok()))
         };
         let whole = [1, 2, 3, 4, 5, 6, 7, 8, 9];
         assert_eq!(ask(&whole, day(5)), Ok((FULL.to_owned(), Reach::Beyond, true)));

@@ -15,7 +15,7 @@ use crate::pgbackrest::repository::{Entries, Kind, RepoPath};
 use crate::pgbackrest::stored_size::StoredSize;
 use crate::pgbackrest::version::Version;
 use crate::pgbackrest::wal::{SegmentSize, WalSegment};
-use crate::state::archive::{CLOCK_TOLERANCE, DirectoryFacts, Expected, ListedFile, Listing};
+use crate::state::archive::{DirectoryFacts, Expected, ListedFile, Listing};
 use crate::state::snapshot::{Backup, Failure, FailureReason, Repo, Snapshot, Stanza};
 use crate::state::wal_range;
 
@@ -201,12 +201,11 @@ impl ScanPlan {
 
     fn take_archive(&mut self, entries: &Entries, at: DateTime<Utc>) -> Result<(), Failure> {
         let (mut directories, mut histories) = (BTreeSet::new(), BTreeMap::new());
-        let latest = at + CLOCK_TOLERANCE;
         for (name, entry) in entries {
             match (entry.kind, ArchiveFile::parse(name), DirectoryName::parse(name)) {
                 (Kind::Path, _, Some(name)) => _ = directories.insert(name),
                 (Kind::File, ArchiveFile::History { timeline }, _) => {
-                    histories.insert(timeline, entry.time.filter(|time| *time <= latest));
+                    histories.insert(timeline, entry.time);
                 }
                 _ => (),
             }

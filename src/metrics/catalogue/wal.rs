@@ -67,8 +67,8 @@ catalogue! { ALL of Wal:
         "Backups and WAL files that are dated in the future.",
         "kind is backup (info) or wal (listing); more than 5 min ahead; such a time is never used as the newest";
     REPO_CLOCK_BEHIND_SECONDS: Gauge, "pgbackrest_repo_clock_behind_seconds", Seconds, REPO,
-        "How far the clock of the repository is behind that of the PostgreSQL host.",
-        "listing: start of the newest backup - time of its last WAL segment, 0 up to a minute";
+        "How far the clock of the repository is behind that of the PostgreSQL host. Negative: it is ahead.",
+        "listing: start of the newest backup - time of its last WAL segment, 0 where that lies within the backup and a minute around it";
     BACKUP_UNRESTORABLE: Gauge, "pgbackrest_backup_unrestorable", Plain, ["reason", "repo_key", "stanza"],
         "Backups that cannot be restored.",
         "listing: reason is wal (missing within the backup), directory (the backup's files are gone), reference (the files of a \

@@ -1,6 +1,7 @@
 //! The command lines that restore. They are printed for people, who run them.
 
 use std::ffi::OsString;
+use std::fmt;
 
 use super::{Program, repo_option, stanza_option};
 
@@ -15,10 +16,28 @@ pub struct RestoreQuery {
     pub set: String,
     /// The time, as PostgreSQL reads it.
     pub target: String,
-    /// The timeline that leads there, where PostgreSQL would not find it.
-    pub target_timeline: Option<u32>,
+    /// The timeline that leads there; None before PostgreSQL 12, which follows that of the backup by default.
+    pub target_timeline: Option<TargetTimeline>,
     /// `--archive-mode=off` needs PostgreSQL 12.
     pub can_switch_archiving_off: bool,
+}
+
+/// `--target-timeline`. Left out, it is the latest from PostgreSQL 12 on, whatever archived that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TargetTimeline {
+    /// That of the backup. PostgreSQL needs no history file for it, and knows the word from version 12 on.
+    Current,
+    /// This one.
+    Number(u32),
+}
+
+impl fmt::Display for TargetTimeline {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Current => formatter.write_str("current"),
+            Self::Number(timeline) => timeline.fmt(formatter),
+        }
+    }
 }
 
 impl RestoreQuery {
@@ -164,7 +183,7 @@ mod tests {
             repo: Some(2),
             set: "20260101-000000F".to_owned(),
             target: "2026-01-02 00:00:00+00".to_owned(),
-            target_timeline: Some(3),
+            target_timeline: Some(TargetTimeline::Number(3)),
             can_switch_archiving_off: true,
         };
         let copy = CopyPaths { directory: "/srv/a copy/".to_owned() };

@@ -64,7 +64,7 @@ pub struct Branch {
     pub state: BranchState,
     /// When its last timeline began; None for the first, and where that is not known.
     pub began: Option<DateTime<Utc>>,
-    /// When the repository got its last segment, by the repository's clock.
+    /// When the repository got its last segment, by the clock of the PostgreSQL host.
     pub last_archived: Option<DateTime<Utc>>,
     /// Backups from which recovery can follow the branch, with the end of the WAL that leads on from each.
     pub reach: BTreeMap<String, ReachEnd>,
@@ -94,10 +94,12 @@ impl Branch {
 /// How far WAL leads without a gap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct ReachEnd {
-    /// Commits after this time are not in it; the last commit may be earlier.
+    /// Up to here that is proven; the last commit may be earlier.
     pub at: DateTime<Utc>,
     /// Whether that is the time of a file, in whole seconds. Else it is when a backup ended.
     pub is_of_file: bool,
+    /// Commits after this time are not in it. Later than `at` where the time of the last file is uncertain.
+    pub latest: DateTime<Utc>,
     /// Position after the last segment.
     pub lsn: Option<Lsn>,
 }
@@ -131,14 +133,14 @@ impl<'a> Tree<'a> {
         let known: BTreeSet<u32> = held.keys().chain(listing.history_files.keys()).copied().collect();
         let path = |timeline: &u32| Path::to(*timeline, listing.histories.get(timeline), size);
         let paths = known.iter().filter_map(|timeline| Some((*timeline, path(timeline)?))).collect();
-        let mut activity = listing.newest();
+        let mut activity = listing.newest(clock);
         let mut began = BTreeMap::new();
         for (timeline, time) in &listing.history_files {
-            let Some(time) = *time else { continue };
+            let Some(time) = time.and_then(|time| clock.correct(time)) else { continue };
             let last = activity.entry(*timeline).or_insert(time);
             *last = time.max(*last);
             if clock.is_reliable {
-                began.insert(*timeline, clock.correct(time));
+                began.insert(*timeline, time);
             }
         }
         // A timeline is older than its backups.
@@ -187,7 +189,7 @@ impl<'a> Tree<'a> {
 
     /// When the last segment of a timeline came, by the clock of the PostgreSQL host.
     pub(super) fn last_archived(&self, timeline: u32) -> Option<DateTime<Utc>> {
-        self.listing.newest().get(&timeline).map(|time| self.clock.correct(*time))
+        self.listing.newest(self.clock).remove(&timeline)
     }
 
     /// The clock of the repository.
@@ -264,7 +266,7 @@ impl<'a> Tree<'a> {
             fork: path.fork(),
             state: self.state(timeline, live),
             began: self.began.get(&timeline).copied(),
-            last_archived: self.listing.newest().get(&timeline).copied(),
+            last_archived: self.last_archived(timeline),
             reach: starts.iter().filter_map(|(b, first)| Some((b.label.clone(), end(*first)?))).collect(),
             continuous_start: starts.iter().filter(|(_, first)| in_run(*first)).map(|(b, _)| b.stop).min(),
             end: newest.and_then(end),
@@ -276,10 +278,12 @@ impl<'a> Tree<'a> {
     /// The end of a run of segments in which a backup stops.
     fn end(&self, path: &Path, last: u64, stop: DateTime<Utc>) -> ReachEnd {
         // A file that was copied is newer than what it holds, so its time still is a limit.
-        let time = path.modified(last, self.listing, self.size).map(|time| self.clock.correct(time));
+        let bounds = path.modified(last, self.listing, self.size).and_then(|time| self.clock.bounds(time));
+        let time = bounds.and_then(|bounds| bounds.earliest).filter(|time| *time >= stop);
         ReachEnd {
-            at: time.map_or(stop, |time| time.max(stop)),
-            is_of_file: time.is_some_and(|time| time >= stop),
+            at: time.unwrap_or(stop),
+            is_of_file: time.is_some(),
+            latest: bounds.map_or(stop, |bounds| bounds.latest.max(stop)),
             lsn: path.timeline().and_then(|timeline| self.end_lsn(timeline, last)),
         }
     }

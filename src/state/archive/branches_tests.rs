@@ -114,7 +114,10 @@ fn a_time_belongs_to_the_branch_that_was_live_then() {
     }
     let ends: Vec<_> = found.branches.iter().map(|branch| branch.end.unwrap()).collect();
     let lsn = |segment: u64| Some(Lsn(segment * mib(16).bytes()));
-    let of_file = |minute, segment| ReachEnd { at: at(minute), is_of_file: true, lsn: lsn(segment) };
+    let of_file = |minute, segment| {
+        let at = at(minute);
+        ReachEnd { at, is_of_file: true, latest: at, lsn: lsn(segment) }
+    };
     assert_eq!(ends, [of_file(24, 9), of_file(10, 11)]);
     assert_eq!((found.branches[0].until, found.branches[1].until), (None, Some(at(20))));
     assert_eq!(found.branches[0].fork, Some(Fork { timeline: 1, lsn: Lsn(5 * mib(16).bytes() + 0x100_000) }));
@@ -223,6 +226,18 @@ fn a_clock_that_is_behind_is_corrected_by_the_backups() {
 }
 
 #[test]
+fn a_clock_that_is_ahead_is_corrected_by_the_backups() {
+    let mut made = gone_back().backup(2, 7, 24);
+    let ahead = Duration::hours(2);
+    made.files.iter_mut().for_each(|(.., time)| *time += ahead);
+    made.histories.iter_mut().for_each(|(.., time)| *time += ahead);
+    // Listed before the last files' times have come.
+    let found = made.judged_with(|listing| listing.listed_at = at(40));
+    assert_eq!((found.clock_behind_seconds, found.has_unreliable_times), (-7200, false), "{found:?}");
+    assert_eq!(states(&found)[0], (2, Live));
+}
+
+#[test]
 fn times_that_contradict_the_backups_choose_no_branch() {
     // Everything was copied in minute 5000, in the order of names.
     let mut made = gone_back().backup(1, 9, 9);
@@ -232,7 +247,8 @@ fn times_that_contradict_the_backups_choose_no_branch() {
     assert!(found.has_unreliable_times);
     // The newest backup is of timeline 1, which timeline 2 left before.
     assert_eq!(states(&found), [(1, Live), (2, Foreign)]);
-    assert_eq!(found.path.unwrap().latest_at_most, Some(at(5000)), "at most");
+    assert_eq!(found.path.unwrap().latest_at_most, Some(at(9)), "no time of a file proves more");
+    assert_eq!(found.branches[0].end.unwrap().latest, at(5000));
     assert!(!found.branch_at(at(9)).unwrap().1, "which branch was live then is not certain");
     let found = made.backup(2, 7, 24).judged();
     assert_eq!(states(&found)[0], (2, Live));
@@ -275,8 +291,24 @@ fn a_segment_of_a_wrong_size_is_as_good_as_missing() {
         DirectoryFacts::of(directory, files, day(9), &Expected::default()).runs
     };
     assert_eq!((listed(1 << 20).len(), listed(0).len()), (1, 3));
-    assert_eq!(listed(0)[0].last_modified, Some(at(5)));
+    assert_eq!(listed(0)[0].last_modified, at(5));
     let segment = WalSegment { timeline: 1, high: 0, low: 6 };
     assert_eq!(found.path.unwrap().latest_lsn, segment.start_lsn(mib(16)));
     assert_eq!((found.wrong_sizes, found.missing(), found.segments), (1, 1, 10));
+}
+
+/// PostgreSQL reads ahead, and stops at a file of a wrong size that pgBackRest hands on as it is.
+#[test]
+fn a_backup_before_a_plain_file_of_a_wrong_size_cannot_be_restored() {
+    let restorable = |stopping: &[u32]| {
+        let found = Made::new().wal(1, 1..=10, 1).backup(1, 2, 3).judged_with(|listing| {
+            let directory = DirectoryName { timeline: 1, high: 0 };
+            let mut facts = listing.directory(directory).unwrap().clone();
+            (facts.wrong_sizes, facts.stopping) = ([3].into(), stopping.into());
+            listing.replace_directory(directory, facts);
+        });
+        (found.restorable.len(), found.unrestorable.wal, found.missing_backup)
+    };
+    assert_eq!(restorable(&[]), (1, 0, 0));
+    assert_eq!(restorable(&[3]), (0, 1, 0));
 }

@@ -6,37 +6,77 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::super::backup::Backup;
-use super::listing::Listing;
+use super::listing::{CLOCK_TOLERANCE, Listing};
 
 /// Clocks that differ by less count as equal.
 const TOLERANCE: TimeDelta = TimeDelta::minutes(1);
+/// No clock is ahead by more; what is dated later has a wrong date.
+const MAX_AHEAD: TimeDelta = TimeDelta::days(1);
 
 /// The repository's clock beside that of the PostgreSQL host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Clock {
-    /// How far it is behind, by the newest backup.
+    /// How far it is behind, by the newest backup; negative where it is ahead. As much as that backup allows.
     pub(super) behind: TimeDelta,
+    /// How far times may be off all the same: the clock can have been set since.
+    pub(super) uncertainty: TimeDelta,
     /// All backups agree on that. Otherwise files were copied without their times, or the clock was set.
     pub(super) is_reliable: bool,
+    /// Earlier times prove nothing.
+    since: DateTime<Utc>,
+    /// No file can be newer.
+    latest: DateTime<Utc>,
+}
+
+/// Between which instants a file came to the repository, by the clock of the PostgreSQL host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Bounds {
+    /// None where the time proves nothing.
+    pub(super) earliest: Option<DateTime<Utc>>,
+    pub(super) latest: DateTime<Utc>,
 }
 
 impl Clock {
     /// What backups tell of the clock.
     pub(super) fn of(backups: &[&Backup], listing: &Listing) -> Self {
-        let timed = backups.iter().filter_map(|backup| Some((backup, listing.time(backup.wal_stop?)?)));
-        let timed: Vec<(&&Backup, DateTime<Utc>)> = timed.collect();
+        let latest = listing.listed_at + CLOCK_TOLERANCE;
+        let timed = backups.iter().filter_map(|backup| Some((*backup, listing.time(backup.wal_stop?)?)));
+        let timed: Vec<(&Backup, DateTime<Utc>)> =
+            timed.filter(|(_, time)| *time <= latest + MAX_AHEAD).collect();
         let newest = timed.iter().max_by_key(|(backup, _)| backup.stop);
-        let behind = newest.map(|(backup, time)| backup.start - *time).filter(|behind| *behind > TOLERANCE);
-        let behind = behind.unwrap_or_else(TimeDelta::zero);
-        let agrees = |(backup, time): &(&&Backup, DateTime<Utc>)| {
+        let zero = TimeDelta::zero();
+        let (mut behind, mut uncertainty) = (zero, zero);
+        if let Some((backup, time)) = newest {
+            let ahead = *time - backup.stop;
+            // Files that were copied without their times look like this too, but none of them is dated in the future.
+            let is_ahead = (TOLERANCE..=MAX_AHEAD).contains(&ahead) && listing.future() > 0;
+            if backup.start - *time > TOLERANCE || is_ahead {
+                behind = backup.start - *time;
+                uncertainty = behind.abs().max(backup.stop - *time);
+            }
+        }
+        let agrees = |(backup, time): &(&Backup, DateTime<Utc>)| {
             let time = *time + behind;
             backup.start - TOLERANCE <= time && time <= backup.stop + TOLERANCE
         };
-        Self { behind, is_reliable: timed.iter().all(agrees) }
+        let is_reliable = timed.iter().all(agrees);
+        let since = match newest {
+            _ if is_reliable => DateTime::<Utc>::MIN_UTC,
+            Some(newest) if agrees(newest) => newest.0.start - TOLERANCE,
+            _ => DateTime::<Utc>::MAX_UTC,
+        };
+        Self { behind, uncertainty, is_reliable, since, latest }
     }
 
-    /// The time of a file by the clock of the PostgreSQL host.
-    pub(super) fn correct(self, time: DateTime<Utc>) -> DateTime<Utc> {
-        time.checked_add_signed(self.behind).unwrap_or(time)
+    /// The most likely time of a file by the clock of the PostgreSQL host; None where that would be in the future.
+    pub(super) fn correct(self, time: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        time.checked_add_signed(self.behind).filter(|time| *time <= self.latest)
+    }
+
+    /// Between which instants a file can have come; None where that would be in the future.
+    pub(super) fn bounds(self, time: DateTime<Utc>) -> Option<Bounds> {
+        let corrected = self.correct(time)?;
+        let earliest = Some(time.min(corrected)).filter(|_| corrected >= self.since);
+        Some(Bounds { earliest, latest: time.max(corrected).min(self.latest) })
     }
 }

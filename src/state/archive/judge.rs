@@ -33,8 +33,11 @@ pub struct Continuity {
     pub bytes: u64,
     /// When the repository got the newest segment.
     pub last_archived: Option<DateTime<Utc>>,
-    /// Seconds by which the repository's clock is behind that of the PostgreSQL host.
+    /// Seconds by which the repository's clock is behind that of the PostgreSQL host; negative: ahead of it.
     pub clock_behind_seconds: i64,
+    /// How far the times of files may be off although that is corrected.
+    #[serde(skip)]
+    pub time_uncertainty: TimeDelta,
     /// The backups contradict the times of the files, so these do not tell which branch was live when.
     pub has_unreliable_times: bool,
     /// Segments that some backup needs to become consistent, and that are not there.
@@ -111,7 +114,8 @@ impl Continuity {
     #[must_use]
     pub fn branch_at(&self, time: DateTime<Utc>) -> Option<(&Branch, bool)> {
         let live = self.live()?;
-        let is_clear = |began: DateTime<Utc>| time + SWITCH_BEFORE < began || began + SWITCH_AFTER <= time;
+        let (before, after) = (SWITCH_BEFORE + self.time_uncertainty, SWITCH_AFTER + self.time_uncertainty);
+        let is_clear = |began: DateTime<Utc>| time + before < began || began + after <= time;
         let is_known = |(timeline, began): (&u32, &Option<DateTime<Utc>>)| {
             began.map_or(*timeline == 1, |began| *timeline == 1 || is_clear(began))
         };
@@ -194,8 +198,9 @@ pub fn judge<'a>(
         wrong_sizes: listing.wrong_sizes(),
         future: listing.future(),
         bytes: listing.bytes(),
-        last_archived: listing.newest().into_values().max(),
+        last_archived: listing.newest(tree.clock()).into_values().max(),
         clock_behind_seconds: tree.clock().behind.num_seconds(),
+        time_uncertainty: tree.clock().uncertainty,
         has_unreliable_times: !tree.clock().is_reliable,
         missing_backup: missing_on_path.count() + aside.iter().map(Ranges::count).sum::<u64>(),
         missing_histories: count_of(used.iter().filter(|t| **t > 1 && !listing.histories.contains_key(t))),

@@ -9,6 +9,8 @@ use crate::pgbackrest::archive::{ArchiveFile, ArchiveId, DirectoryName, Timeline
 use crate::pgbackrest::stored_size::StoredSize;
 use crate::pgbackrest::wal::WalSegment;
 
+use super::clock::Clock;
+
 /// How far a clock may be ahead of ours. What is dated later says nothing of the time.
 pub const CLOCK_TOLERANCE: TimeDelta = TimeDelta::minutes(5);
 
@@ -41,6 +43,9 @@ pub struct DirectoryFacts {
     pub duplicates: Box<[u32]>,
     /// Last words of segments whose file has a size that no whole segment has, ascending. They are among the runs.
     pub wrong_sizes: Box<[u32]>,
+    /// Those of them that are neither compressed nor encrypted, ascending. PostgreSQL gets them and stops with an error, even if
+    /// recovery would end before.
+    pub stopping: Box<[u32]>,
     /// Times of the segments that were asked for by their last words, by the clock of the repository.
     pub times: Box<[(u32, DateTime<Utc>)]>,
     /// Segments that are dated in the future.
@@ -58,8 +63,8 @@ pub struct Run {
     pub first: u32,
     /// Last word of the last segment's name.
     pub last: u32,
-    /// When the repository got the last segment, by its clock; None where that would be in the future.
-    pub last_modified: Option<DateTime<Utc>>,
+    /// When the repository got the last segment, by its clock.
+    pub last_modified: DateTime<Utc>,
 }
 
 /// What to look for in a directory.
@@ -94,8 +99,8 @@ impl DirectoryFacts {
     ) -> Self {
         let latest = verified_at + CLOCK_TOLERANCE;
         let (mut bytes, mut future) = (0_u64, 0);
-        let mut segments: Vec<(u32, Option<DateTime<Utc>>)> = Vec::new();
-        let mut wrong_sizes = BTreeSet::new();
+        let mut segments: Vec<(u32, DateTime<Utc>)> = Vec::new();
+        let (mut wrong_sizes, mut stopping) = (BTreeSet::new(), BTreeSet::new());
         for file in files {
             let ArchiveFile::Segment { segment, compression, .. } = ArchiveFile::parse(file.name) else {
                 continue;
@@ -106,14 +111,15 @@ impl DirectoryFacts {
             bytes = bytes.saturating_add(file.size);
             if !expected.size.is_possible(compression, file.size) {
                 wrong_sizes.insert(segment.low);
+                if expected.size.is_plain(compression) {
+                    stopping.insert(segment.low);
+                }
             }
-            let modified = Some(file.modified).filter(|modified| *modified <= latest);
-            future += u64::from(modified.is_none());
-            segments.push((segment.low, modified));
+            future += u64::from(file.modified > latest);
+            segments.push((segment.low, file.modified));
         }
         segments.sort_unstable();
-        let times = segments.iter().filter(|(low, _)| expected.timed.contains(low));
-        let times = times.filter_map(|(low, modified)| Some((*low, (*modified)?))).collect();
+        let times = segments.iter().filter(|(low, _)| expected.timed.contains(low)).copied().collect();
         let mut runs: Vec<Run> = Vec::new();
         let mut duplicates: Vec<u32> = Vec::new();
         for files in segments.chunk_by(|(one, _), (other, _)| one == other) {
@@ -133,6 +139,7 @@ impl DirectoryFacts {
             runs: runs.into(),
             duplicates: duplicates.into(),
             wrong_sizes: wrong_sizes.into_iter().collect(),
+            stopping: stopping.into_iter().collect(),
             times,
             future,
             bytes,
@@ -195,17 +202,26 @@ impl Listing {
         self.directories.values().map(|facts| facts.wrong_sizes.len() as u64).sum()
     }
 
+    /// PostgreSQL stops with an error when it gets this segment. It reads ahead, so it does even if recovery ends before.
+    #[must_use]
+    pub fn is_stopping(&self, segment: WalSegment) -> bool {
+        let WalSegment { timeline, high, low } = segment;
+        let facts = self.directory(DirectoryName { timeline, high });
+        facts.is_some_and(|facts| facts.stopping.binary_search(&low).is_ok())
+    }
+
     /// Segments and histories that are dated in the future.
     #[must_use]
     pub fn future(&self) -> u64 {
-        let histories = self.history_files.values().filter(|time| time.is_none()).count() as u64;
+        let latest = self.listed_at + CLOCK_TOLERANCE;
+        let histories = self.history_files.values().flatten().filter(|time| **time > latest).count() as u64;
         self.directories.values().map(|facts| facts.future).sum::<u64>() + histories
     }
 
-    /// When the repository got the last segment of each timeline.
-    #[must_use]
-    pub fn newest(&self) -> BTreeMap<u32, DateTime<Utc>> {
-        let last = |facts: &DirectoryFacts| facts.runs.iter().rev().find_map(|run| run.last_modified);
+    /// When the repository got the last segment of each timeline whose time can be, by a clock that is put right.
+    pub(super) fn newest(&self, clock: Clock) -> BTreeMap<u32, DateTime<Utc>> {
+        let last =
+            |facts: &DirectoryFacts| facts.runs.iter().rev().find_map(|run| clock.correct(run.last_modified));
         self.directories().filter_map(|(name, facts)| Some((name.timeline, last(facts)?))).collect()
     }
 
@@ -223,6 +239,10 @@ mod tests {
     use super::super::super::examples::day;
     use super::*;
 
+    fn true_clock(listing: &Listing) -> Clock {
+        Clock::of(&[], listing)
+    }
+
     fn facts(names: &[(&str, i64)]) -> DirectoryFacts {
         let files =
             names.iter().map(|(name, modified)| ListedFile { name, size: 1 << 20, modified: day(*modified) });
@@ -238,7 +258,7 @@ mod tests {
         let [three, one, two, nine] =
             [(3, 'a'), (1, 'b'), (2, 'c'), (9, 'd')].map(|(low, sum)| name(low, sum));
         let found = facts(&[(&three, 3), (&nine, 5), (&one, 1), (&two, 2)]);
-        let run = |first, last, modified| Run { first, last, last_modified: Some(day(modified)) };
+        let run = |first, last, modified| Run { first, last, last_modified: day(modified) };
         assert_eq!(*found.runs, [run(1, 3, 3), run(9, 9, 5)]);
         assert_eq!((found.duplicates.len(), found.bytes), (0, 4 << 20));
     }
@@ -248,14 +268,14 @@ mod tests {
         let names = ['a', 'b', 'c'].map(|sum| name(4, sum));
         let found = facts(&[(&names[0], 1), (&names[1], 3), (&names[2], 2)]);
         assert_eq!((&*found.duplicates, found.runs.len()), (&[4][..], 1));
-        assert_eq!(found.runs[0].last_modified, Some(day(3)));
+        assert_eq!(found.runs[0].last_modified, day(3));
     }
 
     #[test]
     fn a_duplicate_is_a_run_by_itself() {
         let names = [name(3, 'a'), name(4, 'a'), name(4, 'b'), name(5, 'a'), name(6, 'a')];
         let listed: Vec<(&str, i64)> = names.iter().map(String::as_str).zip([3, 4, 5, 6, 7]).collect();
-        let run = |first, last, modified| Run { first, last, last_modified: Some(day(modified)) };
+        let run = |first, last, modified| Run { first, last, last_modified: day(modified) };
         assert_eq!(*facts(&listed).runs, [run(3, 3, 3), run(4, 4, 5), run(5, 6, 7)]);
     }
 
@@ -269,25 +289,27 @@ mod tests {
 
     #[test]
     fn a_directory_is_replaced_alone() {
-        let mut listing = Listing::new(ArchiveId::parse("15-1").unwrap(), day(0));
+        let mut listing = Listing::new(ArchiveId::parse("15-1").unwrap(), day(9));
         let [zero, one] = [0, 1].map(|high| DirectoryName { timeline: 1, high });
         let [file, other] = [name(1, 'a'), name(2, 'a')];
         listing.replace_directory(zero, facts(&[(&file, 1)]));
         listing.replace_directory(one, facts(&[]));
         listing.replace_directory(zero, facts(&[(&file, 1), (&other, 2)]));
         assert_eq!((listing.bytes(), listing.directories().count()), (2 << 20, 2));
-        assert_eq!(listing.newest().get(&1), Some(&day(2)));
+        assert_eq!(listing.newest(true_clock(&listing)).get(&1), Some(&day(2)));
         listing.retain_directories(|name| name.high == 1);
         assert_eq!((listing.bytes(), listing.directory(zero)), (0, None));
     }
 
     #[test]
     fn a_time_in_the_future_says_nothing() {
-        let names = [name(1, 'a'), name(2, 'a'), name(3, 'a')];
+        let names = [name(1, 'a'), name(2, 'a'), name(4, 'a')];
         let listed: Vec<(&str, i64)> = names.iter().map(String::as_str).zip([1, 2, 99]).collect();
         let found = facts(&listed);
-        assert_eq!(*found.runs, [Run { first: 1, last: 3, last_modified: None }]);
         assert_eq!(found.future, 1);
+        let mut listing = Listing::new(ArchiveId::parse("15-1").unwrap(), day(9));
+        listing.replace_directory(DirectoryName { timeline: 1, high: 0 }, found);
+        assert_eq!(listing.newest(true_clock(&listing)).get(&1), Some(&day(2)));
     }
 
     #[test]
@@ -299,6 +321,7 @@ mod tests {
         let expected = Expected { timed: [2, 7].into(), ..Expected::default() };
         let found = DirectoryFacts::of(directory, files, day(9), &expected);
         assert_eq!((&*found.wrong_sizes, &*found.times), (&[1, 3][..], &[(2, day(1))][..]));
+        assert!(found.stopping.is_empty(), "they are compressed");
         let mut listing = Listing::new(ArchiveId::parse("15-1").unwrap(), day(0));
         listing.replace_directory(directory, found);
         assert_eq!(listing.wrong_sizes(), 2);

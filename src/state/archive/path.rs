@@ -87,8 +87,8 @@ impl Path {
         self.0.iter().find_map(within).unwrap_or(0)
     }
 
-    /// When the repository got the last segment of a run, by its clock; None where others follow that one, or its time cannot
-    /// be.
+    /// When the repository got the last segment of a run, by its clock; None where others follow that one, or PostgreSQL stops
+    /// with an error after it.
     pub(super) fn modified(
         &self,
         number: u64,
@@ -101,11 +101,8 @@ impl Path {
         let facts = listing.directory(DirectoryName { timeline, high: segment.high })?;
         // The time is that of the last segment of a run, which goes on where the way has left the timeline.
         let run = facts.runs.iter().find(|run| run.last == segment.low)?;
-        // PostgreSQL stops at once where it finds a file of a wrong size, even if recovery may end before.
         let next = WalSegment::from_number(timeline, number.checked_add(1)?, size)?;
-        let next_facts = listing.directory(DirectoryName { timeline, high: next.high });
-        let is_wrong = next_facts.is_some_and(|facts| facts.wrong_sizes.contains(&next.low));
-        run.last_modified.filter(|_| !is_wrong)
+        (!listing.is_stopping(next)).then_some(run.last_modified)
     }
 
     /// The timeline that recovery falls back to on the way: PostgreSQL takes a segment from an older timeline where the newer one

@@ -26,6 +26,8 @@ fn check(test: &str, pgbackrest: Result<Pgbackrest, String>) {
         Err(missing) => return skip(test, missing),
     };
     let mut lab = Lab::start(&site, 16);
+    let apart = tablespace(&lab);
+    lab.postgres.sql(&format!("create tablespace apart location '{}'", apart.display()));
     let too_early = written(&lab, "before the first backup");
     let first = lab.back_up(1, "full");
     let between = written(&lab, "between");
@@ -53,6 +55,13 @@ fn check(test: &str, pgbackrest: Result<Pgbackrest, String>) {
         assert!(asked.status.success(), "{said}");
         assert!(line.contains(&format!("--set={label}")), "{time}: {line}");
         assert!(said.contains("not proven"), "{said}");
+        let oid = lab.postgres.sql("select oid from pg_tablespace where spcname = 'apart'");
+        let in_copy = copy_directory(&lab).join("tablespaces").join(oid);
+        let [original, copied_to] = [&apart, &in_copy].map(|path| path.display());
+        let place = format!(
+            "tablespace apart: {original} in the database unless the configuration maps it, {copied_to} in"
+        );
+        assert!(said.contains(&place), "{said}");
         let [recover, copy] = commands(&line);
         assert!(!recover.contains("archive-mode"), "the database goes on with archiving: {recover}");
         assert_eq!(copied(&lab, &copy), lines, "{copy}");
@@ -69,7 +78,7 @@ fn check(test: &str, pgbackrest: Result<Pgbackrest, String>) {
 fn written(lab: &Lab<'_>, line: &str) -> String {
     next_second();
     lab.postgres
-        .sql("create table if not exists kept_at (at timestamptz default clock_timestamp(), line text)");
+        .sql("create table if not exists kept_at (at timestamptz default clock_timestamp(), line text) tablespace apart");
     lab.postgres.sql(&format!("insert into kept_at (line) values ('{line}')"));
     let time = lab.postgres.sql("set timezone = 'UTC'; select clock_timestamp()");
     next_second();
@@ -86,6 +95,10 @@ fn ask(lab: &Lab<'_>, time: &str) -> Output {
             .arg(format!("--backrest.config={}", lab.both.display()))
             .arg(format!("--backrest.binary={}", lab.site.pgbackrest.program.display())),
     )
+}
+
+fn tablespace(lab: &Lab<'_>) -> PathBuf {
+    lab.site.create_directory("apart")
 }
 
 fn copy_directory(lab: &Lab<'_>) -> PathBuf {
@@ -117,9 +130,11 @@ fn archived(lab: &Lab<'_>) -> String {
 /// As a person does: stops PostgreSQL, takes everything away, runs the line, starts PostgreSQL.
 fn restore(lab: &mut Lab<'_>, line: &str) {
     lab.postgres.stop();
-    for entry in fs::read_dir(&lab.postgres.data).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }.unwrap();
+    for directory in [&lab.postgres.data, &tablespace(lab)] {
+        for entry in fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }.unwrap();
+        }
     }
     successful(call(lab.site.account.as_ref(), "sh").env_clear().args(["-c", line]));
     lab.postgres.start();

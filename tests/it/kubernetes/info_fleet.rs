@@ -21,6 +21,7 @@ use pgbackrest_keeper::collect::fleet::Pace;
 use pgbackrest_keeper::kubernetes::client::{self, ConnectOptions};
 use pgbackrest_keeper::pgbackrest::command::CopyPaths;
 use pgbackrest_keeper::source::pod::NoEnd;
+use pgbackrest_keeper::source::process::Limits;
 use pgbackrest_keeper::state::restore::Target;
 use serde_json::{Value, json};
 
@@ -266,7 +267,8 @@ async fn a_command_to_restore_comes_with_its_place() {
     let advice = async |report, target: &str| {
         let target = Target { time: target.parse().unwrap(), timeline: None };
         let copy = CopyPaths { directory: "/srv/copy".to_owned() };
-        restore_advice(&recorded(), report, &settings, &Wish { target, copy }, Utc::now()).await
+        let limits = Limits::with_timeout(Duration::from_secs(5));
+        restore_advice(&recorded(), report, &settings, &Wish { target, copy }, &limits, Utc::now()).await
     };
     let reached = advice(&fleet[1], "2026-11-22T10:00:00Z").await;
     let Commands { recover: command, copy } = reached.commands.unwrap();
@@ -276,7 +278,9 @@ async fn a_command_to_restore_comes_with_its_place() {
     );
     assert!(command.starts_with("pgbackrest --stanza=db --repo=1 --set=20261122-"), "{command}");
     assert!(
-        command.ends_with(" '--target=2026-11-22 10:00:00+00' --target-action=promote restore\n"),
+        command.ends_with(
+            " '--target=2026-11-22 10:00:00+00' --target-timeline=current --target-action=promote restore\n"
+        ),
         "{command}"
     );
     let place = "in namespace info-fleet, in container postgres of pod ledger-0, the current primary";

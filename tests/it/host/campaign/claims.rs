@@ -26,6 +26,8 @@ pub(super) struct Claims {
     /// The stanza's health: `ok`, `warning` or `failed`.
     pub(super) health: String,
     pub(super) repos: Vec<OfRepo>,
+    /// Branches of history as they are told, for those who read of a defect.
+    pub(super) branches: Vec<String>,
 }
 
 /// What is claimed of a repository.
@@ -95,7 +97,19 @@ impl Claims {
         let document: Value = serde_json::from_slice(&told.stdout)
             .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&told.stderr)));
         let (stanza, assessment) = (&document["stanzas"][0], &document["assessments"][0]);
+        let branches = array(&stanza["repos"]).iter().flat_map(|repo| {
+            let began =
+                format!("repo{} is told that timelines began at {}", repo["key"], repo["wal"]["began"]);
+            let branch = |branch: &Value| {
+                let told = ["timelines", "state", "until", "end"].map(|key| format!("{key} {}", branch[key]));
+                format!("repo{} is told to have branch {}", repo["key"], told.join(", "))
+            };
+            std::iter::once(began)
+                .chain(array(&repo["wal"]["branches"]).iter().map(branch))
+                .collect::<Vec<_>>()
+        });
         Self {
+            branches: branches.collect(),
             health: assessment["health"].as_str().unwrap().to_owned(),
             repos: array(&stanza["repos"])
                 .iter()

@@ -49,12 +49,13 @@ impl World<'_> {
         fs::remove_dir_all(&directory).map_err(|error| error.to_string())?;
         if is_emptied {
             self.site.create_directory(&format!("repo{repo}/backup/{STANZA}/{label}"));
-            for taken in &mut self.journal.backups {
-                // What was made later against the same full backup may have files there.
-                let full = &label[..16];
-                let may_need_it = taken.label.starts_with(full) && taken.label >= *label;
-                taken.is_emptied |= taken.repo == repo && may_need_it;
-            }
+        }
+        // What was made later against the same full backup may have files there.
+        let full = &label[..16];
+        let of_full = self.journal.backups.iter_mut().filter(|taken| taken.repo == repo);
+        for taken in of_full.filter(|taken| taken.label.starts_with(full) && taken.label >= *label) {
+            taken.is_emptied |= is_emptied;
+            taken.has_lost_prior |= !is_emptied && taken.label > *label;
         }
         self.notes.push(format!("lost: {label}"));
         self.is_damaged = true;

@@ -65,6 +65,8 @@ pub(super) struct Taken {
     pub(super) end: u64,
     /// Its directory was emptied, which no listing of names shows.
     pub(super) is_emptied: bool,
+    /// A backup that it may have been made against is gone.
+    pub(super) has_lost_prior: bool,
 }
 
 /// How the content of a copy compares with what it should be.

@@ -1,5 +1,7 @@
 //! Holds each claim against a restore.
 
+use std::path::PathBuf;
+
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::claims::{Advice, Claims, OfMetrics, advice};
@@ -176,6 +178,20 @@ impl<'w, 'a> Judge<'w, 'a> {
         journal.live(at).into_iter().map(told).collect::<Vec<_>>().join("\n")
     }
 
+    /// Of the live branch no segment is there from the one on that holds the next commit.
+    fn has_lost_its_end(&self, found: &[u32]) -> bool {
+        let (world, journal) = (self.world, &self.world.journal);
+        let state = journal.state(world.branch, Utc::now());
+        let Some(next) = state.get(found.len()).map(|id| journal.marker(*id).1) else { return false };
+        let number = next.end.saturating_sub(1) / journal.segment_size;
+        let first = journal.segment_name(journal.branches[world.branch].timeline, number);
+        let is_later = |path: &PathBuf| {
+            let name = &path.file_name().unwrap().to_str().unwrap()[..24];
+            name[..8] == first[..8] && name >= first.as_str()
+        };
+        !(1..=world.setup.repos).any(|repo| world.segments(repo).iter().any(is_later))
+    }
+
     fn is_emptied(&self, repo: Option<u32>, label: Option<&str>) -> bool {
         let mut taken = self.world.journal.backups.iter();
         taken.any(|taken| Some(taken.repo) == repo && Some(taken.label.as_str()) == label && taken.is_emptied)
@@ -275,6 +291,9 @@ impl<'w, 'a> Judge<'w, 'a> {
             Outcome::Restored(found) => {
                 match self.world.journal.compare(self.world.branch, now, None, &found) {
                     Likeness::Same | Likeness::Unarchived => Grade::Right("a plain restore is up to date"),
+                    Likeness::Earlier if self.has_lost_its_end(&found) => {
+                        Grade::Unknowable("the newest segments were lost")
+                    }
                     _ => wrong(format!("it restored {found:?}")),
                 }
             }
@@ -310,8 +329,9 @@ impl<'w, 'a> Judge<'w, 'a> {
             let journal = &self.world.journal;
             let live: Vec<&Taken> = journal.backups_towards(self.world.branch).collect();
             let is_live = |label: &str| live.iter().any(|one| one.repo == repo.key && one.label == label);
-            let restorable =
-                repo.backups.iter().filter(|one| reach.contains_key(&one.label) && is_live(&one.label));
+            // It is not known which WAL leads on from an offline backup, so it extends no window.
+            let restorable = repo.backups.iter().filter(|one| !one.is_offline);
+            let restorable = restorable.filter(|one| reach.contains_key(&one.label) && is_live(&one.label));
             let newest = restorable.map(|one| one.stop).max();
             grade("a window that ends before a backup of the live branch", newest <= Some(window.latest));
         }

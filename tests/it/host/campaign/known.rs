@@ -47,6 +47,22 @@ pub(super) const RIGHT: &[(&str, &str)] = &[
         "encrypted=1 compress=gz write switch full:1 tick write switch tick write switch tick write switch cut:1:75:5",
     ),
     (
+        "nothing but the history of the newest timeline is archived",
+        "write switch full:1 tick write:2 switch write:2 switch tick back:30 tick write:2",
+    ),
+    (
+        "a segment of 0 bytes follows a backup",
+        "write switch full:1 write switch tick write switch tick write switch cut:1:50:0",
+    ),
+    (
+        "the clock of a repository was ahead, and is right again",
+        "write switch full:1 tick write switch tick write switch skew:1:7200 tick write:2 switch tick write:2",
+    ),
+    (
+        "the clock of one of two repositories is behind",
+        "repos=2 write switch full:1 full:2 tick write switch tick write switch diff:1 skew:1:-7200 tick write:2 switch",
+    ),
+    (
         "the newest backup is offline",
         "write switch full:1 tick write switch tick offline:1 tick write:2 switch",
     ),

@@ -18,7 +18,11 @@ const OF_TIMES: &[Rule] = &[Rule {
 }];
 
 /// For backups that are called unrestorable though they can be restored.
-const OF_BACKUPS: &[Rule] = &[];
+const OF_BACKUPS: &[Rule] = &[Rule {
+    // Its manifest tells which files of the prior backup it needs; `info` names the prior backup alone.
+    name: "a backup needs the backups that it was made against",
+    covers: |taken, _| taken.has_lost_prior,
+}];
 
 /// The rule by which a time is called unreachable though this backup leads there.
 pub(super) fn of_time(taken: &Taken, why: &str) -> Option<&'static str> {

@@ -40,7 +40,8 @@ pub(super) fn run(kit: &Kit, history: &History, extent: Extent) -> Report {
     }
     world.look();
     let judge = Judge::new(&world);
-    let notes = world.notes.iter().cloned().chain(world.journal.told()).collect();
+    let told = world.journal.told().into_iter().chain(judge.claims.branches.iter().cloned());
+    let notes = world.notes.iter().cloned().chain(told).collect();
     let mut report = Report { histories: 1, notes, ..Report::default() };
     judge.check_sanity(&mut report);
     let (questions, most) = match extent {

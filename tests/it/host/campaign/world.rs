@@ -222,7 +222,17 @@ impl<'a> World<'a> {
         let label = self.labels(repo)?.pop().ok_or("info shows no backup")?;
         let end = self.postgres.sql("select pg_current_wal_insert_lsn() - '0/0'::pg_lsn").parse().unwrap();
         let (branch, to) = (self.branch, Utc::now());
-        self.journal.backups.push(Taken { repo, label, kind, branch, from, to, end, is_emptied: false });
+        self.journal.backups.push(Taken {
+            repo,
+            label,
+            kind,
+            branch,
+            from,
+            to,
+            end,
+            is_emptied: false,
+            has_lost_prior: false,
+        });
         Ok(())
     }
 
