@@ -82,8 +82,8 @@ codes! {
     NAME_TAKEN "name-taken" Warning "An object with the same name has another owner and is not touched."
     NAMES_NOT_CHECKED "names-not-checked" NotChecked "The existence of objects with the same names was not checked."
 
-    KNOB_UNKNOWN "knob-unknown" Warning "An annotation of pgbackrest-keeper is unknown."
-    KNOB_INVALID "knob-invalid" Error "An annotation has an invalid value."
+    ANNOTATION_UNKNOWN "annotation-unknown" Warning "An annotation of pgbackrest-keeper is unknown."
+    ANNOTATION_INVALID "annotation-invalid" Error "An annotation has an invalid value."
     PAUSED "paused" Info "An annotation stops all writes for the cluster."
     OTHER_CONTROLLER "other-controller" Info "The resource is managed by another controller."
     SUSPENDED "suspended" Info "The cluster currently has nothing to back up: its jobs are suspended."

@@ -83,7 +83,7 @@ pub(super) fn conduct(resource: &Postgresql, checks: &mut Checks<'_>) {
         };
         let nearest = KNOWN.iter().find(|known| strsim::jaro_winkler(known, annotation) > 0.85);
         checks.note(
-            &codes::KNOB_UNKNOWN,
+            &codes::ANNOTATION_UNKNOWN,
             field(annotation),
             "is not a known annotation of pgbackrest-keeper",
             match nearest {
@@ -256,5 +256,5 @@ fn field(annotation: &str) -> String {
 }
 
 fn invalid(annotation: &str, value: &str, message: &str, remedy: &str, checks: &mut Checks<'_>) {
-    checks.note_value(&codes::KNOB_INVALID, field(annotation), value, message, remedy);
+    checks.note_value(&codes::ANNOTATION_INVALID, field(annotation), value, message, remedy);
 }
