@@ -7,10 +7,10 @@ use chrono::{DateTime, Duration, Utc};
 use crate::pgbackrest::archive::{ArchiveId, DirectoryName, Parent, TimelineHistory};
 use crate::pgbackrest::wal::{Lsn, SegmentSize, WalSegment};
 
-use super::super::backup::Backup;
-use super::super::examples::day;
 use super::oracle::{facts, file, mib, needs};
-use super::*;
+use crate::state::archive::*;
+use crate::state::backup::Backup;
+use crate::state::examples::day;
 
 /// A timeline, its parents with the segments in which they were left, and when it began.
 type History = (u32, Vec<(u32, u64)>, DateTime<Utc>);
