@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 
 use crate::pgbackrest::command::{CopyPaths, Program, RestoreQuery, quoted};
 use crate::state::human;
-use crate::state::restore::{self, Chosen, Reach, Start, Target, Unreachable};
+use crate::state::restore::{self, Chosen, Reach, RestoreTarget, Start, Unreachable};
 use crate::state::snapshot::{Snapshot, Stanza};
 
 /// Where the printed command puts a copy unless it is told otherwise.
@@ -49,7 +49,7 @@ impl Commands {
 #[derive(Debug, Clone)]
 pub struct Wish {
     /// The point in time, and the branch if it is not to be chosen.
-    pub target: Target,
+    pub target: RestoreTarget,
     /// Where to put a copy.
     pub copy: CopyPaths,
 }
@@ -111,7 +111,7 @@ fn of_stanza(stanza: &Stanza, program: &Program, wish: &Wish, now: DateTime<Utc>
 }
 
 // Writing to a String cannot fail.
-fn remarks(start: &Start<'_>, target: Target) -> String {
+fn remarks(start: &Start<'_>, target: RestoreTarget) -> String {
     let mut text = format!(
         "restores to {} from {}: backup {} of {}, then WAL\n",
         instant(target.time),

@@ -9,7 +9,7 @@ use crate::cluster::finding::codes;
 use crate::cluster::labels::{CPO_CONTROLLER, PREFIX};
 use crate::cluster::resource::Postgresql;
 use crate::cluster::settings::Settings;
-use crate::cluster::validated::{BackupNow, JobTemplate, PodTemplate, Repo, RepoNumber};
+use crate::cluster::validated::{BackupNow, JobTemplate, PodTemplate, RepoNumber, ValidatedRepo};
 use crate::pgbackrest::label::BackupType;
 use crate::schedule::zone;
 
@@ -141,7 +141,7 @@ pub(super) struct Requests {
     pub(super) stanza_upgrade: Option<String>,
 }
 
-pub(super) fn requests(resource: &Postgresql, repos: &[Repo], checks: &mut Checks<'_>) -> Requests {
+pub(super) fn requests(resource: &Postgresql, repos: &[ValidatedRepo], checks: &mut Checks<'_>) -> Requests {
     Requests {
         backup_now: backup_now(resource, repos, checks),
         stanza_upgrade: stanza_upgrade(resource, checks),
@@ -149,7 +149,7 @@ pub(super) fn requests(resource: &Postgresql, repos: &[Repo], checks: &mut Check
 }
 
 /// `full@repo1`, or `full@repo1#anything`.
-fn backup_now(resource: &Postgresql, repos: &[Repo], checks: &mut Checks<'_>) -> Option<BackupNow> {
+fn backup_now(resource: &Postgresql, repos: &[ValidatedRepo], checks: &mut Checks<'_>) -> Option<BackupNow> {
     let value = given(resource, "backup-now")?;
     let order = value.split_once('#').map_or(value, |(order, _)| order);
     let parsed = order.split_once('@').and_then(|(word, repo)| {

@@ -7,7 +7,7 @@ use std::cmp::Ordering;
 
 /// The type of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum ValueType {
     /// `y` or `n`.
     Boolean,
     /// A whole number within bounds.
@@ -49,23 +49,23 @@ pub(super) struct KnownOption {
     /// The number in `repo1-…`.
     pub(super) repo: Option<u32>,
     /// The type of its value.
-    pub(super) kind: Kind,
+    pub(super) kind: ValueType,
     /// Whether the required number is missing.
     pub(super) number_missing: bool,
 }
 
 use Group::{CommandLine, Global, Repo, Stanza};
-use Kind::{Boolean, Choice, Integer, Pair, Path, Size, Text, Time};
+use ValueType::{Boolean, Choice, Integer, Pair, Path, Size, Text, Time};
 
-const LEVELS: Kind = Choice(&["off", "error", "warn", "info", "detail", "debug", "trace"]);
-const KEEP: Kind = Integer(1, 9_999_999);
-const PORT: Kind = Integer(0, 65_535);
-const HOST_TYPE: Kind = Choice(&["ssh", "tls"]);
-const STYLE: Kind = Choice(&["host", "path"]);
+const LEVELS: ValueType = Choice(&["off", "error", "warn", "info", "detail", "debug", "trace"]);
+const KEEP: ValueType = Integer(1, 9_999_999);
+const PORT: ValueType = Integer(0, 65_535);
+const HOST_TYPE: ValueType = Choice(&["ssh", "tls"]);
+const STYLE: ValueType = Choice(&["host", "path"]);
 
 /// Sorted by name; repo options without their number.
 #[rustfmt::skip]
-const OPTIONS: &[(&str, Group, Kind)] = &[
+const OPTIONS: &[(&str, Group, ValueType)] = &[
     ("allow-root", Global, Boolean), ("annotation", Global, Pair), ("archive-async", Global, Boolean),
     ("archive-check", Global, Boolean), ("archive-copy", Global, Boolean),
     ("archive-get-queue-max", Global, Size), ("archive-header-check", Global, Boolean),
@@ -245,7 +245,7 @@ pub(super) fn is_secret(name: &str) -> bool {
 }
 
 /// The expected value, if the given one is invalid.
-pub(super) fn complaint(kind: Kind, value: &str) -> Option<String> {
+pub(super) fn complaint(kind: ValueType, value: &str) -> Option<String> {
     let (fits, wanted) = match kind {
         Boolean => (matches!(value, "y" | "n"), "y or n".to_owned()),
         Integer(from, to) => (

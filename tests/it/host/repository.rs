@@ -6,7 +6,7 @@ use std::fs;
 use std::time::Duration;
 
 use pgbackrest_keeper::pgbackrest::command::{self, InfoQuery, Program, RepoQuery, UNWANTED_VARIABLES};
-use pgbackrest_keeper::pgbackrest::repository::{Entries, Kind, RepoPath};
+use pgbackrest_keeper::pgbackrest::repository::{Entries, EntryKind, RepoPath};
 use pgbackrest_keeper::source::call;
 use pgbackrest_keeper::source::environment::Environment;
 use pgbackrest_keeper::source::local::Local;
@@ -48,8 +48,8 @@ async fn check(test: &str, pgbackrest: Result<Pgbackrest, String>) {
     for repo in [1, 2] {
         let directory = site.path(&format!("repo{repo}/archive/{STANZA}/{ARCHIVE}"));
         let top = list(&lab, &query(repo, &[ARCHIVE])).await;
-        assert_eq!(top["0000000100000000"].kind, Kind::Path);
-        assert_eq!(top["00000002.history"].kind, Kind::File);
+        assert_eq!(top["0000000100000000"].kind, EntryKind::Path);
+        assert_eq!(top["00000002.history"].kind, EntryKind::File);
 
         let segments = list(&lab, &query(repo, &[ARCHIVE, "0000000100000000"])).await;
         let on_disk = directory.join("0000000100000000");
@@ -78,7 +78,7 @@ async fn check(test: &str, pgbackrest: Result<Pgbackrest, String>) {
     }
     let path = RepoPath::backup(STANZA, &[]).unwrap();
     let backups = list(&lab, &RepoQuery { path, ..query(1, &[]) }).await;
-    assert_eq!(backups[&label].kind, Kind::Path);
+    assert_eq!(backups[&label].kind, EntryKind::Path);
 
     let no_such_repo = call::repo_ls(&local(&lab), &query(7, &[]), &LIMITS).await;
     let failure = no_such_repo.failure().unwrap();
