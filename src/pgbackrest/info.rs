@@ -109,7 +109,7 @@ pub struct InfoStanza<'a> {
     /// Clusters that have used the stanza, oldest first, per repository.
     #[serde(default, borrow, deserialize_with = "lenient::null_as_default")]
     pub db: Vec<InfoDatabase<'a>>,
-    /// State of each repository (2.32 and later).
+    /// State of each repository (2.32 and later, pgBackRest commit f32eb9b94).
     #[serde(default, borrow, deserialize_with = "lenient::null_as_default")]
     pub repo: Vec<InfoRepo<'a>>,
     /// WAL ranges per database and repository.
@@ -135,7 +135,8 @@ pub struct StanzaStatus<'a> {
 }
 
 /// 0 ok, 1 missing stanza path, 2 no valid backups, 3 missing stanza data, 4 different across repos, 5 database
-/// mismatch across repos, 6 requested backup not found, 99 other, also if it is not a number.
+/// mismatch across repos, 6 requested backup not found, 99 other, also if it is not a number. 6 and 99 are from 2.33 on
+/// (pgBackRest commit 2789d3b62).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StatusCode(pub i64);
 
@@ -145,7 +146,7 @@ pub struct Lock {
     /// Lock of backup, expire and stanza commands.
     #[serde(default)]
     pub backup: Option<LockState>,
-    /// Lock of restore (2.56 and later).
+    /// Lock of restore (2.56 and later, pgBackRest commit 8cdd9ce1c).
     #[serde(default)]
     pub restore: Option<LockState>,
 }
@@ -155,13 +156,13 @@ pub struct LockState {
     /// Whether a process holds the lock.
     #[serde(default, deserialize_with = "lenient::flag")]
     pub held: Option<bool>,
-    /// Bytes to copy, once the manifest is built (2.48 and later).
+    /// Bytes to copy, once the manifest is built (2.48 and later, pgBackRest commit e3fcd8cd9).
     #[serde(default, deserialize_with = "lenient::number")]
     pub size: Option<u64>,
     /// Bytes copied so far.
     #[serde(default, rename = "size-cplt", deserialize_with = "lenient::number")]
     pub size_complete: Option<u64>,
-    /// Progress per repository (2.59 and later, while a backup runs).
+    /// Progress per repository (2.59 and later, pgBackRest commit 77312b33b; while a backup runs).
     #[serde(default, deserialize_with = "lenient::null_as_default")]
     pub repo: Vec<RepoProgress>,
 }
@@ -267,7 +268,7 @@ pub struct InfoBackup<'a> {
     /// WAL required for consistency; null for offline backups.
     #[serde(default, borrow, deserialize_with = "lenient::null_as_default")]
     pub archive: InfoRange<'a>,
-    /// WAL positions of the same (2.38 and later; absent for offline backups).
+    /// WAL positions of the same (2.38 and later, pgBackRest commit d866dd5c2; absent for offline backups).
     #[serde(default, borrow)]
     pub lsn: Option<InfoRange<'a>>,
     /// Sizes.
@@ -279,10 +280,10 @@ pub struct InfoBackup<'a> {
     /// The number of required backups of each type; the lists themselves are most of the document of a long chain.
     #[serde(default, deserialize_with = "lenient::null_as_default")]
     pub reference: ReferenceCounts,
-    /// Whether page checksum errors were found (2.36 and later).
+    /// Whether page checksum errors were found (2.36 and later, pgBackRest commit 34f787343).
     #[serde(default, deserialize_with = "lenient::flag")]
     pub error: Option<bool>,
-    /// Key-value pairs given at backup time (2.41 and later).
+    /// Key-value pairs given at backup time (2.41 and later, pgBackRest commit 381fd0a5a).
     #[serde(default, borrow)]
     pub annotation: Option<BTreeMap<Text<'a>, Text<'a>>>,
     /// Databases in the backup; only with `--set`.
@@ -331,7 +332,7 @@ pub struct Sizes {
 /// `[].backup[].info.repository`, bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 pub struct RepositorySizes {
-    /// Bytes that a restore reads; absent with block incremental (2.45 and later).
+    /// Bytes that a restore reads; absent with block incremental (2.45 and later, pgBackRest commit 6252c0e44).
     #[serde(default, deserialize_with = "lenient::number")]
     pub size: Option<u64>,
     /// Bytes that this backup stored.

@@ -66,7 +66,7 @@ codes! {
     CIPHER_TYPE_MISSING "cipher-type-missing" Error "A repo has a passphrase but no cipher type: its backups would not be encrypted."
     CIPHER_PASS_MISSING "cipher-pass-missing" Error "A repo has a cipher type but no passphrase."
 
-    OPTION_UNKNOWN "option-unknown" Warning "pgBackRest up to 2.59 does not have this option and would ignore it."
+    OPTION_UNKNOWN "option-unknown" Warning "pgBackRest up to 2.60 does not have this option and would ignore it."
     OPTION_IGNORED "option-ignored" Warning "pgBackRest ignores this option in a `[global]` section."
     OPTION_EMPTY "option-empty" Error "An option has no value; every pgBackRest command would fail."
     OPTION_VALUE_INVALID "option-value-invalid" Error "pgBackRest would reject the value of an option."

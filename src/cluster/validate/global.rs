@@ -28,7 +28,7 @@ pub(super) fn look(
                 Some(nearest) => format!("use {nearest}, or remove it"),
                 None => "see https://pgbackrest.org/configuration.html, or remove it".to_owned(),
             };
-            checks.note(&codes::OPTION_UNKNOWN, &path, "is not an option of pgBackRest up to 2.59", remedy);
+            checks.note(&codes::OPTION_UNKNOWN, &path, "is not an option of pgBackRest up to 2.60", remedy);
             kept.insert(name.clone(), value.clone());
             continue;
         };

@@ -70,7 +70,7 @@ pub(super) fn look(
     schedules
 }
 
-/// Schedules of one cluster that start jobs in the same minute: before pgBackRest 2.53, locks are per stanza, so one
+/// Schedules of one cluster that start jobs in the same minute: before pgBackRest 2.53 (commit edd61636a), locks are per stanza, so one
 /// of the jobs finds the stanza locked.
 pub(super) fn collisions(repos: &[ValidatedRepo], time_zone: Option<&str>, checks: &mut Checks<'_>) {
     let zone = time_zone.and_then(|name| zone::parse(name).ok()).unwrap_or(chrono_tz::UTC);

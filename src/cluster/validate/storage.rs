@@ -280,7 +280,7 @@ fn compare_with_cluster(volume: &Volume, number: RepoNumber, path: &str, checks:
     }
 }
 
-/// An endpoint that pgBackRest can parse: `host`, `host:port`, or either after `https://` (`http://` since 2.58).
+/// An endpoint that pgBackRest can parse: `host`, `host:port`, or either after `https://` (`http://` since 2.58, pgBackRest commit 2398dd4d4).
 fn endpoint_is_clean(endpoint: &str, path: &str, checks: &mut Checks<'_>) -> bool {
     let field = format!("{path}.endpoint");
     let (scheme, rest) = endpoint.split_once("://").unwrap_or(("https", endpoint));

@@ -107,7 +107,8 @@ impl<'a> StanzaView<'a> {
         found.ok_or_else(|| AnswerError::NotInAnswer(format!("repo{key} for stanza {}", self.raw.name)))
     }
 
-    /// Whether a backup, expire or stanza command is running on the queried host, if known (2.31 and later).
+    /// Whether a backup, expire or stanza command is running on the queried host, if known (2.27 and
+    /// later, pgBackRest commit e92eb709d).
     ///
     /// pgBackRest checks only the locks of repositories where it could read the stanza.
     #[must_use]

@@ -138,7 +138,7 @@ fn query(repo: u32, names: &[&str]) -> RepoQuery {
 }
 
 /// In front of a configuration and an environment that would fill both streams with logs, and with an option of a later
-/// version, of which pgBackRest warns on stdout from 2.55 on.
+/// version, of which pgBackRest warns on stdout from 2.53 on.
 fn local(lab: &Lab<'_>) -> Local {
     let mut config = lab.site.config().global("option-of-2-99", "y").global("output", "text");
     for stream in ["console", "file", "stderr"] {
@@ -149,7 +149,7 @@ fn local(lab: &Lab<'_>) -> Local {
         config: Some(lab.site.write("loud.conf", &config.text())),
         config_include_path: None,
     };
-    // The tests may run as root, which 2.60 refuses unless it is told.
+    // The tests may run as root, which 2.59 and later refuse unless it is told.
     let variables = [
         ("PGBACKREST_ALLOW_ROOT", "y"),
         ("PGBACKREST_LOG_LEVEL_CONSOLE", "trace"),
