@@ -14,8 +14,8 @@ use tokio_util::sync::CancellationToken;
 use crate::collect::host;
 use crate::collect::own_process;
 use crate::collect::store::Store;
-use crate::http::health::Health;
-use crate::http::limits::Limits;
+use crate::http::health::ProbeSource;
+use crate::http::limits::ServerLimits;
 use crate::http::router::{self, AppState, Lifecycle};
 use crate::http::server::{self, ServerError};
 use crate::http::web_config::WebConfigHandle;
@@ -74,7 +74,7 @@ pub async fn run(args: ExporterArgs, flags: &Flags) -> anyhow::Result<ExitCode> 
     );
     let (reloads, requests) = mpsc::channel(RELOADS_WAITING);
     let router = router::router(AppState {
-        health: Arc::clone(&store) as Arc<dyn Health>,
+        health: Arc::clone(&store) as Arc<dyn ProbeSource>,
         operator: None,
         store,
         collection,
@@ -87,7 +87,7 @@ pub async fn run(args: ExporterArgs, flags: &Flags) -> anyhow::Result<ExitCode> 
         own_process: own_process::figures,
         lifecycle: args.web.enable_lifecycle.then(|| Lifecycle { reload: reloads.clone(), log_filter }),
     });
-    let limits = Limits { connections: args.web.max_connections as usize, ..Limits::default() };
+    let limits = ServerLimits { connections: args.web.max_connections as usize, ..ServerLimits::default() };
 
     let serving = tokio::spawn(server::run(listeners, router, web_config.clone(), limits, stop.clone()));
     let polling = tokio::spawn(polling);

@@ -12,7 +12,7 @@ use crate::cluster::key::Key;
 use crate::state::health::{self, Health};
 use crate::state::snapshot::{RepoState, ScopeKind, Snapshot};
 
-use super::info_json::Document;
+use super::info_json::SnapshotDocument;
 use super::info_table::{self, Terminal};
 
 /// One cluster and the result of querying it.
@@ -41,7 +41,7 @@ struct Line<'a> {
     namespace: &'a str,
     cluster: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    snapshot: Option<Document<'a>>,
+    snapshot: Option<SnapshotDocument<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     findings: Option<&'a [Finding]>,
 }
@@ -123,7 +123,7 @@ pub fn json(fleet: &[ClusterReport], now: DateTime<Utc>) -> serde_json::Result<S
 impl<'a> Line<'a> {
     fn of(report: &'a ClusterReport, now: DateTime<Utc>) -> Self {
         let (snapshot, findings) = match &report.result {
-            QueryResult::Facts(snapshot) => (Some(Document::of(snapshot, now)), None),
+            QueryResult::Facts(snapshot) => (Some(SnapshotDocument::of(snapshot, now)), None),
             QueryResult::Invalid(findings) | QueryResult::WithoutBackups(findings) => {
                 (None, Some(&**findings))
             }

@@ -167,9 +167,9 @@ fn read(flag: &str, file: &Path) -> Result<Vec<u8>, HealthcheckError> {
     })
 }
 
-type Answer = Result<(hyper::StatusCode, String), Box<dyn std::error::Error + Send + Sync>>;
+type HttpAnswer = Result<(hyper::StatusCode, String), Box<dyn std::error::Error + Send + Sync>>;
 
-async fn ask(url: &Uri, tls: Option<ClientConfig>) -> Answer {
+async fn ask(url: &Uri, tls: Option<ClientConfig>) -> HttpAnswer {
     let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
     let port = url.port_u16().unwrap_or(if tls.is_some() { 443 } else { 80 });
     let addresses: Vec<SocketAddr> = tokio::net::lookup_host((host, port)).await?.collect();
@@ -185,7 +185,7 @@ async fn ask(url: &Uri, tls: Option<ClientConfig>) -> Answer {
     get(url, TlsConnector::from(Arc::new(tls)).connect(name, stream).await?).await
 }
 
-async fn get<S>(url: &Uri, stream: S) -> Answer
+async fn get<S>(url: &Uri, stream: S) -> HttpAnswer
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -218,14 +218,14 @@ mod tests {
     use super::*;
 
     #[derive(Debug, Parser)]
-    struct Command {
+    struct TestCommand {
         #[command(flatten)]
         args: HealthcheckArgs,
     }
 
     fn asked(flags: &[&str], tls: bool) -> String {
         let flags = std::iter::once("healthcheck").chain(flags.iter().copied());
-        let args = Command::try_parse_from(flags).expect("flags").args;
+        let args = TestCommand::try_parse_from(flags).expect("flags").args;
         url(&args, tls).map_or_else(|error| format!("error: {error}"), |url| url.to_string())
     }
 

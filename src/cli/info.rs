@@ -14,7 +14,7 @@ use crate::shutdown::{Request, Signals};
 use crate::source::call::{self, Runner};
 use crate::source::histories::has_unseen_timeline;
 use crate::source::process::Limits;
-use crate::state::restore::{self, Target};
+use crate::state::restore::{self, RestoreTarget};
 use crate::state::snapshot::Snapshot;
 use crate::telemetry::{self, LogFormat};
 
@@ -23,7 +23,7 @@ use super::args::info::{FleetInfoArgs, not_on_this_host};
 use super::args::{SWITCH, switch};
 use super::fleet_report::has_answered;
 use super::info_fleet::{self, Wanted};
-use super::info_json::Document;
+use super::info_json::SnapshotDocument;
 use super::info_table;
 use super::output::{self, Format};
 use super::restore_command::{self, Wish, point_in_time};
@@ -97,7 +97,7 @@ pub async fn run(args: InfoArgs) -> anyhow::Result<ExitCode> {
     let snapshot = &snapshot;
     let text = match args.output {
         Format::Text => info_table::render(snapshot, Utc::now(), output::terminal()),
-        Format::Json => serde_json::to_string_pretty(&Document::of(snapshot, Utc::now()))? + "\n",
+        Format::Json => serde_json::to_string_pretty(&SnapshotDocument::of(snapshot, Utc::now()))? + "\n",
     };
     output::print(text.as_bytes())?;
     Ok(if has_answered(snapshot) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -106,7 +106,7 @@ pub async fn run(args: InfoArgs) -> anyhow::Result<ExitCode> {
 impl InfoArgs {
     fn wish(&self) -> Option<Wish> {
         Some(Wish {
-            target: Target { time: self.target?, timeline: self.target_timeline },
+            target: RestoreTarget { time: self.target?, timeline: self.target_timeline },
             copy: CopyPaths { directory: self.copy_directory.clone() },
         })
     }

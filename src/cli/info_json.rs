@@ -12,7 +12,7 @@ use crate::state::snapshot::{Repo, Snapshot};
 
 /// The JSON document of one snapshot.
 #[derive(Debug, Serialize)]
-pub struct Document<'a> {
+pub struct SnapshotDocument<'a> {
     #[serde(flatten)]
     snapshot: &'a Snapshot,
     /// The assessment of each stanza, worst first.
@@ -36,7 +36,7 @@ struct OfRepo {
     recovery_window: Option<RecoveryWindow>,
 }
 
-impl<'a> Document<'a> {
+impl<'a> SnapshotDocument<'a> {
     /// The facts of `snapshot`, assessed at `now`.
     #[must_use]
     pub fn of(snapshot: &'a Snapshot, now: DateTime<Utc>) -> Self {
@@ -82,7 +82,7 @@ mod tests {
         let stanzas = document.stanzas().map(|stanza| assemble::stanza(stanza, now)).collect();
         let snapshot =
             Snapshot { stanzas, version: version::parse("pgBackRest 2.60.0"), ..Snapshot::default() };
-        serde_json::to_value(Document::of(&snapshot, now)).unwrap()
+        serde_json::to_value(SnapshotDocument::of(&snapshot, now)).unwrap()
     }
 
     #[test]

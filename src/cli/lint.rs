@@ -29,8 +29,8 @@ pub struct LintArgs {
     pub files: Vec<PathBuf>,
 
     /// Output format of the findings.
-    #[arg(long, short = 'o', value_enum, default_value_t = Output::Text)]
-    pub output: Output,
+    #[arg(long, short = 'o', value_enum, default_value_t = LintOutput::Text)]
+    pub output: LintOutput,
 
     /// Also fail on warnings.
     #[arg(long)]
@@ -47,7 +47,7 @@ pub struct LintArgs {
 
 /// How findings are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Output {
+pub enum LintOutput {
     /// Plain text, with colours on a terminal unless NO_COLOR is set.
     Text,
     /// One JSON document.
@@ -63,12 +63,12 @@ pub fn run(args: LintArgs) -> anyhow::Result<ExitCode> {
     };
     let report = Report::of(manifests, &settings);
     match args.output {
-        Output::Json => {
+        LintOutput::Json => {
             let mut json = serde_json::to_vec_pretty(&report)?;
             json.push(b'\n');
             output::print(&json)?;
         }
-        Output::Text => output::print(report.text(on_a_terminal()).as_bytes())?,
+        LintOutput::Text => output::print(report.text(on_a_terminal()).as_bytes())?,
     }
     let fails = report.summary.errors > 0 || args.strict && report.summary.warnings > 0;
     Ok(if fails { ExitCode::FAILURE } else { ExitCode::SUCCESS })

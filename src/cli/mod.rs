@@ -41,12 +41,12 @@ use startup::Flags;
 pub struct Cli {
     /// The command to run.
     #[command(subcommand)]
-    pub command: Command,
+    pub command: CliCommand,
 }
 
 /// The commands.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub enum CliCommand {
     /// Query pgBackRest periodically, and serve the results as Prometheus metrics and a status page.
     Exporter(Box<exporter::ExporterArgs>),
     /// Manage the backup objects of postgresql resources in a Kubernetes cluster.
@@ -107,22 +107,22 @@ fn unusable(reason: &dyn std::fmt::Display) -> ExitCode {
     ExitCode::from(2)
 }
 
-fn run(command: Command, flags: &Flags) -> anyhow::Result<ExitCode> {
+fn run(command: CliCommand, flags: &Flags) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Exporter(args) => block_on(exporter::run(*args, flags))?,
-        Command::Operator(args) => block_on(operator::run(*args, flags))?,
-        Command::Backup(args) => block_on(backup::run(*args, flags))?,
-        Command::Info(args) => block_on(info::run(*args))?,
-        Command::Healthcheck(args) => {
+        CliCommand::Exporter(args) => block_on(exporter::run(*args, flags))?,
+        CliCommand::Operator(args) => block_on(operator::run(*args, flags))?,
+        CliCommand::Backup(args) => block_on(backup::run(*args, flags))?,
+        CliCommand::Info(args) => block_on(info::run(*args))?,
+        CliCommand::Healthcheck(args) => {
             let said = block_on(healthcheck::run(&args))??;
             output::print(format!("{said}\n").as_bytes())?;
             Ok(ExitCode::SUCCESS)
         }
-        Command::Lint(args) => lint::run(*args),
-        Command::Render(args) => render::run(*args),
-        Command::Install(args) => install::run(&args).map(|()| ExitCode::SUCCESS),
-        Command::Completions(args) => generate::completions(&args).map(|()| ExitCode::SUCCESS),
-        Command::Man(args) => generate::man(&args).map(|()| ExitCode::SUCCESS),
+        CliCommand::Lint(args) => lint::run(*args),
+        CliCommand::Render(args) => render::run(*args),
+        CliCommand::Install(args) => install::run(&args).map(|()| ExitCode::SUCCESS),
+        CliCommand::Completions(args) => generate::completions(&args).map(|()| ExitCode::SUCCESS),
+        CliCommand::Man(args) => generate::man(&args).map(|()| ExitCode::SUCCESS),
     }
 }
 

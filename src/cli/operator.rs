@@ -16,8 +16,8 @@ use crate::collect::cluster_metrics;
 use crate::collect::fleet::FleetCollector;
 use crate::collect::own_process;
 use crate::collect::store::Store;
-use crate::http::health::Health;
-use crate::http::limits::Limits;
+use crate::http::health::ProbeSource;
+use crate::http::limits::ServerLimits;
 use crate::http::router::{self, AppState, Lifecycle};
 use crate::http::server::{self, ServerError};
 use crate::http::web_config::WebConfigHandle;
@@ -29,7 +29,7 @@ use crate::operator::controller::Controller;
 use crate::operator::leadership;
 use crate::operator::mode::Mode;
 use crate::operator::pod_identity::PodIdentity;
-use crate::operator::progress::Progress;
+use crate::operator::progress::OperatorProgress;
 use crate::operator::reconcile::ReconcileError;
 use crate::operator::scope::Scope;
 use crate::shutdown::Signals;
@@ -80,7 +80,7 @@ pub async fn run(args: OperatorArgs, flags: &Flags) -> anyhow::Result<ExitCode> 
     let client = client::connect(&args.kubernetes.clone().into()).await?;
 
     let metrics = Arc::new(OperatorMetrics::new(ReconcileError::CATEGORIES));
-    let progress = Arc::new(Progress::new(Arc::clone(&metrics)));
+    let progress = Arc::new(OperatorProgress::new(Arc::clone(&metrics)));
     let (stop_work, stop_serving) = (CancellationToken::new(), CancellationToken::new());
     let (reloads, requests) = mpsc::channel(RELOADS_WAITING);
     let options = Arc::new(Options {
@@ -103,7 +103,7 @@ pub async fn run(args: OperatorArgs, flags: &Flags) -> anyhow::Result<ExitCode> 
     });
     let clusters = Arc::new(ClusterMetrics::new(Arc::clone(&metrics)));
     let router = router::router(AppState {
-        health: Arc::clone(&progress) as Arc<dyn Health>,
+        health: Arc::clone(&progress) as Arc<dyn ProbeSource>,
         operator: Some(Arc::clone(&clusters)),
         store,
         collection,
@@ -116,7 +116,7 @@ pub async fn run(args: OperatorArgs, flags: &Flags) -> anyhow::Result<ExitCode> 
         own_process: own_process::figures,
         lifecycle: args.web.enable_lifecycle.then(|| Lifecycle { reload: reloads.clone(), log_filter }),
     });
-    let limits = Limits { connections: args.web.max_connections as usize, ..Limits::default() };
+    let limits = ServerLimits { connections: args.web.max_connections as usize, ..ServerLimits::default() };
     let serving =
         tokio::spawn(server::run(listeners, router, web_config.clone(), limits, stop_serving.clone()));
     let working = tokio::spawn(work(
@@ -141,7 +141,7 @@ async fn finish(
     mut serving: JoinHandle<Result<(), ServerError>>,
     mut working: JoinHandle<anyhow::Result<()>>,
     signal_handler: impl Future<Output = &'static str>,
-    progress: &Progress,
+    progress: &OperatorProgress,
     (stop_work, stop_serving): (CancellationToken, CancellationToken),
 ) -> anyhow::Result<ExitCode> {
     let (cause, early): (_, Option<anyhow::Result<()>>) = tokio::select! {
@@ -177,7 +177,7 @@ async fn finish(
 async fn work(
     args: OperatorArgs,
     client: Client,
-    progress: Arc<Progress>,
+    progress: Arc<OperatorProgress>,
     metrics: Arc<OperatorMetrics>,
     fleet: Option<Arc<FleetCollector>>,
     stop: CancellationToken,
@@ -238,7 +238,7 @@ async fn work(
     Ok(end?)
 }
 
-impl Health for Progress {
+impl ProbeSource for OperatorProgress {
     fn alive(&self) -> Result<(), String> {
         if Self::alive(self) {
             return Ok(());

@@ -25,8 +25,8 @@ pub struct RenderArgs {
     pub files: Vec<PathBuf>,
 
     /// Output format of the objects.
-    #[arg(long, short = 'o', value_enum, default_value_t = Output::Yaml)]
-    pub output: Output,
+    #[arg(long, short = 'o', value_enum, default_value_t = RenderOutput::Yaml)]
+    pub output: RenderOutput,
 
     /// The namespace of resources that do not specify one.
     #[command(flatten)]
@@ -39,7 +39,7 @@ pub struct RenderArgs {
 
 /// How objects are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Output {
+pub enum RenderOutput {
     /// One YAML document per object, in the order in which they are applied.
     Yaml,
     /// One JSON list.
@@ -78,8 +78,8 @@ pub fn run(args: RenderArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn printed(objects: &[Object], format: Output) -> anyhow::Result<Vec<u8>> {
-    if format == Output::Json {
+fn printed(objects: &[Object], format: RenderOutput) -> anyhow::Result<Vec<u8>> {
+    if format == RenderOutput::Json {
         let list = json!({"apiVersion": "v1", "kind": "List", "items": objects});
         let mut text = serde_json::to_vec_pretty(&list).context("cannot write JSON")?;
         text.push(b'\n');

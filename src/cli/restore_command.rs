@@ -11,7 +11,7 @@ use crate::pgbackrest::command::{CopyPaths, InfoQuery, Program, RestoreQuery, Ta
 use crate::pgbackrest::info::{Link, Tablespace};
 use crate::source::call::{Call, OutsideFiles};
 use crate::state::human;
-use crate::state::restore::{self, Chosen, Doubt, Reach, Start, Target, Unreachable};
+use crate::state::restore::{self, Chosen, Doubt, Reach, RestoreTarget, Start, Unreachable};
 use crate::state::snapshot::{Snapshot, Stanza};
 
 /// Where the printed command puts a copy unless it is told otherwise.
@@ -61,7 +61,7 @@ impl Commands {
 #[derive(Debug, Clone)]
 pub struct Wish {
     /// The point in time, and the branch if it is not to be chosen.
-    pub target: Target,
+    pub target: RestoreTarget,
     /// Where to put a copy.
     pub copy: CopyPaths,
 }
@@ -162,7 +162,7 @@ pub fn outside_remarks(call: &Call<OutsideFiles>, copy: &CopyPaths) -> String {
 }
 
 // Writing to a String cannot fail.
-fn remarks(start: &Start<'_>, target: Target) -> String {
+fn remarks(start: &Start<'_>, target: RestoreTarget) -> String {
     let mut text = format!(
         "restores to {} from {}: backup {} of {}, then WAL\n",
         instant(target.time),

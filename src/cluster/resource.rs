@@ -56,7 +56,7 @@ pub struct Spec {
     pub postgresql: Option<PostgresqlVersion>,
     /// The volume of the database; only its presence matters.
     pub volume: Option<Value>,
-    pub backup: Option<Backup>,
+    pub backup: Option<BackupSpec>,
     /// Present on a cluster that follows another one.
     pub standby: Option<Value>,
     pub tde: Option<Tde>,
@@ -94,7 +94,7 @@ pub struct Tde {
 /// `spec.backup`.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(default)]
-pub struct Backup {
+pub struct BackupSpec {
     /// Physical backups with pgBackRest.
     pub pgbackrest: Option<Pgbackrest>,
 }
@@ -106,10 +106,10 @@ pub struct Backup {
 pub struct Pgbackrest {
     pub image: Option<String>,
     #[serde(deserialize_with = "list")]
-    pub repos: Vec<Repo>,
+    pub repos: Vec<RepoSpec>,
     #[serde(deserialize_with = "strings")]
     pub global: BTreeMap<String, String>,
-    pub configuration: Option<Configuration>,
+    pub configuration: Option<ConfigurationSpec>,
     /// A request to restore in place; only its presence matters.
     pub restore: Option<Restore>,
     pub resources: Option<Value>,
@@ -123,7 +123,7 @@ pub struct Pgbackrest {
 #[derive(Clone, PartialEq, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 #[allow(missing_docs, reason = "the fields are documented by the resource's own schema")]
-pub struct Repo {
+pub struct RepoSpec {
     pub name: Option<String>,
     pub storage: Option<String>,
     pub resource: Option<String>,
@@ -135,10 +135,10 @@ pub struct Repo {
     pub key_type: Option<String>,
     #[serde(deserialize_with = "strings")]
     pub schedule: BTreeMap<String, String>,
-    pub volume: Option<Volume>,
+    pub volume: Option<VolumeSpec>,
 }
 
-impl std::fmt::Debug for Repo {
+impl std::fmt::Debug for RepoSpec {
     /// Omits possible secrets.
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter
@@ -153,7 +153,7 @@ impl std::fmt::Debug for Repo {
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 #[allow(missing_docs, reason = "the fields are documented by the resource's own schema")]
-pub struct Volume {
+pub struct VolumeSpec {
     pub size: Option<String>,
     pub storage_class: Option<String>,
     pub selector: Option<Value>,
@@ -166,7 +166,7 @@ pub struct Volume {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(default)]
 #[allow(missing_docs, reason = "the fields are documented by the resource's own schema")]
-pub struct Configuration {
+pub struct ConfigurationSpec {
     pub secret: Option<String>,
     pub protection: Option<Protection>,
 }
@@ -331,7 +331,7 @@ mod tests {
 
     #[test]
     fn a_debug_print_shows_no_key() {
-        let repo = Repo { key: Some("hunter2".to_owned()), ..Repo::default() };
+        let repo = RepoSpec { key: Some("hunter2".to_owned()), ..RepoSpec::default() };
         assert!(!format!("{repo:?}").contains("hunter2"));
     }
 }

@@ -35,7 +35,7 @@ pub struct ValidatedCluster {
     /// `spec.tde.enable`: pgBackRest needs the version, and must not check archive headers.
     pub encrypted_data_directory: bool,
     /// One to four, ascending by number; numbers and names are unique.
-    pub repos: Vec<Repo>,
+    pub repos: Vec<ValidatedRepo>,
     /// `spec.backup.pgbackrest.image`: pgBackRest for the repo host. Always `Some` when a repo is on a volume.
     pub image: Option<String>,
     /// `spec.backup.pgbackrest.global`: pgBackRest options by name (without `--`), verbatim, none of them secret
@@ -63,7 +63,7 @@ impl ValidatedCluster {
     }
 
     /// Every scheduled backup, by repo number and backup type.
-    pub fn schedules(&self) -> impl Iterator<Item = (&Repo, BackupType, &str)> {
+    pub fn schedules(&self) -> impl Iterator<Item = (&ValidatedRepo, BackupType, &str)> {
         self.repos.iter().flat_map(|repo| {
             repo.schedules
                 .iter()
@@ -104,7 +104,7 @@ impl fmt::Display for RepoNumber {
 
 /// A repo, identified by its name and not by its position in the list.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Repo {
+pub struct ValidatedRepo {
     /// From `repos[].name`.
     pub number: RepoNumber,
     /// The storage of the backups.

@@ -14,8 +14,8 @@ use crate::metrics::collection::{Collector, RunReport};
 use crate::source::call::{self, Call, CommandState, Runner};
 use crate::state::snapshot::{Failure, FailureReason};
 
-use super::in_flight::{CommandKey, InFlight};
-use super::limit::ConnectionLimit;
+use super::in_flight::{CommandKey, CommandsInFlight};
+use super::limit::CallLimit;
 use super::request::Request;
 use super::settings::Pace;
 use super::store::Store;
@@ -31,10 +31,10 @@ const TOO_MANY_SUSPECTS: &str =
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) pace: Pace,
-    pub(super) limit: ConnectionLimit,
+    pub(super) limit: CallLimit,
     /// On a host scans run beside collections, with a limit of their own.
-    scan_limit: Option<ConnectionLimit>,
-    pub(super) in_flight: InFlight,
+    scan_limit: Option<CallLimit>,
+    pub(super) in_flight: CommandsInFlight,
     pub(super) metrics: Arc<CollectionMetrics>,
     /// Gets the signs of life of a host's collection.
     heartbeat: Option<Arc<Store>>,
@@ -59,7 +59,7 @@ pub(super) struct Runners<'a> {
 
 impl Shared {
     pub(super) fn new(pace: Pace, metrics: Arc<CollectionMetrics>) -> Self {
-        let (limit, in_flight) = (ConnectionLimit::new(pace.concurrency), InFlight::default());
+        let (limit, in_flight) = (CallLimit::new(pace.concurrency), CommandsInFlight::default());
         metrics.set_cadence(Collector::Info, pace.interval, pace.limits.timeout);
         if let Some(wal) = pace.wal {
             metrics.set_cadence(Collector::Wal, wal.interval, wal.timeout);
@@ -70,7 +70,7 @@ impl Shared {
     /// For this host, whose collection gives signs of life to the store.
     pub(super) fn of_host(pace: Pace, metrics: Arc<CollectionMetrics>, store: Arc<Store>) -> Self {
         metrics.set_cadence(Collector::Version, pace.interval, call::version_limits(&pace.limits).timeout);
-        let scan_limit = Some(ConnectionLimit::new(pace.concurrency));
+        let scan_limit = Some(CallLimit::new(pace.concurrency));
         Self { scan_limit, heartbeat: Some(store), ..Self::new(pace, metrics) }
     }
 

@@ -13,7 +13,7 @@ use crate::metrics::collection::Collector;
 use crate::pgbackrest::command::InfoQuery;
 use crate::pgbackrest::exit_code::{self, Reason};
 use crate::pgbackrest::version::Version;
-use crate::source::call::{self, Document};
+use crate::source::call::{self, InfoAnswer};
 use crate::state::filter::UNLISTED;
 use crate::state::merge::{self, Answer, Policy, Reply, Run, Target};
 use crate::state::snapshot::{Failure, FailureReason, Snapshot};
@@ -154,7 +154,7 @@ impl Caller<'_> {
                         return None;
                     };
                     plan.finished(&target, self.outcome(&target, &answer));
-                    if let Ok(Document { stanzas, complete }) = answer {
+                    if let Ok(InfoAnswer { stanzas, complete }) = answer {
                         answers.push(Answer { target, at: Utc::now(), reply: Reply::Stanzas { stanzas, complete } });
                         unpublished.add();
                     }
@@ -176,7 +176,7 @@ impl Caller<'_> {
         Some(answers)
     }
 
-    async fn info(&self, target: Target, is_suspect: bool) -> (Target, Option<Result<Document, Failure>>) {
+    async fn info(&self, target: Target, is_suspect: bool) -> (Target, Option<Result<InfoAnswer, Failure>>) {
         let stanza = target.stanza.as_deref().map(str::to_owned);
         let (query, key) =
             (InfoQuery { stanza, repo: target.repo, set: None }, self.request.info_key(&target));
@@ -186,7 +186,7 @@ impl Caller<'_> {
     }
 
     /// What the end of a call means for the calls to come.
-    fn outcome(&self, target: &Target, answer: &Result<Document, Failure>) -> CallOutcome {
+    fn outcome(&self, target: &Target, answer: &Result<InfoAnswer, Failure>) -> CallOutcome {
         let failure = match answer {
             Ok(document) => {
                 let names = document.stanzas.iter().map(|stanza| stanza.name.clone());

@@ -143,7 +143,7 @@ impl ConfigurationState {
         if is_ok && (is_reload || !is_same) {
             self.loaded_at = Some(Utc::now());
         }
-        metrics.config_read(collection::Configuration::PgBackRest, is_ok, self.loaded_at);
+        metrics.config_read(collection::ConfigurationKind::PgBackRest, is_ok, self.loaded_at);
     }
 }
 

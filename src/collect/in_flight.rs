@@ -31,12 +31,12 @@ pub(super) enum CommandKey {
 
 /// Commands that run or may still run, in all clusters.
 #[derive(Debug, Default)]
-pub(super) struct InFlight {
-    commands: Mutex<HashMap<(Arc<Key>, CommandKey), Running>>,
+pub(super) struct CommandsInFlight {
+    commands: Mutex<HashMap<(Arc<Key>, CommandKey), RunningCommand>>,
 }
 
 #[derive(Debug)]
-enum Running {
+enum RunningCommand {
     /// Its call has not returned.
     Called,
     /// It ends at this time at the latest.
@@ -47,33 +47,33 @@ enum Running {
 
 /// A command whose call runs. If this is dropped unfinished, the command counts as running until its bound.
 #[derive(Debug)]
-pub(super) struct Command<'a> {
-    in_flight: &'a InFlight,
+pub(super) struct TrackedCommand<'a> {
+    in_flight: &'a CommandsInFlight,
     key: (Arc<Key>, CommandKey),
     bound: Duration,
     state: CommandState,
 }
 
-impl InFlight {
+impl CommandsInFlight {
     /// Registers a command that takes no longer than `bound`. Fails while an earlier one may run.
     pub(super) fn begin(
         &self,
         cluster: &Arc<Key>,
         key: CommandKey,
         bound: Duration,
-    ) -> Result<Command<'_>, Failure> {
+    ) -> Result<TrackedCommand<'_>, Failure> {
         let key = (Arc::clone(cluster), key);
         let mut commands = self.commands.lock();
         commands.retain(|_, running| running.may_run());
         match commands.get(&key) {
-            Some(Running::Process(_)) => return Err(Failure::new(FailureReason::Timeout, UNKILLABLE)),
-            Some(Running::Called | Running::Until(_)) => {
+            Some(RunningCommand::Process(_)) => return Err(Failure::new(FailureReason::Timeout, UNKILLABLE)),
+            Some(RunningCommand::Called | RunningCommand::Until(_)) => {
                 return Err(Failure::new(FailureReason::Lost, MAY_STILL_RUN));
             }
             None => {}
         }
-        commands.insert(key.clone(), Running::Called);
-        Ok(Command { in_flight: self, key, bound, state: CommandState::Unknown })
+        commands.insert(key.clone(), RunningCommand::Called);
+        Ok(TrackedCommand { in_flight: self, key, bound, state: CommandState::Unknown })
     }
 
     /// Whether a process that cannot be killed was about this target.
@@ -82,12 +82,12 @@ impl InFlight {
         commands.iter_mut().any(|((of, key), running)| {
             let is_same =
                 matches!(key, CommandKey::Info(about) | CommandKey::Backup(about, _) if about == target);
-            of == cluster && is_same && matches!(running, Running::Process(_)) && running.may_run()
+            of == cluster && is_same && matches!(running, RunningCommand::Process(_)) && running.may_run()
         })
     }
 }
 
-impl Running {
+impl RunningCommand {
     fn may_run(&mut self) -> bool {
         match self {
             Self::Called => true,
@@ -97,7 +97,7 @@ impl Running {
     }
 }
 
-impl Command<'_> {
+impl TrackedCommand<'_> {
     pub(super) const fn key(&self) -> &CommandKey {
         &self.key.1
     }
@@ -108,12 +108,12 @@ impl Command<'_> {
     }
 }
 
-impl Drop for Command<'_> {
+impl Drop for TrackedCommand<'_> {
     fn drop(&mut self) {
         let left = match std::mem::replace(&mut self.state, CommandState::Ended) {
             CommandState::NotStarted | CommandState::Ended => None,
-            CommandState::Unkillable(process) => Some(Running::Process(process)),
-            CommandState::Unknown => Some(Running::Until(Instant::now().checked_add(self.bound))),
+            CommandState::Unkillable(process) => Some(RunningCommand::Process(process)),
+            CommandState::Unknown => Some(RunningCommand::Until(Instant::now().checked_add(self.bound))),
         };
         let mut commands = self.in_flight.commands.lock();
         match left {
@@ -129,7 +129,7 @@ mod tests {
 
     #[test]
     fn a_repository_is_free_when_its_command_is_known_to_have_ended() {
-        let (in_flight, cluster) = (InFlight::default(), Arc::new(Key::new("shop", "ledger")));
+        let (in_flight, cluster) = (CommandsInFlight::default(), Arc::new(Key::new("shop", "ledger")));
         let begin = |repo, bound| in_flight.begin(&cluster, CommandKey::Repo(repo), bound).ok();
         let hour = Duration::from_hours(1);
         let first = begin(1, hour).unwrap();

@@ -7,7 +7,7 @@ const SUSPECT_PART: usize = 4;
 
 /// Limits concurrent calls.
 #[derive(Debug)]
-pub(super) struct ConnectionLimit {
+pub(super) struct CallLimit {
     all: Semaphore,
     suspects: Semaphore,
 }
@@ -19,7 +19,7 @@ pub(super) struct Permit<'a> {
     _suspect: Option<SemaphorePermit<'a>>,
 }
 
-impl ConnectionLimit {
+impl CallLimit {
     pub(super) fn new(count: usize) -> Self {
         let count = count.clamp(1, Semaphore::MAX_PERMITS);
         Self { all: Semaphore::new(count), suspects: Semaphore::new((count / SUSPECT_PART).max(1)) }
@@ -39,7 +39,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_hung_leaves_permits_for_the_others() {
-        let limit = ConnectionLimit::new(8);
+        let limit = CallLimit::new(8);
         let hung = [limit.acquire(true).await, limit.acquire(true).await];
         assert!(hung.iter().all(Option::is_some));
         assert!(limit.acquire(true).await.is_none(), "a quarter is taken");
@@ -49,6 +49,6 @@ mod tests {
         }
         drop(hung);
         assert!(limit.acquire(true).await.is_some());
-        assert!(ConnectionLimit::new(0).acquire(true).await.is_some(), "there is always one");
+        assert!(CallLimit::new(0).acquire(true).await.is_some(), "there is always one");
     }
 }

@@ -24,8 +24,8 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use super::connection_limit::{Activity, ConnectionPermit, InFlight};
-use super::limits::Limits;
+use super::connection_limit::{ConnectionActivity, ConnectionPermit, RequestInFlight};
+use super::limits::ServerLimits;
 use super::web_config::WebConfig;
 
 /// The first byte of a TLS handshake (RFC 8446 §5.1: content type 22).
@@ -36,7 +36,7 @@ pub(super) struct Connection {
     pub(super) permit: ConnectionPermit,
     pub(super) router: Router,
     pub(super) config: Arc<WebConfig>,
-    pub(super) limits: Limits,
+    pub(super) limits: ServerLimits,
     /// Requests to close once the requests in flight are finished.
     pub(super) stop: CancellationToken,
 }
@@ -55,7 +55,7 @@ impl Connection {
         }
     }
 
-    async fn speak(&self, stream: TcpStream, activity: &Arc<Activity>) -> io::Result<()> {
+    async fn speak(&self, stream: TcpStream, activity: &Arc<ConnectionActivity>) -> io::Result<()> {
         // Responses are written at once; waiting to fill packets would only delay them.
         stream.set_nodelay(true)?;
         let Some(tls) = &self.config.tls else {
@@ -92,7 +92,7 @@ impl Connection {
         Box::pin(stream)
     }
 
-    async fn http1<S>(&self, stream: S, activity: &Arc<Activity>) -> io::Result<()>
+    async fn http1<S>(&self, stream: S, activity: &Arc<ConnectionActivity>) -> io::Result<()>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -107,7 +107,7 @@ impl Connection {
         self.drive(builder.serve_connection(TokioIo::new(stream), service)).await
     }
 
-    async fn http2<S>(&self, stream: S, activity: &Arc<Activity>) -> io::Result<()>
+    async fn http2<S>(&self, stream: S, activity: &Arc<ConnectionActivity>) -> io::Result<()>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -150,7 +150,7 @@ async fn plain_text_refusal<S>(mut stream: TcpStream) -> io::Result<Option<S>> {
 
 async fn answer(
     router: Router,
-    in_flight: InFlight,
+    in_flight: RequestInFlight,
     request: Request<Incoming>,
 ) -> Result<Response<Counted>, Infallible> {
     let response = router.oneshot(request.map(Body::new)).await?;
@@ -160,7 +160,7 @@ async fn answer(
 /// The body of a response, whose request counts as in flight until all of it is sent.
 struct Counted {
     body: Body,
-    _in_flight: InFlight,
+    _in_flight: RequestInFlight,
 }
 
 impl http_body::Body for Counted {

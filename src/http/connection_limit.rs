@@ -24,7 +24,7 @@ pub(super) struct ConnectionLimit(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     free: Arc<Semaphore>,
-    open: Mutex<HashMap<u64, Arc<Activity>>>,
+    open: Mutex<HashMap<u64, Arc<ConnectionActivity>>>,
     next: AtomicU64,
 }
 
@@ -33,7 +33,7 @@ struct Inner {
 pub(super) struct ConnectionPermit {
     number: u64,
     connection_limit: ConnectionLimit,
-    pub(super) activity: Arc<Activity>,
+    pub(super) activity: Arc<ConnectionActivity>,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -45,7 +45,7 @@ impl Drop for ConnectionPermit {
 
 /// The activity of a connection.
 #[derive(Debug)]
-pub(super) struct Activity {
+pub(super) struct ConnectionActivity {
     /// Cancelled when the connection must close immediately.
     pub(super) cut: CancellationToken,
     state: Mutex<ConnectionState>,
@@ -60,12 +60,12 @@ struct ConnectionState {
 
 /// A request in flight: from its header to the last byte of its response.
 #[derive(Debug)]
-pub(super) struct InFlight {
-    activity: Arc<Activity>,
+pub(super) struct RequestInFlight {
+    activity: Arc<ConnectionActivity>,
     deadline: AbortHandle,
 }
 
-impl Drop for InFlight {
+impl Drop for RequestInFlight {
     fn drop(&mut self) {
         self.deadline.abort();
         let mut state = self.activity.state.lock();
@@ -104,7 +104,7 @@ impl ConnectionLimit {
 
     fn take(&self, permit: OwnedSemaphorePermit) -> ConnectionPermit {
         let number = self.0.next.fetch_add(1, Ordering::Relaxed);
-        let activity = Arc::new(Activity {
+        let activity = Arc::new(ConnectionActivity {
             cut: CancellationToken::new(),
             state: Mutex::new(ConnectionState { requests: 0, idle_since: Instant::now() }),
         });
@@ -135,16 +135,16 @@ impl ConnectionLimit {
     }
 }
 
-impl Activity {
+impl ConnectionActivity {
     /// A request has begun. If it is not finished within `most`, the connection is closed.
-    pub(super) fn request(self: &Arc<Self>, most: Duration) -> InFlight {
+    pub(super) fn request(self: &Arc<Self>, most: Duration) -> RequestInFlight {
         self.state.lock().requests += 1;
         let cut = self.cut.clone();
         let deadline = tokio::spawn(async move {
             tokio::time::sleep(most).await;
             cut.cancel();
         });
-        InFlight { activity: Arc::clone(self), deadline: deadline.abort_handle() }
+        RequestInFlight { activity: Arc::clone(self), deadline: deadline.abort_handle() }
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::collect::store::Store;
 
 /// The source of /healthz and /readyz.
-pub trait Health: std::fmt::Debug + Send + Sync {
+pub trait ProbeSource: std::fmt::Debug + Send + Sync {
     /// The reason to restart the process, if any.
     fn alive(&self) -> Result<(), String>;
 
@@ -16,7 +16,7 @@ pub trait Health: std::fmt::Debug + Send + Sync {
     }
 }
 
-impl Health for Store {
+impl ProbeSource for Store {
     fn alive(&self) -> Result<(), String> {
         let silent = "no sign of life from collection for more than three intervals";
         self.is_alive().then_some(()).ok_or_else(|| silent.to_owned())

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// The limits of the server. The defaults suit a few Prometheus servers and browsers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
+pub struct ServerLimits {
     /// Maximum number of open connections over all listeners. Another connection evicts the one that has been idle
     /// longest; if none is idle, it waits, and is closed after `admission`.
     pub connections: usize,
@@ -36,7 +36,7 @@ pub struct Limits {
     pub config_check: Duration,
 }
 
-impl Default for Limits {
+impl Default for ServerLimits {
     fn default() -> Self {
         Self {
             connections: 512,

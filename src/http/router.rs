@@ -22,12 +22,12 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use crate::collect::store::Store;
-use crate::metrics::collection::Configuration;
+use crate::metrics::collection::ConfigurationKind;
 use crate::metrics::exposition::{self, ClusterMetrics, Dynamic, EncodeError, Format};
 use crate::metrics::{CollectionMetrics, OperatorMetrics, Options, ProcessFigures};
 use crate::telemetry::LogFilter;
 
-use super::health::Health;
+use super::health::ProbeSource;
 use super::page::fleet::{self, FleetContext};
 use super::page::{self, PageContext};
 use super::web_config::WebConfigHandle;
@@ -44,7 +44,7 @@ pub struct AppState {
     /// Holds the current snapshot.
     pub store: Arc<Store>,
     /// The source of the probes.
-    pub health: Arc<dyn Health>,
+    pub health: Arc<dyn ProbeSource>,
     /// Set in the operator. The status page then shows its clusters.
     pub operator: Option<Arc<ClusterMetrics>>,
     /// The program's own counters.
@@ -116,7 +116,11 @@ async fn metrics(State(state): State<Arc<AppState>>, headers: HeaderMap) -> Resp
 fn answer(state: &AppState, format: Format, gzip: bool) -> Result<Response, EncodeError> {
     let published = state.store.load();
     let read = state.web_config.last_reload();
-    state.collection.config_read(Configuration::Web, read.error.is_none(), DateTime::from(read.last_success));
+    state.collection.config_read(
+        ConfigurationKind::Web,
+        read.error.is_none(),
+        DateTime::from(read.last_success),
+    );
     let clusters = state.operator.as_ref();
     let body =
         clusters.map_or_else(|| published.body.clone(), |clusters| clusters.joined(&published.body, format));

@@ -25,7 +25,7 @@ use tower_http::timeout::TimeoutLayer;
 use super::auth::Checker;
 use super::connection::Connection;
 use super::connection_limit::ConnectionLimit;
-use super::limits::Limits;
+use super::limits::ServerLimits;
 use super::middleware::{self, Middleware};
 use super::rate_limit::Bucket;
 use super::web_config::WebConfigHandle;
@@ -59,7 +59,7 @@ pub async fn run(
     listeners: Vec<TcpListener>,
     router: Router,
     config: WebConfigHandle,
-    limits: Limits,
+    limits: ServerLimits,
     shutdown: CancellationToken,
 ) -> Result<(), ServerError> {
     if listeners.is_empty() {
@@ -98,7 +98,7 @@ pub async fn run(
 }
 
 /// From the outside in: panics, timeout, the gate, the size of the body.
-fn layered(router: Router, middleware: Middleware, limits: &Limits) -> Router {
+fn layered(router: Router, middleware: Middleware, limits: &ServerLimits) -> Router {
     router
         .layer(RequestBodyLimitLayer::new(limits.body_bytes))
         .layer(from_fn_with_state(middleware, middleware::filter))
@@ -121,7 +121,7 @@ fn on_panic(panic: Box<dyn Any + Send + 'static>) -> Response {
 struct Server {
     router: Router,
     config: WebConfigHandle,
-    limits: Limits,
+    limits: ServerLimits,
     connection_limit: ConnectionLimit,
     connections: TaskTracker,
     stop: CancellationToken,

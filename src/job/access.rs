@@ -28,20 +28,20 @@ pub trait Access: RunInPod {
 }
 
 /// Through the API server.
-pub struct Cluster {
+pub struct ClusterAccess {
     client: Client,
     pods: Pods,
     namespace: String,
     selector: String,
 }
 
-impl std::fmt::Debug for Cluster {
+impl std::fmt::Debug for ClusterAccess {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.debug_struct("Cluster").field("selector", &self.selector).finish_non_exhaustive()
     }
 }
 
-impl Cluster {
+impl ClusterAccess {
     /// The pods of a namespace that a selector matches.
     #[must_use]
     pub fn new(client: Client, namespace: &str, selector: &str) -> Self {
@@ -50,13 +50,13 @@ impl Cluster {
     }
 }
 
-impl RunInPod for Cluster {
+impl RunInPod for ClusterAccess {
     async fn run(&self, place: Place<'_>, command: &[&str], timeout: Duration) -> Result<Ran, NoEnd> {
         self.pods.run(place, command, timeout).await
     }
 }
 
-impl Access for Cluster {
+impl Access for ClusterAccess {
     async fn pods(&self) -> Result<Vec<Pod>, CallError> {
         pods::list(&self.client, &self.namespace, &self.selector).await
     }

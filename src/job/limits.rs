@@ -16,14 +16,14 @@ pub enum Stop {
 
 /// How long a job may run.
 #[derive(Debug, Clone)]
-pub struct Limits {
+pub struct JobLimits {
     /// Cancelled by a signal.
     pub terminated: CancellationToken,
     /// When it stops by itself, so that the reason is kept.
     pub until: Instant,
 }
 
-impl Limits {
+impl JobLimits {
     /// Waits for either.
     pub async fn reached(&self) -> Stop {
         tokio::select! {

@@ -11,7 +11,7 @@ use crate::source::pod::{NoEnd, Place};
 
 use super::access::Access;
 use super::info_view::Claim;
-use super::limits::{Limits, Stop};
+use super::limits::{JobLimits, Stop};
 use super::listen::Listener;
 use super::outcome::{ExitReason, JobOutcome};
 use super::process::{self, Found, Signal};
@@ -27,7 +27,7 @@ const LINES: usize = 1024;
 const LEEWAY: Duration = Duration::from_secs(45);
 
 /// Makes one backup, and returns how the pod should exit.
-pub async fn run(access: &impl Access, task: &Task, patience: &Patience, limits: &Limits) -> JobOutcome {
+pub async fn run(access: &impl Access, task: &Task, patience: &Patience, limits: &JobLimits) -> JobOutcome {
     let job = Job { access, task, patience, limits };
     match Box::pin(job.go()).await {
         Ok((label, made)) => {
@@ -51,7 +51,7 @@ struct Job<'a, A> {
     access: &'a A,
     task: &'a Task,
     patience: &'a Patience,
-    limits: &'a Limits,
+    limits: &'a JobLimits,
 }
 
 /// The result of one run of pgBackRest.

@@ -23,7 +23,7 @@ pub struct Metric<L: ?Sized = [&'static str]> {
     /// Help text, ASCII, ending in one full stop.
     pub help: &'static str,
     /// Type in the exposition.
-    pub kind: Kind,
+    pub kind: MetricKind,
     /// Unit of the value.
     pub unit: Unit,
     /// The set that the metric belongs to.
@@ -44,7 +44,7 @@ pub struct Metric<L: ?Sized = [&'static str]> {
 
 /// Prometheus types in use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum MetricKind {
     /// Goes up and down.
     Gauge,
     /// Only increases, starting at 0 with the process.
@@ -105,7 +105,7 @@ pub enum Condition {
 impl<const N: usize> Metric<Labels<N>> {
     const fn new(
         layer: Layer,
-        kind: Kind,
+        kind: MetricKind,
         name: &'static str,
         unit: Unit,
         labels: Labels<N>,
@@ -142,8 +142,8 @@ impl<L: ?Sized> Metric<L> {
     #[must_use]
     pub fn family_name(&self) -> &'static str {
         match self.kind {
-            Kind::Counter => self.name.strip_suffix("_total").unwrap_or(self.name),
-            Kind::Gauge | Kind::Histogram => self.name,
+            MetricKind::Counter => self.name.strip_suffix("_total").unwrap_or(self.name),
+            MetricKind::Gauge | MetricKind::Histogram => self.name,
         }
     }
 }
@@ -195,7 +195,7 @@ impl fmt::Display for Unit {
     }
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for MetricKind {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::Gauge => "gauge",
@@ -213,7 +213,7 @@ macro_rules! catalogue {
         $(
             #[doc = concat!("`", $name, "`")]
             pub const $ident: Metric<Labels<{ count(&$labels) }>> = Metric::new(
-                Layer::$layer, Kind::$kind, $name, Unit::$unit, $labels, $help, $computed,
+                Layer::$layer, MetricKind::$kind, $name, Unit::$unit, $labels, $help, $computed,
             )$(.$modifier($(Condition::$argument)?))*;
         )*
         /// All of this layer.
@@ -246,7 +246,7 @@ mod tests {
                 "{name}"
             );
             assert!(name.starts_with("pgbackrest_") || metric.layer == Layer::Process, "{name}");
-            assert_eq!(name.ends_with("_total"), metric.kind == Kind::Counter, "{name}");
+            assert_eq!(name.ends_with("_total"), metric.kind == MetricKind::Counter, "{name}");
             match metric.unit.suffix() {
                 // The only standard name of a timestamp without the suffix.
                 Some(_) if name == "process_start_time_seconds" => {}
@@ -284,7 +284,7 @@ mod tests {
     #[test]
     fn what_depends_on_counters_is_encoded_at_the_scrape() {
         for metric in all() {
-            assert!(metric.at_scrape || metric.kind == Kind::Gauge, "{}", metric.name);
+            assert!(metric.at_scrape || metric.kind == MetricKind::Gauge, "{}", metric.name);
             assert!(metric.at_scrape || metric.layer != Layer::Process, "{}", metric.name);
         }
     }

@@ -32,7 +32,7 @@ pub enum Collector {
 
 /// Configurations that are read at startup and on reload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Configuration {
+pub enum ConfigurationKind {
     /// pgBackRest's own files.
     PgBackRest,
     /// `--web.config.file`.
@@ -70,7 +70,7 @@ pub struct CollectionMetrics {
     version: Counted,
     wal: Counted,
     /// Held only for a copy, never while a command runs.
-    present: Mutex<Present>,
+    present: Mutex<CollectionState>,
 }
 
 /// The counters of one collector.
@@ -85,9 +85,9 @@ struct Counted {
 
 /// Current values, as opposed to counters.
 #[derive(Debug, Clone, Default)]
-struct Present {
+struct CollectionState {
     collectors: BTreeMap<Collector, CollectorState>,
-    configurations: BTreeMap<Configuration, Reading>,
+    configurations: BTreeMap<ConfigurationKind, Reading>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -175,7 +175,7 @@ impl CollectionMetrics {
     /// Records the last load of a configuration, and when the current one was loaded, if any.
     pub fn config_read(
         &self,
-        configuration: Configuration,
+        configuration: ConfigurationKind,
         ok: bool,
         last_success: impl Into<Option<DateTime<Utc>>>,
     ) {
@@ -281,7 +281,7 @@ fn per_scope(
 
 fn per_collector<V: Into<Value>>(
     families: &mut Families<'_, '_>,
-    present: &Present,
+    present: &CollectionState,
     metric: &Metric<Labels<1>>,
     value: fn(&CollectorState) -> Option<V>,
 ) -> fmt::Result {

@@ -18,7 +18,7 @@ use crate::cluster::key::Key;
 use crate::pgbackrest::wal::{Lsn, WalSegment};
 
 use super::catalogue::operator::CLUSTER;
-use super::catalogue::{Kind, Labels, Metric};
+use super::catalogue::{Labels, Metric, MetricKind};
 use super::options::Options;
 
 /// Lines of a histogram beside its finite buckets: +Inf, sum and count.
@@ -167,9 +167,9 @@ impl<'s, const N: usize> Family<'s, '_, N> {
 
 const fn metric_type<L: ?Sized>(metric: &Metric<L>) -> MetricType {
     match metric.kind {
-        Kind::Gauge => MetricType::Gauge,
-        Kind::Counter => MetricType::Counter,
-        Kind::Histogram => MetricType::Histogram,
+        MetricKind::Gauge => MetricType::Gauge,
+        MetricKind::Counter => MetricType::Counter,
+        MetricKind::Histogram => MetricType::Histogram,
     }
 }
 

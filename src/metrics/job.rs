@@ -13,7 +13,7 @@ use prometheus_client::metrics::histogram::Histogram;
 
 use crate::pgbackrest::label::BackupType;
 use crate::state::jobs::history::RunHistoryView;
-use crate::state::jobs::index::{Cluster, JobIndex};
+use crate::state::jobs::index::{ClusterRuns, JobIndex};
 use crate::state::jobs::timer::ScheduleView;
 use crate::state::jobs::{ClusterKey, Concern, JobFact, RunHistory, Slot, Tally, Trigger};
 
@@ -30,11 +30,11 @@ pub struct JobMetrics {
     /// Incremented whenever something may have changed.
     changes: AtomicU64,
     /// Held only for a change or a copy.
-    present: Mutex<Present>,
+    present: Mutex<JobState>,
 }
 
 #[derive(Debug, Clone, Default)]
-struct Present {
+struct JobState {
     index: JobIndex,
     /// Lives as long as the process, for each existing cluster.
     counts: BTreeMap<ClusterKey, Arc<Counts>>,
@@ -119,7 +119,7 @@ impl JobMetrics {
     /// Everything has been listed: drops the counters of clusters that no longer exist.
     pub fn listed(&self) {
         let mut present = self.change();
-        let Present { index, counts } = &mut *present;
+        let JobState { index, counts } = &mut *present;
         counts.retain(|key, _| index.clusters().contains_key(key));
     }
 
@@ -142,7 +142,7 @@ impl JobMetrics {
     }
 
     /// A change is visible to every reader after the lock is released.
-    fn change(&self) -> MutexGuard<'_, Present> {
+    fn change(&self) -> MutexGuard<'_, JobState> {
         let present = self.present.lock();
         self.changes.fetch_add(1, Ordering::AcqRel);
         present
@@ -155,7 +155,7 @@ impl JobMetrics {
 
     /// Everything except the counters.
     pub(super) fn write(&self, families: &mut Families<'_, '_>, now: DateTime<Utc>) -> fmt::Result {
-        let Present { index, counts } = self.present.lock().clone();
+        let JobState { index, counts } = self.present.lock().clone();
         write_durations(families, &counts)?;
         let rows: Vec<Row<'_>> =
             index.clusters().iter().flat_map(|(key, cluster)| rows(key, cluster, now)).collect();
@@ -164,7 +164,11 @@ impl JobMetrics {
     }
 }
 
-fn rows<'a>(key: &'a ClusterKey, cluster: &'a Cluster, now: DateTime<Utc>) -> impl Iterator<Item = Row<'a>> {
+fn rows<'a>(
+    key: &'a ClusterKey,
+    cluster: &'a ClusterRuns,
+    now: DateTime<Utc>,
+) -> impl Iterator<Item = Row<'a>> {
     cluster.histories().map(move |(slot, history)| Row { key, slot, history, view: history.view(now) })
 }
 

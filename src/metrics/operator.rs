@@ -28,7 +28,7 @@ pub struct OperatorMetrics {
     /// Jobs and schedules.
     pub jobs: JobMetrics,
     /// Held only for a change or a copy.
-    present: Mutex<Present>,
+    present: Mutex<OperatorState>,
     /// Incremented whenever something about a cluster may have changed.
     changes: AtomicU64,
     /// Incremented when leadership is lost: from then on another replica reports the clusters.
@@ -36,12 +36,12 @@ pub struct OperatorMetrics {
 }
 
 #[derive(Debug, Default)]
-struct Present {
+struct OperatorState {
     totals: Totals,
     clusters: Clusters,
 }
 
-type Clusters = BTreeMap<(String, String), Cluster>;
+type Clusters = BTreeMap<(String, String), ClusterTotals>;
 
 /// The operator's own metrics.
 #[derive(Debug, Clone, Default)]
@@ -56,7 +56,7 @@ struct Totals {
 }
 
 #[derive(Debug, Clone, Default)]
-struct Cluster {
+struct ClusterTotals {
     failing: bool,
     last_success: Option<DateTime<Utc>>,
     in_place: BTreeMap<&'static str, bool>,
@@ -102,9 +102,9 @@ impl OperatorMetrics {
             succeeded: Histogram::new(DURATION_BUCKETS),
             failed: Histogram::new(DURATION_BUCKETS),
             jobs: JobMetrics::default(),
-            present: Mutex::new(Present {
+            present: Mutex::new(OperatorState {
                 totals: Totals { errors, ..Totals::default() },
-                ..Present::default()
+                ..OperatorState::default()
             }),
             changes: AtomicU64::new(0),
             epoch: AtomicU64::new(0),
@@ -216,7 +216,7 @@ impl OperatorMetrics {
     }
 
     /// A change is visible to every reader after the lock is released.
-    fn change(&self) -> MutexGuard<'_, Present> {
+    fn change(&self) -> MutexGuard<'_, OperatorState> {
         let present = self.present.lock();
         self.changes.fetch_add(1, Ordering::AcqRel);
         present
@@ -271,8 +271,8 @@ impl OperatorMetrics {
     }
 }
 
-impl Present {
-    fn cluster(&mut self, namespace: &str, cluster: &str) -> &mut Cluster {
+impl OperatorState {
+    fn cluster(&mut self, namespace: &str, cluster: &str) -> &mut ClusterTotals {
         self.clusters.entry((namespace.to_owned(), cluster.to_owned())).or_default()
     }
 }
@@ -314,7 +314,7 @@ fn each<const N: usize>(
     clusters: &Clusters,
     families: &mut Families<'_, '_>,
     metric: &Metric<Labels<N>>,
-    mut write: impl FnMut(&mut Family<'_, '_, N>, [Label<'_>; 2], &Cluster) -> fmt::Result,
+    mut write: impl FnMut(&mut Family<'_, '_, N>, [Label<'_>; 2], &ClusterTotals) -> fmt::Result,
 ) -> fmt::Result {
     families.family(metric, |family| {
         clusters.iter().try_for_each(|((namespace, name), known)| {

@@ -31,7 +31,7 @@ use super::debounce::{Debounce, debounced};
 use super::inventory::Inventory;
 use super::jobs;
 use super::mode::Mode;
-use super::progress::{HEARTBEAT, Progress};
+use super::progress::{HEARTBEAT, OperatorProgress};
 use super::reconcile::{Collect, ReconcileError, ReconcileOutcome, Reconciler};
 use super::report::{ReconcileFailure, Report, Reporter};
 use super::scope::{Key, Scope, postgresql};
@@ -58,7 +58,7 @@ pub struct Controller {
     /// The maximum number of concurrent reconciles.
     pub concurrency: u16,
     /// Progress for health checks.
-    pub progress: Arc<Progress>,
+    pub progress: Arc<OperatorProgress>,
     pub metrics: Arc<OperatorMetrics>,
     /// The collection of facts about clusters, if enabled.
     pub fleet: Option<Arc<FleetCollector>>,
@@ -87,7 +87,7 @@ struct Context {
     limit: Semaphore,
     /// The number of running reconciles.
     running: AtomicUsize,
-    progress: Arc<Progress>,
+    progress: Arc<OperatorProgress>,
     /// Consecutive failures, by cluster.
     failures: Mutex<HashMap<Key, u32>>,
 }
@@ -228,16 +228,16 @@ async fn drive(
 }
 
 /// Counts a running reconcile until it is dropped.
-struct Running<'a>(&'a AtomicUsize);
+struct RunningReconcile<'a>(&'a AtomicUsize);
 
-impl<'a> Running<'a> {
+impl<'a> RunningReconcile<'a> {
     fn one_of(count: &'a AtomicUsize) -> Self {
         count.fetch_add(1, Ordering::AcqRel);
         Self(count)
     }
 }
 
-impl Drop for Running<'_> {
+impl Drop for RunningReconcile<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::AcqRel);
     }
@@ -255,7 +255,7 @@ impl Context {
             return Ok(Action::await_change());
         }
         let Ok(_permit) = self.limit.acquire().await else { return Ok(Action::await_change()) };
-        let _running = Running::one_of(&self.running);
+        let _running = RunningReconcile::one_of(&self.running);
         self.progress.taken(&key);
         let began = Instant::now();
         let (end, outcome) = self.reconciler.reconcile(object).await;

@@ -13,8 +13,8 @@ use kube::runtime::watcher;
 
 use crate::cluster::labels::{CLUSTER, MANAGED_BY, MANAGER};
 
-use super::kinds::Kind;
-use super::progress::Progress;
+use super::kinds::ObjectKind;
+use super::progress::OperatorProgress;
 use super::scope::{Key, Scope};
 use super::watch::{self, PAGE, Touch, Watch};
 
@@ -39,13 +39,13 @@ impl Inventory {
     pub(super) fn watch(
         client: &kube::Client,
         scopes: &[Scope],
-        progress: &Arc<Progress>,
+        progress: &Arc<OperatorProgress>,
     ) -> (Self, Vec<BoxStream<'static, Key>>) {
         let mut stores: BTreeMap<&'static str, Vec<Store<Metadata>>> = BTreeMap::new();
         let mut changes = Vec::new();
         for scope in scopes {
             let mut of_scope = Vec::new();
-            for kind in Kind::watched() {
+            for kind in ObjectKind::watched() {
                 let resource = kind.resource();
                 let writer = Writer::new(resource.clone());
                 stores.entry(kind.name).or_default().push(writer.as_reader());
@@ -67,7 +67,7 @@ impl Inventory {
     /// One object of ours.
     #[must_use]
     pub fn find(&self, kind: &str, namespace: &str, name: &str) -> Option<Arc<Metadata>> {
-        let resource = Kind::of(kind)?.resource();
+        let resource = ObjectKind::of(kind)?.resource();
         let place = ObjectRef::<Metadata>::new_with(name, resource).within(namespace);
         self.stores.get(kind)?.iter().find_map(|store| store.get(&place))
     }
@@ -100,7 +100,7 @@ fn follow(
     kind: &'static str,
     resource: &ApiResource,
     writer: Writer<Metadata>,
-    progress: &Arc<Progress>,
+    progress: &Arc<OperatorProgress>,
 ) -> BoxStream<'static, Key> {
     let api: Api<Metadata> = scope.api(client, resource);
     let selector = format!("{MANAGED_BY}={MANAGER}");

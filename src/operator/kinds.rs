@@ -4,7 +4,7 @@ use kube::core::ApiResource;
 
 /// One kind.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Kind {
+pub(super) struct ObjectKind {
     /// Such as `CronJob`.
     pub(super) name: &'static str,
     group: &'static str,
@@ -15,7 +15,7 @@ pub(super) struct Kind {
 }
 
 /// Only users may delete volumes, since they contain backups; PostgreSQL's pods may need the Service.
-const KINDS: &[Kind] = &[
+const KINDS: &[ObjectKind] = &[
     kind("ServiceAccount", "", "v1", "serviceaccounts", true),
     kind("Role", "rbac.authorization.k8s.io", "v1", "roles", true),
     kind("RoleBinding", "rbac.authorization.k8s.io", "v1", "rolebindings", true),
@@ -35,11 +35,11 @@ const fn kind(
     version: &'static str,
     plural: &'static str,
     removable: bool,
-) -> Kind {
-    Kind { name, group, version, plural, removable }
+) -> ObjectKind {
+    ObjectKind { name, group, version, plural, removable }
 }
 
-impl Kind {
+impl ObjectKind {
     /// All watched kinds. Jobs are listed when it matters whether one is running.
     pub(super) fn watched() -> impl Iterator<Item = &'static Self> {
         KINDS.iter().filter(|kind| kind.name != "Job")
@@ -69,7 +69,7 @@ impl Kind {
 /// Identifies an object in the API.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ObjectPath<'a> {
-    pub(super) kind: &'static Kind,
+    pub(super) kind: &'static ObjectKind,
     pub(super) namespace: &'a str,
     pub(super) name: &'a str,
 }

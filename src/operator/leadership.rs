@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::kubernetes::lease::Leadership;
 
 use super::controller::{Controller, EndedByItself};
-use super::progress::{HEARTBEAT, Progress};
+use super::progress::{HEARTBEAT, OperatorProgress};
 
 /// Runs the controller whenever this process leads, until `stop`. The lease must be kept until this has returned.
 ///
@@ -41,7 +41,7 @@ pub async fn run(
 /// Waits for a state. An error means that the lease is no longer kept.
 async fn until(
     leadership: &mut watch::Receiver<Leadership>,
-    progress: &Progress,
+    progress: &OperatorProgress,
     reached: impl Fn(&Leadership) -> bool,
 ) -> Result<(), EndedByItself> {
     let mut heartbeat = interval(HEARTBEAT);

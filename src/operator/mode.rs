@@ -9,7 +9,7 @@ use crate::cluster::settings::Settings;
 
 use super::inventory::Inventory;
 use super::jobs::Reader;
-use super::progress::Progress;
+use super::progress::OperatorProgress;
 use super::scope::{Key, Scope};
 
 /// Whether objects are managed or only observed.
@@ -37,7 +37,7 @@ impl Mode {
         self,
         client: &kube::Client,
         scopes: &[Scope],
-        progress: &Arc<Progress>,
+        progress: &Arc<OperatorProgress>,
     ) -> (Inventory, Vec<BoxStream<'static, Key>>) {
         match self {
             Self::Manage => Inventory::watch(client, scopes, progress),

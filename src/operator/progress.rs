@@ -23,10 +23,10 @@ const LONGEST_REASON: usize = 300;
 
 /// Shared by controllers and probes.
 #[derive(Debug)]
-pub struct Progress {
+pub struct OperatorProgress {
     leadership: Mutex<Leadership>,
     stops: AtomicBool,
-    watches: Mutex<BTreeMap<(&'static str, Scope), Listing>>,
+    watches: Mutex<BTreeMap<(&'static str, Scope), WatchState>>,
     waiting: Mutex<HashSet<Key>>,
     born: Instant,
     /// Milliseconds between `born` and the last heartbeat.
@@ -36,13 +36,13 @@ pub struct Progress {
 
 /// Whether a watch has completed its first list.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Listing {
+enum WatchState {
     UnderWay,
     Failed(String),
     Done,
 }
 
-impl Progress {
+impl OperatorProgress {
     /// Initially unknown. Changes are also recorded in the metrics.
     #[must_use]
     pub fn new(metrics: Arc<OperatorMetrics>) -> Self {
@@ -72,12 +72,12 @@ impl Progress {
             return Err("starting watches".to_owned());
         }
         let failed = watches.values().find_map(|listing| match listing {
-            Listing::Failed(reason) => Some(reason.clone()),
+            WatchState::Failed(reason) => Some(reason.clone()),
             _ => None,
         });
         match failed {
             Some(reason) => Err(reason),
-            None if watches.values().any(|listing| *listing == Listing::UnderWay) => {
+            None if watches.values().any(|listing| *listing == WatchState::UnderWay) => {
                 Err("waiting for initial lists".to_owned())
             }
             None => Ok(()),
@@ -136,12 +136,12 @@ impl Progress {
     }
 
     pub(super) fn begins(&self, kind: &'static str, scope: &Scope) {
-        self.watches.lock().insert((kind, scope.clone()), Listing::UnderWay);
+        self.watches.lock().insert((kind, scope.clone()), WatchState::UnderWay);
     }
 
     pub(super) fn has_listed(&self, kind: &'static str, scope: &Scope) {
-        let before = self.watches.lock().insert((kind, scope.clone()), Listing::Done);
-        if let Some(Listing::Failed(_)) = before {
+        let before = self.watches.lock().insert((kind, scope.clone()), WatchState::Done);
+        if let Some(WatchState::Failed(_)) = before {
             tracing::info!(kind, %scope, "Watch recovered");
         }
     }
@@ -154,7 +154,7 @@ impl Progress {
             return;
         };
         let reason = describe(kind, scope, reason);
-        let failed = Listing::Failed(reason.clone());
+        let failed = WatchState::Failed(reason.clone());
         let before = self.watches.lock().insert((kind, scope.clone()), failed.clone());
         if before != Some(failed) {
             tracing::warn!(kind, %scope, reason, "Failed to start watch; retrying");
@@ -190,7 +190,7 @@ mod tests {
 
     #[test]
     fn a_leader_is_ready_when_everything_is_listed() {
-        let progress = Progress::new(Arc::new(OperatorMetrics::new(&[])));
+        let progress = OperatorProgress::new(Arc::new(OperatorMetrics::new(&[])));
         assert!(progress.ready().unwrap_err().contains("lease"));
         progress.lead(Leadership::Following("other".to_owned()));
         assert_eq!(progress.ready(), Ok(()), "a replica that stands by is ready");

@@ -13,7 +13,7 @@ use kube::runtime::reflector::Lookup;
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::watcher::{Error, Event};
 
-use super::progress::Progress;
+use super::progress::OperatorProgress;
 use super::scope::{Key, Scope};
 
 /// Page size of lists.
@@ -48,7 +48,7 @@ where
 /// Runs the watch forever. Errors are retried with backoff, and reported to `progress`.
 pub(super) fn follow<K, Events>(
     watch: Watch<K, Events>,
-    progress: Arc<Progress>,
+    progress: Arc<OperatorProgress>,
 ) -> impl Stream<Item = Touch> + Send + 'static
 where
     K: Lookup + Resource + Clone + Debug + Send + Sync + 'static,

@@ -2,7 +2,8 @@
 //!
 //! `pgbackrest.conf` and `PGBACKREST_*` variables set log levels and more; the command line overrides them. Therefore
 //! each command sets every option that changes its output. It uses no option that a version from 2.20 on would reject
-//! with exit code 31: `--io-timeout` needs 2.26, `--repo` needs 2.32, and `version` takes no options.
+//! with exit code 31: `--io-timeout` needs 2.26 (pgBackRest commit 5d25e508a), `--repo` needs 2.32 (f32eb9b94), and
+//! `version` takes no options.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -16,7 +17,7 @@ mod restore;
 pub use restore::{CopyPaths, RestoreQuery, TargetTimeline, quoted};
 
 /// For commands whose answer is parsed: stdout contains only the answer, stderr warnings and errors. Problems with
-/// options are printed before pgBackRest applies them, from 2.55 on to stdout (see [`super::sanitize`]).
+/// options are printed before pgBackRest applies them, from 2.53 on to stdout (see [`super::sanitize`]).
 const ANSWER: &[&str] =
     &["--log-level-console=off", "--log-level-stderr=warn", "--log-level-file=off", "--no-log-timestamp"];
 /// For commands whose log is read: everything in order on stdout.

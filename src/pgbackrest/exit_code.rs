@@ -5,7 +5,8 @@
 
 use serde::Serialize;
 
-/// The message of pgBackRest 2.60 and later when run as root (exit code 31; `--allow-root` overrides it).
+/// The message of pgBackRest 2.59 and later when run as root (exit code 31; `--allow-root` overrides it; pgBackRest
+/// commit 0daf53da0). `restore` and `version` may run as root.
 const ROOT_REFUSAL: &str = "must not be run as the root user";
 
 /// Code and class, ascending by code.
@@ -209,7 +210,8 @@ pub fn class_in(message: &str) -> Option<&'static str> {
     })
 }
 
-/// Whether pgBackRest refused to run as root. The message is on stdout from 2.55 on, before on stderr.
+/// Whether pgBackRest refused to run as root. The message is on stdout, because options are not applied yet (see
+/// [`super::sanitize`]); programs in front of pgBackRest may move it to stderr.
 #[must_use]
 pub fn is_root_refusal(code: i32, stdout: &str, stderr: &str) -> bool {
     code == 31 && (stdout.contains(ROOT_REFUSAL) || stderr.contains(ROOT_REFUSAL))

@@ -27,9 +27,9 @@ const MAX_NAME: usize = 100;
 
 /// The answer to one call of `info`.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Document<'a> {
+pub struct InfoDocument<'a> {
     /// The readable stanzas.
-    pub stanzas: Vec<Stanza<'a>>,
+    pub stanzas: Vec<InfoStanza<'a>>,
     /// The unreadable parts: a stanza by name or, without one, by position (`entry 3`); a backup as `stanza/label`.
     /// Bounded.
     pub unreadable: Vec<String>,
@@ -46,9 +46,9 @@ pub struct ParseError(#[from] serde_json::Error);
 /// Parses a document that [`super::sanitize::clean`] has cleaned.
 ///
 /// An invalid stanza or backup does not affect the others; it is reported in the result.
-pub fn parse(text: &str) -> Result<Document<'_>, ParseError> {
+pub fn parse(text: &str) -> Result<InfoDocument<'_>, ParseError> {
     let mut document = match serde_json::from_str(text) {
-        Ok(stanzas) => Document { stanzas, unreadable: Vec::new() },
+        Ok(stanzas) => InfoDocument { stanzas, unreadable: Vec::new() },
         Err(_) => parse_each(text)?,
     };
     let read = document.stanzas.len();
@@ -68,9 +68,9 @@ pub fn parse(text: &str) -> Result<Document<'_>, ParseError> {
 }
 
 /// Slow path: splits the array first, then parses each stanza on its own.
-fn parse_each(text: &str) -> Result<Document<'_>, ParseError> {
+fn parse_each(text: &str) -> Result<InfoDocument<'_>, ParseError> {
     let entries: Vec<&RawValue> = serde_json::from_str(text)?;
-    let mut document = Document::default();
+    let mut document = InfoDocument::default();
     for (entry, place) in entries.iter().zip(1..) {
         match serde_json::from_str(entry.get()) {
             Ok(stanza) => document.stanzas.push(stanza),
@@ -96,7 +96,7 @@ fn shortened(name: &str) -> String {
 
 /// One stanza over all queried repositories.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-pub struct Stanza<'a> {
+pub struct InfoStanza<'a> {
     /// The name; `[invalid]` if a repository cannot be listed and no stanza was given.
     #[serde(borrow)]
     pub name: Text<'a>,
@@ -108,16 +108,16 @@ pub struct Stanza<'a> {
     pub cipher: Option<Text<'a>>,
     /// Clusters that have used the stanza, oldest first, per repository.
     #[serde(default, borrow, deserialize_with = "lenient::null_as_default")]
-    pub db: Vec<Database<'a>>,
-    /// State of each repository (2.32 and later).
+    pub db: Vec<InfoDatabase<'a>>,
+    /// State of each repository (2.32 and later, pgBackRest commit f32eb9b94).
     #[serde(default, borrow, deserialize_with = "lenient::null_as_default")]
-    pub repo: Vec<Repo<'a>>,
+    pub repo: Vec<InfoRepo<'a>>,
     /// WAL ranges per database and repository.
     #[serde(default, borrow, deserialize_with = "lenient::null_as_default")]
-    pub archive: Vec<Archive<'a>>,
+    pub archive: Vec<InfoArchive<'a>>,
     /// Backups, oldest first.
     #[serde(default, borrow, deserialize_with = "lenient::null_as_default")]
-    pub backup: Vec<Backup<'a>>,
+    pub backup: Vec<InfoBackup<'a>>,
 }
 
 /// `[].status`.
@@ -135,7 +135,8 @@ pub struct StanzaStatus<'a> {
 }
 
 /// 0 ok, 1 missing stanza path, 2 no valid backups, 3 missing stanza data, 4 different across repos, 5 database
-/// mismatch across repos, 6 requested backup not found, 99 other, also if it is not a number.
+/// mismatch across repos, 6 requested backup not found, 99 other, also if it is not a number. 6 and 99 are from 2.33 on
+/// (pgBackRest commit 2789d3b62).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StatusCode(pub i64);
 
@@ -145,7 +146,7 @@ pub struct Lock {
     /// Lock of backup, expire and stanza commands.
     #[serde(default)]
     pub backup: Option<LockState>,
-    /// Lock of restore (2.56 and later).
+    /// Lock of restore (2.56 and later, pgBackRest commit 8cdd9ce1c).
     #[serde(default)]
     pub restore: Option<LockState>,
 }
@@ -155,13 +156,13 @@ pub struct LockState {
     /// Whether a process holds the lock.
     #[serde(default, deserialize_with = "lenient::flag")]
     pub held: Option<bool>,
-    /// Bytes to copy, once the manifest is built (2.48 and later).
+    /// Bytes to copy, once the manifest is built (2.48 and later, pgBackRest commit e3fcd8cd9).
     #[serde(default, deserialize_with = "lenient::number")]
     pub size: Option<u64>,
     /// Bytes copied so far.
     #[serde(default, rename = "size-cplt", deserialize_with = "lenient::number")]
     pub size_complete: Option<u64>,
-    /// Progress per repository (2.59 and later, while a backup runs).
+    /// Progress per repository (2.59 and later, pgBackRest commit 77312b33b; while a backup runs).
     #[serde(default, deserialize_with = "lenient::null_as_default")]
     pub repo: Vec<RepoProgress>,
 }
@@ -181,7 +182,7 @@ pub struct RepoProgress {
 
 /// `[].db[]`.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-pub struct Database<'a> {
+pub struct InfoDatabase<'a> {
     /// Number within the stanza; the highest is the current one.
     pub id: u64,
     /// Repository number (2.32 and later).
@@ -197,7 +198,7 @@ pub struct Database<'a> {
 
 /// `[].repo[]`.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-pub struct Repo<'a> {
+pub struct InfoRepo<'a> {
     /// Repository number.
     pub key: u32,
     /// `none` or `aes-256-cbc`.
@@ -232,7 +233,7 @@ pub struct DatabaseRef {
 
 /// `[].archive[]`.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-pub struct Archive<'a> {
+pub struct InfoArchive<'a> {
     /// The database of this WAL.
     #[serde(default, deserialize_with = "lenient::null_as_default")]
     pub database: DatabaseRef,
@@ -249,7 +250,7 @@ pub struct Archive<'a> {
 
 /// `[].backup[]`.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-pub struct Backup<'a> {
+pub struct InfoBackup<'a> {
     #[serde(borrow)]
     pub label: Text<'a>,
     /// The type; [`parse`] omits backups of unknown types.
@@ -266,10 +267,10 @@ pub struct Backup<'a> {
     pub backrest: Backrest<'a>,
     /// WAL required for consistency; null for offline backups.
     #[serde(default, borrow, deserialize_with = "lenient::null_as_default")]
-    pub archive: Range<'a>,
-    /// WAL positions of the same (2.38 and later; absent for offline backups).
+    pub archive: InfoRange<'a>,
+    /// WAL positions of the same (2.38 and later, pgBackRest commit d866dd5c2; absent for offline backups).
     #[serde(default, borrow)]
-    pub lsn: Option<Range<'a>>,
+    pub lsn: Option<InfoRange<'a>>,
     /// Sizes.
     #[serde(default, deserialize_with = "lenient::null_as_default")]
     pub info: Sizes,
@@ -279,10 +280,10 @@ pub struct Backup<'a> {
     /// The number of required backups of each type; the lists themselves are most of the document of a long chain.
     #[serde(default, deserialize_with = "lenient::null_as_default")]
     pub reference: ReferenceCounts,
-    /// Whether page checksum errors were found (2.36 and later).
+    /// Whether page checksum errors were found (2.36 and later, pgBackRest commit 34f787343).
     #[serde(default, deserialize_with = "lenient::flag")]
     pub error: Option<bool>,
-    /// Key-value pairs given at backup time (2.41 and later).
+    /// Key-value pairs given at backup time (2.41 and later, pgBackRest commit 381fd0a5a).
     #[serde(default, borrow)]
     pub annotation: Option<BTreeMap<Text<'a>, Text<'a>>>,
     /// Databases in the backup; only with `--set`.
@@ -323,7 +324,7 @@ pub struct Span {
 
 /// Two WAL segment names or two LSNs.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-pub struct Range<'a> {
+pub struct InfoRange<'a> {
     #[serde(default, borrow)]
     pub start: Option<Text<'a>>,
     #[serde(default, borrow)]
@@ -355,7 +356,7 @@ pub struct Sizes {
 /// `[].backup[].info.repository`, bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 pub struct RepositorySizes {
-    /// Bytes that a restore reads; absent with block incremental (2.45 and later).
+    /// Bytes that a restore reads; absent with block incremental (2.45 and later, pgBackRest commit 6252c0e44).
     #[serde(default, deserialize_with = "lenient::number")]
     pub size: Option<u64>,
     /// Bytes that this backup stored.

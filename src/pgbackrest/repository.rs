@@ -53,7 +53,7 @@ pub type Entries = BTreeMap<String, Entry>;
 pub struct Entry {
     /// The kind of entry.
     #[serde(rename = "type")]
-    pub kind: Kind,
+    pub kind: EntryKind,
     /// Bytes in the repository: compressed and encrypted.
     #[serde(default)]
     pub size: Option<u64>,
@@ -65,7 +65,7 @@ pub struct Entry {
 /// The kind of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Kind {
+pub enum EntryKind {
     /// A file, or an object of a store.
     File,
     /// A directory, or its equivalent in an object store.
@@ -88,14 +88,14 @@ pub enum ListingError {
     Unreadable(#[from] serde_json::Error),
     /// The path is not a directory.
     #[error("pgbackrest repo-ls of a directory returned a {0:?}; check the contents of the repository")]
-    NotADirectory(Kind),
+    NotADirectory(EntryKind),
 }
 
 /// Parses a listing. The entry `.` for the directory itself, which not every storage has, is omitted.
 pub fn parse_listing(text: &[u8]) -> Result<Entries, ListingError> {
     let mut entries: Entries = serde_json::from_slice(text)?;
     match entries.remove(".") {
-        Some(Entry { kind, .. }) if kind != Kind::Path => Err(ListingError::NotADirectory(kind)),
+        Some(Entry { kind, .. }) if kind != EntryKind::Path => Err(ListingError::NotADirectory(kind)),
         _ => Ok(entries),
     }
 }
@@ -125,10 +125,10 @@ mod tests {
         let read: Vec<_> =
             entries.iter().map(|(name, entry)| (name.as_str(), entry.kind, entry.size)).collect();
         let expected = [
-            ("0000000100000000", Kind::Path, None),
-            ("00000002.history", Kind::File, Some(2)),
-            ("l", Kind::Link, None),
-            ("s", Kind::Special, None),
+            ("0000000100000000", EntryKind::Path, None),
+            ("00000002.history", EntryKind::File, Some(2)),
+            ("l", EntryKind::Link, None),
+            ("s", EntryKind::Special, None),
         ];
         assert_eq!(read, expected);
         assert_eq!(entries["00000002.history"].time, DateTime::from_timestamp(1_795_445_548, 0));
@@ -144,6 +144,6 @@ mod tests {
             assert!(matches!(parse_listing(text.as_bytes()), Err(ListingError::Unreadable(_))), "{text}");
         }
         let file = parse_listing(br#"{".":{"type":"file","size":2,"time":1}}"#);
-        assert!(matches!(file, Err(ListingError::NotADirectory(Kind::File))));
+        assert!(matches!(file, Err(ListingError::NotADirectory(EntryKind::File))));
     }
 }

@@ -1,7 +1,7 @@
 //! Prepares pgBackRest's output for a parser.
 //!
-//! There are two problems. From 2.55 on, warnings about options go to stdout before the answer, whatever the log
-//! levels are. And with a wrong cipher passphrase, the status message quotes decrypted garbage with invalid UTF-8 and
+//! There are two problems. From 2.53 on (pgBackRest commit 7d5407309), warnings about options go to stdout before the
+//! answer, whatever the log levels are. And with a wrong cipher passphrase, the status message quotes decrypted garbage with invalid UTF-8 and
 //! raw control bytes, while the exit code is 0. pgBackRest escapes quotes and backslashes byte by byte, so the ends
 //! of strings are still correct.
 

@@ -9,11 +9,11 @@ use serde::{Serialize, Serializer};
 pub struct Version {
     pub major: u32,
     pub minor: u32,
-    /// Third number, 0 before 2.55.
+    /// Third number, 0 if there is none.
     pub patch: u32,
 }
 
-/// Parses `pgBackRest 2.45`, or `2055001` with `--output=num` (2.55 and later).
+/// Parses `pgBackRest 2.45`, or `2055001` with `--output=num` (2.55 and later, pgBackRest commit 750a051b7).
 ///
 /// Warnings before it and a suffix such as `dev` are ignored.
 #[must_use]
@@ -55,10 +55,10 @@ impl Serialize for Version {
 }
 
 impl fmt::Display for Version {
-    /// As pgBackRest writes it: the third number from 2.55 on.
+    /// As pgBackRest writes it: with a third number from 2.54 on, and in 2.52.1 and 2.53.1.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{}.{:02}", self.major, self.minor)?;
-        if self.patch > 0 || (self.major, self.minor) >= (2, 55) {
+        if self.patch > 0 || (self.major, self.minor) >= (2, 54) {
             write!(formatter, ".{}", self.patch)?;
         }
         Ok(())
@@ -81,6 +81,11 @@ mod tests {
                 Some((2, 55, 1)),
                 "2.55.1",
             ),
+            // Every form of a number that pgBackRest's tags have.
+            ("pgBackRest 2.52\n", Some((2, 52, 0)), "2.52"),
+            ("pgBackRest 2.52.1\n", Some((2, 52, 1)), "2.52.1"),
+            ("pgBackRest 2.53\n", Some((2, 53, 0)), "2.53"),
+            ("pgBackRest 2.54.0\n", Some((2, 54, 0)), "2.54.0"),
             ("2055001", Some((2, 55, 1)), "2.55.1"),
             ("P00   WARN: environment contains invalid option 'x'\n2060000\n", Some((2, 60, 0)), "2.60.0"),
             ("", None, ""),

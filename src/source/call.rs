@@ -84,7 +84,7 @@ pub struct Call<T> {
 
 /// The answer of `info`.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Document {
+pub struct InfoAnswer {
     /// The stanzas that could be read.
     pub stanzas: Vec<Stanza>,
     /// No stanza was left out because it could not be read.
@@ -120,7 +120,7 @@ pub async fn version(runner: &dyn Runner, limits: &Limits) -> Call<Version> {
 }
 
 /// Asks for stanzas, backups and WAL ranges.
-pub async fn info(runner: &dyn Runner, query: &InfoQuery, limits: &Limits) -> Call<Document> {
+pub async fn info(runner: &dyn Runner, query: &InfoQuery, limits: &Limits) -> Call<InfoAnswer> {
     let asked = query.clone();
     call(runner, &command::info(query), limits, move |stdout| read_info(stdout, &asked)).await
 }
@@ -209,7 +209,7 @@ fn read_outside(stdout: &[u8], query: &InfoQuery) -> Read<OutsideFiles> {
     Read { answer, sanitized: cleaned.sanitized, notices: cleaned.preamble }
 }
 
-fn read_info(stdout: &[u8], query: &InfoQuery) -> Read<Document> {
+fn read_info(stdout: &[u8], query: &InfoQuery) -> Read<InfoAnswer> {
     let cleaned = sanitize::clean(stdout);
     let mut notices = cleaned.preamble;
     let answer = match view::answer(&cleaned.text, query) {
@@ -222,7 +222,7 @@ fn read_info(stdout: &[u8], query: &InfoQuery) -> Read<Document> {
                 notices.push(format!("cannot read {entry} in the answer; it is left out"));
             }
             let stanzas = document.stanzas().map(|stanza| assemble::stanza(stanza, read_at)).collect();
-            Ok(Document { stanzas, complete })
+            Ok(InfoAnswer { stanzas, complete })
         }
         Err(error) => Err(unreadable(failure::one_line(&error.to_string()))),
     };

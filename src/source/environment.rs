@@ -1,6 +1,6 @@
 //! The environment that children see: little, and the same wherever the program runs.
 //!
-//! pgBackRest reads every `PGBACKREST_*` variable as an option and, since 2.55, prints a warning on stdout for each
+//! pgBackRest reads every `PGBACKREST_*` variable as an option and, since 2.53, prints a warning on stdout for each
 //! that is none; Kubernetes sets such variables for a Service whose name begins with `pgbackrest`.
 
 use std::ffi::{OsStr, OsString};

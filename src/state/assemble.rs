@@ -67,21 +67,21 @@ fn progress(total: Option<u64>, complete: Option<u64>) -> Option<Progress> {
     total.map(|total| Progress { total, complete: complete.unwrap_or(0) })
 }
 
-fn database(raw: &info::Database<'_>) -> Database {
+fn database(raw: &info::InfoDatabase<'_>) -> Database {
     Database { id: raw.id, system_id: raw.system_id, version: raw.version.to_string() }
 }
 
-fn archive(raw: &info::Archive<'_>) -> Archive {
+fn archive(raw: &info::InfoArchive<'_>) -> Archive {
     let name = |name: &Option<info::Text<'_>>| {
         name.as_ref().filter(|name| !name.is_empty()).map(ToString::to_string)
     };
     Archive { database_id: raw.database.id, id: raw.id.to_string(), min: name(&raw.min), max: name(&raw.max) }
 }
 
-fn backup(raw: &info::Backup<'_>, versions: &mut BTreeMap<String, Arc<str>>) -> Option<Backup> {
+fn backup(raw: &info::InfoBackup<'_>, versions: &mut BTreeMap<String, Arc<str>>) -> Option<Backup> {
     let span = raw.timestamp?;
     let segment = |name: &Option<info::Text<'_>>| name.as_ref().and_then(|name| WalSegment::parse(name));
-    let lsn = |of: fn(&info::Range<'_>) -> Option<Lsn>| raw.lsn.as_ref().and_then(of);
+    let lsn = |of: fn(&info::InfoRange<'_>) -> Option<Lsn>| raw.lsn.as_ref().and_then(of);
     Some(Backup {
         label: raw.label.to_string(),
         backup_type: raw.backup_type?,

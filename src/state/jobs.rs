@@ -15,5 +15,5 @@ mod tests;
 pub use concern::Concern;
 pub use fact::{ClusterKey, CronFact, JobEnd, JobFact, JobFailure, Slot, Suspension, Trigger};
 pub use history::{RunHistory, RunHistoryView, Tally};
-pub use index::{Cluster, JobIndex};
+pub use index::{ClusterRuns, JobIndex};
 pub use timer::{ScheduleView, Timer};

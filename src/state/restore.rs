@@ -103,7 +103,7 @@ pub enum Unreachable {
 
 /// A point in time, and the branch of history that is meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Target {
+pub struct RestoreTarget {
     /// The point in time.
     pub time: DateTime<Utc>,
     /// The last timeline of the branch; None: the one that was live then.
@@ -114,7 +114,7 @@ pub struct Target {
 /// An error tells why each repository is none, by number.
 pub fn start(
     stanza: &Stanza,
-    target: Target,
+    target: RestoreTarget,
     now: DateTime<Utc>,
 ) -> Result<Start<'_>, Vec<(u32, Unreachable)>> {
     let (mut found, mut reasons) = (Vec::new(), Vec::new());
@@ -148,7 +148,7 @@ fn has_several_timelines(stanza: &Stanza, repo: &Repo) -> bool {
 fn start_in<'a>(
     stanza: &Stanza,
     repo: &'a Repo,
-    target: Target,
+    target: RestoreTarget,
     now: DateTime<Utc>,
 ) -> Result<Start<'a>, Unreachable> {
     if target.time > now {
@@ -200,7 +200,7 @@ fn newest_before<'a>(backups: &[&'a Backup], target: DateTime<Utc>) -> Result<&'
 }
 
 /// The newest backup from which WAL leads to the point in time without a gap, on the branch that was live then.
-fn proven<'a>(repo: &'a Repo, wal: &Continuity, target: Target) -> Result<Start<'a>, Unreachable> {
+fn proven<'a>(repo: &'a Repo, wal: &Continuity, target: RestoreTarget) -> Result<Start<'a>, Unreachable> {
     let (branch, is_certain) = match target.timeline {
         Some(timeline) => {
             let found = wal.branches.iter().find(|branch| branch.timeline == timeline);
@@ -305,8 +305,8 @@ mod tests {
     const INCR: &str = "20260102-000000F_20260103-000000I";
     const NEXT: &str = "20260104-000000F";
 
-    fn at(time: DateTime<Utc>) -> Target {
-        Target { time, timeline: None }
+    fn at(time: DateTime<Utc>) -> RestoreTarget {
+        RestoreTarget { time, timeline: None }
     }
 
     /// Backups end on day 1, 2 and 3; WAL goes on.

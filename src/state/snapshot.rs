@@ -88,7 +88,7 @@ pub enum FailureReason {
     Parse,
     /// The program could not be started.
     Spawn,
-    /// pgBackRest 2.60 and later refuse to run as root.
+    /// pgBackRest 2.59 and later refuse to run as root.
     RootRefused,
     /// Ended by a signal of another process.
     Killed,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::ConfigMap;
 
-use super::configuration::Configuration;
+use super::configuration::DesiredConfiguration;
 use super::object::{self, Object};
 use crate::cluster::record::Record;
 use crate::cluster::settings::Settings;
@@ -15,7 +15,7 @@ use crate::cluster::{labels, names};
 pub(super) fn for_instances(
     cluster: &ValidatedCluster,
     settings: &Settings,
-    configuration: &Configuration,
+    configuration: &DesiredConfiguration,
     record: &Record,
 ) -> Object {
     let name = names::instance_configuration(&cluster.name);
@@ -25,7 +25,7 @@ pub(super) fn for_instances(
 pub(super) fn for_repo_host(
     cluster: &ValidatedCluster,
     settings: &Settings,
-    configuration: &Configuration,
+    configuration: &DesiredConfiguration,
 ) -> Object {
     let name = names::repo_host_configuration(&cluster.name);
     config_map(cluster, settings, name, configuration, BTreeMap::new())
@@ -35,7 +35,7 @@ fn config_map(
     cluster: &ValidatedCluster,
     settings: &Settings,
     name: String,
-    configuration: &Configuration,
+    configuration: &DesiredConfiguration,
     mut annotations: BTreeMap<String, String>,
 ) -> Object {
     let mut metadata = object::of_cluster(cluster, settings, name);

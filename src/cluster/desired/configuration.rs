@@ -11,7 +11,9 @@ use super::{hash_of, paths};
 use crate::cluster::labels;
 use crate::cluster::names;
 use crate::cluster::settings::Settings;
-use crate::cluster::validated::{GcsCredentials, Repo, RepoNumber, STANZA, Storage, ValidatedCluster};
+use crate::cluster::validated::{
+    GcsCredentials, RepoNumber, STANZA, Storage, ValidatedCluster, ValidatedRepo,
+};
 
 /// Seconds that `archive-push` waits for a repo host that neither answers nor takes data. pgBackRest's default of half an
 /// hour suits backups. If the repo host's pod disappears in the middle of a segment, nothing else ends the wait: TCP
@@ -23,7 +25,7 @@ const ARCHIVE_PUSH_DB_TIMEOUT: &str = "30";
 
 /// One configuration file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Configuration {
+pub(super) struct DesiredConfiguration {
     global: BTreeMap<String, String>,
     /// Options of this command, which override global ones.
     archive_push: BTreeMap<String, String>,
@@ -31,8 +33,9 @@ pub(super) struct Configuration {
 }
 
 /// The file in PostgreSQL's pods: how to reach all repos.
-pub(super) fn for_instances(cluster: &ValidatedCluster, settings: &Settings) -> Configuration {
-    let mut configuration = Configuration { global: cluster.global.clone(), ..Configuration::default() };
+pub(super) fn for_instances(cluster: &ValidatedCluster, settings: &Settings) -> DesiredConfiguration {
+    let mut configuration =
+        DesiredConfiguration { global: cluster.global.clone(), ..DesiredConfiguration::default() };
     configuration.fill("log-path", &settings.database_log_path);
     configuration.fill("spool-path", &settings.database_spool_path);
     for repo in &cluster.repos {
@@ -50,16 +53,16 @@ pub(super) fn for_instances(cluster: &ValidatedCluster, settings: &Settings) -> 
 /// The file on the repo host: the volumes, and the possible pods of PostgreSQL.
 ///
 /// It omits repos that are not on a volume: an option of such a repo would define a repo on the container's own disk.
-pub(super) fn for_repo_host(cluster: &ValidatedCluster, settings: &Settings) -> Configuration {
+pub(super) fn for_repo_host(cluster: &ValidatedCluster, settings: &Settings) -> DesiredConfiguration {
     let on_volumes: Vec<RepoNumber> =
         cluster.repos.iter().filter(|repo| repo.storage.is_volume()).map(|repo| repo.number).collect();
     let global = cluster
         .global
         .iter()
         .filter(|(option, _)| repo_of_option(option).is_none_or(|number| on_volumes.contains(&number)));
-    let mut configuration = Configuration {
+    let mut configuration = DesiredConfiguration {
         global: global.map(|(option, value)| (option.clone(), value.clone())).collect(),
-        ..Configuration::default()
+        ..DesiredConfiguration::default()
     };
     configuration.fill("log-path", paths::REPO_HOST_LOG);
     for number in on_volumes {
@@ -84,7 +87,7 @@ enum Section {
     Stanza,
 }
 
-impl Configuration {
+impl DesiredConfiguration {
     /// The file's text. Its first line is a comment with the hash of the rest.
     pub(super) fn text(&self) -> String {
         format!("# {}: {}\n{}", labels::CONFIGURATION_HASH, self.hash(), self.body())
@@ -142,7 +145,7 @@ impl Configuration {
         options.entry(option.into()).or_insert(value);
     }
 
-    fn fill_repo(&mut self, cluster: &ValidatedCluster, settings: &Settings, repo: &Repo) {
+    fn fill_repo(&mut self, cluster: &ValidatedCluster, settings: &Settings, repo: &ValidatedRepo) {
         let number = repo.number;
         if !repo.storage.is_volume() {
             self.fill(format!("{number}-type"), repo.storage.as_str());

@@ -16,7 +16,7 @@ use super::{pod, repo_host};
 use crate::cluster::labels::{self, Labels};
 use crate::cluster::names;
 use crate::cluster::settings::Settings;
-use crate::cluster::validated::{Repo, RepoNumber, STANZA, Suspension, ValidatedCluster};
+use crate::cluster::validated::{RepoNumber, STANZA, Suspension, ValidatedCluster, ValidatedRepo};
 use crate::pgbackrest::label::BackupType;
 
 /// The only container of a job's pod.
@@ -69,7 +69,7 @@ pub(super) fn all(
 fn cron_job(
     cluster: &ValidatedCluster,
     settings: &Settings,
-    repo: &Repo,
+    repo: &ValidatedRepo,
     (backup_type, expression): (BackupType, &str),
     suspended_because: Option<&str>,
 ) -> Object {
@@ -102,7 +102,7 @@ fn cron_job(
 fn job(
     cluster: &ValidatedCluster,
     settings: &Settings,
-    repo: &Repo,
+    repo: &ValidatedRepo,
     backup_type: BackupType,
     labels: Labels,
 ) -> JobSpec {
@@ -147,7 +147,7 @@ fn job(
 fn arguments(
     cluster: &ValidatedCluster,
     settings: &Settings,
-    repo: &Repo,
+    repo: &ValidatedRepo,
     backup_type: BackupType,
 ) -> Vec<String> {
     let on_volume = repo.storage.is_volume();

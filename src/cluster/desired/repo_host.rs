@@ -12,7 +12,7 @@ use super::certificates::{self, Side};
 use super::object::{self, Object};
 use super::{paths, pod};
 use crate::cluster::settings::Settings;
-use crate::cluster::validated::{Repo, ValidatedCluster};
+use crate::cluster::validated::{ValidatedCluster, ValidatedRepo};
 use crate::cluster::{labels, names};
 use crate::pgbackrest::command;
 
@@ -142,7 +142,7 @@ fn mounts(cluster: &ValidatedCluster) -> Vec<VolumeMount> {
     mounts
 }
 
-fn repos(cluster: &ValidatedCluster) -> impl Iterator<Item = &Repo> {
+fn repos(cluster: &ValidatedCluster) -> impl Iterator<Item = &ValidatedRepo> {
     cluster.repos.iter().filter(|repo| repo.storage.is_volume())
 }
 

@@ -66,7 +66,7 @@ codes! {
     CIPHER_TYPE_MISSING "cipher-type-missing" Error "A repo has a passphrase but no cipher type: its backups would not be encrypted."
     CIPHER_PASS_MISSING "cipher-pass-missing" Error "A repo has a cipher type but no passphrase."
 
-    OPTION_UNKNOWN "option-unknown" Warning "pgBackRest up to 2.59 does not have this option and would ignore it."
+    OPTION_UNKNOWN "option-unknown" Warning "pgBackRest up to 2.60 does not have this option and would ignore it."
     OPTION_IGNORED "option-ignored" Warning "pgBackRest ignores this option in a `[global]` section."
     OPTION_EMPTY "option-empty" Error "An option has no value; every pgBackRest command would fail."
     OPTION_VALUE_INVALID "option-value-invalid" Error "pgBackRest would reject the value of an option."
@@ -82,8 +82,8 @@ codes! {
     NAME_TAKEN "name-taken" Warning "An object with the same name has another owner and is not touched."
     NAMES_NOT_CHECKED "names-not-checked" NotChecked "The existence of objects with the same names was not checked."
 
-    KNOB_UNKNOWN "knob-unknown" Warning "An annotation of pgbackrest-keeper is unknown."
-    KNOB_INVALID "knob-invalid" Error "An annotation has an invalid value."
+    ANNOTATION_UNKNOWN "annotation-unknown" Warning "An annotation of pgbackrest-keeper is unknown."
+    ANNOTATION_INVALID "annotation-invalid" Error "An annotation has an invalid value."
     PAUSED "paused" Info "An annotation stops all writes for the cluster."
     OTHER_CONTROLLER "other-controller" Info "The resource is managed by another controller."
     SUSPENDED "suspended" Info "The cluster currently has nothing to back up: its jobs are suspended."

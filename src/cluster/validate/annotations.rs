@@ -9,7 +9,7 @@ use crate::cluster::finding::codes;
 use crate::cluster::labels::{CPO_CONTROLLER, PREFIX};
 use crate::cluster::resource::Postgresql;
 use crate::cluster::settings::Settings;
-use crate::cluster::validated::{BackupNow, JobTemplate, PodTemplate, Repo, RepoNumber};
+use crate::cluster::validated::{BackupNow, JobTemplate, PodTemplate, RepoNumber, ValidatedRepo};
 use crate::pgbackrest::label::BackupType;
 use crate::schedule::zone;
 
@@ -83,7 +83,7 @@ pub(super) fn conduct(resource: &Postgresql, checks: &mut Checks<'_>) {
         };
         let nearest = KNOWN.iter().find(|known| strsim::jaro_winkler(known, annotation) > 0.85);
         checks.note(
-            &codes::KNOB_UNKNOWN,
+            &codes::ANNOTATION_UNKNOWN,
             field(annotation),
             "is not a known annotation of pgbackrest-keeper",
             match nearest {
@@ -141,7 +141,7 @@ pub(super) struct Requests {
     pub(super) stanza_upgrade: Option<String>,
 }
 
-pub(super) fn requests(resource: &Postgresql, repos: &[Repo], checks: &mut Checks<'_>) -> Requests {
+pub(super) fn requests(resource: &Postgresql, repos: &[ValidatedRepo], checks: &mut Checks<'_>) -> Requests {
     Requests {
         backup_now: backup_now(resource, repos, checks),
         stanza_upgrade: stanza_upgrade(resource, checks),
@@ -149,7 +149,7 @@ pub(super) fn requests(resource: &Postgresql, repos: &[Repo], checks: &mut Check
 }
 
 /// `full@repo1`, or `full@repo1#anything`.
-fn backup_now(resource: &Postgresql, repos: &[Repo], checks: &mut Checks<'_>) -> Option<BackupNow> {
+fn backup_now(resource: &Postgresql, repos: &[ValidatedRepo], checks: &mut Checks<'_>) -> Option<BackupNow> {
     let value = given(resource, "backup-now")?;
     let order = value.split_once('#').map_or(value, |(order, _)| order);
     let parsed = order.split_once('@').and_then(|(word, repo)| {
@@ -256,5 +256,5 @@ fn field(annotation: &str) -> String {
 }
 
 fn invalid(annotation: &str, value: &str, message: &str, remedy: &str, checks: &mut Checks<'_>) {
-    checks.note_value(&codes::KNOB_INVALID, field(annotation), value, message, remedy);
+    checks.note_value(&codes::ANNOTATION_INVALID, field(annotation), value, message, remedy);
 }

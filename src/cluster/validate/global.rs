@@ -8,12 +8,12 @@ use crate::cluster::finding::codes;
 use crate::cluster::names;
 use crate::cluster::references::Lookup;
 use crate::cluster::resource::{BACKUP, Pgbackrest};
-use crate::cluster::validated::{Repo, RepoNumber};
+use crate::cluster::validated::{RepoNumber, ValidatedRepo};
 
 /// The options that can be passed on.
 pub(super) fn look(
     section: &Pgbackrest,
-    repos: &[Repo],
+    repos: &[ValidatedRepo],
     checks: &mut Checks<'_>,
 ) -> BTreeMap<String, String> {
     let mut kept = BTreeMap::new();
@@ -28,7 +28,7 @@ pub(super) fn look(
                 Some(nearest) => format!("use {nearest}, or remove it"),
                 None => "see https://pgbackrest.org/configuration.html, or remove it".to_owned(),
             };
-            checks.note(&codes::OPTION_UNKNOWN, &path, "is not an option of pgBackRest up to 2.59", remedy);
+            checks.note(&codes::OPTION_UNKNOWN, &path, "is not an option of pgBackRest up to 2.60", remedy);
             kept.insert(name.clone(), value.clone());
             continue;
         };
@@ -143,7 +143,13 @@ fn passes(
     true
 }
 
-fn agrees_with_repos(known: &KnownOption, value: &str, path: &str, repos: &[Repo], checks: &mut Checks<'_>) {
+fn agrees_with_repos(
+    known: &KnownOption,
+    value: &str,
+    path: &str,
+    repos: &[ValidatedRepo],
+    checks: &mut Checks<'_>,
+) {
     if known.canonical.starts_with("tls-server-") && repos.iter().any(|repo| repo.storage.is_volume()) {
         overrides(path, value, checks);
     }

@@ -5,7 +5,7 @@ use crate::cluster::finding::codes;
 use crate::cluster::names;
 use crate::cluster::references::Lookup;
 use crate::cluster::resource::{BACKUP, Pgbackrest, Postgresql};
-use crate::cluster::validated::Repo;
+use crate::cluster::validated::ValidatedRepo;
 
 /// The identity of the cluster.
 pub(super) struct Identity {
@@ -105,7 +105,11 @@ fn instances(resource: &Postgresql, checks: &mut Checks<'_>) -> u32 {
 }
 
 /// The image of the repo host.
-pub(super) fn image(section: &Pgbackrest, repos: &[Repo], checks: &mut Checks<'_>) -> Option<String> {
+pub(super) fn image(
+    section: &Pgbackrest,
+    repos: &[ValidatedRepo],
+    checks: &mut Checks<'_>,
+) -> Option<String> {
     let path = format!("{BACKUP}.image");
     let image = section.image.clone().filter(|image| !image.is_empty());
     match &image {
@@ -134,7 +138,7 @@ pub(super) fn image(section: &Pgbackrest, repos: &[Repo], checks: &mut Checks<'_
 }
 
 /// Names that are shortened, or belong to another owner.
-pub(super) fn names(identity: &Identity, repos: &[Repo], checks: &mut Checks<'_>) {
+pub(super) fn names(identity: &Identity, repos: &[ValidatedRepo], checks: &mut Checks<'_>) {
     let with_repo_host = repos.iter().any(|repo| repo.storage.is_volume());
     if identity.name.len() <= names::LONGEST_CLUSTER && names::shortens(&identity.name, with_repo_host) {
         checks.note_value(

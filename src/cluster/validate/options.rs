@@ -1,4 +1,4 @@
-//! The options that pgBackRest accepts in a configuration file, up to 2.59, and their values.
+//! The options that pgBackRest accepts in a configuration file, up to 2.60, and their values.
 //!
 //! Names and ranges are from pgBackRest's `config.yaml` and command reference. If versions differ, the wider range is
 //! used: a finding must never reject what some version accepts.
@@ -7,7 +7,7 @@ use std::cmp::Ordering;
 
 /// The type of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum ValueType {
     /// `y` or `n`.
     Boolean,
     /// A whole number within bounds.
@@ -49,31 +49,32 @@ pub(super) struct KnownOption {
     /// The number in `repo1-…`.
     pub(super) repo: Option<u32>,
     /// The type of its value.
-    pub(super) kind: Kind,
+    pub(super) kind: ValueType,
     /// Whether the required number is missing.
     pub(super) number_missing: bool,
 }
 
 use Group::{CommandLine, Global, Repo, Stanza};
-use Kind::{Boolean, Choice, Integer, Pair, Path, Size, Text, Time};
+use ValueType::{Boolean, Choice, Integer, Pair, Path, Size, Text, Time};
 
-const LEVELS: Kind = Choice(&["off", "error", "warn", "info", "detail", "debug", "trace"]);
-const KEEP: Kind = Integer(1, 9_999_999);
-const PORT: Kind = Integer(0, 65_535);
-const HOST_TYPE: Kind = Choice(&["ssh", "tls"]);
-const STYLE: Kind = Choice(&["host", "path"]);
+const LEVELS: ValueType = Choice(&["off", "error", "warn", "info", "detail", "debug", "trace"]);
+const KEEP: ValueType = Integer(1, 9_999_999);
+const PORT: ValueType = Integer(0, 65_535);
+const HOST_TYPE: ValueType = Choice(&["ssh", "tls"]);
+const STYLE: ValueType = Choice(&["host", "path"]);
 
 /// Sorted by name; repo options without their number.
 #[rustfmt::skip]
-const OPTIONS: &[(&str, Group, Kind)] = &[
+const OPTIONS: &[(&str, Group, ValueType)] = &[
     ("allow-root", Global, Boolean), ("annotation", Global, Pair), ("archive-async", Global, Boolean),
-    ("archive-check", Global, Boolean), ("archive-copy", Global, Boolean),
+    ("archive-check", Global, Boolean), ("archive-copy", Global, Boolean), ("archive-expire-before", CommandLine, Text),
     ("archive-get-queue-max", Global, Size), ("archive-header-check", Global, Boolean),
     ("archive-missing-retry", Global, Boolean), ("archive-mode", Global, Choice(&["off", "preserve"])),
-    ("archive-mode-check", Global, Boolean), ("archive-push-queue-max", Global, Size),
+    ("archive-mode-check", Global, Boolean), ("archive-push-batch-size", Global, Size),
+    ("archive-push-queue-max", Global, Size),
     ("archive-timeout", Global, Time), ("backup-full-incr", Global, Boolean),
     ("backup-standby", Global, Choice(&["y", "n", "prefer"])), ("beta", Global, Boolean),
-    ("buffer-size", Global, Size), ("checksum-page", Global, Boolean), ("cmd", Global, Text),
+    ("buffer-size", Global, Size), ("checksum-page", Global, Boolean), ("checksum-page-error", Global, Boolean), ("cmd", Global, Text),
     ("cmd-ssh", Global, Text), ("compress", Global, Boolean), ("compress-level", Global, Integer(-7, 22)),
     ("compress-level-network", Global, Integer(-5, 12)),
     ("compress-type", Global, Choice(&["none", "bz2", "gz", "lz4", "zst"])), ("config", CommandLine, Text),
@@ -81,12 +82,12 @@ const OPTIONS: &[(&str, Group, Kind)] = &[
     ("db-include", Global, Text), ("db-timeout", Global, Time), ("delta", Global, Boolean),
     ("detail-level", CommandLine, Text), ("dry-run", CommandLine, Text), ("exclude", Global, Text),
     ("exec-id", CommandLine, Text), ("expire-auto", Global, Boolean), ("filter", CommandLine, Text),
-    ("force", CommandLine, Text), ("io-timeout", Global, Time), ("job-retry", Global, Integer(0, 360)),
+    ("force", CommandLine, Text), ("ignore-missing", CommandLine, Text), ("io-timeout", Global, Time), ("job-retry", Global, Integer(0, 360)),
     ("job-retry-interval", Global, Text), ("link-all", Global, Boolean), ("link-map", Global, Pair),
     ("lock-path", Global, Path), ("log-level-console", Global, LEVELS), ("log-level-file", Global, LEVELS),
     ("log-level-stderr", Global, LEVELS), ("log-path", Global, Path), ("log-subprocess", Global, Boolean),
     ("log-timestamp", Global, Boolean), ("manifest-save-threshold", Global, Size), ("neutral-umask", Global, Boolean),
-    ("online", CommandLine, Text), ("output", CommandLine, Text), ("page-header-check", Global, Boolean),
+    ("oldest", CommandLine, Text), ("online", CommandLine, Text), ("output", CommandLine, Text), ("page-header-check", Global, Boolean),
     ("pg", CommandLine, Text), ("pg-database", Stanza, Text), ("pg-host", Stanza, Text),
     ("pg-host-ca-file", Stanza, Text), ("pg-host-ca-path", Stanza, Text), ("pg-host-cert-file", Stanza, Text),
     ("pg-host-cmd", Stanza, Text), ("pg-host-config", Stanza, Text), ("pg-host-config-include-path", Stanza, Path),
@@ -95,7 +96,7 @@ const OPTIONS: &[(&str, Group, Kind)] = &[
     ("pg-port", Stanza, PORT), ("pg-socket-path", Stanza, Path), ("pg-user", Stanza, Text),
     ("pg-version-force", Stanza, Text), ("priority", Global, Integer(-20, 19)), ("process", CommandLine, Text),
     ("process-max", Global, Integer(1, 999)), ("protocol-timeout", Global, Time), ("raw", CommandLine, Text),
-    ("recovery-option", Global, Pair), ("recurse", CommandLine, Text), ("remote-type", CommandLine, Text),
+    ("recovery-option", Global, Pair), ("recurse", CommandLine, Text), ("reference", CommandLine, Text), ("remote-type", CommandLine, Text),
     ("repo", CommandLine, Text), ("repo-azure-account", Repo, Text), ("repo-azure-container", Repo, Text),
     ("repo-azure-endpoint", Repo, Text), ("repo-azure-key", Repo, Text),
     ("repo-azure-key-type", Repo, Choice(&["shared", "sas", "auto"])), ("repo-azure-uri-style", Repo, STYLE),
@@ -127,6 +128,7 @@ const OPTIONS: &[(&str, Group, Kind)] = &[
     ("repo-sftp-private-key-file", Repo, Text), ("repo-sftp-private-key-passphrase", Repo, Text),
     ("repo-sftp-public-key-file", Repo, Text), ("repo-storage-ca-file", Repo, Text),
     ("repo-storage-ca-path", Repo, Path), ("repo-storage-host", Repo, Text), ("repo-storage-port", Repo, PORT),
+    ("repo-storage-prefetch", Repo, Integer(0, 1024)), ("repo-storage-read-over", Repo, Size),
     ("repo-storage-tag", Repo, Pair), ("repo-storage-upload-chunk-size", Repo, Size),
     ("repo-storage-verify-tls", Repo, Boolean), ("repo-symlink", Repo, Boolean), ("repo-target-time", Repo, Text),
     ("repo-type", Repo, Choice(&["azure", "cifs", "gcs", "posix", "s3", "sftp"])), ("resume", Global, Boolean),
@@ -245,7 +247,7 @@ pub(super) fn is_secret(name: &str) -> bool {
 }
 
 /// The expected value, if the given one is invalid.
-pub(super) fn complaint(kind: Kind, value: &str) -> Option<String> {
+pub(super) fn complaint(kind: ValueType, value: &str) -> Option<String> {
     let (fits, wanted) = match kind {
         Boolean => (matches!(value, "y" | "n"), "y or n".to_owned()),
         Integer(from, to) => (

@@ -5,10 +5,10 @@ use std::collections::HashMap;
 use super::{Checks, schedules, storage};
 use crate::cluster::finding::codes;
 use crate::cluster::resource::{self, BACKUP, Pgbackrest};
-use crate::cluster::validated::{Repo, RepoNumber, Storage};
+use crate::cluster::validated::{RepoNumber, Storage, ValidatedRepo};
 
 /// The valid repos, ascending by number.
-pub(super) fn look(section: &Pgbackrest, checks: &mut Checks<'_>) -> Vec<Repo> {
+pub(super) fn look(section: &Pgbackrest, checks: &mut Checks<'_>) -> Vec<ValidatedRepo> {
     let mut seen: HashMap<RepoNumber, usize> = HashMap::new();
     let mut repos = Vec::new();
     for (index, given) in section.repos.iter().enumerate() {
@@ -30,7 +30,7 @@ pub(super) fn look(section: &Pgbackrest, checks: &mut Checks<'_>) -> Vec<Repo> {
         let schedules = schedules::look(given, &path, checks);
         let storage = known.and_then(|number| storage::look(given, number, &path, section, checks));
         if let (Some(number), Some(storage)) = (number, storage) {
-            repos.push(Repo { number, storage, schedules });
+            repos.push(ValidatedRepo { number, storage, schedules });
         }
     }
     repos.sort_by_key(|repo| repo.number);
@@ -38,7 +38,7 @@ pub(super) fn look(section: &Pgbackrest, checks: &mut Checks<'_>) -> Vec<Repo> {
     repos
 }
 
-fn number(given: &resource::Repo, path: &str, checks: &mut Checks<'_>) -> Option<RepoNumber> {
+fn number(given: &resource::RepoSpec, path: &str, checks: &mut Checks<'_>) -> Option<RepoNumber> {
     let name = given.name.as_deref().unwrap_or_default();
     let number = RepoNumber::of_name(name);
     if number.is_none() {
@@ -54,7 +54,7 @@ fn number(given: &resource::Repo, path: &str, checks: &mut Checks<'_>) -> Option
 }
 
 /// Two repos in the same location overwrite each other's stanza.
-fn shared_places(repos: &[Repo], section: &Pgbackrest, checks: &mut Checks<'_>) {
+fn shared_places(repos: &[ValidatedRepo], section: &Pgbackrest, checks: &mut Checks<'_>) {
     let mut seen = HashMap::new();
     for repo in repos {
         let path = section

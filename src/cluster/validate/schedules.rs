@@ -8,13 +8,13 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::Checks;
 use crate::cluster::finding::codes;
 use crate::cluster::resource::{self, BACKUP};
-use crate::cluster::validated::Repo;
+use crate::cluster::validated::ValidatedRepo;
 use crate::pgbackrest::label::BackupType;
 use crate::schedule::{Schedule, fire_at_same_minute, zone};
 
 /// The schedules of a repo that Kubernetes would accept.
 pub(super) fn look(
-    repo: &resource::Repo,
+    repo: &resource::RepoSpec,
     path: &str,
     checks: &mut Checks<'_>,
 ) -> BTreeMap<BackupType, String> {
@@ -70,9 +70,9 @@ pub(super) fn look(
     schedules
 }
 
-/// Schedules of one cluster that start jobs in the same minute: before pgBackRest 2.53, locks are per stanza, so one
+/// Schedules of one cluster that start jobs in the same minute: before pgBackRest 2.53 (commit edd61636a), locks are per stanza, so one
 /// of the jobs finds the stanza locked.
-pub(super) fn collisions(repos: &[Repo], time_zone: Option<&str>, checks: &mut Checks<'_>) {
+pub(super) fn collisions(repos: &[ValidatedRepo], time_zone: Option<&str>, checks: &mut Checks<'_>) {
     let zone = time_zone.and_then(|name| zone::parse(name).ok()).unwrap_or(chrono_tz::UTC);
     let all: Vec<(String, &str, Schedule)> = repos
         .iter()

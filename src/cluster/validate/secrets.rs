@@ -6,7 +6,7 @@ use super::{Checks, global, options};
 use crate::cluster::finding::codes;
 use crate::cluster::references::{Lookup, SecretFacts, SecretOption, is_configuration_file};
 use crate::cluster::resource::{BACKUP, Pgbackrest};
-use crate::cluster::validated::{GcsCredentials, Repo, Storage};
+use crate::cluster::validated::{GcsCredentials, Storage, ValidatedRepo};
 
 /// The Secret's name, if one is given.
 pub(super) fn name(section: &Pgbackrest) -> Option<String> {
@@ -16,7 +16,7 @@ pub(super) fn name(section: &Pgbackrest) -> Option<String> {
 /// Compares the required contents with the existing ones.
 pub(super) fn look(
     section: &Pgbackrest,
-    repos: &[Repo],
+    repos: &[ValidatedRepo],
     global: &BTreeMap<String, String>,
     checks: &mut Checks<'_>,
 ) {
@@ -71,7 +71,7 @@ struct Needs {
 impl Needs {
     fn of(
         section: &Pgbackrest,
-        repos: &[Repo],
+        repos: &[ValidatedRepo],
         global: &BTreeMap<String, String>,
         found: Option<&SecretFacts>,
     ) -> Self {

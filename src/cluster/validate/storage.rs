@@ -6,7 +6,7 @@ use super::{Checks, fits_on_a_line};
 use crate::cluster::finding::codes;
 use crate::cluster::quantity;
 use crate::cluster::references::Lookup;
-use crate::cluster::resource::{Pgbackrest, Repo};
+use crate::cluster::resource::{Pgbackrest, RepoSpec};
 use crate::cluster::validated::{GcsCredentials, RepoNumber, Storage, Volume};
 
 const IN_SECRET: &str = "remove it from the resource, replace it if it was exposed, and put it into the Secret named \
@@ -14,7 +14,7 @@ const IN_SECRET: &str = "remove it from the resource, replace it if it was expos
 
 /// The storage of a repo; `None` if there is a finding.
 pub(super) fn look(
-    repo: &Repo,
+    repo: &RepoSpec,
     number: RepoNumber,
     path: &str,
     section: &Pgbackrest,
@@ -43,7 +43,7 @@ pub(super) fn look(
     }
 }
 
-fn s3(repo: &Repo, path: &str, checks: &mut Checks<'_>) -> Option<Storage> {
+fn s3(repo: &RepoSpec, path: &str, checks: &mut Checks<'_>) -> Option<Storage> {
     no_key(repo, "s3", path, checks);
     let bucket = required(repo.resource.as_deref(), path, "resource", "the name of the bucket", checks);
     let endpoint = required(repo.endpoint.as_deref(), path, "endpoint", "the host of the S3 API", checks)
@@ -53,7 +53,7 @@ fn s3(repo: &Repo, path: &str, checks: &mut Checks<'_>) -> Option<Storage> {
     Some(Storage::S3 { bucket: bucket?, endpoint: endpoint?, region: region? })
 }
 
-fn azure(repo: &Repo, number: RepoNumber, path: &str, checks: &mut Checks<'_>) -> Option<Storage> {
+fn azure(repo: &RepoSpec, number: RepoNumber, path: &str, checks: &mut Checks<'_>) -> Option<Storage> {
     if repo.key.as_deref().is_some_and(|key| !key.is_empty()) {
         checks.note(
             &codes::SECRET_IN_RESOURCE,
@@ -81,7 +81,7 @@ fn azure(repo: &Repo, number: RepoNumber, path: &str, checks: &mut Checks<'_>) -
 }
 
 fn gcs(
-    repo: &Repo,
+    repo: &RepoSpec,
     number: RepoNumber,
     path: &str,
     section: &Pgbackrest,
@@ -130,7 +130,7 @@ fn gcs(
 }
 
 /// The name of a gcs key file, never its contents.
-fn key_file(repo: &Repo, path: &str, checks: &mut Checks<'_>) -> Option<GcsCredentials> {
+fn key_file(repo: &RepoSpec, path: &str, checks: &mut Checks<'_>) -> Option<GcsCredentials> {
     let file = repo.key.as_deref().unwrap_or_default();
     if file.contains(['{', '\n']) || file.contains("PRIVATE KEY") {
         checks.note(
@@ -161,7 +161,7 @@ fn key_file(repo: &Repo, path: &str, checks: &mut Checks<'_>) -> Option<GcsCrede
     Some(GcsCredentials::Service { file })
 }
 
-fn volume(repo: &Repo, number: RepoNumber, path: &str, checks: &mut Checks<'_>) -> Option<Volume> {
+fn volume(repo: &RepoSpec, number: RepoNumber, path: &str, checks: &mut Checks<'_>) -> Option<Volume> {
     no_key(repo, "pvc", path, checks);
     for (field, given) in [
         ("resource", &repo.resource),
@@ -280,7 +280,7 @@ fn compare_with_cluster(volume: &Volume, number: RepoNumber, path: &str, checks:
     }
 }
 
-/// An endpoint that pgBackRest can parse: `host`, `host:port`, or either after `https://` (`http://` since 2.58).
+/// An endpoint that pgBackRest can parse: `host`, `host:port`, or either after `https://` (`http://` since 2.58, pgBackRest commit 2398dd4d4).
 fn endpoint_is_clean(endpoint: &str, path: &str, checks: &mut Checks<'_>) -> bool {
     let field = format!("{path}.endpoint");
     let (scheme, rest) = endpoint.split_once("://").unwrap_or(("https", endpoint));
@@ -367,7 +367,7 @@ fn one_line(text: &str, path: &str, field: &str, checks: &mut Checks<'_>) -> Opt
     None
 }
 
-fn no_key(repo: &Repo, storage: &str, path: &str, checks: &mut Checks<'_>) {
+fn no_key(repo: &RepoSpec, storage: &str, path: &str, checks: &mut Checks<'_>) {
     if repo.key.as_deref().is_some_and(|key| !key.is_empty()) {
         checks.note(
             &codes::SECRET_IN_RESOURCE,

@@ -202,7 +202,7 @@ fn conduct_holds_for_an_invalid_resource_too() {
 }
 
 #[test]
-fn every_knob_is_known_once() {
+fn every_annotation_is_known_once() {
     assert!(annotations::KNOWN.windows(2).all(|pair| pair[0] < pair[1]));
 }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use crate::pgbackrest::archive::{ArchiveFile, ArchiveId, DirectoryName, TimelineHistory};
-use crate::pgbackrest::repository::{Entries, Kind, RepoPath};
+use crate::pgbackrest::repository::{Entries, EntryKind, RepoPath};
 use crate::pgbackrest::stored_size::StoredSize;
 use crate::pgbackrest::version::Version;
 use crate::pgbackrest::wal::{SegmentSize, WalSegment};
@@ -194,7 +194,7 @@ impl ScanPlan {
         if !BACKUP_INFO.iter().any(|name| entries.contains_key(*name)) {
             return Err(implausible("the stanza's backup directory was listed without backup.info"));
         }
-        let directories = entries.iter().filter(|(_, entry)| entry.kind == Kind::Path);
+        let directories = entries.iter().filter(|(_, entry)| entry.kind == EntryKind::Path);
         self.listing.backup_directories = Some(directories.map(|(name, _)| name.clone()).collect());
         Ok(())
     }
@@ -203,8 +203,8 @@ impl ScanPlan {
         let (mut directories, mut histories) = (BTreeSet::new(), BTreeMap::new());
         for (name, entry) in entries {
             match (entry.kind, ArchiveFile::parse(name), DirectoryName::parse(name)) {
-                (Kind::Path, _, Some(name)) => _ = directories.insert(name),
-                (Kind::File, ArchiveFile::History { timeline }, _) => {
+                (EntryKind::Path, _, Some(name)) => _ = directories.insert(name),
+                (EntryKind::File, ArchiveFile::History { timeline }, _) => {
                     histories.insert(timeline, entry.time);
                 }
                 _ => (),
@@ -231,7 +231,7 @@ impl ScanPlan {
         entries: &Entries,
         at: DateTime<Utc>,
     ) -> Result<(), Failure> {
-        let files = entries.iter().filter(|(_, entry)| entry.kind == Kind::File);
+        let files = entries.iter().filter(|(_, entry)| entry.kind == EntryKind::File);
         let listed =
             files.map(|(name, entry)| Some(ListedFile { name, size: entry.size?, modified: entry.time? }));
         let listed: Option<Vec<ListedFile<'_>>> = listed.collect();

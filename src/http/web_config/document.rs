@@ -23,7 +23,7 @@ const NOT_TEXT: [&str; 5] = ["headers", "client_allowed_sans", "cipher_suites", 
 /// The whole file. An absent or empty section is `None`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub(super) struct Document {
+pub(super) struct WebConfigDocument {
     pub(super) tls_server_config: Option<Spanned<TlsSection>>,
     pub(super) http_server_config: Option<HttpSection>,
     pub(super) rate_limit: Option<Spanned<RateLimitSection>>,
@@ -117,10 +117,10 @@ impl Problem {
 }
 
 /// Parses the text of a file. An empty file is an empty document.
-pub(super) fn parse(text: &str) -> Result<Document, Problem> {
+pub(super) fn parse(text: &str) -> Result<WebConfigDocument, Problem> {
     // Snippets of the source and most parser messages could contain a secret.
     let options = serde_saphyr::options! { with_snippet: false };
-    serde_saphyr::from_str_with_options::<Option<Document>>(text, options)
+    serde_saphyr::from_str_with_options::<Option<WebConfigDocument>>(text, options)
         .map(Option::unwrap_or_default)
         .map_err(|error| {
             let place = error.location().unwrap_or(Location::UNKNOWN);

@@ -23,7 +23,7 @@ pub use tls_section::Tls;
 use super::auth::Users;
 use super::headers;
 use super::rate_limit::RateLimit;
-use document::{Document, HttpSection, Problem, RateLimitSection};
+use document::{HttpSection, Problem, RateLimitSection, WebConfigDocument};
 use serde_saphyr::Spanned;
 
 /// Larger than any certificate, key or configuration; protects against devices and wrong paths.
@@ -125,7 +125,7 @@ fn check(bytes: &[u8], files: &mut Files) -> Result<WebConfig, Problem> {
     Ok(config)
 }
 
-fn users(document: &Document) -> Result<Users, Problem> {
+fn users(document: &WebConfigDocument) -> Result<Users, Problem> {
     let mut users = Users::default();
     for (name, hash) in document.basic_auth_users.iter().flatten() {
         // Messages never contain the value: it may be the password itself.

@@ -1,6 +1,6 @@
 //! Layer (b1): backups and repositories, from `info` and the configuration alone.
 
-use super::{Kind, Labels, Layer, Metric, Unit, catalogue, count};
+use super::{Labels, Layer, Metric, MetricKind, Unit, catalogue, count};
 
 /// Labels of everything that exists once per stanza.
 const STANZA: [&str; 1] = ["stanza"];

@@ -2,7 +2,7 @@
 //!
 //! Names, labels and help are a contract with existing dashboards and rules.
 
-use super::{Condition, Kind, Labels, Layer, Metric, Unit, catalogue, count};
+use super::{Condition, Labels, Layer, Metric, MetricKind, Unit, catalogue, count};
 
 /// Labels of everything that exists once per stanza.
 const STANZA: [&str; 1] = ["stanza"];

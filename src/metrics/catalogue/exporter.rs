@@ -1,6 +1,6 @@
 //! Layer (b4): how collection goes, and the process.
 
-use super::{Kind, Labels, Layer, Metric, Unit, catalogue, count};
+use super::{Labels, Layer, Metric, MetricKind, Unit, catalogue, count};
 
 /// Labels of what is counted per collector.
 const COLLECTOR: [&str; 1] = ["collector"];

@@ -1,6 +1,6 @@
 //! Layer (b3), the part about backups: Jobs and CronJobs of each cluster.
 
-use super::{Kind, Labels, Layer, Metric, Unit, catalogue, count};
+use super::{Labels, Layer, Metric, MetricKind, Unit, catalogue, count};
 
 /// One repo and backup type of a cluster.
 const SLOT: [&str; 4] = ["backup_type", "namespace", "pg_cluster", "repo_key"];

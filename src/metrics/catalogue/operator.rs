@@ -1,6 +1,6 @@
 //! Layer (b3), the part about the operator and the objects of each cluster.
 
-use super::{Kind, Labels, Layer, Metric, Unit, catalogue, count};
+use super::{Labels, Layer, Metric, MetricKind, Unit, catalogue, count};
 
 /// Labels of one cluster of a fleet. `cluster` alone would be a Kubernetes cluster to Prometheus.
 pub(in crate::metrics) const CLUSTER: [&str; 2] = ["namespace", "pg_cluster"];

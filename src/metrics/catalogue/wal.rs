@@ -1,6 +1,6 @@
 //! Layer (b2): WAL and recovery, from `info` alone and from listings of the WAL archives.
 
-use super::{Kind, Labels, Layer, Metric, Unit, catalogue, count};
+use super::{Labels, Layer, Metric, MetricKind, Unit, catalogue, count};
 
 /// Labels of everything that exists once per repository of a stanza.
 const REPO: [&str; 2] = ["repo_key", "stanza"];

@@ -44,7 +44,7 @@ fn every_counter_is_there_from_the_start() {
 #[test]
 fn who_runs_no_command_counts_none() {
     let collection = Arc::new(CollectionMetrics::without_collectors());
-    collection.config_read(Configuration::Web, true, instant(3));
+    collection.config_read(ConfigurationKind::Web, true, instant(3));
     let text = text(&collection);
     assert!(!text.contains("pgbackrest_collector_") && text.contains("config_reload_success 1"), "{text}");
 }
@@ -85,9 +85,9 @@ fn a_collector_runs_since_its_first_unfinished_command() {
 #[test]
 fn a_failed_reload_keeps_the_time_of_the_last_good_one() {
     let collection = Arc::new(CollectionMetrics::new());
-    collection.config_read(Configuration::Web, true, instant(3));
-    collection.config_read(Configuration::PgBackRest, true, instant(2));
-    collection.config_read(Configuration::Web, false, instant(3));
+    collection.config_read(ConfigurationKind::Web, true, instant(3));
+    collection.config_read(ConfigurationKind::PgBackRest, true, instant(2));
+    collection.config_read(ConfigurationKind::Web, false, instant(3));
     let text = text(&collection);
     assert!(text.contains("\npgbackrest_exporter_config_reload_success 0\n"), "{text}");
     assert!(text.contains("_config_last_reload_success_timestamp_seconds 2\n"), "{text}");

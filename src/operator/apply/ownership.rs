@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use super::Owner;
 use crate::cluster::labels::{CLUSTER, MANAGED_BY, MANAGER};
 use crate::cluster::resource::KIND;
-use crate::operator::kinds::Kind;
+use crate::operator::kinds::ObjectKind;
 
 /// The owner of an object with one of our names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,11 +24,11 @@ pub(super) enum Ownership {
 
 /// Whether an object belongs to this resource.
 pub(in crate::operator) fn is_ours(metadata: &ObjectMeta, kind: &str, owner: Owner<'_>) -> bool {
-    Kind::of(kind).is_some_and(|kind| of(metadata, kind, owner) == Ownership::Ours)
+    ObjectKind::of(kind).is_some_and(|kind| of(metadata, kind, owner) == Ownership::Ours)
 }
 
 /// Based on labels and owner references. A volume has no owner reference.
-pub(super) fn of(metadata: &ObjectMeta, kind: &Kind, owner: Owner<'_>) -> Ownership {
+pub(super) fn of(metadata: &ObjectMeta, kind: &ObjectKind, owner: Owner<'_>) -> Ownership {
     let label = |key| metadata.labels.as_ref().and_then(|labels| labels.get(key)).map(String::as_str);
     let mut owners = metadata.owner_references.iter().flatten();
     if metadata.deletion_timestamp.is_some() {
@@ -96,7 +96,7 @@ mod tests {
     const OWNER: Owner<'_> = Owner { namespace: "shop", name: "orders", uid: "u1" };
 
     fn ownership(kind: &str, metadata: Value) -> Ownership {
-        of(&serde_json::from_value(metadata).unwrap(), Kind::of(kind).unwrap(), OWNER)
+        of(&serde_json::from_value(metadata).unwrap(), ObjectKind::of(kind).unwrap(), OWNER)
     }
 
     fn labels(cluster: &str) -> Value {

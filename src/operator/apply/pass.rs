@@ -16,7 +16,7 @@ use crate::cluster::desired::Object;
 use crate::cluster::finding::Finding;
 use crate::kubernetes::client::{CallError, CallFailure};
 use crate::operator::action::Action;
-use crate::operator::kinds::{Kind, ObjectPath};
+use crate::operator::kinds::{ObjectKind, ObjectPath};
 use adopt::Cleared;
 pub(super) use cleanup::name;
 
@@ -67,7 +67,7 @@ enum LiveState {
 }
 
 /// An object to apply.
-struct Task<'a> {
+struct ApplyTask<'a> {
     place: ObjectPath<'a>,
     object: &'a Object,
     body: Value,
@@ -113,7 +113,7 @@ impl<'a> Pass<'a> {
 
     /// Applies one object. Returns whether it is as desired.
     pub(super) async fn object(&mut self, object: &Object) -> Result<bool, CallError> {
-        let Some(kind) = Kind::of(object.kind()) else { return Ok(false) };
+        let Some(kind) = ObjectKind::of(object.kind()) else { return Ok(false) };
         let place = ObjectPath { kind, namespace: self.owner.namespace, name: object.name() };
         let body = match serde_json::to_value(object) {
             Ok(body) => body,
@@ -121,7 +121,7 @@ impl<'a> Pass<'a> {
         };
         let desired = cache::hash(&body);
         let mut before = self.before(place, desired).await?;
-        let task = Task { place, object, body, desired };
+        let task = ApplyTask { place, object, body, desired };
         let mut tries = 1;
         loop {
             let trouble = match self.bring(&task, before).await {
@@ -180,7 +180,7 @@ impl<'a> Pass<'a> {
         }
     }
 
-    async fn bring(&mut self, task: &Task<'_>, before: LiveState) -> Result<bool, Trouble> {
+    async fn bring(&mut self, task: &ApplyTask<'_>, before: LiveState) -> Result<bool, Trouble> {
         let place = task.place;
         let live = match before {
             LiveState::InPlace => return Ok(true),
@@ -199,7 +199,7 @@ impl<'a> Pass<'a> {
         }
     }
 
-    async fn create(&mut self, task: &Task<'_>) -> Result<bool, Trouble> {
+    async fn create(&mut self, task: &ApplyTask<'_>) -> Result<bool, Trouble> {
         let place = task.place;
         if self.volume_is_foreign && matches!(task.object, Object::StatefulSet(_)) {
             let why = "is not created while a volume that it would mount has another owner";
@@ -220,7 +220,7 @@ impl<'a> Pass<'a> {
     }
 
     /// Applies an object that is ours.
-    async fn mend(&mut self, task: &Task<'_>, live: &ObjectMeta) -> Result<bool, Trouble> {
+    async fn mend(&mut self, task: &ApplyTask<'_>, live: &ObjectMeta) -> Result<bool, Trouble> {
         let place = task.place;
         if let Object::PersistentVolumeClaim(_) = task.object {
             return self.keep_volume(task, false).await;
@@ -266,7 +266,12 @@ impl<'a> Pass<'a> {
     }
 
     /// An object with one of our names and another owner.
-    async fn foreign(&mut self, task: &Task<'_>, live: &ObjectMeta, owner: &str) -> Result<bool, Trouble> {
+    async fn foreign(
+        &mut self,
+        task: &ApplyTask<'_>,
+        live: &ObjectMeta,
+        owner: &str,
+    ) -> Result<bool, Trouble> {
         let place = task.place;
         if let Object::Service(_) = task.object {
             self.writer.cache.note_foreign_service(self.owner.namespace, self.owner.name);
@@ -294,12 +299,12 @@ impl<'a> Pass<'a> {
         Ok(true)
     }
 
-    fn leave_alone(&mut self, task: &Task<'_>, finding: Finding) {
+    fn leave_alone(&mut self, task: &ApplyTask<'_>, finding: Finding) {
         self.volume_is_foreign |= matches!(task.object, Object::PersistentVolumeClaim(_));
         self.applied.findings.push(finding);
     }
 
-    async fn keep_volume(&mut self, task: &Task<'_>, take_over: bool) -> Result<bool, Trouble> {
+    async fn keep_volume(&mut self, task: &ApplyTask<'_>, take_over: bool) -> Result<bool, Trouble> {
         let (place, Object::PersistentVolumeClaim(desired)) = (task.place, task.object) else {
             return Ok(false);
         };
@@ -339,7 +344,7 @@ impl<'a> Pass<'a> {
         self.writer.cache.find(self.owner.namespace, self.owner.name, place.kind.name, place.name)
     }
 
-    fn store(&self, task: &Task<'_>, after: &ObjectMeta) {
+    fn store(&self, task: &ApplyTask<'_>, after: &ObjectMeta) {
         let object = (task.place.kind.name, task.place.name);
         self.writer.cache.store(self.owner.namespace, self.owner.name, object, task.desired, after);
     }

@@ -12,7 +12,7 @@ use crate::kubernetes::client::{CALL_DEADLINE, CallError, call};
 
 /// A Job that has not finished.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Running {
+pub(super) struct RunningJob {
     pub(super) name: String,
     /// UIDs of its owners, such as its CronJob.
     owners: Vec<String>,
@@ -20,7 +20,7 @@ pub(super) struct Running {
     pub(super) on_repo_host: bool,
 }
 
-impl Running {
+impl RunningJob {
     /// `None` if the Job has finished.
     fn of(job: &Job) -> Option<Self> {
         let conditions = job.status.iter().flat_map(|status| status.conditions.iter().flatten());
@@ -47,7 +47,7 @@ impl Running {
 }
 
 /// All running Jobs of a cluster.
-pub(super) async fn jobs(server: &Server, owner: Owner<'_>) -> Result<Vec<Running>, CallError> {
+pub(super) async fn jobs(server: &Server, owner: Owner<'_>) -> Result<Vec<RunningJob>, CallError> {
     /// The API server omits finished Jobs as far as it can; the history may still contain many that have failed.
     const PAGE: u32 = 500;
     const MOST_PAGES: usize = 40;
@@ -57,7 +57,7 @@ pub(super) async fn jobs(server: &Server, owner: Owner<'_>) -> Result<Vec<Runnin
     let mut running = Vec::new();
     for _ in 0..MOST_PAGES {
         let jobs = call(format!("list Jobs of {}", owner.name), CALL_DEADLINE, api.list(&params)).await?;
-        running.extend(jobs.iter().filter_map(Running::of));
+        running.extend(jobs.iter().filter_map(RunningJob::of));
         match jobs.metadata.continue_.filter(|token| !token.is_empty()) {
             Some(token) => params.continue_token = Some(token),
             None => break,
@@ -96,11 +96,11 @@ mod tests {
         for status in
             [json!({}), json!({"active": 1}), json!({"conditions": [{"type": "Failed", "status": "False"}]})]
         {
-            let running = Running::of(&job(&status)).unwrap();
+            let running = RunningJob::of(&job(&status)).unwrap();
             assert!(running.on_repo_host && running.is_owned_by(Some("u")) && !running.is_owned_by(None));
         }
         for end in ["Complete", "Failed"] {
-            assert_eq!(Running::of(&job(&json!({"conditions": [{"type": end, "status": "True"}]}))), None);
+            assert_eq!(RunningJob::of(&job(&json!({"conditions": [{"type": end, "status": "True"}]}))), None);
         }
     }
 }

@@ -11,7 +11,7 @@ use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 
-use crate::operator::progress::Progress;
+use crate::operator::progress::OperatorProgress;
 use crate::operator::scope::Scope;
 use crate::operator::watch::PAGE;
 
@@ -21,7 +21,7 @@ pub(super) fn events<K>(
     scope: &Scope,
     kind: &'static str,
     config: Config,
-    progress: &Arc<Progress>,
+    progress: &Arc<OperatorProgress>,
 ) -> impl Stream<Item = Event<K>> + Send + 'static
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>

@@ -26,7 +26,7 @@ use tokio::sync::Semaphore;
 use crate::metrics::OperatorMetrics;
 use crate::state::jobs::{CronFact, JobFact, JobFailure};
 
-use super::progress::Progress;
+use super::progress::OperatorProgress;
 use super::scope::Scope;
 use batch::{Batch, Batches, Fact};
 use events::events;
@@ -45,7 +45,7 @@ pub(super) struct Follower {
     metrics: Arc<OperatorMetrics>,
     /// Jobs whose pods are being listed.
     asked: HashSet<Box<str>>,
-    questions: FuturesUnordered<BoxFuture<'static, Answer>>,
+    questions: FuturesUnordered<BoxFuture<'static, FailedJob>>,
     limit: Arc<Semaphore>,
     pending: Pending,
     /// Watches that have not completed their first list.
@@ -53,7 +53,7 @@ pub(super) struct Follower {
 }
 
 /// A failed Job with its reason, and whether to count it.
-struct Answer {
+struct FailedJob {
     fact: JobFact,
     counts: bool,
 }
@@ -69,7 +69,7 @@ pub(super) async fn follow(
     client: Client,
     scopes: &[Scope],
     reader: &Arc<Reader>,
-    progress: &Arc<Progress>,
+    progress: &Arc<OperatorProgress>,
     metrics: Arc<OperatorMetrics>,
 ) {
     let changes = scopes.iter().flat_map(|scope| changes(&client, scope, reader, progress));
@@ -99,7 +99,7 @@ fn changes(
     client: &Client,
     scope: &Scope,
     reader: &Arc<Reader>,
-    progress: &Arc<Progress>,
+    progress: &Arc<OperatorProgress>,
 ) -> [BoxStream<'static, Change>; 3] {
     let labelled = |selector: Option<String>| Config { label_selector: selector, ..Config::default() };
     let (mut batches, of_cron_jobs) = (Batches::default(), Arc::clone(reader));
@@ -195,12 +195,12 @@ impl Follower {
             if let Some(end) = &mut fact.end {
                 end.failure = Some(failure);
             }
-            Answer { fact, counts }
+            FailedJob { fact, counts }
         };
         self.questions.push(question.boxed());
     }
 
-    fn answered(&mut self, Answer { fact, counts }: &Answer, now: DateTime<Utc>) {
+    fn answered(&mut self, FailedJob { fact, counts }: &FailedJob, now: DateTime<Utc>) {
         self.metrics.jobs.job(fact, *counts, now);
         if !self.asked.remove(&fact.uid) {
             // It was deleted while its pods were listed.

@@ -139,11 +139,12 @@ pub async fn ensure(
     };
     let runner = Pods::new(client.clone());
     let now = Utc::now();
-    ensure_with(&runner, &Task { cluster, settings, repo_hashes, desired, pods: &pods, now }, record).await
+    ensure_with(&runner, &StanzaTask { cluster, settings, repo_hashes, desired, pods: &pods, now }, record)
+        .await
 }
 
 /// The input.
-pub struct Task<'a> {
+pub struct StanzaTask<'a> {
     pub cluster: &'a ValidatedCluster,
     /// Settings for all clusters.
     pub settings: &'a Settings,
@@ -156,14 +157,14 @@ pub struct Task<'a> {
     pub now: DateTime<Utc>,
 }
 
-impl std::fmt::Debug for Task<'_> {
+impl std::fmt::Debug for StanzaTask<'_> {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.debug_struct("Task").field("cluster", &self.cluster.name).finish_non_exhaustive()
     }
 }
 
 /// The same with any runner of commands.
-pub async fn ensure_with(runner: &impl RunInPod, task: &Task<'_>, record: &Record) -> Ensured {
+pub async fn ensure_with(runner: &impl RunInPod, task: &StanzaTask<'_>, record: &Record) -> Ensured {
     let desired = task.desired;
     let aim = desired.servers_hash.as_ref().unwrap_or(&desired.instance_configuration_hash);
     let known = record.unfinished.as_ref().filter(|unfinished| unfinished.aim == *aim);
@@ -188,7 +189,7 @@ pub async fn ensure_with(runner: &impl RunInPod, task: &Task<'_>, record: &Recor
 /// One attempt.
 struct Attempt<'a, Runner> {
     runner: &'a Runner,
-    task: &'a Task<'a>,
+    task: &'a StanzaTask<'a>,
     /// Whether pending states have lasted long enough to be reported.
     is_late: bool,
 }
@@ -207,7 +208,7 @@ impl Ensured {
 }
 
 async fn stanzas(attempt: &Attempt<'_, impl RunInPod>, ensured: &mut Ensured) {
-    let Task { cluster, settings, desired, pods, .. } = *attempt.task;
+    let StanzaTask { cluster, settings, desired, pods, .. } = *attempt.task;
     let primary = match target::primary(pods, &cluster.name, settings) {
         Ok(primary) => primary,
         Err(reason) => {
@@ -258,7 +259,7 @@ impl<Runner: RunInPod> Attempt<'_, Runner> {
 
     /// Returns why the repo host cannot be used yet: it is not running, or does not have its configuration.
     async fn why_no_repo_host(&self, primary: Place<'_>, ensured: &mut Ensured) -> Result<(), String> {
-        let Task { cluster, settings, desired, pods, .. } = *self.task;
+        let StanzaTask { cluster, settings, desired, pods, .. } = *self.task;
         let pod = target::repo_host(pods, &cluster.name, settings).map_err(|reason| {
             if self.is_late {
                 ensured.find(findings::no_repo_host(&reason.to_string()));
@@ -291,7 +292,7 @@ impl<Runner: RunInPod> Attempt<'_, Runner> {
 }
 
 /// Requests the backup that a user has asked for, once its repo has a stanza.
-fn order(task: &Task<'_>, ensured: &mut Ensured) {
+fn order(task: &StanzaTask<'_>, ensured: &mut Ensured) {
     let Some(order) = &task.cluster.backup_now else { return };
     if ensured.record.backup_now.as_ref() == Some(&order.token) {
         return;

@@ -13,7 +13,7 @@ use crate::cluster::validated::ValidatedCluster;
 use crate::operator::action::Action;
 use crate::source::pod::{NoEnd, Place, RunInPod};
 
-use super::{Attempt, Ensured, SOON, Task, findings};
+use super::{Attempt, Ensured, SOON, StanzaTask, findings};
 
 const TIMEOUT: Duration = Duration::from_secs(20);
 /// The exit code of the script below if no server is running.
@@ -54,7 +54,7 @@ exit "$end"
 
 /// Reloads every server whose pod has the new files.
 pub(super) async fn reload(attempt: &Attempt<'_, impl RunInPod>, ensured: &mut Ensured) {
-    let Task { cluster, settings, desired, pods, .. } = *attempt.task;
+    let StanzaTask { cluster, settings, desired, pods, .. } = *attempt.task;
     let repo_host = match target::repo_host(pods, &cluster.name, settings) {
         Ok(repo_host) => repo_host,
         Err(reason) => {

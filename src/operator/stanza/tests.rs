@@ -93,7 +93,7 @@ impl TestCluster {
     }
 
     async fn ensured(&self, script: &FakePods<'_>, record: &Record) -> Ensured {
-        let task = Task {
+        let task = StanzaTask {
             cluster: &self.cluster,
             settings: &self.settings,
             repo_hashes: &self.hashes,

@@ -27,8 +27,8 @@ pub(super) enum Name {
 }
 
 impl Name {
-    /// Finds an option by its name after `repoN-`. Two of the names are from before 2.29 (`repoN-s3-ca-file`), and
-    /// still accepted by pgBackRest.
+    /// Finds an option by its name after `repoN-`. Two of the names are from before 2.33 (`repoN-s3-ca-file`;
+    /// pgBackRest commit d1aa765a9), and still accepted by pgBackRest.
     pub(super) fn of(option: &str) -> Option<Self> {
         Some(match option {
             "type" => Self::Type,

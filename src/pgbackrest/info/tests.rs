@@ -25,7 +25,7 @@ fn fixtures() -> Vec<(String, Vec<u8>)> {
         .collect()
 }
 
-fn only_stanza(text: &str) -> Stanza<'_> {
+fn only_stanza(text: &str) -> InfoStanza<'_> {
     let document = parse(text).unwrap();
     assert!(document.unreadable.is_empty(), "{:?}", document.unreadable);
     let [stanza] = <[_; 1]>::try_from(document.stanzas).unwrap();
@@ -175,7 +175,7 @@ fn what_is_no_array_of_stanzas_is_an_error() {
         assert!(error.contains("line 1") || error.contains("EOF"), "{error}");
         assert!(error.contains("by hand"), "{error}");
     }
-    assert_eq!(parse("[]").unwrap(), Document::default());
+    assert_eq!(parse("[]").unwrap(), InfoDocument::default());
     assert!(parse(&"[".repeat(100_000)).is_err());
 }
 

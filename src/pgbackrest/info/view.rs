@@ -7,7 +7,10 @@
 //! empty array is a valid answer only to the query for all stanzas.
 
 use super::super::command::InfoQuery;
-use super::{Archive, Backup, Database, Document, ParseError, RepoProgress, Stanza, StatusCode, parse};
+use super::{
+    InfoArchive, InfoBackup, InfoDatabase, InfoDocument, InfoStanza, ParseError, RepoProgress, StatusCode,
+    parse,
+};
 
 /// The number of the only repository in versions before 2.32, which do not number it.
 pub const UNNUMBERED_REPO: u32 = 0;
@@ -53,7 +56,7 @@ impl StatusCode {
 
 /// Parses an answer that [`super::super::sanitize::clean`] has cleaned, and checks that it contains what `query`
 /// asked for.
-pub fn answer<'a>(text: &'a str, query: &InfoQuery) -> Result<Document<'a>, AnswerError> {
+pub fn answer<'a>(text: &'a str, query: &InfoQuery) -> Result<InfoDocument<'a>, AnswerError> {
     let document = parse(text)?;
     let asked = query.stanza.as_ref().map(|name| document.stanza(name)).transpose()?;
     if let Some(repo) = query.repo {
@@ -65,7 +68,7 @@ pub fn answer<'a>(text: &'a str, query: &InfoQuery) -> Result<Document<'a>, Answ
     Ok(document)
 }
 
-impl Document<'_> {
+impl InfoDocument<'_> {
     /// All readable stanzas.
     pub fn stanzas(&self) -> impl Iterator<Item = StanzaView<'_>> {
         self.stanzas.iter().map(|raw| StanzaView { raw })
@@ -87,7 +90,7 @@ impl Document<'_> {
 #[derive(Debug, Clone, Copy)]
 pub struct StanzaView<'a> {
     /// As printed.
-    pub raw: &'a Stanza<'a>,
+    pub raw: &'a InfoStanza<'a>,
 }
 
 impl<'a> StanzaView<'a> {
@@ -104,7 +107,8 @@ impl<'a> StanzaView<'a> {
         found.ok_or_else(|| AnswerError::NotInAnswer(format!("repo{key} for stanza {}", self.raw.name)))
     }
 
-    /// Whether a backup, expire or stanza command is running on the queried host, if known (2.31 and later).
+    /// Whether a backup, expire or stanza command is running on the queried host, if known (2.27 and
+    /// later, pgBackRest commit e92eb709d).
     ///
     /// pgBackRest checks only the locks of repositories where it could read the stanza.
     #[must_use]
@@ -133,28 +137,28 @@ pub struct RepoView<'a> {
     pub message: &'a str,
     /// `none` or `aes-256-cbc`.
     pub cipher: Option<&'a str>,
-    stanza: &'a Stanza<'a>,
+    stanza: &'a InfoStanza<'a>,
 }
 
 impl<'a> RepoView<'a> {
     /// PostgreSQL clusters that have used the stanza in this repository.
-    pub fn databases(self) -> impl Iterator<Item = &'a Database<'a>> {
+    pub fn databases(self) -> impl Iterator<Item = &'a InfoDatabase<'a>> {
         self.stanza.db.iter().filter(move |database| self.has(database.repo_key))
     }
 
     /// The PostgreSQL cluster that currently uses the stanza.
     #[must_use]
-    pub fn current_database(self) -> Option<&'a Database<'a>> {
+    pub fn current_database(self) -> Option<&'a InfoDatabase<'a>> {
         self.databases().max_by_key(|database| database.id)
     }
 
     /// WAL ranges.
-    pub fn archives(self) -> impl Iterator<Item = &'a Archive<'a>> {
+    pub fn archives(self) -> impl Iterator<Item = &'a InfoArchive<'a>> {
         self.stanza.archive.iter().filter(move |archive| self.has(archive.database.repo_key))
     }
 
     /// Backups, oldest first.
-    pub fn backups(self) -> impl Iterator<Item = &'a Backup<'a>> {
+    pub fn backups(self) -> impl Iterator<Item = &'a InfoBackup<'a>> {
         self.stanza.backup.iter().filter(move |backup| self.has(backup.database.repo_key))
     }
 

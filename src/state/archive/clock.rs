@@ -59,10 +59,11 @@ impl Clock {
             let time = *time + behind;
             backup.start - TOLERANCE <= time && time <= backup.stop + TOLERANCE
         };
-        let is_reliable = timed.iter().all(agrees);
+        let was_set_back = listing.goes_back(TOLERANCE);
+        let is_reliable = !was_set_back && timed.iter().all(agrees);
         let since = match newest {
             _ if is_reliable => DateTime::<Utc>::MIN_UTC,
-            Some(newest) if agrees(newest) => newest.0.start - TOLERANCE,
+            Some(newest) if !was_set_back && agrees(newest) => newest.0.start - TOLERANCE,
             _ => DateTime::<Utc>::MAX_UTC,
         };
         Self { behind, uncertainty, is_reliable, since, latest }

@@ -2,7 +2,8 @@
 //!
 //! pgBackRest takes the newest backup, and PostgreSQL 12 and later recover along the latest timeline that they find, whatever
 //! archived it. Where the backup does not lie on the way to that timeline, PostgreSQL refuses to start ("requested timeline is
-//! not a child of this server's history"), and pgBackRest 2.56 and later refuse the restore.
+//! not a child of this server's history"), and pgBackRest 2.55 and later refuse the restore (pgBackRest
+//! commit 922e9f077).
 
 use serde::Serialize;
 

@@ -225,6 +225,24 @@ impl Listing {
         self.directories().filter_map(|(name, facts)| Some((name.timeline, last(facts)?))).collect()
     }
 
+    /// A segment that follows another one on its timeline is older by more than this, as where a clock was set back.
+    pub(super) fn goes_back(&self, tolerance: TimeDelta) -> bool {
+        let points = self.directories().flat_map(|(name, facts)| {
+            let ends = facts.runs.iter().map(|run| (run.last, run.last_modified));
+            let points: BTreeMap<u32, DateTime<Utc>> = facts.times.iter().copied().chain(ends).collect();
+            points.into_values().map(move |time| (name.timeline, time))
+        });
+        let mut newest: Option<(u32, DateTime<Utc>)> = None;
+        for (timeline, time) in points {
+            match newest.filter(|(of, _)| *of == timeline) {
+                Some((_, before)) if time + tolerance < before => return true,
+                Some((_, before)) if time < before => {}
+                _ => newest = Some((timeline, time)),
+            }
+        }
+        false
+    }
+
     /// When the repository got a segment whose time was asked for.
     #[must_use]
     pub fn time(&self, segment: WalSegment) -> Option<DateTime<Utc>> {

@@ -19,8 +19,4 @@ pub use listing::{CLOCK_TOLERANCE, DirectoryFacts, Expected, ListedFile, Listing
 pub use path::Fork;
 
 #[cfg(test)]
-mod branches_tests;
-#[cfg(test)]
-mod defects;
-#[cfg(test)]
-mod oracle;
+mod tests;

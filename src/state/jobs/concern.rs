@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 
 use super::fact::{Slot, Suspension};
 use super::history::{RunHistory, RunHistoryView};
-use super::index::Cluster;
+use super::index::ClusterRuns;
 use crate::state::health::Health;
 use crate::state::human;
 
@@ -24,7 +24,7 @@ pub struct Concern {
     pub text: String,
 }
 
-impl Cluster {
+impl ClusterRuns {
     /// The worst first.
     #[must_use]
     pub fn concerns(&self, now: DateTime<Utc>) -> Vec<Concern> {

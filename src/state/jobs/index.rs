@@ -12,19 +12,19 @@ use super::timer::Timer;
 /// The state of a fleet.
 #[derive(Debug, Clone, Default)]
 pub struct JobIndex {
-    clusters: BTreeMap<ClusterKey, Arc<Cluster>>,
+    clusters: BTreeMap<ClusterKey, Arc<ClusterRuns>>,
 }
 
 /// The runs of one cluster.
 #[derive(Debug, Clone, Default)]
-pub struct Cluster {
+pub struct ClusterRuns {
     histories: BTreeMap<Slot, RunHistory>,
 }
 
 /// The cluster, repo and type of a Job or CronJob.
 pub type JobPlace = (ClusterKey, Slot);
 
-impl Cluster {
+impl ClusterRuns {
     /// By repo and backup type.
     pub fn histories(&self) -> impl Iterator<Item = (Slot, &RunHistory)> {
         self.histories.iter().map(|(slot, history)| (*slot, history))
@@ -51,7 +51,7 @@ impl Cluster {
 impl JobIndex {
     /// All clusters with a Job or a CronJob.
     #[must_use]
-    pub const fn clusters(&self) -> &BTreeMap<ClusterKey, Arc<Cluster>> {
+    pub const fn clusters(&self) -> &BTreeMap<ClusterKey, Arc<ClusterRuns>> {
         &self.clusters
     }
 
@@ -114,7 +114,7 @@ impl JobIndex {
         self.tidy(key, *slot);
     }
 
-    fn cluster(&mut self, key: &ClusterKey) -> &mut Cluster {
+    fn cluster(&mut self, key: &ClusterKey) -> &mut ClusterRuns {
         Arc::make_mut(self.clusters.entry(key.clone()).or_default())
     }
 

@@ -41,13 +41,13 @@ pub(super) struct Cells<'a> {
 #[derive(Debug)]
 pub(super) struct Board<'a> {
     pub(super) stanzas: BTreeMap<Arc<str>, Cells<'a>>,
-    listings: Vec<Listing>,
+    listings: Vec<AllStanzasAnswer>,
     silent: bool,
 }
 
 /// An answer to a query for all stanzas.
 #[derive(Debug)]
-struct Listing {
+struct AllStanzasAnswer {
     at: DateTime<Utc>,
     repo: Option<u32>,
     named: BTreeSet<Arc<str>>,
@@ -85,8 +85,8 @@ impl<'a> Board<'a> {
 
     /// Whether the run has reported all existing stanzas.
     pub(super) fn listing_is_complete(&self, finished: bool) -> bool {
-        let sure = |listing: &Listing| listing.complete && listing.unlistable.is_empty();
-        let over_all = |listing: &Listing| listing.repo.is_none();
+        let sure = |listing: &AllStanzasAnswer| listing.complete && listing.unlistable.is_empty();
+        let over_all = |listing: &AllStanzasAnswer| listing.repo.is_none();
         self.listings.iter().any(|listing| over_all(listing) && sure(listing))
             || (finished && !self.silent && !self.listings.is_empty() && self.listings.iter().all(sure))
     }
@@ -100,7 +100,8 @@ impl<'a> Board<'a> {
         filter: &Filter,
     ) {
         let unlistable = unlistable(&stanzas);
-        let mut listing = Listing { at, repo: target.repo, named: BTreeSet::new(), complete, unlistable };
+        let mut listing =
+            AllStanzasAnswer { at, repo: target.repo, named: BTreeSet::new(), complete, unlistable };
         for stanza in stanzas {
             listing.named.insert(stanza.name.clone());
             if filter.admits_stanza(&stanza.name) {

@@ -14,7 +14,7 @@ use super::{Answer, Reply, Target};
 
 /// The result of a call or of several calls.
 #[derive(Debug)]
-pub(super) struct CallOutcome {
+pub(super) struct TargetOutcome {
     target: Target,
     at: DateTime<Utc>,
     failure: Option<Failure>,
@@ -24,7 +24,7 @@ pub(super) struct CallOutcome {
 #[derive(Debug)]
 pub(super) struct Course<'a> {
     pub(super) previous: &'a Collection,
-    pub(super) outcomes: Vec<CallOutcome>,
+    pub(super) outcomes: Vec<TargetOutcome>,
     pub(super) finished: bool,
     pub(super) listing_complete: bool,
     /// Stanzas that no longer exist according to answers.
@@ -33,14 +33,14 @@ pub(super) struct Course<'a> {
     pub(super) health: BTreeMap<Arc<str>, ScopeHealth>,
 }
 
-pub(super) fn outcomes(answers: &[Answer]) -> Vec<CallOutcome> {
+pub(super) fn outcomes(answers: &[Answer]) -> Vec<TargetOutcome> {
     let failure = |reply: &Reply| match reply {
         Reply::Silent(failure) => Some(failure.clone()),
         Reply::Stanzas { .. } | Reply::NotConfigured => None,
     };
     answers
         .iter()
-        .map(|answer| CallOutcome {
+        .map(|answer| TargetOutcome {
             target: answer.target.clone(),
             at: answer.at,
             failure: failure(&answer.reply),

@@ -1,5 +1,6 @@
 //! The tree keeps its own rules: layers, no cycles, purity and file length.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -53,6 +54,8 @@ struct Source {
     room: String,
     /// The path of the module, such as `state`, `archive`, `judge`.
     module: Vec<String>,
+    /// All of the file.
+    text: String,
     /// Code without unit tests, which may do what they like.
     code: String,
     /// Lines of code.
@@ -128,6 +131,43 @@ fn architecture_names_every_room() {
     }
 }
 
+/// Such as `Plan::start_next` and `collect::host::run`.
+#[test]
+fn architecture_names_what_exists() {
+    let text = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let mut sources = sources();
+    collect(&root().join("tests/it"), &root().join("tests/it"), &mut sources);
+    let words: Vec<BTreeSet<String>> = sources.iter().map(|source| declared(&source.text)).collect();
+    // The last name is declared where the names before it are, or in a file of their path.
+    let exists = |path: &str| {
+        let names: Vec<&str> = path.split("::").collect();
+        let (name, owners) = names.split_last().unwrap();
+        sources.iter().zip(&words).any(|(source, words)| {
+            let owns =
+                |owner: &&str| words.contains(*owner) || source.module.iter().any(|part| part == owner);
+            words.contains(*name) && owners.iter().all(owns)
+        })
+    };
+    let quoted = text.split('`').skip(1).step_by(2);
+    let paths: Vec<&str> =
+        quoted.filter(|word| word.contains("::") && word.chars().all(is_of_a_path)).collect();
+    assert!(paths.len() > 50, "only {} paths", paths.len());
+    let wrong: Vec<&&str> = paths.iter().filter(|path| !exists(path)).collect();
+    assert!(wrong.is_empty(), "ARCHITECTURE.md names what does not exist: {wrong:?}");
+}
+
+fn is_of_a_path(letter: char) -> bool {
+    letter.is_ascii_alphanumeric() || "_:".contains(letter)
+}
+
+/// Names of functions, types and modules, and of types that have implementations.
+fn declared(text: &str) -> BTreeSet<String> {
+    let words: Vec<&str> =
+        text.split(|letter| !is_of_a_path(letter)).filter(|word| !word.is_empty()).collect();
+    let is_keyword = |word| ["fn", "struct", "enum", "trait", "type", "mod", "impl", "for"].contains(&word);
+    words.windows(2).filter(|pair| is_keyword(pair[0])).map(|pair| pair[1].to_owned()).collect()
+}
+
 fn floor(room: &str) -> Option<u8> {
     FLOORS.iter().find(|(name, _)| *name == room).map(|(_, floor)| *floor)
 }
@@ -170,19 +210,20 @@ fn rooms_used(code: &str) -> Vec<String> {
 
 fn sources() -> Vec<Source> {
     let mut found = Vec::new();
-    collect(&root().join("src"), &mut found);
+    collect(&root().join("src"), &root().join("src"), &mut found);
     assert!(found.len() > 10, "no sources found");
     found
 }
 
-fn collect(directory: &Path, found: &mut Vec<Source>) {
+/// The sources in a directory, as modules from `top` on.
+fn collect(directory: &Path, top: &Path, found: &mut Vec<Source>) {
     for entry in fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            collect(&path, found);
+            collect(&path, top, found);
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             let text = fs::read_to_string(&path).unwrap();
-            let relative = path.strip_prefix(root().join("src")).unwrap().with_extension("");
+            let relative = path.strip_prefix(top).unwrap().with_extension("");
             let mut module: Vec<String> =
                 relative.iter().map(|part| part.to_str().unwrap().to_owned()).collect();
             let room = module[0].clone();
@@ -192,7 +233,7 @@ fn collect(directory: &Path, found: &mut Vec<Source>) {
             let counted = if is_test_file { &text } else { &code };
             let is_code = |line: &&str| !line.trim().is_empty() && !line.trim_start().starts_with("//");
             let lines = counted.lines().filter(is_code).count();
-            found.push(Source { path, room, module, code, lines });
+            found.push(Source { path, room, module, text, code, lines });
         }
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use pgbackrest_keeper::metrics::collection::Configuration;
+use pgbackrest_keeper::metrics::collection::ConfigurationKind;
 use pgbackrest_keeper::metrics::exposition::{Dynamic, Format, StaticPart, dynamic_part, plain};
 use pgbackrest_keeper::metrics::options::BuildInfo;
 use pgbackrest_keeper::metrics::{CollectionMetrics, Options};
@@ -100,7 +100,7 @@ pub(crate) fn options() -> Options {
 /// The whole answer.
 pub(crate) fn exposition(snapshot: Snapshot, options: Options, now: DateTime<Utc>, format: Format) -> String {
     let collection = CollectionMetrics::new();
-    collection.config_read(Configuration::Web, true, now);
+    collection.config_read(ConfigurationKind::Web, true, now);
     exposition_with(&Arc::new(snapshot), &Arc::new(options), &Arc::new(collection), now, format)
 }
 

@@ -10,6 +10,28 @@ use std::process::{Command, Output, Stdio};
 
 use pgbackrest_keeper::cluster::finding::codes;
 
+use crate::support::machine::{Pgbackrest, skip};
+use crate::support::process::output;
+
+/// The commands that all supported versions have.
+const COMMANDS: [&str; 15] = [
+    "annotate",
+    "archive-get",
+    "archive-push",
+    "backup",
+    "check",
+    "expire",
+    "info",
+    "repo-get",
+    "repo-ls",
+    "restore",
+    "server",
+    "stanza-create",
+    "stanza-delete",
+    "stanza-upgrade",
+    "verify",
+];
+
 #[test]
 fn findings_are_as_recorded() {
     let mut differences = Vec::new();
@@ -154,33 +176,31 @@ fn standard_input_is_read_and_its_faults_are_told_with_file_and_line() {
     assert!(told(&output).contains("larger than 8 MiB"), "{}", told(&output));
 }
 
-/// Every option that the machine's own pgBackRest explains is known.
+/// Every option that the pgBackRest of this machine and the newest one explain is known.
 #[test]
 fn no_option_of_the_real_pgbackrest_is_unknown() {
+    let versions = [Pgbackrest::installed(), Pgbackrest::newest()];
     let mut options = BTreeSet::new();
-    for command in [
-        "archive-get",
-        "archive-push",
-        "backup",
-        "check",
-        "expire",
-        "info",
-        "restore",
-        "server",
-        "stanza-create",
-    ] {
-        let Ok(help) = Command::new("pgbackrest").args(["help", command]).output() else {
-            println!("skipped: this machine has no pgbackrest");
-            assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "install pgbackrest");
-            return;
+    for version in versions {
+        let pgbackrest = match version {
+            Ok(pgbackrest) => pgbackrest,
+            Err(missing) => return skip("no_option_of_the_real_pgbackrest_is_unknown", missing),
         };
-        let help = String::from_utf8(help.stdout).unwrap();
-        let names = help.lines().filter_map(|line| line.trim().strip_prefix("--")?.split_whitespace().next());
-        options.extend(names.map(|name| match name.split_once('-') {
-            Some((group @ ("repo" | "pg"), rest)) if rest != "version-force" => format!("{group}1-{rest}"),
-            _ => name.to_owned(),
-        }));
+        for command in COMMANDS {
+            let help = output(Command::new(&pgbackrest.program).args(["help", command]));
+            assert!(help.status.success(), "{} help {command}", pgbackrest.version);
+            let help = String::from_utf8(help.stdout).unwrap();
+            let names =
+                help.lines().filter_map(|line| line.trim().strip_prefix("--")?.split_whitespace().next());
+            options.extend(names.map(|name| match name.split_once('-') {
+                Some((group @ ("repo" | "pg"), rest)) if rest != "version-force" => {
+                    format!("{group}1-{rest}")
+                }
+                _ => name.to_owned(),
+            }));
+        }
     }
+    assert!(options.contains("checksum-page-error"), "the newest pgBackRest has it: {options:?}");
     assert!(options.len() > 100, "{options:?}");
     let mut manifest = read(&fixtures().join("clusters/pvc.yaml"));
     for option in &options {

@@ -6,7 +6,7 @@ use std::process::{Command, Output, Stdio};
 use serde_json::Value;
 
 const GOOD: &[&str] =
-    &["pvc", "s3", "encryption", "azure", "gcs", "several_repos", "long_name", "knobs", "standby"];
+    &["pvc", "s3", "encryption", "azure", "gcs", "several_repos", "long_name", "annotations", "standby"];
 
 #[test]
 fn yaml_and_json_are_the_same_objects() {

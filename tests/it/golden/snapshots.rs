@@ -16,8 +16,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use pgbackrest_keeper::metrics::catalogue::{self, Kind, Metric};
-use pgbackrest_keeper::metrics::collection::{Collector, Configuration, RunReport};
+use pgbackrest_keeper::metrics::catalogue::{self, Metric, MetricKind};
+use pgbackrest_keeper::metrics::collection::{Collector, ConfigurationKind, RunReport};
 use pgbackrest_keeper::metrics::exposition::{
     ClusterMetrics, Dynamic, Format, StaticPart, dynamic_part, gzip,
 };
@@ -212,7 +212,7 @@ fn collection(now: DateTime<Utc>) -> CollectionMetrics {
     };
     collection.run_finished(Collector::Info, &failed);
     collection.run_started(Collector::Info, now - TimeDelta::seconds(2));
-    collection.config_read(Configuration::Web, false, now - TimeDelta::hours(5));
+    collection.config_read(ConfigurationKind::Web, false, now - TimeDelta::hours(5));
     collection
 }
 
@@ -252,8 +252,11 @@ fn every_metric_of_the_catalogue_is_exposed_with_its_labels() {
 }
 
 fn check_labels(metric: &Metric, exposition: &str) {
-    let prefix =
-        if metric.kind == Kind::Histogram { format!("{}_sum", metric.name) } else { metric.name.to_owned() };
+    let prefix = if metric.kind == MetricKind::Histogram {
+        format!("{}_sum", metric.name)
+    } else {
+        metric.name.to_owned()
+    };
     let line = exposition.lines().find(|line| {
         line.strip_prefix(&prefix).is_some_and(|rest| rest.starts_with('{') || rest.starts_with(' '))
     });

@@ -2,7 +2,7 @@
 
 use clap::Parser;
 use pgbackrest_keeper::cli::healthcheck::{HealthcheckArgs, run};
-use pgbackrest_keeper::http::limits::Limits;
+use pgbackrest_keeper::http::limits::ServerLimits;
 use tokio::net::TcpListener;
 
 use crate::support::web::{Authority, Server};
@@ -29,7 +29,7 @@ const TLS: &str = "tls_server_config:\n  cert_file: server.crt\n  key_file: serv
 
 #[tokio::test]
 async fn a_plain_exporter_is_healthy_sick_or_absent() {
-    let server = Server::start(None, Limits::default()).await;
+    let server = Server::start(None, ServerLimits::default()).await;
     let address = server.address;
     let listen = flag("web.listen-address", address);
     assert_eq!(check(std::slice::from_ref(&listen)).await, Ok(format!("http://{address}/healthz: alive")));

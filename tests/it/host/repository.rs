@@ -6,7 +6,7 @@ use std::fs;
 use std::time::Duration;
 
 use pgbackrest_keeper::pgbackrest::command::{self, InfoQuery, Program, RepoQuery, UNWANTED_VARIABLES};
-use pgbackrest_keeper::pgbackrest::repository::{Entries, Kind, RepoPath};
+use pgbackrest_keeper::pgbackrest::repository::{Entries, EntryKind, RepoPath};
 use pgbackrest_keeper::source::call;
 use pgbackrest_keeper::source::environment::Environment;
 use pgbackrest_keeper::source::local::Local;
@@ -48,8 +48,8 @@ async fn check(test: &str, pgbackrest: Result<Pgbackrest, String>) {
     for repo in [1, 2] {
         let directory = site.path(&format!("repo{repo}/archive/{STANZA}/{ARCHIVE}"));
         let top = list(&lab, &query(repo, &[ARCHIVE])).await;
-        assert_eq!(top["0000000100000000"].kind, Kind::Path);
-        assert_eq!(top["00000002.history"].kind, Kind::File);
+        assert_eq!(top["0000000100000000"].kind, EntryKind::Path);
+        assert_eq!(top["00000002.history"].kind, EntryKind::File);
 
         let segments = list(&lab, &query(repo, &[ARCHIVE, "0000000100000000"])).await;
         let on_disk = directory.join("0000000100000000");
@@ -78,7 +78,7 @@ async fn check(test: &str, pgbackrest: Result<Pgbackrest, String>) {
     }
     let path = RepoPath::backup(STANZA, &[]).unwrap();
     let backups = list(&lab, &RepoQuery { path, ..query(1, &[]) }).await;
-    assert_eq!(backups[&label].kind, Kind::Path);
+    assert_eq!(backups[&label].kind, EntryKind::Path);
 
     let no_such_repo = call::repo_ls(&local(&lab), &query(7, &[]), &LIMITS).await;
     let failure = no_such_repo.failure().unwrap();
@@ -138,7 +138,7 @@ fn query(repo: u32, names: &[&str]) -> RepoQuery {
 }
 
 /// In front of a configuration and an environment that would fill both streams with logs, and with an option of a later
-/// version, of which pgBackRest warns on stdout from 2.55 on.
+/// version, of which pgBackRest warns on stdout from 2.53 on.
 fn local(lab: &Lab<'_>) -> Local {
     let mut config = lab.site.config().global("option-of-2-99", "y").global("output", "text");
     for stream in ["console", "file", "stderr"] {
@@ -149,7 +149,7 @@ fn local(lab: &Lab<'_>) -> Local {
         config: Some(lab.site.write("loud.conf", &config.text())),
         config_include_path: None,
     };
-    // The tests may run as root, which 2.60 refuses unless it is told.
+    // The tests may run as root, which 2.59 and later refuse unless it is told.
     let variables = [
         ("PGBACKREST_ALLOW_ROOT", "y"),
         ("PGBACKREST_LOG_LEVEL_CONSOLE", "trace"),

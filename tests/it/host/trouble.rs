@@ -253,7 +253,7 @@ fn a_damaged_page_is_told(lab: &mut Lab<'_>) {
     );
 }
 
-/// pgBackRest 2.60 and later do not run as root; the reason is its own, and the log says what to do.
+/// pgBackRest 2.59 and later do not run as root; the reason is its own, and the log says what to do.
 fn root_is_refused_and_named(lab: &mut Lab<'_>) {
     if !is_root() {
         return skip("root_is_refused_and_named", "the tests do not run as root");

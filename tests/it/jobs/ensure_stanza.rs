@@ -15,7 +15,7 @@ use pgbackrest_keeper::cluster::settings::Settings;
 use pgbackrest_keeper::cluster::target::Pod;
 use pgbackrest_keeper::cluster::validate;
 use pgbackrest_keeper::cluster::validated::{RepoNumber, ValidatedCluster};
-use pgbackrest_keeper::operator::stanza::{Ensured, Task, ensure_with, is_due, waiting};
+use pgbackrest_keeper::operator::stanza::{Ensured, StanzaTask, ensure_with, is_due, waiting};
 use serde_json::json;
 
 use crate::support::config::Config;
@@ -66,7 +66,7 @@ impl Seen {
         let hash = &self.desired.instance_configuration_hash;
         let text = format!("# {}: {hash}\n{}", labels::CONFIGURATION_HASH, config.text());
         let configuration = site.write("instance.conf", &text);
-        let task = Task {
+        let task = StanzaTask {
             cluster: &self.cluster,
             settings: &self.settings,
             repo_hashes: &self.hashes,

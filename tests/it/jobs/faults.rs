@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use pgbackrest_keeper::cluster::target::Pod;
-use pgbackrest_keeper::job::limits::Limits;
+use pgbackrest_keeper::job::limits::JobLimits;
 use pgbackrest_keeper::job::outcome::{ExitReason, JobOutcome};
 use pgbackrest_keeper::job::run;
 use pgbackrest_keeper::job::task::{Patience, Task};
@@ -67,7 +67,9 @@ async fn back_up_until(pods: &FakePods<'_>, until: Instant, terminated: Cancella
         asks: 2,
         ..Patience::default()
     };
-    timeout(PATIENCE, run::run(pods, &task, &patience, &Limits { terminated, until })).await.expect("an end")
+    timeout(PATIENCE, run::run(pods, &task, &patience, &JobLimits { terminated, until }))
+        .await
+        .expect("an end")
 }
 
 /// All commands that make a backup, by pod, and all signals.

@@ -22,7 +22,7 @@ use pgbackrest_keeper::kubernetes::client::{self, ConnectOptions};
 use pgbackrest_keeper::pgbackrest::command::CopyPaths;
 use pgbackrest_keeper::source::pod::NoEnd;
 use pgbackrest_keeper::source::process::Limits;
-use pgbackrest_keeper::state::restore::Target;
+use pgbackrest_keeper::state::restore::RestoreTarget;
 use serde_json::{Value, json};
 
 use crate::support::control_plane::ControlPlane;
@@ -265,7 +265,7 @@ async fn a_command_to_restore_comes_with_its_place() {
     let fleet = asked(&[resource("ledger", 1), resource("hangs", 1)]).await;
     let settings = Settings::default();
     let advice = async |report, target: &str| {
-        let target = Target { time: target.parse().unwrap(), timeline: None };
+        let target = RestoreTarget { time: target.parse().unwrap(), timeline: None };
         let copy = CopyPaths { directory: "/srv/copy".to_owned() };
         let limits = Limits::with_timeout(Duration::from_secs(5));
         restore_advice(&recorded(), report, &settings, &Wish { target, copy }, &limits, Utc::now()).await

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 
-use pgbackrest_keeper::metrics::catalogue::{self, Kind, Layer};
+use pgbackrest_keeper::metrics::catalogue::{self, Layer, MetricKind};
 use regex::Regex;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -153,7 +153,7 @@ fn alerts_stand_on_metrics_and_labels_that_exist() {
                     continue;
                 }
                 let metric = catalogue::find(name).unwrap_or_else(|| panic!("{file}: there is no {name}"));
-                assert_ne!(metric.kind, Kind::Histogram, "{name}");
+                assert_ne!(metric.kind, MetricKind::Histogram, "{name}");
                 assert!(!is_compat || metric.layer == Layer::DropIn, "{name} is not the Go exporter's");
             }
             for label in labels_in(&rule.expr) {

@@ -87,7 +87,7 @@ impl Pgbackrest {
 
     /// The newest fetched one that still runs as root and says sizes while a backup runs.
     pub(crate) fn in_between() -> Result<Self, String> {
-        Self::fetched("2.48 to 2.59", |minor| (48..60).contains(&minor))
+        Self::fetched("2.48 to 2.58", |minor| (48..59).contains(&minor))
     }
 
     fn fetched(which: &str, wanted: impl Fn(u32) -> bool) -> Result<Self, String> {

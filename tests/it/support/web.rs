@@ -14,7 +14,7 @@ use http_body_util::{BodyExt, Empty};
 use hyper::client::conn::{http1, http2};
 use hyper::{HeaderMap, Request, StatusCode, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use pgbackrest_keeper::http::limits::Limits;
+use pgbackrest_keeper::http::limits::ServerLimits;
 use pgbackrest_keeper::http::server::{self, ServerError};
 use pgbackrest_keeper::http::web_config::WebConfigHandle;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, KeyUsagePurpose};
@@ -99,7 +99,7 @@ pub(crate) struct Server {
 
 impl Server {
     /// Serves the endpoints of [`endpoints`] with a configuration file, or plainly.
-    pub(crate) async fn start(config: Option<&Path>, limits: Limits) -> Self {
+    pub(crate) async fn start(config: Option<&Path>, limits: ServerLimits) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("free port");
         let address = listener.local_addr().expect("address");
         let config = WebConfigHandle::load(config).expect("good configuration");

@@ -49,8 +49,8 @@ pub(crate) fn openmetrics(week: Week, end: i64, step: i64, wanted: impl Fn(&str)
     let mut text = String::new();
     for (family, series) in families {
         let kind = match catalogue::find(&family).map(|metric| metric.kind) {
-            Some(catalogue::Kind::Counter) => "counter",
-            Some(catalogue::Kind::Histogram) => "histogram",
+            Some(catalogue::MetricKind::Counter) => "counter",
+            Some(catalogue::MetricKind::Histogram) => "histogram",
             _ => "gauge",
         };
         writeln!(text, "# TYPE {} {kind}", family.strip_suffix("_total").unwrap_or(&family)).unwrap();

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
 use futures_util::future::join_all;
-use pgbackrest_keeper::http::limits::Limits;
+use pgbackrest_keeper::http::limits::ServerLimits;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
@@ -14,8 +14,8 @@ use tokio_util::sync::CancellationToken;
 use crate::support::web::{HOUR, PATIENCE, Server, Session, ask, raw, rest};
 
 /// None is reached here. Each test shortens the one that it is about, which so is what ends things within [`PATIENCE`].
-fn limits() -> Limits {
-    Limits {
+fn limits() -> ServerLimits {
+    ServerLimits {
         connections: 64,
         admission: HOUR,
         handshake: HOUR,
@@ -25,13 +25,13 @@ fn limits() -> Limits {
         response: HOUR,
         drain: HOUR,
         config_check: HOUR,
-        ..Limits::default()
+        ..ServerLimits::default()
     }
 }
 
 #[tokio::test]
 async fn a_header_that_never_ends_is_cut() {
-    let server = Server::start(None, Limits { idle: Duration::from_millis(500), ..limits() }).await;
+    let server = Server::start(None, ServerLimits { idle: Duration::from_millis(500), ..limits() }).await;
     assert_eq!(raw(server.address, b"").await, "");
     assert_eq!(raw(server.address, b"GET /metrics HTTP/1.1\r\nhost: x\r\n").await, "");
     // A byte now and then does not buy more time.
@@ -55,7 +55,7 @@ async fn a_connection_is_kept_for_the_next_request() {
         assert_eq!(session.ask("/metrics", &[]).await.expect("answer").body, "up 1\n");
     }
     server.stop().await;
-    let server = Server::start(None, Limits { idle: Duration::from_millis(500), ..limits() }).await;
+    let server = Server::start(None, ServerLimits { idle: Duration::from_millis(500), ..limits() }).await;
     // It is closed after an answer. A busy machine may need several tries to ask before that.
     let usual = "GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n";
     let answered =
@@ -100,7 +100,7 @@ async fn bodies_are_bounded_in_size_and_time() {
     assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 413"), "{answer}");
     server.stop().await;
     let request = Duration::from_millis(500);
-    let server = Server::start(None, Limits { request, ..limits() }).await;
+    let server = Server::start(None, ServerLimits { request, ..limits() }).await;
     let start = Instant::now();
     assert!(raw(server.address, post(100, "slow").as_bytes()).await.starts_with("HTTP/1.1 503"));
     assert!(start.elapsed() >= request);
@@ -110,7 +110,7 @@ async fn bodies_are_bounded_in_size_and_time() {
 #[tokio::test]
 async fn an_endpoint_that_hangs_or_panics_is_answered_for() {
     // What answers at once is looked at before the time is.
-    let server = Server::start(None, Limits { request: Duration::from_millis(500), ..limits() }).await;
+    let server = Server::start(None, ServerLimits { request: Duration::from_millis(500), ..limits() }).await;
     assert_eq!(ask(server.address, "/endless", &[]).await.status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(ask(server.address, "/panic", &[]).await.status, StatusCode::INTERNAL_SERVER_ERROR);
     assert_eq!(ask(server.address, "/no-such-page", &[]).await.status, StatusCode::NOT_FOUND);
@@ -120,7 +120,7 @@ async fn an_endpoint_that_hangs_or_panics_is_answered_for() {
 
 #[tokio::test]
 async fn a_client_that_does_not_read_loses_its_place() {
-    let one = Limits { connections: 1, write_stall: Duration::from_millis(300), ..limits() };
+    let one = ServerLimits { connections: 1, write_stall: Duration::from_millis(300), ..limits() };
     let server = Server::start(None, one).await;
     let mut deaf = TcpStream::connect(server.address).await.expect("connected");
     deaf.write_all(b"GET /large HTTP/1.1\r\nhost: x\r\n\r\n").await.expect("asked");
@@ -132,7 +132,7 @@ async fn a_client_that_does_not_read_loses_its_place() {
 
 #[tokio::test]
 async fn a_client_that_reads_drop_by_drop_loses_its_place() {
-    let one = Limits { connections: 1, response: Duration::from_millis(400), ..limits() };
+    let one = ServerLimits { connections: 1, response: Duration::from_millis(400), ..limits() };
     let server = Server::start(None, one).await;
     let start = Instant::now();
     let mut slow = TcpStream::connect(server.address).await.expect("connected");
@@ -162,7 +162,7 @@ async fn a_client_that_reads_drop_by_drop_loses_its_place() {
 
 #[tokio::test]
 async fn where_all_work_one_more_is_turned_away() {
-    let two = Limits { connections: 2, admission: Duration::from_millis(200), ..limits() };
+    let two = ServerLimits { connections: 2, admission: Duration::from_millis(200), ..limits() };
     let server = Server::start(None, two).await;
     let address = server.address;
     let working = [tokio::spawn(ask(address, "/slow", &[])), tokio::spawn(ask(address, "/slow", &[]))];
@@ -208,7 +208,7 @@ async fn running_out_of_file_descriptors_ends_nothing() {
     const ROLE: &str = "KEEPER_TEST_FEW_DESCRIPTORS";
     const DESCRIPTORS: usize = 48;
     if std::env::var_os(ROLE).is_some() {
-        let many = Limits { connections: 10_000, ..limits() };
+        let many = ServerLimits { connections: 10_000, ..limits() };
         let server = Server::start(None, many).await;
         println!("\naddress {}", server.address);
         // Standard input ends when the other process has seen enough, or is gone.
@@ -271,7 +271,7 @@ async fn requests_in_flight_are_answered_at_shutdown() {
 
 #[tokio::test]
 async fn shutdown_waits_only_so_long() {
-    let server = Server::start(None, Limits { drain: Duration::from_millis(200), ..limits() }).await;
+    let server = Server::start(None, ServerLimits { drain: Duration::from_millis(200), ..limits() }).await;
     let mut stream = TcpStream::connect(server.address).await.expect("connected");
     stream.write_all(b"GET /endless HTTP/1.1\r\nhost: x\r\n\r\n").await.expect("asked");
     server.until_working(1).await;

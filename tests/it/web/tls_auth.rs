@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http_body_util::Empty;
 use hyper::Request;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use pgbackrest_keeper::http::limits::Limits;
+use pgbackrest_keeper::http::limits::ServerLimits;
 use rustls::ClientConfig;
 use rustls::version::{TLS12, TLS13};
 use tempfile::TempDir;
@@ -66,8 +66,8 @@ impl Site {
 }
 
 /// None is reached here, but files are looked at often.
-fn limits() -> Limits {
-    Limits {
+fn limits() -> ServerLimits {
+    ServerLimits {
         admission: HOUR,
         handshake: HOUR,
         idle: HOUR,
@@ -76,7 +76,7 @@ fn limits() -> Limits {
         response: HOUR,
         drain: HOUR,
         config_check: Duration::from_millis(40),
-        ..Limits::default()
+        ..ServerLimits::default()
     }
 }
 
@@ -146,8 +146,12 @@ async fn http2_requests_in_flight_are_answered_at_shutdown() {
 #[tokio::test]
 async fn an_http2_client_that_stays_awake_but_does_not_read_loses_its_place() {
     let site = Site::new();
-    let one =
-        Limits { connections: 1, response: Duration::from_secs(1), idle: Duration::from_secs(1), ..limits() };
+    let one = ServerLimits {
+        connections: 1,
+        response: Duration::from_secs(1),
+        idle: Duration::from_secs(1),
+        ..limits()
+    };
     let server = Server::start(Some(&site.write("web.yml", TLS)), one).await;
     let stream =
         tls_connect(server.address, tls_client(&site.authority, None, &["h2"])).await.expect("connected");
@@ -199,7 +203,7 @@ async fn versions_and_suites_are_as_configured() {
 #[tokio::test]
 async fn a_handshake_that_stops_half_way_is_cut() {
     let site = Site::new();
-    let short = Limits { handshake: Duration::from_millis(300), ..limits() };
+    let short = ServerLimits { handshake: Duration::from_millis(300), ..limits() };
     let server = Server::start(Some(&site.write("web.yml", TLS)), short).await;
     assert_eq!(raw(server.address, b"").await, "");
     // The beginning of a ClientHello.

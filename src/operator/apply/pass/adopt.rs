@@ -15,7 +15,7 @@ use crate::kubernetes::client::{CALL_DEADLINE, CallError, call};
 use crate::operator::apply::ownership::{self, Ownership};
 use crate::operator::apply::server::{Dependents, Server, Trouble};
 use crate::operator::apply::{Owner, cron_job, findings, repo_host};
-use crate::operator::kinds::{Kind, ObjectPath};
+use crate::operator::kinds::{ObjectKind, ObjectPath};
 
 /// The result of deleting an object.
 #[derive(Debug, PartialEq, Eq)]
@@ -73,7 +73,7 @@ impl Pass<'_> {
         desired: &BTreeSet<(&str, &str)>,
     ) -> Result<(), CallError> {
         let (namespace, cluster) = (self.owner.namespace, self.owner.name);
-        let Some(kind) = Kind::of("CronJob") else { return Ok(()) };
+        let Some(kind) = ObjectKind::of("CronJob") else { return Ok(()) };
         if self.writer.cache.is_alone(namespace, cluster) {
             return Ok(());
         }
@@ -122,7 +122,7 @@ async fn others(server: &Server, settings: &Settings, owner: Owner<'_>) -> Resul
 }
 
 fn is_foreign(metadata: &ObjectMeta, owner: Owner<'_>) -> bool {
-    let Some(kind) = Kind::of("CronJob") else { return false };
+    let Some(kind) = ObjectKind::of("CronJob") else { return false };
     let is_pgbackrest = metadata.name.as_deref().is_some_and(|name| name.starts_with("pgbackrest-"));
     is_pgbackrest && matches!(ownership::of(metadata, kind, owner), Ownership::Foreign(_))
 }

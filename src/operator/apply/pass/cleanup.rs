@@ -10,21 +10,21 @@ use super::{Pass, REMOVED};
 use crate::cluster::names;
 use crate::kubernetes::client::CallError;
 use crate::operator::apply::ownership::{self, Ownership};
-use crate::operator::apply::running::{self, Running};
+use crate::operator::apply::running::{self, RunningJob};
 use crate::operator::apply::server::{Dependents, Trouble};
 use crate::operator::apply::{cron_job, findings};
 use crate::operator::inventory::Metadata;
-use crate::operator::kinds::{Kind, ObjectPath};
+use crate::operator::kinds::{ObjectKind, ObjectPath};
 
 /// The reason for suspending a CronJob that is no longer desired while its last Job is still running.
 const NOT_DESIRED: &str = "not-desired";
 
 impl Pass<'_> {
     /// All our objects that the watches have reported.
-    pub(in crate::operator::apply) fn of_ours(&self) -> Vec<(&'static Kind, Arc<Metadata>)> {
+    pub(in crate::operator::apply) fn of_ours(&self) -> Vec<(&'static ObjectKind, Arc<Metadata>)> {
         let all = self.writer.inventory.of_cluster(self.owner.namespace, self.owner.name);
         all.into_iter()
-            .filter_map(|(kind, object)| Some((Kind::of(kind)?, object)))
+            .filter_map(|(kind, object)| Some((ObjectKind::of(kind)?, object)))
             .filter(|(kind, object)| ownership::of(&object.metadata, kind, self.owner) == Ownership::Ours)
             .collect()
     }
@@ -46,7 +46,7 @@ impl Pass<'_> {
         let running = match running::jobs(&self.writer.server, self.owner).await {
             Ok(running) => running,
             Err(error) => {
-                let Some(jobs) = Kind::of("Job") else { return Ok(()) };
+                let Some(jobs) = ObjectKind::of("Job") else { return Ok(()) };
                 let place = ObjectPath { kind: jobs, namespace: self.owner.namespace, name: "of any name" };
                 self.applied.findings.push(findings::of_trouble(place, error.into())?);
                 return Ok(());
@@ -66,7 +66,7 @@ impl Pass<'_> {
         &mut self,
         place: ObjectPath<'_>,
         known: &ObjectMeta,
-        running: &[Running],
+        running: &[RunningJob],
     ) -> Result<(), Trouble> {
         let server = &self.writer.server;
         let needed_by = running.iter().find(|job| is_needed_by(place, known, job, self.owner.name));
@@ -86,7 +86,7 @@ impl Pass<'_> {
 }
 
 /// Whether a running Job needs an object.
-fn is_needed_by(place: ObjectPath<'_>, known: &ObjectMeta, job: &Running, cluster: &str) -> bool {
+fn is_needed_by(place: ObjectPath<'_>, known: &ObjectMeta, job: &RunningJob, cluster: &str) -> bool {
     match place.kind.name {
         "CronJob" => job.is_owned_by(known.uid.as_deref()),
         // The permissions of all jobs.

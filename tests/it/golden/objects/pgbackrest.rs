@@ -156,9 +156,9 @@ fn pgbackrest(include: &Path, version: &str) -> Command {
     command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
     command.arg("--no-config");
     command.args([format!("--config-include-path={scratch}"), format!("--log-path={scratch}")]);
-    // From 2.60 on root must be allowed.
+    // From 2.59 on root must be allowed.
     let minor = version.split('.').nth(1).and_then(|minor| minor.parse().ok()).unwrap_or(0);
-    command.args((minor >= 60 && nix::unistd::geteuid().is_root()).then_some("--allow-root"));
+    command.args((minor >= 59 && nix::unistd::geteuid().is_root()).then_some("--allow-root"));
     command
 }
 

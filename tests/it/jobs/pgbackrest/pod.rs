@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use pgbackrest_keeper::job::limits::Limits;
+use pgbackrest_keeper::job::limits::JobLimits;
 use pgbackrest_keeper::job::outcome::JobOutcome;
 use pgbackrest_keeper::job::run;
 use pgbackrest_keeper::job::task::{Patience, Task};
@@ -88,7 +88,7 @@ impl<'a> Here<'a> {
             mark: format!("job-{}/pod-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed)),
         };
         let until = Instant::now() + Duration::from_mins(2);
-        let limits = Limits { terminated: self.terminated.clone(), until };
+        let limits = JobLimits { terminated: self.terminated.clone(), until };
         let verdict = run::run(&self.pods, &task, &patience(), &limits).await;
         self.pods.outlast().await;
         verdict

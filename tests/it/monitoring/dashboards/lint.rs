@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use pgbackrest_keeper::metrics::catalogue::{self, Kind, Metric};
+use pgbackrest_keeper::metrics::catalogue::{self, Metric, MetricKind};
 use regex::Regex;
 use serde_json::{Value, json};
 
@@ -144,7 +144,7 @@ fn no_data_is_never_green() {
 fn metric(name: &str) -> Option<&'static Metric> {
     catalogue::find(name).or_else(|| {
         let histogram = catalogue::find(name.strip_suffix("_bucket")?)?;
-        (histogram.kind == Kind::Histogram).then_some(histogram)
+        (histogram.kind == MetricKind::Histogram).then_some(histogram)
     })
 }
 

@@ -12,7 +12,7 @@ use pgbackrest_keeper::kubernetes::client::{ConnectOptions, connect};
 use pgbackrest_keeper::metrics::OperatorMetrics;
 use pgbackrest_keeper::operator::controller::Controller;
 use pgbackrest_keeper::operator::mode::Mode;
-use pgbackrest_keeper::operator::progress::Progress;
+use pgbackrest_keeper::operator::progress::OperatorProgress;
 use pgbackrest_keeper::operator::reconcile::ReconcileError;
 use pgbackrest_keeper::operator::scope::Scope;
 use tokio_util::sync::CancellationToken;
@@ -64,7 +64,7 @@ fn a_defect_of_one_cluster_leaves_the_others_alone_and_is_tried_again() {
                 scopes: Scope::of(&["shop".to_owned()]),
                 // A defect that kept its slot would stop everything.
                 concurrency: 1,
-                progress: Arc::new(Progress::new(Arc::clone(&metrics))),
+                progress: Arc::new(OperatorProgress::new(Arc::clone(&metrics))),
                 metrics,
                 instance: "test".to_owned(),
                 fleet: None,

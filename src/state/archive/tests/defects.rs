@@ -4,10 +4,10 @@ use crate::pgbackrest::archive::{Parent, TimelineHistory};
 use crate::pgbackrest::label::BackupType;
 use crate::pgbackrest::wal::{Lsn, SegmentSize, infer_segment_size};
 
-use super::super::backup::Backup;
-use super::super::examples::{backup, day, offline};
 use super::oracle::{facts, file, listing, mib, needs};
-use super::*;
+use crate::state::archive::*;
+use crate::state::backup::Backup;
+use crate::state::examples::{backup, day, offline};
 
 const ALL: ArchiveRetention = ArchiveRetention::All;
 

@@ -1,16 +1,18 @@
 //! Branches of history: which one is live, which one held a time, and where a plain restore ends.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use chrono::{DateTime, Duration, Utc};
 
 use crate::pgbackrest::archive::{ArchiveId, DirectoryName, Parent, TimelineHistory};
 use crate::pgbackrest::wal::{Lsn, SegmentSize, WalSegment};
 
-use super::super::backup::Backup;
-use super::super::examples::day;
 use super::oracle::{facts, file, mib, needs};
-use super::*;
+use crate::state::archive::*;
+use crate::state::backup::Backup;
+use crate::state::examples::{day, repo, stanza};
+use crate::state::restore::{Doubt, RestoreTarget, start};
 
 /// A timeline, its parents with the segments in which they were left, and when it began.
 type History = (u32, Vec<(u32, u64)>, DateTime<Utc>);
@@ -225,6 +227,22 @@ fn a_clock_that_is_behind_is_corrected_by_the_backups() {
     assert_eq!(found.path.unwrap().latest_at_most, Some(at(10)));
 }
 
+/// Within the second in which the timeline began, a time can belong to either branch.
+#[test]
+fn a_command_for_the_time_of_a_switch_is_not_proven() {
+    let made = gone_back();
+    let mut repo = repo(1, made.backups.clone());
+    repo.wal = Some(Arc::new(made.judged()));
+    let stanza = stanza(vec![repo]);
+    let proof = |time| {
+        let target = RestoreTarget { time, timeline: None };
+        start(&stanza, target, day(9)).unwrap().proof.err()
+    };
+    let milliseconds = Duration::milliseconds;
+    let found = [-9_000, -500, 500, 1_500].map(|after| proof(at(20) + milliseconds(after)));
+    assert_eq!(found, [None, Some(Doubt::Branch), Some(Doubt::Branch), None]);
+}
+
 #[test]
 fn a_clock_that_is_ahead_is_corrected_by_the_backups() {
     let mut made = gone_back().backup(2, 7, 24);
@@ -235,6 +253,18 @@ fn a_clock_that_is_ahead_is_corrected_by_the_backups() {
     let found = made.judged_with(|listing| listing.listed_at = at(40));
     assert_eq!((found.clock_behind_seconds, found.has_unreliable_times), (-7200, false), "{found:?}");
     assert_eq!(states(&found)[0], (2, Live));
+}
+
+#[test]
+fn a_clock_that_was_set_back_since_the_newest_backup_proves_no_time() {
+    let mut made = gone_back().backup(2, 7, 24);
+    let ahead = Duration::hours(2);
+    // Only the last segment, which came after the backup, has its true time.
+    made.files.iter_mut().rev().skip(1).for_each(|(.., time)| *time += ahead);
+    let found = made.judged_with(|listing| listing.listed_at = at(40));
+    assert!(found.has_unreliable_times);
+    assert_eq!(states(&found)[0], (2, Live));
+    assert_eq!(found.path.unwrap().latest_at_most, Some(at(24)));
 }
 
 #[test]

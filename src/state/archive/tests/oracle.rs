@@ -10,9 +10,9 @@ use crate::pgbackrest::archive::{ArchiveFile, ArchiveId, DirectoryName, Parent, 
 use crate::pgbackrest::label::BackupType;
 use crate::pgbackrest::wal::{Lsn, SegmentSize, WalSegment};
 
-use super::super::backup::Backup;
-use super::super::examples::{backup, day, offline};
-use super::*;
+use crate::state::archive::*;
+use crate::state::backup::Backup;
+use crate::state::examples::{backup, day, offline};
 
 const SHA: &str = "0123456789abcdef0123456789abcdef01234567";
 
