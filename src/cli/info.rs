@@ -11,10 +11,9 @@ use tokio_util::sync::CancellationToken;
 use crate::collect::host;
 use crate::pgbackrest::command::CopyPaths;
 use crate::shutdown::{Request, Signals};
-use crate::source::call::{self, Runner};
-use crate::source::histories::has_unseen_timeline;
-use crate::source::process::Limits;
-use crate::state::restore::{self, RestoreTarget};
+use crate::source::call;
+use crate::source::histories::needs_scan;
+use crate::state::restore::RestoreTarget;
 use crate::state::snapshot::Snapshot;
 use crate::telemetry::{self, LogFormat};
 
@@ -110,16 +109,6 @@ impl InfoArgs {
             copy: CopyPaths { directory: self.copy_directory.clone() },
         })
     }
-}
-
-/// Whether only a scan of the archives tells which timeline a point in time is on.
-pub(super) async fn needs_scan(snapshot: &Snapshot, runner: &dyn Runner, limits: &Limits) -> bool {
-    for stanza in &snapshot.stanzas {
-        if restore::needs_scan(stanza) || has_unseen_timeline(runner, stanza, limits).await {
-            return true;
-        }
-    }
-    false
 }
 
 /// Queries pgBackRest on this host once.

@@ -27,6 +27,7 @@ use crate::operator::scope::Scope;
 use crate::pgbackrest::command::Program;
 use crate::pgbackrest::conf::Conf;
 use crate::source::call;
+use crate::source::histories;
 use crate::source::in_pod::InPod;
 use crate::source::pod::{Place, Pods, RunInPod};
 use crate::source::pods::FindPods;
@@ -35,7 +36,6 @@ use crate::state::restore;
 
 use super::args::info::{ClusterName, FleetInfoArgs};
 use super::fleet_report::{self, ClusterReport, QueryResult};
-use super::info;
 use super::info_table::Terminal;
 use super::output::{self, Format, advise, terminal};
 use super::restore_command::{self, Advice, Wish};
@@ -219,7 +219,7 @@ pub async fn restore_advice(
     advice
 }
 
-/// The same as [`info::needs_scan`], with pgBackRest in the pod of the current primary.
+/// The same as [`histories::needs_scan`], with pgBackRest in the pod of the current primary.
 async fn needs_scan(
     pods: &(impl FindPods + RunInPod),
     report: &ClusterReport,
@@ -229,7 +229,7 @@ async fn needs_scan(
     let Some(snapshot) = report.facts() else { return false };
     match primary(pods, &report.key, settings).await {
         Some(primary) => {
-            info::needs_scan(snapshot, &in_pod(pods, &report.key, &primary, settings), limits).await
+            histories::needs_scan(snapshot, &in_pod(pods, &report.key, &primary, settings), limits).await
         }
         None => snapshot.stanzas.iter().any(restore::needs_scan),
     }

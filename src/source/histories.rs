@@ -4,14 +4,25 @@ use crate::pgbackrest::archive::ArchiveFile;
 use crate::pgbackrest::command::RepoQuery;
 use crate::pgbackrest::repository::RepoPath;
 use crate::pgbackrest::wal::WalSegment;
-use crate::state::snapshot::{Archive, Repo, Stanza};
+use crate::state::restore;
+use crate::state::snapshot::{Archive, Repo, Snapshot, Stanza};
 
 use super::call::{Runner, repo_ls};
 use super::process::Limits;
 
+/// Whether only a scan of the archives tells which timeline a point in time is on. Takes one call for each repository.
+pub async fn needs_scan(snapshot: &Snapshot, runner: &dyn Runner, limits: &Limits) -> bool {
+    for stanza in &snapshot.stanzas {
+        if restore::needs_scan(stanza) || has_unseen_timeline(runner, stanza, limits).await {
+            return true;
+        }
+    }
+    false
+}
+
 /// Whether an archive of the current database has the history file of a later timeline than its newest segment, or cannot be
-/// listed. Takes one call for each repository.
-pub async fn has_unseen_timeline(runner: &dyn Runner, stanza: &Stanza, limits: &Limits) -> bool {
+/// listed.
+async fn has_unseen_timeline(runner: &dyn Runner, stanza: &Stanza, limits: &Limits) -> bool {
     // Key 0: pgBackRest before 2.32 cannot list.
     for repo in stanza.repos.iter().filter(|repo| repo.is_up() && repo.key > 0) {
         for archive in of_current_database(repo) {

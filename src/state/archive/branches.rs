@@ -133,7 +133,7 @@ impl<'a> Tree<'a> {
         let known: BTreeSet<u32> = held.keys().chain(listing.history_files.keys()).copied().collect();
         let path = |timeline: &u32| Path::to(*timeline, listing.histories.get(timeline), size);
         let paths = known.iter().filter_map(|timeline| Some((*timeline, path(timeline)?))).collect();
-        let mut activity = listing.newest(clock);
+        let mut activity = clock.newest(listing);
         let mut began = BTreeMap::new();
         for (timeline, time) in &listing.history_files {
             let Some(time) = time.and_then(|time| clock.correct(time)) else { continue };
@@ -189,7 +189,7 @@ impl<'a> Tree<'a> {
 
     /// When the last segment of a timeline came, by the clock of the PostgreSQL host.
     pub(super) fn last_archived(&self, timeline: u32) -> Option<DateTime<Utc>> {
-        self.listing.newest(self.clock).remove(&timeline)
+        self.clock.newest(self.listing).remove(&timeline)
     }
 
     /// The clock of the repository.

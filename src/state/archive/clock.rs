@@ -3,10 +3,12 @@
 //! They come from the repository's clock, or from whatever copied the files. Backups tell: the last segment that a backup
 //! needs is archived while the backup runs, by the clock of the PostgreSQL host, on which all else rests.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::super::backup::Backup;
-use super::listing::{CLOCK_TOLERANCE, Listing};
+use super::listing::{CLOCK_TOLERANCE, DirectoryFacts, Listing};
 
 /// Clocks that differ by less count as equal.
 const TOLERANCE: TimeDelta = TimeDelta::minutes(1);
@@ -72,6 +74,13 @@ impl Clock {
     /// The most likely time of a file by the clock of the PostgreSQL host; None where that would be in the future.
     pub(super) fn correct(self, time: DateTime<Utc>) -> Option<DateTime<Utc>> {
         time.checked_add_signed(self.behind).filter(|time| *time <= self.latest)
+    }
+
+    /// When the repository got the last segment of each timeline whose time can be.
+    pub(super) fn newest(self, listing: &Listing) -> BTreeMap<u32, DateTime<Utc>> {
+        let last =
+            |facts: &DirectoryFacts| facts.runs.iter().rev().find_map(|run| self.correct(run.last_modified));
+        listing.directories().filter_map(|(name, facts)| Some((name.timeline, last(facts)?))).collect()
     }
 
     /// Between which instants a file can have come; None where that would be in the future.

@@ -9,8 +9,6 @@ use crate::pgbackrest::archive::{ArchiveFile, ArchiveId, DirectoryName, Timeline
 use crate::pgbackrest::stored_size::StoredSize;
 use crate::pgbackrest::wal::WalSegment;
 
-use super::clock::Clock;
-
 /// How far a clock may be ahead of ours. What is dated later says nothing of the time.
 pub const CLOCK_TOLERANCE: TimeDelta = TimeDelta::minutes(5);
 
@@ -218,13 +216,6 @@ impl Listing {
         self.directories.values().map(|facts| facts.future).sum::<u64>() + histories
     }
 
-    /// When the repository got the last segment of each timeline whose time can be, by a clock that is put right.
-    pub(super) fn newest(&self, clock: Clock) -> BTreeMap<u32, DateTime<Utc>> {
-        let last =
-            |facts: &DirectoryFacts| facts.runs.iter().rev().find_map(|run| clock.correct(run.last_modified));
-        self.directories().filter_map(|(name, facts)| Some((name.timeline, last(facts)?))).collect()
-    }
-
     /// A segment that follows another one on its timeline is older by more than this, as where a clock was set back.
     pub(super) fn goes_back(&self, tolerance: TimeDelta) -> bool {
         let points = self.directories().flat_map(|(name, facts)| {
@@ -255,10 +246,11 @@ impl Listing {
 #[cfg(test)]
 mod tests {
     use super::super::super::examples::day;
+    use super::super::clock::Clock;
     use super::*;
 
-    fn true_clock(listing: &Listing) -> Clock {
-        Clock::of(&[], listing)
+    fn newest(listing: &Listing) -> Option<DateTime<Utc>> {
+        Clock::of(&[], listing).newest(listing).remove(&1)
     }
 
     fn facts(names: &[(&str, i64)]) -> DirectoryFacts {
@@ -314,7 +306,7 @@ mod tests {
         listing.replace_directory(one, facts(&[]));
         listing.replace_directory(zero, facts(&[(&file, 1), (&other, 2)]));
         assert_eq!((listing.bytes(), listing.directories().count()), (2 << 20, 2));
-        assert_eq!(listing.newest(true_clock(&listing)).get(&1), Some(&day(2)));
+        assert_eq!(newest(&listing), Some(day(2)));
         listing.retain_directories(|name| name.high == 1);
         assert_eq!((listing.bytes(), listing.directory(zero)), (0, None));
     }
@@ -327,7 +319,7 @@ mod tests {
         assert_eq!(found.future, 1);
         let mut listing = Listing::new(ArchiveId::parse("15-1").unwrap(), day(9));
         listing.replace_directory(DirectoryName { timeline: 1, high: 0 }, found);
-        assert_eq!(listing.newest(true_clock(&listing)).get(&1), Some(&day(2)));
+        assert_eq!(newest(&listing), Some(day(2)));
     }
 
     #[test]

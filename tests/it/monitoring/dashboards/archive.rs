@@ -4,16 +4,25 @@ use pgbackrest_keeper::metrics::catalogue::{Metric, backups, wal};
 
 use super::cluster::{STANZA, STANZA_NAME, milliseconds};
 use super::fleet::LOST;
-use super::model::{NONE_IS_GOOD, Panel};
+use super::model::{NONE_IS_GOOD, Panel, says};
 use super::query::{CLUSTER as S, REPO, REPO_NAME};
 
 pub(super) fn row() -> Vec<Panel> {
     let sum = |metric: &Metric| format!("sum({})", S.of(metric));
     let by_class = format!("{REPO}, class");
     let by_reason = format!("{REPO}, reason");
+    let by_state = format!("{REPO}, state");
+    let by_kind = format!("{REPO}, kind");
     let lsn = S.max("namespace, pg_cluster, host, stanza, repo_key, database_id", &wal::WAL_MAX_LSN_BYTES);
     let lsn = format!("max by ({REPO}) ({lsn})");
     vec![
+        Panel::stat(
+            "Plain restore",
+            "Does pgbackrest restore without options lead to the timeline that the database is on?",
+            "none",
+            format!("min({})", S.of(&wal::RECOVERY_DEFAULT_RESTORE_OK)),
+        )
+        .maps(says(&[("0", "fails or leads elsewhere", "red"), ("1", "leads there", "green")])),
         Panel::stat(
             "WAL gaps",
             "How many separate gaps are there in the WAL? WAL that expire removed on purpose does not count.",
@@ -55,7 +64,7 @@ pub(super) fn row() -> Vec<Panel> {
         ),
         Panel::lines(
             "Missing WAL segments",
-            "Which segments are missing? backup: a backup is lost; pitr_new: nothing later can be restored; pitr_old: some times between backups cannot be restored; expired: removed on purpose.",
+            "Which segments are missing? backup: a backup is lost; pitr_new: nothing later can be restored; pitr_old: some times between backups cannot be restored; wrong_size: the files cannot hold whole segments; expired: removed on purpose.",
             "short",
         )
         .query(S.max(&by_class, &wal::WAL_MISSING_SEGMENTS), &format!("{{{{class}}}} {REPO_NAME}")),
@@ -73,6 +82,19 @@ pub(super) fn row() -> Vec<Panel> {
             "short",
         )
         .query(S.max(REPO, &wal::WAL_MISSING_HISTORY_FILES), REPO_NAME),
+        Panel::lines(
+            "Branches of history",
+            "Has another server archived into this stanza (foreign), or did the database go back to an earlier time (abandoned)?",
+            "short",
+        )
+        .query(S.max(&by_state, &wal::WAL_BRANCHES), &format!("{{{{state}}}} {REPO_NAME}")),
+        Panel::lines(
+            "Times that cannot be right",
+            "How far do the clocks of repository and PostgreSQL differ, and how many backups or WAL files are dated in the future? Such times are not used.",
+            "short",
+        )
+        .query(S.max(REPO, &wal::REPO_CLOCK_BEHIND_SECONDS), &format!("seconds behind {REPO_NAME}"))
+        .query(S.max(&by_kind, &wal::REPO_FUTURE_TIMESTAMPS), &format!("future {{{{kind}}}} {REPO_NAME}")),
         Panel::lines("WAL archived", "Is WAL arriving, and if not, since when? The rate over an hour.", "Bps")
             .query(format!("clamp_min(deriv(({lsn})[1h:5m]), 0)"), REPO_NAME),
         Panel::lines(

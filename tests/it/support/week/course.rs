@@ -136,7 +136,12 @@ impl Moment<'_> {
                 let lost = self.is("orders", "1", "") && self.label("reason") == "directory";
                 Some(f64::from(u8::from(lost && self.is_bad_for(2 * DAY))))
             }
-            "wal_duplicate_segments" | "wal_missing_history_files" => Some(0.0),
+            "wal_duplicate_segments"
+            | "wal_missing_history_files"
+            | "repo_future_timestamps"
+            | "repo_clock_behind_seconds" => Some(0.0),
+            "recovery_default_restore_ok" => Some(1.0),
+            "wal_branches" => Some(f64::from(u8::from(self.label("state") != "foreign"))),
             "wal_stored_bytes" => Some(self.size() * 0.2),
             "wal_last_archived_timestamp_seconds" => {
                 let now = self.broken_since("incr").map_or(self.now, |since| since.min(self.now));
