@@ -101,6 +101,8 @@ fn of_stanza(stanza: &Stanza, program: &Program, wish: &Wish, now: DateTime<Utc>
             None => is_since_12.then_some(TargetTimeline::Current),
         },
         can_switch_archiving_off: is_since_12,
+        reads_ahead: start.proof != Err(Doubt::Damage)
+            || start.postgres_version.is_none_or(|version| version < 15),
     };
     let directories: Vec<OsString> = wish.copy.directories().into_iter().map(OsString::from).collect();
     let mkdir = ["mkdir", "-p", "-m", "0700"].map(OsString::from);
@@ -193,6 +195,10 @@ fn remarks(start: &Start<'_>, target: RestoreTarget) -> String {
         }
         Err(Doubt::Branch) => text.push_str(
             "not proven: the archive does not tell exactly when the timeline began, so another one may hold that time\n",
+        ),
+        Err(Doubt::Damage) => text.push_str(
+            "not proven: a later WAL file has a wrong size. Recovery stops there with an error if nothing was committed between the \
+             target and that file; PostgreSQL 15 and later do not read ahead with recovery_prefetch=off\n",
         ),
         Err(Doubt::Clock) => text.push_str(
             "not proven: the clock of the repository differs or was set, so the time of the last WAL is uncertain\n",

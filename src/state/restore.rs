@@ -40,6 +40,9 @@ pub enum Doubt {
     Branch,
     /// It is not certain of which time the last WAL is, because the times of files do not fit the backups.
     Clock,
+    /// The next WAL file after the way has a wrong size, at which PostgreSQL stops with an error: when it reads ahead, or if
+    /// nothing was committed between the point in time and that file.
+    Damage,
 }
 
 /// A branch of history that contains a point in time.
@@ -209,7 +212,7 @@ fn proven<'a>(repo: &'a Repo, wal: &Continuity, target: RestoreTarget) -> Result
         }
         None => branch_at(repo, wal, target.time).ok_or(Unreachable::NoBackup)?,
     };
-    let (backup, reach, is_timed) = lead(repo, branch, target.time)?;
+    let (backup, reach, doubt) = lead(repo, branch, target.time)?;
     let is_default = wal.newest_history.is_none_or(|newest| newest <= branch.timeline)
         && backup.wal_start.is_some_and(|start| start.timeline == branch.timeline);
     let contains = |other: &&Branch| {
@@ -222,10 +225,10 @@ fn proven<'a>(repo: &'a Repo, wal: &Continuity, target: RestoreTarget) -> Result
         backup,
         reach,
         timeline: (!is_default).then_some(branch.timeline),
-        proof: match (is_certain, is_timed) {
-            (true, true) => Ok(wal.listed_at),
-            (false, _) => Err(Doubt::Branch),
-            (true, false) => Err(Doubt::Clock),
+        proof: match doubt {
+            None if is_certain => Ok(wal.listed_at),
+            None => Err(Doubt::Branch),
+            Some(doubt) => Err(doubt),
         },
         branch: Some(chosen(branch)),
         others: wal.branches.iter().filter(contains).map(chosen).collect(),
@@ -256,12 +259,12 @@ fn is_shared(repo: &Repo, one: &Branch, other: &Branch, time: DateTime<Utc>) -> 
         || repo.backups.iter().any(|backup| backup.stop > time && is_in_both(&backup.label))
 }
 
-/// The newest backup from which a branch leads to a time, and whether the time of the WAL there is certain.
+/// The newest backup from which a branch leads to a time, and why that may fail.
 fn lead<'a>(
     repo: &'a Repo,
     branch: &Branch,
     time: DateTime<Utc>,
-) -> Result<(&'a Backup, Reach, bool), Unreachable> {
+) -> Result<(&'a Backup, Reach, Option<Doubt>), Unreachable> {
     let of_branch = repo.backups.iter().filter(|backup| branch.reach.contains_key(&backup.label));
     let backups: Vec<&Backup> = of_branch.collect();
     let newest = newest_before(&backups, time)?;
@@ -288,7 +291,9 @@ fn lead<'a>(
     // What ends alike lies in the same run of segments.
     let is_passed = backups.iter().any(|other| other.stop > time && end(other) == end(backup));
     let found = if is_passed { Reach::Beyond } else { Reach::Unknown };
-    Ok((backup, found, is_surely_in(backup)))
+    let is_damage = reach(backup).is_some_and(|end| end.is_damage);
+    let doubt = if is_damage { Some(Doubt::Damage) } else { (!is_surely_in(backup)).then_some(Doubt::Clock) };
+    Ok((backup, found, doubt))
 }
 
 #[cfg(test)]

@@ -20,6 +20,8 @@ pub struct RestoreQuery {
     pub target_timeline: Option<TargetTimeline>,
     /// `--archive-mode=off` needs PostgreSQL 12.
     pub can_switch_archiving_off: bool,
+    /// Whether PostgreSQL may read ahead of what it replays. `recovery_prefetch` needs PostgreSQL 15.
+    pub reads_ahead: bool,
 }
 
 /// `--target-timeline`. Left out, it is the latest from PostgreSQL 12 on, whatever archived that.
@@ -51,6 +53,7 @@ impl RestoreQuery {
         options.push(format!("--target={}", self.target));
         options.extend(self.target_timeline.map(|timeline| format!("--target-timeline={timeline}")));
         options.push("--target-action=promote".to_owned());
+        options.extend((!self.reads_ahead).then(|| "--recovery-option=recovery_prefetch=off".to_owned()));
         options
     }
 }
@@ -185,6 +188,7 @@ mod tests {
             target: "2026-01-02 00:00:00+00".to_owned(),
             target_timeline: Some(TargetTimeline::Number(3)),
             can_switch_archiving_off: true,
+            reads_ahead: false,
         };
         let copy = CopyPaths { directory: "/srv/a copy/".to_owned() };
         let line = host().restore_copy(&query, &copy);
@@ -197,6 +201,7 @@ mod tests {
             "--target=2026-01-02 00:00:00+00",
             "--target-timeline=3",
             "--target-action=promote",
+            "--recovery-option=recovery_prefetch=off",
             "--pg1-path=/srv/a copy/data",
             "--lock-path=/srv/a copy/lock",
             "--log-path=/srv/a copy/log",

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::pgbackrest::wal::{SegmentSize, WalSegment};
+use crate::pgbackrest::wal::SegmentSize;
 
 use super::super::backup::Backup;
 use super::listing::Listing;
@@ -67,16 +67,12 @@ pub(super) fn wal(backup: &Backup, segments: &Segments<'_>, listing: &Listing, s
     if first > last {
         return Wal::Unknown;
     }
-    let next = last + 1;
-    let stops_at_next =
-        WalSegment::from_number(stop.timeline, next, size).is_some_and(|s| listing.is_stopping(s));
-    let read = if stops_at_next { next } else { last };
     let missing = if start.timeline == stop.timeline {
         let held = timelines.get(&stop.timeline);
-        held.map_or_else(|| vec![(first, read)], |held| held.missing(first, read))
+        held.map_or_else(|| vec![(first, last)], |held| held.missing(first, last))
     } else {
         match Path::to(stop.timeline, listing.histories.get(&stop.timeline), size) {
-            Some(own) if own.piece(start.timeline).is_some() => own.held(timelines).missing(first, read),
+            Some(own) if own.piece(start.timeline).is_some() => own.held(timelines).missing(first, last),
             _ => return Wal::Unknown,
         }
     };
@@ -84,7 +80,7 @@ pub(super) fn wal(backup: &Backup, segments: &Segments<'_>, listing: &Listing, s
     let piece = on_path.and_then(|(path, held)| Some((path.piece(stop.timeline)?, held)));
     match piece.filter(|(piece, _)| piece.holds_backup(backup.lsn_stop, last)) {
         Some((_, held)) => {
-            let complete_on_path = held.holds(first, read);
+            let complete_on_path = held.holds(first, last);
             Wal::OnPath { first, last, complete_on_path, complete: complete_on_path || missing.is_empty() }
         }
         None => Wal::Aside { timeline: stop.timeline, missing },

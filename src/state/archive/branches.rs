@@ -84,6 +84,15 @@ impl Branch {
         self.reach.values().any(|end| self.is_at_last(end))
     }
 
+    /// The end of the times in which the database was on it that cannot be restored.
+    fn broken_until(&self) -> Option<DateTime<Utc>> {
+        let until = self.until?;
+        if !self.is_whole() {
+            return Some(until);
+        }
+        self.continuous_start.filter(|start| self.began.is_none_or(|began| *start > began))
+    }
+
     /// Nothing follows that end, so it stands for all the time until the database left the branch.
     #[must_use]
     pub fn is_at_last(&self, end: &ReachEnd) -> bool {
@@ -100,6 +109,8 @@ pub struct ReachEnd {
     pub is_of_file: bool,
     /// Commits after this time are not in it. Later than `at` where the time of the last file is uncertain.
     pub latest: DateTime<Utc>,
+    /// PostgreSQL stops with an error there: the next file is neither compressed nor encrypted, and has a wrong size.
+    pub is_damage: bool,
     /// Position after the last segment.
     pub lsn: Option<Lsn>,
 }
@@ -220,9 +231,9 @@ impl<'a> Tree<'a> {
             let next = branch.timeline.checked_add(1).and_then(|next| began.range(next..).next());
             branch.until = next.and_then(|(_, began)| *began);
         }
-        // While the database was on a branch that cannot be restored to its end, its live window cannot first.
-        let broken =
-            branches.iter().filter(|branch| !branch.is_whole()).filter_map(|branch| branch.until).max();
+        // The live window goes through branches that the database was on before: it begins after what cannot be restored of
+        // them.
+        let broken = branches.iter().filter_map(Branch::broken_until).max();
         if let Some(live) = branches.first_mut().filter(|branch| branch.state == BranchState::Live) {
             let end = live.end.map(|end| end.at);
             let first = live.continuous_start.map(|start| broken.map_or(start, |broken| broken.max(start)));
@@ -278,11 +289,13 @@ impl<'a> Tree<'a> {
     /// The end of a run of segments in which a backup stops.
     fn end(&self, path: &Path, last: u64, stop: DateTime<Utc>) -> ReachEnd {
         // A file that was copied is newer than what it holds, so its time still is a limit.
+        let is_damage = path.stops_after(last, self.listing, self.size);
         let bounds = path.modified(last, self.listing, self.size).and_then(|time| self.clock.bounds(time));
-        let time = bounds.and_then(|bounds| bounds.earliest).filter(|time| *time >= stop);
+        let time = bounds.and_then(|bounds| bounds.earliest).filter(|time| *time >= stop && !is_damage);
         ReachEnd {
             at: time.unwrap_or(stop),
             is_of_file: time.is_some(),
+            is_damage,
             latest: bounds.map_or(stop, |bounds| bounds.latest.max(stop)),
             lsn: path.timeline().and_then(|timeline| self.end_lsn(timeline, last)),
         }

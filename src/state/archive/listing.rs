@@ -200,7 +200,8 @@ impl Listing {
         self.directories.values().map(|facts| facts.wrong_sizes.len() as u64).sum()
     }
 
-    /// PostgreSQL stops with an error when it gets this segment. It reads ahead, so it does even if recovery ends before.
+    /// PostgreSQL stops with an error when it gets this segment. From version 15 on it reads ahead, and so even does if recovery
+    /// ends before.
     #[must_use]
     pub fn is_stopping(&self, segment: WalSegment) -> bool {
         let WalSegment { timeline, high, low } = segment;

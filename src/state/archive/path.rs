@@ -87,22 +87,29 @@ impl Path {
         self.0.iter().find_map(within).unwrap_or(0)
     }
 
-    /// When the repository got the last segment of a run, by its clock; None where others follow that one, or PostgreSQL stops
-    /// with an error after it.
+    /// When the repository got the last segment of a run, by its clock; None where others follow that one.
     pub(super) fn modified(
         &self,
         number: u64,
         listing: &Listing,
         size: SegmentSize,
     ) -> Option<DateTime<Utc>> {
-        let is_in = |piece: &&Piece| piece.first <= number && piece.last.is_some_and(|last| number <= last);
-        let timeline = self.0.iter().find(is_in)?.timeline;
-        let segment = WalSegment::from_number(timeline, number, size)?;
-        let facts = listing.directory(DirectoryName { timeline, high: segment.high })?;
+        let segment = self.segment(number, size)?;
+        let facts = listing.directory(DirectoryName { timeline: segment.timeline, high: segment.high })?;
         // The time is that of the last segment of a run, which goes on where the way has left the timeline.
-        let run = facts.runs.iter().find(|run| run.last == segment.low)?;
-        let next = WalSegment::from_number(timeline, number.checked_add(1)?, size)?;
-        (!listing.is_stopping(next)).then_some(run.last_modified)
+        facts.runs.iter().find(|run| run.last == segment.low).map(|run| run.last_modified)
+    }
+
+    /// PostgreSQL stops with an error when it goes on after this segment.
+    pub(super) fn stops_after(&self, number: u64, listing: &Listing, size: SegmentSize) -> bool {
+        let next = number.checked_add(1).and_then(|next| self.segment(next, size));
+        next.is_some_and(|next| listing.is_stopping(next))
+    }
+
+    /// The segment that is taken on the way.
+    fn segment(&self, number: u64, size: SegmentSize) -> Option<WalSegment> {
+        let is_in = |piece: &&Piece| piece.first <= number && piece.last.is_some_and(|last| number <= last);
+        WalSegment::from_number(self.0.iter().find(is_in)?.timeline, number, size)
     }
 
     /// The timeline that recovery falls back to on the way: PostgreSQL takes a segment from an older timeline where the newer one

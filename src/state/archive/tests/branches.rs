@@ -118,7 +118,7 @@ fn a_time_belongs_to_the_branch_that_was_live_then() {
     let lsn = |segment: u64| Some(Lsn(segment * mib(16).bytes()));
     let of_file = |minute, segment| {
         let at = at(minute);
-        ReachEnd { at, is_of_file: true, latest: at, lsn: lsn(segment) }
+        ReachEnd { at, is_of_file: true, latest: at, is_damage: false, lsn: lsn(segment) }
     };
     assert_eq!(ends, [of_file(24, 9), of_file(10, 11)]);
     assert_eq!((found.branches[0].until, found.branches[1].until), (None, Some(at(20))));
@@ -327,18 +327,33 @@ fn a_segment_of_a_wrong_size_is_as_good_as_missing() {
     assert_eq!((found.wrong_sizes, found.missing(), found.segments), (1, 1, 10));
 }
 
-/// PostgreSQL reads ahead, and stops at a file of a wrong size that pgBackRest hands on as it is.
+/// What was made between them and never archived, or expired, belongs to no window.
 #[test]
-fn a_backup_before_a_plain_file_of_a_wrong_size_cannot_be_restored() {
-    let restorable = |stopping: &[u32]| {
-        let found = Made::new().wal(1, 1..=10, 1).backup(1, 2, 3).judged_with(|listing| {
+fn a_gap_on_a_branch_that_was_left_is_in_no_window() {
+    // Timeline 2 has a gap between its segment 7 and the backup of minute 24; timeline 3 leaves timeline 1 at segment 5.
+    let made = gone_back().wal(2, 10..=12, 24).backup(2, 10, 25).fork(3, &[(1, 5)], 30).wal(3, 5..=9, 31);
+    let found = made.judged();
+    assert_eq!(states(&found), [(3, Live), (2, Abandoned), (1, Abandoned)]);
+    assert_eq!(found.branches[0].continuous_start, Some(at(25)));
+}
+
+#[test]
+fn before_a_plain_file_of_a_wrong_size_nothing_is_proven() {
+    let proof = |stopping: &[u32]| {
+        let made = Made::new().wal(1, 1..=10, 1).backup(1, 2, 3);
+        let found = made.judged_with(|listing| {
             let directory = DirectoryName { timeline: 1, high: 0 };
             let mut facts = listing.directory(directory).unwrap().clone();
-            (facts.wrong_sizes, facts.stopping) = ([3].into(), stopping.into());
+            let low = |first, last, at| Run { first, last, last_modified: at };
+            facts.runs = [low(1, 5, at(5)), low(6, 6, at(6)), low(7, 10, at(10))].into();
+            (facts.wrong_sizes, facts.stopping) = ([6].into(), stopping.into());
             listing.replace_directory(directory, facts);
         });
-        (found.restorable.len(), found.unrestorable.wal, found.missing_backup)
+        let mut repo = repo(1, made.backups);
+        repo.wal = Some(Arc::new(found));
+        let target = RestoreTarget { time: at(4), timeline: None };
+        start(&stanza(vec![repo]), target, day(9)).map(|start| start.proof.err())
     };
-    assert_eq!(restorable(&[]), (1, 0, 0));
-    assert_eq!(restorable(&[3]), (0, 1, 0));
+    assert_eq!(proof(&[]), Ok(None));
+    assert_eq!(proof(&[6]), Ok(Some(Doubt::Damage)));
 }

@@ -1,6 +1,6 @@
 //! What our program claims about a history. The only place that knows how it says so.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::{Command, Output};
 
 use chrono::{DateTime, Utc};
@@ -37,6 +37,8 @@ pub(super) struct OfRepo {
     pub(super) window: Option<Window>,
     /// Where the archive was listed: backups that can be restored, and how far each leads.
     pub(super) reach: Option<BTreeMap<String, DateTime<Utc>>>,
+    /// Backups after which a file of a wrong size follows: nothing is proven of times after them.
+    pub(super) damaged: BTreeSet<String>,
     /// The timeline that windows and reach lead to.
     pub(super) timeline: Option<u32>,
     /// All backups that `info` lists.
@@ -150,6 +152,12 @@ impl OfRepo {
                 };
                 restorable.iter().map(of).collect()
             }),
+            damaged: live
+                .into_iter()
+                .flatten()
+                .filter(|(_, end)| end["is_damage"] == true)
+                .map(|(label, _)| label.clone())
+                .collect(),
             timeline: repo
                 .pointer("/wal/path/timeline")
                 .and_then(Value::as_u64)

@@ -95,7 +95,8 @@ impl<'w, 'a> Judge<'w, 'a> {
             timeline: of_repo.and_then(|of_repo| of_repo.timeline),
             until: Some(until(at)),
         });
-        self.printed(at, &line, true, true)
+        let is_proven = !of_repo.is_some_and(|of_repo| of_repo.damaged.contains(label));
+        self.printed(at, &line, is_proven, true)
     }
 
     /// Runs a command that should lead to a time.
@@ -256,9 +257,10 @@ impl<'w, 'a> Judge<'w, 'a> {
     /// Restores a backup with nothing but the WAL that it needs.
     fn alone(&self, taken: &Taken) -> (String, Outcome) {
         let timeline = self.world.journal.branches[taken.branch].timeline;
-        // pgBackRest takes no --target-timeline with this type.
+        // pgBackRest takes no --target-timeline with this type. PostgreSQL would stop at a file of a wrong size ahead.
         let immediate = format!(
-            "--type=immediate --target-action=promote --recovery-option=recovery_target_timeline={timeline}"
+            "--type=immediate --target-action=promote --recovery-option=recovery_target_timeline={timeline} \
+             --recovery-option=recovery_prefetch=off"
         );
         let line = self.copies.command(&Wanted {
             repo: Some(taken.repo),

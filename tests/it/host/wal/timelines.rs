@@ -6,7 +6,7 @@ use std::path::Path;
 use std::thread;
 
 use super::trial::{Line, Trial};
-use crate::support::lab::{STANZA, Site};
+use crate::support::lab::{STANZA, Site, next_second};
 use crate::support::machine::{Pgbackrest, skip};
 use crate::support::postgres::Postgres;
 use crate::support::process::wait_for;
@@ -152,9 +152,16 @@ fn replicas(postgres: &Postgres<'_>) -> String {
 
 /// The database goes on from a point in the past, in another directory.
 fn go_back(trial: &mut Trial<'_>, label: &str, options: &[&str]) {
+    // The times of files tell to a few seconds when a timeline began.
+    (0..3).for_each(|_| next_second());
     trial.lab.postgres.stop();
     let mut next = next_server(trial, label, &[options, &["--target-action=promote"]].concat(), "");
     next.recover().unwrap();
+    wait_for("the history in the archive", || {
+        let last = next.sql("select last_archived_wal from pg_stat_archiver");
+        last.ends_with(".history").then_some(())
+    });
+    next_second();
     trial.lab.postgres = next;
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use chrono::Utc;
@@ -31,7 +31,7 @@ fn holes_in_wal_are_told_to_whom_they_concern() {
 
     // Between the backups, after them with its time three hours ago, twice there, and a backup without its files.
     fs::remove_file(site.wal_file(1, &between[1])).unwrap();
-    came_three_hours_ago(&site.wal_file(1, &after[0]));
+    came_before(&site.wal_file(1, &after[0]), Duration::from_hours(3));
     fs::remove_file(site.wal_file(1, &after[1])).unwrap();
     let whole = site.wal_file(1, &after[2]);
     fs::copy(&whole, whole.with_file_name(format!("{}-{}.gz", after[2], "0".repeat(40)))).unwrap();
@@ -81,12 +81,17 @@ fn a_stall_and_a_short_window_are_told_where_the_past_knows_better() {
     let lab = Lab::start(&site, 16);
     // repo1 reaches back nine days, and has got nothing for three hours; repo2 begins anew.
     set_clock(&lab, Some(9));
+    let first = lab.postgres.archive_all();
     lab.back_up(1, "full");
     set_clock(&lab, None);
+    let directory = site.wal_file(1, &first.segment);
+    let directory = directory.parent().unwrap();
+    let of_backup = segments(directory);
     lab.back_up(2, "full");
-    let newest = site.wal_file(1, &lab.postgres.archive_all().segment);
-    for entry in fs::read_dir(newest.parent().unwrap()).unwrap() {
-        came_three_hours_ago(&entry.unwrap().path());
+    lab.postgres.archive_all();
+    for segment in segments(directory) {
+        let hours = if of_backup.contains(&segment) { 9 * 24 } else { 3 };
+        came_before(&segment, Duration::from_hours(hours));
     }
 
     let (alertmanager, stack) = stack(&lab, &ARGUMENTS).with_past(past).alerting(RULES);
@@ -130,7 +135,11 @@ fn past(instance: &str) -> String {
     text + "# EOF\n"
 }
 
-fn came_three_hours_ago(segment: &Path) {
+fn segments(directory: &Path) -> Vec<PathBuf> {
+    fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect()
+}
+
+fn came_before(segment: &Path, age: Duration) {
     let file = File::options().write(true).open(segment).unwrap();
-    file.set_modified(SystemTime::now() - Duration::from_hours(3)).unwrap();
+    file.set_modified(SystemTime::now() - age).unwrap();
 }
