@@ -169,7 +169,13 @@ async fn every_failure_has_its_reason_and_its_remedy() {
         (missing, FailureReason::Exit, Some(55), "(FileMissingError): unable to open missing file /x; check"),
         ("echo 'no JSON'; exit 0", FailureReason::Parse, None, "no readable JSON"),
         ("echo '[{\"name\": 1'; exit 0", FailureReason::Parse, None, "no readable JSON"),
-        ("kill -SEGV $$; sleep 1", FailureReason::Killed, None, "signal 11"),
+        ("kill -SEGV $$; sleep 1", FailureReason::Killed, None, "by SIGSEGV, which was not ours; it crashed"),
+        (
+            "kill -TERM $$; sleep 1",
+            FailureReason::Killed,
+            None,
+            "by SIGTERM, which was not ours; find out who",
+        ),
         ("exec head -c 3000000 /dev/zero", FailureReason::OutputTooLarge, None, "1000000 bytes on stdout"),
     ] {
         let world = World::new();
