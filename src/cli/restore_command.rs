@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 use chrono::{DateTime, Utc};
 
 use crate::pgbackrest::command::{CopyPaths, Program, RestoreQuery, quoted};
+use crate::state::filter::UNLISTED;
 use crate::state::human;
 use crate::state::restore::{self, Chosen, Reach, Start, Target, Unreachable};
 use crate::state::snapshot::{Snapshot, Stanza};
@@ -57,7 +58,8 @@ pub struct Wish {
 /// Finds the commands for the only stanza of the snapshot.
 #[must_use]
 pub fn advice(snapshot: &Snapshot, program: &Program, wish: &Wish, now: DateTime<Utc>) -> Advice {
-    let why = match snapshot.stanzas.as_slice() {
+    let known: Vec<&Stanza> = snapshot.stanzas.iter().filter(|stanza| *stanza.name != *UNLISTED).collect();
+    let why = match known.as_slice() {
         [stanza] => return of_stanza(stanza, program, wish, now),
         [] => "pgBackRest reports no stanza".to_owned(),
         all => {

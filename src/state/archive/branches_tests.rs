@@ -218,7 +218,7 @@ fn a_clock_that_is_behind_is_corrected_by_the_backups() {
     made.files.iter_mut().for_each(|(.., time)| *time -= Duration::hours(2));
     let found = made.judged();
     // The backup takes a minute, in which its segment came.
-    assert_eq!((found.clock_behind_seconds, found.has_unreliable_times), (119 * 60, false));
+    assert_eq!((found.clock_behind_seconds, found.has_unreliable_times), (Some(119 * 60), false));
     assert_eq!(found.path.unwrap().latest_at_most, Some(at(10)));
 }
 

@@ -18,6 +18,8 @@ pub(super) struct Clock {
     pub(super) behind: TimeDelta,
     /// All backups agree on that. Otherwise files were copied without their times, or the clock was set.
     pub(super) is_reliable: bool,
+    /// A backup shows how far it is behind.
+    is_known: bool,
 }
 
 impl Clock {
@@ -32,7 +34,12 @@ impl Clock {
             let time = *time + behind;
             backup.start - TOLERANCE <= time && time <= backup.stop + TOLERANCE
         };
-        Self { behind, is_reliable: timed.iter().all(agrees) }
+        Self { behind, is_reliable: timed.iter().all(agrees), is_known: newest.is_some() }
+    }
+
+    /// How far it is behind, if a backup shows it.
+    pub(super) fn known_behind(self) -> Option<TimeDelta> {
+        self.is_known.then_some(self.behind)
     }
 
     /// The time of a file by the clock of the PostgreSQL host.

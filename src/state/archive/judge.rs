@@ -33,8 +33,8 @@ pub struct Continuity {
     pub bytes: u64,
     /// When the repository got the newest segment.
     pub last_archived: Option<DateTime<Utc>>,
-    /// Seconds by which the repository's clock is behind that of the PostgreSQL host.
-    pub clock_behind_seconds: i64,
+    /// Seconds by which the repository's clock is behind that of the PostgreSQL host; None without a backup that shows it.
+    pub clock_behind_seconds: Option<i64>,
     /// The backups contradict the times of the files, so these do not tell which branch was live when.
     pub has_unreliable_times: bool,
     /// Segments that some backup needs to become consistent, and that are not there.
@@ -195,7 +195,7 @@ pub fn judge<'a>(
         future: listing.future(),
         bytes: listing.bytes(),
         last_archived: listing.newest().into_values().max(),
-        clock_behind_seconds: tree.clock().behind.num_seconds(),
+        clock_behind_seconds: tree.clock().known_behind().map(|behind| behind.num_seconds()),
         has_unreliable_times: !tree.clock().is_reliable,
         missing_backup: missing_on_path.count() + aside.iter().map(Ranges::count).sum::<u64>(),
         missing_histories: count_of(used.iter().filter(|t| **t > 1 && !listing.histories.contains_key(t))),

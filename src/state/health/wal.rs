@@ -52,10 +52,10 @@ pub(super) fn sentences(repo: &Repo) -> Vec<String> {
             count_are(wal.future, "file"),
         ));
     }
-    if wal.clock_behind_seconds > 0 {
+    if let Some(behind @ 1..) = wal.clock_behind_seconds {
         all.push(format!(
             "the clock of the repository is {} behind that of the PostgreSQL host",
-            human::duration(TimeDelta::seconds(wal.clock_behind_seconds)),
+            human::duration(TimeDelta::seconds(behind)),
         ));
     }
     if wal.has_unreliable_times && wal.branches.len() > 1 {
