@@ -21,6 +21,8 @@ const TITLE_WIDTH: usize = 20;
 const REPO_WIDTH: usize = 27;
 /// Maximum number of branches of history shown per repository.
 const BRANCH_LIMIT: usize = 6;
+/// Maximum length of what is wrong with pgBackRest's configuration.
+const PROBLEM_LIMIT: usize = 400;
 /// Maximum length of a stanza's name.
 const NAME_LIMIT: usize = 60;
 
@@ -45,6 +47,12 @@ pub fn render(snapshot: &Snapshot, now: DateTime<Utc>, terminal: Terminal) -> St
                 .to_owned(),
         );
     }
+    let configuration = snapshot.collection.configuration.as_ref();
+    if let Some(problem) = configuration.and_then(|health| health.problem.as_deref()) {
+        let text =
+            format!("pgBackRest's configuration cannot be read: {}", human::line(problem, PROBLEM_LIMIT));
+        lines.push(sentence(&Finding { health: Health::Warning, repo_key: None, text }, terminal));
+    }
     lines.extend(all.iter().map(|judged| verdict(judged, now, terminal)));
     for judged in &all {
         lines.push(String::new());
@@ -59,7 +67,7 @@ fn verdict(judged: &Judged<'_>, now: DateTime<Utc>, terminal: Terminal) -> Strin
     let mut text = format!(
         "{} {}: {}",
         symbol(health),
-        human::line(judged.name, NAME_LIMIT),
+        judged.title(NAME_LIMIT),
         painted(health, health.as_str(), terminal)
     );
     if let Some(stanza) = judged.stanza {
@@ -92,7 +100,7 @@ fn answer_words(stanza: &Stanza, now: DateTime<Utc>) -> String {
 fn section(judged: &Judged<'_>, is_named: bool, now: DateTime<Utc>, terminal: Terminal) -> Vec<String> {
     let mut lines = Vec::new();
     if is_named {
-        lines.push(bold(&human::line(judged.name, NAME_LIMIT), terminal));
+        lines.push(bold(&judged.title(NAME_LIMIT), terminal));
     }
     let of_stanza = judged.assessment.findings.iter().filter(|finding| finding.repo_key.is_none());
     lines.extend(of_stanza.map(|finding| sentence(finding, terminal)));
@@ -121,7 +129,7 @@ fn failed_calls(snapshot: &Snapshot, terminal: Terminal) -> Vec<String> {
 fn running(what: &str, activity: &Activity) -> Option<String> {
     let progress =
         activity.progress.map_or_else(String::new, |progress| format!(": {}", human::progress(progress)));
-    activity.held.then(|| format!("  {what} is running{progress}"))
+    (activity.held == Some(true)).then(|| format!("  {what} is running{progress}"))
 }
 
 /// One line per fact and one column per repository; transposed if the columns would get too narrow.
@@ -182,7 +190,8 @@ fn facts(repo: &Repo, now: DateTime<Utc>, terminal: Terminal) -> Vec<Cell> {
 
 fn newest(repo: &Repo, backup_type: BackupType, now: DateTime<Utc>) -> String {
     let Some(backup) = repo.newest(backup_type) else { return "none".to_owned() };
-    let (size, stored) = (human::bytes(backup.size), human::bytes(backup.repo_delta));
+    let size = human::known(backup.size, human::bytes);
+    let stored = human::known(backup.repo_delta, human::bytes);
     format!("{}\n{size}, {stored} stored", human::age(backup.stop, now))
 }
 

@@ -10,6 +10,7 @@ use chrono::{DateTime, Utc};
 use crate::pgbackrest::command::{CopyPaths, InfoQuery, Program, RestoreQuery, TargetTimeline, quoted};
 use crate::pgbackrest::info::{Link, Tablespace};
 use crate::source::call::{Call, OutsideFiles};
+use crate::state::filter::UNLISTED;
 use crate::state::human;
 use crate::state::restore::{self, Chosen, Doubt, Reach, RestoreTarget, Start, Unreachable};
 use crate::state::snapshot::{Snapshot, Stanza};
@@ -69,7 +70,8 @@ pub struct Wish {
 /// Finds the commands for the only stanza of the snapshot.
 #[must_use]
 pub fn advice(snapshot: &Snapshot, program: &Program, wish: &Wish, now: DateTime<Utc>) -> Advice {
-    let why = match snapshot.stanzas.as_slice() {
+    let known: Vec<&Stanza> = snapshot.stanzas.iter().filter(|stanza| *stanza.name != *UNLISTED).collect();
+    let why = match known.as_slice() {
         [stanza] => return of_stanza(stanza, program, wish, now),
         [] => "pgBackRest reports no stanza".to_owned(),
         all => {

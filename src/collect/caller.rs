@@ -168,9 +168,12 @@ impl<'a> Caller<'a> {
     }
 
     fn report<T>(&self, collector: Collector, key: &CommandKey, repo: Option<u32>, call: &Call<T>) {
-        // Whether a repository exists was a question, and that it does not is an answer.
-        let is_answer = |failure: &&Failure| {
-            matches!(key, CommandKey::Info(_)) && self.request.is_unknown_repo(repo, failure)
+        // Whether a repository exists was a question, and that it does not is an answer; so is that a stanza must be named.
+        let is_answer = |failure: &&Failure| match key {
+            CommandKey::Info(target) => {
+                self.request.is_unknown_repo(repo, failure) || self.request.needs_stanza(target, failure)
+            }
+            _ => false,
         };
         // The size of an answer about a part says nothing of the whole.
         let is_whole = matches!(key, CommandKey::Version | CommandKey::Info(_));

@@ -1,6 +1,7 @@
 //! Tells the log what is different between two snapshots: each failure once, and its end.
 
 use crate::state::archive::{Continuity, Unrestorable};
+use crate::state::human;
 use crate::state::snapshot::{Repo, RepoState, ScopeHealth, Snapshot};
 
 /// Logs what changed for the better or the worse.
@@ -53,12 +54,20 @@ fn log_repo(stanza: &str, before: Option<&Repo>, after: &Repo) {
     }
     // Without an answer the scope tells why.
     if after.status_code.is_some() {
-        // The message may go over many lines and hold what a repository or a wrong passphrase made of it.
-        let words: Vec<&str> = after.status_message.split_whitespace().collect();
-        let message: String =
-            words.join(" ").chars().filter(|letter| !letter.is_control()).take(500).collect();
-        tracing::warn!(stanza, repo, reason = message, "Repository failed");
+        tracing::warn!(stanza, repo, reason = reason(after), "Repository failed");
     }
+}
+
+/// What pgBackRest says, in one line. That may go over many lines, and hold what a repository or a wrong passphrase made of
+/// it; or it says nothing.
+fn reason(repo: &Repo) -> String {
+    let words: Vec<&str> = repo.status_message.split_whitespace().collect();
+    let message: String = words.join(" ").chars().filter(|letter| !letter.is_control()).take(500).collect();
+    if !message.is_empty() {
+        return message;
+    }
+    let code = repo.status_code.map_or_else(String::new, |code| format!(" (status code {code})"));
+    format!("{}{code}, without a message from pgBackRest", human::state_words(repo.state))
 }
 
 /// Tells what a listing found beyond the one before, and when all of it is well again.
@@ -98,5 +107,31 @@ fn trouble(wal: &Continuity) -> Trouble {
         missing: wal.missing(),
         unrestorable: without_wal + directory.unwrap_or(0) + reference + unknown,
         duplicates: wal.duplicates,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_never_empty() {
+        let told = |state, code, message: &str| {
+            let answer = format!(
+                r#"[{{"name":"db","repo":[{{"key":1,"status":{{"code":{code},"message":"{message}"}}}}]}}]"#
+            );
+            let document = crate::pgbackrest::info::parse(&answer).unwrap();
+            let stanza =
+                crate::state::assemble::stanza(document.stanza("db").unwrap(), chrono::DateTime::UNIX_EPOCH);
+            assert_eq!(stanza.repos[0].state, state);
+            reason(&stanza.repos[0])
+        };
+        assert_eq!(told(RepoState::Other, 99, r"[PathOpenError]\n   no"), "[PathOpenError] no");
+        for nothing in ["", " ", r"\u0001\n"] {
+            let reason = told(RepoState::Other, 99, nothing);
+            assert_eq!(reason, "error (status code 99), without a message from pgBackRest");
+        }
+        let reason = told(RepoState::MissingStanzaData, 3, "");
+        assert_eq!(reason, "missing stanza data (status code 3), without a message from pgBackRest");
     }
 }

@@ -1,6 +1,7 @@
 //! One collection of one cluster: makes the calls of its plan, merges the answers with the previous snapshot, and publishes
 //! the result; part of it earlier if other answers take long.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,16 +13,17 @@ use tokio::time::{Instant, sleep_until};
 use crate::metrics::collection::Collector;
 use crate::pgbackrest::command::InfoQuery;
 use crate::pgbackrest::exit_code::{self, Reason};
+use crate::pgbackrest::info::Unreadable;
 use crate::pgbackrest::version::Version;
 use crate::source::call::{self, InfoAnswer};
 use crate::state::filter::UNLISTED;
 use crate::state::merge::{self, Answer, Policy, Reply, Run, Target};
-use crate::state::snapshot::{Failure, FailureReason, Snapshot};
+use crate::state::snapshot::{Failure, FailureReason, Repo, RepoState, Snapshot, Stanza};
 
 use super::caller::Caller;
 use super::database_counts::Counts;
 use super::in_flight::CommandKey;
-use super::plan::{CallOutcome, Plan, PlanState};
+use super::plan::{CallOutcome, Named, Plan, PlanState};
 use super::request::Request;
 use super::settings::DatabaseCounts;
 use super::wal::listing_store::ListingStore;
@@ -87,7 +89,7 @@ impl Caller<'_> {
             publish(&snapshot);
             return Some(snapshot);
         }
-        let answers = self.ask(previous, history, publish, began).await?;
+        let (answers, apart) = self.ask(previous, history, publish, began).await?;
         if !self.request.is_host {
             // A pod is known to have pgBackRest once it has answered.
             let answered = answers.iter().filter(|answer| matches!(answer.reply, Reply::Stanzas { .. }));
@@ -95,7 +97,7 @@ impl Caller<'_> {
                 self.version(Some(repo), history).await?;
             }
         }
-        let run = Run { answers, finished: true, version: history.version() };
+        let run = Run { answers, finished: true, version: history.version(), apart };
         let mut snapshot = self.merge(previous, run, history).await;
         publish(&snapshot);
         if let Some(counted) = self.count_databases(&snapshot, history, began).await {
@@ -118,14 +120,15 @@ impl Caller<'_> {
         self.collect(&snapshot, &mut history, publish).await
     }
 
-    /// Makes the calls of `info`. None if they were cancelled; then none runs any more.
+    /// Makes the calls of `info`. Also returns the stanzas about which only calls for them count. None if they were cancelled;
+    /// then none runs any more.
     async fn ask(
         &self,
         previous: &Arc<Snapshot>,
         history: &mut History,
         publish: &(dyn Fn(&Arc<Snapshot>) + Sync),
         began: Instant,
-    ) -> Option<Vec<Answer>> {
+    ) -> Option<(Vec<Answer>, BTreeSet<Arc<str>>)> {
         let known = self.request.known(previous, history.version());
         let mut plan = Plan::begin(&history.plan, known, &self.request.filter, self.request.max_parallel);
         let pace = &self.shared.pace;
@@ -145,7 +148,7 @@ impl Caller<'_> {
             if calls.is_empty() {
                 break;
             }
-            let due = unpublished.due(self.request.quiet);
+            let due = unpublished.due(self.request.quiet).filter(|_| !plan.is_in_doubt());
             tokio::select! {
                 Some((target, answer)) = calls.next() => {
                     let Some(answer) = answer else {
@@ -154,13 +157,14 @@ impl Caller<'_> {
                         return None;
                     };
                     plan.finished(&target, self.outcome(&target, &answer));
-                    if let Ok(InfoAnswer { stanzas, complete }) = answer {
-                        answers.push(Answer { target, at: Utc::now(), reply: Reply::Stanzas { stanzas, complete } });
+                    if let Ok(document) = answer {
+                        answers.push(Answer { target, at: Utc::now(), reply: self.reply(document) });
                         unpublished.add();
                     }
                 }
                 () = sleep_until(due.unwrap_or(began)), if due.is_some() => {
-                    let run = Run { answers: answers.clone(), finished: false, version: history.version() };
+                    let (answers, apart) = (answers.clone(), plan.apart().clone());
+                    let run = Run { answers, finished: false, version: history.version(), apart };
                     publish(&self.merge(previous, run, history).await);
                     unpublished = Unpublished::default();
                 }
@@ -172,8 +176,20 @@ impl Caller<'_> {
             self.shared.beat();
         }
         drop(calls);
+        let apart = plan.apart().clone();
         history.plan = plan.into_state();
-        Some(answers)
+        Some((answers, apart))
+    }
+
+    /// An answer without what is not asked for.
+    fn reply(&self, document: InfoAnswer) -> Reply {
+        let of_stanza = |part| match part {
+            Unreadable::Stanza(name) => self.request.filter.admits_stanza(&name).then(|| Some(name.into())),
+            Unreadable::Unnamed(_) => Some(None),
+            Unreadable::Backup(_) => None,
+        };
+        let unreadable = document.unreadable.into_iter().filter_map(of_stanza).collect();
+        Reply::Stanzas { stanzas: document.stanzas, unreadable }
     }
 
     async fn info(&self, target: Target, is_suspect: bool) -> (Target, Option<Result<InfoAnswer, Failure>>) {
@@ -188,10 +204,7 @@ impl Caller<'_> {
     /// What the end of a call means for the calls to come.
     fn outcome(&self, target: &Target, answer: &Result<InfoAnswer, Failure>) -> CallOutcome {
         let failure = match answer {
-            Ok(document) => {
-                let names = document.stanzas.iter().map(|stanza| stanza.name.clone());
-                return CallOutcome::Answered(names.filter(|name| **name != *UNLISTED).collect());
-            }
+            Ok(document) => return CallOutcome::Answered(self.named(document)),
             Err(failure) => failure.clone(),
         };
         let is_common = match failure.reason {
@@ -203,10 +216,24 @@ impl Caller<'_> {
         };
         if self.request.is_unknown_repo(target.repo, &failure) {
             CallOutcome::NotConfigured(failure)
+        } else if self.request.needs_stanza(target, &failure) {
+            CallOutcome::NeedsStanza
         } else if is_common {
             CallOutcome::Hopeless(failure)
         } else {
             CallOutcome::Failed(failure)
+        }
+    }
+
+    fn named(&self, document: &InfoAnswer) -> Named {
+        let is_wanted =
+            |stanza: &&Stanza| *stanza.name != *UNLISTED && self.request.filter.admits_stanza(&stanza.name);
+        let is_well = |repo: &Repo| repo.is_up() || repo.state == RepoState::BackupNotFound;
+        let stanzas = || document.stanzas.iter().filter(is_wanted);
+        let doubtful = stanzas().filter(|stanza| !stanza.repos.iter().all(is_well));
+        Named {
+            stanzas: stanzas().map(|stanza| stanza.name.clone()).collect(),
+            doubtful: doubtful.map(|stanza| stanza.name.clone()).collect(),
         }
     }
 
@@ -248,6 +275,7 @@ impl Caller<'_> {
                     repo.settings = request.repo_settings(&stanza.name, repo.key);
                 }
             }
+            snapshot.collection.configuration.clone_from(&request.configuration_health);
             counts.fill(&mut snapshot);
             listings.judge_into(&mut snapshot, pace.max_wal_staleness(), now);
             if !is_finished && !request.is_host {

@@ -123,7 +123,8 @@ impl Site for Host {
             Job::Scan => &self.scanning,
         };
         local.begin_run();
-        let request = Request::of_host(&self.settings, configuration.current.clone());
+        let health = configuration.files.health();
+        let request = Request::of_host(&self.settings, configuration.current.clone(), health);
         (request, Runners::single(Arc::clone(local) as _))
     }
 }

@@ -4,8 +4,13 @@
 //! itself, then, in a repository that fails, each stanza by itself. The next run begins with the parts that answered in
 //! this one, so that a lasting hang costs one timeout per run, and returns to larger parts once all parts have answered.
 //!
+//! `info` for all stanzas does not read the options in a stanza's own section. Stanzas that have such options for their
+//! repositories are asked for one by one, beside the call for everything; and what a call for everything says is missing
+//! or broken is asked for by name before that is believed ([`doubts`]).
+//!
 //! In a cluster in Kubernetes the repositories are chosen from the start, so that each is asked for by itself.
 
+mod doubts;
 mod stanza_queue;
 #[cfg(test)]
 mod tests;
@@ -17,6 +22,7 @@ use crate::state::filter::Filter;
 use crate::state::merge::{Reply, Target};
 use crate::state::snapshot::{Failure, FailureReason};
 
+use doubts::Doubts;
 use stanza_queue::{StanzaQueue, unreachable};
 
 /// Repositories that are tried where neither the last answers nor the configuration tell which there are.
@@ -39,6 +45,8 @@ pub struct PlanState {
     failed: BTreeMap<Target, (u32, u64)>,
     /// Targets that hung when last asked, with the number of that run.
     hung: BTreeMap<Target, u64>,
+    /// Stanzas that are well although a call for everything says otherwise.
+    apart: BTreeSet<Arc<str>>,
     /// Runs so far.
     runs: u64,
 }
@@ -52,19 +60,32 @@ pub struct KnownTargets {
     pub repos: BTreeSet<u32>,
     /// pgBackRest understands `--repo` for `info` (2.32 and later).
     pub repo_option: bool,
+    /// Stanzas with options for repositories or locks in their own section.
+    pub apart: BTreeSet<Arc<str>>,
 }
 
 /// How a call ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CallOutcome {
-    /// With a document that names these stanzas.
-    Answered(BTreeSet<Arc<str>>),
+    /// With a document.
+    Answered(Named),
+    /// pgBackRest refuses to answer for all stanzas at once, but may not for each, with the options in its section.
+    NeedsStanza,
     /// pgBackRest refused the repository number.
     NotConfigured(Failure),
     /// Without a document, for a reason that smaller calls need not share.
     Failed(Failure),
     /// Without a document, for a reason that every call would share.
     Hopeless(Failure),
+}
+
+/// The stanzas that a document names.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Named {
+    /// All of them.
+    pub stanzas: BTreeSet<Arc<str>>,
+    /// Those that are missing or broken in a repository.
+    pub doubtful: BTreeSet<Arc<str>>,
 }
 
 /// One run.
@@ -83,6 +104,9 @@ pub struct Plan {
     /// Calls for all stanzas of a repository that failed and wait for names to be isolated by.
     failed_whole: BTreeMap<Option<u32>, Failure>,
     stanza_queues: BTreeMap<Option<u32>, StanzaQueue>,
+    /// Repositories that are asked stanza by stanza.
+    by_stanza: BTreeSet<Option<u32>>,
+    doubts: Doubts,
     not_configured: Vec<(Target, Failure)>,
     repo_answered: bool,
     unanswered: Vec<(Target, Reply)>,
@@ -115,6 +139,9 @@ impl Plan {
         }
         // The unnumbered repository of old versions cannot be asked for.
         known.repos.remove(&0);
+        known.apart.extend(state.apart.iter().cloned());
+        known.apart.retain(|name| filter.lists_all() && filter.admits_stanza(name));
+        known.stanzas.retain(|name| !known.apart.contains(name));
         let mut plan = Self {
             chosen_repos: !filter.repos().is_empty() && known.repo_option,
             known,
@@ -126,29 +153,46 @@ impl Plan {
             running: BTreeSet::new(),
             failed_whole: BTreeMap::new(),
             stanza_queues: BTreeMap::new(),
+            by_stanza: BTreeSet::new(),
+            doubts: Doubts::new(max_parallel),
             not_configured: Vec::new(),
             repo_answered: false,
             unanswered: Vec::new(),
         };
-        for scope in filter.scopes() {
-            let whole = Target { stanza: scope.stanza.clone(), repo: None };
-            let in_parts = state.split.contains(&scope.stanza) || !state.may_retry(&whole);
-            match scope.stanza {
-                Some(stanza) if (in_parts && plan.known.repo_option) || plan.chosen_repos => {
-                    plan.split_stanza(&stanza);
-                }
+        let alone = plan.known.apart.clone().into_iter().map(Some);
+        for stanza in filter.scopes().into_iter().map(|scope| scope.stanza).chain(alone) {
+            let whole = Target { stanza: stanza.clone(), repo: None };
+            let in_parts = state.split.contains(&stanza) || !state.may_retry(&whole);
+            let is_split = (in_parts && plan.known.repo_option) || plan.chosen_repos;
+            match stanza {
+                Some(stanza) if is_split => plan.split_stanza(&stanza),
                 Some(_) => plan.enqueue(whole),
-                None if (in_parts && plan.known.repo_option) || plan.chosen_repos => plan.split_all(),
+                None if is_split => plan.split_all(),
                 None => plan.ask_whole(None),
             }
         }
         plan
     }
 
+    /// The stanzas about which only calls for them count.
+    #[must_use]
+    pub const fn apart(&self) -> &BTreeSet<Arc<str>> {
+        &self.known.apart
+    }
+
+    /// Whether some of what was answered is yet to be confirmed.
+    #[must_use]
+    pub fn is_in_doubt(&self) -> bool {
+        !self.doubts.are_settled()
+    }
+
     /// The next call to start, if one may start now. It runs until [`Plan::finished`] says otherwise.
     pub fn start_next(&mut self) -> Option<Target> {
-        if self.running.len() >= self.max_parallel {
+        if self.running.len() + self.doubts.running() >= self.max_parallel {
             return None;
+        }
+        if self.waiting.is_empty() {
+            return self.doubts.start_next();
         }
         let next = self.waiting.iter().find(|(_, target)| !self.must_wait(target))?.clone();
         self.waiting.remove(&next);
@@ -169,14 +213,22 @@ impl Plan {
     /// Whether nothing runs and nothing is left to be started.
     #[must_use]
     pub fn is_done(&self) -> bool {
-        self.waiting.is_empty() && self.running.is_empty()
+        self.waiting.is_empty() && self.running.is_empty() && self.doubts.are_settled()
     }
 
     /// Takes note of the end of a call.
     pub fn finished(&mut self, target: &Target, outcome: CallOutcome) {
+        if self.doubts.is_running(target) {
+            self.confirmed(target, outcome);
+            return;
+        }
         self.running.remove(target);
         match outcome {
-            CallOutcome::Answered(names) => self.answered(target, &names),
+            CallOutcome::Answered(named) => self.answered(target, &named),
+            CallOutcome::NeedsStanza => {
+                self.after.failed.remove(target);
+                self.ask_by_stanza(target.repo);
+            }
             CallOutcome::NotConfigured(failure) if target.repo.is_some() => {
                 if target.stanza.is_some() {
                     self.stanza_queues.entry(target.repo).or_default().answered();
@@ -185,8 +237,12 @@ impl Plan {
             }
             CallOutcome::Failed(failure) => self.failed(target, failure),
             CallOutcome::NotConfigured(failure) | CallOutcome::Hopeless(failure) => {
+                let is_its_own = self.stands_alone(target) && failure.reason == FailureReason::Exit;
                 self.silent(target, failure);
-                if target.stanza.is_some() {
+                if is_its_own {
+                    // Its options are wrong; those of other stanzas need not be.
+                    self.stanza_queues.entry(target.repo).or_default().answered();
+                } else if target.stanza.is_some() {
                     self.trip(target.repo);
                 }
             }
@@ -199,6 +255,7 @@ impl Plan {
 
     /// Gives up on calls that hung last time and have not been started: the run has taken long enough.
     pub fn abandon_suspects(&mut self) {
+        self.doubts.dismiss();
         let hung = self.before.hung.clone();
         for (urgency, target) in self.take_waiting(|target| hung.contains_key(target)) {
             // As it was not asked now, it comes first among its like in the next run.
@@ -239,15 +296,26 @@ impl Plan {
         taken
     }
 
-    fn answered(&mut self, target: &Target, names: &BTreeSet<Arc<str>>) {
+    fn answered(&mut self, target: &Target, named: &Named) {
         self.repo_answered |= target.repo.is_some();
         self.after.failed.remove(target);
-        if target.stanza.is_some() {
+        if let Some(stanza) = &target.stanza {
             self.stanza_queues.entry(target.repo).or_default().answered();
+            if self.before.apart.contains(stanza) && named.doubtful.is_empty() {
+                self.after.apart.insert(stanza.clone());
+            }
         } else {
-            let new = names.difference(&self.known.stanzas).cloned().collect();
+            let is_listed = |name: &&Arc<str>| !self.known.apart.contains(*name);
+            let new = named.stanzas.difference(&self.known.stanzas).filter(is_listed).cloned().collect();
+            self.doubts.add(target.repo, self.known.stanzas.difference(&named.stanzas), true);
+            self.doubts.add(target.repo, named.doubtful.iter().filter(is_listed), false);
             self.learn(new);
         }
+    }
+
+    /// Whether the stanza of a target is asked for by itself rather than as a part of everything.
+    fn stands_alone(&self, target: &Target) -> bool {
+        target.stanza.as_ref().is_some_and(|stanza| !self.lists_all || self.known.apart.contains(stanza))
     }
 
     fn failed(&mut self, target: &Target, failure: Failure) {
@@ -261,7 +329,7 @@ impl Plan {
                 self.failed_as_whole(target);
                 self.failed_whole.insert(repo, failure);
             }
-            (Some(stanza), None) if !self.lists_all && self.known.repo_option => {
+            (Some(stanza), None) if self.stands_alone(target) && self.known.repo_option => {
                 self.failed_as_whole(target);
                 self.after.split.insert(Some(stanza.clone()));
                 self.split_stanza(stanza);
@@ -290,12 +358,15 @@ impl Plan {
 
     /// A part that did not answer keeps the next run at parts of this size.
     fn stay_in_parts(&mut self, target: &Target) {
-        if target.repo.is_some() {
-            let scope = if self.lists_all { None } else { target.stanza.clone() };
-            self.after.split.insert(scope);
+        let alone = target.stanza.clone().filter(|_| self.stands_alone(target));
+        if let Some(stanza) = alone.as_ref().filter(|stanza| self.before.apart.contains(*stanza)) {
+            self.after.apart.insert(stanza.clone());
         }
-        if target.stanza.is_some() && self.lists_all {
+        if target.stanza.is_some() && alone.is_none() {
             self.after.by_stanza.insert(target.repo);
+        }
+        if target.repo.is_some() {
+            self.after.split.insert(alone);
         }
     }
 

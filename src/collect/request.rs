@@ -8,11 +8,12 @@ use crate::cluster::desired;
 use crate::cluster::settings::Settings as ClusterSettings;
 use crate::cluster::validated::{STANZA, ValidatedCluster};
 use crate::pgbackrest::conf::Conf;
+use crate::pgbackrest::exit_code::{self, Reason};
 use crate::pgbackrest::version::Version;
 use crate::source::config_files::Configuration;
 use crate::state::filter::{Filter, UNLISTED};
 use crate::state::merge::{Configured, Target};
-use crate::state::snapshot::{Failure, FailureReason, RepoSettings, Snapshot};
+use crate::state::snapshot::{ConfigurationHealth, Failure, FailureReason, RepoSettings, Snapshot};
 
 use super::in_flight::CommandKey;
 use super::plan::KnownTargets;
@@ -60,6 +61,8 @@ pub(super) struct Request {
     pub(super) database_counts: (DatabaseCounts, usize),
     /// What has come in is published when nothing more has come for this long.
     pub(super) quiet: Duration,
+    /// Whether pgBackRest's configuration on this host could be read, if there is one.
+    pub(super) configuration_health: Option<ConfigurationHealth>,
     details: Details,
 }
 
@@ -85,14 +88,17 @@ impl Subject {
 
 impl Request {
     /// This host, as its flags and pgBackRest's configuration say. If that names no repository, pgBackRest has the first.
-    pub(super) fn of_host(settings: &Settings, configuration: Option<Arc<Configuration>>) -> Self {
-        let mut configured = Configured::default();
+    pub(super) fn of_host(
+        settings: &Settings,
+        configuration: Option<Arc<Configuration>>,
+        configuration_health: Option<ConfigurationHealth>,
+    ) -> Self {
+        // Whoever names a stanza expects it to exist.
+        let mut configured =
+            Configured { stanzas: settings.filter.included().cloned().collect(), ..Configured::default() };
         if let Some(configuration) = &configuration {
             configured.stanzas.extend(configuration.stanzas().into_iter().map(Arc::from));
-            configured.repos.extend(configuration.repo_keys());
-            if configured.repos.is_empty() {
-                configured.repos.insert(1);
-            }
+            configured.repos.extend(configuration.common_repo_keys());
         }
         Self {
             is_host: true,
@@ -102,6 +108,7 @@ impl Request {
             max_parallel: settings.pace.concurrency,
             database_counts: (settings.database_counts, settings.database_processes.max(1)),
             quiet: Duration::from_millis(500),
+            configuration_health,
             details: Details::Configuration(configuration),
         }
     }
@@ -121,6 +128,7 @@ impl Request {
             max_parallel: usize::MAX,
             database_counts: (DatabaseCounts::Off, 1),
             quiet: Duration::from_secs(2),
+            configuration_health: None,
             details: Details::Subject(Arc::clone(subject)),
         }
     }
@@ -128,15 +136,30 @@ impl Request {
     /// What is known to exist, for calls that ask for it piece by piece.
     pub(super) fn known(&self, previous: &Snapshot, version: Option<Version>) -> KnownTargets {
         let (mut stanzas, mut repos) = (self.configured.stanzas.clone(), BTreeSet::new());
+        let mut apart = BTreeSet::new();
         for stanza in previous.stanzas.iter().filter(|stanza| &*stanza.name != UNLISTED) {
             stanzas.insert(stanza.name.clone());
             repos.extend(stanza.repos.iter().map(|repo| repo.key));
         }
         if let Details::Configuration(Some(configuration)) = &self.details {
             repos.extend(configuration.repo_keys());
+            apart.clone_from(configuration.stanzas_apart());
         }
         let has_option = |version: Version| (version.major, version.minor) >= REPO_OPTION_SINCE;
-        KnownTargets { stanzas, repos, repo_option: !self.is_host || version.is_none_or(has_option) }
+        KnownTargets { stanzas, repos, repo_option: !self.is_host || version.is_none_or(has_option), apart }
+    }
+
+    /// Whether pgBackRest refuses the options of a call for all stanzas, but may not with those in the sections of stanzas: an
+    /// S3 repository without its bucket, or two repositories with the same default path. If the options are wrong in any case,
+    /// the calls for stanzas say so.
+    pub(super) fn needs_stanza(&self, target: &Target, failure: &Failure) -> bool {
+        let is_refused = failure.reason == FailureReason::Exit
+            && failure.exit_code.is_some_and(|code| exit_code::reason(code) == Reason::Config);
+        let has_sections = || match &self.details {
+            Details::Configuration(Some(configuration)) => !configuration.stanzas_apart().is_empty(),
+            Details::Configuration(None) | Details::Subject(_) => false,
+        };
+        target.stanza.is_none() && is_refused && has_sections()
     }
 
     /// What the configuration says of a repository.

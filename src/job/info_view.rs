@@ -189,7 +189,7 @@ mod tests {
             ("[]", "does not mention stanza db"),
             (r#"[{"name":"other","repo":[{"key":2}]}]"#, "does not mention stanza db"),
             (r#"[{"name":"db","repo":[{"key":1}]}]"#, "does not mention repo2"),
-            (r#"[{"name":"db","status":{"code":0}}]"#, "does not mention repo2"),
+            (r#"[{"name":"db","status":{"code":0}}]"#, "cannot be read"),
             (r#"[{"name":"db","repo":7}]"#, "cannot be read"),
             ("no document", "no readable JSON document"),
         ] {

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::pgbackrest::label::BackupType;
-use crate::state::snapshot::{Backup, Repo, Stanza};
+use crate::state::snapshot::{Backup, Repo, RepoState, Stanza};
 
 use super::catalogue::{Labels, Metric, backups as catalogue};
 use super::facts::{Facts, repo_labels};
@@ -24,32 +24,33 @@ pub(super) fn write(families: &mut Families<'_, '_>, facts: &Facts) -> fmt::Resu
         of_type(repo, kind).map(stop).min()
     })?;
     per_type(families, facts, &catalogue::BACKUPS, |repo, kind| {
-        repo_tells_backups(repo).then(|| count(of_type(repo, kind).count()))
+        repo.knows_backups().then(|| count(of_type(repo, kind).count()))
     })?;
     families.family(&catalogue::BACKUPS_WITH_ERRORS, |family| {
         facts.each_repo(family, |family, stanza, repo| {
             let is_reported =
                 repo.backups.is_empty() || repo.backups.iter().any(|backup| backup.error.is_some());
             let bad = repo.backups.iter().filter(|backup| backup.error == Some(true)).count();
-            let bad = (is_reported && repo_tells_backups(repo)).then(|| count(bad));
+            let bad = (is_reported && repo.knows_backups()).then(|| count(bad));
             family.add_known(&repo_labels(stanza, repo), bad)
         })
     })?;
     of_newest(families, facts, &catalogue::REPO_BACKUP_LAST_DURATION_SECONDS, duration)?;
-    of_newest(families, facts, &catalogue::REPO_BACKUP_LAST_DATABASE_BYTES, |b| Some(b.size))?;
-    of_newest(families, facts, &catalogue::REPO_BACKUP_LAST_COPIED_BYTES, |b| Some(b.delta))?;
-    of_newest(families, facts, &catalogue::REPO_BACKUP_LAST_STORED_BYTES, |b| Some(b.repo_delta))?;
+    of_newest(families, facts, &catalogue::REPO_BACKUP_LAST_DATABASE_BYTES, |b| b.size)?;
+    of_newest(families, facts, &catalogue::REPO_BACKUP_LAST_COPIED_BYTES, |b| b.delta)?;
+    of_newest(families, facts, &catalogue::REPO_BACKUP_LAST_STORED_BYTES, |b| b.repo_delta)?;
     of_newest(families, facts, &catalogue::BACKUP_LAST_THROUGHPUT_BYTES_PER_SECOND, |backup| {
         let duration = duration(backup).filter(|seconds| *seconds > 0)?;
-        Some(backup.delta as f64 / duration as f64)
+        Some(backup.delta? as f64 / duration as f64)
     })?;
     of_newest(families, facts, &catalogue::BACKUP_LAST_COMPRESSION_RATIO, |backup| {
-        (backup.repo_delta > 0).then(|| backup.delta as f64 / backup.repo_delta as f64)
+        let stored = backup.repo_delta.filter(|stored| *stored > 0)?;
+        Some(backup.delta? as f64 / stored as f64)
     })?;
     families.family(&catalogue::RESTORE_SIZE_BYTES, |family| {
         facts.each_repo(family, |family, stanza, repo| {
             let newest = repo.dated_backups().max_by_key(|backup| backup.stop);
-            family.add_known(&repo_labels(stanza, repo), newest.map(|backup| backup.size))
+            family.add_known(&repo_labels(stanza, repo), newest.and_then(|backup| backup.size))
         })
     })?;
     in_progress(families, facts)
@@ -75,18 +76,15 @@ fn in_progress(families: &mut Families<'_, '_>, facts: &Facts) -> fmt::Result {
 /// The lock alone is not enough: expire and the stanza commands hold it too. Sizes are (2.48 and later); with several
 /// repositories, only the sizes per repository are (2.59 and later).
 fn runs(stanza: &Stanza, repo: &Repo) -> Option<bool> {
-    if !stanza.backup_lock.held {
-        return Some(false);
+    // pgBackRest looks for locks only where it could read the stanza, and from 2.59 on for each repository by itself.
+    if !stanza.backup_lock.held? {
+        let is_readable = !matches!(repo.state, RepoState::Other | RepoState::Timeout);
+        return is_readable.then_some(false);
     }
     if stanza.repos.iter().any(|repo| repo.progress.is_some()) {
         return Some(repo.progress.is_some());
     }
     (stanza.repos.len() == 1 && stanza.backup_lock.progress.is_some()).then_some(true)
-}
-
-/// A repository that does not answer and has no known facts has no count, not even 0.
-fn repo_tells_backups(repo: &Repo) -> bool {
-    repo.is_up() || !repo.backups.is_empty() || repo.status_code.is_some_and(|code| (1..=3).contains(&code))
 }
 
 fn per_type<V: Into<Value>>(
@@ -158,7 +156,7 @@ mod tests {
         let idle = stanza(include_str!("../../fixtures/info/2.60.0/two_repos_one_encrypted.json"));
         assert_eq!(runs_of(&idle), [Some(false), Some(false)]);
         let mut locked = idle.clone();
-        locked.backup_lock.held = true;
+        locked.backup_lock.held = Some(true);
         assert_eq!(runs_of(&locked), [None, None]);
         // 2.48 to 2.58 report one sum for all repositories.
         locked.backup_lock.progress = Some(Progress { complete: 1, total: 2 });

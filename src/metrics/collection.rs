@@ -257,6 +257,12 @@ pub(super) fn write_health(families: &mut Families<'_, '_>, facts: &Facts) -> fm
     })?;
     per_scope(families, facts, &catalogue::COLLECTOR_LAST_RUN_TIMESTAMP_SECONDS, |health| {
         Some(health.last_run.timestamp().into())
+    })?;
+    families.family(&catalogue::CONFIGURATION_READ_SUCCESS, |family| {
+        facts.each(family, |family, snapshot| {
+            let health = snapshot.collection.configuration.as_ref();
+            family.add_known(&[], health.map(|health| health.problem.is_none()))
+        })
     })
 }
 
@@ -268,7 +274,7 @@ fn per_scope(
 ) -> fmt::Result {
     families.family(metric, |family| {
         facts.each(family, |family, snapshot| {
-            let Collection { scopes, wal } = &snapshot.collection;
+            let Collection { scopes, wal, .. } = &snapshot.collection;
             let all = [(Collector::Info, scopes), (Collector::Wal, wal)];
             all.into_iter().try_for_each(|(collector, scopes)| {
                 scopes.iter().try_for_each(|(scope, health)| {

@@ -35,7 +35,7 @@ pub(super) fn status(families: &mut Families<'_, '_>, facts: &Facts) -> fmt::Res
     families.family(&catalogue::REPO_STATUS, |family| {
         facts.each_repo(family, |family, stanza, repo| {
             let unnumbered = repo.key == UNNUMBERED_REPO;
-            let cipher = repo.cipher.as_deref().unwrap_or("none");
+            let cipher = repo.printed_cipher.as_deref().unwrap_or("none");
             let code = if unnumbered { Some(0) } else { repo.status_code };
             family.add_known(&[cipher.into(), repo.key.into(), (&*stanza.name).into()], code)
         })
@@ -53,8 +53,11 @@ fn lock_status(
     metric: &Metric<Labels<1>>,
     lock: LockOf,
 ) -> fmt::Result {
+    let options = families.options;
     families.family(metric, |family| {
-        facts.each_stanza(family, |family, stanza| family.add(&[(&*stanza.name).into()], lock(stanza).held))
+        facts.each_stanza(family, |family, stanza| {
+            family.add_known(&[(&*stanza.name).into()], options.or_zero(lock(stanza).held.map(u64::from)))
+        })
     })
 }
 

@@ -46,11 +46,12 @@ pub(super) fn write(families: &mut Families<'_, '_>, facts: &Facts) -> fmt::Resu
     listed(families, facts, &catalogue::RECOVERY_DEFAULT_RESTORE_OK, |wal| {
         wal.default_restore.map(|outcome| outcome == DefaultRestore::Live)
     })?;
-    listed(families, facts, &catalogue::REPO_CLOCK_BEHIND_SECONDS, |wal| Some(wal.clock_behind_seconds))?;
+    listed(families, facts, &catalogue::REPO_CLOCK_BEHIND_SECONDS, |wal| wal.clock_behind_seconds)?;
     families.family(&catalogue::REPO_FUTURE_TIMESTAMPS, |family| {
         facts.each_repo(family, |family, stanza, repo| {
             let backups = repo.backups.iter().filter(|backup| repo.is_in_future(backup)).count() as u64;
-            let kinds = [("backup", Some(backups)), ("wal", repo.wal.as_ref().map(|wal| wal.future))];
+            let backups = repo.knows_backups().then_some(backups);
+            let kinds = [("backup", backups), ("wal", repo.wal.as_ref().map(|wal| wal.future))];
             kinds.into_iter().try_for_each(|(kind, count)| {
                 family.add_known(&[kind.into(), repo.key.into(), (&*stanza.name).into()], count)
             })
@@ -68,9 +69,12 @@ pub(super) fn write(families: &mut Families<'_, '_>, facts: &Facts) -> fmt::Resu
         facts.each_repo(family, |family, stanza, repo| {
             let Some(wal) = &repo.wal else { return Ok(()) };
             let unrestorable = &wal.unrestorable;
+            // Without the directories, those that are known to be lost are not all.
+            let is_known = unrestorable.directory.is_some() || unrestorable.reference > 0;
+            let reference = is_known.then_some(unrestorable.reference);
             let reasons = [
                 ("directory", unrestorable.directory),
-                ("reference", Some(unrestorable.reference)),
+                ("reference", reference),
                 ("unknown", Some(unrestorable.unknown)),
                 ("wal", Some(unrestorable.wal)),
             ];

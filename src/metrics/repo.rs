@@ -53,10 +53,11 @@ pub(super) fn write(families: &mut Families<'_, '_>, facts: &Facts) -> fmt::Resu
     })?;
     families.family(&catalogue::REPO_STORED_BYTES, |family| {
         facts.each_repo(family, |family, stanza, repo| {
-            let stored = repo.backups.iter().map(|backup| backup.repo_delta).fold(0, u64::saturating_add);
+            let mut sizes = repo.backups.iter().map(|backup| backup.repo_delta);
+            let stored = sizes.try_fold(0_u64, |sum, size| Some(sum.saturating_add(size?)));
             let known = repo.is_up() || !repo.backups.is_empty();
             let labels = ["backup".into(), repo.key.into(), (&*stanza.name).into()];
-            family.add_known(&labels, known.then_some(stored))
+            family.add_known(&labels, stored.filter(|_| known))
         })
     })?;
     families.family(&catalogue::REPO_CREDENTIAL_EXPIRY_TIMESTAMP_SECONDS, |family| {

@@ -26,6 +26,9 @@ use option::{Name, Value};
 const KEEPING_COMMAND: &str = "backup";
 /// The command whose section determines how we reach repositories.
 const ASKING_COMMAND: &str = "info";
+/// Options of `info` beside those of repositories that determine how a repository is reached, or where its locks are.
+const REACHING_OPTIONS: [&str; 6] =
+    ["cmd-ssh", "io-timeout", "lock-path", "protocol-timeout", "tls-cipher-12", "tls-cipher-13"];
 /// The kinds of storage that pgBackRest knows (`repo-type`).
 const STORAGE_TYPES: [&str; 6] = ["azure", "cifs", "gcs", "posix", "s3", "sftp"];
 /// The prefix of variables that set options.
@@ -48,6 +51,8 @@ struct Section {
     options: BTreeMap<(u32, Name), Value>,
     /// Repositories that any option defines.
     repo_keys: BTreeSet<u32>,
+    /// It has one of [`REACHING_OPTIONS`].
+    has_reaching_option: bool,
 }
 
 /// The options of one stanza in one repository.
@@ -128,10 +133,25 @@ impl Conf {
     /// Names of the stanzas that have a section, ascending.
     #[must_use]
     pub fn stanzas(&self) -> Vec<&str> {
-        let names =
-            self.sections.keys().map(|section| section.split_once(':').map_or(&**section, |(name, _)| name));
-        let stanzas: BTreeSet<&str> = names.filter(|name| *name != "global").collect();
+        let stanzas: BTreeSet<&str> = self.stanza_sections().map(|(name, _)| name).collect();
         stanzas.into_iter().collect()
+    }
+
+    /// Names of the stanzas that are reached or locked in a way of their own. `info` for all stanzas reads the global sections
+    /// alone, so that it looks for these in the wrong place, or with the wrong key.
+    #[must_use]
+    pub fn stanzas_apart(&self) -> BTreeSet<&str> {
+        let is_apart = |section: &Section| section.has_reaching_option || !section.repo_keys.is_empty();
+        self.stanza_sections().filter(|(_, section)| is_apart(section)).map(|(name, _)| name).collect()
+    }
+
+    /// The sections of stanzas and of their commands, with the name of the stanza.
+    fn stanza_sections(&self) -> impl Iterator<Item = (&str, &Section)> {
+        let named = self.sections.iter().map(|(name, section)| {
+            let stanza = name.split_once(':').map_or(&**name, |(stanza, _)| stanza);
+            (stanza, section)
+        });
+        named.filter(|(stanza, _)| *stanza != "global")
     }
 
     /// Numbers of all repositories that any section defines, ascending; repo1 if there are none, like pgBackRest.
@@ -151,8 +171,10 @@ impl Conf {
     /// # Errors
     /// An option that pgBackRest would refuse, with its file and line, its value and what would do.
     pub fn repo_options(&self, stanza: &str, key: u32) -> Result<RepoOptions, ConfError> {
-        let asking = |name| self.value(stanza, ASKING_COMMAND, key, name);
-        let keeping = |name| self.value(stanza, KEEPING_COMMAND, key, name);
+        let sections = |command| self.visible(Some(stanza), command).collect::<Vec<&Section>>();
+        let (when_asking, when_keeping) = (sections(ASKING_COMMAND), sections(KEEPING_COMMAND));
+        let asking = |name| value(&when_asking, key, name);
+        let keeping = |name| value(&when_keeping, key, name);
         let text = |name| asking(name).map(Value::text).transpose();
         let number = |name| keeping(name).map(|value| value.number(MAX_RETENTION)).transpose();
 
@@ -186,10 +208,6 @@ impl Conf {
         })
     }
 
-    fn value(&self, stanza: &str, command: &str, key: u32, name: Name) -> Option<&Value> {
-        self.visible(Some(stanza), command).find_map(|section| section.options.get(&(key, name)))
-    }
-
     /// The environment and the applicable sections, in order of precedence.
     fn visible(&self, stanza: Option<&str>, command: &str) -> impl Iterator<Item = &Section> {
         let bases = stanza.into_iter().chain(["global"]);
@@ -202,6 +220,7 @@ impl Conf {
 
 impl Section {
     fn add(&mut self, key: &str, setting: &reader::Setting<'_>) {
+        self.has_reaching_option |= REACHING_OPTIONS.contains(&key);
         let Some((key, option)) = option::split(key) else { return };
         // Retention alone does not define a repository: info does not know the option.
         if !option.starts_with("retention-") {
@@ -213,6 +232,7 @@ impl Section {
 
     fn include(&mut self, other: Self) {
         self.repo_keys.extend(other.repo_keys);
+        self.has_reaching_option |= other.has_reaching_option;
         for (option, value) in other.options {
             self.set(option, value);
         }
@@ -225,6 +245,10 @@ impl Section {
             Entry::Occupied(mut taken) => _ = taken.insert(value.repeated()),
         }
     }
+}
+
+fn value<'a>(sections: &[&'a Section], key: u32, name: Name) -> Option<&'a Value> {
+    sections.iter().find_map(|section| section.options.get(&(key, name)))
 }
 
 fn keys_or_first<'a>(sections: impl Iterator<Item = &'a Section>) -> Vec<u32> {

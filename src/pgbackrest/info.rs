@@ -5,6 +5,7 @@
 //! document.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
@@ -30,9 +31,30 @@ const MAX_NAME: usize = 100;
 pub struct InfoDocument<'a> {
     /// The readable stanzas.
     pub stanzas: Vec<InfoStanza<'a>>,
-    /// The unreadable parts: a stanza by name or, without one, by position (`entry 3`); a backup as `stanza/label`.
-    /// Bounded.
-    pub unreadable: Vec<String>,
+    /// The unreadable parts. Bounded.
+    pub unreadable: Vec<Unreadable>,
+}
+
+/// A part of a document that cannot be read. Names are bounded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unreadable {
+    /// A stanza by name.
+    Stanza(String),
+    /// A stanza whose name cannot be read, by its position from 1 if that is known.
+    Unnamed(Option<usize>),
+    /// A backup as `stanza/label`.
+    Backup(String),
+}
+
+impl fmt::Display for Unreadable {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stanza(name) => write!(formatter, "stanza {name}"),
+            Self::Unnamed(Some(place)) => write!(formatter, "entry {place}"),
+            Self::Unnamed(None) => formatter.write_str("a stanza without a name"),
+            Self::Backup(name) => write!(formatter, "backup {name}"),
+        }
+    }
 }
 
 /// The output is not an array of stanzas.
@@ -53,12 +75,13 @@ pub fn parse(text: &str) -> Result<InfoDocument<'_>, ParseError> {
     };
     let read = document.stanzas.len();
     document.stanzas.retain(|stanza| !stanza.name.is_empty());
-    document.unreadable.extend((document.stanzas.len()..read).map(|_| "a stanza without a name".to_owned()));
+    document.unreadable.extend((document.stanzas.len()..read).map(|_| Unreadable::Unnamed(None)));
     for stanza in &mut document.stanzas {
         stanza.backup.retain(|backup| {
             let is_usable = backup.backup_type.is_some() && backup.timestamp.is_some();
             if !is_usable {
-                document.unreadable.push(shortened(&format!("{}/{}", stanza.name, backup.label)));
+                let name = shortened(&format!("{}/{}", stanza.name, backup.label));
+                document.unreadable.push(Unreadable::Backup(name));
             }
             is_usable
         });
@@ -74,7 +97,9 @@ fn parse_each(text: &str) -> Result<InfoDocument<'_>, ParseError> {
     for (entry, place) in entries.iter().zip(1..) {
         match serde_json::from_str(entry.get()) {
             Ok(stanza) => document.stanzas.push(stanza),
-            Err(_) => document.unreadable.push(name_of(entry).unwrap_or_else(|| format!("entry {place}"))),
+            Err(_) => document
+                .unreadable
+                .push(name_of(entry).map_or(Unreadable::Unnamed(Some(place)), Unreadable::Stanza)),
         }
     }
     Ok(document)
@@ -118,6 +143,15 @@ pub struct InfoStanza<'a> {
     /// Backups, oldest first.
     #[serde(default, borrow, deserialize_with = "lenient::null_as_default")]
     pub backup: Vec<InfoBackup<'a>>,
+}
+
+impl InfoStanza<'_> {
+    /// Whether this is about repositories at all. Every version prints the cipher, unless it was asked for the progress of
+    /// commands alone (`detail-level=progress`).
+    #[must_use]
+    pub const fn names_repositories(&self) -> bool {
+        self.cipher.is_some() || !self.repo.is_empty() || !self.db.is_empty() || !self.backup.is_empty()
+    }
 }
 
 /// `[].status`.
@@ -339,15 +373,15 @@ pub struct Backrest<'a> {
     pub version: Text<'a>,
 }
 
-/// `[].backup[].info`, bytes; 0 if it is not a number. All versions have the fields that are not optional here.
+/// `[].backup[].info`, bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 pub struct Sizes {
     /// Size of the database.
-    #[serde(default, deserialize_with = "lenient::number_or_zero")]
-    pub size: u64,
+    #[serde(default, deserialize_with = "lenient::number")]
+    pub size: Option<u64>,
     /// Bytes copied from the database.
-    #[serde(default, deserialize_with = "lenient::number_or_zero")]
-    pub delta: u64,
+    #[serde(default, deserialize_with = "lenient::number")]
+    pub delta: Option<u64>,
     /// Sizes in the repository.
     #[serde(default, deserialize_with = "lenient::null_as_default")]
     pub repository: RepositorySizes,
@@ -360,8 +394,8 @@ pub struct RepositorySizes {
     #[serde(default, deserialize_with = "lenient::number")]
     pub size: Option<u64>,
     /// Bytes that this backup stored.
-    #[serde(default, deserialize_with = "lenient::number_or_zero")]
-    pub delta: u64,
+    #[serde(default, deserialize_with = "lenient::number")]
+    pub delta: Option<u64>,
     /// Size of the block incremental maps.
     #[serde(default, rename = "size-map", deserialize_with = "lenient::number")]
     pub size_map: Option<u64>,

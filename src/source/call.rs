@@ -8,8 +8,7 @@ use chrono::Utc;
 use futures_util::future::BoxFuture;
 
 use crate::pgbackrest::command::{self, Command, InfoQuery, RepoQuery};
-use crate::pgbackrest::info::view;
-use crate::pgbackrest::info::{Link, Tablespace};
+use crate::pgbackrest::info::{Link, Tablespace, Unreadable, view};
 use crate::pgbackrest::repository::{self, Entries};
 use crate::pgbackrest::sanitize;
 use crate::pgbackrest::version::{self, Version};
@@ -87,8 +86,8 @@ pub struct Call<T> {
 pub struct InfoAnswer {
     /// The stanzas that could be read.
     pub stanzas: Vec<Stanza>,
-    /// No stanza was left out because it could not be read.
-    pub complete: bool,
+    /// The stanzas and backups that could not.
+    pub unreadable: Vec<Unreadable>,
 }
 
 /// What of a backup lies outside of the data directory.
@@ -215,14 +214,10 @@ fn read_info(stdout: &[u8], query: &InfoQuery) -> Read<InfoAnswer> {
     let answer = match view::answer(&cleaned.text, query) {
         Ok(document) => {
             let read_at = Utc::now();
-            let mut complete = true;
-            for entry in &document.unreadable {
-                // An entry with a slash is a single backup.
-                complete &= entry.contains('/');
-                notices.push(format!("cannot read {entry} in the answer; it is left out"));
-            }
+            let told = document.unreadable.iter();
+            notices.extend(told.map(|part| format!("cannot read {part} in the answer; it is left out")));
             let stanzas = document.stanzas().map(|stanza| assemble::stanza(stanza, read_at)).collect();
-            Ok(InfoAnswer { stanzas, complete })
+            Ok(InfoAnswer { stanzas, unreadable: document.unreadable })
         }
         Err(error) => Err(unreadable(failure::one_line(&error.to_string()))),
     };

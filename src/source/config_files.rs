@@ -2,8 +2,11 @@
 //!
 //! That they cannot be read is a fact and no failure: pgBackRest itself says what is wrong with them. No secret leaves
 //! this file; of a credential only its end is kept.
+//!
+//! Only files that pgBackRest is known to use are read: those that are named to it, and those at the default paths if the
+//! program that runs is pgBackRest itself ([`reader`]).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
@@ -17,10 +20,16 @@ use tokio::time::timeout;
 
 use crate::pgbackrest::command::Program;
 use crate::pgbackrest::conf::{Conf, RepoOptions};
-use crate::state::snapshot::{CredentialExpiry, CredentialKind, RepoSettings};
+use crate::state::snapshot::{ConfigurationHealth, CredentialExpiry, CredentialKind, RepoSettings};
 
 use super::credentials;
 use super::environment::Environment;
+
+mod progress;
+mod reader;
+
+use progress::Progress;
+use reader::Reader;
 
 /// pgBackRest's defaults; the second file is the one of old versions.
 const DEFAULT_FILES: [&str; 2] = ["/etc/pgbackrest/pgbackrest.conf", "/etc/pgbackrest.conf"];
@@ -28,18 +37,21 @@ const DEFAULT_INCLUDE: &str = "/etc/pgbackrest/conf.d";
 /// What lies under `config-path`.
 const MAIN_IN_PATH: &str = "pgbackrest.conf";
 const INCLUDE_IN_PATH: &str = "conf.d";
-/// Bytes of one file, and of all together.
-const MAX_FILE: u64 = 1 << 20;
-const MAX_TOTAL: usize = 8 << 20;
-/// Files of the include directory.
-const MAX_FILES: usize = 200;
-/// Reading takes this long only where a file system hangs.
+/// Bytes of a file with certificates.
+const MAX_CERTIFICATES: usize = 1 << 20;
+/// Enough for hundreds of thousands of stanzas, whether they are in one file or in a file each.
+const LIMITS: FileLimits = FileLimits { files: 100_000, bytes: 64 << 20 };
+/// A file system that does not go on for this long hangs …
 const DEADLINE: Duration = Duration::from_secs(10);
+/// … and of a reading that goes on, this many times as much is waited for.
+const ROUNDS: usize = 6;
 
 /// The configuration as far as it could be read.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Configuration {
     conf: Conf,
+    /// See [`Conf::stanzas_apart`].
+    apart: BTreeSet<Arc<str>>,
     /// Ends of the certificates that the configuration names, by file.
     ends: BTreeMap<(CredentialKind, PathBuf), DateTime<Utc>>,
 }
@@ -53,6 +65,7 @@ pub struct ConfigFiles {
     last: Option<Reading>,
     /// A reading that did not end in time. No other begins before it ends.
     stuck: Option<JoinHandle<Reading>>,
+    progress: Arc<Progress>,
 }
 
 /// Where pgBackRest looks.
@@ -64,6 +77,18 @@ struct Places {
     needs_main: bool,
     include: Option<PathBuf>,
     needs_include: bool,
+    /// What must be pgBackRest itself for these to be the files that it reads. None if the files were named.
+    reader: Option<Reader>,
+    limits: FileLimits,
+}
+
+/// How much configuration is read.
+#[derive(Debug, Clone, Copy)]
+struct FileLimits {
+    /// Files of the include directory.
+    files: usize,
+    /// Bytes of all files together.
+    bytes: usize,
 }
 
 /// What was read, and by what to tell that it has changed.
@@ -71,6 +96,15 @@ struct Places {
 struct Reading {
     stamps: Vec<(PathBuf, Option<Stamp>)>,
     configuration: Result<Option<Arc<Configuration>>, String>,
+}
+
+impl Reading {
+    fn new(
+        stamps: Vec<(Option<Stamp>, PathBuf)>,
+        configuration: Result<Option<Arc<Configuration>>, String>,
+    ) -> Self {
+        Self { stamps: stamps.into_iter().map(|(stamp, path)| (path, stamp)).collect(), configuration }
+    }
 }
 
 /// Device, file number, size and time of the last change.
@@ -81,9 +115,9 @@ impl ConfigFiles {
     #[must_use]
     pub fn of(program: &Program, environment: &Environment) -> Self {
         let variables: Vec<(&str, &str)> = environment.options().collect();
-        let places = Places::of(program, &variables);
+        let places = Places::of(program, environment);
         let environment = (!variables.is_empty()).then(|| Conf::from_environment(variables));
-        Self { places, environment, last: None, stuck: None }
+        Self { places, environment, last: None, stuck: None, progress: Arc::default() }
     }
 
     /// Reads what has changed since last time. None where there is no configuration or it cannot be read.
@@ -91,15 +125,29 @@ impl ConfigFiles {
         let before = self.last.as_ref().map(|last| last.configuration.as_ref().err().cloned());
         let mut reading = self.stuck.take().unwrap_or_else(|| {
             let (places, environment) = (self.places.clone(), self.environment.clone());
-            let last = self.last.clone();
-            tokio::task::spawn_blocking(move || places.read(environment, last))
+            let (last, progress) = (self.last.clone(), Arc::clone(&self.progress));
+            tokio::task::spawn_blocking(move || places.read(environment, last, &progress))
         });
-        match timeout(DEADLINE, &mut reading).await {
-            Ok(Ok(reading)) => self.last = Some(reading),
-            Ok(Err(error)) => self.fail(format!("reading it failed: {error}")),
-            Err(_) => {
+        let (mut ended, mut goes_on) = (None, true);
+        for _ in 0..ROUNDS {
+            let steps = self.progress.steps();
+            ended = timeout(DEADLINE, &mut reading).await.ok();
+            goes_on = self.progress.goes_on_since(steps);
+            if ended.is_some() || !goes_on {
+                break;
+            }
+        }
+        match ended {
+            Some(Ok(reading)) => self.last = Some(reading),
+            Some(Err(error)) => self.fail(format!("reading it failed: {error}")),
+            None => {
                 self.stuck = Some(reading);
-                self.fail("its file system does not answer; mount it again".to_owned());
+                self.fail(if goes_on {
+                    "its files are so many or large that they are still being read; combine some of them"
+                        .to_owned()
+                } else {
+                    "its file system does not answer; mount it again".to_owned()
+                });
             }
         }
         let last = self.last.as_ref()?;
@@ -120,6 +168,17 @@ impl ConfigFiles {
         self.last.as_ref().is_some_and(|last| last.configuration.is_ok())
     }
 
+    /// What the last reading says of the files; none if no configuration is known to be pgBackRest's.
+    #[must_use]
+    pub fn health(&self) -> Option<ConfigurationHealth> {
+        let problem = match &self.last.as_ref()?.configuration {
+            Ok(None) => return None,
+            Ok(Some(_)) => None,
+            Err(problem) => Some(problem.clone()),
+        };
+        Some(ConfigurationHealth { problem })
+    }
+
     fn fail(&mut self, problem: String) {
         self.last = Some(Reading { stamps: Vec::new(), configuration: Err(problem) });
     }
@@ -132,10 +191,22 @@ impl Configuration {
         self.conf.stanzas()
     }
 
+    /// The stanzas for which `info` must be asked by name.
+    #[must_use]
+    pub const fn stanzas_apart(&self) -> &BTreeSet<Arc<str>> {
+        &self.apart
+    }
+
     /// Numbers of the repositories.
     #[must_use]
     pub fn repo_keys(&self) -> Vec<u32> {
         self.conf.repo_keys()
+    }
+
+    /// Numbers of the repositories that all stanzas share.
+    #[must_use]
+    pub fn common_repo_keys(&self) -> Vec<u32> {
+        self.conf.repo_keys_of(None)
     }
 
     /// What is configured for one stanza in one repository; none where pgBackRest would refuse it.
@@ -168,15 +239,19 @@ fn certificates(options: &RepoOptions) -> impl Iterator<Item = (CredentialKind, 
 }
 
 impl Places {
-    fn of(program: &Program, variables: &[(&str, &str)]) -> Self {
+    fn of(program: &Program, environment: &Environment) -> Self {
         let said = |name: &str| {
-            let found = variables.iter().find(|(known, _)| *known == name);
+            let found = environment.options().find(|(known, _)| *known == name);
             found.map(|(_, value)| PathBuf::from(value))
         };
         let config = program.config.clone().or_else(|| said("PGBACKREST_CONFIG"));
         let include = program.config_include_path.clone().or_else(|| said("PGBACKREST_CONFIG_INCLUDE_PATH"));
         let path = said("PGBACKREST_CONFIG_PATH");
         let (needs_main, needs_include) = (config.is_some(), include.is_some());
+        let is_named = config.is_some() || path.is_some();
+        let search_path = environment.variables().find(|(name, _)| *name == "PATH");
+        let search_path = search_path.map(|(_, value)| value.to_owned()).unwrap_or_default();
+        let reader = (!is_named).then(|| Reader { program: program.binary.clone(), search_path });
         // With `--config` alone pgBackRest ignores the default include directory.
         let include = include
             .or_else(|| Some(path.as_ref()?.join(INCLUDE_IN_PATH)))
@@ -186,10 +261,14 @@ impl Places {
             (None, Some(path)) => vec![path.join(MAIN_IN_PATH)],
             (None, None) => DEFAULT_FILES.map(PathBuf::from).to_vec(),
         };
-        Self { main, needs_main, include, needs_include }
+        Self { main, needs_main, include, needs_include, reader, limits: LIMITS }
     }
 
-    fn read(&self, environment: Option<Conf>, last: Option<Reading>) -> Reading {
+    fn read(&self, environment: Option<Conf>, last: Option<Reading>, progress: &Progress) -> Reading {
+        let stamp = |path: &Path| {
+            progress.step();
+            stamp(path)
+        };
         let unchanged = |last: &Reading| {
             !last.stamps.is_empty() && last.stamps.iter().all(|(path, before)| stamp(path) == *before)
         };
@@ -198,16 +277,29 @@ impl Places {
         }
         // Taken before reading, so that a change meanwhile is seen next time.
         let mut stamps: Vec<_> = self.watched().into_iter().map(|path| (stamp(&path), path)).collect();
-        let configuration = self.files().and_then(|files| {
+        if let Some(why) = self.reader.as_ref().and_then(Reader::is_other_program) {
+            tracing::info!(why, "Ignoring pgBackRest's default configuration");
+            return Reading::new(stamps, Ok(None));
+        }
+        let configuration = self.files(progress).and_then(|files| {
             stamps.extend(files.iter().map(|path| (stamp(path), path.clone())));
             if files.is_empty() && environment.is_none() {
                 return Ok(None);
             }
-            let conf = parse(&files)?.including(environment.unwrap_or_default());
-            let names = certificate_files(&conf);
+            let texts = read_all(&files, self.limits.bytes, progress)?;
+            let (conf, apart, names) = progress.parse(|| {
+                let texts: Vec<(&str, &str)> = texts.iter().map(|(file, text)| (&**file, &**text)).collect();
+                let conf = Conf::parse(&texts).map_err(|error| error.to_string())?;
+                let conf = conf.including(environment.unwrap_or_default());
+                let apart = conf.stanzas_apart().into_iter().map(Arc::from).collect();
+                let names = certificate_files(&conf);
+                Ok::<_, String>((conf, apart, names))
+            })?;
             stamps.extend(names.iter().map(|(_, path)| (stamp(path), path.clone())));
             let end = |(kind, path): (CredentialKind, PathBuf)| {
-                let pem = credentials::is_readable_file(&path).then(|| read_capped(&path).ok())??;
+                progress.step();
+                let pem = credentials::is_readable_file(&path)
+                    .then(|| read_capped(&path, MAX_CERTIFICATES).ok())???;
                 let end = match kind {
                     CredentialKind::TlsCa => credentials::latest_end(&pem),
                     _ => credentials::end_of_first(&pem),
@@ -215,18 +307,19 @@ impl Places {
                 Some(((kind, path), end?))
             };
             let ends = names.into_iter().filter_map(end).collect();
-            Ok(Some(Arc::new(Configuration { conf, ends })))
+            Ok(Some(Arc::new(Configuration { conf, apart, ends })))
         });
-        Reading { stamps: stamps.into_iter().map(|(stamp, path)| (path, stamp)).collect(), configuration }
+        Reading::new(stamps, configuration)
     }
 
-    /// What tells that files have come or gone.
+    /// What tells that files have come or gone, or that another program reads them.
     fn watched(&self) -> Vec<PathBuf> {
-        self.include.iter().chain(&self.main).cloned().collect()
+        let reader = self.reader.as_ref().and_then(Reader::file);
+        self.include.iter().chain(&self.main).cloned().chain(reader).collect()
     }
 
     /// The files in the order in which pgBackRest reads them.
-    fn files(&self) -> Result<Vec<PathBuf>, String> {
+    fn files(&self, progress: &Progress) -> Result<Vec<PathBuf>, String> {
         let main = self.main.iter().find(|file| self.needs_main || file.exists());
         let mut files: Vec<PathBuf> = main.into_iter().cloned().collect();
         let Some(directory) = &self.include else { return Ok(files) };
@@ -239,11 +332,16 @@ impl Places {
         };
         let mut included: Vec<PathBuf> = entries
             .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+            .inspect(|_| progress.step())
             .filter(|path| path.extension().is_some_and(|extension| extension == "conf"))
-            .take(MAX_FILES + 1)
+            .take(self.limits.files + 1)
             .collect();
-        if included.len() > MAX_FILES {
-            return Err(format!("{} holds more than {MAX_FILES} files", directory.display()));
+        if included.len() > self.limits.files {
+            return Err(format!(
+                "{} contains more than {} files, which is the limit; combine some of them",
+                directory.display(),
+                self.limits.files
+            ));
         }
         included.sort();
         files.extend(included);
@@ -251,31 +349,35 @@ impl Places {
     }
 }
 
-fn parse(files: &[PathBuf]) -> Result<Conf, String> {
+/// Names and contents.
+fn read_all(files: &[PathBuf], limit: usize, progress: &Progress) -> Result<Vec<(String, String)>, String> {
     let mut texts = Vec::new();
-    let mut total = 0;
+    let mut left = limit;
     for file in files {
+        progress.step();
         let unreadable = |error: String| format!("cannot read {}: {error}", file.display());
         if !credentials::is_readable_file(file) {
             return Err(unreadable("it is missing, out of reach or not a file".to_owned()));
         }
-        let bytes = read_capped(file).map_err(|error| unreadable(error.to_string()))?;
-        total += bytes.len();
-        if total > MAX_TOTAL {
-            return Err(unreadable(format!("all files together hold more than {MAX_TOTAL} bytes")));
-        }
+        let Some(bytes) = read_capped(file, left).map_err(|error| unreadable(error.to_string()))? else {
+            return Err(unreadable(format!(
+                "all files together hold more than {limit} bytes, which is the limit; remove what is not needed"
+            )));
+        };
+        left = left.saturating_sub(bytes.len());
         texts.push((file.display().to_string(), String::from_utf8_lossy(&bytes).into_owned()));
     }
-    let texts: Vec<(&str, &str)> = texts.iter().map(|(file, text)| (&**file, &**text)).collect();
-    Conf::parse(&texts).map_err(|error| error.to_string())
+    Ok(texts)
 }
 
-/// The certificates of all stanzas, those of stanzas without a section of their own included.
+/// The certificates of all stanzas. Those without options of their own share what the global sections name.
 fn certificate_files(conf: &Conf) -> Vec<(CredentialKind, PathBuf)> {
+    // Not those of each stanza: there may be tens of thousands.
+    let keys = conf.repo_keys();
     let mut files = Vec::new();
-    for stanza in conf.stanzas().into_iter().chain([""]) {
-        for key in conf.repo_keys() {
-            files.extend(conf.repo_options(stanza, key).iter().flat_map(certificates));
+    for stanza in conf.stanzas_apart().into_iter().chain([""]) {
+        for key in &keys {
+            files.extend(conf.repo_options(stanza, *key).iter().flat_map(certificates));
         }
     }
     files.sort();
@@ -283,16 +385,11 @@ fn certificate_files(conf: &Conf) -> Vec<(CredentialKind, PathBuf)> {
     files
 }
 
-fn read_capped(path: &Path) -> io::Result<Vec<u8>> {
+/// The contents; none if they are larger than the limit.
+fn read_capped(path: &Path, limit: usize) -> io::Result<Option<Vec<u8>>> {
     let mut bytes = Vec::new();
-    File::open(path)?.take(MAX_FILE + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MAX_FILE {
-        return Err(io::Error::new(
-            io::ErrorKind::FileTooLarge,
-            format!("it holds more than {MAX_FILE} bytes"),
-        ));
-    }
-    Ok(bytes)
+    File::open(path)?.take(limit as u64 + 1).read_to_end(&mut bytes)?;
+    Ok((bytes.len() <= limit).then_some(bytes))
 }
 
 fn stamp(path: &Path) -> Option<Stamp> {

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::Path;
 
+use nix::sys::signal::Signal;
+
 use crate::pgbackrest::exit_code::{self, Reason};
 use crate::pgbackrest::redact;
 use crate::pgbackrest::sanitize;
@@ -12,6 +14,11 @@ use super::process::{Ending, Limits, Stream};
 
 /// Characters of pgBackRest's own words that are passed on.
 const MAX_QUOTED: usize = 500;
+
+/// A shell, or `timeout`, exits with this plus the number of the signal that ended its command. pgBackRest's own codes are
+/// lower.
+const SIGNALLED: i32 = 128;
+const MAX_SIGNAL: i32 = 31;
 
 /// The program could not be started.
 pub(super) fn of_spawn(program: &Path, error: &io::Error) -> Failure {
@@ -52,10 +59,8 @@ pub(super) fn of_ending(
             (FailureReason::OutputTooLarge, None, message)
         }
         Ending::Signalled(signal) => {
-            let message = format!(
-                "{what} was ended by signal {signal}, which was not ours; look for a lack of memory in the kernel's log"
-            );
-            (FailureReason::Killed, None, message)
+            let (name, remedy) = of_signal(signal);
+            (FailureReason::Killed, None, format!("{what} was ended by {name}, which was not ours; {remedy}"))
         }
         Ending::Cancelled => (FailureReason::Killed, None, format!("{what} was ended because we stop")),
         Ending::Exited(code) => return of_exit(what, code, stdout, stderr),
@@ -72,19 +77,50 @@ pub(super) fn of_exit(what: &str, code: i32, stdout: &[u8], stderr: &[u8]) -> Fa
         );
         return Failure { reason: FailureReason::RootRefused, exit_code: Some(code), message };
     }
-    let remedy = match exit_code::reason(code) {
+    let (signal, of_signal) =
+        match code.checked_sub(SIGNALLED).filter(|signal| (1..=MAX_SIGNAL).contains(signal)) {
+            Some(signal) => {
+                let (name, remedy) = of_signal(signal);
+                (format!(" (ended by {name})"), Some(remedy))
+            }
+            None => (String::new(), None),
+        };
+    let remedy = of_signal.unwrap_or_else(|| match exit_code::reason(code) {
         Reason::Config => "correct pgBackRest's configuration or the flags that choose it",
         Reason::MissingFile => "check that the files named exist; the flags choose the configuration",
         Reason::Io => "check that the user that runs this program may read the files named",
         Reason::Terminated => "find out who ended it",
         _ => "run it by hand, as the same user, to see more",
-    };
-    let class = exit_code::name(code).map(|class| format!(" ({class})")).unwrap_or_default();
+    });
+    let class = exit_code::name(code).map_or(signal, |class| format!(" ({class})"));
     Failure {
         reason: FailureReason::Exit,
         exit_code: Some(code),
         message: format!("{what} ended with exit code {code}{class}: {said}; {remedy}"),
     }
+}
+
+/// A signal's name, and what to look for.
+fn of_signal(number: i32) -> (String, &'static str) {
+    let signal = Signal::try_from(number).ok();
+    let name = signal.map_or_else(|| format!("signal {number}"), |signal| signal.as_str().to_owned());
+    let remedy = match signal {
+        Some(Signal::SIGKILL) => "look for a lack of memory in the kernel's log",
+        Some(Signal::SIGTERM | Signal::SIGINT | Signal::SIGHUP | Signal::SIGQUIT) => {
+            "find out who stopped it, such as an administrator, a script or the service manager"
+        }
+        Some(
+            Signal::SIGSEGV
+            | Signal::SIGBUS
+            | Signal::SIGILL
+            | Signal::SIGFPE
+            | Signal::SIGABRT
+            | Signal::SIGSYS,
+        ) => "it crashed; check its installation and libraries, and report it to those who made it",
+        Some(Signal::SIGXCPU | Signal::SIGXFSZ) => "raise the limits of the user that runs this program",
+        _ => "find out who sent it",
+    };
+    (name, remedy)
 }
 
 /// pgBackRest's error message, or what else there is, in one line. The error may be on either stream, and a warning on the
@@ -174,7 +210,34 @@ mod tests {
         let endings = [
             (Ending::TimedOut, FailureReason::Timeout, "within 1m 30s"),
             (Ending::TooLarge(Stream::Stderr), FailureReason::OutputTooLarge, "65536 bytes on stderr"),
-            (Ending::Signalled(9), FailureReason::Killed, "signal 9"),
+            (
+                Ending::Signalled(9),
+                FailureReason::Killed,
+                "by SIGKILL, which was not ours; look for a lack of memory",
+            ),
+            (Ending::Signalled(11), FailureReason::Killed, "by SIGSEGV, which was not ours; it crashed"),
+            (Ending::Signalled(6), FailureReason::Killed, "by SIGABRT, which was not ours; it crashed"),
+            (
+                Ending::Signalled(15),
+                FailureReason::Killed,
+                "by SIGTERM, which was not ours; find out who stopped it",
+            ),
+            (
+                Ending::Signalled(64),
+                FailureReason::Killed,
+                "by signal 64, which was not ours; find out who sent it",
+            ),
+            (
+                Ending::Exited(139),
+                FailureReason::Exit,
+                "exit code 139 (ended by SIGSEGV): it said nothing; it crashed",
+            ),
+            (
+                Ending::Exited(137),
+                FailureReason::Exit,
+                "exit code 137 (ended by SIGKILL): it said nothing; look for",
+            ),
+            (Ending::Exited(128), FailureReason::Exit, "exit code 128: it said nothing; run it"),
             (Ending::Exited(1), FailureReason::Exit, "exit code 1: it said nothing"),
         ];
         for (ending, reason, words) in endings {

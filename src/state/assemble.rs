@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 
 use crate::pgbackrest::exit_code;
 use crate::pgbackrest::info;
-use crate::pgbackrest::info::view::{RepoView, StanzaView};
+use crate::pgbackrest::info::view::{Presence, RepoView, StanzaView};
 use crate::pgbackrest::redact::redact;
 use crate::pgbackrest::wal::{Lsn, WalSegment};
 
@@ -24,12 +24,13 @@ pub fn stanza(view: StanzaView<'_>, read_at: DateTime<Utc>) -> Stanza {
     let mut repos: Vec<Repo> = view.repos().map(|own| repo(own, read_at, &mut versions)).collect();
     repos.sort_by_key(|repo| repo.key);
     repos.dedup_by_key(|repo| repo.key);
+    let is_told = view.repos().any(|repo| repo.code.presence() == Presence::Present);
     Stanza {
         name: Arc::from(&*view.raw.name),
         status_code: status.code.0,
         status_message: redact(&status.message),
-        backup_lock: activity(status.lock.backup.as_ref(), read_at),
-        restore_lock: activity(status.lock.restore.as_ref(), read_at),
+        backup_lock: activity(status.lock.backup.as_ref(), is_told, read_at),
+        restore_lock: activity(status.lock.restore.as_ref(), is_told, read_at),
         repos,
     }
 }
@@ -46,7 +47,8 @@ fn repo(view: RepoView<'_>, read_at: DateTime<Utc>, versions: &mut BTreeMap<Stri
         error: exit_code::class_in(&status_message),
         status_message,
         collected_at: read_at,
-        cipher: view.cipher.map(str::to_owned),
+        cipher: view.cipher.filter(|_| view.code.presence() != Presence::Unreadable).map(str::to_owned),
+        printed_cipher: view.cipher.map(str::to_owned),
         databases,
         archives: view.archives().map(archive).collect(),
         backups: view.backups().filter_map(|raw| backup(raw, versions)).collect(),
@@ -58,9 +60,15 @@ fn repo(view: RepoView<'_>, read_at: DateTime<Utc>, versions: &mut BTreeMap<Stri
     }
 }
 
-fn activity(lock: Option<&info::LockState>, read_at: DateTime<Utc>) -> Activity {
-    let Some(lock) = lock.filter(|lock| lock.held == Some(true)) else { return Activity::default() };
-    Activity { held: true, since: Some(read_at), progress: progress(lock.size, lock.size_complete) }
+/// pgBackRest looks for locks only if it could read the stanza in a repository; otherwise it prints that none is held.
+fn activity(lock: Option<&info::LockState>, is_told: bool, read_at: DateTime<Utc>) -> Activity {
+    match lock.map(|lock| (lock, lock.held)) {
+        Some((lock, held @ Some(true))) => {
+            Activity { held, since: Some(read_at), progress: progress(lock.size, lock.size_complete) }
+        }
+        Some((_, Some(false))) => Activity { held: is_told.then_some(false), ..Activity::default() },
+        _ => Activity::default(),
+    }
 }
 
 fn progress(total: Option<u64>, complete: Option<u64>) -> Option<Progress> {
@@ -196,15 +204,15 @@ mod tests {
     #[test]
     fn progress_is_told_only_while_the_lock_is_held() {
         let running = read(fixture!("2.60.0/in_progress_sigstop.json"), "demo");
-        assert!(running.backup_lock.held && running.backup_lock.progress.is_some());
+        assert!(running.backup_lock.held == Some(true) && running.backup_lock.progress.is_some());
         assert!(running.repos.iter().any(|repo| repo.progress.is_some() && repo.in_progress_since.is_some()));
         let before_sizes_were_told = read(fixture!("2.45/in_progress_sigstop.json"), "demo");
-        assert!(before_sizes_were_told.backup_lock.held);
+        assert_eq!(before_sizes_were_told.backup_lock.held, Some(true));
         assert_eq!(before_sizes_were_told.backup_lock.progress, None);
         let over = r#"[{"name":"demo","repo":[{"key":1}],"status":{"lock":{"backup":{"held":false,"size":9,
             "repo":[{"key":1,"size":9}]}}}}]"#;
         let over = read(over.as_bytes(), "demo");
-        assert_eq!((over.backup_lock, over.repos[0].progress), (Activity::default(), None));
+        assert_eq!((over.backup_lock.progress, over.repos[0].progress), (None, None));
     }
 
     #[test]

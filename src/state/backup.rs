@@ -27,14 +27,14 @@ pub struct Backup {
     pub lsn_start: Option<Lsn>,
     /// WAL position at stop.
     pub lsn_stop: Option<Lsn>,
-    /// Size of the database in bytes.
-    pub size: u64,
-    /// Bytes copied from the database.
-    pub delta: u64,
+    /// Size of the database in bytes, if it is told.
+    pub size: Option<u64>,
+    /// Bytes copied from the database, if they are told.
+    pub delta: Option<u64>,
     /// Bytes in the repository that a restore reads; absent with block incremental.
     pub repo_size: Option<u64>,
-    /// Bytes that this backup stored in the repository.
-    pub repo_delta: u64,
+    /// Bytes that this backup stored in the repository, if they are told.
+    pub repo_delta: Option<u64>,
     /// Bytes of block incremental maps; present only for block incremental backups.
     pub repo_size_map: Option<u64>,
     /// Bytes of block incremental maps that this backup stored.

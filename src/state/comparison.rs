@@ -32,7 +32,7 @@ impl What {
         }
     }
 
-    fn of(self, backup: &Backup) -> u64 {
+    fn of(self, backup: &Backup) -> Option<u64> {
         match self {
             Self::Database => backup.size,
             Self::Stored => backup.repo_delta,
@@ -104,12 +104,14 @@ pub fn size_deviation(repo: &Repo, backup_type: BackupType, what: What) -> Optio
         repo.dated_backups().filter(|backup| backup.backup_type == backup_type).collect();
     same_type.sort_by_key(|backup| Reverse(backup.stop));
     let (newest, predecessors) = same_type.split_first()?;
-    let mut sizes: Vec<u64> = predecessors.iter().take(PREDECESSORS).map(|backup| what.of(backup)).collect();
+    let predecessors = predecessors.iter().filter_map(|backup| what.of(backup));
+    let mut sizes: Vec<u64> = predecessors.take(PREDECESSORS).collect();
     if sizes.len() < 2 {
         return None;
     }
     let median = median(&mut sizes)?;
-    (median > 0.0).then(|| what.of(newest) as f64 / median)
+    let size = what.of(newest)?;
+    (median > 0.0).then(|| size as f64 / median)
 }
 
 fn median(sizes: &mut [u64]) -> Option<f64> {
@@ -139,8 +141,8 @@ mod tests {
 
     fn of_sizes(sizes: &[u64]) -> Repo {
         let made = sizes.iter().zip(0_i64..).map(|(size, at)| Backup {
-            size: *size,
-            repo_delta: size / 2,
+            size: Some(*size),
+            repo_delta: Some(size / 2),
             ..backup(&format!("20260101-{at:06}F"), day(at), 1)
         });
         repo(1, made.collect())

@@ -98,6 +98,11 @@ impl Filter {
         scopes
     }
 
+    /// The stanzas that are included by name.
+    pub fn included(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.include.iter()
+    }
+
     /// Whether all stanzas are queried, so that answers list the existing ones.
     #[must_use]
     pub fn lists_all(&self) -> bool {

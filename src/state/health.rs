@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::answer;
 use super::comparison;
+use super::filter::UNLISTED;
 use super::human;
 use super::recovery;
 use super::retention;
@@ -31,6 +32,20 @@ pub enum Health {
     Warning,
     /// Nothing can be restored now, or nothing is known.
     Failed,
+}
+
+impl Judged<'_> {
+    /// Whether this is a stanza, rather than repositories whose stanzas are unknown because they cannot be listed.
+    #[must_use]
+    pub fn is_stanza(&self) -> bool {
+        self.name != UNLISTED
+    }
+
+    /// The name to display.
+    #[must_use]
+    pub fn title(&self, limit: usize) -> String {
+        if self.is_stanza() { human::line(self.name, limit) } else { human::UNLISTED_TITLE.to_owned() }
+    }
 }
 
 impl Health {
@@ -121,7 +136,7 @@ pub fn of_stanza(
         findings.push(Finding {
             health: Health::Failed,
             repo_key: None,
-            text: format!("No repository: {}", human::line(&stanza.status_message, TEXT_LIMIT)),
+            text: no_repository_sentence(stanza),
         });
     }
     findings.extend(cluster_finding(stanza));
@@ -246,6 +261,13 @@ fn state_sentence(repo: &Repo) -> Option<String> {
         RepoState::Timeout | RepoState::Other => message,
     };
     Some(remedy.to_owned())
+}
+
+fn no_repository_sentence(stanza: &Stanza) -> String {
+    match human::line(&stanza.status_message, TEXT_LIMIT) {
+        message if message.is_empty() => format!("No repository: status code {}", stanza.status_code),
+        message => format!("No repository: {message}"),
+    }
 }
 
 fn unrestorable_sentence(repo: &Repo) -> String {

@@ -57,6 +57,15 @@ pub fn rfc3339(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
+/// What stands for the stanzas of repositories that cannot be listed.
+pub const UNLISTED_TITLE: &str = "repositories that cannot be listed";
+
+/// A value in words, or that it is unknown.
+#[must_use]
+pub fn known<T>(value: Option<T>, words: impl FnOnce(T) -> String) -> String {
+    value.map_or_else(|| "unknown".to_owned(), words)
+}
+
 /// A size in units of 1024, such as `26.3 MiB`.
 #[must_use]
 pub fn bytes(size: u64) -> String {

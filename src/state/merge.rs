@@ -15,7 +15,9 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::filter::{Filter, UNLISTED};
-use super::snapshot::{Activity, Collection, Failure, Repo, RepoState, Snapshot, Stanza, Version};
+use super::snapshot::{
+    Activity, Collection, Failure, FailureReason, Repo, RepoState, Snapshot, Stanza, Version,
+};
 use super::wal_range;
 use cells::{Board, Cell, Cells};
 
@@ -42,12 +44,12 @@ pub struct Answer {
 /// The three final results.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Reply {
-    /// A document; `complete` unless parts of it were unreadable.
+    /// A document.
     Stanzas {
         /// The readable stanzas.
         stanzas: Vec<Stanza>,
-        /// Whether no stanza of the document was omitted.
-        complete: bool,
+        /// The selected stanzas that could not be read; without a name if not even that could be.
+        unreadable: Vec<Option<Arc<str>>>,
     },
     /// The repository is not configured.
     NotConfigured,
@@ -64,6 +66,9 @@ pub struct Run {
     pub finished: bool,
     /// Version of pgBackRest.
     pub version: Option<Version>,
+    /// Stanzas with repository options of their own, which `info` reads only if it is asked for the stanza. What a listing
+    /// says about them, or does not, means nothing.
+    pub apart: BTreeSet<Arc<str>>,
 }
 
 /// How answers are merged.
@@ -90,9 +95,9 @@ pub struct Configured {
 /// The snapshot after `previous`, which is the last one of the previous run.
 #[must_use]
 pub fn merge(previous: &Snapshot, run: Run, policy: &Policy<'_>, now: DateTime<Utc>) -> Snapshot {
-    let Run { answers, finished, version } = run;
+    let Run { answers, finished, version, apart } = run;
     let outcomes = scopes::outcomes(&answers);
-    let board = Board::fill(previous, answers, policy.filter);
+    let board = Board::fill(previous, answers, policy.filter, &apart);
     let mut course = scopes::Course {
         previous: &previous.collection,
         outcomes,
@@ -112,18 +117,21 @@ pub fn merge(previous: &Snapshot, run: Run, policy: &Policy<'_>, now: DateTime<U
             }
         }
     }
+    for (name, (at, failure)) in board.unanswered {
+        course.judge_unanswered(name, at, failure);
+    }
     if course.listing_complete && finished {
+        let named: BTreeSet<Arc<str>> = stanzas.iter().map(|stanza| stanza.name.clone()).collect();
         let missing = policy.configured.stanzas.iter().filter(|name| policy.filter.admits_stanza(name));
-        for name in
-            missing.filter(|name| stanzas.iter().all(|known| known.name != **name)).collect::<Vec<_>>()
-        {
+        let is_known = |name: &Arc<str>| named.contains(name) || course.health.contains_key(name);
+        for name in missing.filter(|name| !is_known(name) && !apart.contains(*name)) {
             stanzas.extend(missing_everywhere(name, policy, now));
         }
         stanzas.sort_by(|one, other| one.name.cmp(&other.name));
     }
     let scopes = course.scopes(policy.filter, now);
-    let wal = previous.collection.wal.clone();
-    Snapshot { stanzas, collection: Collection { scopes, wal }, version }
+    let (wal, configuration) = (previous.collection.wal.clone(), previous.collection.configuration.clone());
+    Snapshot { stanzas, collection: Collection { scopes, wal, configuration }, version }
 }
 
 enum Merged {
@@ -225,6 +233,7 @@ fn missing_stanza(key: u32, before: Option<&Repo>, at: DateTime<Utc>) -> Repo {
         status_code: Some(1),
         status_message: status_text(1).to_owned(),
         cipher: before.and_then(|repo| repo.cipher.clone()),
+        printed_cipher: before.and_then(|repo| repo.printed_cipher.clone()),
         ..nothing_known(key, at)
     }
 }
@@ -272,7 +281,7 @@ fn repo(
             status_code: repo.status_code,
             status_message: repo.status_message,
             error: repo.error,
-            cipher: repo.cipher,
+            printed_cipher: repo.printed_cipher,
             ..nothing_known(key, repo.collected_at)
         };
     }
@@ -288,6 +297,7 @@ fn with_facts_of(now: Repo, before: Option<&Repo>) -> Repo {
         status_message: now.status_message,
         error: now.error,
         cipher: now.cipher.or_else(|| before.cipher.clone()),
+        printed_cipher: now.printed_cipher.or_else(|| before.printed_cipher.clone()),
         ..before.clone()
     }
 }
@@ -301,6 +311,7 @@ fn nothing_known(key: u32, at: DateTime<Utc>) -> Repo {
         error: None,
         collected_at: at,
         cipher: None,
+        printed_cipher: None,
         databases: Vec::new(),
         archives: Vec::new(),
         backups: Vec::new(),
@@ -312,10 +323,18 @@ fn nothing_known(key: u32, at: DateTime<Utc>) -> Repo {
     }
 }
 
+/// Why a stanza of a document is unknown.
+fn unreadable_stanza(name: Option<&str>) -> Failure {
+    let what = name.map_or_else(|| "a stanza without a name".to_owned(), |name| format!("stanza {name}"));
+    let message =
+        format!("pgbackrest info returned data about {what} that cannot be read; run it manually to see it");
+    Failure::new(FailureReason::Parse, message)
+}
+
 /// A lock that is still held keeps the time when it was first seen; without an answer, it is unchanged.
 fn lasting(before: Activity, now: Option<Activity>) -> Activity {
     let Some(mut now) = now else { return before };
-    if now.held && before.held {
+    if now.held == Some(true) && before.held == Some(true) {
         now.since = before.since.or(now.since);
     }
     now
@@ -356,7 +375,6 @@ impl RepoState {
     /// The state of a repository that gave no answer.
     #[must_use]
     pub fn of_failure(failure: &Failure) -> Self {
-        use super::snapshot::FailureReason::Timeout;
-        if failure.reason == Timeout { Self::Timeout } else { Self::Other }
+        if failure.reason == FailureReason::Timeout { Self::Timeout } else { Self::Other }
     }
 }

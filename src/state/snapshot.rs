@@ -31,6 +31,15 @@ pub struct Collection {
     pub scopes: BTreeMap<Arc<str>, ScopeHealth>,
     /// The same for listing the WAL archives, by stanza; up if all its repositories could be listed.
     pub wal: BTreeMap<Arc<str>, ScopeHealth>,
+    /// Reading pgBackRest's configuration; absent if none is known to be its own.
+    pub configuration: Option<ConfigurationHealth>,
+}
+
+/// Whether pgBackRest's configuration could be read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ConfigurationHealth {
+    /// Why not, and the remedy.
+    pub problem: Option<String>,
 }
 
 /// The health of a scope.
@@ -119,8 +128,8 @@ pub struct Stanza {
 /// A lock and the progress of its holder.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Activity {
-    /// Whether the lock is held.
-    pub held: bool,
+    /// Whether the lock is held; absent if pgBackRest could not tell.
+    pub held: Option<bool>,
     /// Since when it has been seen held; an upper bound of the start time.
     pub since: Option<DateTime<Utc>>,
     /// Progress over all repositories, if known.
@@ -149,8 +158,11 @@ pub struct Repo {
     pub error: Option<&'static str>,
     /// When the facts below were read. Older than the last run if the repository no longer answers.
     pub collected_at: DateTime<Utc>,
-    /// `none` or `aes-256-cbc`; before 2.32 that of the stanza.
+    /// `none` or `aes-256-cbc`, as of the last time that it could be read; before 2.32 that of the stanza.
     pub cipher: Option<String>,
+    /// The same as printed in the last answer: that of the configuration, even if the repository cannot be read with it.
+    #[serde(skip)]
+    pub printed_cipher: Option<String>,
     /// Clusters that have used the stanza, ascending by id; the last is the current one.
     pub databases: Vec<Database>,
     /// WAL ranges.
@@ -319,6 +331,13 @@ impl Repo {
     #[must_use]
     pub const fn has_facts(&self) -> bool {
         !(self.databases.is_empty() && self.archives.is_empty() && self.backups.is_empty())
+    }
+
+    /// Whether it is known which backups there are. Without an answer, not even that there is none.
+    #[must_use]
+    pub fn knows_backups(&self) -> bool {
+        let is_told = self.status_code.is_some_and(|code| (1..=3).contains(&code));
+        self.is_up() || is_told || !self.backups.is_empty()
     }
 
     /// Whether it answered and is ready for backups.

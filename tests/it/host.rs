@@ -17,5 +17,6 @@ pub(crate) mod pgbackrest;
 pub(crate) mod process_limits;
 pub(crate) mod repository;
 pub(crate) mod restore;
+pub(crate) mod sections;
 pub(crate) mod trouble;
 pub(crate) mod wal;

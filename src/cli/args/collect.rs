@@ -23,7 +23,8 @@ pub struct SourceArgs {
     )]
     pub binary: PathBuf,
 
-    /// pgBackRest configuration file. Defaults to pgBackRest's own default.
+    /// pgBackRest configuration file. Defaults to pgBackRest's own default. If --backrest.binary is a script, its
+    /// configuration is read only if it is named here.
     #[arg(long = "backrest.config", env = "KEEPER_BACKREST_CONFIG", value_name = "FILE", value_parser = path())]
     pub config: Option<PathBuf>,
 

@@ -61,12 +61,12 @@ impl Plan {
         }
     }
 
-    fn ask_by_stanza(&mut self, repo: Option<u32>) {
+    pub(super) fn ask_by_stanza(&mut self, repo: Option<u32>) {
         // One step at a time: the next run may ask this repository as a whole again, but not all of them at once.
         if repo.is_some() {
             self.after.split.insert(None);
         }
-        self.stanza_queues.entry(repo).or_default();
+        self.by_stanza.insert(repo);
         for stanza in self.known.stanzas.clone() {
             self.enqueue(Target { stanza: Some(stanza), repo });
         }
@@ -81,7 +81,7 @@ impl Plan {
     /// New names are asked for in the repositories that are asked stanza by stanza.
     pub(super) fn learn(&mut self, names: BTreeSet<Arc<str>>) {
         if self.lists_all {
-            for repo in self.stanza_queues.keys().copied().collect::<Vec<_>>() {
+            for repo in self.by_stanza.clone() {
                 for stanza in &names {
                     self.enqueue(Target { stanza: Some(stanza.clone()), repo });
                 }
@@ -125,7 +125,7 @@ impl Plan {
         if !self.stanza_queues.entry(None).or_default().failed(self.max_parallel) {
             return;
         }
-        for (_, target) in self.take_waiting(|target| target.repo.is_none()) {
+        for (_, target) in self.take_waiting(|target| target.repo.is_none() && target.stanza.is_some()) {
             if let Some(stanza) = target.stanza {
                 self.after.split.insert(Some(stanza.clone()));
                 self.split_stanza(&stanza);

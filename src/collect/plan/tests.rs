@@ -4,6 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod apart;
+
 const HANG: u64 = 100;
 
 /// What exists, and what of it hangs or fails.
@@ -15,10 +17,17 @@ struct World {
     hanging: Vec<(Option<String>, Option<u32>)>,
     /// Every call fails so.
     broken: Option<CallOutcome>,
+    /// What a call for everything does not name, or calls broken …
+    missing: Vec<String>,
+    doubtful: Vec<String>,
+    /// … rightly.
+    is_right: bool,
+    /// Calls without a stanza are refused.
+    needs_stanza: bool,
 }
 
 /// What a run did: calls as `stanza/repo`, `*` for all; how long it took; what it settled.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Course {
     calls: Vec<String>,
     ticks: u64,
@@ -53,6 +62,7 @@ impl World {
             stanzas: self.stanzas.iter().map(|name| Arc::from(name.as_str())).collect(),
             repos: self.repos.iter().copied().collect(),
             repo_option: true,
+            apart: BTreeSet::new(),
         }
     }
 
@@ -71,8 +81,20 @@ impl World {
         if self.hanging.iter().any(touches) {
             return CallOutcome::Failed(failure(FailureReason::Timeout));
         }
-        let all = || self.stanzas.iter().map(|name| Arc::from(name.as_str())).collect();
-        CallOutcome::Answered(target.stanza.clone().map_or_else(all, |stanza| BTreeSet::from([stanza])))
+        if self.needs_stanza && target.stanza.is_none() {
+            return CallOutcome::NeedsStanza;
+        }
+        let names =
+            |names: &[String]| names.iter().map(|name| Arc::from(name.as_str())).collect::<BTreeSet<_>>();
+        let (missing, doubtful) = (names(&self.missing), names(&self.doubtful));
+        CallOutcome::Answered(match &target.stanza {
+            None => Named { stanzas: &names(&self.stanzas) - &missing, doubtful },
+            Some(stanza) => {
+                let is_bad = self.is_right && (missing.contains(stanza) || doubtful.contains(stanza));
+                let stanzas = BTreeSet::from([stanza.clone()]);
+                Named { doubtful: if is_bad { stanzas.clone() } else { BTreeSet::new() }, stanzas }
+            }
+        })
     }
 
     fn run(&self, memory: &mut PlanState) -> Course {

@@ -12,6 +12,9 @@ use super::pieces;
 /// Maximum number of rows in the table of scopes.
 const ROW_LIMIT: usize = 40;
 
+/// Maximum characters of what is wrong with the configuration.
+const PROBLEM_LIMIT: usize = 400;
+
 /// Failed calls with reason and remedy.
 pub(super) fn failures(collection: &Collection, now: DateTime<Utc>) -> Markup {
     let failed = || collection.scopes.iter().filter(|(_, scope)| scope.kind == ScopeKind::Call && !scope.up);
@@ -22,6 +25,22 @@ pub(super) fn failures(collection: &Collection, now: DateTime<Utc>) -> Markup {
                 @for (name, scope) in failed().take(ROW_LIMIT) {
                     p { strong { bdi { (human::line(name, 80)) } } ": " (human::failure(scope)) }
                     p.soft { "Last success: " (last_success(scope, now)) }
+                }
+            }
+        }
+    }
+}
+
+/// Why pgBackRest's configuration could not be read.
+pub(super) fn configuration(collection: &Collection) -> Markup {
+    let problem = collection.configuration.as_ref().and_then(|health| health.problem.as_deref());
+    html! {
+        @if let Some(problem) = problem {
+            section.notice aria-labelledby="configuration" {
+                h2 #configuration { "pgBackRest's configuration cannot be read" }
+                p { (human::line(problem, PROBLEM_LIMIT)) }
+                p.soft {
+                    "Storage types, retention, the expiry of credentials and the stanzas that should exist are unknown."
                 }
             }
         }

@@ -80,6 +80,7 @@ pub fn render(snapshot: &Snapshot, context: &PageContext<'_>, now: DateTime<Utc>
         (header(snapshot, context, &headline, now))
         main {
             (collection::failures(&snapshot.collection, now))
+            (collection::configuration(&snapshot.collection))
             @if entries.len() > 1 { (summary::table(&entries, shown, ROW_LIMIT, now)) }
             (timeline::shapes())
             (PreEscaped(sections))
@@ -144,10 +145,30 @@ fn headline(snapshot: &Snapshot, context: &PageContext<'_>, entries: &[Judged<'_
         };
     }
     let health = entries.iter().map(|entry| entry.assessment.health).max();
-    Headline { health, text: count_sentence(entries), explanation: None }
+    let stanzas: Vec<&Judged<'_>> = entries.iter().filter(|entry| entry.is_stanza()).collect();
+    if stanzas.is_empty() {
+        return Headline {
+            health,
+            text: "No stanza is known".to_owned(),
+            explanation: Some(
+                "The repository cannot be listed. Which stanzas it contains is unknown until it can.",
+            ),
+        };
+    }
+    let configuration = snapshot.collection.configuration.as_ref();
+    let is_incomplete = configuration.is_some_and(|health| health.problem.is_some());
+    Headline {
+        health: if is_incomplete { health.max(Some(Health::Warning)) } else { health },
+        text: count_sentence(&stanzas) + if stanzas.len() < entries.len() { UNLISTED_TOO } else { "" },
+        explanation: is_incomplete
+            .then_some("pgBackRest's configuration cannot be read, so this is not all."),
+    }
 }
 
-fn count_sentence(entries: &[Judged<'_>]) -> String {
+/// Follows the sentence about stanzas.
+const UNLISTED_TOO: &str = ", and a repository cannot be listed";
+
+fn count_sentence(entries: &[&Judged<'_>]) -> String {
     let count = |health| entries.iter().filter(|entry| entry.assessment.health == health).count();
     let (failed, warned) = (count(Health::Failed), count(Health::Warning));
     let total = entries.len();

@@ -74,8 +74,11 @@ fn newest_of_type(backup: &Backup, now: DateTime<Utc>) -> Markup {
             p.soft { (pieces::instant(backup.stop)) }
             @if backup.error == Some(true) { p.reason.warning { "page checksum errors" } }
         }
-        td { (backup.duration().map_or_else(|| "unknown".to_owned(), human::duration)) }
-        td { (human::bytes(backup.size)) p.soft { (human::bytes(backup.repo_delta)) " stored" } }
+        td { (human::known(backup.duration(), human::duration)) }
+        td {
+            (human::known(backup.size, human::bytes))
+            p.soft { (human::known(backup.repo_delta, human::bytes)) " stored" }
+        }
     }
 }
 

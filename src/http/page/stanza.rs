@@ -38,7 +38,7 @@ pub(super) fn section(
     let health = entry.assessment.health;
     let anchor = pieces::anchor(entry.name);
     let heading = html! {
-        h2 { bdi { (human::line(entry.name, 80)) } " " (pieces::badge(health, health.as_str())) }
+        h2 { bdi { (entry.title(80)) } " " (pieces::badge(health, health.as_str())) }
     };
     let content = html! {
         @if let Some(stanza) = entry.stanza { (banner(stanza)) }
@@ -53,7 +53,7 @@ pub(super) fn section(
             }
         }
     };
-    let unseen_heading = html! { h2.unseen { bdi { (human::line(entry.name, 80)) } } };
+    let unseen_heading = html! { h2.unseen { bdi { (entry.title(80)) } } };
     // The id is inside the collapsed part: a link to it opens the part without a script.
     html! {
         section class=(pieces::class("stanza", health)) {
@@ -154,7 +154,7 @@ fn newest_backup(newest: &Backup, now: DateTime<Utc>) -> Markup {
 }
 
 fn activity(what: &str, activity: &Activity, now: DateTime<Utc>) -> Markup {
-    if !activity.held {
+    if activity.held != Some(true) {
         return html! {};
     }
     html! {

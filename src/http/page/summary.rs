@@ -46,7 +46,7 @@ fn row(entry: &Judged<'_>, has_section: bool, now: DateTime<Utc>) -> Markup {
         tr {
             td { (pieces::badge(health, health.as_str())) }
             th scope="row" {
-                a href=(address) { bdi { (human::line(entry.name, 80)) } }
+                a href=(address) { bdi { (entry.title(80)) } }
                 @if let Some(worst) = worst {
                     p class={ "reason " (worst.health) } {
                         @if let Some(key) = worst.repo_key { (human::repo_name(key)) ": " }

@@ -163,11 +163,11 @@ fn mark(backups: &[&Backup], axis: Axis) -> Mark {
             format!(
                 "{kind} {}, {} in {took}{errors}",
                 human::instant(only.stop),
-                human::bytes(only.repo_delta)
+                human::known(only.repo_delta, human::bytes)
             )
         }
         many => {
-            let stored = human::bytes(many.iter().map(|backup| backup.repo_delta).sum());
+            let stored = human::known(many.iter().map(|backup| backup.repo_delta).sum(), human::bytes);
             let short = |at: DateTime<Utc>| at.format("%m-%d %H:%M").to_string();
             format!("{} {kind}, {} to {}, {stored}{errors}", many.len(), short(first), short(last))
         }

@@ -48,7 +48,7 @@ catalogue! { ALL of Backups:
         "Size of the newest backup relative to the median of its predecessors of the same type.",
         "newest / median of up to 5 predecessors; the label what is database or stored; absent with fewer than 2 predecessors";
     REPO_STORED_BYTES: Gauge, "pgbackrest_repo_stored_bytes", Bytes, ["kind", "repo_key", "stanza"],
-        "Bytes that the stanza occupies in the repository.", "kind=backup: sum of info.repository.delta";
+        "Bytes that the stanza occupies in the repository.", "kind=backup: sum of info.repository.delta; absent if the backups are not known";
     REPO_UP: Gauge, "pgbackrest_repo_up", Plain, REPO,
         "Whether the repository is readable and ready for backups.", "1 for codes 0 and 2, else 0";
     REPO_STATE: Gauge, "pgbackrest_repo_state", Plain, ["repo_key", "stanza", "state"],
@@ -62,9 +62,11 @@ catalogue! { ALL of Backups:
         "1; error is one of pgBackRest's error classes, such as CryptoError; the message is only in the log";
     REPO_INFO: Gauge, "pgbackrest_repo_info", Plain, ["cipher", "pg_version", "repo_key", "stanza", "type"],
         "Properties of the repository.",
-        "1; type is from the configuration, empty if that cannot be read; cipher is empty before 2.32";
+        "1; type is from the configuration, empty if that is not known; cipher is empty before 2.32 and if the repository was never \
+         readable";
     REPO_ENCRYPTED: Gauge, "pgbackrest_repo_encrypted", Plain, REPO,
-        "Whether pgBackRest encrypts the repository.", "cipher is not none; absent before 2.32";
+        "Whether pgBackRest encrypts the repository.",
+        "cipher is not none, as of the last time that the repository was readable; absent before that, and before 2.32";
     STANZA_CLUSTER_INFO: Gauge, "pgbackrest_stanza_cluster_info", Plain,
         ["database_id", "pg_version", "repo_key", "stanza", "system_id"],
         "PostgreSQL cluster that currently uses the stanza.", "1; the highest id in db";
@@ -79,7 +81,8 @@ catalogue! { ALL of Backups:
         "largest archive max over the repositories - smallest";
     BACKUP_IN_PROGRESS: Gauge, "pgbackrest_backup_in_progress", Plain, REPO,
         "Whether a backup to the repository is running.",
-        "lock held with sizes; absent if the lock is held but pgBackRest does not report for which repository";
+        "lock held with sizes; absent if the lock is held but pgBackRest does not report for which repository, and if it could not \
+         look for the lock because the repository is unreadable";
     BACKUP_IN_PROGRESS_SINCE_TIMESTAMP_SECONDS: Gauge,
         "pgbackrest_backup_in_progress_since_timestamp_seconds", Timestamp, REPO,
         "When the running backup was first seen.", "absent if none is running; an upper bound of its start time";
@@ -87,15 +90,15 @@ catalogue! { ALL of Backups:
         "Bytes that a restore of the newest backup writes.", "info.size of the newest backup of any type";
     RETENTION_BACKUPS_REQUIRED: Gauge, "pgbackrest_retention_backups_required", Plain, TYPE,
         "Number of backups that the configured retention requires.",
-        "repoN-retention-full and -diff; absent if the configuration cannot be read", at_scrape;
+        "repoN-retention-full and -diff; absent if the configuration is not known", at_scrape;
     RETENTION_SATISFIED: Gauge, "pgbackrest_retention_satisfied", Plain, TYPE,
         "Whether as many backups exist as the configured retention requires.",
-        "1 or 0; absent if the configuration cannot be read", at_scrape;
+        "1 or 0; absent if the configuration is not known", at_scrape;
     RETENTION_WINDOW_SECONDS: Gauge, "pgbackrest_retention_window_seconds", Seconds, REPO,
         "How long the configured retention keeps full backups.",
         "repoN-retention-full with type time; absent with type count";
     REPO_CREDENTIAL_EXPIRY_TIMESTAMP_SECONDS: Gauge,
         "pgbackrest_repo_credential_expiry_timestamp_seconds", Timestamp, ["kind", "repo_key", "stanza"],
         "When a credential of the repository expires.",
-        "kind is tls_client, tls_ca or azure_sas; absent if the configuration or the file cannot be read";
+        "kind is tls_client, tls_ca or azure_sas; absent if the configuration is not known or the file cannot be read";
 }

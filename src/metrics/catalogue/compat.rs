@@ -20,7 +20,7 @@ catalogue! { ALL of DropIn:
         "status.code: 0 ok, 1 missing stanza path, 2 no valid backups, 3 missing stanza data, 4 different across repos, 5 database mismatch across repos, 6 requested backup not found, 99 other";
     STANZA_BACKUP_LOCK_STATUS: Gauge, "pgbackrest_stanza_backup_lock_status", Plain, STANZA,
         "Current stanza backup lock status.",
-        "1 while a backup, expire or stanza command holds the lock on the queried host";
+        "1 while a backup, expire or stanza command holds the lock on the queried host; 0 if unknown";
     STANZA_BACKUP_COMPLETE_BYTES: Gauge, "pgbackrest_stanza_backup_complete_bytes", Bytes, STANZA,
         "Completed size for backup in progress.", "lock.backup.size-cplt (2.48 and later); 0 when idle";
     STANZA_BACKUP_TOTAL_BYTES: Gauge, "pgbackrest_stanza_backup_total_bytes", Bytes, STANZA,
@@ -32,14 +32,14 @@ catalogue! { ALL of DropIn:
         "Total size for backup in progress per repository.",
         "lock.backup.repo[].size (2.59 and later); 0 when idle", unverified;
     STANZA_RESTORE_LOCK_STATUS: Gauge, "pgbackrest_stanza_restore_lock_status", Plain, STANZA,
-        "Current stanza restore lock status.", "1 while a restore holds its lock (2.56 and later)";
+        "Current stanza restore lock status.", "1 while a restore holds its lock (2.56 and later); 0 if unknown";
     STANZA_RESTORE_COMPLETE_BYTES: Gauge, "pgbackrest_stanza_restore_complete_bytes", Bytes, STANZA,
         "Completed size for restore in progress.", "lock.restore.size-cplt (2.56 and later); 0 when idle";
     STANZA_RESTORE_TOTAL_BYTES: Gauge, "pgbackrest_stanza_restore_total_bytes", Bytes, STANZA,
         "Total size for restore in progress.", "lock.restore.size (2.56 and later); 0 when idle";
     REPO_STATUS: Gauge, "pgbackrest_repo_status", Plain, ["cipher", "repo_key", "stanza"],
         "Current repository status.",
-        "repo[].status.code, same codes as the stanza's; absent if the last call gave no code; before 2.32 repo_key is 0, cipher none and the value 0";
+        "repo[].status.code, same codes as the stanza's; cipher is that of the configuration; absent if the last call gave no code; before 2.32 repo_key is 0, cipher none and the value 0";
     BACKUP_INFO: Gauge, "pgbackrest_backup_info", Plain,
         ["backrest_ver", "backup_name", "backup_type", "block_incr", "database_id", "lsn_start", "lsn_stop",
           "pg_version", "prior", "repo_key", "stanza", "wal_start", "wal_stop"],
@@ -50,14 +50,16 @@ catalogue! { ALL of DropIn:
         "stop - start; start_time and stop_time are local time, empty when backup time labels are off",
         per_backup;
     BACKUP_SIZE_BYTES: Gauge, "pgbackrest_backup_size_bytes", Bytes, BACKUP,
-        "Full uncompressed size of the database.", "info.size", per_backup;
+        "Full uncompressed size of the database.", "info.size; 0 if pgBackRest does not report it", per_backup;
     BACKUP_DELTA_BYTES: Gauge, "pgbackrest_backup_delta_bytes", Bytes, BACKUP,
-        "Amount of data in the database to actually backup.", "info.delta", per_backup;
+        "Amount of data in the database to actually backup.",
+        "info.delta; 0 if pgBackRest does not report it", per_backup;
     BACKUP_REPO_SIZE_BYTES: Gauge, "pgbackrest_backup_repo_size_bytes", Bytes, BACKUP,
         "Full compressed files size to restore the database from backup.",
         "info.repository.size; 0 if pgBackRest does not report it (block incremental)", per_backup;
     BACKUP_REPO_DELTA_BYTES: Gauge, "pgbackrest_backup_repo_delta_bytes", Bytes, BACKUP,
-        "Compressed files size in backup.", "info.repository.delta", per_backup;
+        "Compressed files size in backup.",
+        "info.repository.delta; 0 if pgBackRest does not report it", per_backup;
     BACKUP_REPO_SIZE_MAP_BYTES: Gauge, "pgbackrest_backup_repo_size_map_bytes", Bytes, BACKUP,
         "Size of block incremental map.", "info.repository.size-map; 0 without block incremental", per_backup;
     BACKUP_REPO_DELTA_MAP_BYTES: Gauge, "pgbackrest_backup_repo_delta_map_bytes", Bytes, BACKUP,

@@ -45,6 +45,10 @@ catalogue! { ALL of Exporter:
     EXPORTER_CONFIG_LAST_RELOAD_SUCCESS_TIMESTAMP_SECONDS: Gauge,
         "pgbackrest_exporter_config_last_reload_success_timestamp_seconds", Timestamp, [],
         "When the configuration was last loaded successfully.", "at startup or reload", at_scrape;
+    CONFIGURATION_READ_SUCCESS: Gauge, "pgbackrest_configuration_read_success", Plain, [],
+        "Whether pgBackRest's configuration could be read.",
+        "0 if a file cannot be read, is invalid, or exceeds a limit (100,000 files, 64 MiB); absent if no configuration is known \
+         to be the one that pgBackRest uses";
     EXPORTER_RUST_INFO: Gauge, "pgbackrest_exporter_rust_info", Plain, ["revision", "rustc", "version"],
         "A metric with a constant '1' value labeled by version, revision and compiler.", "1";
 }

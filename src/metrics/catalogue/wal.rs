@@ -65,10 +65,12 @@ catalogue! { ALL of Wal:
         "When the WAL archive was last listed.", "start of the listing that the other metrics are based on";
     REPO_FUTURE_TIMESTAMPS: Gauge, "pgbackrest_repo_future_timestamps", Plain, ["kind", "repo_key", "stanza"],
         "Backups and WAL files that are dated in the future.",
-        "kind is backup (info) or wal (listing); more than 5 min ahead; such a time is never used as the newest";
+        "kind is backup (info) or wal (listing); more than 5 min ahead; such a time is never used as the newest; \
+         absent if the backups are unknown, or the WAL was not listed";
     REPO_CLOCK_BEHIND_SECONDS: Gauge, "pgbackrest_repo_clock_behind_seconds", Seconds, REPO,
         "How far the clock of the repository is behind that of the PostgreSQL host. Negative: it is ahead.",
-        "listing: start of the newest backup - time of its last WAL segment, 0 where that lies within the backup and a minute around it";
+        "listing: start of the newest backup - time of its last WAL segment, 0 where that lies within the backup and a minute around \
+         it; absent without such a backup";
     BACKUP_UNRESTORABLE: Gauge, "pgbackrest_backup_unrestorable", Plain, ["reason", "repo_key", "stanza"],
         "Backups that cannot be restored.",
         "listing: reason is wal (missing within the backup), directory (the backup's files are gone), reference (the files of a \

@@ -16,10 +16,10 @@ pub(in crate::metrics) fn write(families: &mut Families<'_, '_>, selection: &Sel
     let options = families.options;
     info(families, selection)?;
     duration(families, selection)?;
-    plain(families, selection, &catalogue::BACKUP_SIZE_BYTES, |backup| Some(backup.size))?;
-    plain(families, selection, &catalogue::BACKUP_DELTA_BYTES, |backup| Some(backup.delta))?;
+    plain(families, selection, &catalogue::BACKUP_SIZE_BYTES, |b| options.or_zero(b.size))?;
+    plain(families, selection, &catalogue::BACKUP_DELTA_BYTES, |b| options.or_zero(b.delta))?;
     plain(families, selection, &catalogue::BACKUP_REPO_SIZE_BYTES, |b| options.or_zero(b.repo_size))?;
-    plain(families, selection, &catalogue::BACKUP_REPO_DELTA_BYTES, |backup| Some(backup.repo_delta))?;
+    plain(families, selection, &catalogue::BACKUP_REPO_DELTA_BYTES, |b| options.or_zero(b.repo_delta))?;
     plain(families, selection, &catalogue::BACKUP_REPO_SIZE_MAP_BYTES, |b| options.or_zero(b.repo_size_map))?;
     plain(families, selection, &catalogue::BACKUP_REPO_DELTA_MAP_BYTES, |b| {
         options.or_zero(b.repo_delta_map)

@@ -21,10 +21,10 @@ use super::detail::{block_incremental, seconds};
 pub(in crate::metrics) fn write(families: &mut Families<'_, '_>, facts: &Facts) -> fmt::Result {
     let options = families.options;
     plain(families, facts, &catalogue::BACKUP_LAST_DURATION_SECONDS, seconds)?;
-    plain(families, facts, &catalogue::BACKUP_LAST_SIZE_BYTES, |backup| Some(backup.size))?;
-    plain(families, facts, &catalogue::BACKUP_LAST_DELTA_BYTES, |backup| Some(backup.delta))?;
+    plain(families, facts, &catalogue::BACKUP_LAST_SIZE_BYTES, |b| options.or_zero(b.size))?;
+    plain(families, facts, &catalogue::BACKUP_LAST_DELTA_BYTES, |b| options.or_zero(b.delta))?;
     plain(families, facts, &catalogue::BACKUP_LAST_REPO_SIZE_BYTES, |b| options.or_zero(b.repo_size))?;
-    plain(families, facts, &catalogue::BACKUP_LAST_REPO_DELTA_BYTES, |backup| Some(backup.repo_delta))?;
+    plain(families, facts, &catalogue::BACKUP_LAST_REPO_DELTA_BYTES, |b| options.or_zero(b.repo_delta))?;
     plain(families, facts, &catalogue::BACKUP_LAST_REPO_SIZE_MAP_BYTES, |b| {
         options.or_zero(b.repo_size_map)
     })?;

@@ -206,7 +206,7 @@ mod tests {
         for (text, why) in [
             ("nonsense", "no readable JSON document"),
             ("[]", "does not mention stanza db"),
-            (r#"[{"name":"db","status":{"code":1}}]"#, "does not mention repo2"),
+            (r#"[{"name":"db","status":{"code":1}}]"#, "cannot be read"),
             (r#"[{"name":"db","status":{"code":1},"repo":[{"key":1}]}]"#, "does not mention repo2"),
             (r#"[{"name":"db","backup":7}]"#, "cannot be read"),
         ] {

@@ -13,6 +13,40 @@ fn options(text: &str) -> RepoOptions {
 }
 
 #[test]
+fn stanzas_that_are_reached_or_locked_in_a_way_of_their_own_are_told() {
+    for (section, is_apart) in [
+        ("[crm]\nrepo1-cipher-pass=x", true),
+        ("[crm]\nrepo2-path=/r", true),
+        ("[crm]\nrepo1-s3-key-secret=x", true),
+        ("[crm]\nrepo1-storage-host=h", true),
+        ("[crm]\nrepo-path=/r", true),
+        ("[crm]\nlock-path=/l", true),
+        ("[crm]\ncmd-ssh=/usr/bin/ssh", true),
+        ("[crm:info]\nrepo1-host=h", true),
+        ("[crm:backup]\nlock-path=/l", true),
+        (
+            "[crm]\npg1-path=/pg\nrepo1-retention-full=3\nprocess-max=2\n[crm:backup]\nrepo1-retention-diff=3",
+            false,
+        ),
+        ("[global]\nrepo1-path=/r\nlock-path=/l\n[crm]\npg1-path=/pg", false),
+        ("[global:info]\nlock-path=/l\n[crm]\npg1-path=/pg", false),
+        ("[crm]\n#repo1-path=/r\nrepo1=/r\nrepository1-path=/r", false),
+    ] {
+        let conf = parse(section);
+        assert_eq!(
+            conf.stanzas_apart().into_iter().collect::<Vec<_>>(),
+            if is_apart { vec!["crm"] } else { vec![] },
+            "{section}"
+        );
+        assert!(conf.stanzas() == ["crm"], "{section}");
+    }
+    let both = parse("[crm]\n").including(parse("[crm]\nlock-path=/l\n[erp]\nrepo3-path=/r"));
+    assert_eq!(both.stanzas_apart().into_iter().collect::<Vec<_>>(), ["crm", "erp"]);
+    assert_eq!((both.repo_keys(), both.repo_keys_of(None)), (vec![3], vec![1]));
+    assert!(Conf::from_environment([("PGBACKREST_LOCK_PATH", "/l")]).stanzas_apart().is_empty());
+}
+
+#[test]
 fn defaults_are_those_of_pgbackrest() {
     let expected = RepoOptions {
         storage: "posix",

@@ -186,7 +186,7 @@ where
     }
 }
 
-/// As [`number`], with 0 for unknown.
+/// The number of a database; as no database has 0, that is an unknown one.
 pub(super) fn number_or_zero<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     number(deserializer).map(Option::unwrap_or_default)
 }

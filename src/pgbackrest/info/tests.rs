@@ -54,7 +54,7 @@ fn every_fixture_is_read_whole() {
             let named: Vec<u32> = stanza.repo.iter().map(|repo| repo.key).collect();
             let keys = stanza.backup.iter().map(|backup| backup.database.repo_key);
             assert!(keys.into_iter().all(|key| key.is_some_and(|key| named.contains(&key))), "{case}");
-            assert!(stanza.backup.iter().all(|backup| backup.info.size > 0), "{case}");
+            assert!(stanza.backup.iter().all(|backup| backup.info.size > Some(0)), "{case}");
             assert!(stanza.db.iter().all(|database| database.system_id.is_some()), "{case}");
         }
     }
@@ -103,7 +103,7 @@ fn null_in_every_place_is_unknown() {
         "repo":[{"cipher":null,"key":1,"status":null}],"status":{"code":null,"lock":null,"message":null}}]"#,
     );
     assert_eq!((stanza.status.code, stanza.repo[0].status.code), (StatusCode(99), StatusCode(99)));
-    assert_eq!(stanza.backup[0].info.size, 0);
+    assert_eq!((stanza.backup[0].info.size, stanza.backup[0].info.delta), (None, None));
     assert_eq!(stanza.db[0].system_id, None);
     let bare =
         only_stanza(r#"[{"name":"demo","archive":null,"backup":null,"db":null,"repo":null,"status":null}]"#);
@@ -138,13 +138,17 @@ fn values_that_do_not_fit_are_unknown() {
     }
 }
 
+fn names_of(document: &InfoDocument<'_>) -> Vec<String> {
+    document.unreadable.iter().map(ToString::to_string).collect()
+}
+
 #[test]
 fn one_unreadable_stanza_does_not_take_the_others_along() {
     let text = r#"[{"name":"a"},{"name":"b","repo":{}},7,{"name":{}},{"name":"c"},{"status":{"code":0}}]"#;
     let document = parse(text).unwrap();
     let names: Vec<&str> = document.stanzas.iter().map(|stanza| &*stanza.name).collect();
     assert_eq!(names, ["a", "c"]);
-    assert_eq!(document.unreadable, ["b", "entry 3", "entry 4", "entry 6"]);
+    assert_eq!(names_of(&document), ["stanza b", "entry 3", "entry 4", "entry 6"]);
     let nameless = parse(r#"[{"name":null},{"name":"c"}]"#).unwrap();
     assert_eq!((nameless.stanzas.len(), nameless.unreadable.len()), (1, 1));
 }
@@ -162,8 +166,12 @@ fn one_unreadable_backup_does_not_take_the_others_along() {
     let document = parse(&text).unwrap();
     assert_eq!(document.stanzas[0].backup.len(), 1);
     assert_eq!(
-        document.unreadable,
-        ["demo/20260101-000000F_20260102-000000X", "demo/20260103-000000F", "demo/20260104-000000F"]
+        names_of(&document),
+        [
+            "backup demo/20260101-000000F_20260102-000000X",
+            "backup demo/20260103-000000F",
+            "backup demo/20260104-000000F"
+        ]
     );
 }
 
@@ -185,7 +193,7 @@ fn the_list_of_unreadable_entries_is_bounded() {
     let text = format!("[{}]", vec![format!(r#"{{"name":"{long_name}","repo":1}}"#); 300].join(","));
     let document = parse(&text).unwrap();
     assert_eq!(document.unreadable.len(), MAX_UNREADABLE);
-    assert!(document.unreadable.iter().all(|name| name.len() == MAX_NAME));
+    assert!(names_of(&document).iter().all(|name| name.len() == "stanza ".len() + MAX_NAME));
 }
 
 /// Bytes of a fixture with a few of them replaced, removed or repeated.

@@ -9,7 +9,7 @@
 use super::super::command::InfoQuery;
 use super::{
     InfoArchive, InfoBackup, InfoDatabase, InfoDocument, InfoStanza, ParseError, RepoProgress, StatusCode,
-    parse,
+    Unreadable, parse,
 };
 
 /// The number of the only repository in versions before 2.32, which do not number it.
@@ -57,7 +57,15 @@ impl StatusCode {
 /// Parses an answer that [`super::super::sanitize::clean`] has cleaned, and checks that it contains what `query`
 /// asked for.
 pub fn answer<'a>(text: &'a str, query: &InfoQuery) -> Result<InfoDocument<'a>, AnswerError> {
-    let document = parse(text)?;
+    let mut document = parse(text)?;
+    let unreadable = &mut document.unreadable;
+    document.stanzas.retain(|stanza| {
+        let is_told = stanza.names_repositories();
+        if !is_told {
+            unreadable.push(Unreadable::Stanza(stanza.name.to_string()));
+        }
+        is_told
+    });
     let asked = query.stanza.as_ref().map(|name| document.stanza(name)).transpose()?;
     if let Some(repo) = query.repo {
         match asked {
@@ -77,7 +85,8 @@ impl InfoDocument<'_> {
     /// A stanza that was asked for.
     pub fn stanza(&self, name: &str) -> Result<StanzaView<'_>, AnswerError> {
         self.stanzas().find(|stanza| &*stanza.raw.name == name).ok_or_else(|| {
-            if self.unreadable.iter().any(|unreadable| unreadable == name) {
+            let is_it = |unreadable: &Unreadable| *unreadable == Unreadable::Stanza(name.to_owned());
+            if self.unreadable.iter().any(is_it) {
                 AnswerError::StanzaUnreadable(name.to_owned())
             } else {
                 AnswerError::NotInAnswer(format!("stanza {name}"))
@@ -204,10 +213,11 @@ mod tests {
         // What 2.60 prints where PGBACKREST_DETAIL_LEVEL is `progress`: nothing of repositories.
         let progress =
             r#"[{"name":"db","status":{"code":0,"lock":{"backup":{"held":false}},"message":"ok"}}]"#;
-        assert!(answer(progress, &query(Some("db"), None)).is_ok());
-        for stanza in [Some("db"), None] {
-            assert!(error(progress, stanza, Some(1)).contains("does not mention repo1 for stanza db"));
+        for repo in [None, Some(1)] {
+            assert!(error(progress, Some("db"), repo).contains("stanza db that cannot be read"));
         }
+        let listed = answer(progress, &query(None, None)).unwrap();
+        assert_eq!(listed.unreadable, [Unreadable::Stanza("db".to_owned())]);
         let other = r#"[{"name":"db","repo":[{"key":2}]}]"#;
         assert!(error(other, Some("db"), Some(1)).contains("does not mention repo1"));
         assert!(answer(other, &query(Some("db"), Some(2))).is_ok());
@@ -248,7 +258,7 @@ mod tests {
     #[test]
     fn a_lock_that_is_not_told_is_not_known() {
         let held = |lock: &str| {
-            let text = format!(r#"[{{"name":"db","status":{{"code":0,"lock":{lock}}}}}]"#);
+            let text = format!(r#"[{{"name":"db","cipher":"none","status":{{"code":0,"lock":{lock}}}}}]"#);
             answer(&text, &InfoQuery::default()).unwrap().stanza("db").unwrap().is_backup_locked()
         };
         assert_eq!(held(r#"{"backup":{"held":true}}"#), Some(true));

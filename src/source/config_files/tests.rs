@@ -162,11 +162,76 @@ async fn what_is_too_big_or_no_file_is_not_read() {
     assert!(made.success());
     assert!(case.files(false).refresh().await.is_none());
     fs::remove_file(case.path("main.conf")).unwrap();
-    case.write("main.conf", &format!("[global]\n#{}\n", "x".repeat(1 << 20)));
-    assert!(case.files(false).refresh().await.is_none());
-    case.write("main.conf", "[global]\n");
-    for number in 0..=MAX_FILES {
+    let limited = |include| {
+        let mut files = case.files(include);
+        files.places.limits = FileLimits { files: 3, bytes: 100 };
+        files
+    };
+    let problem = |files: &ConfigFiles| files.health().unwrap().problem.unwrap_or_default();
+    case.write("main.conf", &format!("[global]\n#{}\n", "x".repeat(88)));
+    let mut files = limited(true);
+    case.write("conf.d/1.conf", "");
+    assert!(files.refresh().await.is_some() && problem(&files).is_empty(), "{:?}", files.health());
+    case.write("conf.d/2.conf", "[global]\n#x\n");
+    assert!(files.refresh().await.is_none());
+    assert!(
+        problem(&files).contains("2.conf: all files together hold more than 100 bytes, which is the limit")
+    );
+    for number in 2..=4 {
         case.write(&format!("conf.d/{number}.conf"), "");
     }
-    assert!(case.files(true).refresh().await.is_none());
+    assert!(files.refresh().await.is_none());
+    assert!(problem(&files).contains("conf.d contains more than 3 files, which is the limit"));
+    fs::remove_file(case.path("conf.d/4.conf")).unwrap();
+    assert!(files.refresh().await.is_some() && files.is_ok());
+}
+
+#[tokio::test]
+async fn tens_of_thousands_of_stanzas_are_read() {
+    let case = Case::new();
+    let section = |name: &str, number: usize| {
+        format!(
+            "[{name}-{number}]\npg1-path=/pg/{number}\nrepo1-path=/r/{number}\nrepo2-cipher-pass=secret\n"
+        )
+    };
+    let main: String = (0..40_000).map(|number| section("main", number)).collect();
+    case.write("main.conf", &format!("[global]\nrepo1-retention-full=3\nrepo2-type=s3\n{main}"));
+    for number in 0..1_000 {
+        case.write(&format!("conf.d/{number}.conf"), &section("own", number));
+    }
+    let mut files = case.files(true);
+    let configuration = files.refresh().await.unwrap();
+    assert!(files.is_ok() && files.health() == Some(ConfigurationHealth { problem: None }));
+    assert_eq!((configuration.stanzas().len(), configuration.stanzas_apart().len()), (41_000, 41_000));
+    for stanza in ["main-39999", "own-999"] {
+        assert_eq!(configuration.settings(stanza, 1).unwrap().retention_full, Some(Retention::Count(3)));
+        assert_eq!(configuration.settings(stanza, 2).unwrap().storage.as_deref(), Some("s3"));
+    }
+}
+
+#[tokio::test]
+async fn without_a_name_only_pgbackrest_itself_tells_which_files_count() {
+    let case = Case::new();
+    case.write("bin/pgbackrest", "#!/bin/sh\n");
+    let program = |config| Program { binary: case.path("bin/pgbackrest"), config, config_include_path: None };
+    let passed = [("PGBACKREST_REPO1_TYPE", "s3")];
+    let mut wrapped = ConfigFiles::of(&program(None), &environment(&passed));
+    assert!(wrapped.refresh().await.is_none() && wrapped.is_ok());
+    assert_eq!(wrapped.health(), None, "nothing is wrong, and nothing is known");
+    // The same program, installed as it should be.
+    case.write("bin/pgbackrest", "\x7fELF");
+    assert!(wrapped.refresh().await.is_some());
+    case.write("bin/pgbackrest", "#!/bin/sh\n");
+    assert!(wrapped.refresh().await.is_none());
+    // A name is as good.
+    case.write("main.conf", "[global]\nrepo1-type=azure\n");
+    let named = ConfigFiles::of(&program(Some(case.path("main.conf"))), &environment(&[])).refresh().await;
+    assert_eq!(named.unwrap().settings("x", 1).unwrap().storage.as_deref(), Some("azure"));
+    let file = case.path("main.conf").display().to_string();
+    let named =
+        ConfigFiles::of(&program(None), &environment(&[("PGBACKREST_CONFIG", &file)])).refresh().await;
+    assert_eq!(named.unwrap().settings("x", 1).unwrap().storage.as_deref(), Some("azure"));
+    // The directory alone leaves open which file comes before it.
+    let included = Program { config_include_path: Some(case.path("conf.d")), ..program(None) };
+    assert!(ConfigFiles::of(&included, &environment(&[])).refresh().await.is_none());
 }

@@ -24,6 +24,8 @@ pub(super) struct Clock {
     pub(super) uncertainty: TimeDelta,
     /// All backups agree on that. Otherwise files were copied without their times, or the clock was set.
     pub(super) is_reliable: bool,
+    /// A backup shows how far it is behind.
+    is_known: bool,
     /// Earlier times prove nothing.
     since: DateTime<Utc>,
     /// No file can be newer.
@@ -68,7 +70,12 @@ impl Clock {
             Some(newest) if !was_set_back && agrees(newest) => newest.0.start - TOLERANCE,
             _ => DateTime::<Utc>::MAX_UTC,
         };
-        Self { behind, uncertainty, is_reliable, since, latest }
+        Self { behind, uncertainty, is_reliable, is_known: newest.is_some(), since, latest }
+    }
+
+    /// How far it is behind, if a backup shows it.
+    pub(super) fn known_behind(self) -> Option<TimeDelta> {
+        self.is_known.then_some(self.behind)
     }
 
     /// The most likely time of a file by the clock of the PostgreSQL host; None where that would be in the future.

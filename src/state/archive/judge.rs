@@ -33,8 +33,9 @@ pub struct Continuity {
     pub bytes: u64,
     /// When the repository got the newest segment.
     pub last_archived: Option<DateTime<Utc>>,
-    /// Seconds by which the repository's clock is behind that of the PostgreSQL host; negative: ahead of it.
-    pub clock_behind_seconds: i64,
+    /// Seconds by which the repository's clock is behind that of the PostgreSQL host; negative: ahead of it. None without a backup
+    /// that shows it.
+    pub clock_behind_seconds: Option<i64>,
     /// How far the times of files may be off although that is corrected.
     #[serde(skip)]
     pub time_uncertainty: TimeDelta,
@@ -199,7 +200,7 @@ pub fn judge<'a>(
         future: listing.future(),
         bytes: listing.bytes(),
         last_archived: tree.clock().newest(listing).into_values().max(),
-        clock_behind_seconds: tree.clock().behind.num_seconds(),
+        clock_behind_seconds: tree.clock().known_behind().map(|behind| behind.num_seconds()),
         time_uncertainty: tree.clock().uncertainty,
         has_unreliable_times: !tree.clock().is_reliable,
         missing_backup: missing_on_path.count() + aside.iter().map(Ranges::count).sum::<u64>(),

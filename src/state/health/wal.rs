@@ -52,11 +52,11 @@ pub(super) fn sentences(repo: &Repo) -> Vec<String> {
             count_are(wal.future, "file"),
         ));
     }
-    if wal.clock_behind_seconds != 0 {
+    if let Some(behind) = wal.clock_behind_seconds.filter(|behind| *behind != 0) {
         all.push(format!(
             "the clock of the repository is {} {} that of the PostgreSQL host",
-            human::duration(TimeDelta::seconds(wal.clock_behind_seconds).abs()),
-            if wal.clock_behind_seconds > 0 { "behind" } else { "ahead of" },
+            human::duration(TimeDelta::seconds(behind).abs()),
+            if behind > 0 { "behind" } else { "ahead of" },
         ));
     }
     if wal.has_unreliable_times && wal.branches.len() > 1 {

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use super::super::filter::Filter;
-use super::super::snapshot::{Activity, Failure, FailureReason, Repo, RepoState, Snapshot, Stanza};
-use super::{Answer, Reply, Target};
+use super::super::snapshot::{Activity, Failure, Repo, RepoState, Snapshot, Stanza};
+use super::{Answer, Reply, Target, unreadable_stanza};
 
 /// The result of a run for one stanza in one repository.
 #[derive(Debug)]
@@ -41,6 +41,10 @@ pub(super) struct Cells<'a> {
 #[derive(Debug)]
 pub(super) struct Board<'a> {
     pub(super) stanzas: BTreeMap<Arc<str>, Cells<'a>>,
+    /// Stanzas without any facts that were asked for, or named, without an answer.
+    pub(super) unanswered: BTreeMap<Arc<str>, (DateTime<Utc>, Failure)>,
+    /// See [`super::Run::apart`].
+    apart: &'a BTreeSet<Arc<str>>,
     listings: Vec<AllStanzasAnswer>,
     silent: bool,
 }
@@ -51,25 +55,31 @@ struct AllStanzasAnswer {
     at: DateTime<Utc>,
     repo: Option<u32>,
     named: BTreeSet<Arc<str>>,
-    complete: bool,
+    unreadable: Vec<Option<Arc<str>>>,
     /// Repositories that could not be listed, by message and error class.
     unlistable: BTreeMap<u32, (String, Option<&'static str>)>,
 }
 
 impl<'a> Board<'a> {
-    pub(super) fn fill(previous: &'a Snapshot, answers: Vec<Answer>, filter: &Filter) -> Self {
+    pub(super) fn fill(
+        previous: &'a Snapshot,
+        answers: Vec<Answer>,
+        filter: &Filter,
+        apart: &'a BTreeSet<Arc<str>>,
+    ) -> Self {
         let stanzas = previous
             .stanzas
             .iter()
             .filter(|stanza| filter.admits_stanza(&stanza.name))
             .map(|stanza| (stanza.name.clone(), Cells { previous: Some(stanza), ..Cells::default() }))
             .collect();
-        let mut board = Self { stanzas, listings: Vec::new(), silent: false };
+        let (unanswered, listings) = (BTreeMap::new(), Vec::new());
+        let mut board = Self { stanzas, unanswered, apart, listings, silent: false };
         let mut rest = Vec::new();
         for answer in answers {
             match answer.reply {
-                Reply::Stanzas { stanzas, complete } => {
-                    board.take(&answer.target, answer.at, stanzas, complete, filter);
+                Reply::Stanzas { stanzas, unreadable } => {
+                    board.take(&answer.target, answer.at, stanzas, unreadable, filter);
                 }
                 Reply::NotConfigured => rest.push((answer.target, answer.at, None)),
                 Reply::Silent(failure) => rest.push((answer.target, answer.at, Some(failure))),
@@ -80,12 +90,17 @@ impl<'a> Board<'a> {
         for (target, at, failure) in rest {
             board.mark_unanswered(&target, at, failure.as_ref());
         }
+        let Self { stanzas, unanswered, .. } = &mut board;
+        unanswered.retain(|name, _| {
+            !stanzas.get(name).is_some_and(|cells| cells.previous.is_some() || !cells.replies.is_empty())
+        });
         board
     }
 
     /// Whether the run has reported all existing stanzas.
     pub(super) fn listing_is_complete(&self, finished: bool) -> bool {
-        let sure = |listing: &AllStanzasAnswer| listing.complete && listing.unlistable.is_empty();
+        let sure =
+            |listing: &AllStanzasAnswer| listing.unreadable.is_empty() && listing.unlistable.is_empty();
         let over_all = |listing: &AllStanzasAnswer| listing.repo.is_none();
         self.listings.iter().any(|listing| over_all(listing) && sure(listing))
             || (finished && !self.silent && !self.listings.is_empty() && self.listings.iter().all(sure))
@@ -96,19 +111,25 @@ impl<'a> Board<'a> {
         target: &Target,
         at: DateTime<Utc>,
         stanzas: Vec<Stanza>,
-        complete: bool,
+        unreadable: Vec<Option<Arc<str>>>,
         filter: &Filter,
     ) {
-        let unlistable = unlistable(&stanzas);
+        let is_listing = target.stanza.is_none();
+        for name in unreadable.iter().flatten().filter(|name| !is_listing || !self.apart.contains(*name)) {
+            self.unanswered.insert(name.clone(), (at, unreadable_stanza(Some(name))));
+        }
+        let counts = |stanza: &&Stanza| !self.apart.contains(&stanza.name);
+        let unlistable = unlistable(&stanzas.iter().filter(counts).collect::<Vec<_>>());
         let mut listing =
-            AllStanzasAnswer { at, repo: target.repo, named: BTreeSet::new(), complete, unlistable };
+            AllStanzasAnswer { at, repo: target.repo, named: BTreeSet::new(), unreadable, unlistable };
         for stanza in stanzas {
             listing.named.insert(stanza.name.clone());
-            if filter.admits_stanza(&stanza.name) {
+            let is_about_it = !is_listing || !self.apart.contains(&stanza.name);
+            if is_about_it && filter.admits_stanza(&stanza.name) {
                 self.place(target, stanza, filter);
             }
         }
-        if target.stanza.is_none() {
+        if is_listing {
             self.listings.push(listing);
         }
     }
@@ -135,8 +156,8 @@ impl<'a> Board<'a> {
     }
 
     fn mark_unlisted(&mut self) {
-        let Self { stanzas, listings, .. } = self;
-        for (name, cells) in stanzas.iter_mut() {
+        let Self { stanzas, listings, apart, .. } = self;
+        for (name, cells) in stanzas.iter_mut().filter(|(name, _)| !apart.contains(*name)) {
             for listing in listings.iter().filter(|listing| !listing.named.contains(name)) {
                 for key in keys(listing.repo, cells) {
                     let unlistable = listing.unlistable.get(&key);
@@ -144,8 +165,10 @@ impl<'a> Board<'a> {
                         Some((message, error)) => {
                             Cell::Unlistable { at: listing.at, message: message.clone(), error: *error }
                         }
-                        None if !listing.complete => Cell::Silent { at: listing.at, failure: unreadable() },
-                        None => Cell::NotListed(listing.at),
+                        None => match listing.may_contain(name) {
+                            Some(failure) => Cell::Silent { at: listing.at, failure },
+                            None => Cell::NotListed(listing.at),
+                        },
                     });
                 }
             }
@@ -154,14 +177,33 @@ impl<'a> Board<'a> {
 
     fn mark_unanswered(&mut self, target: &Target, at: DateTime<Utc>, failure: Option<&Failure>) {
         self.silent |= failure.is_some();
-        let asked_for = |name: &Arc<str>| target.stanza.as_ref().is_none_or(|stanza| stanza == name);
-        for (_, cells) in self.stanzas.iter_mut().filter(|(name, _)| asked_for(name)) {
+        if let (Some(stanza), Some(failure)) = (&target.stanza, failure) {
+            self.unanswered.entry(stanza.clone()).or_insert_with(|| (at, failure.clone()));
+        }
+        let Self { stanzas, apart, .. } = self;
+        let asked_for = |name: &Arc<str>| {
+            target.stanza.as_ref().map_or_else(|| !apart.contains(name), |stanza| stanza == name)
+        };
+        for (_, cells) in stanzas.iter_mut().filter(|(name, _)| asked_for(name)) {
             for key in keys(target.repo, cells) {
-                cells.replies.entry(key).or_insert_with(|| {
-                    failure.map_or(Cell::Gone, |failure| Cell::Silent { at, failure: failure.clone() })
-                });
+                let cell =
+                    || failure.map_or(Cell::Gone, |failure| Cell::Silent { at, failure: failure.clone() });
+                let reply = cells.replies.entry(key).or_insert_with(cell);
+                // Its absence from a listing was to be confirmed.
+                if target.stanza.is_some() && matches!(reply, Cell::NotListed(_)) {
+                    *reply = cell();
+                }
             }
         }
+    }
+}
+
+impl AllStanzasAnswer {
+    /// Why the stanza may be in this listing although it was not read there.
+    fn may_contain(&self, name: &str) -> Option<Failure> {
+        let is_it = |unreadable: &&Option<Arc<str>>| unreadable.as_deref().is_none_or(|it| it == name);
+        let unreadable = self.unreadable.iter().find(is_it)?;
+        Some(unreadable_stanza(unreadable.as_deref()))
     }
 }
 
@@ -177,7 +219,7 @@ fn keys(asked: Option<u32>, cells: &Cells<'_>) -> BTreeSet<u32> {
 /// Repositories in which every stanza has code 99. If pgBackRest cannot list a repository, it reports that for each
 /// stanza that it found elsewhere, and for `[invalid]` if it found none; stanzas that are in no other repository are
 /// missing.
-fn unlistable(stanzas: &[Stanza]) -> BTreeMap<u32, (String, Option<&'static str>)> {
+fn unlistable(stanzas: &[&Stanza]) -> BTreeMap<u32, (String, Option<&'static str>)> {
     let repos = || stanzas.iter().flat_map(|stanza| &stanza.repos);
     let listed: BTreeSet<u32> =
         repos().filter(|repo| repo.state != RepoState::Other).map(|repo| repo.key).collect();
@@ -187,16 +229,9 @@ fn unlistable(stanzas: &[Stanza]) -> BTreeMap<u32, (String, Option<&'static str>
         .collect()
 }
 
-fn unreadable() -> Failure {
-    Failure {
-        reason: FailureReason::Parse,
-        exit_code: None,
-        message: "its part of pgBackRest's output is unreadable".to_owned(),
-    }
-}
-
 /// Held if either is, with the longer progress.
 fn either(one: Activity, other: Activity) -> Activity {
     let progress = [one.progress, other.progress].into_iter().flatten().max_by_key(|progress| progress.total);
-    Activity { held: one.held || other.held, since: one.since.or(other.since), progress }
+    // Unknown is less than not held, and that less than held.
+    Activity { held: one.held.max(other.held), since: one.since.or(other.since), progress }
 }

@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use super::super::filter::{Filter, UNLISTED};
 use super::super::snapshot::{Collection, Failure, ScopeHealth, ScopeKind};
 use super::cells::{Cell, Cells};
-use super::{Answer, Reply, Target};
+use super::{Answer, Reply, Target, unreadable_stanza};
 
 /// The result of a call or of several calls.
 #[derive(Debug)]
@@ -36,7 +36,10 @@ pub(super) struct Course<'a> {
 pub(super) fn outcomes(answers: &[Answer]) -> Vec<TargetOutcome> {
     let failure = |reply: &Reply| match reply {
         Reply::Silent(failure) => Some(failure.clone()),
-        Reply::Stanzas { .. } | Reply::NotConfigured => None,
+        Reply::Stanzas { unreadable, .. } => {
+            unreadable.first().map(|name| unreadable_stanza(name.as_deref()))
+        }
+        Reply::NotConfigured => None,
     };
     answers
         .iter()
@@ -74,6 +77,13 @@ impl Course<'_> {
         if let Some(health) = health {
             self.health.insert(name.clone(), health);
         }
+    }
+
+    /// Records that a stanza without facts gave no answer. What is unknown is neither ok nor missing.
+    pub(super) fn judge_unanswered(&mut self, name: Arc<str>, at: DateTime<Utc>, failure: Failure) {
+        let before = self.previous.scopes.get(&name);
+        let health = || health(ScopeKind::Stanza, false, Some(failure), at, before);
+        self.health.entry(name).or_insert_with(health);
     }
 
     /// A stanza with outdated facts has not been answered, whatever its repositories report.

@@ -5,6 +5,7 @@ use super::*;
 use chrono::TimeDelta;
 
 mod properties;
+mod unknown;
 
 const HOUR: i64 = 3600;
 
@@ -43,7 +44,7 @@ fn answer(stanza: Option<&str>, repo: Option<u32>, seconds: i64, reply: Reply) -
 }
 
 fn document(stanzas: Vec<Stanza>) -> Reply {
-    Reply::Stanzas { stanzas, complete: true }
+    Reply::Stanzas { stanzas, unreadable: Vec::new() }
 }
 
 fn silent(reason: FailureReason) -> Reply {
@@ -51,7 +52,7 @@ fn silent(reason: FailureReason) -> Reply {
 }
 
 fn run(answers: Vec<Answer>) -> Run {
-    Run { answers, finished: true, version: None }
+    Run { answers, finished: true, ..Run::default() }
 }
 
 fn merged(previous: &Snapshot, run: Run, seconds: i64) -> Snapshot {
@@ -292,8 +293,10 @@ fn one_stanza_with_code_99_does_not_make_a_repository_unlistable() {
 
 #[test]
 fn a_stanza_that_cannot_be_read_is_not_taken_for_gone() {
-    let reply =
-        Reply::Stanzas { stanzas: vec![stanza_of("other", 0, vec![repo(1, 0, 22, 600)])], complete: false };
+    let reply = Reply::Stanzas {
+        stanzas: vec![stanza_of("other", 0, vec![repo(1, 0, 22, 600)])],
+        unreadable: vec![None],
+    };
     let after = merged(&standing(), run(vec![answer(None, None, 600, reply)]), 600);
     assert_eq!(seen(&after), ["demo 99: 1=Other/-/11@0 2=Other/-/12@0", "other 0: 1=Ok/0/22@600"]);
     let demo = &after.collection.scopes["demo"];
@@ -337,20 +340,20 @@ fn locks_and_progress_keep_the_time_of_their_first_sight() {
         let mut repo = repo(key, 0, 10 + u64::from(key), seconds);
         (repo.progress, repo.in_progress_since) = (progress, Some(at(seconds)));
         let mut stanza = stanza_of("demo", 0, vec![repo]);
-        let activity = Activity { held: true, since: Some(at(seconds)), progress };
+        let activity = Activity { held: Some(true), since: Some(at(seconds)), progress };
         stanza.backup_lock = if held { activity } else { Activity::default() };
         answer(None, Some(key), seconds, document(vec![stanza]))
     };
     let first = merged(&standing(), run(vec![busy(1, 600, true), busy(2, 600, false)]), 600);
     let second = merged(&first, run(vec![busy(1, 700, true), busy(2, 700, false)]), 700);
     let demo = &second.stanzas[0];
-    assert_eq!(demo.backup_lock, Activity { held: true, since: Some(at(600)), progress });
+    assert_eq!(demo.backup_lock, Activity { held: Some(true), since: Some(at(600)), progress });
     assert!(demo.repos.iter().all(|repo| repo.in_progress_since == Some(at(600))));
     let silence = run(vec![answer(None, None, 750, silent(FailureReason::Timeout))]);
     assert_eq!(merged(&second, silence, 750).stanzas[0].backup_lock, demo.backup_lock);
     let third = merged(&second, run(vec![busy(1, 800, false), busy(2, 800, false)]), 800);
     let fourth = merged(&third, run(vec![busy(1, 900, true)]), 900);
-    assert!(!third.stanzas[0].backup_lock.held);
+    assert_ne!(third.stanzas[0].backup_lock.held, Some(true));
     assert_eq!(fourth.stanzas[0].backup_lock.since, Some(at(900)));
 }
 

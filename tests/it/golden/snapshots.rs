@@ -28,8 +28,8 @@ use pgbackrest_keeper::state::archive::{
     ArchiveRetention, DatabaseFacts, DirectoryFacts, Expected, ListedFile, Listing, judge,
 };
 use pgbackrest_keeper::state::snapshot::{
-    CredentialExpiry, CredentialKind, FailureReason, RepoSettings, Retention, ScopeHealth, ScopeKind,
-    Snapshot,
+    ConfigurationHealth, CredentialExpiry, CredentialKind, FailureReason, RepoSettings, Retention,
+    ScopeHealth, ScopeKind, Snapshot,
 };
 
 use crate::golden::fixtures;
@@ -163,7 +163,7 @@ fn progress(snapshot: &mut Snapshot, now: DateTime<Utc>) {
     use pgbackrest_keeper::state::snapshot::{Activity, Progress};
     let progress = Some(Progress { complete: 1 << 30, total: u64::from(u32::MAX) << 22 });
     let stanza = &mut snapshot.stanzas[0];
-    stanza.backup_lock = Activity { held: true, since: Some(now), progress };
+    stanza.backup_lock = Activity { held: Some(true), since: Some(now), progress };
     stanza.repos[1].progress = progress;
     stanza.repos[1].in_progress_since = Some(now - TimeDelta::minutes(5));
 }
@@ -190,6 +190,7 @@ fn listed(snapshot: &mut Snapshot, now: DateTime<Utc>) {
         path.latest_lsn = Lsn::parse("0/5000000");
     }
     wal.earliest = Some(now - TimeDelta::days(3));
+    wal.clock_behind_seconds = Some(90);
     repo.wal = Some(Arc::new(wal));
 }
 
@@ -198,6 +199,8 @@ fn failures(snapshot: &mut Snapshot, now: DateTime<Utc>) {
     let gone =
         ScopeHealth { kind: ScopeKind::Stanza, up: false, last_run: now, last_success: None, failure: None };
     snapshot.collection.scopes.insert(Arc::from("gone \"\\\n"), gone);
+    let problem = Some("a line has no =".to_owned());
+    snapshot.collection.configuration = Some(ConfigurationHealth { problem });
 }
 
 fn collection(now: DateTime<Utc>) -> CollectionMetrics {

@@ -169,7 +169,13 @@ async fn every_failure_has_its_reason_and_its_remedy() {
         (missing, FailureReason::Exit, Some(55), "(FileMissingError): unable to open missing file /x; check"),
         ("echo 'no JSON'; exit 0", FailureReason::Parse, None, "no readable JSON"),
         ("echo '[{\"name\": 1'; exit 0", FailureReason::Parse, None, "no readable JSON"),
-        ("kill -SEGV $$; sleep 1", FailureReason::Killed, None, "signal 11"),
+        ("kill -SEGV $$; sleep 1", FailureReason::Killed, None, "by SIGSEGV, which was not ours; it crashed"),
+        (
+            "kill -TERM $$; sleep 1",
+            FailureReason::Killed,
+            None,
+            "by SIGTERM, which was not ours; find out who",
+        ),
         ("exec head -c 3000000 /dev/zero", FailureReason::OutputTooLarge, None, "1000000 bytes on stdout"),
     ] {
         let world = World::new();
@@ -187,6 +193,59 @@ async fn every_failure_has_its_reason_and_its_remedy() {
         assert_eq!(failure.message.lines().count(), 1);
         poll.stop(&world).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_without_its_subject_is_a_failure() {
+    let good = stanza("good", &[1]);
+    let unreadable = json!({"name": "db", "repo": 7});
+    let nameless = json!({"name": "", "status": {"code": 0}});
+    let progress = json!({"name": "db", "status": {"code": 0, "message": "ok"}});
+    for (listed, is_named) in [(unreadable.clone(), true), (nameless, false), (progress.clone(), true)] {
+        let world = World::new();
+        world.answer("all.all", &json!([good, listed]));
+        let poll = Poll::start(world.settings(HOUR_MS, HOUR_MS));
+        let published = poll.until_ready().await;
+        let health = scope(&published.snapshot, "all-stanzas");
+        assert!(!health.up && health.last_success.is_none(), "{listed}: {health:?}");
+        assert_eq!(health.failure.as_ref().unwrap().reason, FailureReason::Parse);
+        assert_eq!(repo(&published.snapshot, "good", 1), (RepoState::Ok, true));
+        assert_eq!(published.snapshot.collection.scopes.contains_key("db"), is_named, "{listed}");
+        assert!(!is_named || !scope(&published.snapshot, "db").up);
+        poll.stop(&world).await;
+    }
+    // The same for a stanza that was asked for by name.
+    for answer in [json!([]), json!([good]), json!([unreadable]), json!([progress])] {
+        let world = World::new();
+        for key in ["db.all", "db.1", "db.2", "db.3", "db.4"] {
+            world.answer(key, &answer);
+        }
+        let mut settings = world.settings(HOUR_MS, HOUR_MS);
+        settings.filter = Filter::new(&["db".to_owned()], &[], None, None, &[]).unwrap();
+        let poll = Poll::start(settings);
+        let published = poll.until_ready().await;
+        let health = scope(&published.snapshot, "db");
+        assert!(!health.up && health.last_success.is_none(), "{answer}: {health:?}");
+        assert_eq!(health.failure.as_ref().unwrap().reason, FailureReason::Parse, "{answer}");
+        assert!(published.snapshot.stanzas.is_empty());
+        poll.stop(&world).await;
+    }
+    // And for one that is included beside a pattern, or configured, if no call for it is answered.
+    let world = World::new();
+    world.answer("all.all", &json!([good]));
+    std::fs::write(world.path("pgbackrest.conf"), "[global]\n[configured]\npg1-path=/pg\n").unwrap();
+    world.misbehave("configured.all", "exec sleep 300");
+    world.answer("included.all", &json!([]));
+    let mut settings = world.settings(HOUR_MS, 2_000);
+    settings.filter = Filter::new(&["included".to_owned()], &[], Some("good|configured"), None, &[]).unwrap();
+    let poll = Poll::start(settings);
+    let published = poll.until_ready().await;
+    let reason = |name: &str| scope(&published.snapshot, name).failure.as_ref().map(|failure| failure.reason);
+    assert_eq!(reason("included"), Some(FailureReason::Parse));
+    assert_eq!(reason("configured"), Some(FailureReason::Timeout));
+    assert!(!scope(&published.snapshot, "all-stanzas").up && scope(&published.snapshot, "good").up);
+    assert_eq!(published.snapshot.stanzas.len(), 1, "neither is said to be missing");
+    poll.stop(&world).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

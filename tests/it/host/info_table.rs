@@ -1,7 +1,7 @@
 //! The tables of `info`, over real and hostile snapshots.
 
 use pgbackrest_keeper::cli::info_table::{Terminal, render};
-use pgbackrest_keeper::state::snapshot::Snapshot;
+use pgbackrest_keeper::state::snapshot::{ConfigurationHealth, Snapshot};
 
 use crate::web::page::cases::{self, now};
 
@@ -28,6 +28,18 @@ fn the_verdict_comes_first() {
         &["repo1", "repo2", "✓ ok", "211 GiB, 52.7 GiB stored", "encrypted (aes-256-cbc)", "storage: s3"],
     );
     has(&text, &["000000010000000000000001", "2026-10-23 16:45:10 UTC"]);
+}
+
+#[test]
+fn what_is_no_stanza_is_not_called_one() {
+    let mut snapshot = cases::five_weeks();
+    snapshot.stanzas.extend(cases::fixture("repo_permission_denied_no_stanza_option").stanzas);
+    let problem = Some("/etc/pgbackrest.conf:3: the line has no =".to_owned());
+    snapshot.collection.configuration = Some(ConfigurationHealth { problem });
+    let text = table(&snapshot);
+    has(&text, &["✕ repositories that cannot be listed: failed", "✓ demo: ok"]);
+    has(&text, &["▲ pgBackRest's configuration cannot be read: /etc/pgbackrest.conf:3: the line has no ="]);
+    assert!(!text.contains("[invalid]"), "{text}");
 }
 
 #[test]

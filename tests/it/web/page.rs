@@ -7,7 +7,7 @@ mod fleet;
 use std::sync::Arc;
 
 use pgbackrest_keeper::http::page::{self, PageContext};
-use pgbackrest_keeper::state::snapshot::Snapshot;
+use pgbackrest_keeper::state::snapshot::{ConfigurationHealth, Snapshot};
 
 use cases::{HOSTILE, context, fixture, now, render};
 
@@ -47,6 +47,49 @@ fn a_healthy_stanza_says_to_when_it_can_be_restored() {
             "lang=\"en\"",
         ],
     );
+}
+
+#[test]
+fn a_repository_that_cannot_be_listed_is_no_stanza() {
+    let mut unlisted = fixture("repo_permission_denied_no_stanza_option");
+    // Merging gives it none.
+    unlisted.collection.scopes.remove("[invalid]");
+    let alone = render(&unlisted);
+    has(
+        &alone,
+        &["No stanza is known", "Which stanzas it contains is unknown", "repositories that cannot be listed"],
+    );
+    assert!(!alone.contains("[invalid]"), "pgBackRest's stand-in is not a name");
+    let mut beside = cases::five_weeks();
+    beside.stanzas.extend(unlisted.stanzas);
+    let page = render(&beside);
+    has(&page, &["demo is ok, and a repository cannot be listed", "symbol failed"]);
+    assert!(!page.contains("[invalid]") && !page.contains("of 2 stanzas"));
+}
+
+#[test]
+fn a_configuration_that_cannot_be_read_is_said() {
+    let mut snapshot = cases::five_weeks();
+    let problem = "/etc/pgbackrest/conf.d contains more than 100000 files, which is the limit".to_owned();
+    snapshot.collection.configuration = Some(ConfigurationHealth { problem: Some(problem.clone()) });
+    let page = render(&snapshot);
+    has(
+        &page,
+        &["demo is ok", "so this is not all", "configuration cannot be read", &problem, "symbol warning"],
+    );
+    snapshot.collection.configuration = Some(ConfigurationHealth { problem: None });
+    assert_eq!(render(&snapshot), render(&cases::five_weeks()));
+}
+
+#[test]
+fn what_is_unknown_is_called_so() {
+    let mut snapshot = fixture("two_repos_repo2_wrong_pass");
+    let [good, bad] = &mut snapshot.stanzas[0].repos[..] else { panic!("two repositories") };
+    assert_eq!((good.cipher.as_deref(), bad.cipher.as_deref()), (Some("none"), None));
+    for backup in &mut good.backups {
+        (backup.size, backup.repo_delta) = (None, None);
+    }
+    has(&render(&snapshot), &["<dt>Encryption</dt><dd>unknown</dd>", "unknown stored", "<dd>none</dd>"]);
 }
 
 #[test]

@@ -223,7 +223,7 @@ fn a_clock_that_is_behind_is_corrected_by_the_backups() {
     made.files.iter_mut().for_each(|(.., time)| *time -= Duration::hours(2));
     let found = made.judged();
     // The backup takes a minute, in which its segment came.
-    assert_eq!((found.clock_behind_seconds, found.has_unreliable_times), (119 * 60, false));
+    assert_eq!((found.clock_behind_seconds, found.has_unreliable_times), (Some(119 * 60), false));
     assert_eq!(found.path.unwrap().latest_at_most, Some(at(10)));
 }
 
@@ -251,7 +251,7 @@ fn a_clock_that_is_ahead_is_corrected_by_the_backups() {
     made.histories.iter_mut().for_each(|(.., time)| *time += ahead);
     // Listed before the last files' times have come.
     let found = made.judged_with(|listing| listing.listed_at = at(40));
-    assert_eq!((found.clock_behind_seconds, found.has_unreliable_times), (-7200, false), "{found:?}");
+    assert_eq!((found.clock_behind_seconds, found.has_unreliable_times), (Some(-7200), false), "{found:?}");
     assert_eq!(states(&found)[0], (2, Live));
 }
 

@@ -26,7 +26,10 @@ fn any_answer(position: usize) -> impl Strategy<Value = Answer> {
         let keys = repo.map_or(vec![1, 2], |key| vec![key]);
         prop_oneof![
             4 => (any_stanzas(keys, seconds, base), any::<bool>())
-                .prop_map(|(stanzas, complete)| Reply::Stanzas { stanzas, complete }),
+                .prop_map(|(stanzas, complete)| {
+                    let unreadable = if complete { vec![] } else { vec![None, Some("d".into())] };
+                    Reply::Stanzas { stanzas, unreadable }
+                }),
             1 => Just(silent(FailureReason::Timeout)),
             1 => Just(Reply::NotConfigured),
         ]
@@ -46,7 +49,7 @@ proptest! {
     ) {
         let before = merged(&Snapshot::default(), run(vec![answer(None, None, 0, document(before))]), 0);
         let answers = vec![answers.0, answers.1, answers.2];
-        let course = Run { answers: answers.clone(), finished, version: None };
+        let course = Run { answers: answers.clone(), finished, ..Run::default() };
         let after = merged(&before, course, later);
         // The last answer that names a repository of a stanza decides.
         let mut named = BTreeMap::new();

@@ -127,9 +127,9 @@ fn rotated(model: &Backup, back: usize, oldest: usize, last: DateTime<Utc>) -> B
         backup_type,
         start,
         stop: start + TimeDelta::minutes(minutes),
-        size,
-        delta: size / share,
-        repo_delta: size / share / 4,
+        size: Some(size),
+        delta: Some(size / share),
+        repo_delta: Some(size / share / 4),
         ..model.clone()
     }
 }
