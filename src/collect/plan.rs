@@ -6,7 +6,7 @@
 //!
 //! `info` for all stanzas does not read the options in a stanza's own section. Stanzas that have such options for their
 //! repositories are asked for one by one, beside the call for everything; and what a call for everything says is missing
-//! or broken is asked for by name before that is believed ([`doubts`]).
+//! or broken is asked for by name before that is believed (`doubts`).
 //!
 //! In a cluster in Kubernetes the repositories are chosen from the start, so that each is asked for by itself.
 

@@ -4,7 +4,7 @@
 //! this file; of a credential only its end is kept.
 //!
 //! Only files that pgBackRest is known to use are read: those that are named to it, and those at the default paths if the
-//! program that runs is pgBackRest itself ([`reader`]).
+//! program that runs is pgBackRest itself (`reader`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
