@@ -2,8 +2,9 @@
 //!
 //! Nothing is changed but how long is waited: `for` and Alertmanager's intervals are sixty times shorter.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use super::{ALERTMANAGER, COMPAT, RULES, alerts, root, words};
 use crate::support::alertmanager::Notice;
@@ -52,6 +53,9 @@ fn alerts_of_a_host_are_told_to_whom_they_concern() {
     set_clock(&lab, Some(9));
     lab.back_up(1, "full");
     lab.back_up(2, "full");
+    for repo in [1, 2] {
+        segments(&site, repo).iter().for_each(|segment| came_before(segment, Duration::from_hours(9 * 24)));
+    }
     set_clock(&lab, None);
     lab.back_up(1, "incr");
     // With the stanza's name the repos are asked one by one.
@@ -157,6 +161,19 @@ pub(crate) fn set_clock(lab: &Lab<'_>, days_ago: Option<u32>) {
         "set allow_system_table_mods = on; \
          create or replace function pg_catalog.clock_timestamp() returns timestamptz volatile strict {body}"
     ));
+}
+
+/// The segments that are in a repo.
+pub(crate) fn segments(site: &Site, repo: u32) -> Vec<PathBuf> {
+    let entries = |path: PathBuf| fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path());
+    let archive = site.path(&format!("repo{repo}/archive/{STANZA}/15-1"));
+    entries(archive).filter(|path| path.is_dir()).flat_map(entries).collect()
+}
+
+/// A segment has been in its repo for so long.
+pub(crate) fn came_before(segment: &Path, age: Duration) {
+    let file = File::options().write(true).open(segment).unwrap();
+    file.set_modified(SystemTime::now() - age).unwrap();
 }
 
 /// A repo whose file system takes what is asked of it and never answers.

@@ -1,14 +1,13 @@
 //! Alerts about WAL and recovery, from real holes in a real archive to whom they concern.
 
 use std::fmt::Write as _;
-use std::fs::{self, File};
-use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::fs;
+use std::time::Duration;
 
 use chrono::Utc;
 
 use super::RULES;
-use super::firing::{assert_as_shipped, set_clock};
+use super::firing::{assert_as_shipped, came_before, segments, set_clock};
 use crate::support::lab::{Lab, STANZA};
 use crate::support::machine::Pgbackrest;
 use crate::support::stack::{self, stack};
@@ -81,15 +80,12 @@ fn a_stall_and_a_short_window_are_told_where_the_past_knows_better() {
     let lab = Lab::start(&site, 16);
     // repo1 reaches back nine days, and has got nothing for three hours; repo2 begins anew.
     set_clock(&lab, Some(9));
-    let first = lab.postgres.archive_all();
     lab.back_up(1, "full");
     set_clock(&lab, None);
-    let directory = site.wal_file(1, &first.segment);
-    let directory = directory.parent().unwrap();
-    let of_backup = segments(directory);
+    let of_backup = segments(&site, 1);
     lab.back_up(2, "full");
     lab.postgres.archive_all();
-    for segment in segments(directory) {
+    for segment in segments(&site, 1) {
         let hours = if of_backup.contains(&segment) { 9 * 24 } else { 3 };
         came_before(&segment, Duration::from_hours(hours));
     }
@@ -133,13 +129,4 @@ fn past(instance: &str) -> String {
         }
     }
     text + "# EOF\n"
-}
-
-fn segments(directory: &Path) -> Vec<PathBuf> {
-    fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect()
-}
-
-fn came_before(segment: &Path, age: Duration) {
-    let file = File::options().write(true).open(segment).unwrap();
-    file.set_modified(SystemTime::now() - age).unwrap();
 }
