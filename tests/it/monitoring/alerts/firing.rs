@@ -54,7 +54,9 @@ fn alerts_of_a_host_are_told_to_whom_they_concern() {
     lab.back_up(1, "full");
     lab.back_up(2, "full");
     for repo in [1, 2] {
-        segments(&site, repo).iter().for_each(|segment| came_before(segment, Duration::from_hours(9 * 24)));
+        for segment in segments(&site, repo) {
+            came_before(&segment, Duration::from_hours(9 * 24));
+        }
     }
     set_clock(&lab, None);
     lab.back_up(1, "incr");
