@@ -63,7 +63,10 @@ impl Clock {
             let time = *time + behind;
             backup.start - TOLERANCE <= time && time <= backup.stop + TOLERANCE
         };
-        let was_set_back = listing.goes_back(TOLERANCE);
+        let was_set_back = newest.is_some_and(|(backup, time)| {
+            let last = backup.wal_stop.and_then(|stop| listing.last_modified(stop.timeline));
+            last.is_some_and(|last| last + TOLERANCE < *time)
+        });
         let is_reliable = !was_set_back && timed.iter().all(agrees);
         let since = match newest {
             _ if is_reliable => DateTime::<Utc>::MIN_UTC,

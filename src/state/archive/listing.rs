@@ -217,22 +217,10 @@ impl Listing {
         self.directories.values().map(|facts| facts.future).sum::<u64>() + histories
     }
 
-    /// A segment that follows another one on its timeline is older by more than this, as where a clock was set back.
-    pub(super) fn goes_back(&self, tolerance: TimeDelta) -> bool {
-        let points = self.directories().flat_map(|(name, facts)| {
-            let ends = facts.runs.iter().map(|run| (run.last, run.last_modified));
-            let points: BTreeMap<u32, DateTime<Utc>> = facts.times.iter().copied().chain(ends).collect();
-            points.into_values().map(move |time| (name.timeline, time))
-        });
-        let mut newest: Option<(u32, DateTime<Utc>)> = None;
-        for (timeline, time) in points {
-            match newest.filter(|(of, _)| *of == timeline) {
-                Some((_, before)) if time + tolerance < before => return true,
-                Some((_, before)) if time < before => {}
-                _ => newest = Some((timeline, time)),
-            }
-        }
-        false
+    /// When the repository got the last segment of a timeline, by its own clock.
+    pub(super) fn last_modified(&self, timeline: u32) -> Option<DateTime<Utc>> {
+        let of_timeline = self.directories().rev().filter(|(name, _)| name.timeline == timeline);
+        of_timeline.filter_map(|(_, facts)| facts.runs.last()).map(|run| run.last_modified).next()
     }
 
     /// When the repository got a segment whose time was asked for.
