@@ -126,6 +126,8 @@ pub(super) struct Tree<'a> {
     held: &'a BTreeMap<u32, Ranges>,
     /// By last timeline.
     paths: BTreeMap<u32, Path>,
+    /// When the last segment of each timeline came, by the clock of the PostgreSQL host.
+    newest: BTreeMap<u32, DateTime<Utc>>,
     /// When each timeline was last heard of.
     activity: BTreeMap<u32, DateTime<Utc>>,
     began: BTreeMap<u32, DateTime<Utc>>,
@@ -144,7 +146,8 @@ impl<'a> Tree<'a> {
         let known: BTreeSet<u32> = held.keys().chain(listing.history_files.keys()).copied().collect();
         let path = |timeline: &u32| Path::to(*timeline, listing.histories.get(timeline), size);
         let paths = known.iter().filter_map(|timeline| Some((*timeline, path(timeline)?))).collect();
-        let mut activity = clock.newest(listing);
+        let newest = clock.newest(listing);
+        let mut activity = newest.clone();
         let mut began = BTreeMap::new();
         for (timeline, time) in &listing.history_files {
             let Some(time) = time.and_then(|time| clock.correct(time)) else { continue };
@@ -160,7 +163,7 @@ impl<'a> Tree<'a> {
             let first = began.entry(start.timeline).or_insert(backup.start);
             *first = backup.start.min(*first);
         }
-        Self { listing, clock, size, usable, held, paths, activity, began }
+        Self { listing, clock, size, usable, held, paths, newest, activity, began }
     }
 
     /// The timeline that the database is on: the one that was archived last, or where the times of files cannot be trusted, the
@@ -198,9 +201,9 @@ impl<'a> Tree<'a> {
         own.flat_map(|branch| &branch.timelines).map(|t| (*t, self.began.get(t).copied())).collect()
     }
 
-    /// When the last segment of a timeline came, by the clock of the PostgreSQL host.
-    pub(super) fn last_archived(&self, timeline: u32) -> Option<DateTime<Utc>> {
-        self.clock.newest(self.listing).remove(&timeline)
+    /// When the last segment of each timeline came, by the clock of the PostgreSQL host.
+    pub(super) const fn newest(&self) -> &BTreeMap<u32, DateTime<Utc>> {
+        &self.newest
     }
 
     /// The clock of the repository.
@@ -277,7 +280,7 @@ impl<'a> Tree<'a> {
             fork: path.fork(),
             state: self.state(timeline, live),
             began: self.began.get(&timeline).copied(),
-            last_archived: self.last_archived(timeline),
+            last_archived: self.newest.get(&timeline).copied(),
             reach: starts.iter().filter_map(|(b, first)| Some((b.label.clone(), end(*first)?))).collect(),
             continuous_start: starts.iter().filter(|(_, first)| in_run(*first)).map(|(b, _)| b.stop).min(),
             end: newest.and_then(end),
@@ -288,7 +291,6 @@ impl<'a> Tree<'a> {
 
     /// The end of a run of segments in which a backup stops.
     fn end(&self, path: &Path, last: u64, stop: DateTime<Utc>) -> ReachEnd {
-        // A file that was copied is newer than what it holds, so its time still is a limit.
         let is_damage = path.stops_after(last, self.listing, self.size);
         let bounds = path.modified(last, self.listing, self.size).and_then(|time| self.clock.bounds(time));
         let time = bounds.and_then(|bounds| bounds.earliest).filter(|time| *time >= stop && !is_damage);
@@ -296,6 +298,7 @@ impl<'a> Tree<'a> {
             at: time.unwrap_or(stop),
             is_of_file: time.is_some(),
             is_damage,
+            // A file that was copied is newer than what it holds, so its time still is a limit.
             latest: bounds.map_or(stop, |bounds| bounds.latest.max(stop)),
             lsn: path.timeline().and_then(|timeline| self.end_lsn(timeline, last)),
         }

@@ -46,7 +46,7 @@ pub(super) fn default_restore(
     let newest = backups.iter().max_by_key(|backup| &backup.label)?;
     let live = live?;
     let Some(stop) = newest.wal_stop else {
-        let goes_on = tree.last_archived(live).is_some_and(|last| last > newest.stop);
+        let goes_on = tree.newest().get(&live).is_some_and(|last| *last > newest.stop);
         return Some(if goes_on { DefaultRestore::BackupAlone } else { DefaultRestore::Live });
     };
     let holds = |path: &Path| path.holds_backup(stop, newest.lsn_stop, size);

@@ -199,7 +199,7 @@ pub fn judge<'a>(
         wrong_sizes: listing.wrong_sizes(),
         future: listing.future(),
         bytes: listing.bytes(),
-        last_archived: tree.clock().newest(listing).into_values().max(),
+        last_archived: tree.newest().values().max().copied(),
         clock_behind_seconds: tree.clock().known_behind().map(|behind| behind.num_seconds()),
         time_uncertainty: tree.clock().uncertainty,
         has_unreliable_times: !tree.clock().is_reliable,
