@@ -8,7 +8,7 @@ use chrono::Utc;
 use futures_util::future::BoxFuture;
 
 use crate::pgbackrest::command::{self, Command, InfoQuery, RepoQuery};
-use crate::pgbackrest::info::{Link, Tablespace, Unreadable, view};
+use crate::pgbackrest::info::{InfoDocument, Link, Tablespace, Unreadable, view};
 use crate::pgbackrest::repository::{self, Entries};
 use crate::pgbackrest::sanitize;
 use crate::pgbackrest::version::{self, Version};
@@ -193,9 +193,18 @@ fn read_version(stdout: &[u8]) -> Read<Version> {
     Read::of(version.ok_or_else(|| unreadable(no_version)))
 }
 
+fn read_info(stdout: &[u8], query: &InfoQuery) -> Read<InfoAnswer> {
+    read_document(stdout, query, |document, notices| {
+        let read_at = Utc::now();
+        let told = document.unreadable.iter();
+        notices.extend(told.map(|part| format!("cannot read {part} in the answer; it is left out")));
+        let stanzas = document.stanzas().map(|stanza| assemble::stanza(stanza, read_at)).collect();
+        Ok(InfoAnswer { stanzas, unreadable: document.unreadable })
+    })
+}
+
 fn read_outside(stdout: &[u8], query: &InfoQuery) -> Read<OutsideFiles> {
-    let cleaned = sanitize::clean(stdout);
-    let answer = view::answer(&cleaned.text, query).map_err(|error| error.to_string()).and_then(|document| {
+    read_document(stdout, query, |document, _| {
         let mut backups = document.stanzas().flat_map(|stanza| &stanza.raw.backup);
         let backup = backups.find(|backup| query.set.as_deref() == Some(&*backup.label));
         let backup = backup.ok_or_else(|| "the answer does not mention the backup".to_owned())?;
@@ -203,24 +212,20 @@ fn read_outside(stdout: &[u8], query: &InfoQuery) -> Read<OutsideFiles> {
             tablespaces: backup.tablespace.clone().unwrap_or_default(),
             links: backup.link.clone().unwrap_or_default(),
         })
-    });
-    let answer = answer.map_err(|error| unreadable(failure::one_line(&error)));
-    Read { answer, sanitized: cleaned.sanitized, notices: cleaned.preamble }
+    })
 }
 
-fn read_info(stdout: &[u8], query: &InfoQuery) -> Read<InfoAnswer> {
+/// Reads what `info` printed. What is read adds its notices to those of pgBackRest.
+fn read_document<T>(
+    stdout: &[u8],
+    query: &InfoQuery,
+    read: impl FnOnce(InfoDocument<'_>, &mut Vec<String>) -> Result<T, String>,
+) -> Read<T> {
     let cleaned = sanitize::clean(stdout);
     let mut notices = cleaned.preamble;
-    let answer = match view::answer(&cleaned.text, query) {
-        Ok(document) => {
-            let read_at = Utc::now();
-            let told = document.unreadable.iter();
-            notices.extend(told.map(|part| format!("cannot read {part} in the answer; it is left out")));
-            let stanzas = document.stanzas().map(|stanza| assemble::stanza(stanza, read_at)).collect();
-            Ok(InfoAnswer { stanzas, unreadable: document.unreadable })
-        }
-        Err(error) => Err(unreadable(failure::one_line(&error.to_string()))),
-    };
+    let document = view::answer(&cleaned.text, query).map_err(|error| error.to_string());
+    let answer = document.and_then(|document| read(document, &mut notices));
+    let answer = answer.map_err(|error| unreadable(failure::one_line(&error)));
     Read { answer, sanitized: cleaned.sanitized, notices }
 }
 
