@@ -93,7 +93,7 @@ impl Request {
         configuration: Option<Arc<Configuration>>,
         configuration_health: Option<ConfigurationHealth>,
     ) -> Self {
-        // Whoever names a stanza expects it to exist.
+        // A stanza that is named is expected to exist.
         let mut configured =
             Configured { stanzas: settings.filter.included().cloned().collect(), ..Configured::default() };
         if let Some(configuration) = &configuration {

@@ -63,7 +63,7 @@ impl Peer {
 }
 
 async fn say(socket: &mut Socket, channel: u8, bytes: &[u8]) {
-    // Whoever has heard enough goes away.
+    // The caller has enough and goes away.
     let _ = socket.send(Message::binary([&[channel], bytes].concat())).await;
 }
 

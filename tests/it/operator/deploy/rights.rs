@@ -100,7 +100,7 @@ fn nothing_is_given_wholesale() {
     }
 }
 
-/// Whoever only observes could not write if he would.
+/// An operator that only observes has no right to write.
 #[test]
 fn to_observe_is_to_read() {
     for (group, resource, verb) in rights(&rules(OBSERVE)) {

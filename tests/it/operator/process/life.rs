@@ -128,7 +128,7 @@ fn it_rests(kubectl: &Kubectl, installation: &Installation) -> Versions {
     versions
 }
 
-/// Whoever comes after a crash finds everything as it is, makes sure of each object once, and has nothing to tell.
+/// After a crash the next operator finds everything as desired, checks each object once, and reports nothing.
 fn the_next_one_changes_nothing(
     kubectl: &Kubectl,
     installation: &Installation,

@@ -59,7 +59,7 @@ fn of_one_program(image: &str, program: &Path, name: &str, config: &str, directo
     let root = directory.join(format!("{name}.root"));
     fs::create_dir(&root).unwrap();
     fs::set_permissions(&root, fs::Permissions::from_mode(0o755)).unwrap();
-    // Whoever runs it may read it.
+    // All users may read it.
     fs::copy(program, root.join(name)).unwrap();
     fs::set_permissions(root.join(name), fs::Permissions::from_mode(0o755)).unwrap();
     let archive = directory.join(format!("{name}.tar"));
