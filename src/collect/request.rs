@@ -8,18 +8,17 @@ use crate::cluster::desired;
 use crate::cluster::settings::Settings as ClusterSettings;
 use crate::cluster::validated::{STANZA, ValidatedCluster};
 use crate::pgbackrest::conf::Conf;
-use crate::pgbackrest::version::Version;
+use crate::pgbackrest::version::{Feature, Version};
 use crate::source::config_files::Configuration;
 use crate::state::filter::{Filter, UNLISTED};
 use crate::state::merge::{Configured, Target};
+use crate::state::programs::LockFile;
 use crate::state::snapshot::{Failure, FailureReason, RepoSettings, Snapshot};
 
 use super::in_flight::CommandKey;
 use super::plan::KnownTargets;
 use super::settings::{DatabaseCounts, Settings};
 
-/// The first version whose `info` takes `--repo`.
-const REPO_OPTION_SINCE: (u32, u32) = (2, 32);
 /// pgBackRest's exit code for a value that an option does not take, such as the number of an unknown repository.
 const INVALID_VALUE: i32 = 32;
 
@@ -60,6 +59,10 @@ pub(super) struct Request {
     pub(super) database_counts: (DatabaseCounts, usize),
     /// What has come in is published when nothing more has come for this long.
     pub(super) quiet: Duration,
+    /// What the program on this host has just printed.
+    pub(super) version: Option<Version>,
+    /// Lock files of other programs on this host.
+    pub(super) lock_files: Arc<[LockFile]>,
     details: Details,
 }
 
@@ -102,6 +105,8 @@ impl Request {
             max_parallel: settings.pace.concurrency,
             database_counts: (settings.database_counts, settings.database_processes.max(1)),
             quiet: Duration::from_millis(500),
+            version: None,
+            lock_files: Arc::default(),
             details: Details::Configuration(configuration),
         }
     }
@@ -121,6 +126,8 @@ impl Request {
             max_parallel: usize::MAX,
             database_counts: (DatabaseCounts::Off, 1),
             quiet: Duration::from_secs(2),
+            version: None,
+            lock_files: Arc::default(),
             details: Details::Subject(Arc::clone(subject)),
         }
     }
@@ -135,7 +142,7 @@ impl Request {
         if let Details::Configuration(Some(configuration)) = &self.details {
             repos.extend(configuration.repo_keys());
         }
-        let has_option = |version: Version| (version.major, version.minor) >= REPO_OPTION_SINCE;
+        let has_option = |version: Version| version.has(Feature::RepoOption);
         KnownTargets { stanzas, repos, repo_option: !self.is_host || version.is_none_or(has_option) }
     }
 

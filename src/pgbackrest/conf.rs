@@ -30,6 +30,8 @@ const ASKING_COMMAND: &str = "info";
 const STORAGE_TYPES: [&str; 6] = ["azure", "cifs", "gcs", "posix", "s3", "sftp"];
 /// The prefix of variables that set options.
 pub const VARIABLE_PREFIX: &str = "PGBACKREST_";
+/// The option with the directory of locks.
+const LOCK_PATH: &str = "lock-path";
 /// The largest retention that pgBackRest accepts.
 const MAX_RETENTION: u32 = 9_999_999;
 
@@ -48,6 +50,8 @@ struct Section {
     options: BTreeMap<(u32, Name), Value>,
     /// Repositories that any option defines.
     repo_keys: BTreeSet<u32>,
+    /// `lock-path`.
+    lock_path: Option<String>,
 }
 
 /// The options of one stanza in one repository.
@@ -186,6 +190,12 @@ impl Conf {
         })
     }
 
+    /// `lock-path` of every section.
+    pub fn lock_paths(&self) -> impl Iterator<Item = &str> {
+        let sections = [&self.environment].into_iter().chain(self.sections.values());
+        sections.filter_map(|section| section.lock_path.as_deref())
+    }
+
     fn value(&self, stanza: &str, command: &str, key: u32, name: Name) -> Option<&Value> {
         self.visible(Some(stanza), command).find_map(|section| section.options.get(&(key, name)))
     }
@@ -202,6 +212,9 @@ impl Conf {
 
 impl Section {
     fn add(&mut self, key: &str, setting: &reader::Setting<'_>) {
+        if key == LOCK_PATH {
+            self.lock_path = Some(setting.value.to_owned());
+        }
         let Some((key, option)) = option::split(key) else { return };
         // Retention alone does not define a repository: info does not know the option.
         if !option.starts_with("retention-") {
@@ -213,6 +226,7 @@ impl Section {
 
     fn include(&mut self, other: Self) {
         self.repo_keys.extend(other.repo_keys);
+        self.lock_path = other.lock_path.or(self.lock_path.take());
         for (option, value) in other.options {
             self.set(option, value);
         }

@@ -17,16 +17,13 @@ use tokio::time::timeout;
 
 use crate::pgbackrest::command::Program;
 use crate::pgbackrest::conf::{Conf, RepoOptions};
+use crate::pgbackrest::version::Product;
 use crate::state::snapshot::{CredentialExpiry, CredentialKind, RepoSettings};
 
 use super::credentials;
 use super::environment::Environment;
 
-/// pgBackRest's defaults; the second file is the one of old versions.
-const DEFAULT_FILES: [&str; 2] = ["/etc/pgbackrest/pgbackrest.conf", "/etc/pgbackrest.conf"];
-const DEFAULT_INCLUDE: &str = "/etc/pgbackrest/conf.d";
-/// What lies under `config-path`.
-const MAIN_IN_PATH: &str = "pgbackrest.conf";
+/// Additional files in `config-path`.
 const INCLUDE_IN_PATH: &str = "conf.d";
 /// Bytes of one file, and of all together.
 const MAX_FILE: u64 = 1 << 20;
@@ -47,12 +44,22 @@ pub struct Configuration {
 /// Reads the files again when they have changed.
 #[derive(Debug)]
 pub struct ConfigFiles {
-    places: Places,
+    given: GivenPlaces,
+    /// Whose default paths apply where nothing else is given.
+    product: Product,
     /// What the variables say that pgBackRest gets, if there are any; never their values, which may be secrets.
     environment: Option<Conf>,
     last: Option<Reading>,
     /// A reading that did not end in time. No other begins before it ends.
     stuck: Option<JoinHandle<Reading>>,
+}
+
+/// Where flags and variables say that the files are.
+#[derive(Debug, Clone)]
+struct GivenPlaces {
+    config: Option<PathBuf>,
+    include: Option<PathBuf>,
+    path: Option<PathBuf>,
 }
 
 /// Where pgBackRest looks.
@@ -81,16 +88,20 @@ impl ConfigFiles {
     #[must_use]
     pub fn of(program: &Program, environment: &Environment) -> Self {
         let variables: Vec<(&str, &str)> = environment.options().collect();
-        let places = Places::of(program, &variables);
+        let given = GivenPlaces::of(program, &variables);
         let environment = (!variables.is_empty()).then(|| Conf::from_environment(variables));
-        Self { places, environment, last: None, stuck: None }
+        Self { given, product: Product::default(), environment, last: None, stuck: None }
     }
 
-    /// Reads what has changed since last time. None where there is no configuration or it cannot be read.
-    pub async fn refresh(&mut self) -> Option<Arc<Configuration>> {
+    /// Reads what has changed since last time, where this product looks. None where there is no configuration or it cannot
+    /// be read.
+    pub async fn refresh(&mut self, product: Product) -> Option<Arc<Configuration>> {
+        if self.product != product {
+            (self.product, self.last) = (product, None);
+        }
         let before = self.last.as_ref().map(|last| last.configuration.as_ref().err().cloned());
         let mut reading = self.stuck.take().unwrap_or_else(|| {
-            let (places, environment) = (self.places.clone(), self.environment.clone());
+            let (places, environment) = (self.given.places(product), self.environment.clone());
             let last = self.last.clone();
             tokio::task::spawn_blocking(move || places.read(environment, last))
         });
@@ -138,6 +149,11 @@ impl Configuration {
         self.conf.repo_keys()
     }
 
+    /// The directories of locks that are configured.
+    pub fn lock_paths(&self) -> impl Iterator<Item = &Path> {
+        self.conf.lock_paths().map(Path::new)
+    }
+
     /// What is configured for one stanza in one repository; none where pgBackRest would refuse it.
     #[must_use]
     pub fn settings(&self, stanza: &str, key: u32) -> Option<RepoSettings> {
@@ -167,7 +183,7 @@ fn certificates(options: &RepoOptions) -> impl Iterator<Item = (CredentialKind, 
     .flatten()
 }
 
-impl Places {
+impl GivenPlaces {
     fn of(program: &Program, variables: &[(&str, &str)]) -> Self {
         let said = |name: &str| {
             let found = variables.iter().find(|(known, _)| *known == name);
@@ -175,20 +191,27 @@ impl Places {
         };
         let config = program.config.clone().or_else(|| said("PGBACKREST_CONFIG"));
         let include = program.config_include_path.clone().or_else(|| said("PGBACKREST_CONFIG_INCLUDE_PATH"));
-        let path = said("PGBACKREST_CONFIG_PATH");
+        Self { config, include, path: said("PGBACKREST_CONFIG_PATH") }
+    }
+
+    fn places(&self, product: Product) -> Places {
+        let Self { config, include, path } = self.clone();
+        let defaults = product.default_paths();
         let (needs_main, needs_include) = (config.is_some(), include.is_some());
         // With `--config` alone pgBackRest ignores the default include directory.
         let include = include
             .or_else(|| Some(path.as_ref()?.join(INCLUDE_IN_PATH)))
-            .or_else(|| config.is_none().then(|| PathBuf::from(DEFAULT_INCLUDE)));
+            .or_else(|| config.is_none().then(|| PathBuf::from(defaults.include)));
         let main = match (config, path) {
             (Some(config), _) => vec![config],
-            (None, Some(path)) => vec![path.join(MAIN_IN_PATH)],
-            (None, None) => DEFAULT_FILES.map(PathBuf::from).to_vec(),
+            (None, Some(path)) => vec![path.join(defaults.config_name)],
+            (None, None) => defaults.config.map(PathBuf::from).to_vec(),
         };
-        Self { main, needs_main, include, needs_include }
+        Places { main, needs_main, include, needs_include }
     }
+}
 
+impl Places {
     fn read(&self, environment: Option<Conf>, last: Option<Reading>) -> Reading {
         let unchanged = |last: &Reading| {
             !last.stamps.is_empty() && last.stamps.iter().all(|(path, before)| stamp(path) == *before)

@@ -7,6 +7,7 @@ pub mod credentials;
 pub mod environment;
 pub mod in_pod;
 pub mod local;
+pub mod lock_files;
 pub mod pod;
 pub mod pods;
 pub mod process;
