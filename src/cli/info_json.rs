@@ -5,6 +5,7 @@
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
+use crate::pgbackrest::version::Product;
 use crate::state::answer::{self, Restorable};
 use crate::state::health::{self, Assessment, Health, Judged};
 use crate::state::recovery::{self, RecoveryWindow};
@@ -15,6 +16,8 @@ use crate::state::snapshot::{Repo, Snapshot};
 pub struct SnapshotDocument<'a> {
     #[serde(flatten)]
     snapshot: &'a Snapshot,
+    /// pgBackRest, or a fork of it.
+    product: Option<Product>,
     /// The assessment of each stanza, worst first.
     assessments: Vec<OfStanza<'a>>,
 }
@@ -41,7 +44,12 @@ impl<'a> SnapshotDocument<'a> {
     #[must_use]
     pub fn of(snapshot: &'a Snapshot, now: DateTime<Utc>) -> Self {
         let all = health::of_snapshot(snapshot, now, None);
-        Self { snapshot, assessments: all.into_iter().map(|judged| OfStanza::of(judged, now)).collect() }
+        let product = snapshot.version.map(|version| version.product);
+        Self {
+            snapshot,
+            product,
+            assessments: all.into_iter().map(|judged| OfStanza::of(judged, now)).collect(),
+        }
     }
 }
 
@@ -112,7 +120,7 @@ mod tests {
                 assert_eq!(Some(&told[name]), raw.pointer(place), "{name}");
             }
         }
-        assert_eq!(told["version"], "2.60.0");
+        assert_eq!((&told["product"], &told["version"]), (&json!("pgBackRest"), &json!("2.60.0")));
     }
 
     #[test]

@@ -18,6 +18,7 @@ use crate::pgbackrest::version::Version;
 use crate::source::call::{self, InfoAnswer};
 use crate::state::filter::UNLISTED;
 use crate::state::merge::{self, Answer, Policy, Reply, Run, Target};
+use crate::state::programs;
 use crate::state::snapshot::{Failure, FailureReason, Repo, RepoState, Snapshot, Stanza};
 
 use super::caller::Caller;
@@ -80,9 +81,8 @@ impl Caller<'_> {
         publish: &(dyn Fn(&Arc<Snapshot>) + Sync),
     ) -> Option<Arc<Snapshot>> {
         let began = Instant::now();
-        if self.request.is_host {
-            // It decides how info can be asked.
-            self.version(None, history).await?;
+        if let Some(version) = self.request.version {
+            history.knows(version, "");
         }
         if !self.request.wants_info {
             let snapshot = Arc::new(Snapshot { version: history.version(), ..Snapshot::default() });
@@ -94,7 +94,7 @@ impl Caller<'_> {
             // A pod is known to have pgBackRest once it has answered.
             let answered = answers.iter().filter(|answer| matches!(answer.reply, Reply::Stanzas { .. }));
             if let Some(repo) = answered.filter_map(|answer| answer.target.repo).min() {
-                self.version(Some(repo), history).await?;
+                self.version_in_pod(repo, history).await?;
             }
         }
         let run = Run { answers, finished: true, version: history.version(), apart };
@@ -237,26 +237,31 @@ impl Caller<'_> {
         }
     }
 
-    /// Asks for the version: on a host each time, in a pod unless it is known. None if the call was cancelled.
-    async fn version(&self, repo: Option<u32>, history: &mut History) -> Option<()> {
-        let printed_by = match self.runners.of(repo) {
+    /// Asks for the version in the pod of a repository unless it is known. None if the call was cancelled.
+    async fn version_in_pod(&self, repo: u32, history: &mut History) -> Option<()> {
+        let printed_by = match self.runners.of(Some(repo)) {
             Ok([runner, ..]) => runner.name(),
             Ok([]) | Err(_) => return Some(()),
         };
         let is_known =
             |known: &KnownVersion| known.printed_by == printed_by && known.at.elapsed() < VERSION_LASTS;
-        if !self.request.is_host && history.version.as_ref().is_some_and(is_known) {
+        if history.version.as_ref().is_some_and(is_known) {
             return Some(());
         }
-        let make = |runner| call::version(runner, &self.shared.pace.limits);
-        match self.call(Collector::Version, CommandKey::Version, repo, false, make).await? {
-            Ok(version) => {
-                let (printed_by, at) = (printed_by.to_owned(), Instant::now());
-                history.version = Some(KnownVersion { version, printed_by, at });
-            }
-            Err(failure) => tracing::debug!(reason = failure.message, "Failed to get pgBackRest version"),
+        if let Ok(version) = self.version(Some(repo)).await? {
+            history.knows(version, printed_by);
         }
         Some(())
+    }
+
+    /// Asks for the version. None if the call was cancelled.
+    pub(super) async fn version(&self, repo: Option<u32>) -> Option<Result<Version, Failure>> {
+        let make = |runner| call::version(runner, &self.shared.pace.limits);
+        let answer = self.call(Collector::Version, CommandKey::Version, repo, false, make).await?;
+        if let Err(failure) = &answer {
+            tracing::debug!(reason = failure.message, "Failed to get pgBackRest version");
+        }
+        Some(answer)
     }
 
     /// The snapshot that follows from the answers so far, with what is known besides: the configuration, counted databases,
@@ -276,6 +281,7 @@ impl Caller<'_> {
                 }
             }
             snapshot.collection.configuration.clone_from(&request.configuration_health);
+            programs::judge_into(&mut snapshot, &before, &request.lock_files, now);
             counts.fill(&mut snapshot);
             listings.judge_into(&mut snapshot, pace.max_wal_staleness(), now);
             if !is_finished && !request.is_host {
@@ -342,6 +348,11 @@ impl Caller<'_> {
 }
 
 impl History {
+    fn knows(&mut self, version: Version, printed_by: &str) {
+        let (printed_by, at) = (printed_by.to_owned(), Instant::now());
+        self.version = Some(KnownVersion { version, printed_by, at });
+    }
+
     fn version(&self) -> Option<Version> {
         self.version.as_ref().map(|known| known.version)
     }

@@ -5,14 +5,11 @@ use std::sync::Arc;
 
 use crate::pgbackrest::command::InfoQuery;
 use crate::pgbackrest::label::BackupType;
-use crate::pgbackrest::version::Version;
+use crate::pgbackrest::version::{Feature, Version};
 use crate::state::merge::Target;
 use crate::state::snapshot::{RepoState, Snapshot, Stanza};
 
 use super::settings::DatabaseCounts;
-
-/// The first version whose answer as JSON names the databases of a backup.
-const SINCE: Version = Version { major: 2, minor: 41, patch: 0 };
 
 /// One backup in one repository of one stanza.
 type Key = (Arc<str>, u32, String);
@@ -69,7 +66,7 @@ impl Counts {
         which: DatabaseCounts,
         version: Option<Version>,
     ) -> Vec<UncountedBackup> {
-        if which == DatabaseCounts::Off || version.is_some_and(|version| version < SINCE) {
+        if which == DatabaseCounts::Off || version.is_some_and(|version| !version.has(Feature::Annotation)) {
             self.known = Arc::default();
             return Vec::new();
         }

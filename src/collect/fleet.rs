@@ -123,7 +123,7 @@ impl<P: FindPods + RunInPod + Send> Site for AllPods<P> {
     async fn prepare<'a>(
         &'a self,
         shared: &'a Shared,
-        key: &'a Key,
+        key: &'a Arc<Key>,
         subject: &'a Arc<Subject>,
         _job: Job,
     ) -> (Request, Runners<'a>) {

@@ -10,9 +10,11 @@ use tokio_util::sync::CancellationToken;
 use crate::cluster::key::Key;
 use crate::metrics::CollectionMetrics;
 use crate::metrics::collection;
+use crate::pgbackrest::version::{Product, Version};
 use crate::source::config_files::{ConfigFiles, Configuration};
 use crate::source::environment::Environment;
 use crate::source::local::Local;
+use crate::source::lock_files::LockFiles;
 use crate::state::snapshot::Snapshot;
 
 use super::caller::{Caller, Runners, Shared};
@@ -39,6 +41,9 @@ struct ConfigurationState {
     /// When they were last read without an error, because they had changed or a reload was requested.
     loaded_at: Option<DateTime<Utc>>,
     is_reload: bool,
+    /// The program that printed its version last.
+    product: Option<Product>,
+    lock_files: LockFiles,
 }
 
 /// Collects until `shutdown`. A notification of `reload` starts a collection, which reads the configuration again.
@@ -91,7 +96,14 @@ impl Host {
         // Each has its own memory of the warnings that were logged.
         let local = || runner(&settings, shutdown);
         let files = ConfigFiles::of(&settings.program, &environment);
-        let configuration = ConfigurationState { files, current: None, loaded_at: None, is_reload: true };
+        let configuration = ConfigurationState {
+            files,
+            current: None,
+            loaded_at: None,
+            is_reload: true,
+            product: None,
+            lock_files: LockFiles::default(),
+        };
         Self {
             collecting: Arc::new(local()),
             scanning: Arc::new(local()),
@@ -110,30 +122,42 @@ impl Site for Host {
     async fn prepare<'a>(
         &'a self,
         shared: &'a Shared,
-        _key: &'a Key,
+        key: &'a Arc<Key>,
         _subject: &'a Arc<Subject>,
         job: Job,
     ) -> (Request, Runners<'a>) {
+        if job == Job::Scan {
+            self.scanning.begin_run();
+            let configuration = self.configuration.lock().await;
+            let (current, health) = (configuration.current.clone(), configuration.files.health());
+            let runners = Runners::single(Arc::clone(&self.scanning) as _);
+            return (Request::of_host(&self.settings, current, health), runners);
+        }
+        self.collecting.begin_run();
+        let runners = Runners::single(Arc::clone(&self.collecting) as _);
+        // It decides where the configuration is, and how info can be asked.
+        let unconfigured = Request::of_host(&self.settings, None, None);
+        let caller = Caller { shared, key, request: &unconfigured, runners: &runners };
+        let version = caller.version(None).await.and_then(Result::ok);
         let mut configuration = self.configuration.lock().await;
-        let local = match job {
-            Job::Collect => {
-                configuration.read(&shared.metrics).await;
-                &self.collecting
-            }
-            Job::Scan => &self.scanning,
+        configuration.read(version, &shared.metrics).await;
+        let (product, current) = (configuration.product, configuration.current.clone());
+        let lock_files = match product {
+            Some(product) => configuration.lock_files.of_others(product, current.as_deref()).await,
+            None => Vec::new(),
         };
-        local.begin_run();
-        let health = configuration.files.health();
-        let request = Request::of_host(&self.settings, configuration.current.clone(), health);
-        (request, Runners::single(Arc::clone(local) as _))
+        let mut request = Request::of_host(&self.settings, current, configuration.files.health());
+        (request.version, request.lock_files) = (version, lock_files.into());
+        (request, runners)
     }
 }
 
 impl ConfigurationState {
-    /// Reads the files that have changed.
-    async fn read(&mut self, metrics: &CollectionMetrics) {
+    /// Reads the files that have changed. They are those of the program that last said what it is.
+    async fn read(&mut self, version: Option<Version>, metrics: &CollectionMetrics) {
+        self.product = version.map(|version| version.product).or(self.product);
         let before = self.current.take();
-        self.current = self.files.refresh().await;
+        self.current = self.files.refresh(self.product).await;
         let is_ok = self.files.is_ok();
         let is_same = match (&before, &self.current) {
             (Some(before), Some(now)) => Arc::ptr_eq(before, now),

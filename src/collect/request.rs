@@ -9,18 +9,17 @@ use crate::cluster::settings::Settings as ClusterSettings;
 use crate::cluster::validated::{STANZA, ValidatedCluster};
 use crate::pgbackrest::conf::Conf;
 use crate::pgbackrest::exit_code::{self, Reason};
-use crate::pgbackrest::version::Version;
+use crate::pgbackrest::version::{Feature, Version};
 use crate::source::config_files::Configuration;
 use crate::state::filter::{Filter, UNLISTED};
 use crate::state::merge::{Configured, Target};
+use crate::state::programs::LockFile;
 use crate::state::snapshot::{ConfigurationHealth, Failure, FailureReason, RepoSettings, Snapshot};
 
 use super::in_flight::CommandKey;
 use super::plan::KnownTargets;
 use super::settings::{DatabaseCounts, Settings};
 
-/// The first version whose `info` takes `--repo`.
-const REPO_OPTION_SINCE: (u32, u32) = (2, 32);
 /// pgBackRest's exit code for a value that an option does not take, such as the number of an unknown repository.
 const INVALID_VALUE: i32 = 32;
 
@@ -63,6 +62,10 @@ pub(super) struct Request {
     pub(super) quiet: Duration,
     /// Whether pgBackRest's configuration on this host could be read, if there is one.
     pub(super) configuration_health: Option<ConfigurationHealth>,
+    /// What the program on this host has just printed.
+    pub(super) version: Option<Version>,
+    /// Lock files of other programs on this host.
+    pub(super) lock_files: Arc<[LockFile]>,
     details: Details,
 }
 
@@ -109,6 +112,8 @@ impl Request {
             database_counts: (settings.database_counts, settings.database_processes.max(1)),
             quiet: Duration::from_millis(500),
             configuration_health,
+            version: None,
+            lock_files: Arc::default(),
             details: Details::Configuration(configuration),
         }
     }
@@ -129,6 +134,8 @@ impl Request {
             database_counts: (DatabaseCounts::Off, 1),
             quiet: Duration::from_secs(2),
             configuration_health: None,
+            version: None,
+            lock_files: Arc::default(),
             details: Details::Subject(Arc::clone(subject)),
         }
     }
@@ -145,7 +152,7 @@ impl Request {
             repos.extend(configuration.repo_keys());
             apart.clone_from(configuration.stanzas_apart());
         }
-        let has_option = |version: Version| (version.major, version.minor) >= REPO_OPTION_SINCE;
+        let has_option = |version: Version| version.has(Feature::RepoOption);
         KnownTargets { stanzas, repos, repo_option: !self.is_host || version.is_none_or(has_option), apart }
     }
 

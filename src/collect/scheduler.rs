@@ -41,7 +41,7 @@ pub(super) trait Site: Send + Sync {
     fn prepare<'a>(
         &'a self,
         shared: &'a Shared,
-        key: &'a Key,
+        key: &'a Arc<Key>,
         subject: &'a Arc<Subject>,
         job: Job,
     ) -> impl Future<Output = (Request, Runners<'a>)> + Send;

@@ -7,12 +7,12 @@ use tokio::time::sleep;
 
 use crate::pgbackrest::command;
 use crate::pgbackrest::exit_code::{self, Reason};
-use crate::pgbackrest::version;
+use crate::pgbackrest::version::{self, Feature, Version};
 use crate::source::pod::{Place, RunInPod};
 
 use super::info_view::{self, Claim, InfoView};
 use super::step::BackupEnd;
-use super::task::{Patience, Task, annotates};
+use super::task::{Patience, Task};
 
 const INFO_TIMEOUT: Duration = Duration::from_secs(100);
 const VERSION_TIMEOUT: Duration = Duration::from_secs(20);
@@ -52,9 +52,15 @@ pub(super) async fn claim(
         return Err((BackupEnd::Exited(ran.code), Some(ran.said())));
     }
     let version = version::parse(&String::from_utf8_lossy(&ran.stdout));
-    let annotates = version.is_some_and(annotates);
+    let annotates = match version {
+        Some(version) if version.product.is_fork() => {
+            let help = command::help(Feature::Annotation);
+            runner.run(place, &help.in_pod(), VERSION_TIMEOUT).await.is_ok_and(|ran| ran.code == 0)
+        }
+        version => version.is_some_and(|version| version.has(Feature::Annotation)),
+    };
     if !annotates {
-        let version = version.map(|version| version.to_string());
+        let version = version.map(Version::with_name);
         tracing::warn!(
             version,
             "pgBackRest before 2.41 has no annotations, so this backup is identified only by its time, and is not stopped when this \

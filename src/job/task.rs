@@ -5,11 +5,7 @@ use std::time::Duration;
 use crate::cluster::labels;
 use crate::pgbackrest::command::{self, Command, InfoQuery};
 use crate::pgbackrest::label::BackupType;
-use crate::pgbackrest::version::Version;
 use crate::source::pod::Place;
-
-/// The first version that takes `--annotation`.
-const ANNOTATES: Version = Version { major: 2, minor: 41, patch: 0 };
 
 /// One backup.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,11 +48,6 @@ impl Task {
     pub(super) fn info(&self) -> InfoQuery {
         InfoQuery { stanza: Some(self.stanza.clone()), repo: Some(self.repo), set: None }
     }
-}
-
-/// Whether this pgBackRest stores annotations with its backups.
-pub(super) fn annotates(version: Version) -> bool {
-    version >= ANNOTATES
 }
 
 /// Timeouts and numbers of attempts.
@@ -125,8 +116,6 @@ mod tests {
 
     #[test]
     fn the_command_is_marked_where_that_is_known() {
-        let version = |minor| Version { major: 2, minor, patch: 0 };
-        assert!(!annotates(version(40)) && annotates(version(41)) && annotates(version(60)));
         let words = "pgbackrest backup --stanza=db --repo=2 --type=incr";
         let marked = format!("{words} --annotation=pgbackrest-keeper.io-job=job-1/pod-1");
         assert_eq!(example().command(false).to_string(), words);

@@ -147,6 +147,12 @@ impl Collector for OfSnapshot {
             // Too many to encode at every scrape; a fleet is encoded again frequently.
             retention::write_checks(families, facts, fleet.as_of)?;
         }
+        families.family(&catalogue::exporter::PROGRAM_INFO, |family| {
+            facts.each(family, |family, snapshot| {
+                let Some(version) = snapshot.version else { return Ok(()) };
+                family.add(&[version.product.name().into(), version.to_string().as_str().into()], 1_u64)
+            })
+        })?;
         families.family(&catalogue::exporter::EXPORTER_SERIES_DROPPED, |family| {
             family.add(&[], selection.hidden_series(options))
         })?;

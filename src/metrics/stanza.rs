@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::pgbackrest::label::BackupType;
+use crate::pgbackrest::version::Product;
 use crate::state::comparison::{self, What};
 use crate::state::snapshot::Stanza;
 
@@ -24,6 +25,14 @@ pub(super) fn write(families: &mut Families<'_, '_>, facts: &Facts) -> fmt::Resu
                 system_id,
             ];
             family.add(&labels, 1_u64)
+        })
+    })?;
+    families.family(&catalogue::OTHER_PROGRAM_SEEN_TIMESTAMP_SECONDS, |family| {
+        facts.each_stanza(family, |family, stanza| {
+            let Some(other) = stanza.other_program else { return Ok(()) };
+            let product = other.product.map_or("", Product::name);
+            let labels = [other.evidence.as_str().into(), product.into(), (&*stanza.name).into()];
+            family.add(&labels, other.seen_at.timestamp())
         })
     })?;
     per_stanza(families, facts, &catalogue::STANZA_REPO_SYSTEM_ID_MATCH, comparison::system_ids_match)?;

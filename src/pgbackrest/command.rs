@@ -11,6 +11,7 @@ use std::path::PathBuf;
 
 use super::label::BackupType;
 use super::repository::RepoPath;
+use super::version::Feature;
 
 mod restore;
 
@@ -84,6 +85,15 @@ pub struct Command {
 #[must_use]
 pub const fn version() -> Command {
     Command { name: "version", subject: Vec::new(), pinned: Vec::new(), path: None, has_io_timeout: false }
+}
+
+/// Explains the option that shows a feature, and fails with exit code 31 if there is no such option. It reads no
+/// configuration.
+#[must_use]
+pub fn help(feature: Feature) -> Command {
+    let (command, option) = feature.option();
+    let subject = vec![command.to_owned(), option.to_owned()];
+    Command { name: "help", subject, pinned: vec!["--no-config"], path: None, has_io_timeout: false }
 }
 
 /// Prints stanzas, backups and WAL ranges as JSON.
@@ -192,7 +202,7 @@ impl Program {
     #[must_use]
     pub fn command_line(&self, command: &Command) -> Vec<OsString> {
         let mut arguments = vec![self.binary.clone().into(), command.name.into()];
-        if *command != version() {
+        if !["version", "help"].contains(&command.name) {
             arguments.extend(self.configuration());
         }
         arguments.extend(command.options().map(OsString::from));
@@ -258,6 +268,10 @@ mod tests {
         }
         assert_eq!(words(&host().command_line(&version())), "pgbackrest version");
         assert_eq!(version().in_pod(), ["pgbackrest", "version"]);
+        assert_eq!(
+            help(Feature::Annotation).in_pod(),
+            ["pgbackrest", "help", "--no-config", "backup", "annotation"]
+        );
     }
 
     #[test]
@@ -299,5 +313,9 @@ mod tests {
         let pinned: Vec<&str> = PINNED.split(' ').collect();
         assert_eq!(program.command_line(&info(&query)), [&before, pinned.as_slice(), &subject].concat());
         assert_eq!(program.command_line(&version()), ["/opt/pg backrest", "version"]);
+        assert_eq!(
+            program.command_line(&help(Feature::RepoOption)),
+            ["/opt/pg backrest", "help", "--no-config", "info", "repo"]
+        );
     }
 }

@@ -33,6 +33,8 @@ const REACHING_OPTIONS: [&str; 6] =
 const STORAGE_TYPES: [&str; 6] = ["azure", "cifs", "gcs", "posix", "s3", "sftp"];
 /// The prefix of variables that set options.
 pub const VARIABLE_PREFIX: &str = "PGBACKREST_";
+/// The option with the directory of locks.
+const LOCK_PATH: &str = "lock-path";
 /// The largest retention that pgBackRest accepts.
 const MAX_RETENTION: u32 = 9_999_999;
 
@@ -53,6 +55,8 @@ struct Section {
     repo_keys: BTreeSet<u32>,
     /// It has one of [`REACHING_OPTIONS`].
     has_reaching_option: bool,
+    /// `lock-path`.
+    lock_path: Option<String>,
 }
 
 /// The options of one stanza in one repository.
@@ -208,6 +212,12 @@ impl Conf {
         })
     }
 
+    /// `lock-path` of every section.
+    pub fn lock_paths(&self) -> impl Iterator<Item = &str> {
+        let sections = [&self.environment].into_iter().chain(self.sections.values());
+        sections.filter_map(|section| section.lock_path.as_deref())
+    }
+
     /// The environment and the applicable sections, in order of precedence.
     fn visible(&self, stanza: Option<&str>, command: &str) -> impl Iterator<Item = &Section> {
         let bases = stanza.into_iter().chain(["global"]);
@@ -221,6 +231,9 @@ impl Conf {
 impl Section {
     fn add(&mut self, key: &str, setting: &reader::Setting<'_>) {
         self.has_reaching_option |= REACHING_OPTIONS.contains(&key);
+        if key == LOCK_PATH {
+            self.lock_path = Some(setting.value.to_owned());
+        }
         let Some((key, option)) = option::split(key) else { return };
         // Retention alone does not define a repository: info does not know the option.
         if !option.starts_with("retention-") {
@@ -233,6 +246,7 @@ impl Section {
     fn include(&mut self, other: Self) {
         self.repo_keys.extend(other.repo_keys);
         self.has_reaching_option |= other.has_reaching_option;
+        self.lock_path = other.lock_path.or(self.lock_path.take());
         for (option, value) in other.options {
             self.set(option, value);
         }

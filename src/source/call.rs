@@ -11,7 +11,7 @@ use crate::pgbackrest::command::{self, Command, InfoQuery, RepoQuery};
 use crate::pgbackrest::info::{InfoDocument, Link, Tablespace, Unreadable, view};
 use crate::pgbackrest::repository::{self, Entries};
 use crate::pgbackrest::sanitize;
-use crate::pgbackrest::version::{self, Version};
+use crate::pgbackrest::version::{self, Feature, Version};
 use crate::state::assemble;
 use crate::state::snapshot::{Failure, FailureReason, Stanza};
 
@@ -25,6 +25,9 @@ const VERSION_TIMEOUT: Duration = Duration::from_secs(30);
 const MAX_LISTING: usize = 16 << 20;
 /// Bytes of a file. A line of a history takes about 60.
 const MAX_FILE: usize = 1 << 20;
+
+/// Exit code for an option that a command does not have.
+const NO_SUCH_OPTION: i32 = 31;
 
 /// A place where pgBackRest's commands run.
 pub trait Runner: Send + Sync {
@@ -113,9 +116,28 @@ pub fn version_limits(limits: &Limits) -> Limits {
     Limits { timeout: limits.timeout.min(VERSION_TIMEOUT), ..*limits }
 }
 
-/// Asks for the version, within [`version_limits`].
+/// Asks for the version, within [`version_limits`], and asks a fork what it can do.
 pub async fn version(runner: &dyn Runner, limits: &Limits) -> Call<Version> {
-    call(runner, &command::version(), &version_limits(limits), read_version).await
+    let limits = version_limits(limits);
+    let mut version = call(runner, &command::version(), &limits, read_version).await;
+    if let Some(Ok(found)) = &mut version.answer
+        && found.product.is_fork()
+    {
+        let mut features = Vec::new();
+        for feature in Feature::ALL {
+            let asked = call(runner, &command::help(feature), &limits, |_| Read::of(Ok(()))).await;
+            version.duration += asked.duration;
+            version.state = asked.state;
+            match asked.answer {
+                Some(Ok(())) => features.push(feature),
+                Some(Err(failure)) if failure.exit_code == Some(NO_SUCH_OPTION) => {}
+                Some(Err(failure)) => return Call { answer: Some(Err(failure)), ..version },
+                None => return Call { answer: None, ..version },
+            }
+        }
+        found.features = features.into_iter().collect();
+    }
+    version
 }
 
 /// Asks for stanzas, backups and WAL ranges.

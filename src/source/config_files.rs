@@ -3,8 +3,8 @@
 //! That they cannot be read is a fact and no failure: pgBackRest itself says what is wrong with them. No secret leaves
 //! this file; of a credential only its end is kept.
 //!
-//! Only files that pgBackRest is known to use are read: those that are named to it, and those at the default paths if the
-//! program that runs is pgBackRest itself (`reader`).
+//! Only files that pgBackRest is known to use are read: those that are named to it, and those at the default paths of the
+//! program that runs, if it is pgBackRest or a fork of it and no script (`reader`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -20,6 +20,7 @@ use tokio::time::timeout;
 
 use crate::pgbackrest::command::Program;
 use crate::pgbackrest::conf::{Conf, RepoOptions};
+use crate::pgbackrest::version::Product;
 use crate::state::snapshot::{ConfigurationHealth, CredentialExpiry, CredentialKind, RepoSettings};
 
 use super::credentials;
@@ -31,11 +32,7 @@ mod reader;
 use progress::Progress;
 use reader::Reader;
 
-/// pgBackRest's defaults; the second file is the one of old versions.
-const DEFAULT_FILES: [&str; 2] = ["/etc/pgbackrest/pgbackrest.conf", "/etc/pgbackrest.conf"];
-const DEFAULT_INCLUDE: &str = "/etc/pgbackrest/conf.d";
-/// What lies under `config-path`.
-const MAIN_IN_PATH: &str = "pgbackrest.conf";
+/// Additional files in `config-path`.
 const INCLUDE_IN_PATH: &str = "conf.d";
 /// Bytes of a file with certificates.
 const MAX_CERTIFICATES: usize = 1 << 20;
@@ -59,7 +56,7 @@ pub struct Configuration {
 /// Reads the files again when they have changed.
 #[derive(Debug)]
 pub struct ConfigFiles {
-    places: Places,
+    given: GivenPlaces,
     /// What the variables say that pgBackRest gets, if there are any; never their values, which may be secrets.
     environment: Option<Conf>,
     last: Option<Reading>,
@@ -68,7 +65,18 @@ pub struct ConfigFiles {
     progress: Arc<Progress>,
 }
 
-/// Where pgBackRest looks.
+/// Where flags and variables say that the files are.
+#[derive(Debug, Clone)]
+struct GivenPlaces {
+    config: Option<PathBuf>,
+    include: Option<PathBuf>,
+    path: Option<PathBuf>,
+    /// Whose default paths apply where nothing else is given.
+    reader: Reader,
+    limits: FileLimits,
+}
+
+/// Where a program looks.
 #[derive(Debug, Clone)]
 struct Places {
     /// The first that exists is the main file.
@@ -77,8 +85,6 @@ struct Places {
     needs_main: bool,
     include: Option<PathBuf>,
     needs_include: bool,
-    /// What must be pgBackRest itself for these to be the files that it reads. None if the files were named.
-    reader: Option<Reader>,
     limits: FileLimits,
 }
 
@@ -94,16 +100,17 @@ struct FileLimits {
 /// What was read, and by what to tell that it has changed.
 #[derive(Debug, Clone)]
 struct Reading {
+    /// The program whose files they are, or why none can be said to read the files at its default paths.
+    whose: Result<Product, String>,
     stamps: Vec<(PathBuf, Option<Stamp>)>,
     configuration: Result<Option<Arc<Configuration>>, String>,
 }
 
 impl Reading {
-    fn new(
-        stamps: Vec<(Option<Stamp>, PathBuf)>,
-        configuration: Result<Option<Arc<Configuration>>, String>,
-    ) -> Self {
-        Self { stamps: stamps.into_iter().map(|(stamp, path)| (path, stamp)).collect(), configuration }
+    fn is_current(&self, whose: &Result<Product, String>, stamp: impl Fn(&Path) -> Option<Stamp>) -> bool {
+        !self.stamps.is_empty()
+            && self.whose == *whose
+            && self.stamps.iter().all(|(path, before)| stamp(path) == *before)
     }
 }
 
@@ -115,18 +122,19 @@ impl ConfigFiles {
     #[must_use]
     pub fn of(program: &Program, environment: &Environment) -> Self {
         let variables: Vec<(&str, &str)> = environment.options().collect();
-        let places = Places::of(program, environment);
+        let given = GivenPlaces::of(program, environment);
         let environment = (!variables.is_empty()).then(|| Conf::from_environment(variables));
-        Self { places, environment, last: None, stuck: None, progress: Arc::default() }
+        Self { given, environment, last: None, stuck: None, progress: Arc::default() }
     }
 
-    /// Reads what has changed since last time. None where there is no configuration or it cannot be read.
-    pub async fn refresh(&mut self) -> Option<Arc<Configuration>> {
+    /// Reads what has changed since last time, where this product looks; it is none if the program has never said what it
+    /// is. None where there is no configuration or it cannot be read.
+    pub async fn refresh(&mut self, product: Option<Product>) -> Option<Arc<Configuration>> {
         let before = self.last.as_ref().map(|last| last.configuration.as_ref().err().cloned());
         let mut reading = self.stuck.take().unwrap_or_else(|| {
-            let (places, environment) = (self.places.clone(), self.environment.clone());
+            let (given, environment) = (self.given.clone(), self.environment.clone());
             let (last, progress) = (self.last.clone(), Arc::clone(&self.progress));
-            tokio::task::spawn_blocking(move || places.read(environment, last, &progress))
+            tokio::task::spawn_blocking(move || given.read(product, environment, last, &progress))
         });
         let (mut ended, mut goes_on) = (None, true);
         for _ in 0..ROUNDS {
@@ -180,7 +188,8 @@ impl ConfigFiles {
     }
 
     fn fail(&mut self, problem: String) {
-        self.last = Some(Reading { stamps: Vec::new(), configuration: Err(problem) });
+        let whose = Err(problem.clone());
+        self.last = Some(Reading { whose, stamps: Vec::new(), configuration: Err(problem) });
     }
 }
 
@@ -207,6 +216,11 @@ impl Configuration {
     #[must_use]
     pub fn common_repo_keys(&self) -> Vec<u32> {
         self.conf.repo_keys_of(None)
+    }
+
+    /// The directories of locks that are configured.
+    pub fn lock_paths(&self) -> impl Iterator<Item = &Path> {
+        self.conf.lock_paths().map(Path::new)
     }
 
     /// What is configured for one stanza in one repository; none where pgBackRest would refuse it.
@@ -238,7 +252,7 @@ fn certificates(options: &RepoOptions) -> impl Iterator<Item = (CredentialKind, 
     .flatten()
 }
 
-impl Places {
+impl GivenPlaces {
     fn of(program: &Program, environment: &Environment) -> Self {
         let said = |name: &str| {
             let found = environment.options().find(|(known, _)| *known == name);
@@ -246,43 +260,83 @@ impl Places {
         };
         let config = program.config.clone().or_else(|| said("PGBACKREST_CONFIG"));
         let include = program.config_include_path.clone().or_else(|| said("PGBACKREST_CONFIG_INCLUDE_PATH"));
-        let path = said("PGBACKREST_CONFIG_PATH");
-        let (needs_main, needs_include) = (config.is_some(), include.is_some());
-        let is_named = config.is_some() || path.is_some();
         let search_path = environment.variables().find(|(name, _)| *name == "PATH");
         let search_path = search_path.map(|(_, value)| value.to_owned()).unwrap_or_default();
-        let reader = (!is_named).then(|| Reader { program: program.binary.clone(), search_path });
+        let reader = Reader { program: program.binary.clone(), search_path };
+        Self { config, include, path: said("PGBACKREST_CONFIG_PATH"), reader, limits: LIMITS }
+    }
+
+    fn read(
+        &self,
+        product: Option<Product>,
+        environment: Option<Conf>,
+        last: Option<Reading>,
+        progress: &Progress,
+    ) -> Reading {
+        progress.step();
+        match self.whose(product) {
+            Ok(whose) => self.places(whose).read(whose, environment, last, progress),
+            Err(why) => {
+                let whose = Err(why);
+                if let Some(last) = last.filter(|last| last.is_current(&whose, stamp)) {
+                    return last;
+                }
+                tracing::info!(why = whose.as_ref().err(), "Ignoring pgBackRest's default configuration");
+                let program = self.reader.program.clone();
+                Reading { whose, stamps: vec![(program.clone(), stamp(&program))], configuration: Ok(None) }
+            }
+        }
+    }
+
+    /// The program whose files count.
+    fn whose(&self, product: Option<Product>) -> Result<Product, String> {
+        let found = self.reader.product(product);
+        let is_named = self.config.is_some() || self.path.is_some();
+        if is_named { Ok(product.or(found.ok()).unwrap_or_default()) } else { found }
+    }
+
+    fn places(&self, product: Product) -> Places {
+        let (config, include, path) = (self.config.clone(), self.include.clone(), self.path.clone());
+        let defaults = product.default_paths();
+        let (needs_main, needs_include) = (config.is_some(), include.is_some());
         // With `--config` alone pgBackRest ignores the default include directory.
         let include = include
             .or_else(|| Some(path.as_ref()?.join(INCLUDE_IN_PATH)))
-            .or_else(|| config.is_none().then(|| PathBuf::from(DEFAULT_INCLUDE)));
+            .or_else(|| config.is_none().then(|| PathBuf::from(defaults.include)));
         let main = match (config, path) {
             (Some(config), _) => vec![config],
-            (None, Some(path)) => vec![path.join(MAIN_IN_PATH)],
-            (None, None) => DEFAULT_FILES.map(PathBuf::from).to_vec(),
+            (None, Some(path)) => vec![path.join(defaults.config_name)],
+            (None, None) => defaults.config.map(PathBuf::from).to_vec(),
         };
-        Self { main, needs_main, include, needs_include, reader, limits: LIMITS }
+        Places { main, needs_main, include, needs_include, limits: self.limits }
     }
+}
 
-    fn read(&self, environment: Option<Conf>, last: Option<Reading>, progress: &Progress) -> Reading {
+impl Places {
+    fn read(
+        &self,
+        whose: Product,
+        environment: Option<Conf>,
+        last: Option<Reading>,
+        progress: &Progress,
+    ) -> Reading {
         let stamp = |path: &Path| {
             progress.step();
             stamp(path)
         };
-        let unchanged = |last: &Reading| {
-            !last.stamps.is_empty() && last.stamps.iter().all(|(path, before)| stamp(path) == *before)
-        };
-        if let Some(last) = last.filter(unchanged) {
+        let whose = Ok(whose);
+        if let Some(last) = last.filter(|last| last.is_current(&whose, stamp)) {
             return last;
         }
         // Taken before reading, so that a change meanwhile is seen next time.
-        let mut stamps: Vec<_> = self.watched().into_iter().map(|path| (stamp(&path), path)).collect();
-        if let Some(why) = self.reader.as_ref().and_then(Reader::is_other_program) {
-            tracing::info!(why, "Ignoring pgBackRest's default configuration");
-            return Reading::new(stamps, Ok(None));
-        }
+        let stamped = |path: PathBuf| {
+            let stamp = stamp(&path);
+            (path, stamp)
+        };
+        // The directory and the candidates tell that files have come or gone.
+        let mut stamps: Vec<_> = self.include.iter().chain(&self.main).cloned().map(stamped).collect();
         let configuration = self.files(progress).and_then(|files| {
-            stamps.extend(files.iter().map(|path| (stamp(path), path.clone())));
+            stamps.extend(files.iter().cloned().map(stamped));
             if files.is_empty() && environment.is_none() {
                 return Ok(None);
             }
@@ -295,7 +349,7 @@ impl Places {
                 let names = certificate_files(&conf);
                 Ok::<_, String>((conf, apart, names))
             })?;
-            stamps.extend(names.iter().map(|(_, path)| (stamp(path), path.clone())));
+            stamps.extend(names.iter().map(|(_, path)| stamped(path.clone())));
             let end = |(kind, path): (CredentialKind, PathBuf)| {
                 progress.step();
                 let pem = credentials::is_readable_file(&path)
@@ -309,13 +363,7 @@ impl Places {
             let ends = names.into_iter().filter_map(end).collect();
             Ok(Some(Arc::new(Configuration { conf, apart, ends })))
         });
-        Reading::new(stamps, configuration)
-    }
-
-    /// What tells that files have come or gone, or that another program reads them.
-    fn watched(&self) -> Vec<PathBuf> {
-        let reader = self.reader.as_ref().and_then(Reader::file);
-        self.include.iter().chain(&self.main).cloned().chain(reader).collect()
+        Reading { whose, stamps, configuration }
     }
 
     /// The files in the order in which pgBackRest reads them.

@@ -8,6 +8,7 @@ pub mod environment;
 pub mod histories;
 pub mod in_pod;
 pub mod local;
+pub mod lock_files;
 pub mod pod;
 pub mod pods;
 pub mod process;

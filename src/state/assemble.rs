@@ -32,6 +32,7 @@ pub fn stanza(view: StanzaView<'_>, read_at: DateTime<Utc>) -> Stanza {
         backup_lock: activity(status.lock.backup.as_ref(), is_told, read_at),
         restore_lock: activity(status.lock.restore.as_ref(), is_told, read_at),
         repos,
+        other_program: None,
     }
 }
 

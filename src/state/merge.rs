@@ -197,6 +197,7 @@ fn stanza(
         backup_lock: activity(locks.map(|locks| locks.0), |stanza| stanza.backup_lock),
         restore_lock: activity(locks.map(|locks| locks.1), |stanza| stanza.restore_lock),
         repos,
+        other_program: None,
     };
     if let Some(previous) = previous {
         count_archived(previous, &mut stanza);
@@ -223,7 +224,15 @@ fn missing_everywhere(name: &Arc<str>, policy: &Policy<'_>, now: DateTime<Utc>) 
     let repos: Vec<Repo> = keys.map(|key| missing_stanza(key, None, now)).collect();
     let (status_code, status_message) = derived_status(&repos);
     let (backup_lock, restore_lock) = (Activity::default(), Activity::default());
-    let stanza = Stanza { name: name.clone(), status_code, status_message, backup_lock, restore_lock, repos };
+    let stanza = Stanza {
+        name: name.clone(),
+        status_code,
+        status_message,
+        backup_lock,
+        restore_lock,
+        repos,
+        other_program: None,
+    };
     (!stanza.repos.is_empty()).then_some(stanza)
 }
 

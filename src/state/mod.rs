@@ -10,6 +10,7 @@ pub mod health;
 pub mod human;
 pub mod jobs;
 pub mod merge;
+pub mod programs;
 pub mod recovery;
 pub mod restore;
 pub mod retention;

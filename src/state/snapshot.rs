@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::pgbackrest::conf::{RepoOptions, RetentionType};
 use crate::pgbackrest::label::BackupType;
+use crate::pgbackrest::version::Product;
 pub use crate::pgbackrest::version::Version;
 
 use super::archive::{ArchiveRetention, CLOCK_TOLERANCE, Continuity};
@@ -123,6 +124,39 @@ pub struct Stanza {
     pub restore_lock: Activity,
     /// Repositories by key; key 0 is the only repository in versions before 2.32.
     pub repos: Vec<Repo>,
+    /// The last trace of another program that works on the stanza.
+    pub other_program: Option<OtherProgram>,
+}
+
+/// A trace of another program than the one that answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct OtherProgram {
+    /// Which one, if the trace tells.
+    pub product: Option<Product>,
+    pub evidence: Evidence,
+    /// When the other program was last seen at work.
+    pub seen_at: DateTime<Utc>,
+}
+
+/// Where a trace of another program is; the `evidence` label.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Evidence {
+    /// A lock file for the stanza in a directory that only the other program uses.
+    Lock,
+    /// A backup.
+    Backup,
+}
+
+impl Evidence {
+    /// The label value.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Lock => "lock",
+            Self::Backup => "backup",
+        }
+    }
 }
 
 /// A lock and the progress of its holder.

@@ -9,6 +9,7 @@ pub(crate) mod demo;
 pub(crate) mod differential;
 pub(crate) mod exporter;
 pub(crate) mod fake;
+pub(crate) mod forks;
 pub(crate) mod healthcheck;
 pub(crate) mod info_table;
 pub(crate) mod install;

@@ -109,5 +109,6 @@ pub(super) fn stanza(repos: Vec<Repo>) -> Stanza {
         backup_lock: Activity::default(),
         restore_lock: Activity::default(),
         repos,
+        other_program: None,
     }
 }

@@ -13,14 +13,12 @@ use chrono::{DateTime, Utc};
 use crate::pgbackrest::archive::{ArchiveFile, ArchiveId, DirectoryName, TimelineHistory};
 use crate::pgbackrest::repository::{Entries, EntryKind, RepoPath};
 use crate::pgbackrest::stored_size::StoredSize;
-use crate::pgbackrest::version::Version;
+use crate::pgbackrest::version::Feature;
 use crate::pgbackrest::wal::{SegmentSize, WalSegment};
 use crate::state::archive::{DirectoryFacts, Expected, ListedFile, Listing};
 use crate::state::snapshot::{Backup, Failure, FailureReason, Repo, Snapshot, Stanza};
 use crate::state::wal_range;
 
-/// The first version with `repo-ls` and `repo-get`.
-const SINCE: Version = Version { major: 2, minor: 32, patch: 0 };
 /// Time in which every directory is listed again.
 const FULL_SCAN: Duration = Duration::from_hours(24);
 /// Directories with a hole that are listed again in one scan, the newest first: what is missing may still come.
@@ -103,7 +101,7 @@ impl Archive {
 
 /// The archives that can be scanned now: of repositories that answer `info`. Old versions do not number the only one.
 pub(in crate::collect) fn archives(snapshot: &Snapshot) -> impl Iterator<Item = (ArchiveKey, Archive)> {
-    let is_supported = snapshot.version.is_none_or(|version| version >= SINCE);
+    let is_supported = snapshot.version.is_none_or(|version| version.has(Feature::RepoOption));
     snapshot.stanzas.iter().filter(move |_| is_supported).flat_map(|stanza| {
         let repos = stanza.repos.iter().filter(|repo| repo.is_up() && repo.key > 0);
         repos.filter_map(|repo| Some(((stanza.name.clone(), repo.key), Archive::of(stanza, repo)?)))

@@ -199,7 +199,7 @@ fn header(snapshot: &Snapshot, context: &PageContext<'_>, headline: &Headline, n
             p.soft {
                 @if let Some(last_run) = last_run { "Last collection " (pieces::age(last_run, now)) " · " }
                 "every " (human::duration(interval(context)))
-                @if let Some(version) = snapshot.version { " · pgBackRest " (version) }
+                @if let Some(version) = snapshot.version { " · " (version.with_name()) }
                 " · times in UTC"
                 @if context.stanza.is_some() { " · " a href="?" { "all stanzas" } }
             }

@@ -79,6 +79,10 @@ catalogue! { ALL of Backups:
     STANZA_REPO_WAL_SKEW_SEGMENTS: Gauge, "pgbackrest_stanza_repo_wal_skew_segments", Plain, STANZA,
         "How many segments the newest WAL of one repository lags behind that of another.",
         "largest archive max over the repositories - smallest";
+    OTHER_PROGRAM_SEEN_TIMESTAMP_SECONDS: Gauge,
+        "pgbackrest_other_program_seen_timestamp_seconds", Timestamp, ["evidence", "product", "stanza"],
+        "When another program than the queried one was last seen working on the stanza.",
+        "lock files in the default directory of another program on this host, and the versions of backups, of the last 7 days; evidence is lock or backup; product is empty if that is unknown";
     BACKUP_IN_PROGRESS: Gauge, "pgbackrest_backup_in_progress", Plain, REPO,
         "Whether a backup to the repository is running.",
         "lock held with sizes; absent if the lock is held but pgBackRest does not report for which repository, and if it could not \

@@ -35,6 +35,9 @@ catalogue! { ALL of Exporter:
         "Configured interval between runs.", "configuration", at_scrape;
     COLLECTOR_TIMEOUT_SECONDS: Gauge, "pgbackrest_collector_timeout_seconds", Seconds, COLLECTOR,
         "Configured timeout of a run.", "configuration", at_scrape;
+    PROGRAM_INFO: Gauge, "pgbackrest_program_info", Plain, ["product", "version"],
+        "The program that is queried.",
+        "1; product is pgBackRest, pgxbackup or pgBunker, whose numbers are their own; absent while unknown";
     EXPORTER_SERIES: Gauge, "pgbackrest_exporter_series", Plain, [], "Number of series in this response.",
         "lines with a value, including this one", at_scrape;
     EXPORTER_SERIES_DROPPED: Gauge, "pgbackrest_exporter_series_dropped", Plain, [],

@@ -112,7 +112,7 @@ pub(super) fn versions_differ(ours: &str, theirs: &str) -> Finding {
     Finding::new(
         &codes::VERSIONS_DIFFER,
         "spec.backup.pgbackrest.image",
-        format!("has pgBackRest {theirs} for the repo host, but the PostgreSQL pod has {ours}"),
+        format!("has {theirs} for the repo host, but the PostgreSQL pod has {ours}"),
         "use images with the same version of pgBackRest; different versions do not work together",
     )
 }

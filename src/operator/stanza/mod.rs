@@ -275,7 +275,7 @@ impl<Runner: RunInPod> Attempt<'_, Runner> {
         if let (Some(ours), Some(theirs)) = (ours, theirs)
             && ours != theirs
         {
-            ensured.find(findings::versions_differ(&ours.to_string(), &theirs.to_string()));
+            ensured.find(findings::versions_differ(&ours.with_name(), &theirs.with_name()));
         }
         Ok(())
     }

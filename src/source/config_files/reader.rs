@@ -1,16 +1,17 @@
-//! Whether the program that runs reads the files at pgBackRest's default paths.
+//! Which product the program that runs is, and so at which default paths it reads files.
 //!
-//! A script may run pgBackRest elsewhere (sudo, ssh, a container), and a fork has paths of its own. Neither can be asked which
-//! file it reads. So the program must be pgBackRest itself: a program for this machine, not a script, whose file is called
-//! `pgbackrest` wherever links to it are.
+//! A script may run pgBackRest elsewhere (sudo, ssh, a container), and cannot be asked which file it reads. So the program must
+//! be one for this machine, and no script. Which product it is, pgBackRest or a fork with paths of its own, it says as its
+//! version. If it never did, the name of its file tells, wherever links to it are.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-/// The name of pgBackRest's file, and the first bytes of it.
-const NAME: &str = "pgbackrest";
+use crate::pgbackrest::version::Product;
+
+/// The first bytes of a program that is no script.
 const ELF: [u8; 4] = *b"\x7fELF";
 
 /// The program to run.
@@ -24,7 +25,7 @@ pub(super) struct Reader {
 
 impl Reader {
     /// Its file, if it is there.
-    pub(super) fn file(&self) -> Option<PathBuf> {
+    fn file(&self) -> Option<PathBuf> {
         if self.program.components().nth(1).is_some() {
             return Some(self.program.clone());
         }
@@ -33,20 +34,27 @@ impl Reader {
         candidates.find(|candidate| candidate.is_file())
     }
 
-    /// Why it need not read the files at the default paths, if so.
-    pub(super) fn is_other_program(&self) -> Option<String> {
+    /// The product at whose default paths it reads files, if that is certain. `said` is what it printed as its version.
+    ///
+    /// # Errors
+    /// Why it need not read the files at any default paths.
+    pub(super) fn product(&self, said: Option<Product>) -> Result<Product, String> {
         let Some(file) = self.file().and_then(|file| file.canonicalize().ok()) else {
-            return Some(format!("the program {} is not there", self.program.display()));
+            return Err(format!("the program {} is not there", self.program.display()));
         };
-        let what = if file.file_name() != Some(OsStr::new(NAME)) {
-            "is not called pgbackrest, and may read other files"
-        } else if is_script(&file) {
-            "is a script, and may run pgBackRest elsewhere"
-        } else {
-            return None;
+        let refusal = |what: &str| {
+            let remedy =
+                "if this host has the configuration that it uses, name the file with --backrest.config";
+            format!("{} {what}; {remedy}", file.display())
         };
-        let remedy = "if this host has the configuration that it uses, name the file with --backrest.config";
-        Some(format!("{} {what}; {remedy}", file.display()))
+        if is_script(&file) {
+            return Err(refusal("is a script, and may run pgBackRest elsewhere"));
+        }
+        let has_its_name =
+            |product: &Product| file.file_name().is_some_and(|name| name == product.file_name());
+        said.or_else(|| Product::ALL.into_iter().find(has_its_name)).ok_or_else(|| {
+            refusal("has not said which program it is, and its name does not tell; it may read other files")
+        })
     }
 }
 
@@ -60,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_pgbackrest_itself_reads_its_files() {
+    fn only_the_program_itself_reads_its_files() {
         let directory = tempfile::tempdir().unwrap();
         let path = |name: &str| directory.path().join(name);
         let write = |name: &str, bytes: &[u8]| {
@@ -70,6 +78,8 @@ mod tests {
         write("real/pgbackrest", b"\x7fELF\x02\x01\x01");
         write("script/pgbackrest", b"#!/bin/sh\nexec sudo -u postgres pgbackrest \"$@\"\n");
         write("fork/pgxbackup", b"\x7fELF\x02\x01\x01");
+        write("fork/pgbunker", b"\x7fELF\x02\x01\x01");
+        write("other/sudo-pgbackrest", b"\x7fELF\x02\x01\x01");
         write("empty/pgbackrest", b"");
         std::fs::create_dir(path("links")).unwrap();
         for (link, target) in [("pgbackrest", "real/pgbackrest"), ("backup", "real/pgbackrest")] {
@@ -77,26 +87,40 @@ mod tests {
         }
         std::fs::create_dir(path("renamed")).unwrap();
         std::os::unix::fs::symlink(path("fork/pgxbackup"), path("renamed/pgbackrest")).unwrap();
-        let asked = |program: PathBuf, search_path: &[&str]| {
+        let asked = |program: PathBuf, search_path: &[&str], said| {
             let search_path = std::env::join_paths(search_path.iter().map(|name| path(name))).unwrap();
-            Reader { program, search_path }.is_other_program()
+            Reader { program, search_path }.product(said)
         };
-        for (program, why) in [
-            ("real/pgbackrest", None),
-            ("links/pgbackrest", None),
-            ("links/backup", None),
-            ("script/pgbackrest", Some("is a script")),
-            ("empty/pgbackrest", Some("is a script")),
-            ("fork/pgxbackup", Some("is not called pgbackrest")),
-            ("renamed/pgbackrest", Some("is not called pgbackrest")),
-            ("nowhere/pgbackrest", Some("is not there")),
+        let by_name = |program: &str| asked(path(program), &[], None);
+        for (program, product) in [
+            ("real/pgbackrest", Product::PgBackRest),
+            ("links/pgbackrest", Product::PgBackRest),
+            ("links/backup", Product::PgBackRest),
+            ("fork/pgxbackup", Product::Pgxbackup),
+            ("renamed/pgbackrest", Product::Pgxbackup),
+            ("fork/pgbunker", Product::PgBunker),
         ] {
-            let found = asked(path(program), &[]);
-            assert_eq!(found.is_some(), why.is_some(), "{program}: {found:?}");
-            assert!(found.unwrap_or_default().contains(why.unwrap_or_default()), "{program}");
+            assert_eq!(by_name(program), Ok(product), "{program}");
         }
-        assert_eq!(asked("pgbackrest".into(), &["nowhere", "real", "script"]), None);
-        assert!(asked("pgbackrest".into(), &["script", "real"]).unwrap().contains("is a script"));
-        assert!(asked("pgbackrest".into(), &[]).unwrap().contains("is not there"));
+        assert!(by_name("other/sudo-pgbackrest").unwrap_err().contains("its name does not tell"));
+        // What a program says counts more than its name, but nothing that a script passes on.
+        for said in Product::ALL {
+            for program in ["real/pgbackrest", "links/backup", "fork/pgxbackup", "other/sudo-pgbackrest"] {
+                assert_eq!(asked(path(program), &[], Some(said)), Ok(said), "{program}");
+            }
+            for (program, why) in [
+                ("script/pgbackrest", "is a script"),
+                ("empty/pgbackrest", "is a script"),
+                ("nowhere/pgbackrest", "is not there"),
+            ] {
+                for said in [Some(said), None] {
+                    assert!(asked(path(program), &[], said).unwrap_err().contains(why), "{program}");
+                }
+            }
+        }
+        let found = |search_path: &[&str]| asked("pgbackrest".into(), search_path, None);
+        assert_eq!(found(&["nowhere", "real", "script"]), Ok(Product::PgBackRest));
+        assert!(found(&["script", "real"]).unwrap_err().contains("is a script"));
+        assert!(found(&[]).unwrap_err().contains("is not there"));
     }
 }

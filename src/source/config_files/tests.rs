@@ -4,6 +4,9 @@ use crate::state::snapshot::Retention;
 
 use super::*;
 
+/// What the program says that it is.
+const SAID: Option<Product> = Some(Product::PgBackRest);
+
 struct Case {
     directory: tempfile::TempDir,
 }
@@ -61,18 +64,18 @@ async fn variables_say_where_files_are_and_win_over_them() {
     case.write("conf.d/20.conf", "[global]\nrepo1-retention-diff=4\n");
     let path = case.directory.path().display().to_string();
     let passed = [("PGBACKREST_CONFIG_PATH", &*path), ("PGBACKREST_REPO1_RETENTION_FULL", "7")];
-    let configuration = ConfigFiles::of(&plain(), &environment(&passed)).refresh().await.unwrap();
+    let configuration = ConfigFiles::of(&plain(), &environment(&passed)).refresh(SAID).await.unwrap();
     let settings = configuration.settings("demo", 1).unwrap();
     assert_eq!(settings.storage.as_deref(), Some("s3"));
     assert_eq!((settings.retention_full, settings.retention_diff), (Some(Retention::Count(7)), Some(4)));
 
     let file = case.path("pgbackrest.conf").display().to_string();
     let passed = [("PGBACKREST_CONFIG", &*file), ("PGBACKREST_REPO2_TYPE", "azure")];
-    let configuration = ConfigFiles::of(&plain(), &environment(&passed)).refresh().await.unwrap();
+    let configuration = ConfigFiles::of(&plain(), &environment(&passed)).refresh(SAID).await.unwrap();
     assert_eq!(configuration.repo_keys(), [1, 2]);
     assert_eq!(configuration.settings("demo", 1).unwrap().retention_diff, None, "the include is not read");
     let passed = [("PGBACKREST_CONFIG_INCLUDE_PATH", "/nonexistent")];
-    assert!(ConfigFiles::of(&plain(), &environment(&passed)).refresh().await.is_none());
+    assert!(ConfigFiles::of(&plain(), &environment(&passed)).refresh(SAID).await.is_none());
 }
 
 #[tokio::test]
@@ -84,14 +87,14 @@ async fn settings_come_from_all_files_in_order() {
         "[global]\nrepo2-type=s3\nrepo2-retention-full=9\nrepo2-retention-full-type=time\n",
     );
     case.write("conf.d/ignored.txt", "[other]\n");
-    let configuration = case.files(true).refresh().await.unwrap();
+    let configuration = case.files(true).refresh(SAID).await.unwrap();
     assert_eq!((configuration.stanzas(), configuration.repo_keys()), (vec!["demo"], vec![1, 2]));
     let first = configuration.settings("demo", 1).unwrap();
     assert_eq!((first.storage.as_deref(), first.retention_full), (Some("posix"), Some(Retention::Count(2))));
     let second = configuration.settings("not in the file", 2).unwrap();
     assert_eq!((second.storage.as_deref(), second.retention_full), (Some("s3"), Some(Retention::Days(9))));
     // The include directory counts only where it is named, or nothing is.
-    assert_eq!(case.files(false).refresh().await.unwrap().repo_keys(), [1]);
+    assert_eq!(case.files(false).refresh(SAID).await.unwrap().repo_keys(), [1]);
 }
 
 #[tokio::test]
@@ -109,7 +112,7 @@ async fn certificates_are_read_for_their_end_alone() {
         case.path("broken.pem").display(),
     );
     case.write("main.conf", &conf);
-    let configuration = case.files(false).refresh().await.unwrap();
+    let configuration = case.files(false).refresh(SAID).await.unwrap();
     let of = |key| ends(&configuration.settings("demo", key).unwrap());
     assert_eq!(of(1), [(CredentialKind::TlsClient, 2031), (CredentialKind::TlsCa, 2034)]);
     assert_eq!(of(2), [(CredentialKind::AzureSas, 2029)]);
@@ -121,19 +124,19 @@ async fn certificates_are_read_for_their_end_alone() {
 async fn changes_are_seen_and_faults_are_no_failures() {
     let case = Case::new();
     let mut files = case.files(true);
-    assert!(files.refresh().await.is_none() && !files.is_ok(), "the file that was asked for is missing");
+    assert!(files.refresh(SAID).await.is_none() && !files.is_ok(), "the file that was asked for is missing");
     case.write("main.conf", "[global]\nrepo1-path=/r1\n");
-    assert!(files.refresh().await.is_none() && !files.is_ok(), "the directory is missing");
+    assert!(files.refresh(SAID).await.is_none() && !files.is_ok(), "the directory is missing");
     case.write("conf.d/a.conf", "[demo]\n");
-    let first = files.refresh().await.unwrap();
+    let first = files.refresh(SAID).await.unwrap();
     assert!(files.is_ok());
-    assert!(Arc::ptr_eq(&first, &files.refresh().await.unwrap()), "nothing is read without a change");
+    assert!(Arc::ptr_eq(&first, &files.refresh(SAID).await.unwrap()), "nothing is read without a change");
     case.write("conf.d/b.conf", "[global]\nrepo3-path=/r3\n");
-    assert_eq!(files.refresh().await.unwrap().repo_keys(), [1, 3]);
+    assert_eq!(files.refresh(SAID).await.unwrap().repo_keys(), [1, 3]);
     case.write("main.conf", "no section\n");
-    assert!(files.refresh().await.is_none() && !files.is_ok());
+    assert!(files.refresh(SAID).await.is_none() && !files.is_ok());
     case.write("main.conf", "[global]\nrepo1-retention-full=many\n");
-    let refused = files.refresh().await.unwrap();
+    let refused = files.refresh(SAID).await.unwrap();
     assert_eq!((refused.settings("demo", 1), refused.settings("demo", 3).is_some()), (None, true));
 }
 
@@ -145,45 +148,45 @@ async fn a_renewed_certificate_is_seen() {
     let mut files = case.files(false);
     let end =
         |configuration: Option<Arc<Configuration>>| ends(&configuration.unwrap().settings("x", 1).unwrap());
-    assert_eq!(end(files.refresh().await), [(CredentialKind::TlsCa, 2031)]);
+    assert_eq!(end(files.refresh(SAID).await), [(CredentialKind::TlsCa, 2031)]);
     fs::remove_file(case.path("ca.pem")).unwrap();
-    assert_eq!(end(files.refresh().await), []);
+    assert_eq!(end(files.refresh(SAID).await), []);
     case.write("ca.pem", &certificate(2040));
-    assert_eq!(end(files.refresh().await), [(CredentialKind::TlsCa, 2040)]);
+    assert_eq!(end(files.refresh(SAID).await), [(CredentialKind::TlsCa, 2040)]);
 }
 
 #[tokio::test]
 async fn what_is_too_big_or_no_file_is_not_read() {
     let case = Case::new();
     fs::create_dir(case.path("main.conf")).unwrap();
-    assert!(case.files(false).refresh().await.is_none());
+    assert!(case.files(false).refresh(SAID).await.is_none());
     fs::remove_dir(case.path("main.conf")).unwrap();
     let made = std::process::Command::new("mkfifo").arg(case.path("main.conf")).status().unwrap();
     assert!(made.success());
-    assert!(case.files(false).refresh().await.is_none());
+    assert!(case.files(false).refresh(SAID).await.is_none());
     fs::remove_file(case.path("main.conf")).unwrap();
     let limited = |include| {
         let mut files = case.files(include);
-        files.places.limits = FileLimits { files: 3, bytes: 100 };
+        files.given.limits = FileLimits { files: 3, bytes: 100 };
         files
     };
     let problem = |files: &ConfigFiles| files.health().unwrap().problem.unwrap_or_default();
     case.write("main.conf", &format!("[global]\n#{}\n", "x".repeat(88)));
     let mut files = limited(true);
     case.write("conf.d/1.conf", "");
-    assert!(files.refresh().await.is_some() && problem(&files).is_empty(), "{:?}", files.health());
+    assert!(files.refresh(SAID).await.is_some() && problem(&files).is_empty(), "{:?}", files.health());
     case.write("conf.d/2.conf", "[global]\n#x\n");
-    assert!(files.refresh().await.is_none());
+    assert!(files.refresh(SAID).await.is_none());
     assert!(
         problem(&files).contains("2.conf: all files together hold more than 100 bytes, which is the limit")
     );
     for number in 2..=4 {
         case.write(&format!("conf.d/{number}.conf"), "");
     }
-    assert!(files.refresh().await.is_none());
+    assert!(files.refresh(SAID).await.is_none());
     assert!(problem(&files).contains("conf.d contains more than 3 files, which is the limit"));
     fs::remove_file(case.path("conf.d/4.conf")).unwrap();
-    assert!(files.refresh().await.is_some() && files.is_ok());
+    assert!(files.refresh(SAID).await.is_some() && files.is_ok());
 }
 
 #[tokio::test]
@@ -200,7 +203,7 @@ async fn tens_of_thousands_of_stanzas_are_read() {
         case.write(&format!("conf.d/{number}.conf"), &section("own", number));
     }
     let mut files = case.files(true);
-    let configuration = files.refresh().await.unwrap();
+    let configuration = files.refresh(SAID).await.unwrap();
     assert!(files.is_ok() && files.health() == Some(ConfigurationHealth { problem: None }));
     assert_eq!((configuration.stanzas().len(), configuration.stanzas_apart().len()), (41_000, 41_000));
     for stanza in ["main-39999", "own-999"] {
@@ -209,29 +212,79 @@ async fn tens_of_thousands_of_stanzas_are_read() {
     }
 }
 
+#[test]
+fn each_program_has_its_own_default_files() {
+    let of = |product, variables: &[(&str, &str)]| {
+        let environment = environment(variables);
+        let Places { main, include, .. } = GivenPlaces::of(&plain(), &environment).places(product);
+        let text = |path: PathBuf| path.display().to_string();
+        (main.into_iter().map(text).collect::<Vec<_>>(), include.map(text).unwrap())
+    };
+    for (product, main, old) in [
+        (Product::PgBackRest, "/etc/pgbackrest/pgbackrest.conf", "/etc/pgbackrest.conf"),
+        (Product::Pgxbackup, "/etc/pgxbackup/pgxbackup.conf", "/etc/pgbackrest.conf"),
+        (Product::PgBunker, "/etc/pgbunker/pgbunker.conf", "/etc/pgbackrest/pgbackrest.conf"),
+    ] {
+        let include = format!("{}/conf.d", Path::new(main).parent().unwrap().display());
+        assert_eq!(of(product, &[]), (vec![main.to_owned(), old.to_owned()], include));
+        // The directory that a variable names has the program's own file.
+        let name = Path::new(main).file_name().unwrap().display();
+        let given = of(product, &[("PGBACKREST_CONFIG_PATH", "/x")]);
+        assert_eq!(given, (vec![format!("/x/{name}")], "/x/conf.d".to_owned()));
+    }
+}
+
 #[tokio::test]
-async fn without_a_name_only_pgbackrest_itself_tells_which_files_count() {
+async fn without_a_name_only_the_program_itself_tells_which_files_count() {
     let case = Case::new();
     case.write("bin/pgbackrest", "#!/bin/sh\n");
     let program = |config| Program { binary: case.path("bin/pgbackrest"), config, config_include_path: None };
     let passed = [("PGBACKREST_REPO1_TYPE", "s3")];
     let mut wrapped = ConfigFiles::of(&program(None), &environment(&passed));
-    assert!(wrapped.refresh().await.is_none() && wrapped.is_ok());
+    assert!(wrapped.refresh(SAID).await.is_none() && wrapped.is_ok());
     assert_eq!(wrapped.health(), None, "nothing is wrong, and nothing is known");
     // The same program, installed as it should be.
     case.write("bin/pgbackrest", "\x7fELF");
-    assert!(wrapped.refresh().await.is_some());
+    assert!(wrapped.refresh(SAID).await.is_some());
+    // It need not have said what it is, or it is a fork of that name.
+    assert!(
+        wrapped.refresh(None).await.is_some() && wrapped.refresh(Some(Product::Pgxbackup)).await.is_some()
+    );
     case.write("bin/pgbackrest", "#!/bin/sh\n");
-    assert!(wrapped.refresh().await.is_none());
+    assert!(wrapped.refresh(SAID).await.is_none());
     // A name is as good.
     case.write("main.conf", "[global]\nrepo1-type=azure\n");
-    let named = ConfigFiles::of(&program(Some(case.path("main.conf"))), &environment(&[])).refresh().await;
+    let named =
+        ConfigFiles::of(&program(Some(case.path("main.conf"))), &environment(&[])).refresh(SAID).await;
     assert_eq!(named.unwrap().settings("x", 1).unwrap().storage.as_deref(), Some("azure"));
     let file = case.path("main.conf").display().to_string();
     let named =
-        ConfigFiles::of(&program(None), &environment(&[("PGBACKREST_CONFIG", &file)])).refresh().await;
+        ConfigFiles::of(&program(None), &environment(&[("PGBACKREST_CONFIG", &file)])).refresh(SAID).await;
     assert_eq!(named.unwrap().settings("x", 1).unwrap().storage.as_deref(), Some("azure"));
+    // A name counts for whatever a wrapper runs, with the files that this has in a directory.
+    case.write("pgxbackup.conf", "[global]\nrepo1-type=gcs\n");
+    let directory = case.directory.path().display().to_string();
+    let mut named = ConfigFiles::of(&program(None), &environment(&[("PGBACKREST_CONFIG_PATH", &directory)]));
+    let settings = named.refresh(Some(Product::Pgxbackup)).await.unwrap().settings("x", 1).unwrap();
+    assert_eq!(settings.storage.as_deref(), Some("gcs"));
     // The directory alone leaves open which file comes before it.
     let included = Program { config_include_path: Some(case.path("conf.d")), ..program(None) };
-    assert!(ConfigFiles::of(&included, &environment(&[])).refresh().await.is_none());
+    assert!(ConfigFiles::of(&included, &environment(&[])).refresh(SAID).await.is_none());
+}
+
+#[tokio::test]
+async fn another_program_reads_other_files() {
+    let case = Case::new();
+    case.write("pgbackrest.conf", "[global]\nrepo1-type=s3\n[demo]\n");
+    case.write("pgbunker.conf", "[global]\nrepo1-type=gcs\nlock-path=/run/l\n[demo]\n");
+    let path = case.directory.path().display().to_string();
+    let mut files = ConfigFiles::of(&plain(), &environment(&[("PGBACKREST_CONFIG_PATH", &*path)]));
+    for (product, storage, locks) in
+        [(Product::PgBackRest, "s3", 0), (Product::PgBunker, "gcs", 1), (Product::PgBackRest, "s3", 0)]
+    {
+        let configuration = files.refresh(Some(product)).await.unwrap();
+        let settings = configuration.settings("demo", 1).unwrap();
+        assert_eq!(settings.storage.as_deref(), Some(storage));
+        assert_eq!(configuration.lock_paths().filter(|path| *path == Path::new("/run/l")).count(), locks);
+    }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::super::examples::{backup, database, day, listed, repo, stanza};
 use super::super::snapshot::{
-    Collection, CredentialExpiry, CredentialKind, Progress, RepoSettings, Retention,
+    Collection, CredentialExpiry, CredentialKind, OtherProgram, Progress, RepoSettings, Retention,
 };
 use super::*;
 
@@ -33,6 +33,21 @@ fn only(repo: &Repo, fresh_for: Option<TimeDelta>) -> (Health, String) {
 
 fn scope(kind: ScopeKind, up: bool) -> ScopeHealth {
     ScopeHealth { kind, up, last_run: day(1), last_success: Some(day(0)), failure: None }
+}
+
+#[test]
+fn other_programs_are_warnings() {
+    for (product, evidence, expected) in [
+        (Some(Product::Pgxbackup), Evidence::Lock, "pgxbackup locked the stanza in its own lock-path"),
+        (None, Evidence::Backup, "Another program made a backup"),
+    ] {
+        let mut stanza = stanza(vec![good(1)]);
+        stanza.other_program = Some(OtherProgram { product, evidence, seen_at: day(1) });
+        let assessment = of_stanza(&stanza, None, day(1), None);
+        let [finding] = &assessment.findings[..] else { panic!("{assessment:?}") };
+        assert!(assessment.health == Health::Warning && finding.repo_key.is_none());
+        assert!(finding.text.starts_with(expected), "{}", finding.text);
+    }
 }
 
 #[test]

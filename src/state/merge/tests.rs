@@ -36,6 +36,7 @@ fn stanza_of(name: &str, code: i64, repos: Vec<Repo>) -> Stanza {
         backup_lock: Activity::default(),
         restore_lock: Activity::default(),
         repos,
+        other_program: None,
     }
 }
 

@@ -23,13 +23,14 @@ use pgbackrest_keeper::metrics::exposition::{
 };
 use pgbackrest_keeper::metrics::{CollectionMetrics, OperatorMetrics, Options, ProcessFigures};
 use pgbackrest_keeper::pgbackrest::archive::{ArchiveId, DirectoryName};
+use pgbackrest_keeper::pgbackrest::version::Product;
 use pgbackrest_keeper::pgbackrest::wal::{Lsn, SegmentSize};
 use pgbackrest_keeper::state::archive::{
     ArchiveRetention, DatabaseFacts, DirectoryFacts, Expected, ListedFile, Listing, judge,
 };
 use pgbackrest_keeper::state::snapshot::{
-    ConfigurationHealth, CredentialExpiry, CredentialKind, FailureReason, RepoSettings, Retention,
-    ScopeHealth, ScopeKind, Snapshot,
+    ConfigurationHealth, CredentialExpiry, CredentialKind, Evidence, FailureReason, OtherProgram,
+    RepoSettings, Retention, ScopeHealth, ScopeKind, Snapshot,
 };
 
 use crate::golden::fixtures;
@@ -110,6 +111,11 @@ fn everything() -> (impl Fn(Format) -> String, Arc<Options>) {
     progress(&mut snapshot, now);
     failures(&mut snapshot, now);
     listed(&mut snapshot, now);
+    snapshot.stanzas[0].other_program = Some(OtherProgram {
+        product: Some(Product::PgBunker),
+        evidence: Evidence::Backup,
+        seen_at: now - TimeDelta::hours(3),
+    });
     let options = Arc::new(Options {
         legacy_names: true,
         max_backups_per_stanza: 4,

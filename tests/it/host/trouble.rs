@@ -302,7 +302,7 @@ fn with_silent_repo2(site: &Site, server: &TcpListener) -> Config {
 }
 
 /// A shell script that the site's account may run.
-fn script(site: &Site, name: &str, body: &str) -> PathBuf {
+pub(crate) fn script(site: &Site, name: &str, body: &str) -> PathBuf {
     let path = site.write(name, &format!("#!/bin/sh\n{body}"));
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     path

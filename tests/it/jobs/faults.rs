@@ -80,7 +80,7 @@ fn done(pods: &FakePods<'_>) -> Vec<String> {
             assert_eq!(annotation, format!("--annotation=pgbackrest-keeper.io-job={MARK}"));
             (signal != "0").then(|| format!("SIG{signal}"))
         }
-        ["pgbackrest", "version" | "info", ..] => None,
+        ["pgbackrest", "version" | "info" | "help", ..] => None,
         _ => panic!("{asked:?}"),
     };
     pods.asked().iter().filter_map(told).collect()
@@ -149,6 +149,20 @@ async fn after_a_failover_the_new_primary_is_tried() {
     // A wrong configuration is wrong everywhere.
     let world = world(&[Ok(31), Ok(0)]).found(&pods);
     assert_eq!((back_up(&world).await.code, done(&world).len()), (31, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fork_is_asked_whether_it_takes_the_mark() {
+    for (code, is_marked) in [(0, true), (31, false)] {
+        let world = world(&[Ok(0)])
+            .when(": pgbackrest version", [ran(0, "pgBunker 2.59.0-bunker.1\n")])
+            .when(": pgbackrest help --no-config backup annotation", [ran(code, "")]);
+        back_up(&world).await;
+        let asked = world.asked();
+        let backup = asked.iter().find(|asked| asked.command[1] == "backup").unwrap();
+        let has_mark = backup.command.iter().any(|word| word.starts_with("--annotation="));
+        assert_eq!(has_mark, is_marked, "{backup:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -119,7 +119,7 @@ impl Site {
             if program == "pgbackrest" {
                 command.env_clear();
                 // Later versions take no options with this.
-                if arguments != ["version"] {
+                if !matches!(arguments.first().map(String::as_str), Some("version" | "help")) {
                     command.arg(format!("--config={config}"));
                 }
             }

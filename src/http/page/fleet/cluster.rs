@@ -42,7 +42,7 @@ pub(super) fn render(
             }
             p.soft {
                 @if let Some(version) = seen.as_ref().and_then(|seen| seen.snapshot?.version) {
-                    "pgBackRest " (version) " · "
+                    (version.with_name()) " · "
                 }
                 "times in UTC · " a href="?" { "all clusters" }
             }

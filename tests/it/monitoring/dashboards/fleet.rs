@@ -100,6 +100,7 @@ fn numbers() -> Vec<Panel> {
 fn defects() -> Vec<Panel> {
     let (up, errors) = (S.of(&backups::REPO_UP), S.of(&backups::BACKUPS_WITH_ERRORS));
     let expiry = S.of(&backups::REPO_CREDENTIAL_EXPIRY_TIMESTAMP_SECONDS);
+    let others = S.of(&backups::OTHER_PROGRAM_SEEN_TIMESTAMP_SECONDS);
     let (gaps, lost) = (S.of(&wal::WAL_GAPS), S.with(&wal::BACKUP_UNRESTORABLE, LOST));
     vec![
         Panel::stat(
@@ -128,6 +129,13 @@ fn defects() -> Vec<Panel> {
             "Backups that info lists but that cannot be restored.",
             "short",
             format!("sum({lost})"),
+        )
+        .steps(NONE_IS_GOOD),
+        Panel::stat(
+            "Other programs",
+            "Stanzas on which another program than the queried one works, which does not see its locks.",
+            "short",
+            Scope::count(&others, &up),
         )
         .steps(NONE_IS_GOOD),
         Panel::stat(

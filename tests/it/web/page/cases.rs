@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use pgbackrest_keeper::http::page::{self, PageContext};
-use pgbackrest_keeper::pgbackrest::info;
 use pgbackrest_keeper::pgbackrest::label::BackupType;
 use pgbackrest_keeper::pgbackrest::sanitize;
+use pgbackrest_keeper::pgbackrest::{info, version};
 use pgbackrest_keeper::state::assemble;
 use pgbackrest_keeper::state::snapshot::{
     Backup, Collection, Failure, FailureReason, RepoSettings, RepoState, Retention, ScopeHealth, ScopeKind,
-    Snapshot, Stanza, Version,
+    Snapshot, Stanza,
 };
 
 /// Text that breaks out of HTML, attributes, terminals and reading order.
@@ -65,7 +65,7 @@ pub(crate) fn with_collection(stanzas: Vec<Stanza>) -> Snapshot {
     Snapshot {
         stanzas,
         collection: Collection { scopes, ..Collection::default() },
-        version: Some(Version { major: 2, minor: 60, patch: 0 }),
+        version: version::parse("pgBackRest 2.60.0"),
     }
 }
 
