@@ -209,6 +209,12 @@ fn remarks(start: &Start<'_>, target: RestoreTarget) -> String {
             "not proven: pgbackrest info does not detect gaps in the WAL; use --wal to check for them\n",
         ),
     }
+    if start.backup.error == Some(true) {
+        text.push_str(
+            "the backup has page checksum errors: pgBackRest 2.60 and later stop at the first damaged file, unless the command \
+             gets --no-checksum-page-error\n",
+        );
+    }
     if start.reach == Reach::Unknown {
         text.push_str("unknown: whether the WAL archived since the newest backup reaches that time\n");
     }

@@ -11,8 +11,14 @@ use super::catalogue::{Labels, Metric, backups as catalogue};
 use super::facts::{Facts, repo_labels};
 use super::family::{Families, Value};
 
-/// The configured window.
+/// The configured window, and what keeps backups from being expired.
 pub(super) fn write(families: &mut Families<'_, '_>, facts: &Facts) -> fmt::Result {
+    families.family(&catalogue::EXPIRY_BLOCKED_SINCE_TIMESTAMP_SECONDS, |family| {
+        facts.each_repo(family, |family, stanza, repo| {
+            let since = repo.expiry_blocked.as_ref().map(|blocked| blocked.since.timestamp());
+            family.add_known(&repo_labels(stanza, repo), since)
+        })
+    })?;
     families.family(&catalogue::RETENTION_WINDOW_SECONDS, |family| {
         facts.each_repo(family, |family, stanza, repo| {
             family.add_known(&repo_labels(stanza, repo), retention::window(repo))

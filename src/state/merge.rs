@@ -327,6 +327,7 @@ fn nothing_known(key: u32, at: DateTime<Utc>) -> Repo {
         progress: None,
         in_progress_since: None,
         settings: None,
+        expiry_blocked: None,
         wal: None,
         archived_segments: 0,
     }

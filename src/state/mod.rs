@@ -5,6 +5,7 @@ pub mod archive;
 pub mod assemble;
 pub mod backup;
 pub mod comparison;
+pub mod expiry;
 pub mod filter;
 pub mod health;
 pub mod human;

@@ -209,11 +209,21 @@ pub struct Repo {
     pub in_progress_since: Option<DateTime<Utc>>,
     /// Settings from the configuration, if it can be read.
     pub settings: Option<RepoSettings>,
+    /// Why its backups and WAL are not expired, if pgBackRest refuses to.
+    pub expiry_blocked: Option<BlockedExpiry>,
     /// What a listing of its WAL archive proves; absent without a listing, or if it is too old.
     pub wal: Option<Arc<Continuity>>,
     /// Growth of archive max in segments since this process first saw it.
     #[serde(skip)]
     pub archived_segments: u64,
+}
+
+/// A backup with page checksum errors that `expire` does not let become the oldest one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct BlockedExpiry {
+    /// Its label.
+    pub by: String,
+    pub since: DateTime<Utc>,
 }
 
 /// The state of a repository.

@@ -76,6 +76,7 @@ pub(super) fn repo(key: u32, backups: Vec<Backup>) -> Repo {
         progress: None,
         in_progress_since: None,
         settings: None,
+        expiry_blocked: None,
         wal: None,
         archived_segments: 0,
     }

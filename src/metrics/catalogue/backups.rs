@@ -101,6 +101,10 @@ catalogue! { ALL of Backups:
     RETENTION_WINDOW_SECONDS: Gauge, "pgbackrest_retention_window_seconds", Seconds, REPO,
         "How long the configured retention keeps full backups.",
         "repoN-retention-full with type time; absent with type count";
+    EXPIRY_BLOCKED_SINCE_TIMESTAMP_SECONDS: Gauge,
+        "pgbackrest_expiry_blocked_since_timestamp_seconds", Timestamp, REPO,
+        "Since when pgBackRest refuses to expire backups and WAL, because the next backup to be the oldest is damaged.",
+        "from retention, and page checksum errors of full backups; absent if expiry is not blocked, before 2.60, or if the configuration is not known";
     REPO_CREDENTIAL_EXPIRY_TIMESTAMP_SECONDS: Gauge,
         "pgbackrest_repo_credential_expiry_timestamp_seconds", Timestamp, ["kind", "repo_key", "stanza"],
         "When a credential of the repository expires.",

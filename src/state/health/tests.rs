@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::super::examples::{backup, database, day, listed, repo, stanza};
 use super::super::snapshot::{
-    Collection, CredentialExpiry, CredentialKind, OtherProgram, Progress, RepoSettings, Retention,
+    BlockedExpiry, Collection, CredentialExpiry, CredentialKind, OtherProgram, Progress, RepoSettings,
+    Retention,
 };
 use super::*;
 
@@ -36,7 +37,14 @@ fn scope(kind: ScopeKind, up: bool) -> ScopeHealth {
 }
 
 #[test]
-fn other_programs_are_warnings() {
+fn blocked_expiry_and_other_programs_are_warnings() {
+    let by = "20260102-000000F".to_owned();
+    let blocked = Repo { expiry_blocked: Some(BlockedExpiry { by, since: day(3) }), ..good(1) };
+    let (health, text) = only(&blocked, None);
+    assert_eq!(health, Health::Warning);
+    let expected = "since 2026-01-04 00:00:00 UTC: backup 20260102-000000F has page checksum errors";
+    assert!(text.contains(expected), "{text}");
+
     for (product, evidence, expected) in [
         (Some(Product::Pgxbackup), Evidence::Lock, "pgxbackup locked the stanza in its own lock-path"),
         (None, Evidence::Backup, "Another program made a backup"),

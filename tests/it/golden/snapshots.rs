@@ -29,8 +29,8 @@ use pgbackrest_keeper::state::archive::{
     ArchiveRetention, DatabaseFacts, DirectoryFacts, Expected, ListedFile, Listing, judge,
 };
 use pgbackrest_keeper::state::snapshot::{
-    ConfigurationHealth, CredentialExpiry, CredentialKind, Evidence, FailureReason, OtherProgram,
-    RepoSettings, Retention, ScopeHealth, ScopeKind, Snapshot,
+    BlockedExpiry, ConfigurationHealth, CredentialExpiry, CredentialKind, Evidence, FailureReason,
+    OtherProgram, RepoSettings, Retention, ScopeHealth, ScopeKind, Snapshot,
 };
 
 use crate::golden::fixtures;
@@ -111,6 +111,8 @@ fn everything() -> (impl Fn(Format) -> String, Arc<Options>) {
     progress(&mut snapshot, now);
     failures(&mut snapshot, now);
     listed(&mut snapshot, now);
+    snapshot.stanzas[0].repos[0].expiry_blocked =
+        Some(BlockedExpiry { by: "20261101-000000F".to_owned(), since: now - TimeDelta::hours(30) });
     snapshot.stanzas[0].other_program = Some(OtherProgram {
         product: Some(Product::PgBunker),
         evidence: Evidence::Backup,

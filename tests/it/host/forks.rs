@@ -27,14 +27,14 @@ fn fork(site: &Site, name: &str, version: &str) -> PathBuf {
 #[test]
 fn forks_of_the_installed_version() {
     with_lab("forks_of_the_installed_version", Pgbackrest::installed(), |lab| {
-        forks_are_named_and_asked(lab);
+        forks_are_named_and_asked(lab, false);
     });
 }
 
 #[test]
 fn forks_of_the_newest_version() {
     with_lab("forks_of_the_newest_version", Pgbackrest::newest(), |lab| {
-        forks_are_named_and_asked(lab);
+        forks_are_named_and_asked(lab, true);
         the_locks_of_another_program_are_seen(lab);
     });
 }
@@ -47,16 +47,20 @@ fn with_lab(test: &str, pgbackrest: Result<Pgbackrest, String>, story: impl FnOn
     story(&mut Lab::start(&site, 16));
 }
 
-/// Both have the same number, whatever the program behind it can do.
-fn forks_are_named_and_asked(lab: &mut Lab<'_>) {
+/// Both have the same number, whatever the program behind it can do: one that blocks expiry, and one that does not.
+fn forks_are_named_and_asked(lab: &mut Lab<'_>, blocks_expiry: bool) {
+    let config = lab.site.config().global("repo1-retention-full", "1");
+    let config = lab.site.write("expiring.conf", &config.text());
+    lab.back_up(1, "full");
+    lab.postgres.sql("create table damaged as select g, repeat('x', 100) from generate_series(1, 2000) g");
+    lab.postgres.corrupt_page("damaged", 3);
     lab.back_up(1, "full");
     for (name, printed, product) in
         [("pgxbackup", "pgxbackup 2.59.0", "pgxbackup"), ("pgbunker", "pgBunker 2.59.0-bunker.1", "pgBunker")]
     {
         let program = fork(lab.site, name, printed);
         let arguments = ["--collect.interval=1", "--backrest.database-count"];
-        let exporter =
-            Exporter::start_as(lab.site.account.as_ref(), lab.site, &program, &lab.both, &arguments);
+        let exporter = Exporter::start_as(lab.site.account.as_ref(), lab.site, &program, &config, &arguments);
         exporter.wait("the repository", |samples| samples.find("pgbackrest_repo_up", REPO1));
         exporter.wait("the databases of backups", |samples| {
             (!samples.all("pgbackrest_backup_databases", &[]).is_empty()).then_some(())
@@ -64,6 +68,8 @@ fn forks_are_named_and_asked(lab: &mut Lab<'_>) {
         let samples = exporter.samples();
         samples.assert("pgbackrest_program_info", &[("product", product), ("version", "2.59.0")], 1.0);
         samples.assert("pgbackrest_version_info", &[], 2_059_000.0);
+        let blocked = samples.find("pgbackrest_expiry_blocked_since_timestamp_seconds", REPO1);
+        assert_eq!(blocked.is_some(), blocks_expiry, "{product}");
         // pgBackRest's own backups are no sign of another program to pgxbackup: it could have made them.
         let seen = samples.all("pgbackrest_other_program_seen_timestamp_seconds", &[("stanza", STANZA)]);
         let evidence: Vec<_> =

@@ -5,12 +5,14 @@ use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
+use chrono::DateTime;
+
 use crate::support::config::Config;
-use crate::support::exporter::Exporter;
+use crate::support::exporter::{Exporter, our_program};
 use crate::support::exposition::Samples;
 use crate::support::lab::{Lab, STANZA, Site};
 use crate::support::machine::{Pgbackrest, is_root, skip};
-use crate::support::process::{children, is_alive, wait_for};
+use crate::support::process::{call, children, is_alive, wait_for};
 
 const REPO1: &[(&str, &str)] = &[("stanza", STANZA), ("repo_key", "1")];
 const REPO2: &[(&str, &str)] = &[("stanza", STANZA), ("repo_key", "2")];
@@ -37,6 +39,7 @@ fn trouble_of_the_newest_version() {
         a_hung_repo_delays_nobody_else(lab);
         root_is_refused_and_named(lab);
         a_damaged_page_is_told(lab);
+        blocked_expiry_is_told(lab);
     });
 }
 
@@ -251,6 +254,72 @@ fn a_damaged_page_is_told(lab: &mut Lab<'_>) {
         &[("stanza", STANZA), ("backup_type", "incr"), ("block_incr", "n")],
         1.0,
     );
+}
+
+/// What is said of expiry is what `expire` does. The damaged table of before is still there.
+fn blocked_expiry_is_told(lab: &mut Lab<'_>) {
+    const BLOCKED: &str = "pgbackrest_expiry_blocked_since_timestamp_seconds";
+    let config = lab.site.config().global("repo1-retention-full", "1");
+    let config = lab.site.write("expiring.conf", &config.text());
+    let expire = |arguments: &[&str]| {
+        let stanza = format!("--stanza={STANZA}");
+        let output = lab.site.run(&config, &[&["expire", "--repo=1", &stanza], arguments].concat());
+        let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+        (output.status.code(), text.into_owned())
+    };
+    assert_eq!(expire(&["--dry-run"]).0, Some(0), "no full backup is superfluous");
+    let exporter = Exporter::start(lab.site, &config, &["--collect.interval=1"]);
+    exporter.wait("the repository", |samples| samples.find("pgbackrest_repo_up", REPO1));
+    assert_eq!(exporter.samples().find(BLOCKED, REPO1), None);
+
+    let damaged = lab.back_up(1, "full");
+    let before = lab.labels(1);
+    let (code, said) = expire(&[]);
+    let refusal = format!("[026]: repo1: oldest retained backup {damaged} contains invalid page checksum(s)");
+    assert!(code == Some(104) && said.contains(&refusal), "{code:?}: {said}");
+    assert_eq!(lab.labels(1), before, "nothing was removed");
+    let since = exporter.wait("the blocked expiry", |samples| samples.find(BLOCKED, REPO1));
+    let info = lab.site.info(&lab.both, &["--repo=1"]);
+    let stop = info[0]["backup"].as_array().unwrap().last().unwrap()["timestamp"]["stop"].as_i64().unwrap();
+    assert_eq!(since, stop as f64);
+    let sentence = format!("backup {damaged} has page checksum errors and would be the oldest");
+    assert!(exporter.get("/", &[]).text().contains(&sentence), "the page does not say so");
+
+    restore_of_a_damaged_backup_stops(lab, &damaged, stop);
+
+    // A good backup takes its place.
+    lab.postgres.sql("drop table damaged");
+    lab.back_up(1, "full");
+    exporter.wait("the end of it", |samples| {
+        let full = [REPO1[0], REPO1[1], ("backup_type", "full")];
+        let has_come = samples.value("pgbackrest_backups", &full) >= 3.0;
+        (has_come && samples.find(BLOCKED, REPO1).is_none()).then_some(())
+    });
+    let (code, said) = expire(&[]);
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(lab.labels(1).len(), 1);
+}
+
+/// What `info --restore-command` says of it is what `restore` does.
+fn restore_of_a_damaged_backup_stops(lab: &Lab<'_>, label: &str, stop: i64) {
+    lab.postgres.archive_all();
+    let at = DateTime::from_timestamp(stop + 1, 0).unwrap().to_rfc3339();
+    let mut info = call(lab.site.account.as_ref(), our_program(lab.site));
+    info.args(["info", "--restore-command", "--collect.repo=1", &format!("--target={at}")]);
+    info.arg(format!("--backrest.binary={}", lab.site.pgbackrest.program.display()));
+    info.arg(format!("--backrest.config={}", lab.both.display()));
+    let said = info.output().unwrap();
+    let (commands, remarks) = (String::from_utf8_lossy(&said.stdout), String::from_utf8_lossy(&said.stderr));
+    assert!(commands.contains(&format!("--set={label}")), "{commands}{remarks}");
+    assert!(remarks.contains("unless the command gets --no-checksum-page-error"), "{remarks}");
+    let restore = |directory: &str, arguments: &[&str]| {
+        let copy = format!("--pg1-path={}", lab.site.create_directory(directory).display());
+        let (stanza, set) = (format!("--stanza={STANZA}"), format!("--set={label}"));
+        let usual = ["restore", "--repo=1", "--type=immediate", &stanza, &set, &copy];
+        lab.site.run(&lab.both, &[&usual, arguments].concat()).status.code()
+    };
+    assert_eq!(restore("stopped-copy", &[]), Some(26));
+    assert_eq!(restore("damaged-copy", &["--no-checksum-page-error"]), Some(0));
 }
 
 /// pgBackRest 2.59 and later do not run as root; the reason is its own, and the log says what to do.

@@ -168,6 +168,7 @@ fn repositories() -> Panel {
         "min by (namespace, pg_cluster, repo_key) ({})",
         S.of(&jobs::SCHEDULE_NEXT_TIMESTAMP_SECONDS)
     );
+    let blocked = S.max(REPO, &backups::EXPIRY_BLOCKED_SINCE_TIMESTAMP_SECONDS);
     let lost = S.max_with(&format!("{REPO}, reason"), &wal::BACKUP_UNRESTORABLE, LOST);
     let joined = |what: &str| format!("0 * {up} + on (namespace, pg_cluster, repo_key) group_left () {what}");
     let cluster = "/d/pgbackrest-cluster?var-datasource=${datasource}&var-namespace=${__data.fields.Namespace}\
@@ -200,6 +201,8 @@ fn repositories() -> Panel {
     .value("Lost", "short", format!("sum by ({REPO}) ({lost})"))
     .coloured(NONE_IS_GOOD)
     .value("Backups", "short", format!("sum by ({REPO}) ({})", S.max(TYPE, &backups::BACKUPS)))
+    .value("Expiry blocked", "s", format!("time() - {blocked}"))
+    .coloured(NONE_IS_GOOD)
     .value("Stored", "bytes", S.max(REPO, &backups::REPO_STORED_BYTES))
     .value("Failures", "short", joined(&failures))
     .coloured(FAILURES)

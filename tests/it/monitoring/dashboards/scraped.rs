@@ -53,6 +53,8 @@ fn a_real_host_fills_the_dashboards() {
         "pgBackRest / Fleet: annotation Alerts",
         "pgBackRest / Operator & Exporter: annotation Alerts",
         "pgBackRest / Fleet: Next credential expiry A",
+        // No backup blocks expiry.
+        "pgBackRest / Fleet: Backups by cluster and repository, worst first I",
         // A host has none of these labels.
         "pgBackRest / Cluster: variable namespace",
         "pgBackRest / Cluster: variable pg_cluster",
