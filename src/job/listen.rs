@@ -5,6 +5,8 @@ use crate::pgbackrest::redact;
 
 /// Maximum characters of a logged line.
 const LONGEST_LINE: usize = 1000;
+/// The code of an error that only counts those before it, such as those of `expire` in each repository.
+const SUMMARY: &str = "[104]: ";
 /// Maximum characters of an error.
 const LONGEST_ERROR: usize = 600;
 
@@ -59,6 +61,9 @@ impl Listener {
         if is_new {
             // `[037]: ` repeats the exit code.
             let code = text.get(..7).filter(|code| code.starts_with('[') && code.ends_with("]: "));
+            if code == Some(SUMMARY) && !self.error.is_empty() {
+                return;
+            }
             text.strip_prefix(code.unwrap_or_default()).unwrap_or(text).clone_into(&mut self.error);
         } else if self.error.chars().count() < LONGEST_ERROR {
             self.error.push(' ');
@@ -66,7 +71,7 @@ impl Listener {
         }
     }
 
-    /// The last error, on one line.
+    /// The last error that says what is wrong, on one line.
     pub(super) fn error(&self) -> Option<String> {
         let error: String = self.error.chars().take(LONGEST_ERROR).collect();
         Some(error).filter(|error| !error.is_empty())
@@ -129,5 +134,23 @@ mod tests {
         }
         assert!(listener.error().unwrap().chars().count() <= LONGEST_ERROR);
         assert_eq!(Listener::new().error(), None);
+    }
+
+    #[test]
+    fn a_count_of_errors_is_not_what_is_wrong() {
+        let mut listener = Listener::new();
+        let summary =
+            "P00  ERROR: [104]: expire command encountered 1 error(s), check the log file for details";
+        listener.take(Heard::Line(summary.to_owned()));
+        assert!(listener.error().unwrap().starts_with("expire command encountered"));
+        for line in
+            ["P00  ERROR: [026]: repo1: oldest retained backup X contains invalid page checksum(s)", summary]
+        {
+            listener.take(Heard::Line(line.to_owned()));
+        }
+        assert_eq!(
+            listener.error().unwrap(),
+            "repo1: oldest retained backup X contains invalid page checksum(s)"
+        );
     }
 }

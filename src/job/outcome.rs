@@ -2,6 +2,8 @@
 
 use crate::pgbackrest::{exit_code, redact};
 
+use crate::cluster::desired::EXPIRE_FAILED;
+
 use super::limits::Stop;
 
 /// Failures that this program reports itself. Their exit codes are below those of pgBackRest's errors, which start at
@@ -18,10 +20,14 @@ pub enum ExitReason {
     Unproven,
     /// The connection was lost, and the result of the backup could not be determined.
     Lost,
+    /// The backup is made, but pgBackRest failed after it: it could not expire old backups and WAL. Another attempt would
+    /// make another backup.
+    ExpireFailed,
 }
 
 impl ExitReason {
-    pub const ALL: [Self; 5] = [Self::NoTarget, Self::NotStarted, Self::TimeUp, Self::Unproven, Self::Lost];
+    pub const ALL: [Self; 6] =
+        [Self::NoTarget, Self::NotStarted, Self::TimeUp, Self::Unproven, Self::Lost, Self::ExpireFailed];
 
     /// The exit code.
     #[must_use]
@@ -32,6 +38,7 @@ impl ExitReason {
             Self::TimeUp => 12,
             Self::Unproven => 13,
             Self::Lost => 14,
+            Self::ExpireFailed => EXPIRE_FAILED,
         }
     }
 
@@ -44,6 +51,7 @@ impl ExitReason {
             Self::TimeUp => "deadline",
             Self::Unproven => "unproven",
             Self::Lost => "connection_lost",
+            Self::ExpireFailed => "expire_failed",
         }
     }
 }

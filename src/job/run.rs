@@ -15,7 +15,7 @@ use super::limits::{JobLimits, Stop};
 use super::listen::Listener;
 use super::outcome::{ExitReason, JobOutcome};
 use super::process::{self, Found, Signal};
-use super::step::{BackupEnd, Next, after, failed};
+use super::step::{BackupEnd, Next, after, failed, may_have_made};
 use super::task::{Patience, Task, longer};
 use super::{ask, progress};
 
@@ -74,6 +74,9 @@ impl<A: Access> Job<'_, A> {
             if let Some((stop, found)) = &ran.stopped {
                 let made = self.made_at_last(place, claim.as_ref(), &ran.end).await;
                 return made.ok_or_else(|| interrupted(place, &ran.end, *stop, found));
+            }
+            if let Some(unexpired) = self.unexpired(place, claim.as_ref(), &ran).await {
+                return Err(unexpired);
             }
             let failed = failed(&ran.end, ran.said.as_deref());
             match (after(&ran.end), &claim) {
@@ -233,6 +236,24 @@ impl<A: Access> Job<'_, A> {
             ),
         }
         found
+    }
+
+    /// The outcome if pgBackRest failed although the backup is made: it runs `expire` in the process of the backup
+    /// (`cmdExpire` in its `main.c`), and ends with the error of that.
+    async fn unexpired(&self, place: Place<'_>, claim: Option<&Claim>, ran: &Ran) -> Option<JobOutcome> {
+        let BackupEnd::Exited(code) = ran.end else { return None };
+        let claim = claim.filter(|_| may_have_made(code))?;
+        let asking = ask::info(self.access, self.task, place);
+        let view = self.limits.first(asking).await.ok()?.ok()?;
+        let (label, _) = view.proof(claim)?;
+        let said = ran.said.as_deref().unwrap_or_default();
+        Some(JobOutcome::failed(
+            ExitReason::ExpireFailed,
+            &format!(
+                "backup {label} is in repo{} of cluster {}, but then pgBackRest ended with exit code {code}: {said}",
+                self.task.repo, self.task.cluster
+            ),
+        ))
     }
 
     /// The backup of a job that was stopped after pgBackRest had already succeeded.

@@ -50,6 +50,12 @@ pub(super) fn after(end: &BackupEnd) -> Next {
     }
 }
 
+/// Whether pgBackRest can have made a backup before it failed with this exit code.
+pub(super) fn may_have_made(code: i32) -> bool {
+    let reason = exit_code::reason(code);
+    code != 0 && !NOT_STARTED.contains(&code) && !matches!(reason, Reason::LockConflict | Reason::Config)
+}
+
 /// The failure to report if no later attempt succeeds; `said` is pgBackRest's last error.
 pub(super) fn failed(end: &BackupEnd, said: Option<&str>) -> JobOutcome {
     match end {
@@ -91,6 +97,9 @@ mod tests {
         ];
         for (end, next, code) in table {
             assert_eq!((after(&end), failed(&end, None).code), (next, code), "{end:?}");
+        }
+        for (code, may) in [(0, false), (31, false), (50, false), (127, false), (26, true), (104, true)] {
+            assert_eq!(may_have_made(code), may, "{code}");
         }
     }
 }

@@ -73,7 +73,7 @@ const SECTIONS: [(Layer, &str, &str); 7] = [
          series of a `reason` starts at 1, so rules about failures should use the gauges. `reason` is \
          `lock_conflict`, `archive_timeout`, `database`, `repo_host`, `access`, `service`, `crypto`, `stopped`, \
          `terminated`, `missing_file`, `io`, `archive_duplicate`, `mismatch`, `config`, `completed_with_errors`, \
-         `oom_or_kill` (all by pgBackRest's exit code), `no_target`, `not_started`, `unproven`, `connection_lost`, \
+         `oom_or_kill` (all by pgBackRest's exit code), `no_target`, `not_started`, `unproven`, `connection_lost`, `expire_failed`, \
          `deadline`, `evicted`, `image_pull`, `unschedulable` or `other`.",
     ),
     (

@@ -22,9 +22,12 @@ use crate::pgbackrest::label::BackupType;
 /// The only container of a job's pod.
 const CONTAINER: &str = "pgbackrest-backup";
 
-/// pgBackRest's configuration errors: 27 config, 31 option-invalid, 32 option-invalid-value, 37 option-required. A
-/// retry would fail in the same way.
-const HOPELESS_EXIT_CODES: [i32; 4] = [27, 31, 32, 37];
+/// The exit code of a job whose backup is made, after which pgBackRest failed to expire others.
+pub const EXPIRE_FAILED: u8 = 15;
+
+/// A failed expiry, since a retry would make one more backup; and pgBackRest's configuration errors, since it would fail in
+/// the same way: 27 config, 31 option-invalid, 32 option-invalid-value, 37 option-required.
+const HOPELESS_EXIT_CODES: [i32; 5] = [EXPIRE_FAILED as i32, 27, 31, 32, 37];
 
 /// The job fails with the sixth failed pod.
 const RETRIES: i32 = 5;

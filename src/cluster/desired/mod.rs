@@ -21,6 +21,7 @@ mod tests;
 use std::collections::BTreeMap;
 
 pub use certificates::CertificatePem;
+pub use cron_job::EXPIRE_FAILED;
 pub use object::Object;
 pub use paths::configuration_file;
 

@@ -133,7 +133,7 @@ async fn tries_are_counted_and_locks_are_not() {
     let refused = world(&[not_started()]);
     assert_eq!((back_up(&refused).await.code, done(&refused).len()), (11, 3));
     // The pod is still the one: the next try is another pod's of the job.
-    let failed = world(&[Ok(82)]);
+    let failed = world(&[Ok(82)]).when(": pgbackrest info", [shown(false)]);
     assert_eq!((back_up(&failed).await.code, done(&failed).len()), (82, 1));
     let missing = world(&[Ok(127)]);
     assert_eq!((back_up(&missing).await.code, done(&missing).len()), (11, 1));
@@ -143,12 +143,24 @@ async fn tries_are_counted_and_locks_are_not() {
 async fn after_a_failover_the_new_primary_is_tried() {
     let pods = [Ok(vec![pod("a-0")]), Ok(vec![pod("a-1")])];
     for end in [137, 57, 82] {
-        let world = world(&[Ok(end), Ok(0)]).found(&pods);
+        let infos = [shown(false), shown(false), shown(true)];
+        let world = world(&[Ok(end), Ok(0)]).found(&pods).when(": pgbackrest info", infos);
         assert_eq!((back_up(&world).await.code, done(&world)), (0, vec!["a-0".to_owned(), "a-1".to_owned()]));
     }
     // A wrong configuration is wrong everywhere.
     let world = world(&[Ok(31), Ok(0)]).found(&pods);
     assert_eq!((back_up(&world).await.code, done(&world).len()), (31, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_backup_that_was_made_is_not_made_again() {
+    // What expiry ends with, whatever goes wrong.
+    for code in [104, 26, 63, 137] {
+        let world = world(&[Ok(code)]);
+        let verdict = back_up(&world).await;
+        assert_eq!((verdict.code, done(&world).len()), (15, 1), "{verdict:?}");
+        assert!(verdict.message.contains("20260101-000000F is in repo1"), "{verdict:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

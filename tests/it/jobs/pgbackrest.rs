@@ -30,6 +30,45 @@ async fn backups_by_a_version_in_between() {
     story("backups_by_a_version_in_between", Pgbackrest::in_between()).await;
 }
 
+/// A good backup after which the newest version refuses to expire.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failed_expiry_is_told_from_a_failed_backup() {
+    let site = match Site::new(Pgbackrest::newest()) {
+        Ok(site) => site,
+        Err(missing) => return skip("a_failed_expiry_is_told_from_a_failed_backup", missing),
+    };
+    let mut lab = block_in_place(|| Lab::start(&site, 16));
+    let config = site.config().global("repo1-retention-full", "2").global("checksum-page-error", "y");
+    let config = site.write("expiring.conf", &config.text());
+    block_in_place(|| {
+        lab.back_up(1, "full");
+        lab.postgres
+            .sql("create table damaged as select g, repeat('x', 100) from generate_series(1, 2000) g");
+        lab.postgres.corrupt_page("damaged", 3);
+        // As configured for the cluster, errors are no reason to fail.
+        lab.back_up(1, "full");
+    });
+    let here = Here::new(&site, &config);
+    let failed = here.back_up(Full, 1).await;
+    assert_eq!((failed.code, backups(&lab).len()), (26, 2), "{failed:?}");
+    assert!(failed.message.contains("invalid page checksum found in file"), "{failed:?}");
+
+    block_in_place(|| lab.postgres.sql("drop table damaged; checkpoint"));
+    let made = here.back_up(Full, 1).await;
+    let all = backups(&lab);
+    let label = all.last().unwrap()["label"].as_str().unwrap();
+    assert_eq!((made.code, all.len()), (ExitReason::ExpireFailed.code(), 3), "{made:?}");
+    let start = format!(
+        "expire_failed (15): backup {label} is in repo1 of cluster ledger, but then pgBackRest ended with exit code 104"
+    );
+    assert!(made.line().starts_with(&start), "{made:?}");
+    assert!(made.message.contains("contains invalid page checksum(s)"), "{made:?}");
+    assert_eq!(here.begun(), 2, "neither is tried again");
+
+    let again = here.back_up(Full, 1).await;
+    assert_eq!((again.code, backups(&lab).len()), (0, 2), "a good one is the oldest: {again:?}");
+}
+
 async fn story(test: &str, pgbackrest: Result<Pgbackrest, String>) {
     let site = match Site::new(pgbackrest) {
         Ok(site) => site,
