@@ -44,8 +44,6 @@ use super::build;
 use super::startup::Flags;
 use super::web::{RELOADS_WAITING, check_telemetry_path, handle_signals, host_name, listeners};
 
-/// How long a lease is valid without renewal: client-go's default.
-const LEASE_DURATION: Duration = Duration::from_secs(15);
 /// How long shutdown may take in all: running work, releasing the lease, and connections.
 const LAST_WAIT: Duration = Duration::from_secs(45);
 
@@ -194,7 +192,7 @@ async fn work(
         name: args.work.lease_name.clone(),
         // A restarted container is a different holder.
         identity: format!("{instance}_{:016x}", rand::random::<u64>()),
-        duration: LEASE_DURATION,
+        duration: args.work.lease_duration,
     };
     let mode = Mode::from(args.work.mode);
     // An observer starts no jobs.

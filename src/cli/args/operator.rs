@@ -1,10 +1,11 @@
 //! Which part of a Kubernetes cluster the operator manages, and how.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::{SWITCH, path, switch};
+use super::{SWITCH, duration, path, switch};
 use crate::kubernetes::client::ConnectOptions;
 use crate::operator::mode::Mode;
 
@@ -81,4 +82,40 @@ pub struct WorkArgs {
     /// Namespace of the Lease. Defaults to POD_NAMESPACE, or the namespace of the service account or context.
     #[arg(long, env = "KEEPER_LEASE_NAMESPACE", value_name = "NAME")]
     pub lease_namespace: Option<String>,
+
+    /// How long the Lease is valid without renewal, from 5s to 10m. The leader stops working when it could not renew the
+    /// Lease for two thirds of it. Increase this if the API server is sometimes slow; after a crash, another replica takes
+    /// over when the Lease has expired.
+    #[arg(
+        long,
+        env = "KEEPER_LEASE_DURATION",
+        value_name = "DURATION",
+        default_value = "15s",
+        value_parser = lease_duration
+    )]
+    pub lease_duration: Duration,
+}
+
+/// The default is that of client-go. The API counts in whole seconds.
+fn lease_duration(text: &str) -> Result<Duration, String> {
+    let duration = duration(text)?;
+    if !(Duration::from_secs(5)..=Duration::from_mins(10)).contains(&duration) {
+        return Err("must be between 5s and 10m".to_owned());
+    }
+    Ok(duration)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lease_lasts_seconds_to_minutes() {
+        for (text, seconds) in [("5", 5), ("15s", 15), ("2m", 120), ("10m", 600)] {
+            assert_eq!(lease_duration(text), Ok(Duration::from_secs(seconds)), "{text}");
+        }
+        for text in ["", "0", "4999ms", "601", "1h", "-15s"] {
+            assert!(lease_duration(text).is_err(), "{text}");
+        }
+    }
 }

@@ -124,6 +124,8 @@ impl Installation {
             .arg(format!("--kubeconfig={}", self.kubeconfig.display()))
             .args(arguments)
             .envs([("POD_NAME", pod.as_str()), ("POD_NAMESPACE", NAMESPACE)])
+            // On a busy machine the API server may be silent for longer than the default allows.
+            .env("KEEPER_LEASE_DURATION", "2m")
             .envs(variables.iter().map(|(name, value)| (name, value)));
         let log = tempfile::Builder::new().prefix("operator-").tempfile_in(self.logs.path()).unwrap();
         let log = log.into_temp_path().keep().unwrap();
@@ -139,6 +141,11 @@ impl Installation {
         let log = fs::read_to_string(&self.audit_log).unwrap_or_default();
         // The last line may be half written.
         lines(&log).filter_map(|line| Request::of(&line)).collect()
+    }
+
+    /// As if it had expired.
+    pub(crate) fn delete_lease(&self) {
+        self.kubectl.run(&["--namespace", NAMESPACE, "delete", "lease", &self.name]);
     }
 
     /// Who holds the lease; `None`: nobody.

@@ -19,6 +19,8 @@ const LONGEST_CALL: &str = "600";
 
 /// The longest pause between two questions of a wait.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// How much of a log is printed where a test fails.
+const LONGEST_LOG: usize = 16 * 1024;
 
 /// A command that runs as the account, if there is one, and gets `SIGTERM` when this test's thread ends, even
 /// where the test is killed and cleans up nothing.
@@ -218,6 +220,11 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
+        if thread::panicking() {
+            let log = self.log();
+            let end = log.len() - log.len().min(LONGEST_LOG);
+            eprintln!("the end of the log of {}:\n{}", self.name, &log[log.ceil_char_boundary(end)..]);
+        }
         // A group id can be used again once its leader is waited for, so a group whose leader has ended is
         // signalled no more: what such a leader left behind is found by scripts/without-leftovers.
         if !matches!(self.child.try_wait(), Ok(None)) {

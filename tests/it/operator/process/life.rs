@@ -136,6 +136,8 @@ fn the_next_one_changes_nothing(
     versions: &Versions,
 ) -> Operator {
     operator.kill();
+    // Which would expire at some time.
+    installation.delete_lease();
     let quiet = installation.requests().len();
     let operator = installation.start(&[]);
     wait_for("the next operator to lead", || operator.leads().then_some(()));

@@ -19,10 +19,10 @@ fn another_replica_goes_on_and_outlives_the_api_server() {
     let kubectl = plane.kubectl().clone();
     let installation = Installation::whole(&plane);
     open_namespace(&kubectl, "shop");
-    let first = installation.start(&[]);
+    let first = installation.start(&["--lease-duration=30s"]);
     wait_for("the first to lead", || first.leads().then_some(()));
     first.wait_until_ready();
-    let second = installation.start(&[]);
+    let second = installation.start(&["--lease-duration=30s"]);
     second.wait_until_ready();
     assert!(first.leads() && !second.leads(), "one of them leads");
 
