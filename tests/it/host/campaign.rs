@@ -47,13 +47,15 @@ fn known_histories_are_told_right_with_the_newest_version() {
     check_known("known_histories_are_told_right_with_the_newest_version", Version::Newest);
 }
 
+/// Every other one with a version, as restores take most of the time; `make campaign` runs any with both.
 fn check_known(test: &str, version: Version) {
     let kit = match Kit::new() {
         Ok(kit) => kit,
         Err(missing) => return skip(test, missing),
     };
     let mut wrong = Vec::new();
-    for (name, steps) in known::RIGHT {
+    let first = usize::from(version == Version::Newest);
+    for (name, steps) in known::RIGHT.iter().skip(first).step_by(2) {
         let mut history: History = steps.parse().unwrap();
         history.setup.version = version;
         let report = run(&kit, &history, Extent::All { until: None });
