@@ -5,15 +5,15 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use crate::support::process::copy_program;
+
 /// Writes an executable shell script.
 pub(crate) fn script(directory: &Path, name: &str, body: &str) -> PathBuf {
     let path = directory.join(name);
-    // Written by another process: a program that this one still held open for writing could not be started.
     let draft = directory.join(format!("{name}.draft"));
     std::fs::write(&draft, format!("#!/bin/sh\n{body}\n")).unwrap();
     std::fs::set_permissions(&draft, std::fs::Permissions::from_mode(0o755)).unwrap();
-    let copied = std::process::Command::new("cp").arg("-p").arg(&draft).arg(&path).status().unwrap();
-    assert!(copied.success());
+    copy_program(&draft, &path);
     path
 }
 

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use nix::sys::signal::Signal;
 
-use crate::host::trouble::script;
 use crate::support::exporter::{Exporter, our_program};
 use crate::support::lab::{Lab, STANZA, Site};
 use crate::support::machine::{Pgbackrest, skip};
@@ -21,7 +20,7 @@ const LOCKED: &str = "of-two-programs";
 fn fork(site: &Site, name: &str, version: &str) -> PathBuf {
     let real = site.pgbackrest.program.display();
     let body = format!("if [ \"$1\" = version ]; then echo '{version}'; exit; fi\nexec {real} \"$@\"\n");
-    script(site, name, &body)
+    site.script(name, &body)
 }
 
 #[test]

@@ -1,7 +1,5 @@
 //! Options in a stanza's own section, which real pgBackRest reads only if it is asked for the stanza.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::support::config::{CIPHER_PASS, Config};
@@ -188,13 +186,11 @@ fn is_well(case: &str, samples: &Samples, lab: &Lab<'_>) {
 /// A script that runs pgBackRest with a configuration of its own.
 fn wrapper(site: &Site, config: &Path) -> PathBuf {
     let body = format!(
-        "#!/bin/sh\nexport PGBACKREST_CONFIG={}\nexec {} \"$@\"\n",
+        "export PGBACKREST_CONFIG={}\nexec {} \"$@\"\n",
         config.display(),
         site.pgbackrest.program.display()
     );
-    let path = site.write("wrapper", &body);
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-    path
+    site.script("wrapper", &body)
 }
 
 /// What `info` prints.

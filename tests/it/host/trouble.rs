@@ -2,8 +2,6 @@
 
 use std::fs;
 use std::net::TcpListener;
-use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
 
 use chrono::DateTime;
 
@@ -168,8 +166,7 @@ fn a_hung_repo_delays_nobody_else(lab: &mut Lab<'_>) {
 fn a_hung_program_is_killed_with_all_it_started(lab: &mut Lab<'_>) {
     let hang = lab.site.write("hang", "");
     let pid_file = lab.site.create_directory("hung").join("child");
-    let program = script(
-        lab.site,
+    let program = lab.site.script(
         "hanging-pgbackrest",
         &format!(
             "if [ -e {hang} ]; then sleep 1000 & echo $! >{child}; wait; fi\nexec {real} \"$@\"\n",
@@ -200,8 +197,7 @@ fn a_hung_program_is_killed_with_all_it_started(lab: &mut Lab<'_>) {
 /// The facts of before stay, with the time at which they were read.
 fn a_killed_child_is_counted(lab: &mut Lab<'_>) {
     let kill_it = lab.site.path("kill");
-    let program = script(
-        lab.site,
+    let program = lab.site.script(
         "dying-pgbackrest",
         &format!(
             "if [ -e {kill_it} ]; then kill -KILL $$; fi\nexec {real} \"$@\"\n",
@@ -368,11 +364,4 @@ fn with_silent_repo2(site: &Site, server: &TcpListener) -> Config {
         .global("repo2-storage-host", "127.0.0.1")
         .global("repo2-storage-port", &port)
         .global("repo2-storage-verify-tls", "n")
-}
-
-/// A shell script that the site's account may run.
-pub(crate) fn script(site: &Site, name: &str, body: &str) -> PathBuf {
-    let path = site.write(name, &format!("#!/bin/sh\n{body}"));
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-    path
 }

@@ -1,6 +1,5 @@
 //! Our own program, as it is run for real.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -10,7 +9,7 @@ use super::exposition::Samples;
 use super::http::{self, Response};
 use super::lab::Site;
 use super::machine::Account;
-use super::process::{Running, command, wait_for};
+use super::process::{Running, command, copy_program, wait_for};
 
 /// What Prometheus 2.42 asks for.
 pub(crate) const OPENMETRICS: &str =
@@ -22,7 +21,7 @@ pub(crate) const CLASSIC: &str = "text/plain;version=0.0.4";
 pub(crate) fn our_program(site: &Site) -> PathBuf {
     let program = site.path("pgbackrest-keeper");
     if !program.exists() {
-        fs::copy(env!("CARGO_BIN_EXE_pgbackrest-keeper"), &program).unwrap();
+        copy_program(Path::new(env!("CARGO_BIN_EXE_pgbackrest-keeper")), &program);
     }
     program
 }

@@ -1,7 +1,7 @@
 //! A directory with a PostgreSQL cluster that archives into two pgBackRest repos, the second one encrypted.
 
 use std::fs;
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::thread::sleep;
@@ -16,7 +16,7 @@ use super::config::{CIPHER_PASS, Config};
 use super::fake_pods::FakePods;
 use super::machine::{Account, Pgbackrest, postgres_programs};
 use super::postgres::{PORT, Postgres};
-use super::process::{Running, call, command, output, wait_for};
+use super::process::{Running, call, command, copy_program, output, wait_for};
 
 /// The stanza of the lab's cluster.
 pub(crate) const STANZA: &str = "demo";
@@ -67,6 +67,14 @@ impl Site {
         fs::write(&path, text).unwrap();
         self.own(&path);
         path
+    }
+
+    /// Writes a shell script that the account may run.
+    pub(crate) fn script(&self, name: &str, body: &str) -> PathBuf {
+        let draft = self.write(&format!("{name}.draft"), &format!("#!/bin/sh\n{body}"));
+        fs::set_permissions(&draft, fs::Permissions::from_mode(0o755)).unwrap();
+        copy_program(&draft, &self.path(name));
+        self.path(name)
     }
 
     /// Two repos of plain files, the second one encrypted, and the lab's stanza.

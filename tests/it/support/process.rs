@@ -69,6 +69,12 @@ pub(crate) fn successful(command: &mut Command) -> String {
     text
 }
 
+/// Puts a program where it can be started. Another process writes it: a file that is open for writing cannot be started, and one
+/// of ours may stay open in a child of another thread until that has become another program.
+pub(crate) fn copy_program(from: &Path, to: &Path) {
+    successful(call(None, "cp").arg("-p").args([from, to]));
+}
+
 /// Asks again until there is an answer.
 ///
 /// # Panics
