@@ -62,6 +62,8 @@ fn overlay(kubectl: &Kubectl, image: &str, name: &str, arguments: &[&str]) -> St
     let overlay = with_image(kubectl, image, &format!("deploy/overlays/{name}"));
     let line = "        - operator\n";
     assert_eq!(overlay.matches(line).count(), 1, "{overlay}");
+    // On a busy machine the API server may be silent for longer than the default allows.
+    let arguments = [arguments, &["--lease-duration=1m"]].concat();
     let arguments: Vec<String> = arguments.iter().map(|argument| format!("        - {argument}\n")).collect();
     overlay.replace(line, &format!("{line}{}", arguments.concat()))
 }

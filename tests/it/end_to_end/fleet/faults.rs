@@ -22,10 +22,11 @@ pub(super) fn a_store_that_hangs(cluster: &Example<'_>, operator: &Operator<'_>,
         let before = operator.wait("facts", |samples| samples.find(COLLECTED, &pvc));
         operator.wait("newer facts of the repo on the volume", |samples| {
             most = most.max(asking(cluster));
+            let newer = samples.find(COLLECTED, &pvc)?;
             samples.assert("pgbackrest_repo_up", &pvc, 1.0);
             samples.assert("pgbackrest_repo_up", &s3, 0.0);
             samples.assert(COLLECTED, &s3, since);
-            (samples.find(COLLECTED, &pvc)? > before).then_some(())
+            (newer > before).then_some(())
         });
     }
     assert_eq!(most, 1, "so many ask the store that hangs");

@@ -37,10 +37,9 @@ impl Operator<'_> {
     pub(super) fn wait<T>(&self, what: &str, mut ask: impl FnMut(&Samples) -> Option<T>) -> T {
         let mut address = self.leader().1;
         self.cluster.wait(what, || {
-            let samples = self.scrape(&address);
-            if samples.as_ref().and_then(|samples| samples.find("pgbackrest_operator_leader", &[]))
-                != Some(1.0)
-            {
+            let leads = |samples: &Samples| samples.find("pgbackrest_operator_leader", &[]) == Some(1.0);
+            let samples = self.scrape(&address).filter(leads);
+            if samples.is_none() {
                 address = self.leader().1;
             }
             ask(&samples?)

@@ -28,7 +28,8 @@ fn every_right_is_used_and_nothing_is_forbidden() {
         "provisioner": "kubernetes.io/no-provisioner", "volumeBindingMode": "WaitForFirstConsumer"});
     kubectl.apply(&class.to_string(), &[]);
     open_namespace(&kubectl, "shop");
-    let operator = installation.start(&[]);
+    // It renews its lease meanwhile.
+    let operator = installation.start(&["--lease-duration=30s"]);
     whole_life(&kubectl, &operator);
 
     let used = used(&installation.requests());
