@@ -6,6 +6,7 @@ pub mod desired;
 pub mod finding;
 pub mod key;
 pub mod labels;
+pub mod line;
 pub mod names;
 pub mod policy;
 pub mod quantity;

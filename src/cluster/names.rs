@@ -14,6 +14,8 @@ pub const LONGEST_CRON_JOB: usize = 52;
 
 /// Kubernetes adds `-` and a hash of up to ten characters to a StatefulSet's name in a label, which ends at 63.
 const LONGEST_STATEFUL_SET: usize = 52;
+/// Of most objects.
+const LONGEST_OBJECT: usize = 253;
 
 /// The longest cluster name: with `-clusterpods`, it must fit into a DNS label of 63.
 pub const LONGEST_CLUSTER: usize = 51;
@@ -110,6 +112,23 @@ pub fn database_pod(cluster: &str, index: u32) -> String {
     format!("{cluster}-{index}")
 }
 
+/// Whether Kubernetes takes this as the name of a Secret, a storage class and most other objects: a DNS-1123 subdomain.
+#[must_use]
+pub fn is_object_name(text: &str) -> bool {
+    text.len() <= LONGEST_OBJECT && text.split('.').all(|label| is_dns_label(label, LONGEST_OBJECT))
+}
+
+/// Whether this is a DNS-1123 label of at most this many characters.
+#[must_use]
+pub fn is_dns_label(text: &str, longest: usize) -> bool {
+    let inside = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    !text.is_empty()
+        && text.len() <= longest
+        && text.chars().all(inside)
+        && !text.starts_with('-')
+        && !text.ends_with('-')
+}
+
 /// The DNS name of a pod of the cluster.
 #[must_use]
 pub fn pod_host(pod: &str, cluster: &str, namespace: &str, domain: &str) -> String {
@@ -158,6 +177,34 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn what_would_change_a_url_is_no_name() {
+        for name in ["a", "orders-vault", "a.b-c.d2", "1"] {
+            assert!(is_object_name(name), "{name}");
+        }
+        let long = "a".repeat(254);
+        for name in [
+            "",
+            ".",
+            "..",
+            "../../good/secrets/s",
+            "s?watch=true",
+            "s#f",
+            "a/b",
+            "a%2Fb",
+            "A",
+            "a_b",
+            "-a",
+            "a-",
+            "a..b",
+            "a b",
+            "a\n",
+            &long,
+        ] {
+            assert!(!is_object_name(name), "{name}");
+        }
+    }
 
     fn repos() -> impl Iterator<Item = RepoNumber> {
         (1..=4).map(|number| RepoNumber::of_name(&format!("repo{number}")).unwrap())

@@ -29,7 +29,7 @@ pub fn followed(cluster: &ValidatedCluster, references: &References) -> Vec<(&'s
 fn is_encrypted(cluster: &ValidatedCluster, references: &References, repo: RepoNumber) -> Option<bool> {
     let option = format!("{repo}-cipher-type");
     if let Some(cipher) = cluster.global.get(&option) {
-        return Some(cipher != "none");
+        return Some(**cipher != *"none");
     }
     let secret = secret(cluster, references)?;
     let cipher = secret.and_then(|facts| {

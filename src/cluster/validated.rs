@@ -14,6 +14,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
 use crate::pgbackrest::label::BackupType;
 
+use super::line::Line;
+
 /// The stanza of every cluster. CPO's images and scripts support no other.
 pub const STANZA: &str = "db";
 
@@ -30,17 +32,16 @@ pub struct ValidatedCluster {
     pub team: Option<String>,
     /// `spec.numberOfInstances`: how many PostgreSQL pods (`<name>-0` …) a repo host may find the primary on.
     pub instances: u32,
-    /// `spec.postgresql.version`, the major version such as `17`.
-    pub postgresql_version: Option<String>,
-    /// `spec.tde.enable`: pgBackRest needs the version, and must not check archive headers.
-    pub encrypted_data_directory: bool,
+    /// `spec.tde.enable`, with the major version such as `17`: pgBackRest cannot read it from the data directory, and must
+    /// not check archive headers.
+    pub encrypted_data_directory: Option<PostgresVersion>,
     /// One to four, ascending by number; numbers and names are unique.
     pub repos: Vec<ValidatedRepo>,
     /// `spec.backup.pgbackrest.image`: pgBackRest for the repo host. Always `Some` when a repo is on a volume.
     pub image: Option<String>,
     /// `spec.backup.pgbackrest.global`: pgBackRest options by name (without `--`), verbatim, none of them secret
     /// and none empty. They go into `[global]` and win over what is generated.
-    pub global: BTreeMap<String, String>,
+    pub global: BTreeMap<String, Line>,
     /// `spec.backup.pgbackrest.configuration.secret`: the Secret whose `*.conf` keys pgBackRest reads.
     pub secret: Option<String>,
     /// Why no job may run now; the CronJobs are then suspended.
@@ -69,6 +70,26 @@ impl ValidatedCluster {
                 .iter()
                 .map(move |(backup_type, expression)| (repo, *backup_type, expression.as_str()))
         })
+    }
+}
+
+/// A version of PostgreSQL as `pg-version-force` takes it, such as `17` or `9.6`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PostgresVersion(Line);
+
+impl PostgresVersion {
+    /// None for any other text.
+    #[must_use]
+    pub fn of(text: &str) -> Option<Self> {
+        let is_number =
+            |part: &str| (1..=2).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit());
+        let is_version = text.split('.').count() <= 2 && text.split('.').all(is_number);
+        Line::of(text).filter(|_| is_version).map(Self)
+    }
+
+    #[must_use]
+    pub const fn line(&self) -> &Line {
+        &self.0
     }
 }
 
@@ -121,27 +142,27 @@ pub enum Storage {
     /// `s3`: key and key secret are in the Secret.
     S3 {
         /// `resource`.
-        bucket: String,
+        bucket: Line,
         /// `host`, `host:port` or `https://host:port`.
-        endpoint: String,
+        endpoint: Line,
         /// `region`.
-        region: String,
+        region: Line,
     },
     /// `azure`: the key is in the Secret.
     Azure {
         /// `resource`.
-        container: String,
+        container: Line,
         /// `account`. `None` when the Secret holds it.
-        account: Option<String>,
+        account: Option<Line>,
         /// `endpoint`. `None`: pgBackRest's default, `blob.core.windows.net`.
-        endpoint: Option<String>,
+        endpoint: Option<Line>,
     },
     /// `gcs`.
     Gcs {
         /// `resource`.
-        bucket: String,
+        bucket: Line,
         /// `endpoint`. `None`: pgBackRest's default, `storage.googleapis.com`.
-        endpoint: Option<String>,
+        endpoint: Option<Line>,
         /// How pgBackRest authenticates.
         credentials: GcsCredentials,
     },

@@ -346,7 +346,10 @@ fn volume_repos(section: &Pgbackrest) -> impl Iterator<Item = (RepoNumber, Optio
     let repos = section.repos.iter().filter(|repo| repo.storage.as_deref() == Some("pvc"));
     repos.filter_map(|repo| {
         let class = repo.volume.as_ref().and_then(|volume| volume.storage_class.as_deref());
-        Some((RepoNumber::of_name(repo.name.as_deref()?)?, class.filter(|class| !class.is_empty())))
+        Some((
+            RepoNumber::of_name(repo.name.as_deref()?)?,
+            class.filter(|class| names::is_object_name(class)),
+        ))
     })
 }
 

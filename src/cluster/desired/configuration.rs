@@ -9,6 +9,7 @@ use std::fmt::Write;
 use super::certificates::{self, Side};
 use super::{hash_of, paths};
 use crate::cluster::labels;
+use crate::cluster::line::Line;
 use crate::cluster::names;
 use crate::cluster::settings::Settings;
 use crate::cluster::validated::{
@@ -26,10 +27,10 @@ const ARCHIVE_PUSH_DB_TIMEOUT: &str = "30";
 /// One configuration file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct DesiredConfiguration {
-    global: BTreeMap<String, String>,
+    global: BTreeMap<String, Line>,
     /// Options of this command, which override global ones.
-    archive_push: BTreeMap<String, String>,
-    stanza: BTreeMap<String, String>,
+    archive_push: BTreeMap<String, Line>,
+    stanza: BTreeMap<String, Line>,
 }
 
 /// The file in PostgreSQL's pods: how to reach all repos.
@@ -127,16 +128,22 @@ impl DesiredConfiguration {
         text
     }
 
-    fn fill(&mut self, option: impl Into<String>, value: impl Into<String>) {
+    fn fill(&mut self, option: impl Into<String>, value: impl AsRef<str>) {
         self.fill_in(Section::Global, option, value);
     }
 
     /// Sets an option unless it is already set. Empty values are omitted.
-    fn fill_in(&mut self, section: Section, option: impl Into<String>, value: impl Into<String>) {
-        let value = value.into();
-        if value.is_empty() {
-            return;
-        }
+    fn fill_in(&mut self, section: Section, option: impl Into<String>, value: impl AsRef<str>) {
+        self.set(section, option, Line::made(value.as_ref()));
+    }
+
+    /// The same with a value from the resource.
+    fn fill_line(&mut self, option: impl Into<String>, value: Option<&Line>) {
+        self.set(Section::Global, option, value.cloned());
+    }
+
+    fn set(&mut self, section: Section, option: impl Into<String>, value: Option<Line>) {
+        let Some(value) = value else { return };
         let options = match section {
             Section::Global => &mut self.global,
             Section::ArchivePush => &mut self.archive_push,
@@ -157,18 +164,18 @@ impl DesiredConfiguration {
                 self.fill_connection(Section::Global, &number.to_string(), &host, cluster, Side::Database);
             }
             Storage::S3 { bucket, endpoint, region } => {
-                self.fill(format!("{number}-s3-bucket"), bucket);
-                self.fill(format!("{number}-s3-endpoint"), endpoint);
-                self.fill(format!("{number}-s3-region"), region);
+                self.fill_line(format!("{number}-s3-bucket"), Some(bucket));
+                self.fill_line(format!("{number}-s3-endpoint"), Some(endpoint));
+                self.fill_line(format!("{number}-s3-region"), Some(region));
             }
             Storage::Azure { container, account, endpoint } => {
-                self.fill(format!("{number}-azure-container"), container);
-                self.fill(format!("{number}-azure-account"), account.as_deref().unwrap_or_default());
-                self.fill(format!("{number}-azure-endpoint"), endpoint.as_deref().unwrap_or_default());
+                self.fill_line(format!("{number}-azure-container"), Some(container));
+                self.fill_line(format!("{number}-azure-account"), account.as_ref());
+                self.fill_line(format!("{number}-azure-endpoint"), endpoint.as_ref());
             }
             Storage::Gcs { bucket, endpoint, credentials } => {
-                self.fill(format!("{number}-gcs-bucket"), bucket);
-                self.fill(format!("{number}-gcs-endpoint"), endpoint.as_deref().unwrap_or_default());
+                self.fill_line(format!("{number}-gcs-bucket"), Some(bucket));
+                self.fill_line(format!("{number}-gcs-endpoint"), endpoint.as_ref());
                 let key_type = match credentials {
                     GcsCredentials::Service { file } => {
                         self.fill(format!("{number}-gcs-key"), format!("{}/{file}", paths::CONFIGURATION));
@@ -215,7 +222,7 @@ impl DesiredConfiguration {
     /// With `archive-async`, this timeout also limits the transfer of a whole segment to all repos, so pgBackRest's
     /// default is kept.
     fn fill_archive_push(&mut self) {
-        let is_async = self.global.get("archive-async").is_some_and(|value| value == "y");
+        let is_async = self.global.get("archive-async").is_some_and(|value| **value == *"y");
         if is_async || self.global.contains_key("protocol-timeout") {
             return;
         }
@@ -233,12 +240,9 @@ impl DesiredConfiguration {
 
     /// Pages and WAL headers of an encrypted data directory cannot be read, so pgBackRest must not try.
     fn fill_encrypted_data_directory(&mut self, cluster: &ValidatedCluster) {
-        if !cluster.encrypted_data_directory {
-            return;
-        }
+        let Some(version) = &cluster.encrypted_data_directory else { return };
         self.fill("archive-header-check", "n");
-        let version = cluster.postgresql_version.as_deref().unwrap_or_default();
-        self.fill_in(Section::Stanza, "pg-version-force", version);
+        self.set(Section::Stanza, "pg-version-force", Some(version.line().clone()));
     }
 }
 

@@ -2,34 +2,43 @@
 
 use std::collections::BTreeMap;
 
+use super::Checks;
 use super::options::{self, Group, KnownOption};
-use super::{Checks, fits_on_a_line};
 use crate::cluster::finding::codes;
+use crate::cluster::line::Line;
 use crate::cluster::names;
 use crate::cluster::references::Lookup;
 use crate::cluster::resource::{BACKUP, Pgbackrest};
 use crate::cluster::validated::{RepoNumber, ValidatedRepo};
+
+const SECRET: &str = "is a secret in plain text, and would end up in a ConfigMap";
+const SECRET_REMEDY: &str = "remove it from the resource, replace it if it was exposed, and put it into a *.conf key of the Secret named in \
+     configuration.secret";
 
 /// The options that can be passed on.
 pub(super) fn look(
     section: &Pgbackrest,
     repos: &[ValidatedRepo],
     checks: &mut Checks<'_>,
-) -> BTreeMap<String, String> {
+) -> BTreeMap<String, Line> {
     let mut kept = BTreeMap::new();
     let mut seen: BTreeMap<String, &str> = BTreeMap::new();
     for (name, value) in &section.global {
         let path = format!("{BACKUP}.global.{name}");
-        if !name_and_value_are_clean(name, value, &path, checks) {
-            continue;
-        }
+        let Some(line) = name_and_value(name, value, &path, checks) else { continue };
         let Some(known) = options::find(name) else {
-            let remedy = match options::nearest(name) {
+            let nearest = options::nearest(name);
+            // A typo does not make it less of a secret.
+            if nearest.as_deref().is_some_and(options::is_secret) {
+                checks.note(&codes::SECRET_IN_RESOURCE, &path, SECRET, SECRET_REMEDY);
+                continue;
+            }
+            let remedy = match nearest {
                 Some(nearest) => format!("use {nearest}, or remove it"),
                 None => "see https://pgbackrest.org/configuration.html, or remove it".to_owned(),
             };
             checks.note(&codes::OPTION_UNKNOWN, &path, "is not an option of pgBackRest up to 2.60", remedy);
-            kept.insert(name.clone(), value.clone());
+            kept.insert(name.clone(), line);
             continue;
         };
         if let Some(first) = seen.insert(known.canonical.clone(), name) {
@@ -42,14 +51,15 @@ pub(super) fn look(
         }
         if passes(&known, value, &path, section, checks) {
             agrees_with_repos(&known, value, &path, repos, checks);
-            kept.insert(name.clone(), value.clone());
+            kept.insert(name.clone(), line);
         }
     }
     retention(section, &seen, checks);
     kept
 }
 
-fn name_and_value_are_clean(name: &str, value: &str, path: &str, checks: &mut Checks<'_>) -> bool {
+/// The value, if both are as pgBackRest takes them and no secret.
+fn name_and_value(name: &str, value: &str, path: &str, checks: &mut Checks<'_>) -> Option<Line> {
     if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') {
         checks.note(
             &codes::OPTION_MALFORMED,
@@ -57,17 +67,11 @@ fn name_and_value_are_clean(name: &str, value: &str, path: &str, checks: &mut Ch
             "is not a valid option name",
             "use names as in pgBackRest's documentation, such as repo1-retention-full, without leading dashes",
         );
-        return false;
+        return None;
     }
     if options::is_secret(name) {
-        checks.note(
-            &codes::SECRET_IN_RESOURCE,
-            path,
-            "is a secret in plain text, and would end up in a ConfigMap",
-            "remove it from the resource, replace it if it was exposed, and put it into a *.conf key of the Secret \
-             named in configuration.secret",
-        );
-        return false;
+        checks.note(&codes::SECRET_IN_RESOURCE, path, SECRET, SECRET_REMEDY);
+        return None;
     }
     if value.trim().is_empty() {
         checks.note_value(
@@ -77,18 +81,18 @@ fn name_and_value_are_clean(name: &str, value: &str, path: &str, checks: &mut Ch
             "has no value; every pgBackRest command would fail (error 32)",
             "set a value, or remove it",
         );
-        return false;
+        return None;
     }
-    if !fits_on_a_line(value) {
+    let line = Line::of(value);
+    if line.is_none() {
         checks.note(
             &codes::OPTION_MALFORMED,
             path,
             "contains control characters, or leading or trailing whitespace",
             "write the value on one line, without surrounding whitespace",
         );
-        return false;
     }
-    true
+    line
 }
 
 /// Whether an option is written to the configuration.

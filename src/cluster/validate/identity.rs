@@ -5,7 +5,7 @@ use crate::cluster::finding::codes;
 use crate::cluster::names;
 use crate::cluster::references::Lookup;
 use crate::cluster::resource::{BACKUP, Pgbackrest, Postgresql};
-use crate::cluster::validated::ValidatedRepo;
+use crate::cluster::validated::{PostgresVersion, ValidatedRepo};
 
 /// The identity of the cluster.
 pub(super) struct Identity {
@@ -18,7 +18,7 @@ pub(super) fn look(resource: &Postgresql, checks: &mut Checks<'_>) -> Identity {
     let name = resource.metadata.name.clone().unwrap_or_default();
     name_is_good(&name, checks);
     let namespace = resource.metadata.namespace.clone().filter(|namespace| !namespace.is_empty());
-    if namespace.as_deref().is_some_and(|namespace| !is_dns_label(namespace, 63)) {
+    if namespace.as_deref().is_some_and(|namespace| !names::is_dns_label(namespace, 63)) {
         checks.note_value(
             &codes::NAME_INVALID,
             "metadata.namespace",
@@ -37,7 +37,7 @@ pub(super) fn look(resource: &Postgresql, checks: &mut Checks<'_>) -> Identity {
 
 fn name_is_good(name: &str, checks: &mut Checks<'_>) {
     // The name of a Service must start with a letter (DNS-1035), and `<cluster>-clusterpods` is one.
-    if !is_dns_label(name, 253) || name.starts_with(|c: char| c.is_ascii_digit()) {
+    if !names::is_dns_label(name, 253) || name.starts_with(|c: char| c.is_ascii_digit()) {
         checks.note_value(
             &codes::NAME_INVALID,
             "metadata.name",
@@ -54,15 +54,6 @@ fn name_is_good(name: &str, checks: &mut Checks<'_>) {
             format!("use at most {} characters", names::LONGEST_CLUSTER),
         );
     }
-}
-
-pub(super) fn is_dns_label(text: &str, longest: usize) -> bool {
-    let inside = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    !text.is_empty()
-        && text.len() <= longest
-        && text.chars().all(inside)
-        && !text.starts_with('-')
-        && !text.ends_with('-')
 }
 
 /// The schema of the resource requires these (CPO 0.9); a manifest without them cannot be applied.
@@ -102,6 +93,28 @@ fn instances(resource: &Postgresql, checks: &mut Checks<'_>) -> u32 {
             1
         }
     }
+}
+
+/// The version of PostgreSQL that pgBackRest has to be told, if the data directory is encrypted.
+pub(super) fn encrypted_data_directory(
+    resource: &Postgresql,
+    checks: &mut Checks<'_>,
+) -> Option<PostgresVersion> {
+    let spec = &resource.spec;
+    if spec.tde.as_ref().and_then(|tde| tde.enable) != Some(true) {
+        return None;
+    }
+    let given = spec.postgresql.as_ref().and_then(|postgresql| postgresql.version.as_deref());
+    let version = PostgresVersion::of(given.unwrap_or_default());
+    if version.is_none() {
+        checks.note(
+            &codes::FIELD_MALFORMED,
+            "spec.postgresql.version",
+            "is not a version of PostgreSQL, which pgBackRest needs for an encrypted data directory",
+            "set the major version, such as 17",
+        );
+    }
+    version
 }
 
 /// The image of the repo host.

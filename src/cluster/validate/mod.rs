@@ -16,6 +16,8 @@ mod unknown;
 use serde_json::Value;
 
 use super::finding::{Code, Finding, codes};
+use super::line::Line;
+use super::names;
 use super::references::References;
 use super::resource::{self, BACKUP, Pgbackrest, Postgresql};
 use super::settings::Settings;
@@ -120,12 +122,7 @@ fn look(resource: &Postgresql, checks: &mut Checks<'_>) -> Option<ValidatedClust
         uid: resource.metadata.uid.clone(),
         team: resource.spec.team_id.clone().filter(|team| !team.is_empty()),
         instances: identity.instances,
-        postgresql_version: resource
-            .spec
-            .postgresql
-            .as_ref()
-            .and_then(|postgresql| postgresql.version.clone()),
-        encrypted_data_directory: resource.spec.tde.as_ref().and_then(|tde| tde.enable).unwrap_or_default(),
+        encrypted_data_directory: identity::encrypted_data_directory(resource, checks),
         repos,
         image,
         global,
@@ -226,9 +223,32 @@ fn sort(findings: &mut [Finding]) {
     findings.sort_by(|a, b| (a.severity, &a.field, a.code.word).cmp(&(b.severity, &b.field, b.code.word)));
 }
 
-/// Whether a text can be written unchanged on one line of a configuration file.
-fn fits_on_a_line(text: &str) -> bool {
-    !text.chars().any(char::is_control) && text.trim() == text
+/// A value that fits on a line of pgBackRest's configuration.
+fn one_line(text: &str, path: &str, field: &str, checks: &mut Checks<'_>) -> Option<Line> {
+    if let Some(line) = Line::of(text) {
+        return Some(line);
+    }
+    checks.note(
+        &codes::FIELD_MALFORMED,
+        format!("{path}.{field}"),
+        "contains control characters, or leading or trailing whitespace",
+        "write it on one line, without surrounding whitespace",
+    );
+    None
+}
+
+/// The name of another object, as Kubernetes takes it.
+fn object_name(name: &str, field: &str, checks: &mut Checks<'_>) -> Option<String> {
+    if names::is_object_name(name) {
+        return Some(name.to_owned());
+    }
+    checks.note(
+        &codes::FIELD_MALFORMED,
+        field,
+        "is not a name that Kubernetes takes",
+        "use lowercase letters, digits, '-' and '.', beginning and ending with a letter or digit",
+    );
+    None
 }
 
 #[cfg(test)]

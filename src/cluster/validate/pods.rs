@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::{Checks, options};
 use crate::cluster::finding::codes;
 use crate::cluster::labels;
+use crate::cluster::names;
 use crate::cluster::quantity;
 use crate::cluster::resource::{BACKUP, Pgbackrest, Postgresql};
 use crate::cluster::validated::PodTemplate;
@@ -86,7 +87,7 @@ fn pod_labels(
 fn is_label_key(key: &str) -> bool {
     let (prefix, name) = key.split_once('/').map_or((None, key), |(prefix, name)| (Some(prefix), name));
     let prefix_is_good = prefix.is_none_or(|prefix| {
-        prefix.len() <= 253 && prefix.split('.').all(|label| super::identity::is_dns_label(label, 63))
+        prefix.len() <= 253 && prefix.split('.').all(|label| names::is_dns_label(label, 63))
     });
     prefix_is_good && !name.is_empty() && is_label_value(name)
 }

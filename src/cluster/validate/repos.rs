@@ -63,18 +63,14 @@ fn shared_places(repos: &[ValidatedRepo], section: &Pgbackrest, checks: &mut Che
             .map_or("", |path| path.trim_end_matches('/'));
         let place = match &repo.storage {
             Storage::Volume(_) => continue,
-            Storage::S3 { bucket, endpoint, .. } => ("s3", bucket.clone(), endpoint.clone(), path),
+            Storage::S3 { bucket, endpoint, .. } => ("s3", bucket, endpoint.to_string(), path),
             Storage::Azure { container, account, endpoint } => {
-                let account = account.clone().unwrap_or_default();
-                (
-                    "azure",
-                    container.clone(),
-                    format!("{account}@{}", endpoint.clone().unwrap_or_default()),
-                    path,
-                )
+                let [account, endpoint] =
+                    [account, endpoint].map(|given| given.as_deref().unwrap_or_default());
+                ("azure", container, format!("{account}@{endpoint}"), path)
             }
             Storage::Gcs { bucket, endpoint, .. } => {
-                ("gcs", bucket.clone(), endpoint.clone().unwrap_or_default(), path)
+                ("gcs", bucket, endpoint.as_deref().unwrap_or_default().to_owned(), path)
             }
         };
         if let Some(other) = seen.insert(place, repo.number) {

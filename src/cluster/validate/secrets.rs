@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Checks, global, options};
+use super::{Checks, global, object_name, options};
 use crate::cluster::finding::codes;
+use crate::cluster::line::Line;
 use crate::cluster::references::{Lookup, SecretFacts, SecretOption, is_configuration_file};
 use crate::cluster::resource::{BACKUP, Pgbackrest};
 use crate::cluster::validated::{GcsCredentials, Storage, ValidatedRepo};
@@ -17,7 +18,7 @@ pub(super) fn name(section: &Pgbackrest) -> Option<String> {
 pub(super) fn look(
     section: &Pgbackrest,
     repos: &[ValidatedRepo],
-    global: &BTreeMap<String, String>,
+    global: &BTreeMap<String, Line>,
     checks: &mut Checks<'_>,
 ) {
     let path = format!("{BACKUP}.configuration.secret");
@@ -38,6 +39,9 @@ pub(super) fn look(
         }
         return;
     };
+    if object_name(&name, &path, checks).is_none() {
+        return;
+    }
     match &checks.references.secret {
         Lookup::NotChecked => checks.note_value(
             &codes::SECRET_NOT_CHECKED,
@@ -72,12 +76,12 @@ impl Needs {
     fn of(
         section: &Pgbackrest,
         repos: &[ValidatedRepo],
-        global: &BTreeMap<String, String>,
+        global: &BTreeMap<String, Line>,
         found: Option<&SecretFacts>,
     ) -> Self {
         let choice = |option: &str| -> Option<String> {
             let in_secret = || found?.options().find(|(_, given)| given.name == option)?.1.choice.clone();
-            global.get(option).cloned().or_else(in_secret)
+            global.get(option).map(ToString::to_string).or_else(in_secret)
         };
         let from_environment = environment(section);
         let mut needs = Self::default();
@@ -134,7 +138,7 @@ fn contents(
     facts: &SecretFacts,
     needs: &Needs,
     section: &Pgbackrest,
-    global: &BTreeMap<String, String>,
+    global: &BTreeMap<String, Line>,
     path: &str,
     checks: &mut Checks<'_>,
 ) {
@@ -205,7 +209,7 @@ fn missing(given: &[(&str, &SecretOption)], needs: &Needs, path: &str, checks: &
 fn ciphers(
     given: &[(&str, &SecretOption)],
     section: &Pgbackrest,
-    global: &BTreeMap<String, String>,
+    global: &BTreeMap<String, Line>,
     path: &str,
     checks: &mut Checks<'_>,
 ) {
@@ -214,8 +218,7 @@ fn ciphers(
         let option = format!("{number}-cipher-type");
         let in_secret = given.iter().find(|(_, given)| canonical(&given.name) == option);
         let in_secret = in_secret.and_then(|(_, given)| given.choice.as_deref());
-        let in_global =
-            global.iter().find(|(name, _)| canonical(name) == option).map(|(_, value)| value.as_str());
+        let in_global = global.iter().find(|(name, _)| canonical(name) == option).map(|(_, value)| &**value);
         let chosen = in_global.or(in_secret);
         let has_pass = given.iter().any(|(_, given)| canonical(&given.name) == pass);
         if has_pass && chosen.is_none_or(|chosen| chosen == "none") {
@@ -232,7 +235,7 @@ fn ciphers(
 fn each(
     given: &[(&str, &SecretOption)],
     section: &Pgbackrest,
-    global: &BTreeMap<String, String>,
+    global: &BTreeMap<String, Line>,
     path: &str,
     checks: &mut Checks<'_>,
 ) {

@@ -2,8 +2,9 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
-use super::{Checks, fits_on_a_line};
+use super::{Checks, object_name, one_line};
 use crate::cluster::finding::codes;
+use crate::cluster::line::Line;
 use crate::cluster::quantity;
 use crate::cluster::references::Lookup;
 use crate::cluster::resource::{Pgbackrest, RepoSpec};
@@ -93,11 +94,12 @@ fn gcs(
         return None;
     }
     let key_type = optional(repo.key_type.as_deref(), path, "keyType", checks)?;
-    if key_type.is_none() {
-        default_used(path, "keyType", "service", checks);
-    }
     let credentials = match key_type.as_deref() {
-        None | Some("service") => key_file(repo, path, checks),
+        None => {
+            default_used(path, "keyType", "service", checks);
+            key_file(repo, path, checks)
+        }
+        Some("service") => key_file(repo, path, checks),
         Some("auto") => {
             unused(repo.key.as_deref(), path, "key", "keyType auto uses the identity of the pod", checks);
             Some(GcsCredentials::Auto)
@@ -158,7 +160,7 @@ fn key_file(repo: &RepoSpec, path: &str, checks: &mut Checks<'_>) -> Option<GcsC
         );
         return None;
     }
-    Some(GcsCredentials::Service { file })
+    Some(GcsCredentials::Service { file: file.to_string() })
 }
 
 fn volume(repo: &RepoSpec, number: RepoNumber, path: &str, checks: &mut Checks<'_>) -> Option<Volume> {
@@ -183,21 +185,21 @@ fn volume(repo: &RepoSpec, number: RepoNumber, path: &str, checks: &mut Checks<'
     let size = size(given.size.as_deref().unwrap_or_default(), &path, checks);
     // Charts write an empty class if none was chosen.
     let class = given.storage_class.as_deref().filter(|class| !class.is_empty());
-    let storage_class = optional(class, &path, "storageClass", checks)?;
-    let selector = match given.selector {
+    let storage_class = match optional(class, &path, "storageClass", checks)? {
+        Some(class) => Some(object_name(&class, &format!("{path}.storageClass"), checks)?),
         None => None,
-        Some(selector) => match serde_json::from_value::<LabelSelector>(selector) {
-            Ok(selector) => Some(selector),
-            Err(error) => {
-                checks.note(
-                    &codes::FIELD_MALFORMED,
-                    format!("{path}.selector"),
-                    format!("is not a label selector: {error}"),
-                    "use matchLabels or matchExpressions, as in a PersistentVolumeClaim",
-                );
-                return None;
-            }
-        },
+    };
+    let selector = match given.selector.map(serde_json::from_value::<LabelSelector>).transpose() {
+        Ok(selector) => selector,
+        Err(error) => {
+            checks.note(
+                &codes::FIELD_MALFORMED,
+                format!("{path}.selector"),
+                format!("is not a label selector: {error}"),
+                "use matchLabels or matchExpressions, as in a PersistentVolumeClaim",
+            );
+            return None;
+        }
     };
     let volume = Volume { size: size?, storage_class, selector };
     compare_with_cluster(&volume, number, &path, checks);
@@ -322,7 +324,7 @@ fn required(
     field: &str,
     what: &str,
     checks: &mut Checks<'_>,
-) -> Option<String> {
+) -> Option<Line> {
     let text = given.unwrap_or_default();
     if text.trim().is_empty() {
         checks.note_value(
@@ -339,7 +341,7 @@ fn required(
 
 /// `Some(None)`: absent. `None`: invalid.
 #[allow(clippy::option_option, reason = "absent and wrong are different answers")]
-fn optional(given: Option<&str>, path: &str, field: &str, checks: &mut Checks<'_>) -> Option<Option<String>> {
+fn optional(given: Option<&str>, path: &str, field: &str, checks: &mut Checks<'_>) -> Option<Option<Line>> {
     let Some(text) = given else { return Some(None) };
     if text.trim().is_empty() {
         checks.note_value(
@@ -352,19 +354,6 @@ fn optional(given: Option<&str>, path: &str, field: &str, checks: &mut Checks<'_
         return None;
     }
     one_line(text, path, field, checks).map(Some)
-}
-
-fn one_line(text: &str, path: &str, field: &str, checks: &mut Checks<'_>) -> Option<String> {
-    if fits_on_a_line(text) {
-        return Some(text.to_owned());
-    }
-    checks.note(
-        &codes::FIELD_MALFORMED,
-        format!("{path}.{field}"),
-        "contains control characters, or leading or trailing whitespace",
-        "write it on one line, without surrounding whitespace",
-    );
-    None
 }
 
 fn no_key(repo: &RepoSpec, storage: &str, path: &str, checks: &mut Checks<'_>) {

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use k8s_openapi::ByteString;
 
 use super::{certificates, lookup, read_secret};
+use crate::cluster::names;
 use crate::cluster::references::Lookup;
 use crate::cluster::references::is_configuration_file;
 use crate::cluster::resource::Postgresql;
@@ -41,9 +42,10 @@ pub async fn options_of(client: &kube::Client, resource: &Postgresql) -> Result<
     })
 }
 
-/// The Secret that a resource names.
+/// The Secret that a resource names. What is no name is never looked up: it would become part of the URL of a request.
 pub(super) fn named(resource: &Postgresql) -> Option<&str> {
-    resource.pgbackrest()?.configuration.as_ref()?.secret.as_deref()
+    let name = resource.pgbackrest()?.configuration.as_ref()?.secret.as_deref();
+    name.filter(|name| names::is_object_name(name))
 }
 
 /// A file that pgBackRest cannot parse is a finding of `validate`, and ignored here.
