@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use axum::extract::{Request, State};
-use axum::http::header::{AUTHORIZATION, RETRY_AFTER, WWW_AUTHENTICATE};
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::header::{AUTHORIZATION, HOST, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::{HeaderValue, StatusCode, Version};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
@@ -26,6 +26,10 @@ pub(super) struct Middleware {
 
 /// Passes a request on or rejects it, in the order of the toolkit: rate limit, then password.
 pub(super) async fn filter(State(middleware): State<Middleware>, request: Request, next: Next) -> Response {
+    if !has_valid_host(&request) {
+        let text = "a request by HTTP/1.1 needs exactly one Host header\n";
+        return (StatusCode::BAD_REQUEST, text).into_response();
+    }
     let config = middleware.config.current();
     let authorization = request.headers().get(AUTHORIZATION).cloned();
     let mut response = match middleware.refusal(&config, request.uri().path().to_owned(), authorization).await
@@ -71,6 +75,12 @@ impl Middleware {
             }
         }
     }
+}
+
+/// A server has to reject a request by HTTP/1.1 without a Host, or with more than one (RFC 9112 §3.2).
+fn has_valid_host(request: &Request) -> bool {
+    let hosts = request.headers().get_all(HOST).iter().count();
+    hosts == 1 || hosts == 0 && request.version() != Version::HTTP_11
 }
 
 fn answer(status: StatusCode, header: (axum::http::HeaderName, HeaderValue)) -> Response {

@@ -168,7 +168,10 @@ fn accepts_gzip(headers: &HeaderMap) -> bool {
             if !parts.next()?.eq_ignore_ascii_case(wanted) {
                 return None;
             }
-            let quality = parts.find_map(|parameter| parameter.strip_prefix("q=")).map(str::parse::<f32>);
+            let quality = parts.find_map(|parameter| {
+                let (name, value) = parameter.split_once('=')?;
+                name.trim().eq_ignore_ascii_case("q").then(|| value.trim().parse::<f32>())
+            });
             Some(quality.and_then(Result::ok).unwrap_or(1.0))
         })
     };
@@ -300,6 +303,9 @@ mod tests {
             (Some("deflate, gzip;q=0.5"), true),
             (Some("gzip;q=0"), false),
             (Some("gzip; q=0.0, *"), false),
+            (Some("gzip;Q=0"), false),
+            (Some("gzip ; q = 0"), false),
+            (Some("*;Q=0"), false),
             (Some("*"), true),
             (Some("identity"), false),
             (Some("GZIP"), true),

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_saphyr::{Error, Location, Spanned};
 use thiserror::Error as ThisError;
 
@@ -27,7 +27,24 @@ pub(super) struct WebConfigDocument {
     pub(super) tls_server_config: Option<Spanned<TlsSection>>,
     pub(super) http_server_config: Option<HttpSection>,
     pub(super) rate_limit: Option<Spanned<RateLimitSection>>,
-    pub(super) basic_auth_users: Option<BTreeMap<String, Spanned<Option<Secret>>>>,
+    #[serde(deserialize_with = "users")]
+    pub(super) basic_auth_users: UsersSection,
+}
+
+/// `basic_auth_users`.
+#[derive(Debug, Default)]
+pub(super) enum UsersSection {
+    #[default]
+    Absent,
+    /// A key without a value, as where the end of the file is missing.
+    Empty,
+    /// All users; none only if the file says so with `{}`.
+    Listed(BTreeMap<String, Spanned<Option<Secret>>>),
+}
+
+/// Called only where the key is there.
+fn users<'de, D: Deserializer<'de>>(deserializer: D) -> Result<UsersSection, D::Error> {
+    Ok(Option::deserialize(deserializer)?.map_or(UsersSection::Empty, UsersSection::Listed))
 }
 
 /// `tls_server_config`.
@@ -185,8 +202,7 @@ mod tests {
 
     #[test]
     fn nothing_is_an_empty_document() {
-        for text in ["", "\n", "# only a comment\n", "---\n", "{}", "tls_server_config:\nbasic_auth_users:\n"]
-        {
+        for text in ["", "\n", "# only a comment\n", "---\n", "{}", "tls_server_config:\n"] {
             let document = parse(text).unwrap_or_else(|problem| panic!("{text:?}: {problem:?}"));
             assert!(
                 document.tls_server_config.is_none_or(|section| section.value.cert.is_none()),
@@ -205,7 +221,8 @@ mod tests {
         assert_eq!(tls.cert_file.expect("set").referenced.line(), 2);
         let suites = tls.cipher_suites.expect("set");
         assert_eq!(suites.value[1].referenced.line(), 5);
-        assert_eq!(document.basic_auth_users.expect("set")["bob"].referenced.line(), 7);
+        let UsersSection::Listed(users) = &document.basic_auth_users else { panic!("no users") };
+        assert_eq!(users["bob"].referenced.line(), 7);
         let http = document.http_server_config.expect("set");
         assert_eq!(http.http2.expect("set").value, "false");
         assert_eq!(http.headers.expect("set")["X-A"].referenced.line(), 11);

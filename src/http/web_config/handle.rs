@@ -1,7 +1,8 @@
 //! The current web configuration: read at startup, reloaded when its files change or on request.
 //!
 //! An invalid file changes nothing: the previous configuration stays, and the error is logged and kept for the metrics.
-//! Whether TLS is on is fixed at startup, so that an accidentally emptied file does not disable it.
+//! Whether TLS is on is fixed at startup, and users and client certificates are given up only if the file says so, so that a file of
+//! which the end is missing opens nothing.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,6 +12,8 @@ use arc_swap::ArcSwap;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+
+use crate::http::tls::client_certificate::ClientAuthType;
 
 use super::{Trace, WebConfig, WebConfigError, load_and_trace, trace};
 
@@ -106,11 +109,8 @@ impl WebConfigHandle {
     }
 
     fn take_over(&self, file: &Path, config: WebConfig) -> Result<(), WebConfigError> {
-        let (was_on, is_on) = (self.current().tls.is_some(), config.tls.is_some());
-        if was_on != is_on {
-            let change = if is_on { "turns TLS on" } else { "turns TLS off" };
-            let text = format!("this {change}, which requires a restart; restart the process");
-            return Err(error_of(file, &text));
+        if let Some(change) = refused_change(&self.current(), &config) {
+            return Err(error_of(file, change));
         }
         warn_of(&config);
         self.0.current.store(Arc::new(config));
@@ -156,6 +156,31 @@ impl WebConfigHandle {
     }
 }
 
+/// Why a reload may not change one configuration to another.
+fn refused_change(from: &WebConfig, to: &WebConfig) -> Option<&'static str> {
+    if !from.users.is_empty() && to.users.is_empty() && !to.states_no_users {
+        return Some(
+            "this removes all users without saying so; write basic_auth_users: {} to require no password, or restart the process",
+        );
+    }
+    let (from, to) = match (&from.tls, &to.tls) {
+        (None, None) => return None,
+        (None, Some(_)) => return Some("this turns TLS on, which requires a restart; restart the process"),
+        (Some(_), None) => return Some("this turns TLS off, which requires a restart; restart the process"),
+        (Some(from), Some(to)) => (from, to),
+    };
+    let asked = |auth: ClientAuthType| auth != ClientAuthType::NoClientCert;
+    if asked(from.client_auth) && !asked(to.client_auth) && !to.states_client_auth {
+        return Some(
+            "this removes client_auth_type without saying so; write client_auth_type: NoClientCert to ask for no certificate, or \
+             restart the process",
+        );
+    }
+    (from.limits_client_names && !to.limits_client_names && asked(to.client_auth)).then_some(
+        "this removes client_allowed_sans, which requires a restart; restart the process to accept all names",
+    )
+}
+
 fn warn_of(config: &WebConfig) {
     for warning in &config.warnings {
         tracing::warn!(warning, "Web configuration warning");
@@ -164,4 +189,80 @@ fn warn_of(config: &WebConfig) {
 
 fn error_of(file: &Path, problem: &str) -> WebConfigError {
     WebConfigError { file: file.to_owned(), line: None, problem: problem.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A certificate of its own, with its key.
+    fn certificate() -> (String, String) {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        (made.cert.pem(), made.signing_key.serialize_pem())
+    }
+
+    struct Site {
+        directory: tempfile::TempDir,
+        handle: WebConfigHandle,
+    }
+
+    impl Site {
+        fn new(text: &str) -> Self {
+            let directory = tempfile::tempdir().unwrap();
+            let (certificate, key) = certificate();
+            for (name, text) in [("server.crt", &certificate), ("server.key", &key), ("ca.crt", &certificate)]
+            {
+                std::fs::write(directory.path().join(name), text).unwrap();
+            }
+            std::fs::write(directory.path().join("web.yml"), text).unwrap();
+            let handle = WebConfigHandle::load(Some(&directory.path().join("web.yml"))).unwrap();
+            Self { directory, handle }
+        }
+
+        async fn reload(&self, text: &str) -> Result<(), WebConfigError> {
+            std::fs::write(self.directory.path().join("web.yml"), text).unwrap();
+            self.handle.reload().await
+        }
+    }
+
+    const HASH: &str = "$2b$04$J/V.ixkdeDIm2W4JNuvWeuLcyxoCTrKVx5LsnB6iQzJ8Yf6UxS0mS";
+    const TLS: &str = "tls_server_config:\n  cert_file: server.crt\n  key_file: server.key\n";
+    const CLIENTS: &str = "  client_ca_file: ca.crt\n  client_auth_type: RequireAndVerifyClientCert\n";
+    const NAMES: &str = "  client_allowed_sans:\n  - scraper.example\n";
+
+    #[tokio::test]
+    async fn a_file_without_its_end_opens_nothing() {
+        let users = format!("basic_auth_users:\n  alice: {HASH}\n  bob: {HASH}\n");
+        for whole in [format!("{TLS}{CLIENTS}{NAMES}{users}"), format!("{users}{TLS}{CLIENTS}{NAMES}")] {
+            let site = Site::new(&whole);
+            for length in 0..whole.len() {
+                let result = site.reload(&whole[..length]).await;
+                let current = site.handle.current();
+                let tls = current.tls.as_ref().unwrap();
+                let is_closed = !current.users.is_empty()
+                    && tls.client_auth == ClientAuthType::RequireAndVerifyClientCert
+                    && tls.limits_client_names;
+                assert!(is_closed, "{length} bytes: {result:?}\n{}", &whole[..length]);
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_the_file_says_is_done() {
+        let users = format!("basic_auth_users:\n  alice: {HASH}\n");
+        let site = Site::new(&format!("{TLS}{CLIENTS}{users}"));
+        let refused = |result: Result<(), WebConfigError>| result.unwrap_err().problem;
+        assert!(refused(site.reload(&format!("{TLS}{CLIENTS}")).await).contains("basic_auth_users: {}"));
+        let empty = site.reload(&format!("{TLS}{CLIENTS}basic_auth_users:\n")).await;
+        assert!(refused(empty).contains("has no users"));
+        assert!(refused(site.reload(&format!("{TLS}{users}")).await).contains("NoClientCert"));
+        let open = format!("{TLS}  client_auth_type: NoClientCert\nbasic_auth_users: {{}}\n");
+        site.reload(&open).await.unwrap();
+        assert!(site.handle.current().users.is_empty());
+        // What is not there cannot be removed.
+        site.reload(TLS).await.unwrap();
+        site.reload(&format!("{TLS}{CLIENTS}{NAMES}{users}")).await.unwrap();
+        let unnamed = site.reload(&format!("{TLS}{CLIENTS}{users}")).await;
+        assert!(refused(unnamed).contains("client_allowed_sans"));
+    }
 }

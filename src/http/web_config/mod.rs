@@ -23,7 +23,7 @@ pub use tls_section::Tls;
 use super::auth::Users;
 use super::headers;
 use super::rate_limit::RateLimit;
-use document::{HttpSection, Problem, RateLimitSection, WebConfigDocument};
+use document::{HttpSection, Problem, RateLimitSection, UsersSection, WebConfigDocument};
 use serde_saphyr::Spanned;
 
 /// Larger than any certificate, key or configuration; protects against devices and wrong paths.
@@ -40,6 +40,8 @@ pub struct WebConfig {
     pub rate_limit: Option<RateLimit>,
     /// The users; without any, no password is required.
     pub users: Users,
+    /// The file says that there are no users, rather than nothing about them.
+    pub states_no_users: bool,
     /// Settings that work but are probably not intended.
     pub warnings: Vec<String>,
 }
@@ -105,7 +107,9 @@ fn check(bytes: &[u8], files: &mut Files) -> Result<WebConfig, Problem> {
     let text = std::str::from_utf8(bytes)
         .map_err(|_| Problem::of_file("this web configuration is not UTF-8 text; save it as UTF-8"))?;
     let document = document::parse(text)?;
-    let mut config = WebConfig { users: users(&document)?, ..WebConfig::default() };
+    let users = users(&document)?;
+    let states_no_users = users.is_empty() && !matches!(document.basic_auth_users, UsersSection::Absent);
+    let mut config = WebConfig { users, states_no_users, ..WebConfig::default() };
     let mut http2 = true;
     if let Some(section) = &document.http_server_config {
         http2 = wants_http2(section)?;
@@ -127,7 +131,16 @@ fn check(bytes: &[u8], files: &mut Files) -> Result<WebConfig, Problem> {
 
 fn users(document: &WebConfigDocument) -> Result<Users, Problem> {
     let mut users = Users::default();
-    for (name, hash) in document.basic_auth_users.iter().flatten() {
+    let listed = match &document.basic_auth_users {
+        UsersSection::Absent => return Ok(users),
+        UsersSection::Empty => {
+            return Err(Problem::of_file(
+                "basic_auth_users: has no users; add one, or write basic_auth_users: {} to require no password",
+            ));
+        }
+        UsersSection::Listed(listed) => listed,
+    };
+    for (name, hash) in listed {
         // Messages never contain the value: it may be the password itself.
         let wrong = |reason: &str| Problem::at(hash.referenced, format!("basic_auth_users.{name}: {reason}"));
         if name.is_empty() || name.contains(':') {

@@ -21,6 +21,10 @@ pub struct Tls {
     pub chain: Vec<CertificateDer<'static>>,
     /// The requirements for client certificates.
     pub client_auth: ClientAuthType,
+    /// The file states them, rather than nothing about client certificates.
+    pub states_client_auth: bool,
+    /// Client certificates need one of the allowed names.
+    pub limits_client_names: bool,
     /// When the server's certificate expires.
     pub not_after: Option<DateTime<Utc>>,
 }
@@ -69,7 +73,8 @@ pub(super) fn build(
     let not_after = validity(&chain, &certificate, warnings);
 
     let client = client_policy(keys, files, warnings)?;
-    let client_auth = client.auth_type;
+    let (client_auth, limits_client_names) = (client.auth_type, client.allowed_names.is_some());
+    let states_client_auth = keys.client_auth_type.is_some();
     let versions = versions(keys)?;
     let suites = chosen("cipher_suites", keys.cipher_suites.as_ref(), tls::cipher_suite)?;
     if http2 && versions.0 == TlsVersion::Tls12 {
@@ -91,7 +96,14 @@ pub(super) fn build(
     let place = keys.cipher_suites.as_ref().map_or(section.referenced, |suites| suites.referenced);
     let server = tls::server_config(&settings)
         .map_err(|reason| Problem::at(place, format!("tls_server_config.cipher_suites: {reason}")))?;
-    Ok(Some(Tls { server: Arc::new(server), chain, client_auth, not_after }))
+    Ok(Some(Tls {
+        server: Arc::new(server),
+        chain,
+        client_auth,
+        states_client_auth,
+        limits_client_names,
+        not_after,
+    }))
 }
 
 fn is_empty(keys: &TlsSection) -> bool {

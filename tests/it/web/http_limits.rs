@@ -65,6 +65,21 @@ async fn a_connection_is_kept_for_the_next_request() {
 }
 
 #[tokio::test]
+async fn a_request_names_one_host() {
+    let server = Server::start(None, limits()).await;
+    for (request, status) in [
+        ("GET /metrics HTTP/1.1\r\nconnection: close\r\n\r\n", "400"),
+        ("GET /metrics HTTP/1.1\r\nhost: x\r\nhost: y\r\nconnection: close\r\n\r\n", "400"),
+        ("GET /healthz HTTP/1.1\r\nconnection: close\r\n\r\n", "400"),
+        ("GET /metrics HTTP/1.0\r\n\r\n", "200"),
+    ] {
+        let answer = raw(server.address, request.as_bytes()).await;
+        assert_eq!(answer.get(9..12), Some(status), "{request:?}: {answer:.80}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn huge_headers_are_answered_with_431() {
     let server = Server::start(None, limits()).await;
     let long = format!("GET /metrics HTTP/1.1\r\nhost: x\r\nx-long: {}\r\n\r\n", "a".repeat(1024 * 1024));

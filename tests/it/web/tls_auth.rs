@@ -327,7 +327,10 @@ async fn a_wrong_file_changes_nothing_until_it_is_put_right() {
 
     // A mistake in the file, one in a file that it names, and files that would open the door.
     let (users, key) = (user("alice", "two"), fs::read_to_string(site.directory.path().join("server.key")));
-    for wrong in [format!("{TLS}{users}basic_auth_user:\n"), users.clone(), String::new()] {
+    let without_users =
+        [TLS.to_owned(), format!("{TLS}basic_auth_users:\n"), format!("{TLS}basic_auth_users:")];
+    let others = [format!("{TLS}{users}basic_auth_user:\n"), users.clone(), String::new()];
+    for wrong in others.into_iter().chain(without_users) {
         site.write("web.yml", &wrong);
         let error = server.config.reload().await.expect_err("refused");
         assert_eq!(server.config.last_reload().error, Some(error));
