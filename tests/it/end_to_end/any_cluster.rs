@@ -18,7 +18,7 @@ const IMAGES: [&str; 2] = ["KEEPER_TEST_IMAGE", "KEEPER_TEST_POSTGRES_IMAGE"];
 /// The definition of the resource.
 const DEFINITION: &str = "postgresqls.cpo.opensource.cybertec.at";
 /// Images are pulled, a stanza is made, a backup is taken.
-const LONGEST: Duration = Duration::from_mins(15);
+const LONGEST: Duration = Duration::from_mins(30);
 
 struct Cluster {
     kubectl: Kubectl,

@@ -156,7 +156,7 @@ fn a_repo_that_fails_has_six_pods() {
     // What can be listed is judged at once; each pod of a repo that cannot be would try to for a while.
     mode("500");
     cluster.start_job("fails", FULL, &[]);
-    cluster.wait_in(std::time::Duration::from_mins(20), "the Job to fail", || {
+    cluster.wait_in(std::time::Duration::from_mins(30), "the Job to fail", || {
         (cluster.kubectl().get(cluster.namespace, "job", "fails")?["status"]["failed"] == 6).then_some(())
     });
     assert_eq!(cluster.wait_for_job("fails", "Failed"), "BackoffLimitExceeded");

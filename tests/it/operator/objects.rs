@@ -77,7 +77,7 @@ impl Shop {
     }
 
     fn wait_for<T>(&self, what: &str, ask: impl FnMut() -> Option<T>) -> T {
-        wait_up_to(Duration::from_mins(2), &format!("{what} in {}", self.namespace), ask)
+        wait_up_to(Duration::from_mins(10), &format!("{what} in {}", self.namespace), ask)
     }
 
     fn wait_until(&self, what: &str, mut is_so: impl FnMut() -> bool) {

@@ -105,7 +105,7 @@ impl Alertmanager {
     /// # Panics
     /// After two minutes, with what was told instead.
     pub(crate) fn wait(&self, receiver: &str, status: &str, name: &str, labels: &[(&str, &str)]) -> Notice {
-        let deadline = Instant::now() + Duration::from_mins(2);
+        let deadline = Instant::now() + Duration::from_mins(10);
         let is_it = |notice: &&Notice| notice.status == status && notice.name() == name && notice.has(labels);
         loop {
             let told = self.told();

@@ -18,7 +18,7 @@ const SHARED_NAMESPACES: &str = "--namespaces=backups,cpo,failures";
 /// The name of the example's cluster.
 pub(crate) const CLUSTER: &str = "cluster";
 /// A kubelet brings a changed file after some ten seconds, an image starts, a stanza is made: each well within it.
-pub(crate) const LONGEST: Duration = Duration::from_mins(10);
+pub(crate) const LONGEST: Duration = Duration::from_mins(20);
 
 /// The shared node with the operator of deploy/overlays/default on it.
 pub(crate) fn node_with_operator(test: &str) -> Option<&'static Node> {

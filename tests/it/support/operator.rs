@@ -102,7 +102,7 @@ impl Installation {
     pub(crate) fn install_kind(&self) {
         self.kubectl.apply(&self.kind, &[]);
         let name = "crd/postgresqls.cpo.opensource.cybertec.at";
-        self.kubectl.run(&["wait", "--for=condition=Established", "--timeout=60s", name]);
+        self.kubectl.run(&["wait", "--for=condition=Established", "--timeout=5m", name]);
     }
 
     /// Starts the program, as one replica. Its pod is one of the Deployment's.

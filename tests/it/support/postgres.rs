@@ -185,7 +185,7 @@ impl<'a> Postgres<'a> {
             segment_size: words.next().unwrap().parse().unwrap(),
         };
         // After three failures PostgreSQL waits for a minute.
-        let (longest, what) = (Duration::from_secs(150), format!("{} in the archive", archived.segment));
+        let (longest, what) = (Duration::from_mins(10), format!("{} in the archive", archived.segment));
         // The server looks again and again by itself, since each psql costs as much as the archiving.
         let newest = format!(
             "do $$ begin for i in 1..500 loop \

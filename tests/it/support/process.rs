@@ -78,9 +78,9 @@ pub(crate) fn copy_program(from: &Path, to: &Path) {
 /// Asks again until there is an answer.
 ///
 /// # Panics
-/// After five minutes, with what is waited for. A test that passes never waits that long, even where the machine is busy.
+/// After a quarter of an hour, with what is waited for. A test that passes never waits that long, even where the machine is busy.
 pub(crate) fn wait_for<T>(what: &str, ask: impl FnMut() -> Option<T>) -> T {
-    wait_up_to(Duration::from_mins(5), what, ask)
+    wait_up_to(Duration::from_mins(15), what, ask)
 }
 
 /// The same with another limit.

@@ -117,7 +117,7 @@ impl Prometheus {
     /// Asks until the query gives one series, and gives its value.
     pub(crate) fn wait_for_value(&self, expression: &str) -> f64 {
         let what = format!("Prometheus to have {expression}");
-        wait_up_to(Duration::from_mins(5), &what, || match self.query(expression).as_slice() {
+        wait_up_to(Duration::from_mins(15), &what, || match self.query(expression).as_slice() {
             [] => None,
             [(_, value)] => Some(*value),
             several => panic!("several series of {expression}: {several:?}"),

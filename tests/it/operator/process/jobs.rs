@@ -17,7 +17,7 @@ use crate::support::operator::{Installation, Operator, Request};
 use crate::support::process::wait_up_to;
 
 /// The CronJob controller starts something every full minute.
-const LONGEST: Duration = Duration::from_mins(3);
+const LONGEST: Duration = Duration::from_mins(15);
 
 /// What is only used where pods run: to ask pgBackRest in them.
 const WITH_PODS: [(&str, &str); 2] = [("pods/exec", "create"), ("pods/exec", "get")];

@@ -157,7 +157,7 @@ impl Kubectl {
     /// # Panics
     /// After ten minutes, with what there is to know of the namespace.
     pub(crate) fn wait(&self, namespace: &str, what: &str, so: &str) {
-        let deadline = Instant::now() + Duration::from_mins(10);
+        let deadline = Instant::now() + Duration::from_mins(20);
         let so = format!("--for={so}");
         let (kind, name) = what.split_once('/').unwrap();
         loop {

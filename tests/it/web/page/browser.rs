@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use super::{cases, fleet};
 
 /// A browser that hangs must not hang the tests.
-const DEADLINE: Duration = Duration::from_mins(10);
+const DEADLINE: Duration = Duration::from_mins(20);
 const HEIGHT: u32 = 1400;
 /// Writes down what the browser made of the page in this frame, with every fold open.
 const PROBE: &str = "<script>
