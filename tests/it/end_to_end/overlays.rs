@@ -72,7 +72,7 @@ fn a_part_of_a_fleet_is_backed_up_with_an_exporter_beside_postgresql() {
         tells(&format!("a lock that is {value}"), name, &[("stanza", "db")], value);
     };
     lock(0.0);
-    // It waits for a checkpoint, which takes minutes unless somebody asks for it, or there is little to write.
+    // The backup waits for a checkpoint. With much to write, it takes minutes unless one is requested.
     cluster.psql("create table unwritten (id int); insert into unwritten select generate_series(1, 400000)");
     thread::scope(|scope| {
         let backup = scope.spawn(|| {

@@ -129,7 +129,7 @@ impl HeldLock {
     fn start(lab: &Lab<'_>, config: &Path, directory: &str) -> Self {
         let mut command = command(lab.site.account.as_ref(), &lab.site.pgbackrest.program);
         command.env_clear().arg(format!("--config={}", config.display())).arg(format!("--stanza={LOCKED}"));
-        // It waits for WAL that nobody archives.
+        // The backup waits for WAL that is never archived.
         command.args([
             "--repo=1",
             "--type=full",

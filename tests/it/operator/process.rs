@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use crate::support::kubernetes::kubectl::Kubectl;
 use crate::support::operator::{Installation, Request};
-use crate::support::process::{wait_for, wait_up_to};
+use crate::support::process::wait_for;
 
 /// Kinds of which the operator makes objects.
 const KINDS: &str = "serviceaccounts,roles,rolebindings,secrets,configmaps,pvc,services,networkpolicies,statefulsets,cronjobs";
@@ -76,7 +76,7 @@ fn wait_for_object(kubectl: &Kubectl, namespace: &str, kind: &str, name: &str) -
 fn wait_until_quiet(installation: &Installation) -> usize {
     let mut last = 0;
     let mut since = std::time::Instant::now();
-    wait_up_to(std::time::Duration::from_mins(15), "the operator to have nothing to write", || {
+    wait_for("the operator to have nothing to write", || {
         let writes = installation.requests().iter().filter(|request| request.writes()).count();
         if writes != last {
             (last, since) = (writes, std::time::Instant::now());

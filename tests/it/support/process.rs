@@ -228,7 +228,7 @@ impl Drop for Running {
     fn drop(&mut self) {
         if thread::panicking() {
             let log = self.log();
-            let end = log.len() - log.len().min(LONGEST_LOG);
+            let end = log.len().saturating_sub(LONGEST_LOG);
             eprintln!("the end of the log of {}:\n{}", self.name, &log[log.ceil_char_boundary(end)..]);
         }
         // A group id can be used again once its leader is waited for, so a group whose leader has ended is

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::fs;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -12,7 +11,7 @@ use tempfile::TempDir;
 
 use super::http;
 use super::machine;
-use super::process::{Running, call, command, successful, wait_up_to};
+use super::process::{Running, call, command, successful, wait_for};
 
 /// Where it keeps what it knows, in its directory.
 const DATA: &str = "data";
@@ -117,7 +116,7 @@ impl Prometheus {
     /// Asks until the query gives one series, and gives its value.
     pub(crate) fn wait_for_value(&self, expression: &str) -> f64 {
         let what = format!("Prometheus to have {expression}");
-        wait_up_to(Duration::from_mins(15), &what, || match self.query(expression).as_slice() {
+        wait_for(&what, || match self.query(expression).as_slice() {
             [] => None,
             [(_, value)] => Some(*value),
             several => panic!("several series of {expression}: {several:?}"),

@@ -20,8 +20,8 @@ impl Operator<'_> {
             let pods = self.cluster.kubectl().list(NAMESPACE, "pod", "fieldSelector=status.phase=Running");
             pods.iter().find_map(|pod| {
                 let address = format!("{}:9854", pod["status"]["podIP"].as_str()?);
-                let leads = self.scrape(&address)?.find("pgbackrest_operator_leader", &[])? == 1.0;
-                leads.then(|| (pod["metadata"]["name"].as_str().unwrap().to_owned(), address))
+                leads(&self.scrape(&address)?)
+                    .then(|| (pod["metadata"]["name"].as_str().unwrap().to_owned(), address))
             })
         })
     }
@@ -37,7 +37,6 @@ impl Operator<'_> {
     pub(super) fn wait<T>(&self, what: &str, mut ask: impl FnMut(&Samples) -> Option<T>) -> T {
         let mut address = self.leader().1;
         self.cluster.wait(what, || {
-            let leads = |samples: &Samples| samples.find("pgbackrest_operator_leader", &[]) == Some(1.0);
             let samples = self.scrape(&address).filter(leads);
             if samples.is_none() {
                 address = self.leader().1;
@@ -45,6 +44,11 @@ impl Operator<'_> {
             ask(&samples?)
         })
     }
+}
+
+/// Whether a replica tells that it leads.
+fn leads(samples: &Samples) -> bool {
+    samples.find("pgbackrest_operator_leader", &[]) == Some(1.0)
 }
 
 /// The labels of the cluster and more.

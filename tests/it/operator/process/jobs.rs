@@ -2,7 +2,6 @@
 //! written where a kubelet would write it.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -14,10 +13,7 @@ use crate::support::control_plane::ControlPlane;
 use crate::support::exposition::Samples;
 use crate::support::kubernetes::kubectl::Kubectl;
 use crate::support::operator::{Installation, Operator, Request};
-use crate::support::process::wait_up_to;
-
-/// The CronJob controller starts something every full minute.
-const LONGEST: Duration = Duration::from_mins(15);
+use crate::support::process::wait_for;
 
 /// What is only used where pods run: to ask pgBackRest in them.
 const WITH_PODS: [(&str, &str); 2] = [("pods/exec", "create"), ("pods/exec", "get")];
@@ -32,7 +28,7 @@ fn with<'a>(cluster: &'a str, backup_type: &'a str, more: &[(&'a str, &'a str)])
 }
 
 fn wait_for_sample(operator: &Operator, name: &str, labels: &[(&str, &str)], value: f64) -> Samples {
-    wait_up_to(LONGEST, &format!("{name}{labels:?} to be {value}"), || {
+    wait_for(&format!("{name}{labels:?} to be {value}"), || {
         let samples = operator.samples();
         (samples.find(name, labels) == Some(value)).then_some(samples)
     })
@@ -68,7 +64,7 @@ pub(super) fn start(kubectl: &Kubectl, namespace: &str, cron_job: &str, name: &s
 /// Gives the pod of a Job this status.
 fn patch_pod(kubectl: &Kubectl, namespace: &str, job: &str, status: &Value) {
     let selector = format!("--selector=batch.kubernetes.io/job-name={job}");
-    let pod = wait_up_to(LONGEST, &format!("a pod of {job}"), || {
+    let pod = wait_for(&format!("a pod of {job}"), || {
         let pods = kubectl.run(&["--namespace", namespace, "get", "pods", &selector, "--output=name"]);
         pods.lines().next().map(str::to_owned)
     });
@@ -216,7 +212,7 @@ fn restarted(kubectl: &Kubectl, installation: &Installation, operator: Operator)
     assert!(samples.all("pgbackrest_job_attempts_total", &[]).is_empty());
     // Jobs of a cluster go with its resource, and so does what was known of them.
     kubectl.run(&["--namespace=shop", "delete", "postgresql", "orders"]);
-    wait_up_to(LONGEST, "the series to end", || {
+    wait_for("the series to end", || {
         let samples = operator.samples();
         (samples.all("pgbackrest_job_active", &[]).is_empty()
             && samples.all("pgbackrest_schedule_info", &[]).is_empty())
@@ -268,7 +264,7 @@ fn clusters_of_cpo_are_observed_and_nothing_of_them_is_written() {
     // What is wrong with the resource is told in an Event.
     let of_cluster = [("namespace", "cpo"), ("pg_cluster", "ledger")];
     wait_for_sample(&operator, "pgbackrest_operator_cluster_ok", &of_cluster, 0.0);
-    let event = wait_up_to(LONGEST, "an Event about the schedule", || {
+    let event = wait_for("an Event about the schedule", || {
         let events = kubectl.run(&["--namespace=cpo", "get", "events", "--output=json"]);
         let events: Value = serde_json::from_str(&events).unwrap();
         events["items"].as_array().unwrap().iter().find(|event| event["reason"] == "ScheduleInvalid").cloned()
@@ -317,19 +313,19 @@ fn secrets_are_read_where_that_is_allowed(
     kubectl.apply(&orders.to_string(), &[]);
     let ok = [("namespace", "cpo"), ("pg_cluster", "orders")];
     wait_for_sample(operator, "pgbackrest_operator_cluster_ok", &ok, 1.0);
-    wait_up_to(LONGEST, "a refusal", || codes().contains(&403).then_some(()));
+    wait_for("a refusal", || codes().contains(&403).then_some(()));
     let account = "--serviceaccount=pgbackrest-keeper:pgbackrest-keeper-operator";
     let reader = ["--namespace=cpo", "create", "role", "reader", "--verb=get", "--resource=secrets"];
     kubectl.run(&[&reader[..], &["--resource-name=bucket"]].concat());
     kubectl.run(&["--namespace=cpo", "create", "rolebinding", "reader", "--role=reader", account]);
     let user = "--as=system:serviceaccount:pgbackrest-keeper:pgbackrest-keeper-operator";
-    wait_up_to(LONGEST, "the right", || {
+    wait_for("the right", || {
         let may = kubectl.output(&["--namespace=cpo", "auth", "can-i", "get", "secrets/bucket", user]);
         may.status.success().then_some(())
     });
     // It is asked again when the resource changes, or after an hour.
     orders["spec"]["numberOfInstances"] = json!(2);
     kubectl.apply(&orders.to_string(), &[]);
-    wait_up_to(LONGEST, "the Secret to be read", || codes().contains(&200).then_some(()));
+    wait_for("the Secret to be read", || codes().contains(&200).then_some(()));
     operator.samples().assert("pgbackrest_operator_cluster_ok", &ok, 1.0);
 }

@@ -136,7 +136,7 @@ fn the_next_one_changes_nothing(
     versions: &Versions,
 ) -> Operator {
     operator.kill();
-    // Which would expire at some time.
+    // The lease of a killed operator expires only after its duration.
     installation.delete_lease();
     let quiet = installation.requests().len();
     let operator = installation.start(&[]);

@@ -155,7 +155,7 @@ impl Kubectl {
     /// Waits until it is so, as `kubectl wait --for` understands it; what is waited for may come into being meanwhile.
     ///
     /// # Panics
-    /// After ten minutes, with what there is to know of the namespace.
+    /// After twenty minutes, with what there is to know of the namespace.
     pub(crate) fn wait(&self, namespace: &str, what: &str, so: &str) {
         let deadline = Instant::now() + Duration::from_mins(20);
         let so = format!("--for={so}");
