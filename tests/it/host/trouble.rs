@@ -3,7 +3,7 @@
 use std::fs;
 use std::net::TcpListener;
 
-use chrono::DateTime;
+use chrono::{DateTime, Utc};
 
 use crate::support::config::Config;
 use crate::support::exporter::{Exporter, our_program};
@@ -299,7 +299,11 @@ fn blocked_expiry_is_told(lab: &mut Lab<'_>) {
 /// What `info --restore-command` says of it is what `restore` does.
 fn restore_of_a_damaged_backup_stops(lab: &Lab<'_>, label: &str, stop: i64) {
     lab.postgres.archive_all();
-    let at = DateTime::from_timestamp(stop + 1, 0).unwrap().to_rfc3339();
+    let at = DateTime::from_timestamp(stop + 1, 0).unwrap();
+    wait_for("the second after the backup, which is not to be in the future", || {
+        (Utc::now() > at).then_some(())
+    });
+    let at = at.to_rfc3339();
     let mut info = call(lab.site.account.as_ref(), our_program(lab.site));
     info.args(["info", "--restore-command", "--collect.repo=1", &format!("--target={at}")]);
     info.arg(format!("--backrest.binary={}", lab.site.pgbackrest.program.display()));
