@@ -2,6 +2,7 @@
 //!
 //! Proves what a collection cannot disturb: that pages and metrics are served within limits, whoever asks.
 
+pub(crate) mod certificates;
 pub(crate) mod config;
 pub(crate) mod http_limits;
 pub(crate) mod middleware;

@@ -5,14 +5,18 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use rustls::client::danger::HandshakeSignatureValid;
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme,
 };
+use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
+use x509_parser::x509::X509Version;
+
+use super::certificate;
 
 /// `client_auth_type`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -84,32 +88,71 @@ impl ClientPolicy {
         if self.auth_type == ClientAuthType::NoClientCert {
             return Ok(None);
         }
-        let issued_by = if self.auth_type.verifies() { Some(self.chain_verifier(provider)?) } else { None };
+        let trusted = if self.auth_type.verifies() { Some(self.trusted(provider)?) } else { None };
         Ok(Some(Arc::new(PolicyVerifier {
             mandatory: self.auth_type.is_mandatory(),
-            issued_by,
+            trusted,
             allowed_names: self.allowed_names.clone(),
             provider: Arc::clone(provider),
         })))
     }
 
-    fn chain_verifier(&self, provider: &Arc<CryptoProvider>) -> Result<Arc<dyn ClientCertVerifier>, String> {
+    fn trusted(&self, provider: &Arc<CryptoProvider>) -> Result<Trusted, String> {
+        let unusable = || "contains a certificate that cannot be used as a client CA; renew it".to_owned();
         let mut roots = RootCertStore::empty();
+        let mut subjects = Vec::new();
         for authority in &self.authorities {
-            roots.add(authority.clone()).map_err(|_| {
-                "contains a certificate that cannot be used as a client CA; renew it".to_owned()
-            })?;
+            let parsed = certificate::parse(authority).map_err(|_| unusable())?;
+            subjects.push(DistinguishedName::from(parsed.subject().as_raw().to_vec()));
+            if certificate::may_issue(&parsed) {
+                roots.add(authority.clone()).map_err(|_| unusable())?;
+            }
         }
-        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
-            .build()
-            .map_err(|error| format!("cannot be used as a client CA: {error}"))
+        let issuers = if roots.is_empty() {
+            None
+        } else {
+            let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
+            Some(builder.build().map_err(|error| format!("cannot be used as a client CA: {error}"))?)
+        };
+        Ok(Trusted { listed: self.authorities.clone(), issuers, subjects })
+    }
+}
+
+/// What `client_ca_file` contains.
+#[derive(Debug)]
+struct Trusted {
+    /// All certificates. As in Go, a client may show one of them as its own.
+    listed: Vec<CertificateDer<'static>>,
+    /// Verifies what those of them have issued that may.
+    issuers: Option<Arc<dyn ClientCertVerifier>>,
+    /// Tells clients which certificates to show.
+    subjects: Vec<DistinguishedName>,
+}
+
+impl Trusted {
+    fn verify(
+        &self,
+        shown: &CertificateDer<'_>,
+        parsed: &X509Certificate<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<(), Error> {
+        if self.listed.iter().any(|listed| listed.as_ref() == shown.as_ref()) {
+            return certificate::check_client(parsed, now);
+        }
+        if parsed.version() == X509Version::V1 || parsed.is_ca() {
+            certificate::check_client(parsed, now)?;
+            return certificate::check_chain(parsed, intermediates, &self.listed, now);
+        }
+        let issuers = self.issuers.as_ref().ok_or(CertificateError::UnknownIssuer)?;
+        issuers.verify_client_cert(shown, intermediates, now).map(|_| ())
     }
 }
 
 #[derive(Debug)]
 struct PolicyVerifier {
     mandatory: bool,
-    issued_by: Option<Arc<dyn ClientCertVerifier>>,
+    trusted: Option<Trusted>,
     allowed_names: Option<BTreeSet<String>>,
     provider: Arc<CryptoProvider>,
 }
@@ -120,7 +163,7 @@ impl ClientCertVerifier for PolicyVerifier {
     }
 
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        self.issued_by.as_ref().map_or(&[], |verifier| verifier.root_hint_subjects())
+        self.trusted.as_ref().map_or(&[], |trusted| &trusted.subjects)
     }
 
     fn verify_client_cert(
@@ -129,11 +172,12 @@ impl ClientCertVerifier for PolicyVerifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        if let Some(verifier) = &self.issued_by {
-            verifier.verify_client_cert(end_entity, intermediates, now)?;
+        let parsed = certificate::parse(end_entity)?;
+        if let Some(trusted) = &self.trusted {
+            trusted.verify(end_entity, &parsed, intermediates, now)?;
         }
         if let Some(allowed) = &self.allowed_names
-            && alternative_names(end_entity)?.is_disjoint(allowed)
+            && alternative_names(&parsed)?.is_disjoint(allowed)
         {
             return Err(Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure));
         }
@@ -146,8 +190,7 @@ impl ClientCertVerifier for PolicyVerifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls12_signature(message, certificate, signature, algorithms)
+        certificate::verify_tls12(message, certificate, signature, &self.provider)
     }
 
     fn verify_tls13_signature(
@@ -156,8 +199,7 @@ impl ClientCertVerifier for PolicyVerifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls13_signature(message, certificate, signature, algorithms)
+        certificate::verify_tls13(message, certificate, signature, &self.provider)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -166,10 +208,9 @@ impl ClientCertVerifier for PolicyVerifier {
 }
 
 /// The names of the certificate as exporter-toolkit compares them: exact strings, IP addresses as Go formats them.
-fn alternative_names(certificate: &CertificateDer<'_>) -> Result<BTreeSet<String>, Error> {
-    let broken = || Error::InvalidCertificate(CertificateError::BadEncoding);
-    let (_, certificate) = x509_parser::parse_x509_certificate(certificate).map_err(|_| broken())?;
-    let Some(extension) = certificate.subject_alternative_name().map_err(|_| broken())? else {
+fn alternative_names(certificate: &X509Certificate<'_>) -> Result<BTreeSet<String>, Error> {
+    let extension = certificate.subject_alternative_name();
+    let Some(extension) = extension.map_err(|_| Error::from(CertificateError::BadEncoding))? else {
         return Ok(BTreeSet::new());
     };
     Ok(extension.value.general_names.iter().filter_map(name_text).collect())
@@ -206,7 +247,8 @@ mod tests {
         params.subject_alt_names.push(rcgen::SanType::URI(text("spiffe://example.org/scraper")));
         params.subject_alt_names.push(rcgen::SanType::IpAddress("2001:db8::7".parse().expect("address")));
         let certificate = params.self_signed(&key).expect("certificate");
-        let names = alternative_names(certificate.der()).expect("names");
+        let parsed = certificate::parse(certificate.der()).expect("certificate");
+        let names = alternative_names(&parsed).expect("names");
         let expected = [
             "192.0.2.7",
             "2001:db8::7",

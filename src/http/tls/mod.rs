@@ -3,6 +3,7 @@
 //! Errors contain the reason and the remedy, but never any part of a key or certificate; the caller adds file, line and
 //! key. Reads no files.
 
+mod certificate;
 pub mod client_certificate;
 pub mod server_certificate;
 
@@ -13,7 +14,7 @@ use rustls::crypto::ring as backend;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use rustls::{Error, InconsistentKeys, ServerConfig, SignatureAlgorithm, SupportedCipherSuite};
+use rustls::{ServerConfig, SignatureAlgorithm, SupportedCipherSuite};
 use rustls::{SupportedProtocolVersion, version};
 
 use client_certificate::ClientPolicy;
@@ -135,22 +136,20 @@ pub fn identity(
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
 ) -> Result<Arc<CertifiedKey>, String> {
-    match CertifiedKey::from_der(chain, key, &backend::default_provider()) {
-        Ok(identity) => Ok(Arc::new(identity)),
-        Err(Error::InconsistentKeys(InconsistentKeys::KeyMismatch)) => {
-            Err("does not match the certificate (the first of the chain); use the key of that certificate"
-                .to_owned())
-        }
-        Err(Error::InvalidCertificate(_)) => {
-            Err("belongs to a certificate that cannot be used by a server; create one with X.509 version 3"
-                .to_owned())
-        }
-        Err(_) => {
-            Err("contains an unsupported type of key; use RSA with 2048 to 8192 bits, ECDSA with P-256 or \
-             P-384, or Ed25519"
-                .to_owned())
-        }
+    let unsupported = "contains an unsupported type of key; use RSA with 2048 to 8192 bits, ECDSA with P-256 or P-384, \
+                       or Ed25519";
+    let key =
+        backend::default_provider().key_provider.load_private_key(key).map_err(|_| unsupported.to_owned())?;
+    let certificate = chain.first().and_then(|certificate| certificate::parse(certificate).ok());
+    let public_key = certificate.map(|certificate| certificate.public_key().raw.to_vec());
+    // Not `CertifiedKey::from_der`, which refuses certificates of version 1.
+    if key.public_key().is_some_and(|own| Some(own.as_ref()) != public_key.as_deref()) {
+        return Err(
+            "does not match the certificate (the first of the chain); use the key of that certificate"
+                .to_owned(),
+        );
     }
+    Ok(Arc::new(CertifiedKey::new(chain, key)))
 }
 
 /// Finds a version by the toolkit's name.

@@ -179,6 +179,13 @@ fn validity(chain: &[CertificateDer<'_>], source: &Pem, warnings: &mut Vec<Strin
     if not_before > now {
         warnings.push(format!("{}: the certificate is not valid before {not_before}", source.source));
     }
+    if !matches!(certificate.subject_alternative_name(), Ok(Some(_))) {
+        warnings.push(format!(
+            "{}: the certificate has no subjectAltName; clients that verify the server's name, such as Prometheus, \
+             refuse it",
+            source.source
+        ));
+    }
     Some(not_after)
 }
 

@@ -111,6 +111,14 @@ impl Pgbackrest {
     }
 }
 
+/// The exporter in Go that people come from.
+pub(crate) fn go_exporter() -> Result<PathBuf, String> {
+    let fetched = fetched("prometheus-pgbackrest-exporter").pop();
+    fetched
+        .map(|one| one.program)
+        .ok_or_else(|| "the Go exporter is not here; run scripts/fetch-pgbackrest".to_owned())
+}
+
 /// Every version of a program that scripts/fetch-pgbackrest has fetched.
 fn fetched(name: &str) -> Vec<Pgbackrest> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/fetch-pgbackrest");
