@@ -118,6 +118,14 @@ impl Schedule {
         longest.max(self.next(last).map(|run| run - last))
     }
 
+    /// The shortest time between two consecutive of the first `count` runs after `from`. `None` if there are no two.
+    #[must_use]
+    pub fn shortest_interval(&self, from: DateTime<Utc>, count: usize) -> Option<TimeDelta> {
+        let following = |run: &DateTime<Utc>| self.next(*run);
+        let runs = std::iter::successors(self.next(from), following).take(count);
+        runs.clone().zip(runs.skip(1)).map(|(run, next)| next - run).min()
+    }
+
     /// Whether no date matches the expression (`0 0 30 2 *`). The API server accepts it, but no job ever starts.
     #[must_use]
     pub fn never_runs(&self) -> bool {

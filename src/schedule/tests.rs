@@ -123,6 +123,24 @@ fn longest_intervals() {
     }
 }
 
+#[test]
+fn shortest_intervals() {
+    let from = "2027-03-01T00:00:00Z".parse().unwrap();
+    let cases: [(&str, Option<i64>); 7] = [
+        ("@every 1s", Some(1)),
+        ("@every 12h", Some(12 * 3600)),
+        ("* * * * *", Some(60)),
+        ("0,59 3 * * *", Some(59 * 60)),
+        ("0 3,4 * * *", Some(3600)),
+        ("0 3 * * 0", Some(7 * 86_400)),
+        ("0 0 30 2 *", None),
+    ];
+    for (text, seconds) in cases {
+        let schedule = Schedule::parse(text, Tz::UTC).unwrap();
+        assert_eq!(schedule.shortest_interval(from, 100), seconds.map(TimeDelta::seconds), "{text}");
+    }
+}
+
 #[derive(Deserialize)]
 struct Conflict {
     says: String,

@@ -49,6 +49,7 @@ codes! {
     SCHEDULE_INVALID "schedule-invalid" Error "Kubernetes would reject a cron expression."
     SCHEDULE_TYPE_UNKNOWN "schedule-type-unknown" Error "A schedule is for a backup type other than full, diff and incr."
     SCHEDULE_NEVER "schedule-never" Warning "A cron expression never matches."
+    SCHEDULE_FREQUENT "schedule-frequent" Warning "A schedule starts jobs less than five minutes apart."
     SCHEDULES_COLLIDE "schedules-collide" Warning "Two schedules of a cluster fire in the same minute; one job waits for the lock of the other."
     NO_SCHEDULE "no-schedule" Info "A repo has no schedule: it gets only WAL and the first full backup."
     NO_FULL_SCHEDULE "no-full-schedule" Warning "A repo has no schedule for full backups, so nothing in it ever expires."

@@ -12,6 +12,11 @@ use crate::cluster::validated::ValidatedRepo;
 use crate::pgbackrest::label::BackupType;
 use crate::schedule::{Schedule, fire_at_same_minute, zone};
 
+/// Below this, a job often starts before the last one has finished.
+const SHORTEST_INTERVAL: TimeDelta = TimeDelta::minutes(5);
+/// How many runs of a schedule are looked at: those of several hours, of every schedule that is often due.
+const RUNS: usize = 100;
+
 /// The schedules of a repo that Kubernetes would accept.
 pub(super) fn look(
     repo: &resource::RepoSpec,
@@ -38,7 +43,7 @@ pub(super) fn look(
                 "specifies a day that does not exist, so no job ever starts",
                 "fix the day of the month or the month",
             ),
-            Ok(_) => {}
+            Ok(schedule) => look_at_interval(&schedule, &field, expression, checks),
             Err(error) => {
                 checks.note_value(
                     &codes::SCHEDULE_INVALID,
@@ -68,6 +73,23 @@ pub(super) fn look(
         );
     }
     schedules
+}
+
+/// Jobs that follow each other so closely leave the cluster no rest from backups.
+fn look_at_interval(schedule: &Schedule, field: &str, expression: &str, checks: &mut Checks<'_>) {
+    let Some(shortest) = schedule.shortest_interval(a_leap_year().start, RUNS) else { return };
+    if shortest < SHORTEST_INTERVAL {
+        checks.note_value(
+            &codes::SCHEDULE_FREQUENT,
+            field,
+            expression,
+            format!(
+                "starts jobs {} s apart, which is often before the last one has finished",
+                shortest.num_seconds()
+            ),
+            "leave at least five minutes between two backups, such as by */30 * * * *",
+        );
+    }
 }
 
 /// Schedules of one cluster that start jobs in the same minute: before pgBackRest 2.53 (commit edd61636a), locks are per stanza, so one
