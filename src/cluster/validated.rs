@@ -260,7 +260,7 @@ pub struct PodTemplate {
     pub labels: BTreeMap<String, String>,
     /// `spec.podAnnotations`.
     pub annotations: BTreeMap<String, String>,
-    /// `spec.backup.pgbackrest.env`, then what `spec.env` adds; names are unique, none holds a literal secret.
+    /// `spec.backup.pgbackrest.env`; names are unique, none holds a literal secret or changes this program.
     pub env: Vec<EnvVar>,
     /// `spec.backup.pgbackrest.resources`, for the repo host alone. `None`: the installation's default.
     pub resources: Option<ResourceRequirements>,

@@ -101,50 +101,69 @@ fn is_label_value(value: &str) -> bool {
             && value.ends_with(edge)
 }
 
-/// First those of the backup section, then those of `spec.env`.
+/// Those of the backup section. `spec.env` is for PostgreSQL's containers, which are not ours; only its secrets are looked for.
 fn environment(resource: &Postgresql, section: &Pgbackrest, checks: &mut Checks<'_>) -> Vec<EnvVar> {
     let mut seen = BTreeSet::new();
     let mut kept = Vec::new();
-    let path = format!("{BACKUP}.env");
-    for (path, list, own) in [(path.as_str(), &section.env, true), ("spec.env", &resource.spec.env, false)] {
-        for (index, given) in list.iter().enumerate() {
-            let field = format!("{path}[{index}]");
-            let Some(variable) = typed::<EnvVar>(given, &field, checks) else { continue };
-            if variable.name.is_empty()
-                || variable.name.contains('=')
-                || variable.name.chars().any(char::is_control)
-            {
-                checks.note(
-                    &codes::FIELD_MALFORMED,
-                    format!("{field}.name"),
-                    "is not a valid name of an environment variable",
-                    "use letters, digits and underscores",
-                );
-                continue;
-            }
-            if holds_secret(&variable) {
-                checks.note(
-                    &codes::SECRET_IN_RESOURCE,
-                    format!("{field}.value"),
-                    format!("is the value of {}, which is a secret, in plain text", variable.name),
-                    "read it from a Secret with valueFrom.secretKeyRef, and replace it if it was exposed",
-                );
-                continue;
-            }
-            if seen.insert(variable.name.to_ascii_uppercase()) {
-                kept.push(variable);
-            } else if own {
-                checks.note_value(
-                    &codes::ENV_TWICE,
-                    format!("{field}.name"),
-                    &variable.name,
-                    "is given twice; the first value is used",
-                    "remove one of them",
-                );
-            }
+    for (field, variable) in variables(&format!("{BACKUP}.env"), &section.env, checks) {
+        if is_reserved(&variable.name) {
+            checks.note_value(
+                &codes::FIELD_NOT_USED,
+                format!("{field}.name"),
+                &variable.name,
+                "has no effect: it would change the program that makes the backups, not pgBackRest",
+                "remove it",
+            );
+        } else if seen.insert(variable.name.to_ascii_uppercase()) {
+            kept.push(variable);
+        } else {
+            checks.note_value(
+                &codes::ENV_TWICE,
+                format!("{field}.name"),
+                &variable.name,
+                "is given twice; the first value is used",
+                "remove one of them",
+            );
         }
     }
+    variables("spec.env", &resource.spec.env, checks);
     kept
+}
+
+/// The valid variables of a list, each with its field; the others give findings.
+fn variables(path: &str, list: &[Value], checks: &mut Checks<'_>) -> Vec<(String, EnvVar)> {
+    let mut valid = Vec::new();
+    for (index, given) in list.iter().enumerate() {
+        let field = format!("{path}[{index}]");
+        let Some(variable) = typed::<EnvVar>(given, &field, checks) else { continue };
+        if variable.name.is_empty()
+            || variable.name.contains('=')
+            || variable.name.chars().any(char::is_control)
+        {
+            checks.note(
+                &codes::FIELD_MALFORMED,
+                format!("{field}.name"),
+                "is not a valid name of an environment variable",
+                "use letters, digits and underscores",
+            );
+        } else if holds_secret(&variable) {
+            checks.note(
+                &codes::SECRET_IN_RESOURCE,
+                format!("{field}.value"),
+                format!("is the value of {}, which is a secret, in plain text", variable.name),
+                "read it from a Secret with valueFrom.secretKeyRef, and replace it if it was exposed",
+            );
+        } else {
+            valid.push((field, variable));
+        }
+    }
+    valid
+}
+
+/// Names of our flags, of clients of Kubernetes, and of proxies, which pgBackRest does not use.
+fn is_reserved(name: &str) -> bool {
+    let name = name.to_ascii_uppercase();
+    ["KEEPER_", "KUBE"].iter().any(|start| name.starts_with(start)) || name.ends_with("_PROXY")
 }
 
 /// A literal secret: a pgBackRest option or a PostgreSQL password.
