@@ -5,6 +5,7 @@
 pub mod cli;
 pub mod cluster;
 pub mod collect;
+pub mod files;
 pub mod http;
 pub mod job;
 pub mod kubernetes;

@@ -1,10 +1,12 @@
 //! Logs: to standard error, as text, logfmt or JSON, with a filter that can be changed while running.
 
 use std::io::IsTerminal;
+use std::sync::OnceLock;
 
 use clap::ValueEnum;
 use thiserror::Error;
 use tracing::Metadata;
+use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::{EnvFilter, LevelFilter, ParseError, filter_fn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
@@ -19,6 +21,19 @@ pub enum LogFormat {
     Logfmt,
     /// One JSON object per line.
     Json,
+}
+
+/// Log lines that wait for standard error to take them. More are dropped: nothing waits for who reads the log.
+const WAITING_LINES: usize = 1_000;
+
+static DROPPED: OnceLock<ErrorCounter> = OnceLock::new();
+
+/// Logging while it lives. When dropped, it writes what is waiting, for about a second.
+#[derive(Debug)]
+pub struct Logging {
+    /// Changes the filter.
+    pub filter: LogFilter,
+    _writer: WorkerGuard,
 }
 
 /// Changes the filter of the running process.
@@ -50,21 +65,32 @@ pub enum LogFilterError {
 }
 
 /// Sets up logging for the process. `filter` is a level or a list of directives.
-pub fn install(filter: &str, format: LogFormat) -> Result<LogFilter, LogFilterError> {
+pub fn install(filter: &str, format: LogFormat) -> Result<Logging, LogFilterError> {
     let (filter, handle) = reload::Layer::new(parse(filter)?);
+    let (writer, guard) = NonBlockingBuilder::default()
+        .buffered_lines_limit(WAITING_LINES)
+        .thread_name("log")
+        .finish(std::io::stderr());
+    let _ = DROPPED.set(writer.error_counter());
     let lines: Box<dyn Layer<_> + Send + Sync> = match format {
         LogFormat::Text => {
             let ansi = std::io::stderr().is_terminal();
-            fmt::layer().with_writer(std::io::stderr).with_ansi(ansi).boxed()
+            fmt::layer().with_writer(writer).with_ansi(ansi).boxed()
         }
-        LogFormat::Logfmt => tracing_logfmt::builder().layer().with_writer(std::io::stderr).boxed(),
-        LogFormat::Json => fmt::layer().json().flatten_event(true).with_writer(std::io::stderr).boxed(),
+        LogFormat::Logfmt => tracing_logfmt::builder().layer().with_writer(writer).boxed(),
+        LogFormat::Json => fmt::layer().json().flatten_event(true).with_writer(writer).boxed(),
     };
     tracing_subscriber::registry()
         .with(filter)
         .with(lines.with_filter(filter_fn(quotes_nobody)))
         .try_init()?;
-    Ok(LogFilter(handle))
+    Ok(Logging { filter: LogFilter(handle), _writer: guard })
+}
+
+/// How many log lines were dropped because standard error did not take them. None before logging is set up.
+#[must_use]
+pub fn dropped_lines() -> Option<u64> {
+    DROPPED.get().map(|counter| counter.dropped_lines() as u64)
 }
 
 impl LogFilter {

@@ -44,7 +44,7 @@ pub struct BackupArgs {
 
 /// 0: the backup exists. Otherwise pgBackRest's exit code, or one of `job::outcome::ExitReason`.
 pub async fn run(args: BackupArgs, flags: &Flags) -> anyhow::Result<ExitCode> {
-    telemetry::install(&args.log.level, args.log.format)?;
+    let _logging = telemetry::install(&args.log.level, args.log.format)?;
     flags.log("backup");
     let terminated = CancellationToken::new();
     let signals = Signals::install().context("cannot install signal handlers")?;

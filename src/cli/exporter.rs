@@ -52,12 +52,12 @@ pub struct ExporterArgs {
 
 /// Runs until SIGTERM or SIGINT. An error means that it could not start, or that a task stopped unexpectedly.
 pub async fn run(args: ExporterArgs, flags: &Flags) -> anyhow::Result<ExitCode> {
-    let log_filter = telemetry::install(&args.log.level, args.log.format)?;
+    let logging = telemetry::install(&args.log.level, args.log.format)?;
     flags.log("exporter");
     let signals = Signals::install().context("cannot install signal handlers")?;
     let options = Arc::new(options(&args)?);
     check_telemetry_path(&args.web.telemetry_path)?;
-    let web_config = WebConfigHandle::load(args.web.place.config_file.as_deref())?;
+    let web_config = WebConfigHandle::load(args.web.place.config_file.as_deref()).await?;
     let listeners = listeners(&args.web).await?;
 
     let store = Arc::new(Store::new(Arc::clone(&options))?);
@@ -85,7 +85,10 @@ pub async fn run(args: ExporterArgs, flags: &Flags) -> anyhow::Result<ExitCode> 
         interval: args.collect.interval,
         collects: args.collect.collector,
         own_process: own_process::figures,
-        lifecycle: args.web.enable_lifecycle.then(|| Lifecycle { reload: reloads.clone(), log_filter }),
+        lifecycle: args
+            .web
+            .enable_lifecycle
+            .then(|| Lifecycle { reload: reloads.clone(), log_filter: logging.filter.clone() }),
     });
     let limits = ServerLimits { connections: args.web.max_connections as usize, ..ServerLimits::default() };
 

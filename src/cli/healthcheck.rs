@@ -20,12 +20,15 @@ use tokio_rustls::TlsConnector;
 
 use super::args::duration;
 use super::args::web::WebPlaceArgs;
+use crate::files;
 use crate::http::listen::{ListenAddress, ListenError};
 use crate::http::tls::server_certificate;
-use crate::http::web_config::{self, Tls, WebConfigError};
+use crate::http::web_config::{Tls, WebConfigError, WebConfigHandle};
 
 /// Maximum number of bytes read from a response.
 const LONGEST_ANSWER: usize = 64 * 1024;
+/// Larger than any certificate or key.
+const LARGEST_FILE: usize = 1024 * 1024;
 
 /// Flags of `healthcheck`.
 #[derive(Debug, Clone, Args)]
@@ -92,7 +95,7 @@ pub enum HealthcheckError {
 
 /// Queries once and returns one line of text; an error means unhealthy.
 pub async fn run(args: &HealthcheckArgs) -> Result<String, HealthcheckError> {
-    let config = args.place.config_file.as_deref().map(web_config::load).transpose()?.unwrap_or_default();
+    let config = WebConfigHandle::load(args.place.config_file.as_deref()).await?.current();
     let url = url(args, config.tls.is_some())?;
     let tls = match (url.scheme_str(), &config.tls) {
         (Some("https"), Some(tls)) => Some(client(args, tls)?),
@@ -161,10 +164,14 @@ fn client(args: &HealthcheckArgs, tls: &Tls) -> Result<ClientConfig, Healthcheck
 }
 
 fn read(flag: &str, file: &Path) -> Result<Vec<u8>, HealthcheckError> {
-    std::fs::read(file).map_err(|error| {
-        let text = format!("{flag} {}: {error}; correct the path or its permissions", file.display());
-        HealthcheckError::Flags(text)
-    })
+    let wrong = |problem: String| {
+        HealthcheckError::Flags(format!(
+            "{flag} {}: {problem}; correct the path or its permissions",
+            file.display()
+        ))
+    };
+    let read = files::read(file, LARGEST_FILE).map_err(|error| wrong(error.to_string()))?;
+    read.ok_or_else(|| wrong("is larger than 1 MiB".to_owned()))
 }
 
 type HttpAnswer = Result<(hyper::StatusCode, String), Box<dyn std::error::Error + Send + Sync>>;

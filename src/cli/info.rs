@@ -71,7 +71,7 @@ pub struct InfoArgs {
 /// Exit code 0: pgBackRest answered every query, and could read every repository. 1: it did not; what is known is printed
 /// anyway.
 pub async fn run(args: InfoArgs) -> anyhow::Result<ExitCode> {
-    telemetry::install(&args.log_level, LogFormat::Text)?;
+    let _logging = telemetry::install(&args.log_level, LogFormat::Text)?;
     let wish = args.wish();
     if args.fleet.are_meant() {
         let wanted = wish.map_or(Wanted::Facts(args.output), Wanted::RestoreCommand);

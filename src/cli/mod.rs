@@ -26,12 +26,22 @@ mod web;
 use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use parking_lot::Mutex;
 use tokio::runtime::Builder;
 
+use crate::source::leavers;
 use startup::Flags;
+
+/// Threads without which a command cannot go on: two that run tasks, and some that read files and parse documents.
+const THREADS: usize = 8;
+/// How long the last line may wait for standard error.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Runs and monitors pgBackRest backups of PostgreSQL, and proves what can be restored.
 ///
@@ -95,7 +105,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     match run(cli.command, &flags) {
         Ok(code) => code,
         Err(error) => {
-            let _ = writeln!(std::io::stderr(), "pgbackrest-keeper: {error:#}");
+            say(format!("pgbackrest-keeper: {error:#}"));
             ExitCode::FAILURE
         }
     }
@@ -103,8 +113,22 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
 
 /// Reports unusable input of a command.
 fn unusable(reason: &dyn std::fmt::Display) -> ExitCode {
-    let _ = writeln!(std::io::stderr(), "pgbackrest-keeper: {reason}");
+    say(format!("pgbackrest-keeper: {reason}"));
     ExitCode::from(2)
+}
+
+/// Prints the last line of a command on standard error, but waits only so long for who reads that.
+fn say(line: String) {
+    let (done, written) = mpsc::channel();
+    let write = move || {
+        // If standard error cannot be written, there is no other way to report it.
+        let _ = writeln!(std::io::stderr(), "{line}");
+        let _ = done.send(());
+    };
+    // Without a thread `done` is dropped, and nothing is waited for.
+    if thread::Builder::new().spawn(write).is_ok() {
+        let _ = written.recv_timeout(LAST_WORDS);
+    }
 }
 
 fn run(command: CliCommand, flags: &Flags) -> anyhow::Result<ExitCode> {
@@ -128,14 +152,32 @@ fn run(command: CliCommand, flags: &Flags) -> anyhow::Result<ExitCode> {
 
 /// Runs to completion on two threads, which are enough: child processes do the work, and a scrape is short.
 ///
-/// Does not wait for threads that hang on a dead file system, so that shutdown never blocks.
+/// Does not wait for threads that hang on a dead file system, so that shutdown never blocks. Ends what calls left behind.
 fn block_on<T>(future: impl Future<Output = T>) -> anyhow::Result<T> {
+    check_threads()?;
     let runtime = Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .context("cannot start the async runtime")?;
     let end = runtime.block_on(future);
+    leavers::kill_all();
     runtime.shutdown_background();
     Ok(end)
+}
+
+/// Checks that the operating system allows the threads that are always needed; tokio would panic, or wait for one forever.
+fn check_threads() -> anyhow::Result<()> {
+    let gate = Mutex::new(());
+    thread::scope(|scope| {
+        let closed = gate.lock();
+        for _ in 0..THREADS {
+            let wait = || drop(gate.lock());
+            thread::Builder::new().spawn_scoped(scope, wait).with_context(|| {
+                format!("cannot start {THREADS} threads; raise the limit of processes (ulimit -u, pids.max)")
+            })?;
+        }
+        drop(closed);
+        Ok(())
+    })
 }

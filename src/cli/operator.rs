@@ -66,14 +66,14 @@ pub struct OperatorArgs {
 
 /// Runs until SIGTERM or SIGINT. An error means that it could not start, or that a task stopped unexpectedly.
 pub async fn run(args: OperatorArgs, flags: &Flags) -> anyhow::Result<ExitCode> {
-    let log_filter = telemetry::install(&args.log.level, args.log.format)?;
+    let logging = telemetry::install(&args.log.level, args.log.format)?;
     flags.log(match Mode::from(args.work.mode) {
         Mode::Manage => "operator-manage",
         Mode::Observe => "operator-observe",
     });
     let signals = Signals::install().context("cannot install signal handlers")?;
     check_telemetry_path(&args.web.telemetry_path)?;
-    let web_config = WebConfigHandle::load(args.web.place.config_file.as_deref())?;
+    let web_config = WebConfigHandle::load(args.web.place.config_file.as_deref()).await?;
     let listeners = listeners(&args.web).await?;
     let client = client::connect(&args.kubernetes.clone().into()).await?;
 
@@ -112,7 +112,10 @@ pub async fn run(args: OperatorArgs, flags: &Flags) -> anyhow::Result<ExitCode> 
         interval: args.fleet.interval,
         collects,
         own_process: own_process::figures,
-        lifecycle: args.web.enable_lifecycle.then(|| Lifecycle { reload: reloads.clone(), log_filter }),
+        lifecycle: args
+            .web
+            .enable_lifecycle
+            .then(|| Lifecycle { reload: reloads.clone(), log_filter: logging.filter.clone() }),
     });
     let limits = ServerLimits { connections: args.web.max_connections as usize, ..ServerLimits::default() };
     let serving =

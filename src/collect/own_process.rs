@@ -3,11 +3,15 @@
 use procfs::process::{LimitValue, Process};
 
 use crate::metrics::ProcessFigures;
+use crate::telemetry;
 
-/// The figures of this moment. What cannot be read is absent; all is, where there is no `/proc`.
+/// The figures of this moment. What cannot be read is absent; where there is no `/proc`, nearly all is.
 #[must_use]
 pub fn figures() -> ProcessFigures {
-    let Ok(process) = Process::myself() else { return ProcessFigures::default() };
+    let log_lines_dropped = telemetry::dropped_lines();
+    let Ok(process) = Process::myself() else {
+        return ProcessFigures { log_lines_dropped, ..ProcessFigures::default() };
+    };
     let (stat, limits) = (process.stat().ok(), process.limits().ok());
     let of_limit = |value: LimitValue| match value {
         LimitValue::Value(value) => Some(value),
@@ -16,6 +20,7 @@ pub fn figures() -> ProcessFigures {
     let ticks = procfs::ticks_per_second() as f64;
     let booted = procfs::boot_time_secs().ok();
     ProcessFigures {
+        log_lines_dropped,
         cpu_seconds: stat.as_ref().map(|stat| (stat.utime + stat.stime) as f64 / ticks),
         open_fds: process.fd_count().ok().map(|count| count as u64),
         max_fds: limits.as_ref().and_then(|limits| of_limit(limits.max_open_files.soft_limit)),

@@ -8,6 +8,8 @@ use super::family::Families;
 /// The figures of this process at one point in time. Unknown ones are absent.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct ProcessFigures {
+    /// Log lines that standard error did not take.
+    pub log_lines_dropped: Option<u64>,
     /// User and system time, seconds.
     pub cpu_seconds: Option<f64>,
     /// File descriptors in use.
@@ -26,6 +28,9 @@ pub struct ProcessFigures {
 }
 
 pub(super) fn write(families: &mut Families<'_, '_>, figures: &ProcessFigures) -> fmt::Result {
+    if let Some(lines) = figures.log_lines_dropped {
+        families.counter(&catalogue::LOG_LINES_DROPPED_TOTAL, lines as f64)?;
+    }
     if let Some(seconds) = figures.cpu_seconds {
         families.counter(&catalogue::PROCESS_CPU_SECONDS_TOTAL, seconds)?;
     }

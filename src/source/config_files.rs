@@ -7,8 +7,8 @@
 //! program that runs, if it is pgBackRest or a fork of it and no script (`reader`).
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
-use std::io::{self, Read as _};
+use std::fs;
+use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,6 +18,7 @@ use chrono::{DateTime, Utc};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use crate::files;
 use crate::pgbackrest::command::Program;
 use crate::pgbackrest::conf::{Conf, RepoOptions};
 use crate::pgbackrest::version::Product;
@@ -352,8 +353,7 @@ impl Places {
             stamps.extend(names.iter().map(|(_, path)| stamped(path.clone())));
             let end = |(kind, path): (CredentialKind, PathBuf)| {
                 progress.step();
-                let pem = credentials::is_readable_file(&path)
-                    .then(|| read_capped(&path, MAX_CERTIFICATES).ok())???;
+                let pem = files::read(&path, MAX_CERTIFICATES).ok()??;
                 let end = match kind {
                     CredentialKind::TlsCa => credentials::latest_end(&pem),
                     _ => credentials::end_of_first(&pem),
@@ -404,10 +404,7 @@ fn read_all(files: &[PathBuf], limit: usize, progress: &Progress) -> Result<Vec<
     for file in files {
         progress.step();
         let unreadable = |error: String| format!("cannot read {}: {error}", file.display());
-        if !credentials::is_readable_file(file) {
-            return Err(unreadable("it is missing, out of reach or not a file".to_owned()));
-        }
-        let Some(bytes) = read_capped(file, left).map_err(|error| unreadable(error.to_string()))? else {
+        let Some(bytes) = files::read(file, left).map_err(|error| unreadable(error.to_string()))? else {
             return Err(unreadable(format!(
                 "all files together hold more than {limit} bytes, which is the limit; remove what is not needed"
             )));
@@ -431,13 +428,6 @@ fn certificate_files(conf: &Conf) -> Vec<(CredentialKind, PathBuf)> {
     files.sort();
     files.dedup();
     files
-}
-
-/// The contents; none if they are larger than the limit.
-fn read_capped(path: &Path, limit: usize) -> io::Result<Option<Vec<u8>>> {
-    let mut bytes = Vec::new();
-    File::open(path)?.take(limit as u64 + 1).read_to_end(&mut bytes)?;
-    Ok((bytes.len() <= limit).then_some(bytes))
 }
 
 fn stamp(path: &Path) -> Option<Stamp> {

@@ -1,7 +1,5 @@
 //! When certificates end. Reads public certificates only, never a key.
 
-use std::path::Path;
-
 use chrono::{DateTime, Utc};
 use x509_parser::pem::Pem;
 
@@ -28,9 +26,4 @@ fn ends(pem: &[u8]) -> impl Iterator<Item = DateTime<Utc>> {
 pub fn end(block: &Pem) -> Option<DateTime<Utc>> {
     let certificate = block.parse_x509().ok()?;
     DateTime::from_timestamp(certificate.validity().not_after.timestamp(), 0)
-}
-
-/// Whether a file may hold a certificate at all; a device or a pipe could block its reader.
-pub(super) fn is_readable_file(path: &Path) -> bool {
-    std::fs::metadata(path).is_ok_and(|metadata| metadata.is_file())
 }

@@ -6,9 +6,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use tokio::task::JoinHandle;
-use tokio::time::timeout;
 
+use crate::files::FileTask;
 use crate::pgbackrest::version::Product;
 use crate::state::programs::LockFile;
 
@@ -24,8 +23,7 @@ const KINDS: [&str; 3] = ["archive", "backup", "restore"];
 /// Lists lock files.
 #[derive(Debug, Default)]
 pub struct LockFiles {
-    /// A listing that did not end in time. No other begins before it ends.
-    stuck: Option<JoinHandle<Vec<LockFile>>>,
+    listing: FileTask,
 }
 
 impl LockFiles {
@@ -39,17 +37,8 @@ impl LockFiles {
             .map(|product| (product, Path::new(product.default_paths().lock)))
             .filter(|(_, path)| !is_shared(*path))
             .collect();
-        let mut listing = self.stuck.take().unwrap_or_else(|| {
-            tokio::task::spawn_blocking(move || {
-                others.iter().flat_map(|(product, path)| list(*product, path)).collect()
-            })
-        });
-        if let Ok(found) = timeout(DEADLINE, &mut listing).await {
-            found.unwrap_or_default()
-        } else {
-            self.stuck = Some(listing);
-            Vec::new()
-        }
+        let list_all = move || others.iter().flat_map(|(product, path)| list(*product, path)).collect();
+        self.listing.run(DEADLINE, list_all).await.unwrap_or_default()
     }
 }
 

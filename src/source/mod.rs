@@ -7,6 +7,7 @@ pub mod credentials;
 pub mod environment;
 pub mod histories;
 pub mod in_pod;
+pub mod leavers;
 pub mod local;
 pub mod lock_files;
 pub mod pod;

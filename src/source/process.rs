@@ -2,7 +2,7 @@
 //!
 //! The child leads a process group of its own. At the timeout, at an output cap and on cancellation the group gets
 //! SIGTERM, so that pgBackRest can end in order, and SIGKILL after a short grace. When the future is dropped it gets
-//! SIGKILL at once. No shell, no stdin, a clean environment. May not know what pgBackRest is.
+//! SIGKILL at once. So do processes that left the group, when the end is forced. No shell, no stdin, a clean environment. May not know what pgBackRest is.
 
 use std::ffi::OsString;
 use std::io;
@@ -20,6 +20,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::environment::Environment;
+use super::leavers::{self, Mark};
 
 /// How long output may still arrive after the child's end, from a grandchild that left the group and kept the pipe.
 const DRAIN: Duration = Duration::from_secs(1);
@@ -119,7 +120,8 @@ pub async fn run(
     }
     // Registered before the child exists, so that no end is missed.
     let mut ends_of_children = signal(SignalKind::child())?;
-    let mut group = Group::spawn(argv, environment)?;
+    let mark = Mark::new();
+    let mut group = Group::spawn(argv, environment, &mark)?;
     let (mut stdout_pipe, mut stderr_pipe) = (group.child.stdout.take(), group.child.stderr.take());
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
     let mut forced = {
@@ -168,6 +170,8 @@ pub async fn run(
             () = last_words => (),
         }
         group.send(Signal::SIGKILL);
+        // An error means that the runtime ends.
+        let _ = tokio::task::spawn_blocking(move || mark.kill()).await;
     }
     let status = group.reap().await;
     let survivor = match &status {
@@ -210,7 +214,7 @@ struct Group {
 }
 
 impl Group {
-    fn spawn(argv: &[OsString], environment: &Environment) -> io::Result<Self> {
+    fn spawn(argv: &[OsString], environment: &Environment, mark: &Mark) -> io::Result<Self> {
         let [program, arguments @ ..] = argv else {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "no program given"));
         };
@@ -218,6 +222,7 @@ impl Group {
             .args(arguments)
             .env_clear()
             .envs(environment.variables())
+            .env(leavers::VARIABLE, mark.value())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -10,6 +10,7 @@ pub(crate) mod differential;
 pub(crate) mod exporter;
 pub(crate) mod fake;
 pub(crate) mod forks;
+pub(crate) mod hangs;
 pub(crate) mod healthcheck;
 pub(crate) mod info_table;
 pub(crate) mod install;

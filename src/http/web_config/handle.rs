@@ -10,9 +10,9 @@ use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use tokio::sync::Mutex;
-use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use crate::files::{FileTask, FileTaskError};
 use crate::http::tls::client_certificate::ClientAuthType;
 
 use super::{Trace, WebConfig, WebConfigError, load_and_trace, trace};
@@ -29,8 +29,29 @@ struct Inner {
     file: Option<PathBuf>,
     current: ArcSwap<WebConfig>,
     last_reload: ArcSwap<LastReload>,
-    /// The files of the last load, successful or not, with their state. Locked during a load.
-    read: Mutex<Vec<(PathBuf, Trace)>>,
+    /// Locked while files are read.
+    files: Mutex<Files>,
+}
+
+#[derive(Debug, Default)]
+struct Files {
+    /// Those of the last load, successful or not, with their state.
+    read: Vec<(PathBuf, Trace)>,
+    task: FileTask,
+}
+
+impl Files {
+    /// Reads the configuration, and what it refers to.
+    async fn load(&mut self, file: &Path) -> Result<WebConfig, WebConfigError> {
+        let path = file.to_owned();
+        let loaded = self.task.run(DEADLINE, move || load_and_trace(&path)).await;
+        let (config, read) = loaded.map_err(|reason| {
+            let remedy = if reason == FileTaskError::NoResponse { ", then reload" } else { "" };
+            error_of(file, &format!("{reason}{remedy}"))
+        })?;
+        self.read = read;
+        config
+    }
 }
 
 /// The result of the last load of the configuration.
@@ -45,17 +66,20 @@ pub struct LastReload {
 }
 
 impl WebConfigHandle {
-    /// Reads the file; without a file, plain HTTP is used. Blocks on file I/O; only for startup.
-    pub fn load(file: Option<&Path>) -> Result<Self, WebConfigError> {
-        let (config, read) = file.map_or_else(|| (Ok(WebConfig::default()), Vec::new()), load_and_trace);
-        let config = config?;
+    /// Reads the file; without a file, plain HTTP is used.
+    pub async fn load(file: Option<&Path>) -> Result<Self, WebConfigError> {
+        let mut files = Files::default();
+        let config = match file {
+            Some(file) => files.load(file).await?,
+            None => WebConfig::default(),
+        };
         warn_of(&config);
         let at = SystemTime::now();
         Ok(Self(Arc::new(Inner {
             file: file.map(Path::to_owned),
             current: ArcSwap::from_pointee(config),
             last_reload: ArcSwap::from_pointee(LastReload { at, error: None, last_success: at }),
-            read: Mutex::new(read),
+            files: Mutex::new(files),
         })))
     }
 
@@ -81,20 +105,8 @@ impl WebConfigHandle {
             self.0.last_reload.store(Arc::new(LastReload { at, error: None, last_success: at }));
             return Ok(());
         };
-        let mut read = self.0.read.lock().await;
-        let reading = tokio::task::spawn_blocking({
-            let file = file.clone();
-            move || load_and_trace(&file)
-        });
-        let loaded = match timeout(DEADLINE, reading).await {
-            Ok(Ok((loaded, files))) => {
-                *read = files;
-                loaded
-            }
-            Ok(Err(_)) => Err(error_of(&file, "reading failed unexpectedly; see the log")),
-            Err(_) => Err(error_of(&file, "the file system does not respond; remount it, then reload")),
-        };
-        let result = loaded.and_then(|config| self.take_over(&file, config));
+        let mut files = self.0.files.lock().await;
+        let result = files.load(&file).await.and_then(|config| self.take_over(&file, config));
         let error = result.as_ref().err().cloned();
         match &error {
             None => tracing::info!(file = %file.display(), "Reloaded web configuration"),
@@ -147,12 +159,13 @@ impl WebConfigHandle {
 
     /// The current state of the files, if it differs from what was read.
     async fn change(&self) -> Option<Vec<(PathBuf, Trace)>> {
-        let read = self.0.read.lock().await.clone();
-        let looked = tokio::task::spawn_blocking(move || {
+        let mut files = self.0.files.lock().await;
+        let read = files.read.clone();
+        let look = move || {
             let now: Vec<_> = read.iter().map(|(path, _)| (path.clone(), trace(path))).collect();
             (now != read).then_some(now)
-        });
-        timeout(DEADLINE, looked).await.ok()?.ok().flatten()
+        };
+        files.task.run(DEADLINE, look).await.ok().flatten()
     }
 }
 
@@ -207,7 +220,7 @@ mod tests {
     }
 
     impl Site {
-        fn new(text: &str) -> Self {
+        async fn new(text: &str) -> Self {
             let directory = tempfile::tempdir().unwrap();
             let (certificate, key) = certificate();
             for (name, text) in [("server.crt", &certificate), ("server.key", &key), ("ca.crt", &certificate)]
@@ -215,7 +228,7 @@ mod tests {
                 std::fs::write(directory.path().join(name), text).unwrap();
             }
             std::fs::write(directory.path().join("web.yml"), text).unwrap();
-            let handle = WebConfigHandle::load(Some(&directory.path().join("web.yml"))).unwrap();
+            let handle = WebConfigHandle::load(Some(&directory.path().join("web.yml"))).await.unwrap();
             Self { directory, handle }
         }
 
@@ -234,7 +247,7 @@ mod tests {
     async fn a_file_without_its_end_opens_nothing() {
         let users = format!("basic_auth_users:\n  alice: {HASH}\n  bob: {HASH}\n");
         for whole in [format!("{TLS}{CLIENTS}{NAMES}{users}"), format!("{users}{TLS}{CLIENTS}{NAMES}")] {
-            let site = Site::new(&whole);
+            let site = Site::new(&whole).await;
             for length in 0..whole.len() {
                 let result = site.reload(&whole[..length]).await;
                 let current = site.handle.current();
@@ -250,7 +263,7 @@ mod tests {
     #[tokio::test]
     async fn what_the_file_says_is_done() {
         let users = format!("basic_auth_users:\n  alice: {HASH}\n");
-        let site = Site::new(&format!("{TLS}{CLIENTS}{users}"));
+        let site = Site::new(&format!("{TLS}{CLIENTS}{users}")).await;
         let refused = |result: Result<(), WebConfigError>| result.unwrap_err().problem;
         assert!(refused(site.reload(&format!("{TLS}{CLIENTS}")).await).contains("basic_auth_users: {}"));
         let empty = site.reload(&format!("{TLS}{CLIENTS}basic_auth_users:\n")).await;

@@ -8,8 +8,6 @@ mod handle;
 mod tls_section;
 mod values;
 
-use std::fs::File;
-use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -23,11 +21,12 @@ pub use tls_section::Tls;
 use super::auth::Users;
 use super::headers;
 use super::rate_limit::RateLimit;
+use crate::files;
 use document::{HttpSection, Problem, RateLimitSection, UsersSection, WebConfigDocument};
 use serde_saphyr::Spanned;
 
 /// Larger than any certificate, key or configuration; protects against devices and wrong paths.
-const LARGEST_FILE: u64 = 1024 * 1024;
+const LARGEST_FILE: usize = 1024 * 1024;
 
 /// The validated configuration, including the contents of all referenced files.
 #[derive(Debug, Clone, Default)]
@@ -88,18 +87,10 @@ impl Files {
 
     fn read_path(&mut self, path: &Path) -> Result<Vec<u8>, String> {
         self.opened.push((path.to_owned(), trace(path)));
-        let mut bytes = Vec::new();
-        let read = File::open(path).and_then(|file| file.take(LARGEST_FILE + 1).read_to_end(&mut bytes));
-        if let Err(error) = read {
-            return Err(format!(
-                "cannot be read: {error}; check the path ({}) and its permissions",
-                path.display()
-            ));
-        }
-        if bytes.len() as u64 > LARGEST_FILE {
-            return Err("is larger than 1 MiB; check that it is the right file".to_owned());
-        }
-        Ok(bytes)
+        let read = files::read(path, LARGEST_FILE).map_err(|error| {
+            format!("cannot be read: {error}; check the path ({}) and its permissions", path.display())
+        })?;
+        read.ok_or_else(|| "is larger than 1 MiB; check that it is the right file".to_owned())
     }
 }
 

@@ -57,6 +57,8 @@ catalogue! { ALL of Exporter:
 }
 
 catalogue! { PROCESS of Process:
+    LOG_LINES_DROPPED_TOTAL: Counter, "pgbackrest_exporter_log_lines_dropped_total", Plain, [],
+        "Log lines dropped because standard error was not read in time.", "starts at 0 with the process", at_scrape;
     PROCESS_CPU_SECONDS_TOTAL: Counter, "process_cpu_seconds_total", Seconds, [],
         "Total user and system CPU time spent in seconds.", "/proc/self/stat; without child processes",
         at_scrape;

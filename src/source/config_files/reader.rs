@@ -5,10 +5,10 @@
 //! version. If it never did, the name of its file tells, wherever links to it are.
 
 use std::ffi::OsString;
-use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
+use crate::files;
 use crate::pgbackrest::version::Product;
 
 /// The first bytes of a program that is no script.
@@ -60,7 +60,7 @@ impl Reader {
 
 fn is_script(file: &Path) -> bool {
     let mut begin = [0; ELF.len()];
-    File::open(file).and_then(|mut file| file.read_exact(&mut begin)).is_err() || begin != ELF
+    files::open(file).and_then(|mut file| file.read_exact(&mut begin)).is_err() || begin != ELF
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("pgbackrest", 1),
     ("schedule", 1),
     ("kubernetes", 1),
+    ("files", 1),
     ("telemetry", 1),
     ("shutdown", 1),
     ("text", 0),

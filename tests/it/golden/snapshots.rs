@@ -229,6 +229,7 @@ fn collection(now: DateTime<Utc>) -> CollectionMetrics {
 
 fn process() -> ProcessFigures {
     ProcessFigures {
+        log_lines_dropped: Some(2),
         cpu_seconds: Some(1.25),
         open_fds: Some(12),
         max_fds: Some(1024),

@@ -9,6 +9,7 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
 use crate::host::fake::{alive_in_group, argv, assert_groups_vanish, numbers_in, script};
+use crate::support::process::{call, output};
 
 struct Case {
     directory: TempDir,
@@ -76,7 +77,7 @@ async fn a_foreign_signal_is_told_from_our_own() {
 
 #[tokio::test]
 async fn stdin_is_empty_and_the_environment_clean() {
-    let case = Case::new("cat; env | cut -d= -f1 | grep -vE '^(PWD|OLDPWD|SHLVL|_)$' | sort");
+    let case = Case::new("cat; env | cut -d= -f1 | grep -vE '^(KEEPER_CALL|PWD|OLDPWD|SHLVL|_)$' | sort");
     let output = case.run(&limits(HOUR_MS, 100)).await;
     assert_eq!(output.ending, Ending::Exited(0));
     let names = String::from_utf8(output.stdout).unwrap();
@@ -105,6 +106,30 @@ async fn a_program_that_ignores_sigterm_is_killed_with_its_children() {
     assert!(output.duration >= Duration::from_millis(TO_START_MS + 200), "{:?}", output.duration);
     assert!(output.duration < SOON, "{:?}", output.duration);
     assert_eq!(case.groups().len(), 1);
+    assert_groups_vanish(&case.groups());
+}
+
+#[tokio::test]
+async fn processes_that_left_the_group_are_killed_too() {
+    let leave = "setsid sh -c 'echo $$ >> \"$0\"; trap \"\" TERM; sleep 300' \"${0%/*}/numbers\"";
+    // One has a parent of the group, and that of the other has ended.
+    let case = Case::new(&format!("{leave} & ({leave} &) & sleep 300"));
+    let output = case.run(&limits(TO_START_MS, 100)).await;
+    assert_eq!(output.ending, Ending::TimedOut);
+    assert_eq!(case.groups().len(), 3, "all have started");
+    assert_groups_vanish(&case.groups());
+}
+
+#[test]
+fn what_a_call_left_behind_ends_with_the_program() {
+    let leave = "setsid sh -c 'echo $$ >> \"$0\"; sleep 300' \"${0%/*}/numbers\"";
+    let case = Case::new(&format!(
+        "{leave} & case \"$*\" in *version*) echo pgBackRest 2.60.0 ;; *) echo '[]' ;; esac; \
+         while [ $(wc -l < \"${{0%/*}}/numbers\") -lt 2 ]; do sleep 0.05; done"
+    ));
+    let mut program = call(None, env!("CARGO_BIN_EXE_pgbackrest-keeper"));
+    output(program.arg("info").arg(format!("--backrest.binary={}", case.program.display())));
+    assert!(case.groups().len() > 2, "{:?}", case.groups());
     assert_groups_vanish(&case.groups());
 }
 

@@ -102,7 +102,7 @@ impl Server {
     pub(crate) async fn start(config: Option<&Path>, limits: ServerLimits) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("free port");
         let address = listener.local_addr().expect("address");
-        let config = WebConfigHandle::load(config).expect("good configuration");
+        let config = WebConfigHandle::load(config).await.expect("good configuration");
         let shutdown = CancellationToken::new();
         let (working, let_go) = (watch::Sender::new(0), watch::Sender::new(false));
         let router = endpoints(working.clone(), let_go.clone());
