@@ -10,7 +10,7 @@ LABEL org.opencontainers.image.title="pgbackrest-keeper" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.created="${CREATED}"
-COPY LICENSE pgbackrest-keeper /
+COPY LICENSE NOTICES pgbackrest-keeper /
 # A number, for Kubernetes cannot tell of a name whether it is root.
 USER 65532:65532
 ENTRYPOINT ["/pgbackrest-keeper"]

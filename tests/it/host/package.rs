@@ -12,7 +12,7 @@ use pgbackrest_keeper::cli::Cli;
 use crate::support::exporter::Exporter;
 use crate::support::lab::{Lab, STANZA, Site};
 use crate::support::machine::{Pgbackrest, program, skip};
-use crate::support::process::{command, output, successful};
+use crate::support::process::{call, command, output, successful};
 
 const PACKAGE: &str = "pgbackrest-keeper";
 const UNIT: &str = "usr/lib/systemd/system/pgbackrest-keeper.service";
@@ -106,6 +106,7 @@ fn comes_works_and_goes() -> Result<(), String> {
     ] {
         assert!(installed.contains(file), "{file} is missing: {installed:#?}");
     }
+    has_notices_of_all_that_is_linked(&root);
     is_liked_by_systemd(&root);
     is_served(&site, &root);
 
@@ -114,6 +115,36 @@ fn comes_works_and_goes() -> Result<(), String> {
     root.dpkg(&["--purge", PACKAGE]);
     assert_eq!(root.files(), BTreeSet::new());
     Ok(())
+}
+
+/// As `cargo tree` lists it.
+fn has_notices_of_all_that_is_linked(root: &Root) {
+    let file = root.path("usr/share/doc/pgbackrest-keeper/NOTICES.gz");
+    let notices = successful(call(None, "gzip").args(["--decompress", "--stdout"]).arg(file));
+    let mut tree = Command::new(env!("CARGO"));
+    tree.args([
+        "tree",
+        "--locked",
+        "--offline",
+        "--edges=normal,no-proc-macro",
+        "--prefix=none",
+        "--format={p}",
+    ]);
+    let tree = successful(tree.current_dir(sources()));
+    let packages: BTreeSet<String> = tree
+        .lines()
+        .filter(|line| !line.starts_with("pgbackrest-keeper "))
+        .map(|line| line.split(' ').take(2).collect::<Vec<_>>().join(" ").replace(" v", " "))
+        .collect();
+    assert!(packages.len() > 100, "{packages:#?}");
+    let missing: Vec<_> =
+        packages.iter().filter(|package| !notices.contains(&format!("\n{package}: "))).collect();
+    assert!(missing.is_empty(), "{missing:#?}");
+    // The text of a licence, of sources in C, of the standard library.
+    for part in ["Permission is hereby granted, free of charge", "Jason Evans", "Rust's standard library 1."]
+    {
+        assert!(notices.contains(part), "{part}");
+    }
 }
 
 /// The unit is judged with the program where it is installed here.
