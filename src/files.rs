@@ -12,6 +12,9 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+/// Work on files takes this long only where a file system does not answer.
+const DEADLINE: Duration = Duration::from_secs(5);
+
 /// Opens a regular file, and nothing else.
 pub fn open(path: &Path) -> io::Result<File> {
     // Otherwise to open a FIFO waits for who writes it.
@@ -31,9 +34,16 @@ pub fn read(path: &Path, limit: usize) -> io::Result<Option<Vec<u8>>> {
 
 /// Runs work on files one at a time and with a deadline, so that a file system that does not answer costs one thread, and not
 /// one for each attempt.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct FileTask {
     stuck: Option<JoinHandle<()>>,
+    deadline: Duration,
+}
+
+impl Default for FileTask {
+    fn default() -> Self {
+        Self { stuck: None, deadline: DEADLINE }
+    }
 }
 
 /// Why there is no result.
@@ -51,7 +61,6 @@ impl FileTask {
     /// Runs the work, which may block, unless earlier work has not ended yet.
     pub async fn run<T: Send + 'static>(
         &mut self,
-        deadline: Duration,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, FileTaskError> {
         if self.stuck.as_ref().is_some_and(|stuck| !stuck.is_finished()) {
@@ -62,7 +71,7 @@ impl FileTask {
             // Nobody waits for a result that is late.
             let _ = result.send(work());
         });
-        let Ok(result) = timeout(deadline, ended).await else {
+        let Ok(result) = timeout(self.deadline, ended).await else {
             self.stuck = Some(task);
             return Err(FileTaskError::NoResponse);
         };
@@ -104,14 +113,16 @@ mod tests {
     async fn work_that_hangs_is_not_begun_again() {
         let mut task = FileTask::default();
         let (end, hangs) = mpsc::channel::<()>();
-        let stuck = task.run(Duration::from_millis(1), move || hangs.recv().is_ok()).await;
+        task.deadline = Duration::from_millis(1);
+        let stuck = task.run(move || hangs.recv().is_ok()).await;
+        task.deadline = Duration::MAX;
         assert_eq!(stuck, Err(FileTaskError::NoResponse));
         for _ in 0..3 {
-            let refused: Result<(), _> = task.run(Duration::MAX, || unreachable!("begun")).await;
+            let refused: Result<(), _> = task.run(|| unreachable!("begun")).await;
             assert_eq!(refused, Err(FileTaskError::NoResponse));
         }
         drop(end);
-        while task.run(Duration::MAX, || 1).await != Ok(1) {
+        while task.run(|| 1).await != Ok(1) {
             tokio::task::yield_now().await;
         }
     }
@@ -119,8 +130,8 @@ mod tests {
     #[tokio::test]
     async fn a_panic_is_no_hang() {
         let mut task = FileTask::default();
-        let panicked: Result<(), _> = task.run(Duration::MAX, || panic!("as expected")).await;
+        let panicked: Result<(), _> = task.run(|| panic!("as expected")).await;
         assert_eq!(panicked, Err(FileTaskError::Panicked));
-        assert_eq!(task.run(Duration::MAX, || 1).await, Ok(1));
+        assert_eq!(task.run(|| 1).await, Ok(1));
     }
 }

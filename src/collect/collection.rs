@@ -21,6 +21,7 @@ use crate::state::filter::UNLISTED;
 use crate::state::merge::{self, Answer, Policy, Reply, Run, Target};
 use crate::state::programs;
 use crate::state::snapshot::{Failure, FailureReason, Repo, RepoState, Snapshot, Stanza};
+use crate::state::stopped;
 
 use super::caller::Caller;
 use super::database_counts::Counts;
@@ -284,6 +285,7 @@ impl Caller<'_> {
             snapshot.collection.configuration.clone_from(&request.configuration_health);
             expiry::judge_into(&mut snapshot, now);
             programs::judge_into(&mut snapshot, &before, &request.lock_files, now);
+            stopped::judge_into(&mut snapshot, &request.stop_files, |stanza| request.lock_path(stanza), now);
             counts.fill(&mut snapshot);
             listings.judge_into(&mut snapshot, pace.max_wal_staleness(), now);
             if !is_finished && !request.is_host {

@@ -15,7 +15,10 @@ use crate::source::config_files::{ConfigFiles, Configuration};
 use crate::source::environment::Environment;
 use crate::source::local::Local;
 use crate::source::lock_files::LockFiles;
+use crate::source::stop_files::StopFiles;
+use crate::state::programs::LockFile;
 use crate::state::snapshot::Snapshot;
+use crate::state::stopped::StopListing;
 
 use super::caller::{Caller, Runners, Shared};
 use super::registry::Job;
@@ -44,6 +47,7 @@ struct ConfigurationState {
     /// The program that printed its version last.
     product: Option<Product>,
     lock_files: LockFiles,
+    stop_files: StopFiles,
 }
 
 /// Collects until `shutdown`. A notification of `reload` starts a collection, which reads the configuration again.
@@ -103,6 +107,7 @@ impl Host {
             is_reload: true,
             product: None,
             lock_files: LockFiles::default(),
+            stop_files: StopFiles::default(),
         };
         Self {
             collecting: Arc::new(local()),
@@ -141,18 +146,28 @@ impl Site for Host {
         let version = caller.version(None).await.and_then(Result::ok);
         let mut configuration = self.configuration.lock().await;
         configuration.read(version, &shared.metrics).await;
-        let (product, current) = (configuration.product, configuration.current.clone());
-        let lock_files = match product {
-            Some(product) => configuration.lock_files.of_others(product, current.as_deref()).await,
-            None => Vec::new(),
-        };
+        let (lock_files, stop_files) = configuration.list_files().await;
+        let current = configuration.current.clone();
         let mut request = Request::of_host(&self.settings, current, configuration.files.health());
-        (request.version, request.lock_files) = (version, lock_files.into());
+        request.version = version;
+        (request.lock_files, request.stop_files) = (lock_files.into(), Arc::new(stop_files));
         (request, runners)
     }
 }
 
 impl ConfigurationState {
+    /// Lists lock files of other programs, and stop files.
+    async fn list_files(&mut self) -> (Vec<LockFile>, StopListing) {
+        let Self { current, product, lock_files, stop_files, .. } = self;
+        let of_others = async {
+            match *product {
+                Some(product) => lock_files.of_others(product, current.as_deref()).await,
+                None => Vec::new(),
+            }
+        };
+        tokio::join!(of_others, stop_files.list(current.as_deref()))
+    }
+
     /// Reads the files that have changed. They are those of the program that last said what it is.
     async fn read(&mut self, version: Option<Version>, metrics: &CollectionMetrics) {
         self.product = version.map(|version| version.product).or(self.product);

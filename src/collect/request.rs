@@ -1,6 +1,7 @@
 //! What a collection asks for: everything in which a host and a cluster in Kubernetes differ, as data.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use crate::state::filter::{Filter, UNLISTED};
 use crate::state::merge::{Configured, Target};
 use crate::state::programs::LockFile;
 use crate::state::snapshot::{ConfigurationHealth, Failure, FailureReason, RepoSettings, Snapshot};
+use crate::state::stopped::StopListing;
 
 use super::in_flight::CommandKey;
 use super::plan::KnownTargets;
@@ -66,6 +68,8 @@ pub(super) struct Request {
     pub(super) version: Option<Version>,
     /// Lock files of other programs on this host.
     pub(super) lock_files: Arc<[LockFile]>,
+    /// Stop files on this host.
+    pub(super) stop_files: Arc<StopListing>,
     details: Details,
 }
 
@@ -114,6 +118,7 @@ impl Request {
             configuration_health,
             version: None,
             lock_files: Arc::default(),
+            stop_files: Arc::default(),
             details: Details::Configuration(configuration),
         }
     }
@@ -136,6 +141,7 @@ impl Request {
             configuration_health: None,
             version: None,
             lock_files: Arc::default(),
+            stop_files: Arc::default(),
             details: Details::Subject(Arc::clone(subject)),
         }
     }
@@ -174,6 +180,14 @@ impl Request {
         match &self.details {
             Details::Configuration(configuration) => configuration.as_ref()?.settings(stanza, key),
             Details::Subject(subject) => subject.repos.iter().find(|repo| repo.key == key)?.settings.clone(),
+        }
+    }
+
+    /// Where commands for a stanza look for locks and stop files on this host.
+    pub(super) fn lock_path(&self, stanza: &str) -> Option<PathBuf> {
+        match &self.details {
+            Details::Configuration(configuration) => configuration.as_ref()?.lock_path(stanza),
+            Details::Subject(_) => None,
         }
     }
 

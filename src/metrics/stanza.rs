@@ -35,6 +35,17 @@ pub(super) fn write(families: &mut Families<'_, '_>, facts: &Facts) -> fmt::Resu
             family.add(&labels, other.seen_at.timestamp())
         })
     })?;
+    per_stanza(families, facts, &catalogue::STANZA_STOPPED, |stanza| {
+        stanza.stop_files.as_ref().map(|files| u64::from(!files.is_empty()))
+    })?;
+    families.family(&catalogue::STANZA_STOPPED_SINCE_TIMESTAMP_SECONDS, |family| {
+        facts.each_stanza(family, |family, stanza| {
+            stanza.stop_files.iter().flatten().try_for_each(|file| {
+                let labels = [file.scope.as_str().into(), (&*stanza.name).into()];
+                family.add_known(&labels, file.since.map(|since| since.timestamp()))
+            })
+        })
+    })?;
     per_stanza(families, facts, &catalogue::STANZA_REPO_SYSTEM_ID_MATCH, comparison::system_ids_match)?;
     per_stanza(families, facts, &catalogue::STANZA_REPO_BACKUP_SKEW_SECONDS, comparison::backup_skew)?;
     per_stanza(families, facts, &catalogue::STANZA_REPO_WAL_SKEW_SEGMENTS, comparison::wal_skew_segments)?;

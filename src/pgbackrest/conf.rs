@@ -18,6 +18,7 @@ mod sas;
 #[cfg(test)]
 mod tests;
 
+pub use option::HostOption;
 pub use reader::ConfError;
 
 use option::{Name, Value};
@@ -33,8 +34,6 @@ const REACHING_OPTIONS: [&str; 6] =
 const STORAGE_TYPES: [&str; 6] = ["azure", "cifs", "gcs", "posix", "s3", "sftp"];
 /// The prefix of variables that set options.
 pub const VARIABLE_PREFIX: &str = "PGBACKREST_";
-/// The option with the directory of locks.
-const LOCK_PATH: &str = "lock-path";
 /// The largest retention that pgBackRest accepts.
 const MAX_RETENTION: u32 = 9_999_999;
 
@@ -55,8 +54,8 @@ struct Section {
     repo_keys: BTreeSet<u32>,
     /// It has one of [`REACHING_OPTIONS`].
     has_reaching_option: bool,
-    /// `lock-path`.
-    lock_path: Option<String>,
+    /// Options about files on the host.
+    host_options: BTreeMap<HostOption, Value>,
 }
 
 /// The options of one stanza in one repository.
@@ -212,10 +211,19 @@ impl Conf {
         })
     }
 
+    /// An option about files on the host, as `backup` of a stanza sees it; none if it is not set.
+    ///
+    /// # Errors
+    /// A value that pgBackRest would refuse, with its file and line, and what would do.
+    pub fn host_option(&self, stanza: &str, option: HostOption) -> Result<Option<String>, ConfError> {
+        let mut sections = self.visible(Some(stanza), KEEPING_COMMAND);
+        sections.find_map(|section| section.host_options.get(&option)).map(Value::text).transpose()
+    }
+
     /// `lock-path` of every section.
-    pub fn lock_paths(&self) -> impl Iterator<Item = &str> {
+    pub fn lock_paths(&self) -> impl Iterator<Item = String> {
         let sections = [&self.environment].into_iter().chain(self.sections.values());
-        sections.filter_map(|section| section.lock_path.as_deref())
+        sections.filter_map(|section| section.host_options.get(&HostOption::LockPath)?.text().ok())
     }
 
     /// The environment and the applicable sections, in order of precedence.
@@ -231,8 +239,8 @@ impl Conf {
 impl Section {
     fn add(&mut self, key: &str, setting: &reader::Setting<'_>) {
         self.has_reaching_option |= REACHING_OPTIONS.contains(&key);
-        if key == LOCK_PATH {
-            self.lock_path = Some(setting.value.to_owned());
+        if let Some(option) = HostOption::of(key) {
+            set(&mut self.host_options, option, Value::plain(setting));
         }
         let Some((key, option)) = option::split(key) else { return };
         // Retention alone does not define a repository: info does not know the option.
@@ -240,24 +248,26 @@ impl Section {
             self.repo_keys.insert(key);
         }
         let Some(name) = Name::of(option) else { return };
-        self.set((key, name), Value::new(name, setting));
+        set(&mut self.options, (key, name), Value::new(name, setting));
     }
 
     fn include(&mut self, other: Self) {
         self.repo_keys.extend(other.repo_keys);
         self.has_reaching_option |= other.has_reaching_option;
-        self.lock_path = other.lock_path.or(self.lock_path.take());
         for (option, value) in other.options {
-            self.set(option, value);
+            set(&mut self.options, option, value);
+        }
+        for (option, value) in other.host_options {
+            set(&mut self.host_options, option, value);
         }
     }
+}
 
-    /// pgBackRest uses neither value of an option that a section sets twice.
-    fn set(&mut self, option: (u32, Name), value: Value) {
-        match self.options.entry(option) {
-            Entry::Vacant(vacant) => _ = vacant.insert(value),
-            Entry::Occupied(mut taken) => _ = taken.insert(value.repeated()),
-        }
+/// pgBackRest uses neither value of an option that a section sets twice.
+fn set<K: Ord>(options: &mut BTreeMap<K, Value>, option: K, value: Value) {
+    match options.entry(option) {
+        Entry::Vacant(vacant) => _ = vacant.insert(value),
+        Entry::Occupied(mut taken) => _ = taken.insert(value.repeated()),
     }
 }
 

@@ -6,7 +6,6 @@
 //! Only files that pgBackRest is known to use are read: those that are named to it, and those at the default paths of the
 //! program that runs, if it is pgBackRest or a fork of it and no script (`reader`).
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
@@ -14,22 +13,25 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::files;
 use crate::pgbackrest::command::Program;
-use crate::pgbackrest::conf::{Conf, RepoOptions};
+use crate::pgbackrest::conf::Conf;
 use crate::pgbackrest::version::Product;
-use crate::state::snapshot::{ConfigurationHealth, CredentialExpiry, CredentialKind, RepoSettings};
+use crate::state::snapshot::{ConfigurationHealth, CredentialKind};
 
 use super::credentials;
 use super::environment::Environment;
 
+mod configuration;
 mod progress;
 mod reader;
 
+pub use configuration::Configuration;
+
+use configuration::certificates;
 use progress::Progress;
 use reader::Reader;
 
@@ -43,16 +45,6 @@ const LIMITS: FileLimits = FileLimits { files: 100_000, bytes: 64 << 20 };
 const DEADLINE: Duration = Duration::from_secs(10);
 /// … and of a reading that goes on, this many times as much is waited for.
 const ROUNDS: usize = 6;
-
-/// The configuration as far as it could be read.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Configuration {
-    conf: Conf,
-    /// See [`Conf::stanzas_apart`].
-    apart: BTreeSet<Arc<str>>,
-    /// Ends of the certificates that the configuration names, by file.
-    ends: BTreeMap<(CredentialKind, PathBuf), DateTime<Utc>>,
-}
 
 /// Reads the files again when they have changed.
 #[derive(Debug)]
@@ -194,65 +186,6 @@ impl ConfigFiles {
     }
 }
 
-impl Configuration {
-    /// Names of the stanzas that have a section.
-    #[must_use]
-    pub fn stanzas(&self) -> Vec<&str> {
-        self.conf.stanzas()
-    }
-
-    /// The stanzas for which `info` must be asked by name.
-    #[must_use]
-    pub const fn stanzas_apart(&self) -> &BTreeSet<Arc<str>> {
-        &self.apart
-    }
-
-    /// Numbers of the repositories.
-    #[must_use]
-    pub fn repo_keys(&self) -> Vec<u32> {
-        self.conf.repo_keys()
-    }
-
-    /// Numbers of the repositories that all stanzas share.
-    #[must_use]
-    pub fn common_repo_keys(&self) -> Vec<u32> {
-        self.conf.repo_keys_of(None)
-    }
-
-    /// The directories of locks that are configured.
-    pub fn lock_paths(&self) -> impl Iterator<Item = &Path> {
-        self.conf.lock_paths().map(Path::new)
-    }
-
-    /// What is configured for one stanza in one repository; none where pgBackRest would refuse it.
-    #[must_use]
-    pub fn settings(&self, stanza: &str, key: u32) -> Option<RepoSettings> {
-        // Before 2.32 the only repository had no number in answers, and 1 in the configuration.
-        let options = self.conf.repo_options(stanza, key.max(1)).ok()?;
-        let of_files = certificates(&options).filter_map(|(kind, path)| {
-            let end = self.ends.get(&(kind, path))?;
-            Some(CredentialExpiry { kind, not_after: *end })
-        });
-        let settings = RepoSettings::of(&options);
-        let mut credentials: Vec<CredentialExpiry> = of_files.chain(settings.credentials).collect();
-        // Of two certificates of one kind the one that ends first counts.
-        credentials.sort_by_key(|credential| (credential.kind, credential.not_after));
-        credentials.dedup_by_key(|credential| credential.kind);
-        Some(RepoSettings { credentials, ..settings })
-    }
-}
-
-fn certificates(options: &RepoOptions) -> impl Iterator<Item = (CredentialKind, PathBuf)> {
-    let file = |kind, path: &Option<String>| path.as_ref().map(|path| (kind, PathBuf::from(path)));
-    [
-        file(CredentialKind::TlsClient, &options.host_cert_file),
-        file(CredentialKind::TlsCa, &options.host_ca_file),
-        file(CredentialKind::TlsCa, &options.storage_ca_file),
-    ]
-    .into_iter()
-    .flatten()
-}
-
 impl GivenPlaces {
     fn of(program: &Program, environment: &Environment) -> Self {
         let said = |name: &str| {
@@ -325,7 +258,8 @@ impl Places {
             progress.step();
             stamp(path)
         };
-        let whose = Ok(whose);
+        let product = whose;
+        let whose = Ok(product);
         if let Some(last) = last.filter(|last| last.is_current(&whose, stamp)) {
             return last;
         }
@@ -361,7 +295,7 @@ impl Places {
                 Some(((kind, path), end?))
             };
             let ends = names.into_iter().filter_map(end).collect();
-            Ok(Some(Arc::new(Configuration { conf, apart, ends })))
+            Ok(Some(Arc::new(Configuration { product, conf, apart, ends })))
         });
         Reading { whose, stamps, configuration }
     }

@@ -3,7 +3,6 @@
 
 use std::fs::{self, DirEntry};
 use std::path::Path;
-use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
@@ -15,8 +14,6 @@ use super::config_files::Configuration;
 
 /// Entries of one directory that are read.
 const MAX_ENTRIES: usize = 10_000;
-/// Listing takes this long only where a file system hangs.
-const DEADLINE: Duration = Duration::from_secs(5);
 /// What commands lock: `STANZA-KIND.lock`, and from 2.53 on (pgBackRest commit edd61636a) `STANZA-KIND-REPO.lock`.
 const KINDS: [&str; 3] = ["archive", "backup", "restore"];
 
@@ -38,7 +35,7 @@ impl LockFiles {
             .filter(|(_, path)| !is_shared(*path))
             .collect();
         let list_all = move || others.iter().flat_map(|(product, path)| list(*product, path)).collect();
-        self.listing.run(DEADLINE, list_all).await.unwrap_or_default()
+        self.listing.run(list_all).await.unwrap_or_default()
     }
 }
 

@@ -13,6 +13,7 @@ pub mod lock_files;
 pub mod pod;
 pub mod pods;
 pub mod process;
+pub mod stop_files;
 
 mod failure;
 mod notices;

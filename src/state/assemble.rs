@@ -33,6 +33,7 @@ pub fn stanza(view: StanzaView<'_>, read_at: DateTime<Utc>) -> Stanza {
         restore_lock: activity(status.lock.restore.as_ref(), is_told, read_at),
         repos,
         other_program: None,
+        stop_files: None,
     }
 }
 

@@ -9,15 +9,13 @@ use std::fmt::{self, Write as _};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
-use crate::pgbackrest::version::Product;
-
 use super::answer;
 use super::comparison;
 use super::filter::UNLISTED;
 use super::human;
 use super::recovery;
 use super::retention;
-use super::snapshot::{Backup, Evidence, Repo, RepoState, ScopeHealth, ScopeKind, Snapshot, Stanza};
+use super::snapshot::{Backup, Repo, RepoState, ScopeHealth, ScopeKind, Snapshot, Stanza};
 
 /// Credentials that expire sooner than this cause a warning.
 const CREDENTIAL_NOTICE: TimeDelta = TimeDelta::days(14);
@@ -142,7 +140,7 @@ pub fn of_stanza(
         });
     }
     findings.extend(cluster_finding(stanza));
-    findings.extend(program_finding(stanza, now));
+    findings.extend(host::findings(stanza, now));
     let mut assessment = judged(findings);
     if is_any_usable {
         assessment.health = assessment.health.min(Health::Warning);
@@ -332,25 +330,7 @@ fn cluster_finding(stanza: &Stanza) -> Option<Finding> {
     })
 }
 
-fn program_finding(stanza: &Stanza, now: DateTime<Utc>) -> Option<Finding> {
-    let other = stanza.other_program?;
-    let name = other.product.map_or("Another program", Product::name);
-    let (what, age) = (
-        match other.evidence {
-            Evidence::Lock => "locked the stanza in its own lock-path",
-            Evidence::Backup => "made a backup",
-        },
-        human::age(other.seen_at, now),
-    );
-    Some(Finding {
-        health: Health::Warning,
-        repo_key: None,
-        text: format!(
-            "{name} {what} {age}, and it does not see the locks of the program that is queried here: use only one of them, or set the same lock-path for both"
-        ),
-    })
-}
-
+mod host;
 mod wal;
 
 pub use wal::default_restore_sentence;

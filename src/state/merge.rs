@@ -198,6 +198,7 @@ fn stanza(
         restore_lock: activity(locks.map(|locks| locks.1), |stanza| stanza.restore_lock),
         repos,
         other_program: None,
+        stop_files: None,
     };
     if let Some(previous) = previous {
         count_archived(previous, &mut stanza);
@@ -232,6 +233,7 @@ fn missing_everywhere(name: &Arc<str>, policy: &Policy<'_>, now: DateTime<Utc>) 
         restore_lock,
         repos,
         other_program: None,
+        stop_files: None,
     };
     (!stanza.repos.is_empty()).then_some(stanza)
 }

@@ -16,6 +16,7 @@ pub mod recovery;
 pub mod restore;
 pub mod retention;
 pub mod snapshot;
+pub mod stopped;
 pub mod wal_range;
 
 #[cfg(test)]

@@ -126,6 +126,8 @@ pub struct Stanza {
     pub repos: Vec<Repo>,
     /// The last trace of another program that works on the stanza.
     pub other_program: Option<OtherProgram>,
+    /// Stop files on the queried host; absent if it is not known whether there are any.
+    pub stop_files: Option<Vec<StopFile>>,
 }
 
 /// A trace of another program than the one that answers.
@@ -155,6 +157,33 @@ impl Evidence {
         match self {
             Self::Lock => "lock",
             Self::Backup => "backup",
+        }
+    }
+}
+
+/// A stop file that counts for a stanza.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct StopFile {
+    pub scope: StopScope,
+    /// When it was made; absent if the clock was wrong then.
+    pub since: Option<DateTime<Utc>>,
+}
+
+/// What was stopped; the `scope` label.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StopScope {
+    Stanza,
+    All,
+}
+
+impl StopScope {
+    /// The label value.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Stanza => "stanza",
+            Self::All => "all",
         }
     }
 }

@@ -111,5 +111,6 @@ pub(super) fn stanza(repos: Vec<Repo>) -> Stanza {
         restore_lock: Activity::default(),
         repos,
         other_program: None,
+        stop_files: None,
     }
 }

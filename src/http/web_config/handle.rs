@@ -17,9 +17,6 @@ use crate::http::tls::client_certificate::ClientAuthType;
 
 use super::{Trace, WebConfig, WebConfigError, load_and_trace, trace};
 
-/// Limits reading files, because a hanging file system would block forever.
-const DEADLINE: Duration = Duration::from_secs(5);
-
 /// Shared by the server, the reload endpoint and the metrics.
 #[derive(Debug, Clone)]
 pub struct WebConfigHandle(Arc<Inner>);
@@ -44,7 +41,7 @@ impl Files {
     /// Reads the configuration, and what it refers to.
     async fn load(&mut self, file: &Path) -> Result<WebConfig, WebConfigError> {
         let path = file.to_owned();
-        let loaded = self.task.run(DEADLINE, move || load_and_trace(&path)).await;
+        let loaded = self.task.run(move || load_and_trace(&path)).await;
         let (config, read) = loaded.map_err(|reason| {
             let remedy = if reason == FileTaskError::NoResponse { ", then reload" } else { "" };
             error_of(file, &format!("{reason}{remedy}"))
@@ -165,7 +162,7 @@ impl WebConfigHandle {
             let now: Vec<_> = read.iter().map(|(path, _)| (path.clone(), trace(path))).collect();
             (now != read).then_some(now)
         };
-        files.task.run(DEADLINE, look).await.ok().flatten()
+        files.task.run(look).await.ok().flatten()
     }
 }
 

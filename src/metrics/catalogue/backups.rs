@@ -83,6 +83,14 @@ catalogue! { ALL of Backups:
         "pgbackrest_other_program_seen_timestamp_seconds", Timestamp, ["evidence", "product", "stanza"],
         "When another program than the queried one was last seen working on the stanza.",
         "lock files in the default directory of another program on this host, and the versions of backups, of the last 7 days; evidence is lock or backup; product is empty if that is unknown";
+    STANZA_STOPPED: Gauge, "pgbackrest_stanza_stopped", Plain, STANZA,
+        "Whether the stop command keeps commands for the stanza from running on this host.",
+        "1 if lock-path holds a stop file for the stanza or for all, else 0; absent if the configuration is not known or the \
+         directory cannot be read, and in Kubernetes";
+    STANZA_STOPPED_SINCE_TIMESTAMP_SECONDS: Gauge,
+        "pgbackrest_stanza_stopped_since_timestamp_seconds", Timestamp, ["scope", "stanza"],
+        "When the stop command was run.",
+        "modification time of the stop file; scope is stanza or all; absent if nothing is stopped, or if the time lies in the future";
     BACKUP_IN_PROGRESS: Gauge, "pgbackrest_backup_in_progress", Plain, REPO,
         "Whether a backup to the repository is running.",
         "lock held with sizes; absent if the lock is held but pgBackRest does not report for which repository, and if it could not \

@@ -26,6 +26,22 @@ pub(super) enum Name {
     RetentionArchiveType,
 }
 
+/// A supported option about files on the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum HostOption {
+    /// The directory of locks and stop files.
+    LockPath,
+}
+
+impl HostOption {
+    pub(super) fn of(key: &str) -> Option<Self> {
+        Some(match key {
+            "lock-path" => Self::LockPath,
+            _ => return None,
+        })
+    }
+}
+
 impl Name {
     /// Finds an option by its name after `repoN-`. Two of the names are from before 2.33 (`repoN-s3-ca-file`;
     /// pgBackRest commit d1aa765a9), and still accepted by pgBackRest.
@@ -92,10 +108,18 @@ enum Content {
 
 impl Value {
     pub(super) fn new(option: Name, setting: &Setting<'_>) -> Self {
-        let content = match option {
-            Name::AzureKey => Content::Expiry(sas::expiry(setting.value)),
-            _ => Content::Plain(setting.value.to_owned()),
-        };
+        match option {
+            Name::AzureKey => Self::of(Content::Expiry(sas::expiry(setting.value)), setting),
+            _ => Self::plain(setting),
+        }
+    }
+
+    /// A value that is not a secret.
+    pub(super) fn plain(setting: &Setting<'_>) -> Self {
+        Self::of(Content::Plain(setting.value.to_owned()), setting)
+    }
+
+    fn of(content: Content, setting: &Setting<'_>) -> Self {
         Self { content, name: setting.name.to_owned(), file: setting.file.to_owned(), line: setting.line }
     }
 

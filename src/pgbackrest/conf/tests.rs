@@ -67,6 +67,26 @@ fn defaults_are_those_of_pgbackrest() {
 }
 
 #[test]
+fn the_lock_path_is_that_of_the_nearest_section() {
+    let path = |text: &str| parse(text).host_option("demo", HostOption::LockPath);
+    let set = |value: &str| Ok(Some(value.to_owned()));
+    assert_eq!(
+        path("[global]\nrepo1-path=/r\n[other]\nlock-path=/o\n[demo:archive-get]\nlock-path=/g"),
+        Ok(None)
+    );
+    assert_eq!(path("[global]\nlock-path=/l"), set("/l"));
+    assert_eq!(path("[global]\nlock-path=/l\n[global:backup]\nlock-path=/c"), set("/c"));
+    assert_eq!(path("[demo]\nlock-path=/d\n[global:backup]\nlock-path=/c"), set("/d"));
+    assert_eq!(path("[demo]\nlock-path=/d\n[demo:backup]\nlock-path=/b"), set("/b"));
+    assert!(path("[demo]\nlock-path=/d\nlock-path=/e").is_err(), "pgBackRest refuses it");
+    assert!(path("[global]\nlock-path=").is_err());
+    let environment = Conf::from_environment([("PGBACKREST_LOCK_PATH", "/v")]);
+    let both = parse("[demo]\nlock-path=/d").including(environment);
+    assert_eq!(both.host_option("demo", HostOption::LockPath), set("/v"));
+    assert_eq!(both.lock_paths().collect::<Vec<_>>(), ["/v", "/d"]);
+}
+
+#[test]
 fn the_nearest_section_wins() {
     let option = |section: &str, value: u32| format!("[{section}]\nrepo1-retention-full={value}\n");
     let in_order = ["demo:backup", "demo", "global:backup", "global"];

@@ -1,6 +1,6 @@
 //! Real files: what is read, what is refused, and when it is read again.
 
-use crate::state::snapshot::Retention;
+use crate::state::snapshot::{RepoSettings, Retention};
 
 use super::*;
 
@@ -286,5 +286,7 @@ async fn another_program_reads_other_files() {
         let settings = configuration.settings("demo", 1).unwrap();
         assert_eq!(settings.storage.as_deref(), Some(storage));
         assert_eq!(configuration.lock_paths().filter(|path| *path == Path::new("/run/l")).count(), locks);
+        let expected = if locks == 1 { "/run/l" } else { "/tmp/pgbackrest" };
+        assert_eq!(configuration.lock_path("demo").as_deref(), Some(Path::new(expected)));
     }
 }

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use super::super::examples::{backup, database, day, listed, repo, stanza};
 use super::super::snapshot::{
-    BlockedExpiry, Collection, CredentialExpiry, CredentialKind, OtherProgram, Progress, RepoSettings,
-    Retention,
+    BlockedExpiry, Collection, CredentialExpiry, CredentialKind, Evidence, OtherProgram, Progress,
+    RepoSettings, Retention, StopFile, StopScope,
 };
 use super::*;
+use crate::pgbackrest::version::Product;
 
 const FULL: &str = "20260101-000000F";
 const NEXT: &str = "20260107-000000F";
@@ -34,6 +35,25 @@ fn only(repo: &Repo, fresh_for: Option<TimeDelta>) -> (Health, String) {
 
 fn scope(kind: ScopeKind, up: bool) -> ScopeHealth {
     ScopeHealth { kind, up, last_run: day(1), last_success: Some(day(0)), failure: None }
+}
+
+#[test]
+fn stop_files_are_warnings() {
+    let told = |scope, since| {
+        let stop_files = Some(vec![StopFile { scope, since }]);
+        let stanza = Stanza { stop_files, ..stanza(vec![good(1)]) };
+        let Assessment { health, findings } = of_stanza(&stanza, None, day(4), None);
+        assert_eq!((health, findings.len()), (Health::Warning, 1), "{findings:?}");
+        findings[0].text.clone()
+    };
+    let text = told(StopScope::All, Some(day(1)));
+    assert!(text.starts_with("pgbackrest stop was run for all stanzas 3 d ago"), "{text}");
+    assert!(text.ends_with("fail until pgbackrest start is run"), "{text}");
+    let text = told(StopScope::Stanza, None);
+    assert!(text.starts_with("pgbackrest stop was run for this stanza at an unknown time"), "{text}");
+    assert!(text.ends_with("until pgbackrest --stanza=demo start is run"), "{text}");
+    let none = Stanza { stop_files: Some(Vec::new()), ..stanza(vec![good(1)]) };
+    assert_eq!(of_stanza(&none, None, day(4), None).health, Health::Ok);
 }
 
 #[test]

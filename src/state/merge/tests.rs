@@ -37,6 +37,7 @@ fn stanza_of(name: &str, code: i64, repos: Vec<Repo>) -> Stanza {
         restore_lock: Activity::default(),
         repos,
         other_program: None,
+        stop_files: None,
     }
 }
 

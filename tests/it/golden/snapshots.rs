@@ -30,7 +30,7 @@ use pgbackrest_keeper::state::archive::{
 };
 use pgbackrest_keeper::state::snapshot::{
     BlockedExpiry, ConfigurationHealth, CredentialExpiry, CredentialKind, Evidence, FailureReason,
-    OtherProgram, RepoSettings, Retention, ScopeHealth, ScopeKind, Snapshot,
+    OtherProgram, RepoSettings, Retention, ScopeHealth, ScopeKind, Snapshot, StopFile, StopScope,
 };
 
 use crate::golden::fixtures;
@@ -118,6 +118,8 @@ fn everything() -> (impl Fn(Format) -> String, Arc<Options>) {
         evidence: Evidence::Backup,
         seen_at: now - TimeDelta::hours(3),
     });
+    snapshot.stanzas[0].stop_files =
+        Some(vec![StopFile { scope: StopScope::Stanza, since: Some(now - TimeDelta::hours(2)) }]);
     let options = Arc::new(Options {
         legacy_names: true,
         max_backups_per_stanza: 4,

@@ -101,6 +101,7 @@ fn defects() -> Vec<Panel> {
     let (up, errors) = (S.of(&backups::REPO_UP), S.of(&backups::BACKUPS_WITH_ERRORS));
     let expiry = S.of(&backups::REPO_CREDENTIAL_EXPIRY_TIMESTAMP_SECONDS);
     let others = S.of(&backups::OTHER_PROGRAM_SEEN_TIMESTAMP_SECONDS);
+    let stopped = S.of(&backups::STANZA_STOPPED);
     let (gaps, lost) = (S.of(&wal::WAL_GAPS), S.with(&wal::BACKUP_UNRESTORABLE, LOST));
     vec![
         Panel::stat(
@@ -136,6 +137,13 @@ fn defects() -> Vec<Panel> {
             "Stanzas on which another program than the queried one works, which does not see its locks.",
             "short",
             Scope::count(&others, &up),
+        )
+        .steps(NONE_IS_GOOD),
+        Panel::stat(
+            "Stopped stanzas",
+            "Stanzas whose backups and WAL archiving the stop command prevents. Only known of hosts.",
+            "short",
+            Scope::count(&format!("{stopped} == 1"), &stopped),
         )
         .steps(NONE_IS_GOOD),
         Panel::stat(

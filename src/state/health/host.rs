@@ -1,0 +1,47 @@
+//! Findings about what happens on the host, beside the repositories.
+
+use chrono::{DateTime, Utc};
+
+use crate::pgbackrest::version::Product;
+
+use super::super::human;
+use super::super::snapshot::{Evidence, OtherProgram, Stanza, StopFile, StopScope};
+use super::{Finding, Health};
+
+/// Maximum characters of a stanza's name.
+const NAME_LIMIT: usize = 60;
+
+/// What keeps pgBackRest's commands from doing their work, or from seeing each other.
+pub(super) fn findings(stanza: &Stanza, now: DateTime<Utc>) -> Vec<Finding> {
+    let mut sentences = Vec::new();
+    for file in stanza.stop_files.iter().flatten() {
+        sentences.push(stopped(stanza, *file, now));
+    }
+    sentences.extend(stanza.other_program.map(|other| other_program(other, now)));
+    let of_stanza = |text| Finding { health: Health::Warning, repo_key: None, text };
+    sentences.into_iter().map(of_stanza).collect()
+}
+
+fn stopped(stanza: &Stanza, file: StopFile, now: DateTime<Utc>) -> String {
+    let name = human::line(&stanza.name, NAME_LIMIT);
+    let (what, remedy) = match file.scope {
+        StopScope::Stanza => ("this stanza", format!("pgbackrest --stanza={name} start")),
+        StopScope::All => ("all stanzas", "pgbackrest start".to_owned()),
+    };
+    let since = file.since.map_or_else(|| "at an unknown time".to_owned(), |since| human::age(since, now));
+    format!(
+        "pgbackrest stop was run for {what} {since}: on this host archive-push, backup, expire and stanza commands fail until {remedy} is run"
+    )
+}
+
+fn other_program(other: OtherProgram, now: DateTime<Utc>) -> String {
+    let name = other.product.map_or("Another program", Product::name);
+    let what = match other.evidence {
+        Evidence::Lock => "locked the stanza in its own lock-path",
+        Evidence::Backup => "made a backup",
+    };
+    let age = human::age(other.seen_at, now);
+    format!(
+        "{name} {what} {age}, and it does not see the locks of the program that is queried here: use only one of them, or set the same lock-path for both"
+    )
+}
