@@ -168,9 +168,19 @@ fn transposed(columns: Vec<Vec<Cell>>) -> Vec<Vec<Cell>> {
 }
 
 fn titles() -> Vec<Cell> {
-    ["repo", "state", "last full", "last diff", "last incr", "WAL", "recovery window", "notes"]
-        .map(|title| Cell::new(title).add_attribute(Attribute::Bold))
-        .to_vec()
+    [
+        "repo",
+        "state",
+        "last full",
+        "last diff",
+        "last incr",
+        "last attempt",
+        "WAL",
+        "recovery window",
+        "notes",
+    ]
+    .map(|title| Cell::new(title).add_attribute(Attribute::Bold))
+    .to_vec()
 }
 
 fn facts(repo: &Repo, now: DateTime<Utc>, terminal: Terminal) -> Vec<Cell> {
@@ -182,6 +192,7 @@ fn facts(repo: &Repo, now: DateTime<Utc>, terminal: Terminal) -> Vec<Cell> {
     }
     let mut cells = vec![Cell::new(human::repo_name(repo.key)).add_attribute(Attribute::Bold), state];
     cells.extend(BackupType::ALL.map(|backup_type| Cell::new(newest(repo, backup_type, now))));
+    cells.push(Cell::new(last_attempt(repo, now)));
     cells.push(Cell::new(wal(repo)));
     cells.push(Cell::new(window(repo)));
     cells.push(Cell::new(notes(repo, &assessment)));
@@ -193,6 +204,14 @@ fn newest(repo: &Repo, backup_type: BackupType, now: DateTime<Utc>) -> String {
     let size = human::known(backup.size, human::bytes);
     let stored = human::known(backup.repo_delta, human::bytes);
     format!("{}\n{size}, {stored} stored", human::age(backup.stop, now))
+}
+
+fn last_attempt(repo: &Repo, now: DateTime<Utc>) -> String {
+    let Some(attempt) = &repo.last_attempt else { return "unknown".to_owned() };
+    let outcome = if attempt.failure.is_some() { "failed" } else { "completed" };
+    let when = |at| human::age(at, now);
+    let time = attempt.ended.map(when).or_else(|| Some(format!("begun {}", when(attempt.began?))));
+    time.map_or_else(|| outcome.to_owned(), |time| format!("{outcome}\n{time}"))
 }
 
 fn wal(repo: &Repo) -> String {

@@ -16,6 +16,7 @@ use crate::pgbackrest::exit_code::{self, Reason};
 use crate::pgbackrest::info::Unreadable;
 use crate::pgbackrest::version::Version;
 use crate::source::call::{self, InfoAnswer};
+use crate::state::attempts;
 use crate::state::expiry;
 use crate::state::filter::UNLISTED;
 use crate::state::merge::{self, Answer, Policy, Reply, Run, Target};
@@ -286,6 +287,9 @@ impl Caller<'_> {
             expiry::judge_into(&mut snapshot, now);
             programs::judge_into(&mut snapshot, &before, &request.lock_files, now);
             stopped::judge_into(&mut snapshot, &request.stop_files, |stanza| request.lock_path(stanza), now);
+            if request.is_host {
+                attempts::judge_into(&mut snapshot, &before, &request.backup_logs, now);
+            }
             counts.fill(&mut snapshot);
             listings.judge_into(&mut snapshot, pace.max_wal_staleness(), now);
             if !is_finished && !request.is_host {

@@ -11,11 +11,13 @@ use crate::cluster::key::Key;
 use crate::metrics::CollectionMetrics;
 use crate::metrics::collection;
 use crate::pgbackrest::version::{Product, Version};
+use crate::source::backup_logs::BackupLogs;
 use crate::source::config_files::{ConfigFiles, Configuration};
 use crate::source::environment::Environment;
 use crate::source::local::Local;
 use crate::source::lock_files::LockFiles;
 use crate::source::stop_files::StopFiles;
+use crate::state::attempts;
 use crate::state::programs::LockFile;
 use crate::state::snapshot::Snapshot;
 use crate::state::stopped::StopListing;
@@ -48,6 +50,7 @@ struct ConfigurationState {
     product: Option<Product>,
     lock_files: LockFiles,
     stop_files: StopFiles,
+    backup_logs: BackupLogs,
 }
 
 /// Collects until `shutdown`. A notification of `reload` starts a collection, which reads the configuration again.
@@ -108,6 +111,7 @@ impl Host {
             product: None,
             lock_files: LockFiles::default(),
             stop_files: StopFiles::default(),
+            backup_logs: BackupLogs::default(),
         };
         Self {
             collecting: Arc::new(local()),
@@ -146,26 +150,27 @@ impl Site for Host {
         let version = caller.version(None).await.and_then(Result::ok);
         let mut configuration = self.configuration.lock().await;
         configuration.read(version, &shared.metrics).await;
-        let (lock_files, stop_files) = configuration.list_files().await;
+        let (lock_files, stop_files, backup_logs) = configuration.read_other_files().await;
         let current = configuration.current.clone();
         let mut request = Request::of_host(&self.settings, current, configuration.files.health());
-        request.version = version;
+        (request.version, request.backup_logs) = (version, backup_logs);
         (request.lock_files, request.stop_files) = (lock_files.into(), Arc::new(stop_files));
         (request, runners)
     }
 }
 
 impl ConfigurationState {
-    /// Lists lock files of other programs, and stop files.
-    async fn list_files(&mut self) -> (Vec<LockFile>, StopListing) {
-        let Self { current, product, lock_files, stop_files, .. } = self;
+    /// Lists lock files of other programs, and stop files, and reads the logs of backups.
+    async fn read_other_files(&mut self) -> (Vec<LockFile>, StopListing, attempts::BackupLogs) {
+        let Self { current, product, lock_files, stop_files, backup_logs, .. } = self;
+        let (shared, current) = (current.clone(), current.as_deref());
         let of_others = async {
             match *product {
-                Some(product) => lock_files.of_others(product, current.as_deref()).await,
+                Some(product) => lock_files.of_others(product, current).await,
                 None => Vec::new(),
             }
         };
-        tokio::join!(of_others, stop_files.list(current.as_deref()))
+        tokio::join!(of_others, stop_files.list(current), backup_logs.read(shared))
     }
 
     /// Reads the files that have changed. They are those of the program that last said what it is.

@@ -12,6 +12,7 @@ use crate::pgbackrest::conf::Conf;
 use crate::pgbackrest::exit_code::{self, Reason};
 use crate::pgbackrest::version::{Feature, Version};
 use crate::source::config_files::Configuration;
+use crate::state::attempts::BackupLogs;
 use crate::state::filter::{Filter, UNLISTED};
 use crate::state::merge::{Configured, Target};
 use crate::state::programs::LockFile;
@@ -70,6 +71,8 @@ pub(super) struct Request {
     pub(super) lock_files: Arc<[LockFile]>,
     /// Stop files on this host.
     pub(super) stop_files: Arc<StopListing>,
+    /// pgBackRest's logs of backups on this host.
+    pub(super) backup_logs: BackupLogs,
     details: Details,
 }
 
@@ -119,6 +122,7 @@ impl Request {
             version: None,
             lock_files: Arc::default(),
             stop_files: Arc::default(),
+            backup_logs: BackupLogs::default(),
             details: Details::Configuration(configuration),
         }
     }
@@ -142,6 +146,7 @@ impl Request {
             version: None,
             lock_files: Arc::default(),
             stop_files: Arc::default(),
+            backup_logs: BackupLogs::default(),
             details: Details::Subject(Arc::clone(subject)),
         }
     }

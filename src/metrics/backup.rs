@@ -2,8 +2,9 @@
 
 use std::fmt;
 
+use crate::pgbackrest::exit_code::Reason;
 use crate::pgbackrest::label::BackupType;
-use crate::state::snapshot::{Backup, Repo, RepoState, Stanza};
+use crate::state::snapshot::{Backup, BackupAttempt, Repo, Stanza};
 
 use super::catalogue::{Labels, Metric, backups as catalogue};
 use super::facts::{Facts, repo_labels};
@@ -53,38 +54,61 @@ pub(super) fn write(families: &mut Families<'_, '_>, facts: &Facts) -> fmt::Resu
             family.add_known(&repo_labels(stanza, repo), newest.and_then(|backup| backup.size))
         })
     })?;
-    in_progress(families, facts)
+    in_progress(families, facts)?;
+    last_attempt(families, facts)
+}
+
+fn last_attempt(families: &mut Families<'_, '_>, facts: &Facts) -> fmt::Result {
+    let number = |attempt: &BackupAttempt| Some(i64::from(attempt.failure.is_none()));
+    per_attempt(families, facts, &catalogue::BACKUP_LAST_ATTEMPT_SUCCESS, number)?;
+    let began = |attempt: &BackupAttempt| Some(attempt.began?.timestamp());
+    per_attempt(families, facts, &catalogue::BACKUP_LAST_ATTEMPT_START_TIMESTAMP_SECONDS, began)?;
+    let ended = |attempt: &BackupAttempt| Some(attempt.ended?.timestamp());
+    per_attempt(families, facts, &catalogue::BACKUP_LAST_ATTEMPT_END_TIMESTAMP_SECONDS, ended)?;
+    families.family(&catalogue::BACKUP_LAST_ATTEMPT_FAILURE_INFO, |family| {
+        facts.each_repo(family, |family, stanza, repo| {
+            let Some(attempt) = &repo.last_attempt else { return Ok(()) };
+            let Some(failure) = &attempt.failure else { return Ok(()) };
+            let code = failure.exit_code.and_then(|code| u64::try_from(code).ok());
+            let labels = [
+                attempt.backup_type.map_or("", BackupType::as_str).into(),
+                code.map_or(Label::Text(""), Label::Number),
+                failure.reason.map_or("", Reason::as_str).into(),
+                repo.key.into(),
+                (&*stanza.name).into(),
+            ];
+            family.add(&labels, 1_u64)
+        })
+    })
+}
+
+fn per_attempt(
+    families: &mut Families<'_, '_>,
+    facts: &Facts,
+    metric: &Metric<Labels<2>>,
+    value: fn(&BackupAttempt) -> Option<i64>,
+) -> fmt::Result {
+    families.family(metric, |family| {
+        facts.each_repo(family, |family, stanza, repo| {
+            family.add_known(&repo_labels(stanza, repo), repo.last_attempt.as_ref().and_then(value))
+        })
+    })
 }
 
 fn in_progress(families: &mut Families<'_, '_>, facts: &Facts) -> fmt::Result {
     families.family(&catalogue::BACKUP_IN_PROGRESS, |family| {
         facts.each_repo(family, |family, stanza, repo| {
-            family.add_known(&repo_labels(stanza, repo), runs(stanza, repo))
+            family.add_known(&repo_labels(stanza, repo), stanza.is_backing_up(repo))
         })
     })?;
     families.family(&catalogue::BACKUP_IN_PROGRESS_SINCE_TIMESTAMP_SECONDS, |family| {
         facts.each_repo(family, |family, stanza, repo| {
             let since = repo.in_progress_since.or(stanza.backup_lock.since);
-            let since = since.filter(|_| runs(stanza, repo) == Some(true)).map(|since| since.timestamp());
+            let since =
+                since.filter(|_| stanza.is_backing_up(repo) == Some(true)).map(|since| since.timestamp());
             family.add_known(&repo_labels(stanza, repo), since)
         })
     })
-}
-
-/// Whether a backup to this repository is running, if known.
-///
-/// The lock alone is not enough: expire and the stanza commands hold it too. Sizes are (2.48 and later); with several
-/// repositories, only the sizes per repository are (2.59 and later).
-fn runs(stanza: &Stanza, repo: &Repo) -> Option<bool> {
-    // pgBackRest looks for locks only where it could read the stanza, and from 2.59 on for each repository by itself.
-    if !stanza.backup_lock.held? {
-        let is_readable = !matches!(repo.state, RepoState::Other | RepoState::Timeout);
-        return is_readable.then_some(false);
-    }
-    if stanza.repos.iter().any(|repo| repo.progress.is_some()) {
-        return Some(repo.progress.is_some());
-    }
-    (stanza.repos.len() == 1 && stanza.backup_lock.progress.is_some()).then_some(true)
 }
 
 fn per_type<V: Into<Value>>(
@@ -148,7 +172,7 @@ mod tests {
     }
 
     fn runs_of(stanza: &Stanza) -> Vec<Option<bool>> {
-        stanza.repos.iter().map(|repo| runs(stanza, repo)).collect()
+        stanza.repos.iter().map(|repo| stanza.is_backing_up(repo)).collect()
     }
 
     #[test]

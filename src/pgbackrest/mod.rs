@@ -1,6 +1,7 @@
 //! pgBackRest's command lines, output and configuration. Pure: no I/O, no clock.
 
 pub mod archive;
+pub mod backup_log;
 pub mod command;
 pub mod conf;
 pub mod exit_code;

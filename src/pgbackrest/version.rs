@@ -33,6 +33,8 @@ pub struct DefaultPaths {
     pub config_name: &'static str,
     /// The directory of locks (`lock-path`).
     pub lock: &'static str,
+    /// The directory of log files (`log-path`).
+    pub log: &'static str,
 }
 
 /// What not every supported program can do.
@@ -130,18 +132,21 @@ impl Product {
                 include: "/etc/pgbackrest/conf.d",
                 config_name: "pgbackrest.conf",
                 lock: "/tmp/pgbackrest",
+                log: "/var/log/pgbackrest",
             },
             Self::Pgxbackup => &DefaultPaths {
                 config: ["/etc/pgxbackup/pgxbackup.conf", "/etc/pgbackrest.conf"],
                 include: "/etc/pgxbackup/conf.d",
                 config_name: "pgxbackup.conf",
                 lock: "/tmp/pgxbackup",
+                log: "/var/log/pgxbackup",
             },
             Self::PgBunker => &DefaultPaths {
                 config: ["/etc/pgbunker/pgbunker.conf", "/etc/pgbackrest/pgbackrest.conf"],
                 include: "/etc/pgbunker/conf.d",
                 config_name: "pgbunker.conf",
                 lock: "/tmp/pgbunker",
+                log: "/var/log/pgbunker",
             },
         }
     }

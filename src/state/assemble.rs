@@ -58,6 +58,8 @@ fn repo(view: RepoView<'_>, read_at: DateTime<Utc>, versions: &mut BTreeMap<Stri
         in_progress_since: progress.map(|_| read_at),
         settings: None,
         expiry_blocked: None,
+        last_attempt: None,
+        watched: None,
         wal: None,
         archived_segments: 0,
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
+use crate::pgbackrest::exit_code::Reason;
 use crate::pgbackrest::label::BackupType;
 use crate::pgbackrest::wal::{Lsn, WalSegment};
 
@@ -57,4 +58,48 @@ impl Backup {
     pub fn duration(&self) -> Option<TimeDelta> {
         Some(self.stop - self.start).filter(|duration| *duration >= TimeDelta::zero())
     }
+}
+
+/// An attempt to make a backup that has ended, seen on the host where it ran.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct BackupAttempt {
+    pub evidence: AttemptEvidence,
+    /// As requested, if that is known.
+    pub backup_type: Option<BackupType>,
+    /// If it is only known when it was first seen, that.
+    pub began: Option<DateTime<Utc>>,
+    pub ended: Option<DateTime<Utc>>,
+    /// Absent if the backup was made.
+    pub failure: Option<AttemptFailure>,
+}
+
+/// Where an attempt was seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AttemptEvidence {
+    /// pgBackRest's log file.
+    Log,
+    /// A lock with progress that was released without a new backup.
+    Lock,
+    /// The backup itself.
+    Backup,
+}
+
+/// Why no backup was made, as far as that is known.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct AttemptFailure {
+    pub reason: Option<Reason>,
+    pub exit_code: Option<i32>,
+    /// pgBackRest's error on one line, redacted.
+    pub message: Option<String>,
+}
+
+/// A running backup that was seen by its lock, and what to compare with when it has ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WatchedBackup {
+    pub since: DateTime<Utc>,
+    /// The newest backup of the repository at that time.
+    pub newest: Option<String>,
+    /// When the lock was first seen released. An answer after that shows whether there is a new backup.
+    pub released: Option<DateTime<Utc>>,
 }

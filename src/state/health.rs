@@ -214,6 +214,9 @@ pub fn of_repo(repo: &Repo, now: DateTime<Utc>, fresh_for: Option<TimeDelta>) ->
             ),
         );
     }
+    if let Some(sentence) = host::failed_attempt(repo, now) {
+        add(Health::Warning, sentence);
+    }
     for verdict in retention::checks(repo, now).iter().filter(|verdict| !verdict.satisfied) {
         let kept = answer::kept(repo, verdict.backup_type);
         add(

@@ -330,6 +330,8 @@ fn nothing_known(key: u32, at: DateTime<Utc>) -> Repo {
         in_progress_since: None,
         settings: None,
         expiry_blocked: None,
+        last_attempt: None,
+        watched: None,
         wal: None,
         archived_segments: 0,
     }

@@ -3,6 +3,7 @@
 pub mod answer;
 pub mod archive;
 pub mod assemble;
+pub mod attempts;
 pub mod backup;
 pub mod comparison;
 pub mod expiry;

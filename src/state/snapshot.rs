@@ -12,7 +12,7 @@ use crate::pgbackrest::version::Product;
 pub use crate::pgbackrest::version::Version;
 
 use super::archive::{ArchiveRetention, CLOCK_TOLERANCE, Continuity};
-pub use super::backup::Backup;
+pub use super::backup::{AttemptEvidence, AttemptFailure, Backup, BackupAttempt, WatchedBackup};
 
 /// Everything that is known at one time. A new snapshot replaces it completely.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -240,6 +240,11 @@ pub struct Repo {
     pub settings: Option<RepoSettings>,
     /// Why its backups and WAL are not expired, if pgBackRest refuses to.
     pub expiry_blocked: Option<BlockedExpiry>,
+    /// The last attempt of a backup on the queried host; absent if it cannot be known what became of it.
+    pub last_attempt: Option<BackupAttempt>,
+    /// A running backup whose end is waited for.
+    #[serde(skip)]
+    pub watched: Option<WatchedBackup>,
     /// What a listing of its WAL archive proves; absent without a listing, or if it is too old.
     pub wal: Option<Arc<Continuity>>,
     /// Growth of archive max in segments since this process first saw it.
@@ -370,6 +375,23 @@ impl Snapshot {
 }
 
 impl Stanza {
+    /// Whether a backup to this repository is running, if known.
+    ///
+    /// The lock alone is not enough: expire and the stanza commands hold it too. Sizes are (2.48 and later); with several
+    /// repositories, only the sizes per repository are (2.59 and later).
+    #[must_use]
+    pub fn is_backing_up(&self, repo: &Repo) -> Option<bool> {
+        // pgBackRest looks for locks only where it could read the stanza, and from 2.59 on for each repository by itself.
+        if !self.backup_lock.held? {
+            let is_readable = !matches!(repo.state, RepoState::Other | RepoState::Timeout);
+            return is_readable.then_some(false);
+        }
+        if self.repos.iter().any(|repo| repo.progress.is_some()) {
+            return Some(repo.progress.is_some());
+        }
+        (self.repos.len() == 1 && self.backup_lock.progress.is_some()).then_some(true)
+    }
+
     /// Finds a repository.
     #[must_use]
     pub fn repo(&self, key: u32) -> Option<&Repo> {

@@ -77,6 +77,8 @@ pub(super) fn repo(key: u32, backups: Vec<Backup>) -> Repo {
         in_progress_since: None,
         settings: None,
         expiry_blocked: None,
+        last_attempt: None,
+        watched: None,
         wal: None,
         archived_segments: 0,
     }

@@ -11,7 +11,7 @@ use crate::state::health;
 use crate::state::human;
 use crate::state::recovery;
 use crate::state::retention;
-use crate::state::snapshot::{Backup, Repo, RepoState, Retention};
+use crate::state::snapshot::{Backup, BackupAttempt, Repo, RepoState, Retention};
 
 use super::pieces;
 
@@ -101,6 +101,7 @@ fn facts(repo: &Repo, now: DateTime<Utc>) -> Markup {
             @if let Some(wal) = repo.wal.as_deref().filter(|wal| wal.branches.len() > 1) { (branches(wal)) }
             (wal(repo))
             @if let Some(wal) = &repo.wal { dt { "WAL scan" } dd { (listed(wal, now)) } }
+            @if let Some(attempt) = &repo.last_attempt { dt { "Last attempt" } dd { (last_attempt(attempt, now)) } }
             dt { "Retention" } dd { (retention(repo, now)) }
             dt { "Page checksums" } dd { (checksums(repo)) }
             dt { "Encryption" } dd { (encryption(repo)) }
@@ -184,6 +185,14 @@ fn listed(wal: &Continuity, now: DateTime<Utc>) -> Markup {
 fn timelines(min: &str, max: &str) -> Option<String> {
     let (first, last) = (WalSegment::parse(min)?.timeline, WalSegment::parse(max)?.timeline);
     Some(if first == last { format!("timeline {first}") } else { format!("timelines {first} to {last}") })
+}
+
+fn last_attempt(attempt: &BackupAttempt, now: DateTime<Utc>) -> Markup {
+    html! {
+        @if attempt.failure.is_some() { span.reason.warning { "failed" } } @else { "completed" }
+        @if let Some(ended) = attempt.ended { " " (pieces::age(ended, now)) }
+        @else if let Some(began) = attempt.began { ", begun " (pieces::age(began, now)) }
+    }
 }
 
 fn retention(repo: &Repo, now: DateTime<Utc>) -> Markup {

@@ -83,6 +83,23 @@ catalogue! { ALL of Backups:
         "pgbackrest_other_program_seen_timestamp_seconds", Timestamp, ["evidence", "product", "stanza"],
         "When another program than the queried one was last seen working on the stanza.",
         "lock files in the default directory of another program on this host, and the versions of backups, of the last 7 days; evidence is lock or backup; product is empty if that is unknown";
+    BACKUP_LAST_ATTEMPT_SUCCESS: Gauge, "pgbackrest_backup_last_attempt_success", Plain, REPO,
+        "Whether the last attempt to make a backup that has ended made one.",
+        "1 or 0, from pgBackRest's log file of backups, or 0 if a lock with progress is released without a new backup; absent if that is not \
+         known, and in Kubernetes, where pgbackrest_job_ metrics tell";
+    BACKUP_LAST_ATTEMPT_START_TIMESTAMP_SECONDS: Gauge,
+        "pgbackrest_backup_last_attempt_start_timestamp_seconds", Timestamp, REPO,
+        "When the last attempt to make a backup began.",
+        "of the same attempt; without a log, when it was first seen running; absent if unknown";
+    BACKUP_LAST_ATTEMPT_END_TIMESTAMP_SECONDS: Gauge,
+        "pgbackrest_backup_last_attempt_end_timestamp_seconds", Timestamp, REPO,
+        "When the last attempt to make a backup ended.",
+        "of the same attempt; without a log, when its lock was first seen released; absent if unknown, as for a process that was killed";
+    BACKUP_LAST_ATTEMPT_FAILURE_INFO: Gauge, "pgbackrest_backup_last_attempt_failure_info", Plain,
+        ["backup_type", "exit_code", "reason", "repo_key", "stanza"],
+        "Reason for the failure of the last attempt to make a backup.",
+        "1 while the last attempt is a failed one; reason as in pgbackrest_job_last_failure_info; backup_type is the requested one; each is \
+         empty if unknown";
     STANZA_STOPPED: Gauge, "pgbackrest_stanza_stopped", Plain, STANZA,
         "Whether the stop command keeps commands for the stanza from running on this host.",
         "1 if lock-path holds a stop file for the stanza or for all, else 0; absent if the configuration is not known or the \

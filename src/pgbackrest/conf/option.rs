@@ -31,12 +31,18 @@ pub(super) enum Name {
 pub enum HostOption {
     /// The directory of locks and stop files.
     LockPath,
+    /// The directory of log files.
+    LogPath,
+    /// What is written to them.
+    LogLevelFile,
 }
 
 impl HostOption {
     pub(super) fn of(key: &str) -> Option<Self> {
         Some(match key {
             "lock-path" => Self::LockPath,
+            "log-path" => Self::LogPath,
+            "log-level-file" => Self::LogLevelFile,
             _ => return None,
         })
     }

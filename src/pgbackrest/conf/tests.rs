@@ -80,6 +80,9 @@ fn the_lock_path_is_that_of_the_nearest_section() {
     assert_eq!(path("[demo]\nlock-path=/d\n[demo:backup]\nlock-path=/b"), set("/b"));
     assert!(path("[demo]\nlock-path=/d\nlock-path=/e").is_err(), "pgBackRest refuses it");
     assert!(path("[global]\nlock-path=").is_err());
+    let logs = parse("[global]\nlog-path=/l\nlog-level-file=detail\n[demo]\nlog-level-file=off");
+    assert_eq!(logs.host_option("demo", HostOption::LogPath), set("/l"));
+    assert_eq!(logs.host_option("demo", HostOption::LogLevelFile), set("off"));
     let environment = Conf::from_environment([("PGBACKREST_LOCK_PATH", "/v")]);
     let both = parse("[demo]\nlock-path=/d").including(environment);
     assert_eq!(both.host_option("demo", HostOption::LockPath), set("/v"));

@@ -10,6 +10,9 @@ use crate::pgbackrest::conf::{Conf, HostOption, RepoOptions};
 use crate::pgbackrest::version::Product;
 use crate::state::snapshot::{CredentialExpiry, CredentialKind, RepoSettings};
 
+/// The levels of a log file that tell of the begin and the end of a command.
+const LOG_LEVELS: [&str; 4] = ["info", "detail", "debug", "trace"];
+
 /// The configuration as far as it could be read.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Configuration {
@@ -65,6 +68,18 @@ impl Configuration {
         // Those without options of their own share what the global sections name.
         let stanzas = self.apart.iter().map(|stanza| &**stanza).chain([""]);
         stanzas.filter_map(|stanza| self.lock_path(stanza)).collect()
+    }
+
+    /// The log file of a stanza's backups; none if it does not tell what becomes of them, or if pgBackRest would refuse the options.
+    #[must_use]
+    pub fn backup_log(&self, stanza: &str) -> Option<PathBuf> {
+        let set = |option| self.conf.host_option(stanza, option).ok();
+        // From level info on, the default; no name has another directory in it.
+        let is_told = set(HostOption::LogLevelFile)?.is_none_or(|level| LOG_LEVELS.contains(&&*level));
+        let is_name = !stanza.is_empty() && !stanza.contains('/');
+        let directory = set(HostOption::LogPath)?;
+        let directory = directory.map_or_else(|| self.product.default_paths().log.into(), PathBuf::from);
+        (is_told && is_name).then(|| directory.join(format!("{stanza}-backup.log")))
     }
 
     /// What is configured for one stanza in one repository; none where pgBackRest would refuse it.

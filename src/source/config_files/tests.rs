@@ -235,6 +235,27 @@ fn each_program_has_its_own_default_files() {
 }
 
 #[tokio::test]
+async fn the_log_of_backups_is_that_of_the_stanza_and_the_program() {
+    let case = Case::new();
+    case.write(
+        "main.conf",
+        "[demo]\n[own]\nlog-path=/l\n[loud]\nlog-level-file=trace\n[quiet]\nlog-level-file=warn\n[twice]\nlog-path=/a\nlog-path=/b\n",
+    );
+    let mut files = case.files(false);
+    for (said, directory) in [(SAID, "/var/log/pgbackrest"), (Some(Product::Pgxbackup), "/var/log/pgxbackup")]
+    {
+        let configuration = files.refresh(said).await.unwrap();
+        let log = |stanza: &str| configuration.backup_log(stanza).map(|path| path.display().to_string());
+        assert_eq!(log("demo"), Some(format!("{directory}/demo-backup.log")));
+        assert_eq!(log("loud"), Some(format!("{directory}/loud-backup.log")));
+        assert_eq!(log("own"), Some("/l/own-backup.log".to_owned()));
+        for stanza in ["quiet", "twice", "../etc", ""] {
+            assert_eq!(log(stanza), None, "{stanza}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn without_a_name_only_the_program_itself_tells_which_files_count() {
     let case = Case::new();
     case.write("bin/pgbackrest", "#!/bin/sh\n");

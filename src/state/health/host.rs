@@ -2,11 +2,12 @@
 
 use chrono::{DateTime, Utc};
 
+use crate::pgbackrest::exit_code::{self, Reason};
 use crate::pgbackrest::version::Product;
 
 use super::super::human;
-use super::super::snapshot::{Evidence, OtherProgram, Stanza, StopFile, StopScope};
-use super::{Finding, Health};
+use super::super::snapshot::{AttemptEvidence, Evidence, OtherProgram, Repo, Stanza, StopFile, StopScope};
+use super::{Finding, Health, TEXT_LIMIT};
 
 /// Maximum characters of a stanza's name.
 const NAME_LIMIT: usize = 60;
@@ -20,6 +21,35 @@ pub(super) fn findings(stanza: &Stanza, now: DateTime<Utc>) -> Vec<Finding> {
     sentences.extend(stanza.other_program.map(|other| other_program(other, now)));
     let of_stanza = |text| Finding { health: Health::Warning, repo_key: None, text };
     sentences.into_iter().map(of_stanza).collect()
+}
+
+/// The last attempt to make a backup, if it failed.
+pub(super) fn failed_attempt(repo: &Repo, now: DateTime<Utc>) -> Option<String> {
+    let attempt = repo.last_attempt.as_ref()?;
+    let failure = attempt.failure.as_ref()?;
+    let kind = attempt.backup_type.map_or_else(String::new, |kind| format!(" ({})", kind.as_str()));
+    let begun = attempt.began.map_or_else(String::new, |at| format!(", begun {}", human::age(at, now)));
+    if attempt.evidence == AttemptEvidence::Lock {
+        let until = attempt.ended.map_or_else(String::new, |at| format!(" until {}", human::instant(at)));
+        return Some(format!(
+            "a backup was running{until}, and left no new backup: look into pgBackRest's output"
+        ));
+    }
+    if let Some(code) = failure.exit_code {
+        let class = exit_code::name(code).unwrap_or("error");
+        let message = failure.message.as_deref().map(|message| human::line(message, TEXT_LIMIT));
+        let message = message.map_or_else(String::new, |message| format!(": {message}"));
+        let when = attempt.ended.map_or_else(|| "at an unknown time".to_owned(), |at| human::age(at, now));
+        return Some(format!(
+            "the last attempt of a backup{kind} failed {when} with {class} [{code:03}]{message}"
+        ));
+    }
+    let why = if failure.reason == Some(Reason::OomOrKill) {
+        "ended without a word: it was killed, or the host went down"
+    } else {
+        "failed; pgBackRest's log does not tell which of its errors belongs to it"
+    };
+    Some(format!("the last attempt of a backup{kind}{begun} {why}"))
 }
 
 fn stopped(stanza: &Stanza, file: StopFile, now: DateTime<Utc>) -> String {

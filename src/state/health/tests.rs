@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use super::super::examples::{backup, database, day, listed, repo, stanza};
 use super::super::snapshot::{
-    BlockedExpiry, Collection, CredentialExpiry, CredentialKind, Evidence, OtherProgram, Progress,
-    RepoSettings, Retention, StopFile, StopScope,
+    AttemptEvidence, AttemptFailure, BackupAttempt, BlockedExpiry, Collection, CredentialExpiry,
+    CredentialKind, Evidence, OtherProgram, Progress, RepoSettings, Retention, StopFile, StopScope,
 };
 use super::*;
+use crate::pgbackrest::exit_code::Reason;
+use crate::pgbackrest::label::BackupType;
 use crate::pgbackrest::version::Product;
 
 const FULL: &str = "20260101-000000F";
@@ -35,6 +37,38 @@ fn only(repo: &Repo, fresh_for: Option<TimeDelta>) -> (Health, String) {
 
 fn scope(kind: ScopeKind, up: bool) -> ScopeHealth {
     ScopeHealth { kind, up, last_run: day(1), last_success: Some(day(0)), failure: None }
+}
+
+#[test]
+fn a_failed_attempt_is_a_warning() {
+    let told = |evidence, ended, failure| {
+        let (backup_type, began) = (Some(BackupType::Diff), Some(day(0)));
+        let last_attempt =
+            Some(BackupAttempt { evidence, backup_type, began, ended, failure: Some(failure) });
+        let (health, text) = only(&Repo { last_attempt, ..good(1) }, None);
+        assert_eq!(health, Health::Warning);
+        text
+    };
+    let failure = |exit_code, message: Option<&str>, reason| AttemptFailure {
+        reason,
+        exit_code,
+        message: message.map(str::to_owned),
+    };
+    let ended = Some(day(1) - TimeDelta::hours(3));
+    let database = failure(Some(56), Some("unable to find primary"), Some(Reason::Database));
+    assert_eq!(
+        told(AttemptEvidence::Log, ended, database),
+        "the last attempt of a backup (diff) failed 3 h ago with DbConnectError [056]: unable to find primary"
+    );
+    let killed = failure(None, None, Some(Reason::OomOrKill));
+    assert_eq!(
+        told(AttemptEvidence::Log, None, killed),
+        "the last attempt of a backup (diff), begun 1 d ago ended without a word: it was killed, or the host went down"
+    );
+    let text = told(AttemptEvidence::Log, ended, failure(None, None, None));
+    assert!(text.contains("does not tell which of its errors"), "{text}");
+    let text = told(AttemptEvidence::Lock, ended, failure(None, None, None));
+    assert!(text.starts_with("a backup was running until 2026-01-01 21:00:00 UTC, and left no"), "{text}");
 }
 
 #[test]

@@ -23,14 +23,17 @@ use pgbackrest_keeper::metrics::exposition::{
 };
 use pgbackrest_keeper::metrics::{CollectionMetrics, OperatorMetrics, Options, ProcessFigures};
 use pgbackrest_keeper::pgbackrest::archive::{ArchiveId, DirectoryName};
+use pgbackrest_keeper::pgbackrest::exit_code::Reason;
+use pgbackrest_keeper::pgbackrest::label::BackupType;
 use pgbackrest_keeper::pgbackrest::version::Product;
 use pgbackrest_keeper::pgbackrest::wal::{Lsn, SegmentSize};
 use pgbackrest_keeper::state::archive::{
     ArchiveRetention, DatabaseFacts, DirectoryFacts, Expected, ListedFile, Listing, judge,
 };
 use pgbackrest_keeper::state::snapshot::{
-    BlockedExpiry, ConfigurationHealth, CredentialExpiry, CredentialKind, Evidence, FailureReason,
-    OtherProgram, RepoSettings, Retention, ScopeHealth, ScopeKind, Snapshot, StopFile, StopScope,
+    AttemptEvidence, AttemptFailure, BackupAttempt, BlockedExpiry, ConfigurationHealth, CredentialExpiry,
+    CredentialKind, Evidence, FailureReason, OtherProgram, RepoSettings, Retention, ScopeHealth, ScopeKind,
+    Snapshot, StopFile, StopScope,
 };
 
 use crate::golden::fixtures;
@@ -117,6 +120,17 @@ fn everything() -> (impl Fn(Format) -> String, Arc<Options>) {
         product: Some(Product::PgBunker),
         evidence: Evidence::Backup,
         seen_at: now - TimeDelta::hours(3),
+    });
+    snapshot.stanzas[0].repos[0].last_attempt = Some(BackupAttempt {
+        evidence: AttemptEvidence::Log,
+        backup_type: Some(BackupType::Incr),
+        began: Some(now - TimeDelta::minutes(50)),
+        ended: Some(now - TimeDelta::minutes(40)),
+        failure: Some(AttemptFailure {
+            reason: Some(Reason::ArchiveTimeout),
+            exit_code: Some(82),
+            message: Some("WAL segment was not archived before the 60000ms timeout".to_owned()),
+        }),
     });
     snapshot.stanzas[0].stop_files =
         Some(vec![StopFile { scope: StopScope::Stanza, since: Some(now - TimeDelta::hours(2)) }]);

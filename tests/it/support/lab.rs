@@ -290,6 +290,19 @@ impl HeldBackup {
         self.backup.signal_group(Signal::SIGCONT);
         self.backup.wait().success()
     }
+
+    /// Kills it with all that it started.
+    pub(crate) fn kill(mut self) {
+        self.backup.signal_group(Signal::SIGKILL);
+        self.backup.wait();
+    }
+
+    /// Has it end itself.
+    pub(crate) fn terminate(mut self) {
+        self.backup.signal_group(Signal::SIGTERM);
+        self.backup.signal_group(Signal::SIGCONT);
+        self.backup.wait();
+    }
 }
 
 /// Waits for the next whole second. The times of files in a repository and of the ends of backups are whole ones, rounded down,
