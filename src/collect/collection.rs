@@ -16,6 +16,7 @@ use crate::pgbackrest::exit_code::{self, Reason};
 use crate::pgbackrest::info::Unreadable;
 use crate::pgbackrest::version::Version;
 use crate::source::call::{self, InfoAnswer};
+use crate::state::archiving;
 use crate::state::expiry;
 use crate::state::filter::UNLISTED;
 use crate::state::merge::{self, Answer, Policy, Reply, Run, Target};
@@ -283,6 +284,7 @@ impl Caller<'_> {
             }
             snapshot.collection.configuration.clone_from(&request.configuration_health);
             expiry::judge_into(&mut snapshot, now);
+            archiving::judge_into(&mut snapshot, &before, &request.archivers);
             programs::judge_into(&mut snapshot, &before, &request.lock_files, now);
             counts.fill(&mut snapshot);
             listings.judge_into(&mut snapshot, pace.max_wal_staleness(), now);

@@ -11,6 +11,7 @@ use crate::cluster::key::Key;
 use crate::metrics::CollectionMetrics;
 use crate::metrics::collection;
 use crate::pgbackrest::version::{Product, Version};
+use crate::source::archivers::Archivers;
 use crate::source::config_files::{ConfigFiles, Configuration};
 use crate::source::environment::Environment;
 use crate::source::local::Local;
@@ -44,6 +45,7 @@ struct ConfigurationState {
     /// The program that printed its version last.
     product: Option<Product>,
     lock_files: LockFiles,
+    archivers: Archivers,
 }
 
 /// Collects until `shutdown`. A notification of `reload` starts a collection, which reads the configuration again.
@@ -103,6 +105,7 @@ impl Host {
             is_reload: true,
             product: None,
             lock_files: LockFiles::default(),
+            archivers: Archivers::default(),
         };
         Self {
             collecting: Arc::new(local()),
@@ -146,8 +149,11 @@ impl Site for Host {
             Some(product) => configuration.lock_files.of_others(product, current.as_deref()).await,
             None => Vec::new(),
         };
+        // Before info is called: what is archived by now is in its answer.
+        let archivers = configuration.archivers.observe(current.as_deref(), &self.settings.filter).await;
         let mut request = Request::of_host(&self.settings, current, configuration.files.health());
         (request.version, request.lock_files) = (version, lock_files.into());
+        request.archivers = Arc::new(archivers);
         (request, runners)
     }
 }

@@ -1,6 +1,6 @@
 //! What a collection asks for: everything in which a host and a cluster in Kubernetes differ, as data.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use crate::pgbackrest::conf::Conf;
 use crate::pgbackrest::exit_code::{self, Reason};
 use crate::pgbackrest::version::{Feature, Version};
 use crate::source::config_files::Configuration;
+use crate::state::archiver::Observation;
 use crate::state::filter::{Filter, UNLISTED};
 use crate::state::merge::{Configured, Target};
 use crate::state::programs::LockFile;
@@ -66,6 +67,8 @@ pub(super) struct Request {
     pub(super) version: Option<Version>,
     /// Lock files of other programs on this host.
     pub(super) lock_files: Arc<[LockFile]>,
+    /// What was read of the archivers on this host, by stanza.
+    pub(super) archivers: Arc<BTreeMap<Arc<str>, Observation>>,
     details: Details,
 }
 
@@ -114,6 +117,7 @@ impl Request {
             configuration_health,
             version: None,
             lock_files: Arc::default(),
+            archivers: Arc::default(),
             details: Details::Configuration(configuration),
         }
     }
@@ -136,6 +140,7 @@ impl Request {
             configuration_health: None,
             version: None,
             lock_files: Arc::default(),
+            archivers: Arc::default(),
             details: Details::Subject(Arc::clone(subject)),
         }
     }

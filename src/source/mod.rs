@@ -1,6 +1,7 @@
 //! Asks pgBackRest: processes on this host and commands in pods, calls and their answers, and its configuration files.
 //! Knows nothing of intervals or metrics.
 
+pub mod archivers;
 pub mod call;
 pub mod config_files;
 pub mod credentials;
