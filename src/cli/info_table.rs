@@ -72,12 +72,13 @@ fn verdict(judged: &Judged<'_>, now: DateTime<Utc>, terminal: Terminal) -> Strin
     );
     if let Some(stanza) = judged.stanza {
         // Writing to a String cannot fail.
-        let _ = write!(text, ", {}", answer_words(stanza, now));
+        let end = judged.archiver.and_then(health::window_end);
+        let _ = write!(text, ", {}", answer_words(stanza, end, now));
     }
     text
 }
 
-fn answer_words(stanza: &Stanza, now: DateTime<Utc>) -> String {
+fn answer_words(stanza: &Stanza, end: Option<&str>, now: DateTime<Utc>) -> String {
     let Some(best) = answer::restorable(stanza) else { return "nothing can be restored".to_owned() };
     let newest = answer::newest_backup(stanza)
         .map_or_else(String::new, |newest| format!(", newest backup {}", human::age(newest.stop, now)));
@@ -94,7 +95,8 @@ fn answer_words(stanza: &Stanza, now: DateTime<Utc>) -> String {
     };
     let down = if best.is_up { "" } else { ", unreadable now" };
     let proof = if window.verified { ", proven" } else { ", not verified" };
-    format!("{span} ({}{down}{proof}){newest}", human::repo_name(best.repo_key))
+    let end = end.map_or_else(String::new, |end| format!(", {end}"));
+    format!("{span} ({}{down}{proof}{end}){newest}", human::repo_name(best.repo_key))
 }
 
 fn section(judged: &Judged<'_>, is_named: bool, now: DateTime<Utc>, terminal: Terminal) -> Vec<String> {
@@ -104,6 +106,9 @@ fn section(judged: &Judged<'_>, is_named: bool, now: DateTime<Utc>, terminal: Te
     }
     let of_stanza = judged.assessment.findings.iter().filter(|finding| finding.repo_key.is_none());
     lines.extend(of_stanza.map(|finding| sentence(finding, terminal)));
+    if let Some(archiver) = judged.archiver {
+        lines.push(format!("  archiver: {}", health::archiver_line(archiver, now)));
+    }
     let Some(stanza) = judged.stanza else { return lines };
     lines.extend(running("backup or expire", &stanza.backup_lock));
     lines.extend(running("restore", &stanza.restore_lock));

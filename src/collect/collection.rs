@@ -16,6 +16,7 @@ use crate::pgbackrest::exit_code::{self, Reason};
 use crate::pgbackrest::info::Unreadable;
 use crate::pgbackrest::version::Version;
 use crate::source::call::{self, InfoAnswer};
+use crate::state::archiving;
 use crate::state::attempts;
 use crate::state::expiry;
 use crate::state::filter::UNLISTED;
@@ -285,6 +286,7 @@ impl Caller<'_> {
             }
             snapshot.collection.configuration.clone_from(&request.configuration_health);
             expiry::judge_into(&mut snapshot, now);
+            archiving::judge_into(&mut snapshot, &before, &request.archivers);
             programs::judge_into(&mut snapshot, &before, &request.lock_files, now);
             stopped::judge_into(&mut snapshot, &request.stop_files, |stanza| request.lock_path(stanza), now);
             if request.is_host {

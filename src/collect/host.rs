@@ -11,6 +11,7 @@ use crate::cluster::key::Key;
 use crate::metrics::CollectionMetrics;
 use crate::metrics::collection;
 use crate::pgbackrest::version::{Product, Version};
+use crate::source::archivers::Archivers;
 use crate::source::backup_logs::BackupLogs;
 use crate::source::config_files::{ConfigFiles, Configuration};
 use crate::source::environment::Environment;
@@ -49,6 +50,7 @@ struct ConfigurationState {
     /// The program that printed its version last.
     product: Option<Product>,
     lock_files: LockFiles,
+    archivers: Archivers,
     stop_files: StopFiles,
     backup_logs: BackupLogs,
 }
@@ -110,6 +112,7 @@ impl Host {
             is_reload: true,
             product: None,
             lock_files: LockFiles::default(),
+            archivers: Archivers::default(),
             stop_files: StopFiles::default(),
             backup_logs: BackupLogs::default(),
         };
@@ -152,9 +155,12 @@ impl Site for Host {
         configuration.read(version, &shared.metrics).await;
         let (lock_files, stop_files, backup_logs) = configuration.read_other_files().await;
         let current = configuration.current.clone();
+        // Before info is called: what is archived by now is in its answer.
+        let archivers = configuration.archivers.observe(current.as_deref(), &self.settings.filter).await;
         let mut request = Request::of_host(&self.settings, current, configuration.files.health());
         (request.version, request.backup_logs) = (version, backup_logs);
         (request.lock_files, request.stop_files) = (lock_files.into(), Arc::new(stop_files));
+        request.archivers = Arc::new(archivers);
         (request, runners)
     }
 }

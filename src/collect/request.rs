@@ -1,6 +1,6 @@
 //! What a collection asks for: everything in which a host and a cluster in Kubernetes differ, as data.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +12,7 @@ use crate::pgbackrest::conf::Conf;
 use crate::pgbackrest::exit_code::{self, Reason};
 use crate::pgbackrest::version::{Feature, Version};
 use crate::source::config_files::Configuration;
+use crate::state::archiver::Observation;
 use crate::state::attempts::BackupLogs;
 use crate::state::filter::{Filter, UNLISTED};
 use crate::state::merge::{Configured, Target};
@@ -73,6 +74,8 @@ pub(super) struct Request {
     pub(super) stop_files: Arc<StopListing>,
     /// pgBackRest's logs of backups on this host.
     pub(super) backup_logs: BackupLogs,
+    /// What was read of the archivers on this host, by stanza.
+    pub(super) archivers: Arc<BTreeMap<Arc<str>, Observation>>,
     details: Details,
 }
 
@@ -123,6 +126,7 @@ impl Request {
             lock_files: Arc::default(),
             stop_files: Arc::default(),
             backup_logs: BackupLogs::default(),
+            archivers: Arc::default(),
             details: Details::Configuration(configuration),
         }
     }
@@ -147,6 +151,7 @@ impl Request {
             lock_files: Arc::default(),
             stop_files: Arc::default(),
             backup_logs: BackupLogs::default(),
+            archivers: Arc::default(),
             details: Details::Subject(Arc::clone(subject)),
         }
     }

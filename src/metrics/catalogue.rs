@@ -4,6 +4,7 @@
 
 use std::fmt;
 
+pub mod archiver;
 pub mod backups;
 pub mod compat;
 pub mod exporter;
@@ -150,10 +151,9 @@ impl<L: ?Sized> Metric<L> {
 
 /// All metrics, in the order of the docs.
 pub fn all() -> impl Iterator<Item = &'static Metric> {
-    [compat::ALL, backups::ALL, wal::ALL, operator::ALL, jobs::ALL, exporter::ALL, exporter::PROCESS]
-        .into_iter()
-        .flatten()
-        .copied()
+    let layers =
+        [compat::ALL, backups::ALL, wal::ALL, archiver::ALL, operator::ALL, jobs::ALL, exporter::ALL];
+    layers.into_iter().chain([exporter::PROCESS]).flatten().copied()
 }
 
 /// The number of labels, for the type of a metric.

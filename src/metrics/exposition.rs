@@ -23,7 +23,7 @@ use super::operator::OperatorMetrics;
 use super::options::Options;
 use super::process::{self, ProcessFigures};
 use super::selection::Selection;
-use super::{backup, catalogue, compat, continuity, repo, retention, stanza, wal};
+use super::{archiver, backup, catalogue, compat, continuity, repo, retention, stanza, wal};
 
 mod answer;
 mod classic;
@@ -142,6 +142,7 @@ impl Collector for OfSnapshot {
         retention::write(families, facts)?;
         wal::write(families, facts)?;
         continuity::write(families, facts)?;
+        archiver::write(families, facts)?;
         collection::write_health(families, facts)?;
         if let Facts::Fleet(fleet) = facts {
             // Too many to encode at every scrape; a fleet is encoded again frequently.

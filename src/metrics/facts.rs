@@ -7,6 +7,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use crate::cluster::key::Key;
+use crate::state::archiver::Archiver;
 use crate::state::snapshot::{Repo, Snapshot, Stanza};
 
 use super::family::{Family, Label};
@@ -58,6 +59,17 @@ impl Facts {
     ) -> fmt::Result {
         self.each(family, |family, snapshot| {
             snapshot.stanzas.iter().try_for_each(|stanza| visit(family, stanza))
+        })
+    }
+
+    /// Visits the archiver of every stanza that has one, with the name of the stanza.
+    pub(super) fn each_archiver<'a, 's, 'e, const N: usize>(
+        &'a self,
+        family: &mut Family<'s, 'e, N>,
+        mut visit: impl FnMut(&mut Family<'s, 'e, N>, &'a str, &'a Archiver) -> fmt::Result,
+    ) -> fmt::Result {
+        self.each(family, |family, snapshot| {
+            snapshot.archivers.iter().try_for_each(|(stanza, archiver)| visit(family, stanza, archiver))
         })
     }
 

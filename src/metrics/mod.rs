@@ -10,6 +10,7 @@ pub mod job;
 pub mod operator;
 pub mod process;
 
+mod archiver;
 mod backup;
 mod compat;
 mod continuity;

@@ -1,4 +1,4 @@
-//! Repositories in pgBackRest's configuration: storage, retention, and when credentials expire.
+//! Repositories in pgBackRest's configuration: storage, retention, and when credentials expire; and what archiving uses.
 //!
 //! The effective value of an option is searched in the environment and in the sections `[stanza:command]`,
 //! `[stanza]`, `[global:command]` and `[global]` of the files, in this order, like `src/config/parse.c` of
@@ -12,12 +12,14 @@ use chrono::{DateTime, Utc};
 
 use super::label::BackupType;
 
+mod archiving;
 mod option;
 mod reader;
 mod sas;
 #[cfg(test)]
 mod tests;
 
+pub use archiving::Archiving;
 pub use option::HostOption;
 pub use reader::ConfError;
 
@@ -48,7 +50,7 @@ pub struct Conf {
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Section {
-    /// By repository number.
+    /// By the number of the repository, or for archiving of the PostgreSQL cluster.
     options: BTreeMap<(u32, Name), Value>,
     /// Repositories that any option defines.
     repo_keys: BTreeSet<u32>,
@@ -241,6 +243,9 @@ impl Section {
         self.has_reaching_option |= REACHING_OPTIONS.contains(&key);
         if let Some(option) = HostOption::of(key) {
             set(&mut self.host_options, option, Value::plain(setting));
+        }
+        if let Some((key, name)) = option::of_archiving(key) {
+            return set(&mut self.options, (key, name), Value::new(name, setting));
         }
         let Some((key, option)) = option::split(key) else { return };
         // Retention alone does not define a repository: info does not know the option.

@@ -10,6 +10,8 @@ pub mod label;
 pub mod redact;
 pub mod repository;
 pub mod sanitize;
+pub mod spool;
 pub mod stored_size;
 pub mod version;
 pub mod wal;
+pub mod wal_header;

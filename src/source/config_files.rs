@@ -18,7 +18,8 @@ use tokio::time::timeout;
 
 use crate::files;
 use crate::pgbackrest::command::Program;
-use crate::pgbackrest::conf::Conf;
+use crate::pgbackrest::conf::{Archiving, Conf};
+use crate::pgbackrest::spool;
 use crate::pgbackrest::version::Product;
 use crate::state::snapshot::{ConfigurationHealth, CredentialKind};
 
@@ -258,6 +259,7 @@ impl Places {
             progress.step();
             stamp(path)
         };
+        let default_spool = (whose == Product::PgBackRest).then_some(spool::DEFAULT_PATH);
         let product = whose;
         let whose = Ok(product);
         if let Some(last) = last.filter(|last| last.is_current(&whose, stamp)) {
@@ -276,13 +278,14 @@ impl Places {
                 return Ok(None);
             }
             let texts = read_all(&files, self.limits.bytes, progress)?;
-            let (conf, apart, names) = progress.parse(|| {
+            let (conf, apart, archiving, names) = progress.parse(|| {
                 let texts: Vec<(&str, &str)> = texts.iter().map(|(file, text)| (&**file, &**text)).collect();
                 let conf = Conf::parse(&texts).map_err(|error| error.to_string())?;
                 let conf = conf.including(environment.unwrap_or_default());
                 let apart = conf.stanzas_apart().into_iter().map(Arc::from).collect();
+                let archiving = archiving(&conf, default_spool);
                 let names = certificate_files(&conf);
-                Ok::<_, String>((conf, apart, names))
+                Ok::<_, String>((conf, apart, archiving, names))
             })?;
             stamps.extend(names.iter().map(|(_, path)| stamped(path.clone())));
             let end = |(kind, path): (CredentialKind, PathBuf)| {
@@ -295,7 +298,7 @@ impl Places {
                 Some(((kind, path), end?))
             };
             let ends = names.into_iter().filter_map(end).collect();
-            Ok(Some(Arc::new(Configuration { product, conf, apart, ends })))
+            Ok(Some(Arc::new(Configuration { product, conf, apart, archiving, ends })))
         });
         Reading { whose, stamps, configuration }
     }
@@ -347,6 +350,19 @@ fn read_all(files: &[PathBuf], limit: usize, progress: &Progress) -> Result<Vec<
         texts.push((file.display().to_string(), String::from_utf8_lossy(&bytes).into_owned()));
     }
     Ok(texts)
+}
+
+/// How the clusters on this host archive. Where forks have their spool by default is not known.
+fn archiving(conf: &Conf, default_spool: Option<&str>) -> BTreeMap<Arc<str>, Result<Archiving, String>> {
+    let of_stanza = |stanza: &str| {
+        let archiving = conf.archiving(stanza).map_err(|error| error.to_string()).transpose()?;
+        let archiving = archiving.map(|archiving| Archiving {
+            spool_path: archiving.spool_path.clone().or_else(|| default_spool.map(str::to_owned)),
+            ..archiving
+        });
+        Some((Arc::from(stanza), archiving))
+    };
+    conf.stanzas().into_iter().filter_map(of_stanza).collect()
 }
 
 /// The certificates of all stanzas. Those without options of their own share what the global sections name.

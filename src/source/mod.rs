@@ -1,6 +1,7 @@
 //! Asks pgBackRest: processes on this host and commands in pods, calls and their answers, and its files on this host.
 //! Knows nothing of intervals or metrics.
 
+pub mod archivers;
 pub mod backup_logs;
 pub mod call;
 pub mod config_files;

@@ -10,6 +10,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
 use super::answer;
+use super::archiver::Archiver;
 use super::comparison;
 use super::filter::UNLISTED;
 use super::human;
@@ -92,6 +93,8 @@ pub struct Judged<'a> {
     pub name: &'a str,
     /// Its facts; absent if it has never answered, or if they were too old to keep.
     pub stanza: Option<&'a Stanza>,
+    /// Its archiver, if the PostgreSQL cluster is on this host.
+    pub archiver: Option<&'a Archiver>,
     /// The assessment.
     pub assessment: Assessment,
 }
@@ -100,19 +103,34 @@ pub struct Judged<'a> {
 #[must_use]
 pub fn of_snapshot(snapshot: &Snapshot, now: DateTime<Utc>, fresh_for: Option<TimeDelta>) -> Vec<Judged<'_>> {
     let scopes = &snapshot.collection.scopes;
-    let known = snapshot.stanzas.iter().map(|stanza| Judged {
-        name: &stanza.name,
-        stanza: Some(stanza),
-        assessment: of_stanza(stanza, scopes.get(&stanza.name), now, fresh_for),
+    let judge = |name, stanza, assessment: Assessment| {
+        let archiver = snapshot.archivers.get(name);
+        Judged { name, stanza, archiver, assessment: with_archiver(assessment, archiver, now) }
+    };
+    let known = snapshot.stanzas.iter().map(|stanza| {
+        judge(&*stanza.name, Some(stanza), of_stanza(stanza, scopes.get(&stanza.name), now, fresh_for))
     });
     let named: BTreeSet<&str> = snapshot.stanzas.iter().map(|stanza| &*stanza.name).collect();
     let without_facts = scopes
         .iter()
         .filter(|(name, scope)| scope.kind == ScopeKind::Stanza && !named.contains(&***name))
-        .map(|(name, scope)| Judged { name, stanza: None, assessment: judged(vec![no_facts(scope, now)]) });
+        .map(|(name, scope)| judge(&**name, None, judged(vec![no_facts(scope, now)])));
     let mut all: Vec<Judged<'_>> = known.chain(without_facts).collect();
     all.sort_by_key(|one| (Reverse(one.assessment.health), one.name));
     all
+}
+
+/// Adds the problems of the archiver.
+fn with_archiver(assessment: Assessment, archiver: Option<&Archiver>, now: DateTime<Utc>) -> Assessment {
+    let sentences = archiver.map_or_else(Vec::new, |archiver| archiver::sentences(archiver, now));
+    if sentences.is_empty() {
+        return assessment;
+    }
+    let Assessment { health, mut findings } = assessment;
+    let warning = |text| Finding { health: Health::Warning, repo_key: None, text };
+    findings.extend(sentences.into_iter().map(warning));
+    findings.sort_by_key(|finding| Reverse(finding.health));
+    Assessment { health: health.max(Health::Warning), findings }
 }
 
 /// Assesses a stanza over its repositories: failed only if none of them can be restored from.
@@ -333,9 +351,11 @@ fn cluster_finding(stanza: &Stanza) -> Option<Finding> {
     })
 }
 
+mod archiver;
 mod host;
 mod wal;
 
+pub use archiver::{archiver_line, window_end};
 pub use wal::default_restore_sentence;
 
 #[cfg(test)]

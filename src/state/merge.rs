@@ -131,7 +131,8 @@ pub fn merge(previous: &Snapshot, run: Run, policy: &Policy<'_>, now: DateTime<U
     }
     let scopes = course.scopes(policy.filter, now);
     let (wal, configuration) = (previous.collection.wal.clone(), previous.collection.configuration.clone());
-    Snapshot { stanzas, collection: Collection { scopes, wal, configuration }, version }
+    let collection = Collection { scopes, wal, configuration };
+    Snapshot { stanzas, collection, version, archivers: previous.archivers.clone() }
 }
 
 enum Merged {

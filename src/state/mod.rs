@@ -2,6 +2,8 @@
 
 pub mod answer;
 pub mod archive;
+pub mod archiver;
+pub mod archiving;
 pub mod assemble;
 pub mod attempts;
 pub mod backup;

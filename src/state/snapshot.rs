@@ -12,6 +12,7 @@ use crate::pgbackrest::version::Product;
 pub use crate::pgbackrest::version::Version;
 
 use super::archive::{ArchiveRetention, CLOCK_TOLERANCE, Continuity};
+use super::archiver::Archiver;
 pub use super::backup::{AttemptEvidence, AttemptFailure, Backup, BackupAttempt, WatchedBackup};
 
 /// Everything that is known at one time. A new snapshot replaces it completely.
@@ -23,6 +24,8 @@ pub struct Snapshot {
     pub collection: Collection,
     /// Version of pgBackRest.
     pub version: Option<Version>,
+    /// The archivers of PostgreSQL clusters on this host, by stanza.
+    pub archivers: BTreeMap<Arc<str>, Archiver>,
 }
 
 /// The health of collection: one entry per scope, which is a stanza or the target of a call.

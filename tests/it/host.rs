@@ -3,6 +3,7 @@
 //! Proves what no fake can: that facts are pgBackRest's own, that a restore leads to where the program says, and that a child
 //! process leaves nothing behind.
 
+pub(crate) mod archiver;
 pub(crate) mod attempts;
 pub(crate) mod campaign;
 pub(crate) mod collection;

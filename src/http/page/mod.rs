@@ -3,6 +3,7 @@
 //! Pure: depends only on the snapshot and `now`. Uses no script and no external resources, so that a saved copy looks
 //! the same. Bounded: stanzas that do not fit are counted and can be shown with `?stanza=NAME`.
 
+mod archiver;
 mod collection;
 pub mod fleet;
 mod pieces;

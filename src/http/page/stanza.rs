@@ -9,7 +9,7 @@ use crate::state::human;
 use crate::state::recovery::RecoveryWindow;
 use crate::state::snapshot::{Activity, Backup, Stanza};
 
-use super::{pieces, repo, timeline};
+use super::{archiver, pieces, repo, timeline};
 
 /// Maximum number of findings shown per stanza.
 const FINDING_LIMIT: usize = 20;
@@ -44,7 +44,10 @@ pub(super) fn section(
         @if let Some(stanza) = entry.stanza { (banner(stanza)) }
         (findings(entry))
         @if let Some(stanza) = entry.stanza {
-            (answer(stanza, now))
+            (answer(stanza, entry.archiver.and_then(health::window_end), now))
+        }
+        (archiver::line(entry, now))
+        @if let Some(stanza) = entry.stanza {
             (activity("Backup or expire", &stanza.backup_lock, now))
             (activity("Restore", &stanza.restore_lock, now))
             (timeline::figure(stanza, marks, now))
@@ -98,11 +101,11 @@ fn findings(entry: &Judged<'_>) -> Markup {
     }
 }
 
-fn answer(stanza: &Stanza, now: DateTime<Utc>) -> Markup {
+fn answer(stanza: &Stanza, end: Option<&str>, now: DateTime<Utc>) -> Markup {
     html! {
         dl.answer {
             @match answer::restorable(stanza) {
-                Some(restorable) => { (window(&restorable, now)) }
+                Some(restorable) => { (window(&restorable, end, now)) }
                 None => {
                     div { dt { "Restorable" } dd { strong { "nothing" } }
                         dd.soft { "no usable backup" } }
@@ -113,7 +116,7 @@ fn answer(stanza: &Stanza, now: DateTime<Utc>) -> Markup {
     }
 }
 
-fn window(restorable: &Restorable, now: DateTime<Utc>) -> Markup {
+fn window(restorable: &Restorable, end: Option<&str>, now: DateTime<Utc>) -> Markup {
     let Restorable { repo_key, is_up, window, later_wal } = restorable;
     html! {
         div {
@@ -123,6 +126,7 @@ fn window(restorable: &Restorable, now: DateTime<Utc>) -> Markup {
                 (human::age(window.latest, now)) " · " (human::repo_name(*repo_key))
                 @if !is_up { ", not responding" }
                 (proof(window))
+                @if let Some(end) = end { ", " (end) }
                 @if let Some(segment) = later_wal {
                     br; "WAL archived up to " span.mono { (segment) }
                 }

@@ -5,10 +5,10 @@ use chrono::{DateTime, Utc};
 use super::reader::{ConfError, Setting};
 use super::sas;
 
-/// The highest repository number that pgBackRest accepts.
-const MAX_REPO_KEY: u32 = 256;
+/// The highest number of a repository or a cluster that pgBackRest accepts.
+const MAX_KEY: u32 = 256;
 
-/// A supported option of a repository.
+/// A supported option of a repository or of archiving.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Name {
     Type,
@@ -24,6 +24,10 @@ pub(super) enum Name {
     RetentionDiff,
     RetentionArchive,
     RetentionArchiveType,
+    PgPath,
+    PgHost,
+    SpoolPath,
+    ArchivePushQueueMax,
 }
 
 /// A supported option about files on the host.
@@ -90,7 +94,31 @@ pub(super) fn split(key: &str) -> Option<(u32, &str)> {
     let (number, option) = key.strip_prefix("repo")?.split_once('-')?;
     let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
     let number = is_number.then(|| number.parse().ok())??;
-    (1..=MAX_REPO_KEY).contains(&number).then_some((number, option))
+    (1..=MAX_KEY).contains(&number).then_some((number, option))
+}
+
+/// Number of the PostgreSQL cluster, 0 if it has none, and option that archiving uses. `db-path` and so on are from before 2.0,
+/// and still accepted.
+pub(super) fn of_archiving(key: &str) -> Option<(u32, Name)> {
+    match key {
+        "spool-path" => return Some((0, Name::SpoolPath)),
+        "archive-push-queue-max" | "archive-queue-max" => return Some((0, Name::ArchivePushQueueMax)),
+        _ => {}
+    }
+    let (cluster, option) = key.split_once('-')?;
+    let name = match option {
+        "path" => Name::PgPath,
+        "host" => Name::PgHost,
+        _ => return None,
+    };
+    let number = match (cluster.strip_prefix("pg"), cluster.strip_prefix("db")) {
+        (_, Some("")) => "1",
+        (Some(number), _) | (_, Some(number)) => number,
+        _ => return None,
+    };
+    let is_number = number.bytes().all(|byte| byte.is_ascii_digit());
+    let number = number.parse().ok().filter(|number| is_number && (1..=MAX_KEY).contains(number))?;
+    Some((number, name))
 }
 
 /// The value of an option and its location.
@@ -154,6 +182,24 @@ impl Value {
         let text = self.text()?;
         let found = allowed.iter().copied().find(|word| *word == text);
         found.ok_or_else(|| self.error(&format!("is '{text}'; it must be one of {}", allowed.join(", "))))
+    }
+
+    /// Bytes: a whole number, possibly with a unit of which only the first letter matters (`cfgParseSize`).
+    pub(super) fn size(&self) -> Result<u64, ConfError> {
+        let text = self.text()?;
+        let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+        let (number, unit) = text.split_at(digits);
+        let shift = match unit.to_ascii_lowercase().as_str() {
+            "" | "b" => Some(0),
+            "k" | "kb" | "kib" => Some(10),
+            "m" | "mb" | "mib" => Some(20),
+            "g" | "gb" | "gib" => Some(30),
+            "t" | "tb" | "tib" => Some(40),
+            "p" | "pb" | "pib" => Some(50),
+            _ => None,
+        };
+        let size = shift.and_then(|shift| number.parse::<u64>().ok()?.checked_mul(1 << shift));
+        size.ok_or_else(|| self.error(&format!("is '{text}'; it must be a size such as 16GiB")))
     }
 
     pub(super) fn expiry(&self) -> Option<DateTime<Utc>> {

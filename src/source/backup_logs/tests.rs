@@ -1,8 +1,7 @@
 //! Real files: followed, rotated, cut, too large, and no files at all.
 
-use std::io::Write as _;
-
 use std::fs::OpenOptions;
+use std::io::Write as _;
 
 use super::*;
 

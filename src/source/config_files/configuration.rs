@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
-use crate::pgbackrest::conf::{Conf, HostOption, RepoOptions};
+use crate::pgbackrest::conf::{Archiving, Conf, HostOption, RepoOptions};
 use crate::pgbackrest::version::Product;
 use crate::state::snapshot::{CredentialExpiry, CredentialKind, RepoSettings};
 
@@ -21,6 +21,8 @@ pub struct Configuration {
     pub(super) conf: Conf,
     /// See [`Conf::stanzas_apart`].
     pub(super) apart: BTreeSet<Arc<str>>,
+    /// The stanzas that archive from this host, and how; or why that is unknown.
+    pub(super) archiving: BTreeMap<Arc<str>, Result<Archiving, String>>,
     /// Ends of the certificates that the configuration names, by file.
     pub(super) ends: BTreeMap<(CredentialKind, PathBuf), DateTime<Utc>>,
 }
@@ -36,6 +38,12 @@ impl Configuration {
     #[must_use]
     pub const fn stanzas_apart(&self) -> &BTreeSet<Arc<str>> {
         &self.apart
+    }
+
+    /// The stanzas whose PostgreSQL cluster is on this host, and how it archives; or why that is unknown.
+    #[must_use]
+    pub const fn archiving(&self) -> &BTreeMap<Arc<str>, Result<Archiving, String>> {
+        &self.archiving
     }
 
     /// Numbers of the repositories.

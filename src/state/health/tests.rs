@@ -1,5 +1,6 @@
 //! Health over made-up stanzas.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::super::examples::{backup, database, day, listed, repo, stanza};
@@ -224,6 +225,7 @@ fn the_worst_stanza_comes_first_and_lost_ones_are_named() {
             ..Collection::default()
         },
         version: None,
+        archivers: BTreeMap::new(),
     };
     let all = of_snapshot(&snapshot, day(1), None);
     let order: Vec<_> = all.iter().map(|one| (one.name, one.assessment.health)).collect();
@@ -256,4 +258,62 @@ fn what_a_listing_found_is_told() {
         nothing.findings.iter().any(|finding| finding.text == "no backup can be restored"),
         "{nothing:?}"
     );
+}
+
+#[test]
+fn problems_of_the_archiver_are_warnings() {
+    use super::super::archiver::{Next, Observation, PushError, Queue, RepoArchive, Spool};
+
+    let observed = |limit, since| Observation {
+        at: day(2),
+        uptime: std::time::Duration::from_hours(1),
+        queue_limit: limit,
+        queue: Ok(Queue {
+            files: 3,
+            next: Some(Next { file: "00000001000000000000000A".to_owned(), since: Some(since) }),
+            file_bytes: Some(16 << 20),
+            ..Queue::default()
+        }),
+        spool: Ok(Spool::default()),
+    };
+    let told = |observed: &Observation, repos: &[RepoArchive]| {
+        let archiver = super::Archiver::of(observed, None, repos);
+        let mut snapshot = Snapshot { stanzas: vec![stanza(vec![good(1)])], ..Snapshot::default() };
+        snapshot.archivers.insert(Arc::from("demo"), archiver);
+        let judged = of_snapshot(&snapshot, day(2), None).remove(0);
+        let line = archiver_line(judged.archiver.unwrap(), day(2));
+        let texts: Vec<String> = judged.assessment.findings.into_iter().map(|finding| finding.text).collect();
+        (judged.assessment.health, texts.join("\n"), line)
+    };
+    let minutes = TimeDelta::minutes;
+    let (health, text, line) = told(&observed(None, day(2) - minutes(3)), &[]);
+    assert_eq!((health, text.as_str()), (Health::Ok, ""));
+    let expected =
+        "3 WAL files wait to be archived, the first for 3 min (00000001000000000000000A), 48.0 MiB";
+    assert_eq!(line, expected);
+
+    let (health, text, _) = told(&observed(None, day(2) - minutes(30)), &[]);
+    let expected = "3 WAL files wait to be archived, the first for 30 min: WAL is not archived";
+    assert_eq!((health, text.as_str()), (Health::Warning, expected));
+
+    let (_, text, line) = told(&observed(Some(40 << 20), day(2)), &[]);
+    assert_eq!(
+        text,
+        "48.0 MiB of at most 40.0 MiB wait to be archived: pgBackRest drops WAL (archive-push-queue-max)"
+    );
+    assert!(line.ends_with("48.0 MiB of at most 40.0 MiB"), "{line}");
+
+    let mut failing = observed(None, day(2) - minutes(30));
+    let message = "WAL file exists".to_owned();
+    let error = PushError { file: None, class: "ArchiveMismatchError", message, seen_at: day(2) };
+    failing.spool = Ok(Spool { errors: vec![error], ..Spool::default() });
+    let (_, text, _) = told(&failing, &[]);
+    assert!(text.contains("has been rejected for 30 min: it is of another PostgreSQL cluster"), "{text}");
+    assert!(text.contains("archive-push failed for WAL: ArchiveMismatchError: WAL file exists"), "{text}");
+    assert!(!text.contains("the first for"), "said once: {text}");
+
+    failing.queue = Err("cannot read it".to_owned());
+    let (health, text, line) = told(&failing, &[]);
+    assert_eq!((health, line.as_str()), (Health::Warning, "unknown"));
+    assert_eq!(text, "What the archiver does is not known: cannot read it");
 }

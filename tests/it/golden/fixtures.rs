@@ -68,7 +68,12 @@ pub(crate) fn snapshot(stdout: &[u8], version: Option<Version>, read_at: DateTim
         |kind| ScopeHealth { kind, up: true, last_run: read_at, last_success: Some(read_at), failure: None };
     let mut scopes = BTreeMap::from([(Arc::from("all-stanzas"), health(ScopeKind::Call))]);
     scopes.extend(stanzas.iter().map(|stanza| (stanza.name.clone(), health(ScopeKind::Stanza))));
-    Snapshot { stanzas, collection: Collection { scopes, ..Collection::default() }, version }
+    Snapshot {
+        stanzas,
+        collection: Collection { scopes, ..Collection::default() },
+        version,
+        ..Snapshot::default()
+    }
 }
 
 /// Stop of the newest backup; a fixed instant where there is none.

@@ -30,6 +30,9 @@ use pgbackrest_keeper::pgbackrest::wal::{Lsn, SegmentSize};
 use pgbackrest_keeper::state::archive::{
     ArchiveRetention, DatabaseFacts, DirectoryFacts, Expected, ListedFile, Listing, judge,
 };
+use pgbackrest_keeper::state::archiver::{
+    Archiver, DroppedFiles, Next, Observation, PushError, Queue, Spool,
+};
 use pgbackrest_keeper::state::snapshot::{
     AttemptEvidence, AttemptFailure, BackupAttempt, BlockedExpiry, ConfigurationHealth, CredentialExpiry,
     CredentialKind, Evidence, FailureReason, OtherProgram, RepoSettings, Retention, ScopeHealth, ScopeKind,
@@ -134,6 +137,7 @@ fn everything() -> (impl Fn(Format) -> String, Arc<Options>) {
     });
     snapshot.stanzas[0].stop_files =
         Some(vec![StopFile { scope: StopScope::Stanza, since: Some(now - TimeDelta::hours(2)) }]);
+    archiver(&mut snapshot, now);
     let options = Arc::new(Options {
         legacy_names: true,
         max_backups_per_stanza: 4,
@@ -216,6 +220,41 @@ fn listed(snapshot: &mut Snapshot, now: DateTime<Utc>) {
     wal.earliest = Some(now - TimeDelta::days(3));
     wal.clock_behind_seconds = Some(90);
     repo.wal = Some(Arc::new(wal));
+}
+
+/// An archiver whose queue grows, with all that can be wrong.
+fn archiver(snapshot: &mut Snapshot, now: DateTime<Utc>) {
+    let observed = |minutes: u32, files: u64| Observation {
+        at: now - TimeDelta::minutes(i64::from(10 - minutes)),
+        uptime: Duration::from_mins(minutes.into()),
+        queue_limit: Some(1 << 30),
+        queue: Ok(Queue {
+            files,
+            next: Some(Next {
+                file: "000000010000000000000005".to_owned(),
+                since: Some(now - TimeDelta::hours(1)),
+            }),
+            file_bytes: Some(16 << 20),
+            ..Queue::default()
+        }),
+        spool: Ok(Spool {
+            pushed_files: Some(2),
+            dropped: Some(DroppedFiles {
+                first: "000000010000000000000003".to_owned(),
+                first_at: now - TimeDelta::hours(3),
+                last_at: now - TimeDelta::hours(2),
+            }),
+            errors: vec![PushError {
+                file: Some("000000010000000000000005".to_owned()),
+                class: "ArchiveDuplicateError",
+                message: "it already exists".to_owned(),
+                seen_at: now - TimeDelta::minutes(1),
+            }],
+        }),
+    };
+    let before = Archiver::of(&observed(0, 10), None, &[]);
+    let archiver = Archiver::of(&observed(10, 30), Some(&before), &[]);
+    snapshot.archivers.insert(Arc::clone(&snapshot.stanzas[0].name), archiver);
 }
 
 fn failures(snapshot: &mut Snapshot, now: DateTime<Utc>) {

@@ -2,6 +2,7 @@
 
 mod answers;
 mod archive;
+mod archiver;
 mod cluster;
 mod fleet;
 mod frame;

@@ -3,6 +3,7 @@
 use pgbackrest_keeper::metrics::catalogue::{Metric, backups, compat, jobs, operator, wal};
 
 use super::archive;
+use super::archiver;
 use super::frame::Dashboard;
 use super::model::{NONE_IS_GOOD, Panel, Step, says};
 use super::query::{
@@ -29,6 +30,7 @@ pub(crate) fn dashboard() -> Dashboard {
             ("Backups", vec![newest()]),
             ("Trends", trends()),
             ("WAL", archive::row()),
+            ("Archiver (hosts)", archiver::row()),
             ("Jobs (operator)", run()),
             ("Volumes of the repo host (Kubernetes)", volumes()),
         ],

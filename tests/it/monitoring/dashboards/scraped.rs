@@ -55,6 +55,12 @@ fn a_real_host_fills_the_dashboards() {
         "pgBackRest / Fleet: Next credential expiry A",
         // No backup blocks expiry.
         "pgBackRest / Fleet: Backups by cluster and repository, worst first I",
+        // WAL is archived, and its queue has no limit.
+        "pgBackRest / Cluster: WAL is dropped A",
+        "pgBackRest / Cluster: WAL was dropped A",
+        "pgBackRest / Cluster: WAL waiting to be archived B",
+        "pgBackRest / Cluster: Archiving errors A",
+        "pgBackRest / Cluster: Archiving errors B",
         // A host has none of these labels.
         "pgBackRest / Cluster: variable namespace",
         "pgBackRest / Cluster: variable pg_cluster",

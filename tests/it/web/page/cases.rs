@@ -66,6 +66,7 @@ pub(crate) fn with_collection(stanzas: Vec<Stanza>) -> Snapshot {
         stanzas,
         collection: Collection { scopes, ..Collection::default() },
         version: version::parse("pgBackRest 2.60.0"),
+        ..Snapshot::default()
     }
 }
 

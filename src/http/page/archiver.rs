@@ -1,0 +1,15 @@
+//! The line about the archiver on this host.
+
+use chrono::{DateTime, Utc};
+use maud::{Markup, html};
+
+use crate::state::health::{self, Judged};
+
+/// What waits to be archived, if the PostgreSQL cluster is on this host.
+pub(super) fn line(entry: &Judged<'_>, now: DateTime<Utc>) -> Markup {
+    html! {
+        @if let Some(archiver) = entry.archiver {
+            p.soft { "Archiver: " (health::archiver_line(archiver, now)) }
+        }
+    }
+}

@@ -1,0 +1,276 @@
+//! Reads what the archivers on this host have to do: PostgreSQL's `pg_wal/archive_status`, the header of the next segment, and the
+//! spool of asynchronous archiving. Nothing is written, and no database is asked.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+
+use crate::files::{self, FileTask};
+use crate::pgbackrest::conf::Archiving;
+use crate::pgbackrest::spool::{self, SpoolFile};
+use crate::pgbackrest::wal::WalSegment;
+use crate::pgbackrest::wal_header::{self, WalHeader};
+use crate::state::archiver::{DroppedFiles, Next, Observation, PushError, Queue, Spool};
+use crate::state::filter::Filter;
+
+use super::config_files::Configuration;
+
+/// Reading takes this long only where a file system hangs, or where far too much waits.
+const DEADLINE: Duration = Duration::from_secs(10);
+/// Archivers that are read; there is one for each PostgreSQL cluster on this host.
+const MAX_ARCHIVERS: usize = 100;
+/// Files that PostgreSQL signals standby or recovery with; `recovery.conf` until version 11.
+const RECOVERY_SIGNALS: [&str; 3] = ["standby.signal", "recovery.signal", "recovery.conf"];
+/// How much is read of one archiver.
+const LIMITS: Limits = Limits { entries: 500_000, contents: 1_000 };
+/// Bytes of a status file that are read.
+const MAX_CONTENT: u64 = 8 << 10;
+
+/// How much is read of one archiver.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    /// Entries of a directory.
+    entries: usize,
+    /// Files whose content is read.
+    contents: usize,
+}
+
+type Observations = BTreeMap<Arc<str>, Observation>;
+/// A stanza, and how it archives; or why that is unknown.
+type Asked = (Arc<str>, Result<Archiving, String>);
+
+/// Reads the archivers of this host.
+#[derive(Debug)]
+pub struct Archivers {
+    began: Instant,
+    reading: FileTask,
+}
+
+impl Default for Archivers {
+    fn default() -> Self {
+        Self { began: Instant::now(), reading: FileTask::default() }
+    }
+}
+
+impl Archivers {
+    /// Reads those of the stanzas that the filter admits, as far as the configuration is known.
+    pub async fn observe(&mut self, configuration: Option<&Configuration>, filter: &Filter) -> Observations {
+        let all = configuration.into_iter().flat_map(Configuration::archiving);
+        let asked: Vec<Asked> = all
+            .filter(|(stanza, _)| filter.admits_stanza(stanza))
+            .map(|(stanza, archiving)| (Arc::clone(stanza), archiving.clone()))
+            .collect();
+        if asked.is_empty() {
+            return Observations::new();
+        }
+        let began = self.began;
+        let read = {
+            let asked = asked.clone();
+            move || {
+                let here = asked.into_iter().filter(|(_, how)| !how.as_ref().is_ok_and(is_elsewhere));
+                let read = |(number, (stanza, archiving)): (usize, Asked)| {
+                    let observation = observation(&stanza, archiving, number, began);
+                    (stanza, observation)
+                };
+                here.enumerate().map(read).collect()
+            }
+        };
+        self.reading
+            .run(DEADLINE, read)
+            .await
+            .unwrap_or_else(|error| unknown(asked, began, &error.to_string()))
+    }
+}
+
+/// There is no data directory: a container beside that of PostgreSQL may share its configuration.
+fn is_elsewhere(archiving: &Archiving) -> bool {
+    fs::metadata(&archiving.pg_path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+}
+
+fn unknown(asked: Vec<Asked>, began: Instant, problem: &str) -> Observations {
+    asked.into_iter().map(|(stanza, _)| (stanza, failed(began, problem.to_owned()))).collect()
+}
+
+fn failed(began: Instant, problem: String) -> Observation {
+    Observation {
+        at: Utc::now(),
+        uptime: began.elapsed(),
+        queue_limit: None,
+        queue: Err(problem.clone()),
+        spool: Err(problem),
+    }
+}
+
+fn observation(
+    stanza: &str,
+    archiving: Result<Archiving, String>,
+    number: usize,
+    began: Instant,
+) -> Observation {
+    if number >= MAX_ARCHIVERS {
+        return failed(
+            began,
+            format!("only the first {MAX_ARCHIVERS} stanzas that archive from this host are read"),
+        );
+    }
+    match archiving {
+        Ok(archiving) => observe(stanza, &archiving, LIMITS, began),
+        Err(problem) => failed(began, problem),
+    }
+}
+
+fn observe(stanza: &str, archiving: &Archiving, limits: Limits, began: Instant) -> Observation {
+    // The spool is read first: of what leaves the queue meanwhile, the error is taken for one of the past.
+    let spool = match &archiving.spool_path {
+        Some(path) => {
+            let directory = Path::new(path).join("archive").join(stanza).join("out");
+            read_spool(&directory, limits).map_err(|error| unreadable(&directory, &error))
+        }
+        None => {
+            Err("the default spool-path of this fork of pgBackRest is not known; set spool-path".to_owned())
+        }
+    };
+    let queue =
+        read_queue(Path::new(&archiving.pg_path), limits).map_err(|(path, error)| unreadable(&path, &error));
+    Observation { at: Utc::now(), uptime: began.elapsed(), queue_limit: archiving.queue_max, queue, spool }
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> String {
+    let remedy = match error.kind() {
+        io::ErrorKind::PermissionDenied => "; run as the user of PostgreSQL, or allow the group to read it",
+        io::ErrorKind::NotFound => "; check pg1-path",
+        _ => "",
+    };
+    format!("cannot read {}: {error}{remedy}", path.display())
+}
+
+fn read_queue(data: &Path, limits: Limits) -> Result<Queue, (PathBuf, io::Error)> {
+    // pg_xlog before PostgreSQL 10.
+    let wal = data.join("pg_wal");
+    let old = data.join("pg_xlog");
+    let wal = if !wal.exists() && old.exists() { old } else { wal };
+    let directory = wal.join("archive_status");
+    let fail = |error: io::Error| (directory.clone(), error);
+    let mut queue = Queue::default();
+    let (mut first, mut last): (Option<String>, Option<String>) = (None, None);
+    for (number, entry) in fs::read_dir(&directory).map_err(fail)?.enumerate() {
+        if number >= limits.entries {
+            queue.is_truncated = true;
+            break;
+        }
+        let name = entry.map_err(fail)?.file_name();
+        let Some(file) = name.to_str().and_then(spool::waiting) else { continue };
+        queue.files += 1;
+        if last.as_deref().is_none_or(|last| file > last) {
+            last = Some(file.to_owned());
+        }
+        // A history is archived before all segments, and soon gone: a segment is what others wait for.
+        let goes_before = |known: &str| {
+            let is_segment = |file: &str| WalSegment::parse(file).is_some();
+            (!is_segment(file), file) < (!is_segment(known), known)
+        };
+        if first.as_deref().is_none_or(goes_before) {
+            first = Some(file.to_owned());
+        }
+    }
+    let since = |file: &str| modified(&directory.join(format!("{file}.ready")));
+    if let Some(file) = first {
+        let path = wal.join(&file);
+        queue.file_bytes = fs::metadata(&path).ok().filter(fs::Metadata::is_file).map(|found| found.len());
+        let header = WalSegment::parse(&file).and_then(|_| header(&path));
+        queue.system_id = header.map(|header| header.system_id);
+        queue.next = Some(Next { since: since(&file), file });
+    }
+    let standby_since = RECOVERY_SIGNALS.iter().find_map(|name| modified(&data.join(name)));
+    // What began to wait on a standby does so because archive_mode is always.
+    queue.is_idle = standby_since.is_some_and(|standby_since| {
+        last.as_deref().and_then(since).is_some_and(|last_since| last_since < standby_since)
+    });
+    Ok(queue)
+}
+
+fn header(segment: &Path) -> Option<WalHeader> {
+    let mut bytes = [0; wal_header::LENGTH];
+    files::open(segment).ok()?.read_exact(&mut bytes).ok()?;
+    WalHeader::parse(&bytes)
+}
+
+fn read_spool(directory: &Path, limits: Limits) -> io::Result<Spool> {
+    let mut spool = Spool { pushed_files: Some(0), ..Spool::default() };
+    let entries = match fs::read_dir(directory) {
+        Ok(entries) => entries,
+        // Nothing was archived asynchronously.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(spool),
+        Err(error) => return Err(error),
+    };
+    let mut contents_left = limits.contents;
+    let mut content = |path: &Path| {
+        contents_left = contents_left.checked_sub(1)?;
+        read_content(path)
+    };
+    for (number, entry) in entries.enumerate() {
+        if number >= limits.entries {
+            spool.pushed_files = None;
+            break;
+        }
+        let entry = entry?;
+        let name = entry.file_name();
+        let Some(file) = name.to_str().and_then(SpoolFile::parse) else { continue };
+        // pgBackRest may have removed it meanwhile.
+        let Ok(metadata) = entry.metadata() else { continue };
+        let Ok(at) = metadata.modified().map(DateTime::<Utc>::from) else { continue };
+        match file {
+            SpoolFile::Ok(file) => {
+                spool.pushed_files = spool.pushed_files.map(|files| files + 1);
+                if metadata.len() > 0 && content(&entry.path()).is_some_and(|text| spool::is_drop(&text)) {
+                    add_dropped(&mut spool.dropped, file, at);
+                }
+            }
+            SpoolFile::Error(file) => {
+                let Some(error) = content(&entry.path()).and_then(|text| spool::error(&text)) else {
+                    continue;
+                };
+                let file = file.map(str::to_owned);
+                spool.errors.push(PushError {
+                    file,
+                    class: error.class,
+                    message: error.message,
+                    seen_at: at,
+                });
+            }
+        }
+    }
+    spool.errors.sort_by(|one, other| one.file.cmp(&other.file));
+    Ok(spool)
+}
+
+fn add_dropped(dropped: &mut Option<DroppedFiles>, file: &str, at: DateTime<Utc>) {
+    match dropped {
+        None => *dropped = Some(DroppedFiles { first: file.to_owned(), first_at: at, last_at: at }),
+        Some(known) => {
+            if file < known.first.as_str() {
+                file.clone_into(&mut known.first);
+            }
+            known.first_at = known.first_at.min(at);
+            known.last_at = known.last_at.max(at);
+        }
+    }
+}
+
+fn read_content(path: &Path) -> Option<String> {
+    let mut bytes = Vec::new();
+    files::open(path).ok()?.take(MAX_CONTENT).read_to_end(&mut bytes).ok()?;
+    Some(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn modified(path: &Path) -> Option<DateTime<Utc>> {
+    fs::metadata(path).ok()?.modified().ok().map(DateTime::<Utc>::from)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,140 @@
+//! Problems of the archiver on this host, in sentences.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::pgbackrest::exit_code::Reason;
+
+use super::super::archiver::{Archiver, Dropped, PushError, Rejected};
+use super::super::human;
+
+/// A file that waits longer than this is a problem.
+const WAITS_LONG: TimeDelta = TimeDelta::minutes(10);
+/// WAL that will be dropped sooner than this is a problem.
+const DROP_NOTICE: TimeDelta = TimeDelta::hours(12);
+/// Maximum characters of a message.
+const MESSAGE_LIMIT: usize = 200;
+/// Errors that are told.
+const ERROR_LIMIT: usize = 3;
+
+/// The problems, the most important first.
+pub(super) fn sentences(archiver: &Archiver, now: DateTime<Utc>) -> Vec<String> {
+    let mut all = Vec::new();
+    all.extend(archiver.dropped.as_ref().map(dropped));
+    all.extend(archiver.rejected.as_ref().map(|rejected| self::rejected(rejected, now)));
+    all.extend(full(archiver, now));
+    if archiver.rejected.is_none() {
+        all.extend(waiting(archiver));
+    }
+    all.extend(archiver.errors.iter().take(ERROR_LIMIT).map(error));
+    let problems = [&archiver.problem, &archiver.spool_problem];
+    let mut told = problems.into_iter().flatten().collect::<Vec<_>>();
+    told.dedup();
+    all.extend(told.into_iter().map(|problem| {
+        format!("What the archiver does is not known: {}", human::line(problem, MESSAGE_LIMIT))
+    }));
+    all
+}
+
+fn dropped(dropped: &Dropped) -> String {
+    format!(
+        "WAL from {} on was dropped at {} instead of archived, because more than archive-push-queue-max waited: the recovery window \
+         ends before it; take a full backup as soon as archiving works",
+        dropped.first,
+        human::instant(dropped.since),
+    )
+}
+
+fn rejected(rejected: &Rejected, now: DateTime<Utc>) -> String {
+    let why = match rejected.reason {
+        Reason::ArchiveDuplicate => {
+            "the archive holds another segment of this name, as if two servers archived to the stanza"
+        }
+        _ => {
+            "it is of another PostgreSQL cluster than the stanza; run stanza-upgrade if that was upgraded or created anew, or archive to another stanza"
+        }
+    };
+    let is = rejected.since.map_or_else(
+        || "is rejected".to_owned(),
+        |since| format!("has been rejected for {}", human::duration(now - since)),
+    );
+    format!(
+        "WAL file {} {is}: {why}. It and all later WAL is not archived, so the recovery window ends before it",
+        rejected.file
+    )
+}
+
+fn full(archiver: &Archiver, now: DateTime<Utc>) -> Option<String> {
+    let expected = archiver.drop_expected_at?;
+    let (queued, limit) = (archiver.queued_bytes()?, archiver.queue_limit_bytes?);
+    let of = format!("{} of at most {} wait to be archived", human::bytes(queued), human::bytes(limit));
+    if queued > limit {
+        return Some(format!("{of}: pgBackRest drops WAL (archive-push-queue-max)"));
+    }
+    (expected - now < DROP_NOTICE).then(|| {
+        let left = human::duration(expected - now);
+        format!("{of}: pgBackRest will drop WAL in {left} if this goes on (archive-push-queue-max)")
+    })
+}
+
+fn waiting(archiver: &Archiver) -> Option<String> {
+    // Not until now: it may have been archived since.
+    let waited = archiver.observed_at - archiver.next()?.since?;
+    (waited > WAITS_LONG).then(|| {
+        format!("{}, the first for {}: WAL is not archived", waiting_words(archiver), human::duration(waited))
+    })
+}
+
+fn error(error: &PushError) -> String {
+    let file = error.file.as_deref().unwrap_or("WAL");
+    format!("archive-push failed for {file}: {}: {}", error.class, human::line(&error.message, MESSAGE_LIMIT))
+}
+
+/// `3 WAL files wait to be archived`.
+fn waiting_words(archiver: &Archiver) -> String {
+    let files = archiver.waiting_files().unwrap_or_default();
+    let more =
+        if archiver.queue.as_ref().is_some_and(|queue| queue.is_truncated) { "more than " } else { "" };
+    let wait = if files == 1 { "waits" } else { "wait" };
+    format!("{more}{} {wait} to be archived", human::count(files, "WAL file"))
+}
+
+/// Why the recovery window does not go on, for beside its end.
+#[must_use]
+pub const fn window_end(archiver: &Archiver) -> Option<&'static str> {
+    match (&archiver.dropped, &archiver.rejected) {
+        (Some(_), _) => Some("later WAL was dropped"),
+        (None, Some(_)) => Some("later WAL is rejected"),
+        (None, None) => None,
+    }
+}
+
+/// What the archiver does, in one line without a judgement.
+#[must_use]
+pub fn archiver_line(archiver: &Archiver, now: DateTime<Utc>) -> String {
+    let Some(queue) = &archiver.queue else { return "unknown".to_owned() };
+    if queue.is_idle {
+        return "standby, does not archive".to_owned();
+    }
+    if queue.files == 0 {
+        return "no WAL waits to be archived".to_owned();
+    }
+    let mut parts = vec![waiting_words(archiver)];
+    if let Some(next) = &queue.next {
+        let wait =
+            next.since.map_or_else(String::new, |since| format!(" for {}", human::duration(now - since)));
+        parts.push(format!("the first{wait} ({})", next.file));
+    }
+    match (archiver.queued_bytes(), archiver.queue_limit_bytes) {
+        (Some(queued), Some(limit)) => {
+            parts.push(format!("{} of at most {}", human::bytes(queued), human::bytes(limit)));
+        }
+        (Some(queued), None) => parts.push(human::bytes(queued)),
+        (None, _) => {}
+    }
+    if let Some(growth) = archiver.growth_bytes_per_second {
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "growth is positive")]
+        let hourly = (growth * 3600.0) as u64;
+        parts.push(format!("grows by {} an hour", human::bytes(hourly)));
+    }
+    parts.join(", ")
+}
