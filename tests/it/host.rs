@@ -20,5 +20,6 @@ pub(crate) mod process_limits;
 pub(crate) mod repository;
 pub(crate) mod restore;
 pub(crate) mod sections;
+pub(crate) mod terminal;
 pub(crate) mod trouble;
 pub(crate) mod wal;
