@@ -19,6 +19,7 @@ pub(crate) mod pgbackrest;
 pub(crate) mod process_limits;
 pub(crate) mod repository;
 pub(crate) mod restore;
+pub(crate) mod secrets;
 pub(crate) mod sections;
 pub(crate) mod terminal;
 pub(crate) mod trouble;
