@@ -12,8 +12,8 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-/// Work on files takes this long only where a file system does not answer.
-const DEADLINE: Duration = Duration::from_secs(5);
+/// Work on files takes this long only where a file system does not answer, or where far too much is to be read.
+const DEADLINE: Duration = Duration::from_secs(10);
 
 /// Opens a regular file, and nothing else.
 pub fn open(path: &Path) -> io::Result<File> {

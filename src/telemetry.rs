@@ -1,6 +1,6 @@
 //! Logs: to standard error, as text, logfmt or JSON, with a filter that can be changed while running.
 
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal, Write};
 use std::sync::OnceLock;
 
 use clap::ValueEnum;
@@ -11,6 +11,8 @@ use tracing_subscriber::filter::{EnvFilter, LevelFilter, ParseError, filter_fn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 use tracing_subscriber::{Layer, Registry, fmt, reload};
+
+use crate::text;
 
 /// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -70,13 +72,10 @@ pub fn install(filter: &str, format: LogFormat) -> Result<Logging, LogFilterErro
     let (writer, guard) = NonBlockingBuilder::default()
         .buffered_lines_limit(WAITING_LINES)
         .thread_name("log")
-        .finish(std::io::stderr());
+        .finish(Lines { format, to: io::stderr() });
     let _ = DROPPED.set(writer.error_counter());
     let lines: Box<dyn Layer<_> + Send + Sync> = match format {
-        LogFormat::Text => {
-            let ansi = std::io::stderr().is_terminal();
-            fmt::layer().with_writer(writer).with_ansi(ansi).boxed()
-        }
+        LogFormat::Text => fmt::layer().with_writer(writer).with_ansi(io::stderr().is_terminal()).boxed(),
         LogFormat::Logfmt => tracing_logfmt::builder().layer().with_writer(writer).boxed(),
         LogFormat::Json => fmt::layer().json().flatten_event(true).with_writer(writer).boxed(),
     };
@@ -91,6 +90,30 @@ pub fn install(filter: &str, format: LogFormat) -> Result<Logging, LogFilterErro
 #[must_use]
 pub fn dropped_lines() -> Option<u64> {
     DROPPED.get().map(|counter| counter.dropped_lines() as u64)
+}
+
+/// Writes whole log lines, fit for a terminal. A line break within one is escaped, so that no field can look like a line.
+struct Lines<W> {
+    format: LogFormat,
+    to: W,
+}
+
+impl<W: Write> Write for Lines<W> {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let written = String::from_utf8_lossy(line);
+        let (text, end) = written.strip_suffix('\n').map_or((&*written, ""), |text| (text, "\n"));
+        let fit = match self.format {
+            LogFormat::Json => text::escaped_json(text),
+            LogFormat::Text | LogFormat::Logfmt => text::for_terminal(text),
+        };
+        // One write, so that lines of several threads do not mix.
+        self.to.write_all(format!("{}{end}", fit.replace('\n', "\\n")).as_bytes())?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.to.flush()
+    }
 }
 
 impl LogFilter {
@@ -170,6 +193,31 @@ mod tests {
 
         fn flush(&mut self) -> std::io::Result<()> {
             Ok(())
+        }
+    }
+
+    #[test]
+    fn a_line_is_one_line_without_anything_that_steers_a_terminal() {
+        let evil = "a\u{1b}[2J\u{9b}31m\u{202e}\nERROR b";
+        for format in [LogFormat::Text, LogFormat::Logfmt, LogFormat::Json] {
+            let written = Written::default();
+            let writer = written.clone();
+            let to = move || Lines { format, to: writer.clone() };
+            let layer: Box<dyn Layer<_> + Send + Sync> = match format {
+                LogFormat::Text => fmt::layer().with_writer(to).with_ansi(false).boxed(),
+                LogFormat::Logfmt => tracing_logfmt::builder().layer().with_writer(to).boxed(),
+                LogFormat::Json => fmt::layer().json().with_writer(to).boxed(),
+            };
+            tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+                tracing::info!(field = evil, "{evil}");
+            });
+            let line = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+            let (line, end) = line.split_at(line.len() - 1);
+            assert!(end == "\n" && line.chars().all(text::is_printable), "{line:?}");
+            assert!(line.contains("ERROR b"), "{line}");
+            if format == LogFormat::Json {
+                serde_json::from_str::<serde_json::Value>(line).unwrap();
+            }
         }
     }
 

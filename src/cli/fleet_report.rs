@@ -11,6 +11,7 @@ use crate::cluster::finding::Finding;
 use crate::cluster::key::Key;
 use crate::state::health::{self, Health};
 use crate::state::snapshot::{RepoState, ScopeKind, Snapshot};
+use crate::text;
 
 use super::info_json::SnapshotDocument;
 use super::info_table::{self, Terminal};
@@ -117,7 +118,7 @@ pub fn text(fleet: &[ClusterReport], now: DateTime<Utc>, terminal: Terminal) -> 
 /// An array with an object for each cluster, in the order of the fleet, ending in a line break.
 pub fn json(fleet: &[ClusterReport], now: DateTime<Utc>) -> serde_json::Result<String> {
     let lines: Vec<Line<'_>> = fleet.iter().map(|report| Line::of(report, now)).collect();
-    Ok(serde_json::to_string_pretty(&lines)? + "\n")
+    text::json(&lines)
 }
 
 impl<'a> Line<'a> {

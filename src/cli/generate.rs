@@ -29,7 +29,7 @@ pub struct ManArgs {
 pub fn completions(args: &CompletionsArgs) -> anyhow::Result<()> {
     let mut text = Vec::new();
     clap_complete::generate(args.shell, &mut command(), "pgbackrest-keeper", &mut text);
-    print(&text)
+    print(&String::from_utf8(text)?)
 }
 
 /// Prints or writes the manual.
@@ -37,7 +37,7 @@ pub fn man(args: &ManArgs) -> anyhow::Result<()> {
     let Some(directory) = &args.directory else {
         let mut page = Vec::new();
         clap_mangen::Man::new(command()).render(&mut page)?;
-        return print(&page);
+        return print(&String::from_utf8(page)?);
     };
     std::fs::create_dir_all(directory)
         .and_then(|()| clap_mangen::generate_to(command(), directory))

@@ -16,6 +16,7 @@ use crate::source::histories::needs_scan;
 use crate::state::restore::RestoreTarget;
 use crate::state::snapshot::Snapshot;
 use crate::telemetry::{self, LogFormat};
+use crate::text;
 
 use super::args::collect::SourceArgs;
 use super::args::info::{FleetInfoArgs, not_on_this_host};
@@ -96,9 +97,9 @@ pub async fn run(args: InfoArgs) -> anyhow::Result<ExitCode> {
     let snapshot = &snapshot;
     let text = match args.output {
         Format::Text => info_table::render(snapshot, Utc::now(), output::terminal()),
-        Format::Json => serde_json::to_string_pretty(&SnapshotDocument::of(snapshot, Utc::now()))? + "\n",
+        Format::Json => text::json(&SnapshotDocument::of(snapshot, Utc::now()))?,
     };
-    output::print(text.as_bytes())?;
+    output::print(&text)?;
     Ok(if has_answered(snapshot) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

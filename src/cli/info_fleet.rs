@@ -86,7 +86,7 @@ pub(super) async fn run(
         (Wanted::Facts(Format::Json), fleet) => fleet_report::json(fleet, Utc::now())?,
         (_, fleet) => fleet_report::text(fleet, Utc::now(), terminal()),
     };
-    output::print(text.as_bytes())?;
+    output::print(&text)?;
     Ok(if fleet.iter().all(ClusterReport::is_whole) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

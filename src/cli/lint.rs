@@ -15,7 +15,7 @@ use super::output;
 use crate::cluster::finding::{Finding, Severity};
 use crate::cluster::settings::Settings;
 use crate::cluster::validate;
-use crate::text::escaped;
+use crate::text::{self, escaped};
 
 /// Longer titles are cut; names in a manifest may contain anything.
 const LONGEST_TITLE: usize = 1000;
@@ -63,12 +63,8 @@ pub fn run(args: LintArgs) -> anyhow::Result<ExitCode> {
     };
     let report = Report::of(manifests, &settings);
     match args.output {
-        LintOutput::Json => {
-            let mut json = serde_json::to_vec_pretty(&report)?;
-            json.push(b'\n');
-            output::print(&json)?;
-        }
-        LintOutput::Text => output::print(report.text(on_a_terminal()).as_bytes())?,
+        LintOutput::Json => output::print(&text::json(&report)?)?,
+        LintOutput::Text => output::print(&report.text(on_a_terminal()))?,
     }
     let fails = report.summary.errors > 0 || args.strict && report.summary.warnings > 0;
     Ok(if fails { ExitCode::FAILURE } else { ExitCode::SUCCESS })

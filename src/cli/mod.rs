@@ -24,7 +24,6 @@ mod startup;
 mod web;
 
 use std::ffi::OsString;
-use std::io::Write;
 use std::process::ExitCode;
 use std::sync::mpsc;
 use std::thread;
@@ -121,8 +120,7 @@ fn unusable(reason: &dyn std::fmt::Display) -> ExitCode {
 fn say(line: String) {
     let (done, written) = mpsc::channel();
     let write = move || {
-        // If standard error cannot be written, there is no other way to report it.
-        let _ = writeln!(std::io::stderr(), "{line}");
+        output::report(&format!("{line}\n"));
         let _ = done.send(());
     };
     // Without a thread `done` is dropped, and nothing is waited for.
@@ -139,7 +137,7 @@ fn run(command: CliCommand, flags: &Flags) -> anyhow::Result<ExitCode> {
         CliCommand::Info(args) => block_on(info::run(*args))?,
         CliCommand::Healthcheck(args) => {
             let said = block_on(healthcheck::run(&args))??;
-            output::print(format!("{said}\n").as_bytes())?;
+            output::print(&format!("{said}\n"))?;
             Ok(ExitCode::SUCCESS)
         }
         CliCommand::Lint(args) => lint::run(*args),

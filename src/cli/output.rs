@@ -9,6 +9,7 @@ use terminal_size::terminal_size;
 
 use super::info_table::Terminal;
 use super::restore_command::Advice;
+use crate::text;
 
 /// Width if standard output is not a terminal.
 const USUAL_WIDTH: u16 = 120;
@@ -22,20 +23,25 @@ pub(super) enum Format {
     Json,
 }
 
-/// Writes to standard output; a reader that closes it early is not an error.
-pub(super) fn print(text: &[u8]) -> anyhow::Result<()> {
+/// Writes to standard output, fit for a terminal; a reader that closes it early is not an error.
+pub(super) fn print(text: &str) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
-    match out.write_all(text).and_then(|()| out.flush()) {
+    match out.write_all(text::for_terminal(text).as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error).context("cannot print"),
         _ => Ok(()),
     }
 }
 
+/// Writes to standard error, fit for a terminal. If it cannot be written, there is no other way to report it.
+pub(super) fn report(text: &str) {
+    let _ = io::stderr().write_all(text::for_terminal(text).as_bytes());
+}
+
 /// Prints only the commands on standard output. Exit code 1: there is none.
 pub(super) fn advise(advice: &Advice) -> anyhow::Result<ExitCode> {
-    io::stderr().write_all(advice.remarks.as_bytes())?;
+    report(&advice.remarks);
     let Some(commands) = &advice.commands else { return Ok(ExitCode::FAILURE) };
-    print(commands.text().as_bytes())?;
+    print(&commands.text())?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -1,7 +1,6 @@
 //! `render`: prints the objects generated from manifests, without a Kubernetes API.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -16,6 +15,7 @@ use crate::cluster::desired::{self, BuildInputs, Object};
 use crate::cluster::finding::{Finding, Severity};
 use crate::cluster::settings::Settings;
 use crate::cluster::validate;
+use crate::text;
 
 /// Arguments of `render`.
 #[derive(Debug, Args)]
@@ -69,8 +69,7 @@ pub fn run(args: RenderArgs) -> anyhow::Result<ExitCode> {
             objects.extend(desired::build(&cluster, &settings, &BuildInputs::default()).objects);
         }
     }
-    // If standard error cannot be written, there is no other way to report it.
-    let _ = std::io::stderr().write_all(told.as_bytes());
+    output::report(&told);
     if failed {
         return Ok(ExitCode::FAILURE);
     }
@@ -78,17 +77,21 @@ pub fn run(args: RenderArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn printed(objects: &[Object], format: RenderOutput) -> anyhow::Result<Vec<u8>> {
+fn printed(objects: &[Object], format: RenderOutput) -> anyhow::Result<String> {
     if format == RenderOutput::Json {
         let list = json!({"apiVersion": "v1", "kind": "List", "items": objects});
-        let mut text = serde_json::to_vec_pretty(&list).context("cannot write JSON")?;
-        text.push(b'\n');
-        return Ok(text);
+        return text::json(&list).context("cannot write JSON");
     }
-    let mut text = String::new();
+    let mut documents = String::new();
     for object in objects {
-        text.push_str("---\n");
-        text.push_str(&serde_saphyr::to_string(object).context("cannot write YAML")?);
+        let yaml = serde_saphyr::to_string(object).context("cannot write YAML")?;
+        documents.push_str("---\n");
+        if yaml.chars().all(|character| character == '\n' || text::is_printable(character)) {
+            documents.push_str(&yaml);
+        } else {
+            // Every JSON document is YAML, and can escape all characters.
+            documents.push_str(&text::json(object).context("cannot write JSON")?);
+        }
     }
-    Ok(text.into_bytes())
+    Ok(documents)
 }

@@ -126,7 +126,10 @@ mod tests {
             assert_eq!(stanza.repos[0].state, state);
             reason(&stanza.repos[0])
         };
-        assert_eq!(told(RepoState::Other, 99, r"[PathOpenError]\n   no"), "[PathOpenError] no");
+        assert_eq!(
+            told(RepoState::Other, 99, r"[PathOpenError]\n   access denied"),
+            "[PathOpenError] access denied"
+        );
         for nothing in ["", " ", r"\u0001\n"] {
             let reason = told(RepoState::Other, 99, nothing);
             assert_eq!(reason, "error (status code 99), without a message from pgBackRest");

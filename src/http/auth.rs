@@ -1,7 +1,10 @@
 //! Basic authentication with bcrypt, as in exporter-toolkit: one hash at a time, cached results, and the same amount of
 //! work for unknown and known users.
 
-use std::collections::{BTreeMap, HashSet};
+mod queue;
+mod recent;
+
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -12,7 +15,10 @@ use bcrypt::HashParts;
 use parking_lot::Mutex;
 use ring::hmac;
 use ring::rand::SystemRandom;
-use tokio::sync::Semaphore;
+
+use super::client::ClientAddress;
+use queue::{Check, Queue};
+use recent::{Recent, Trace};
 
 /// Maximum cost of a hash. One check at this cost takes minutes.
 const HIGHEST_COST: u32 = 20;
@@ -20,10 +26,12 @@ const HIGHEST_COST: u32 = 20;
 const USUAL_COST: u32 = 10;
 /// Salt and hash of an unused password, without `$2y$` and cost.
 const NOBODY: &str = "5TA7wXnC8W9VcZmERMzJSuQkwo6LWE6nXn4abrN3oJs.Vi.cErR9G";
-/// Maximum number of waiting checks; more are rejected, so that a flood of guesses cannot pile up.
-const WAITING_CHECKS: usize = 32;
-/// Cached results of each kind. Kept separate, so that guesses cannot evict valid passwords.
-const REMEMBERED: usize = 128;
+/// What bcrypt reads of a password.
+const READ_BY_BCRYPT: usize = 72;
+/// Remembered passwords of users. Kept apart from guesses, which cannot evict them.
+const ACCEPTED: usize = 128;
+/// Remembered guesses, which cost nothing when they come again.
+const REFUSED: usize = 4096;
 
 /// The users and their hashes. Debug shows names only.
 #[derive(Clone, Default)]
@@ -82,20 +90,22 @@ pub enum AuthResult {
     Busy,
 }
 
-/// Checks passwords and caches the results.
+/// Checks passwords, one at a time, and remembers the results.
 #[derive(Debug, Clone)]
-pub struct Checker {
-    turn: Arc<Semaphore>,
-    waiting: Arc<Semaphore>,
-    cache: Arc<PasswordCache>,
+pub struct Checker(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    queue: Mutex<Queue>,
+    cache: PasswordCache,
 }
 
 #[derive(Debug)]
 struct PasswordCache {
     /// Random per process, so that a memory dump does not reveal short passwords.
     key: hmac::Key,
-    accepted: Mutex<HashSet<[u8; 32]>>,
-    refused: Mutex<HashSet<[u8; 32]>>,
+    accepted: Mutex<Recent>,
+    refused: Mutex<Recent>,
 }
 
 impl Checker {
@@ -103,41 +113,50 @@ impl Checker {
     pub fn new() -> std::io::Result<Self> {
         let key = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new())
             .map_err(|_| std::io::Error::other("the system provides no random numbers"))?;
-        Ok(Self {
-            turn: Arc::new(Semaphore::new(1)),
-            waiting: Arc::new(Semaphore::new(WAITING_CHECKS)),
-            cache: Arc::new(PasswordCache { key, accepted: Mutex::default(), refused: Mutex::default() }),
-        })
+        let [accepted, refused] = [ACCEPTED, REFUSED].map(|most| Mutex::new(Recent::new(most)));
+        let cache = PasswordCache { key, accepted, refused };
+        Ok(Self(Arc::new(Shared { queue: Mutex::new(Queue::new()), cache })))
     }
 
-    /// Checks the `Authorization` header of a request.
-    pub async fn check(&self, users: &Users, authorization: Option<&str>) -> AuthResult {
-        let Some((name, password)) = authorization.and_then(credentials) else { return AuthResult::Refused };
-        let (hash, known) = users.hash_of(&name);
-        let trace = self.cache.trace(&name, &hash, &password);
-        if let Some(result) = self.cache.recall(&trace) {
+    /// Checks the `Authorization` header of a client's request.
+    pub async fn check(
+        &self,
+        users: &Users,
+        client: ClientAddress,
+        authorization: Option<&str>,
+    ) -> AuthResult {
+        let Some((name, mut password)) = authorization.and_then(credentials) else {
+            return AuthResult::Refused;
+        };
+        let (hash, is_known) = users.hash_of(&name);
+        let trace = self.0.cache.trace(&name, &hash, &password);
+        if let Some(result) = self.0.cache.recall(&trace) {
             return result;
         }
-        let Ok(_place) = self.waiting.try_acquire() else { return AuthResult::Busy };
-        let Ok(turn) = Arc::clone(&self.turn).acquire_owned().await else { return AuthResult::Busy };
-        // Another request with the same password may have been checked in the meantime.
-        if let Some(result) = self.cache.recall(&trace) {
-            return result;
-        }
-        let checked = tokio::task::spawn_blocking(move || {
-            // The permit is held until the work is done, even if the client disconnects.
-            let _turn = turn;
-            bcrypt::verify(password, &hash).unwrap_or(false)
+        password.truncate(READ_BY_BCRYPT);
+        let answer = self.0.queue.lock().offer(Check { client, trace, password, hash, is_known });
+        let Some(answer) = answer else { return AuthResult::Busy };
+        self.begin();
+        answer.await.unwrap_or(AuthResult::Busy)
+    }
+
+    /// Begins the next check, unless one is under way. It goes on even if the client disconnects.
+    fn begin(&self) {
+        let Some(Check { trace, password, hash, is_known, .. }) = self.0.queue.lock().next() else { return };
+        let this = self.clone();
+        tokio::spawn(async move {
+            let check = move || bcrypt::verify(password, &hash).unwrap_or(false);
+            let is_right = tokio::task::spawn_blocking(check).await.unwrap_or(false);
+            let result = if is_right && is_known { AuthResult::Accepted } else { AuthResult::Refused };
+            this.0.cache.keep(trace, result);
+            this.0.queue.lock().finish(result);
+            this.begin();
         });
-        let result =
-            if checked.await.unwrap_or(false) && known { AuthResult::Accepted } else { AuthResult::Refused };
-        self.cache.keep(trace, result);
-        result
     }
 }
 
 impl PasswordCache {
-    fn trace(&self, name: &str, hash: &str, password: &[u8]) -> [u8; 32] {
+    fn trace(&self, name: &str, hash: &str, password: &[u8]) -> Trace {
         let mut context = hmac::Context::with_key(&self.key);
         for part in [name.as_bytes(), hash.as_bytes(), password] {
             // The lengths distinguish ("ab", "c") from ("a", "bc").
@@ -149,21 +168,16 @@ impl PasswordCache {
         trace
     }
 
-    fn recall(&self, trace: &[u8; 32]) -> Option<AuthResult> {
-        let holds = |set: &Mutex<HashSet<_>>| set.lock().contains(trace);
-        if holds(&self.accepted) {
+    fn recall(&self, trace: &Trace) -> Option<AuthResult> {
+        if self.accepted.lock().contains(trace) {
             return Some(AuthResult::Accepted);
         }
-        holds(&self.refused).then_some(AuthResult::Refused)
+        self.refused.lock().contains(trace).then_some(AuthResult::Refused)
     }
 
-    fn keep(&self, trace: [u8; 32], result: AuthResult) {
-        let set = if result == AuthResult::Accepted { &self.accepted } else { &self.refused };
-        let mut set = set.lock();
-        if set.len() >= REMEMBERED {
-            set.clear();
-        }
-        set.insert(trace);
+    fn keep(&self, trace: Trace, result: AuthResult) {
+        let results = if result == AuthResult::Accepted { &self.accepted } else { &self.refused };
+        results.lock().add(trace);
     }
 }
 
@@ -189,6 +203,10 @@ mod tests {
         format!("Basic {}", STANDARD.encode(format!("{name}:{password}")))
     }
 
+    fn client(number: u8) -> ClientAddress {
+        std::net::IpAddr::from([192, 0, 2, number]).into()
+    }
+
     fn users() -> Users {
         let mut users = Users::default();
         users.add("alice", &bcrypt::hash("wonder:land", 4).expect("hash")).expect("hash is good");
@@ -200,15 +218,21 @@ mod tests {
         let (checker, users) = (Checker::new().expect("random"), users());
         for _ in 0..2 {
             assert_eq!(
-                checker.check(&users, Some(&basic("alice", "wonder:land"))).await,
+                checker.check(&users, client(1), Some(&basic("alice", "wonder:land"))).await,
                 AuthResult::Accepted
             );
-            assert_eq!(checker.check(&users, Some(&basic("alice", "wonder"))).await, AuthResult::Refused);
-            assert_eq!(checker.check(&users, Some(&basic("bob", "wonder:land"))).await, AuthResult::Refused);
+            assert_eq!(
+                checker.check(&users, client(1), Some(&basic("alice", "wonder"))).await,
+                AuthResult::Refused
+            );
+            assert_eq!(
+                checker.check(&users, client(1), Some(&basic("bob", "wonder:land"))).await,
+                AuthResult::Refused
+            );
         }
-        assert_eq!(checker.check(&users, None).await, AuthResult::Refused);
+        assert_eq!(checker.check(&users, client(1), None).await, AuthResult::Refused);
         for wrong in ["", "Basic", "Basic !!!", "Bearer YTpi", "Basic YWxpY2U="] {
-            assert_eq!(checker.check(&users, Some(wrong)).await, AuthResult::Refused, "{wrong}");
+            assert_eq!(checker.check(&users, client(1), Some(wrong)).await, AuthResult::Refused, "{wrong}");
         }
     }
 
@@ -216,9 +240,9 @@ mod tests {
     async fn a_new_hash_forgets_the_old_password() {
         let (checker, mut users) = (Checker::new().expect("random"), users());
         let header = basic("alice", "wonder:land");
-        assert_eq!(checker.check(&users, Some(&header)).await, AuthResult::Accepted);
+        assert_eq!(checker.check(&users, client(1), Some(&header)).await, AuthResult::Accepted);
         users.add("alice", &bcrypt::hash("other", 4).expect("hash")).expect("hash is good");
-        assert_eq!(checker.check(&users, Some(&header)).await, AuthResult::Refused);
+        assert_eq!(checker.check(&users, client(1), Some(&header)).await, AuthResult::Refused);
     }
 
     #[tokio::test]
@@ -228,7 +252,7 @@ mod tests {
         users.add("alice", &bcrypt::hash("secret", 8).expect("hash")).expect("hash is good");
         let time = async |header: String| {
             let start = Instant::now();
-            checker.check(&users, Some(&header)).await;
+            checker.check(&users, client(1), Some(&header)).await;
             start.elapsed()
         };
         // No machine computes a hash of cost 8 faster than this.
@@ -247,15 +271,53 @@ mod tests {
     #[tokio::test]
     async fn a_flood_of_guesses_is_turned_away() {
         let (checker, users) = (Checker::new().expect("random"), users());
-        assert_eq!(checker.check(&users, Some(&basic("alice", "wonder:land"))).await, AuthResult::Accepted);
+        assert_eq!(
+            checker.check(&users, client(1), Some(&basic("alice", "wonder:land"))).await,
+            AuthResult::Accepted
+        );
         let guesses = (0..200).map(|guess| {
             let (checker, users) = (checker.clone(), users.clone());
-            async move { checker.check(&users, Some(&basic("alice", &guess.to_string()))).await }
+            async move { checker.check(&users, client(1), Some(&basic("alice", &guess.to_string()))).await }
         });
         let results = futures_util::future::join_all(guesses).await;
         assert!(results.contains(&AuthResult::Busy));
         assert!(!results.contains(&AuthResult::Accepted));
-        assert_eq!(checker.check(&users, Some(&basic("alice", "wonder:land"))).await, AuthResult::Accepted);
+        assert_eq!(
+            checker.check(&users, client(1), Some(&basic("alice", "wonder:land"))).await,
+            AuthResult::Accepted
+        );
+    }
+
+    #[tokio::test]
+    async fn a_right_password_passes_a_flood_of_guesses_at_first() {
+        let (checker, users) = (Checker::new().expect("random"), users());
+        let guesses: Vec<_> = (0..400)
+            .map(|guess| {
+                let (checker, users) = (checker.clone(), users.clone());
+                let header = basic("alice", &guess.to_string());
+                tokio::spawn(async move { checker.check(&users, client(1), Some(&header)).await })
+            })
+            .collect();
+        tokio::task::yield_now().await;
+        let right = basic("alice", "wonder:land");
+        assert_eq!(checker.check(&users, client(2), Some(&right)).await, AuthResult::Accepted);
+        for guess in guesses {
+            assert_ne!(guess.await.expect("no panic"), AuthResult::Accepted);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_check_goes_on_without_its_client() {
+        let (checker, users) = (Checker::new().expect("random"), users());
+        let right = basic("alice", "wonder:land");
+        let first = checker.check(&users, client(1), Some(&right));
+        assert!(tokio::time::timeout(Duration::ZERO, first).await.is_err());
+        let hash = users.hash_of("alice").0;
+        let trace = checker.0.cache.trace("alice", &hash, b"wonder:land");
+        while checker.0.cache.recall(&trace).is_none() {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(checker.0.cache.recall(&trace), Some(AuthResult::Accepted));
     }
 
     #[tokio::test]
@@ -271,7 +333,7 @@ mod tests {
             let mut users = Users::default();
             users.add(name, hash).expect("a bcrypt hash");
             assert_eq!(
-                checker.check(&users, Some(&basic(name, "Grüße: 1"))).await,
+                checker.check(&users, client(1), Some(&basic(name, "Grüße: 1"))).await,
                 AuthResult::Accepted,
                 "{name}"
             );

@@ -24,6 +24,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
+use super::client::ClientAddress;
 use super::connection_limit::{ConnectionActivity, ConnectionPermit, RequestInFlight};
 use super::limits::ServerLimits;
 use super::web_config::WebConfig;
@@ -33,6 +34,7 @@ const TLS_HANDSHAKE: u8 = 22;
 
 /// Everything needed to serve a connection.
 pub(super) struct Connection {
+    pub(super) client: ClientAddress,
     pub(super) permit: ConnectionPermit,
     pub(super) router: Router,
     pub(super) config: Arc<WebConfig>,
@@ -103,7 +105,8 @@ impl Connection {
             .max_header_size(self.limits.header_bytes)
             .max_headers(self.limits.header_count);
         let most = self.limits.response;
-        let service = service_fn(|request| answer(self.router.clone(), activity.request(most), request));
+        let service =
+            service_fn(|request| answer(self.router.clone(), activity.request(most), self.client, request));
         self.drive(builder.serve_connection(TokioIo::new(stream), service)).await
     }
 
@@ -120,7 +123,9 @@ impl Connection {
             .keep_alive_interval(self.limits.idle / 2)
             .keep_alive_timeout(self.limits.write_stall);
         let (router, activity, most) = (self.router.clone(), Arc::clone(activity), self.limits.response);
-        let service = service_fn(move |request| answer(router.clone(), activity.request(most), request));
+        let client = self.client;
+        let service =
+            service_fn(move |request| answer(router.clone(), activity.request(most), client, request));
         self.drive(builder.serve_connection(TokioIo::new(stream), service)).await
     }
 
@@ -151,8 +156,10 @@ async fn plain_text_refusal<S>(mut stream: TcpStream) -> io::Result<Option<S>> {
 async fn answer(
     router: Router,
     in_flight: RequestInFlight,
-    request: Request<Incoming>,
+    client: ClientAddress,
+    mut request: Request<Incoming>,
 ) -> Result<Response<Counted>, Infallible> {
+    request.extensions_mut().insert(client);
     let response = router.oneshot(request.map(Body::new)).await?;
     Ok(response.map(|body| Counted { body, _in_flight: in_flight }))
 }

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use axum::extract::{Request, State};
+use axum::extract::{Extension, Request, State};
 use axum::http::header::{AUTHORIZATION, HOST, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode, Version};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::auth::{AuthResult, Checker};
-use super::rate_limit::Bucket;
+use super::client::ClientAddress;
+use super::rate_limit::Buckets;
 use super::web_config::{WebConfig, WebConfigHandle};
 
 /// Paths of the probes. They need no password, which a kubelet does not have, and take no token of the rate limit.
@@ -21,19 +22,24 @@ pub(super) const OPEN_PATHS: [&str; 2] = ["/healthz", "/readyz"];
 pub(super) struct Middleware {
     pub(super) config: WebConfigHandle,
     pub(super) checker: Checker,
-    pub(super) bucket: Arc<Bucket>,
+    pub(super) buckets: Arc<Buckets>,
 }
 
 /// Passes a request on or rejects it, in the order of the toolkit: rate limit, then password.
-pub(super) async fn filter(State(middleware): State<Middleware>, request: Request, next: Next) -> Response {
+pub(super) async fn filter(
+    State(middleware): State<Middleware>,
+    Extension(client): Extension<ClientAddress>,
+    request: Request,
+    next: Next,
+) -> Response {
     if !has_valid_host(&request) {
         let text = "a request by HTTP/1.1 needs exactly one Host header\n";
         return (StatusCode::BAD_REQUEST, text).into_response();
     }
     let config = middleware.config.current();
     let authorization = request.headers().get(AUTHORIZATION).cloned();
-    let mut response = match middleware.refusal(&config, request.uri().path().to_owned(), authorization).await
-    {
+    let path = request.uri().path().to_owned();
+    let mut response = match middleware.refusal(&config, client, path, authorization).await {
         Some(refusal) => refusal,
         None => next.run(request).await,
     };
@@ -47,14 +53,17 @@ impl Middleware {
     async fn refusal(
         &self,
         config: &WebConfig,
+        client: ClientAddress,
         path: String,
         authorization: Option<HeaderValue>,
     ) -> Option<Response> {
         if OPEN_PATHS.contains(&path.as_str()) {
             return None;
         }
+        // Where passwords are required, those without one cannot use up the tokens of others.
+        let of = (!config.users.is_empty()).then_some(client);
         if let Some(limit) = config.rate_limit
-            && let Err(wait) = self.bucket.take(limit, Instant::now())
+            && let Err(wait) = self.buckets.take(of, limit, Instant::now())
         {
             let seconds = HeaderValue::from(wait.as_secs().saturating_add(1));
             return Some(answer(StatusCode::TOO_MANY_REQUESTS, (RETRY_AFTER, seconds)));
@@ -63,7 +72,7 @@ impl Middleware {
             return None;
         }
         let authorization = authorization.as_ref().and_then(|value| value.to_str().ok());
-        match self.checker.check(&config.users, authorization).await {
+        match self.checker.check(&config.users, client, authorization).await {
             AuthResult::Accepted => None,
             AuthResult::Refused => {
                 let challenge =

@@ -3,6 +3,7 @@
 //! Nothing here runs pgBackRest or waits for a collection.
 
 pub mod auth;
+pub mod client;
 mod connection;
 pub mod headers;
 pub mod health;

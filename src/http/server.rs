@@ -27,7 +27,7 @@ use super::connection::Connection;
 use super::connection_limit::ConnectionLimit;
 use super::limits::ServerLimits;
 use super::middleware::{self, Middleware};
-use super::rate_limit::Bucket;
+use super::rate_limit::Buckets;
 use super::web_config::WebConfigHandle;
 
 /// The pause after an error of `accept`, such as too many open files.
@@ -68,7 +68,7 @@ pub async fn run(
     let middleware = Middleware {
         config: config.clone(),
         checker: Checker::new().map_err(ServerError::Random)?,
-        bucket: Arc::new(Bucket::default()),
+        buckets: Arc::new(Buckets::default()),
     };
     let server = Server {
         router: layered(router, middleware, &limits),
@@ -163,6 +163,7 @@ impl Server {
             return;
         };
         let connection = Connection {
+            client: peer.ip().into(),
             permit,
             router: self.router.clone(),
             config: self.config.current(),

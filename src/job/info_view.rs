@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use crate::cluster::labels;
 use crate::pgbackrest::info::view::{self, AnswerError, Presence};
 use crate::pgbackrest::label::BackupType;
-use crate::pgbackrest::redact::one_line;
 use crate::pgbackrest::sanitize;
+use crate::text;
 
 use super::task::Task;
 
@@ -45,12 +45,12 @@ pub(super) struct Claim {
 /// could not, or does not mention the repo, there is no list.
 pub(super) fn read(stdout: &[u8], task: &Task) -> Result<InfoView, String> {
     let cleaned = sanitize::clean(stdout);
-    let said = |error: AnswerError| one_line(&error.to_string(), LONGEST);
+    let said = |error: AnswerError| text::one_line(&error.to_string(), LONGEST);
     let document = view::answer(&cleaned.text, &task.info()).map_err(said)?;
     let stanza = document.stanza(&task.stanza).map_err(said)?;
     let repo = stanza.repo(task.repo).map_err(said)?;
     if repo.code.presence() == Presence::Unreadable {
-        return Err(one_line(repo.message, LONGEST));
+        return Err(repo.message.one_line(LONGEST));
     }
     let lock = stanza.raw.status.lock.backup.as_ref();
     let sizes = repo.progress().map_or_else(
@@ -182,7 +182,7 @@ mod tests {
             assert_eq!(view(&[], &Value::Null, code), Ok(InfoView::default()), "{code}");
         }
         for code in [99, 4, 7] {
-            let said = "[CryptoError] repo2-cipher-pass=…".to_owned();
+            let said = "[CryptoError] …".to_owned();
             assert_eq!(view(&[], &Value::Null, code), Err(said), "{code}");
         }
         for (printed, why) in [

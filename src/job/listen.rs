@@ -1,7 +1,7 @@
 //! Forwards pgBackRest's log to ours, and keeps its last error.
 
 use crate::kubernetes::exec::Heard;
-use crate::pgbackrest::redact;
+use crate::pgbackrest::redact::Said;
 
 /// Maximum characters of a logged line.
 const LONGEST_LINE: usize = 1000;
@@ -42,7 +42,7 @@ impl Listener {
         };
         let (level, text) = read(&line);
         self.level = level.unwrap_or(self.level);
-        let text = redact::one_line(text, LONGEST_LINE);
+        let text = Said::new(text).one_line(LONGEST_LINE);
         if text.is_empty() {
             return;
         }
@@ -123,11 +123,19 @@ mod tests {
         let mut listener = Listener::new();
         let mut hear = |text: &str| listener.take(Heard::Line(text.to_owned()));
         hear("2026-11-23 04:37:27.772 P00  ERROR: [050]: first");
-        hear("2026-11-23 04:37:27.772 P00  ERROR: [055]: unable to load 'a':");
-        hear("                  HINT: repo1-cipher-pass=hunter2");
+        hear(
+            "2026-11-23 04:37:27.772 P00  ERROR: [055]: unable to load info file '/r/backup.info' or '/r/backup.info.copy':",
+        );
+        hear("                  FormatError: key/value found outside of section at line 1: hunter2");
+        hear("                  hunter2");
+        hear("                  HINT: is or was the repo encrypted?");
         hear("2026-11-23 04:37:27.772 P00   INFO: backup command end: aborted with exception [055]");
         hear("                  more");
-        assert_eq!(listener.error().unwrap(), "unable to load 'a': HINT: repo1-cipher-pass=…");
+        assert_eq!(
+            listener.error().unwrap(),
+            "unable to load info file '/…/backup.info' or '/…/backup.info.copy': FormatError: key/value found outside of section at \
+             line 1: … … HINT: is or was the repo encrypted?"
+        );
         for _ in 0..100 {
             listener.take(Heard::Line(format!("P00  ERROR: [055]: {}", "long ".repeat(300))));
             listener.take(Heard::Line("on and on ".repeat(100)));
@@ -143,14 +151,15 @@ mod tests {
             "P00  ERROR: [104]: expire command encountered 1 error(s), check the log file for details";
         listener.take(Heard::Line(summary.to_owned()));
         assert!(listener.error().unwrap().starts_with("expire command encountered"));
-        for line in
-            ["P00  ERROR: [026]: repo1: oldest retained backup X contains invalid page checksum(s)", summary]
-        {
+        for line in [
+            "P00  ERROR: [026]: repo1: oldest retained backup 20260101-000000F contains invalid page checksum(s)",
+            summary,
+        ] {
             listener.take(Heard::Line(line.to_owned()));
         }
         assert_eq!(
             listener.error().unwrap(),
-            "repo1: oldest retained backup X contains invalid page checksum(s)"
+            "repo1: oldest retained backup 20260101-000000F contains invalid page checksum(s)"
         );
     }
 }

@@ -12,9 +12,10 @@ use std::iter::Peekable;
 
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 
+use super::exit_code;
 use super::exit_code::Reason;
 use super::label::BackupType;
-use super::{exit_code, redact};
+use super::redact::Said;
 
 mod line;
 #[cfg(test)]
@@ -55,8 +56,8 @@ pub struct BackupLog {
     /// Labels of the last backups that were made, oldest first.
     made: VecDeque<String>,
     error: Option<Failure>,
-    /// The next lines may continue the error.
-    is_in_error: bool,
+    /// What the error said so far; the next lines may continue it.
+    continued: Option<Said<'static>>,
 }
 
 /// An attempt of which no end was read.
@@ -127,7 +128,7 @@ impl BackupLog {
         }
         self.unassigned.clear();
         self.error = None;
-        self.is_in_error = false;
+        self.continued = None;
     }
 
     /// The newest attempt for a repository of which no end was read.
@@ -171,7 +172,7 @@ impl BackupLog {
         if event == Event::Continued {
             return self.continue_error(text);
         }
-        self.is_in_error = false;
+        self.continued = None;
         let at = match at {
             Some(local) => (reading.clock)(local),
             // Without times in the log, that of the file tells when the last line was written.
@@ -193,8 +194,9 @@ impl BackupLog {
                 });
             }
             Event::Error { code, message } => {
-                self.error = Some(Failure { code: Some(code), message: Some(tidy(message)) });
-                self.is_in_error = true;
+                let said = Said::new(message.to_owned());
+                self.error = Some(Failure { code: Some(code), message: Some(said.one_line(LONGEST_ERROR)) });
+                self.continued = Some(said);
             }
             Event::Made { label } => {
                 if self.made.len() == MAX_MADE {
@@ -212,13 +214,11 @@ impl BackupLog {
     fn continue_error(&mut self, text: &str) {
         // The details that level debug adds begin with a line.
         if text.trim_start().starts_with("-----") {
-            self.is_in_error = false;
+            self.continued = None;
         }
-        let Some(Failure { message: Some(message), .. }) = self.error.as_mut().filter(|_| self.is_in_error)
-        else {
-            return;
-        };
-        *message = tidy(&format!("{message} {}", redact::redact(text)));
+        let (Some(error), Some(said)) = (&mut self.error, &mut self.continued) else { return };
+        *said = Said::of_lines(&[said.clone(), Said::new(text.trim())]);
+        error.message = Some(said.one_line(LONGEST_ERROR));
     }
 
     fn completed(&mut self, at: Option<DateTime<Utc>>, after: Option<TimeDelta>) {
@@ -332,8 +332,4 @@ impl BackupLog {
 
 fn ended(running: &Running, at: Option<DateTime<Utc>>, failure: Option<Failure>) -> Ended {
     Ended { backup_type: Some(running.backup_type), began: running.began, at, failure, number: 0 }
-}
-
-fn tidy(message: &str) -> String {
-    redact::one_line(message, LONGEST_ERROR)
 }

@@ -13,6 +13,7 @@ use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use super::label::BackupType;
+use super::redact::Said;
 
 mod lenient;
 #[cfg(test)]
@@ -162,7 +163,7 @@ pub struct StanzaStatus<'a> {
     pub code: StatusCode,
     /// The status message; an error text for code 99.
     #[serde(default, borrow, deserialize_with = "lenient::null_as_default")]
-    pub message: Text<'a>,
+    pub message: Said<'a>,
     /// Locks held on the queried host.
     #[serde(default, deserialize_with = "lenient::null_as_default")]
     pub lock: Lock,
@@ -251,7 +252,7 @@ pub struct RepoStatus<'a> {
     pub code: StatusCode,
     /// The status message; several lines for code 99.
     #[serde(default, borrow, deserialize_with = "lenient::null_as_default")]
-    pub message: Text<'a>,
+    pub message: Said<'a>,
 }
 
 /// A database in a repository.

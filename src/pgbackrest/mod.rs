@@ -7,6 +7,7 @@ pub mod conf;
 pub mod exit_code;
 pub mod info;
 pub mod label;
+pub mod options;
 pub mod redact;
 pub mod repository;
 pub mod sanitize;

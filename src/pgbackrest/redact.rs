@@ -1,103 +1,117 @@
-//! Removes quotations of the configuration and of undecryptable files from pgBackRest's messages.
+//! What pgBackRest said, without what may be a secret.
 //!
-//! pgBackRest quotes lines that it cannot parse and values that it rejects, which may contain a passphrase in the
-//! wrong place; and it quotes the result of decrypting a file with a wrong passphrase, which is noise.
+//! Its messages quote whatever it stumbles over: values of options, lines of its configuration, URLs with a password in them,
+//! names of files that are no names but keys, the noise that a wrong passphrase decrypts to. So nothing is shown because it
+//! looks harmless. A line is shown if its wording is known, and of what the wording leaves open only what cannot be a secret
+//! there: names of options, stanzas and backups, numbers, the parts of a path that pgBackRest derives. Everything else is
+//! [`HIDDEN`].
+//!
+//! The wordings are those of pgBackRest 2.45 to 2.60 (`THROW`, `LOG_WARN` and others in its source), of the C library, libpq and
+//! the shell.
+
+mod path;
+mod prefix;
+mod slot;
+mod template;
+
+use std::borrow::Cow;
+use std::fmt;
 
 use crate::text;
 
-/// Replaces a quotation.
-const HIDDEN: &str = "…";
-/// The text between a rejected value and the option.
-const REFUSALS: [&str; 3] = ["' is not allowed for '", "' is not valid for '", "' is out of range for '"];
-/// The endings of options with secret values (as of 2.60).
-const SECRET_ENDINGS: [&str; 4] = ["-pass", "-key", "-secret", "-token"];
+/// Stands for what is not shown.
+pub const HIDDEN: &str = "…";
+/// Longer messages are cut before they are looked at.
+const LONGEST: usize = 64 * 1024;
+/// A quoted value with more lines than these is not found in its message, and neither is shown.
+const MOST_LINES_OF_A_VALUE: usize = 8;
 
-/// The message without quotations, line by line.
-#[must_use]
-pub fn redact(text: &str) -> String {
-    text.split('\n').map(line).collect::<Vec<_>>().join("\n")
-}
+/// Words of pgBackRest, or of what it started, as they were printed. They can only be read without what may be a secret.
+#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Said<'a>(Cow<'a, str>);
 
-/// The message without quotations on one line of at most this many characters.
-#[must_use]
-pub fn one_line(message: &str, most: usize) -> String {
-    text::one_line(&redact(message), most)
-}
-
-fn line(line: &str) -> String {
-    without_secrets(&without_refused_value(&without_quoted_line(line)))
-}
-
-/// `... at line 13: what the line holds`.
-fn without_quoted_line(line: &str) -> String {
-    const PLACE: &str = " at line ";
-    let Some((before, after)) = line.split_once(PLACE) else { return line.to_owned() };
-    let digits = after.len() - after.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-    match after.split_at_checked(digits) {
-        Some((number, rest)) if rest.starts_with(':') && digits > 0 => {
-            format!("{before}{PLACE}{number}: {HIDDEN}")
-        }
-        _ => line.to_owned(),
+impl fmt::Debug for Said<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.redacted(), formatter)
     }
 }
 
-/// `'value' is not allowed for 'option' option`.
-fn without_refused_value(line: &str) -> String {
-    for refusal in REFUSALS {
-        if let Some((before, after)) = line.rsplit_once(refusal)
-            && let Some((start, _)) = before.split_once('\'')
-        {
-            return format!("{start}'{HIDDEN}{refusal}{after}");
-        }
+impl<'a> Said<'a> {
+    /// These words.
+    pub fn new(words: impl Into<Cow<'a, str>>) -> Self {
+        Self(words.into())
     }
-    line.to_owned()
-}
 
-/// `repo1-cipher-pass=value`.
-fn without_secrets(line: &str) -> String {
-    let mut kept = String::with_capacity(line.len());
-    for (number, word) in line.split(' ').enumerate() {
-        if number > 0 {
-            kept.push(' ');
-        }
-        match word.split_once('=') {
-            Some((name, _)) if SECRET_ENDINGS.iter().any(|ending| name.ends_with(ending)) => {
-                kept.extend([name, "=", HIDDEN]);
+    /// Lines of one message.
+    #[must_use]
+    pub fn of_lines(lines: &[Said<'_>]) -> Said<'static> {
+        let lines: Vec<&str> = lines.iter().map(|line| &*line.0).collect();
+        Said(lines.join("\n").into())
+    }
+
+    /// Whether a word of pgBackRest's own is among them, such as a log level.
+    #[must_use]
+    pub fn contains(&self, word: &'static str) -> bool {
+        self.0.contains(word)
+    }
+
+    /// Line by line, as far as it may be shown.
+    #[must_use]
+    pub fn redacted(&self) -> String {
+        let words = self.0.get(..self.0.floor_char_boundary(LONGEST)).unwrap_or_default();
+        let lines: Vec<&str> = words.lines().collect();
+        let mut shown: Vec<String> = Vec::new();
+        let mut rest = lines.as_slice();
+        while !rest.is_empty() {
+            let (line, used) = first(rest);
+            rest = rest.get(used..).unwrap_or_default();
+            if line != HIDDEN || shown.last().is_none_or(|last| !last.ends_with(HIDDEN)) {
+                shown.push(line);
             }
-            _ => kept.push_str(word),
+        }
+        shown.join("\n")
+    }
+
+    /// The same on one line of at most this many characters.
+    #[must_use]
+    pub fn one_line(&self, most: usize) -> String {
+        text::one_line(&self.redacted(), most)
+    }
+}
+
+/// The first line as it may be shown, and how many lines it takes: a value that is quoted may have several.
+fn first(lines: &[&str]) -> (String, usize) {
+    for used in 1..=lines.len().min(MOST_LINES_OF_A_VALUE) {
+        let joined = lines.get(..used).unwrap_or_default().join("\n");
+        if joined.chars().all(|c| c.is_whitespace() || !text::is_printable(c)) {
+            return (String::new(), used);
+        }
+        if let Some(shown) = known(&joined) {
+            return (shown, used);
         }
     }
-    kept
+    let (prefix, _) = prefix::split(lines.first().copied().unwrap_or_default());
+    (prefix + HIDDEN, 1)
+}
+
+/// A message whose wording is known.
+fn known(line: &str) -> Option<String> {
+    let (prefix, rest) = prefix::split(line);
+    if rest.trim().is_empty() {
+        return (!prefix.is_empty()).then_some(prefix);
+    }
+    let message = template::shown(rest).or_else(|| {
+        // What the system says of it may follow any message.
+        let (message, error) = prefix::split_system_error(rest)?;
+        Some(format!("{}{error}", template::shown(message)?))
+    });
+    Some(prefix + &message?)
+}
+
+/// The part of a message that is a message itself.
+fn nested(message: &str) -> String {
+    known(message).unwrap_or_else(|| HIDDEN.to_owned())
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn quotations_go_and_the_rest_stays() {
-        let cases = [
-            (
-                "ERROR: [029]: missing '=' in key/value at line 13: repo2-cipher-pass SECRET with space",
-                "ERROR: [029]: missing '=' in key/value at line 13: …",
-            ),
-            (
-                "[FormatError] unable to load '/r/backup.info':\nFormatError: key/value found outside of section at line 1: T\u{fffd}\u{fffd}Y\nHINT: x",
-                "[FormatError] unable to load '/r/backup.info':\nFormatError: key/value found outside of section at line 1: …\nHINT: x",
-            ),
-            (
-                "'SEC'RET' is not allowed for 'repo2-cipher-type' option",
-                "'…' is not allowed for 'repo2-cipher-type' option",
-            ),
-            ("WARN: bad repo1-s3-key-secret=SECRET here", "WARN: bad repo1-s3-key-secret=… here"),
-            ("unable to open file '/a' at line of sight: x", "unable to open file '/a' at line of sight: x"),
-            (
-                "option 'repo1-s3-key' requires option: 'repo1-type'",
-                "option 'repo1-s3-key' requires option: 'repo1-type'",
-            ),
-        ];
-        for (text, expected) in cases {
-            assert_eq!(redact(text), expected);
-        }
-    }
-}
+mod tests;

@@ -7,6 +7,8 @@
 
 use std::borrow::Cow;
 
+use super::redact::Said;
+
 /// Maximum number of lines kept before the document.
 const MAX_PREAMBLE_LINES: usize = 50;
 /// Maximum characters of each.
@@ -21,7 +23,7 @@ pub struct Cleaned<'a> {
     pub sanitized: bool,
     /// Lines before the document: pgBackRest's warnings, or an error instead of a document. Bounded in number and
     /// length.
-    pub preamble: Vec<String>,
+    pub preamble: Vec<Said<'static>>,
 }
 
 /// Splits off the text before the document and repairs the rest: invalid UTF-8 becomes U+FFFD, and a raw control byte
@@ -54,7 +56,7 @@ fn start_of_document(bytes: &[u8]) -> usize {
 /// Splits off the log lines before an answer of any kind, such as a file: `P00   WARN: text`, and the indented lines
 /// that continue a message. Bounded like [`Cleaned::preamble`].
 #[must_use]
-pub fn split_log(bytes: &[u8]) -> (Vec<String>, &[u8]) {
+pub fn split_log(bytes: &[u8]) -> (Vec<Said<'static>>, &[u8]) {
     let mut end = 0;
     for line in bytes.split_inclusive(|byte| *byte == b'\n') {
         let goes_on = end > 0 && line.starts_with(b"          ");
@@ -73,7 +75,7 @@ fn is_log_line(line: &[u8]) -> bool {
     [b"WARN: ".as_slice(), b"INFO: ", b"ERROR: "].iter().any(|word| level.starts_with(word))
 }
 
-fn preamble(before: &[u8]) -> Vec<String> {
+fn preamble(before: &[u8]) -> Vec<Said<'static>> {
     let line = |line: &[u8]| {
         String::from_utf8_lossy(line)
             .chars()
@@ -84,7 +86,7 @@ fn preamble(before: &[u8]) -> Vec<String> {
             .to_owned()
     };
     let lines = before.split(|byte| *byte == b'\n').map(line).filter(|line| !line.is_empty());
-    lines.take(MAX_PREAMBLE_LINES).collect()
+    lines.take(MAX_PREAMBLE_LINES).map(Said::new).collect()
 }
 
 /// Whether a string contains a control byte, which JSON forbids.
@@ -185,7 +187,10 @@ mod tests {
             clean(b"P00   WARN: configuration file contains invalid option 'x'\n   HINT: [y]?\n\n[{}]");
         assert_eq!(cleaned.text, "[{}]");
         assert!(!cleaned.sanitized);
-        assert_eq!(cleaned.preamble[0], "P00   WARN: configuration file contains invalid option 'x'");
+        assert_eq!(
+            cleaned.preamble[0],
+            Said::new("P00   WARN: configuration file contains invalid option 'x'")
+        );
         assert_eq!(cleaned.preamble.len(), 2);
     }
 
@@ -193,7 +198,8 @@ mod tests {
     fn output_without_a_document_is_all_preamble() {
         let cleaned = clean(b"P00  ERROR: [037]: info command requires option: repo1-cipher-pass\x07\n");
         assert_eq!(cleaned.text, "");
-        assert_eq!(cleaned.preamble, ["P00  ERROR: [037]: info command requires option: repo1-cipher-pass"]);
+        let error = "P00  ERROR: [037]: info command requires option: repo1-cipher-pass";
+        assert_eq!(cleaned.preamble, [Said::new(error)]);
         assert_eq!(clean(b"").preamble.len(), 0);
     }
 
@@ -219,7 +225,10 @@ mod tests {
         let long = b"warning ".repeat(100_000);
         let cleaned = clean(&long);
         assert_eq!(cleaned.preamble.len(), 1);
-        assert!(cleaned.preamble[0].len() <= MAX_PREAMBLE_LINE);
+        assert_eq!(
+            cleaned.preamble[0],
+            Said::new("warning ".repeat(100_000)[..MAX_PREAMBLE_LINE].trim_end())
+        );
         let many = b"warning\n".repeat(100_000);
         assert_eq!(clean(&many).preamble.len(), MAX_PREAMBLE_LINES);
     }

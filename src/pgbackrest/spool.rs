@@ -9,7 +9,7 @@
 
 use super::archive::ArchiveFile;
 use super::exit_code;
-use super::redact;
+use super::redact::Said;
 use super::wal::WalSegment;
 
 /// pgBackRest's default of `spool-path`.
@@ -74,7 +74,7 @@ pub fn error(content: &str) -> Option<SpoolError> {
     let (code, message) = content.split_once('\n')?;
     let class = exit_code::name(code.trim().parse().ok()?)?;
     let inner = if COLLECTIVE.contains(&class) { exit_code::class_in(message) } else { None };
-    Some(SpoolError { class: inner.unwrap_or(class), message: redact::one_line(message, MESSAGE_LIMIT) })
+    Some(SpoolError { class: inner.unwrap_or(class), message: Said::new(message).one_line(MESSAGE_LIMIT) })
 }
 
 /// Whether an `.ok` file says that its WAL file was dropped instead of archived.

@@ -6,7 +6,7 @@ use std::fs;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use chrono::{DateTime, Utc};
 
@@ -20,8 +20,6 @@ use crate::state::filter::Filter;
 
 use super::config_files::Configuration;
 
-/// Reading takes this long only where a file system hangs, or where far too much waits.
-const DEADLINE: Duration = Duration::from_secs(10);
 /// Archivers that are read; there is one for each PostgreSQL cluster on this host.
 const MAX_ARCHIVERS: usize = 100;
 /// Files that PostgreSQL signals standby or recovery with; `recovery.conf` until version 11.
@@ -80,10 +78,7 @@ impl Archivers {
                 here.enumerate().map(read).collect()
             }
         };
-        self.reading
-            .run(DEADLINE, read)
-            .await
-            .unwrap_or_else(|error| unknown(asked, began, &error.to_string()))
+        self.reading.run(read).await.unwrap_or_else(|error| unknown(asked, began, &error.to_string()))
     }
 }
 

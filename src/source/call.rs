@@ -9,6 +9,7 @@ use futures_util::future::BoxFuture;
 
 use crate::pgbackrest::command::{self, Command, InfoQuery, RepoQuery};
 use crate::pgbackrest::info::{InfoDocument, Link, Tablespace, Unreadable, view};
+use crate::pgbackrest::redact::Said;
 use crate::pgbackrest::repository::{self, Entries};
 use crate::pgbackrest::sanitize;
 use crate::pgbackrest::version::{self, Feature, Version};
@@ -37,7 +38,7 @@ pub trait Runner: Send + Sync {
     /// Runs a command until it ends or exceeds its limits.
     fn run<'a>(&'a self, command: &'a Command, limits: &'a Limits) -> BoxFuture<'a, Finished>;
 
-    /// Logs a line that pgBackRest printed beside its answer.
+    /// Logs a line about an answer, such as one that pgBackRest printed beside it. It holds no secret.
     fn log(&self, command: &str, line: &str);
 }
 
@@ -174,7 +175,7 @@ async fn call<T: Send + 'static>(
     let what = command.to_string();
     let Finished { stdout, stderr, output_bytes, duration, state } = runner.run(command, limits).await;
     for line in sanitize::clean(&stderr).preamble {
-        runner.log(&what, &line);
+        runner.log(&what, &line.redacted());
     }
     let (answer, sanitized) = match stdout {
         Some(Ok(stdout)) => {
@@ -199,7 +200,7 @@ struct Read<T> {
     answer: Result<T, Failure>,
     /// The output had to be repaired.
     sanitized: bool,
-    /// What pgBackRest printed beside the answer.
+    /// What pgBackRest printed beside the answer, and what is wrong with it.
     notices: Vec<String>,
 }
 
@@ -244,7 +245,7 @@ fn read_document<T>(
     read: impl FnOnce(InfoDocument<'_>, &mut Vec<String>) -> Result<T, String>,
 ) -> Read<T> {
     let cleaned = sanitize::clean(stdout);
-    let mut notices = cleaned.preamble;
+    let mut notices = redacted(&cleaned.preamble);
     let document = view::answer(&cleaned.text, query).map_err(|error| error.to_string());
     let answer = document.and_then(|document| read(document, &mut notices));
     let answer = answer.map_err(|error| unreadable(failure::one_line(&error)));
@@ -255,12 +256,16 @@ fn read_listing(stdout: &[u8]) -> Read<Entries> {
     let (notices, listing) = sanitize::split_log(stdout);
     let answer =
         repository::parse_listing(listing).map_err(|error| unreadable(failure::one_line(&error.to_string())));
-    Read { notices, ..Read::of(answer) }
+    Read { notices: redacted(&notices), ..Read::of(answer) }
 }
 
 fn read_file(stdout: &[u8]) -> Read<Vec<u8>> {
     let (notices, file) = sanitize::split_log(stdout);
-    Read { notices, ..Read::of(Ok(file.to_vec())) }
+    Read { notices: redacted(&notices), ..Read::of(Ok(file.to_vec())) }
+}
+
+fn redacted(lines: &[Said<'_>]) -> Vec<String> {
+    lines.iter().map(Said::redacted).collect()
 }
 
 fn unreadable(message: impl Into<String>) -> Failure {

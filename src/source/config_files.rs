@@ -6,6 +6,7 @@
 //! Only files that pgBackRest is known to use are read: those that are named to it, and those at the default paths of the
 //! program that runs, if it is pgBackRest or a fork of it and no script (`reader`).
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;

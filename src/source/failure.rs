@@ -6,9 +6,10 @@ use std::path::Path;
 use nix::sys::signal::Signal;
 
 use crate::pgbackrest::exit_code::{self, Reason};
-use crate::pgbackrest::redact;
+use crate::pgbackrest::redact::Said;
 use crate::pgbackrest::sanitize;
 use crate::state::snapshot::{Failure, FailureReason};
+use crate::text;
 
 use super::process::{Ending, Limits, Stream};
 
@@ -70,7 +71,7 @@ pub(super) fn of_ending(
 
 pub(super) fn of_exit(what: &str, code: i32, stdout: &[u8], stderr: &[u8]) -> Failure {
     let said = said(stdout, stderr);
-    if exit_code::is_root_refusal(code, &text(stdout), &text(stderr)) {
+    if exit_code::is_root_refusal(code, &String::from_utf8_lossy(stdout), &String::from_utf8_lossy(stderr)) {
         let message = format!(
             "{what} refuses to run as root ({said}); run this program as the user that owns the repositories \
              (often postgres), or pass PGBACKREST_ALLOW_ROOT=y on to pgBackRest"
@@ -127,37 +128,28 @@ fn of_signal(number: i32) -> (String, &'static str) {
 /// other.
 pub(super) fn said(stdout: &[u8], stderr: &[u8]) -> String {
     let streams = [stderr, stdout].map(|output| sanitize::clean(output).preamble);
-    let is_error = |line: &String| line.contains("ERROR: ");
+    let is_error = |line: &Said<'_>| line.contains("ERROR: ");
     let error = streams.iter().find_map(|lines| lines.get(lines.iter().position(is_error)?..));
     let said = error.map_or_else(|| streams.iter().find_map(|lines| words(lines)), words);
     said.unwrap_or_else(|| "it said nothing".to_owned())
 }
 
 /// The first message in one line.
-fn words(lines: &[String]) -> Option<String> {
-    let mut said = String::new();
-    for (number, line) in lines.iter().enumerate() {
-        let is_next_message = ["WARN: ", "INFO: ", "ERROR: "].iter().any(|level| line.contains(level));
-        if number > 0 && is_next_message {
-            break;
-        }
-        said.push_str(line.trim());
-        said.push(' ');
-    }
+fn words(lines: &[Said<'_>]) -> Option<String> {
+    let is_message =
+        |line: &Said<'_>| ["WARN: ", "INFO: ", "ERROR: "].iter().any(|level| line.contains(level));
+    let next = lines.iter().skip(1).position(is_message).map_or(lines.len(), |next| next + 1);
+    let said = Said::of_lines(lines.get(..next)?).one_line(MAX_QUOTED);
     let message = said.split_once("ERROR: ").map_or(said.as_str(), |(_, message)| message);
     // `[037]: ` repeats the exit code.
     let message =
         message.split_once("]: ").filter(|(code, _)| code.len() == 4).map_or(message, |(_, rest)| rest);
-    Some(one_line(message)).filter(|message| !message.is_empty())
+    Some(message.to_owned()).filter(|message| !message.is_empty())
 }
 
-/// Without line ends and repeated spaces, and not too long.
-pub(super) fn one_line(text: &str) -> String {
-    redact::one_line(text, MAX_QUOTED)
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
+/// A message of our own without line ends and repeated spaces, and not too long.
+pub(super) fn one_line(message: &str) -> String {
+    text::one_line(message, MAX_QUOTED)
 }
 
 #[cfg(test)]

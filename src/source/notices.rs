@@ -5,8 +5,6 @@ use std::collections::BTreeSet;
 
 use parking_lot::Mutex;
 
-use crate::pgbackrest::redact::redact;
-
 /// Lines remembered of one run.
 const MAX_LINES: usize = 500;
 
@@ -32,7 +30,7 @@ impl Notices {
     /// Logs the line unless it was logged in this run or the one before.
     pub(super) fn note(&self, what: &str, line: &str) {
         if self.is_news(line) {
-            tracing::warn!(call = what, "pgBackRest reported: {}", redact(line.trim()));
+            tracing::warn!(call = what, "pgBackRest reported: {}", line.trim());
         }
     }
 

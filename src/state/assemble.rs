@@ -8,7 +8,6 @@ use chrono::{DateTime, Utc};
 use crate::pgbackrest::exit_code;
 use crate::pgbackrest::info;
 use crate::pgbackrest::info::view::{Presence, RepoView, StanzaView};
-use crate::pgbackrest::redact::redact;
 use crate::pgbackrest::wal::{Lsn, WalSegment};
 
 use super::snapshot::{Activity, Archive, Backup, Database, Progress, Repo, RepoState, Stanza};
@@ -28,7 +27,7 @@ pub fn stanza(view: StanzaView<'_>, read_at: DateTime<Utc>) -> Stanza {
     Stanza {
         name: Arc::from(&*view.raw.name),
         status_code: status.code.0,
-        status_message: redact(&status.message),
+        status_message: status.message.redacted(),
         backup_lock: activity(status.lock.backup.as_ref(), is_told, read_at),
         restore_lock: activity(status.lock.restore.as_ref(), is_told, read_at),
         repos,
@@ -38,7 +37,7 @@ pub fn stanza(view: StanzaView<'_>, read_at: DateTime<Utc>) -> Stanza {
 }
 
 fn repo(view: RepoView<'_>, read_at: DateTime<Utc>, versions: &mut BTreeMap<String, Arc<str>>) -> Repo {
-    let status_message = redact(view.message);
+    let status_message = view.message.redacted();
     let mut databases: Vec<Database> = view.databases().map(database).collect();
     databases.sort_by_key(|database| database.id);
     let progress = view.progress().and_then(|repo| progress(repo.size, repo.size_complete));

@@ -4,6 +4,8 @@ use std::fmt::{Display, Write as _};
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 
+use crate::text;
+
 use super::archive::BranchState;
 use super::snapshot::{CredentialKind, FailureReason, Progress, RepoState, ScopeHealth};
 
@@ -201,17 +203,12 @@ fn clip(text: &str, limit: usize) -> String {
     shown
 }
 
-/// Control characters and those that reorder text become the replacement character.
+/// What is not printable becomes the replacement character.
 fn printable(character: char) -> char {
     match character {
         '\t' => ' ',
-        '\u{200B}'..='\u{200F}'
-        | '\u{2028}'..='\u{202E}'
-        | '\u{2060}'..='\u{206F}'
-        | '\u{FEFF}'
-        | '\u{061C}' => char::REPLACEMENT_CHARACTER,
-        other if other.is_control() => char::REPLACEMENT_CHARACTER,
-        other => other,
+        other if text::is_printable(other) => other,
+        _ => char::REPLACEMENT_CHARACTER,
     }
 }
 

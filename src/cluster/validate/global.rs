@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use super::Checks;
-use super::options::{self, Group, KnownOption};
-use crate::cluster::finding::codes;
+use crate::cluster::finding::{Code, codes};
 use crate::cluster::line::Line;
 use crate::cluster::names;
 use crate::cluster::references::Lookup;
 use crate::cluster::resource::{BACKUP, Pgbackrest};
 use crate::cluster::validated::{RepoNumber, ValidatedRepo};
+use crate::pgbackrest::options::{self, Group, KnownOption};
 
 const SECRET: &str = "is a secret in plain text, and would end up in a ConfigMap";
 const SECRET_REMEDY: &str = "remove it from the resource, replace it if it was exposed, and put it into a *.conf key of the Secret named in \
@@ -58,6 +58,26 @@ pub(super) fn look(
     kept
 }
 
+/// Adds a finding about an option. Its value may be a secret in the wrong place, unless it is a plain path or the name of a host.
+fn note(
+    checks: &mut Checks<'_>,
+    code: &'static Code,
+    path: &str,
+    value: &str,
+    message: impl AsRef<str>,
+    remedy: impl AsRef<str>,
+) {
+    let is_path =
+        value.starts_with('/') && value.chars().all(|c| c.is_ascii_lowercase() || "/.-".contains(c));
+    let is_host = value.contains('.')
+        && value.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || ".-".contains(c));
+    if options::is_harmless(value) || is_path || is_host {
+        checks.note_value(code, path, value, message, remedy);
+    } else {
+        checks.note(code, path, message, remedy);
+    }
+}
+
 /// The value, if both are as pgBackRest takes them and no secret.
 fn name_and_value(name: &str, value: &str, path: &str, checks: &mut Checks<'_>) -> Option<Line> {
     if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') {
@@ -74,7 +94,8 @@ fn name_and_value(name: &str, value: &str, path: &str, checks: &mut Checks<'_>) 
         return None;
     }
     if value.trim().is_empty() {
-        checks.note_value(
+        note(
+            checks,
             &codes::OPTION_EMPTY,
             path,
             value,
@@ -135,7 +156,8 @@ fn passes(
         return false;
     }
     if let Some(wanted) = options::complaint(known.kind, value) {
-        checks.note_value(
+        note(
+            checks,
             &codes::OPTION_VALUE_INVALID,
             path,
             value,
@@ -165,7 +187,8 @@ fn agrees_with_repos(
         "type"
             if volume && !matches!(value, "posix" | "cifs") || !volume && value != repo.storage.as_str() =>
         {
-            checks.note_value(
+            note(
+                checks,
                 &codes::OPTION_CONTRADICTS,
                 path,
                 value,
@@ -177,7 +200,8 @@ fn agrees_with_repos(
             let mount = names::volume_mount(repo.number);
             let inside = value.trim_end_matches('/') == mount || value.starts_with(&format!("{mount}/"));
             if !inside || value.split('/').any(|part| part == "..") {
-                checks.note_value(
+                note(
+                    checks,
                     &codes::OPTION_CONTRADICTS,
                     path,
                     value,
@@ -195,7 +219,8 @@ fn agrees_with_repos(
 }
 
 fn overrides(path: &str, value: &str, checks: &mut Checks<'_>) {
-    checks.note_value(
+    note(
+        checks,
         &codes::OPTION_OVERRIDES,
         path,
         value,

@@ -5,7 +5,6 @@
 mod annotations;
 mod global;
 mod identity;
-mod options;
 mod pods;
 mod repos;
 mod schedules;

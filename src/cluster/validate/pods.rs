@@ -7,13 +7,14 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{Checks, options};
+use super::Checks;
 use crate::cluster::finding::codes;
 use crate::cluster::labels;
 use crate::cluster::names;
 use crate::cluster::quantity;
 use crate::cluster::resource::{BACKUP, Pgbackrest, Postgresql};
 use crate::cluster::validated::PodTemplate;
+use crate::pgbackrest::options;
 
 /// The template for pods of a cluster.
 pub(super) struct Pods {

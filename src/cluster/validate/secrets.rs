@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Checks, global, object_name, options};
+use super::{Checks, global, object_name};
 use crate::cluster::finding::codes;
 use crate::cluster::line::Line;
 use crate::cluster::references::{Lookup, SecretFacts, SecretOption, is_configuration_file};
 use crate::cluster::resource::{BACKUP, Pgbackrest};
 use crate::cluster::validated::{GcsCredentials, Storage, ValidatedRepo};
+use crate::pgbackrest::options;
 
 /// The Secret's name, if one is given.
 pub(super) fn name(section: &Pgbackrest) -> Option<String> {
@@ -248,7 +249,7 @@ fn each(
             checks.note(
                 &codes::SECRET_OPTION_EMPTY,
                 path,
-                format!("refers to a Secret in which {} has no value (key {key})", option.name),
+                format!("refers to a Secret in which {} has no value (key {key})", shown(&option.name)),
                 "set a value, or remove the line; every pgBackRest command would fail (error 32)",
             );
         }
@@ -263,7 +264,10 @@ fn each(
             checks.note(
                 &codes::OPTION_TWICE,
                 path,
-                format!("refers to a Secret with {} in key {key}, which is also set in {other}", option.name),
+                format!(
+                    "refers to a Secret with {} in key {key}, which is also set in {other}",
+                    shown(&option.name)
+                ),
                 "remove one of them; pgBackRest rejects duplicate options (error 31)",
             );
         }
@@ -279,6 +283,11 @@ fn each(
             );
         }
     }
+}
+
+/// The name of an option. What is none may be a line of a secret that contains a `=`.
+fn shown(name: &str) -> &str {
+    options::find(name).map_or("an unknown option", |_| name)
 }
 
 /// The current name of an option.

@@ -115,11 +115,10 @@ fn gcs(
             }
             Some(GcsCredentials::Token)
         }
-        Some(other) => {
-            checks.note_value(
+        Some(_) => {
+            checks.note(
                 &codes::FIELD_MALFORMED,
                 format!("{path}.keyType"),
-                other,
                 "is not a valid GCS key type",
                 "use service, auto or token",
             );
@@ -308,13 +307,15 @@ fn endpoint_is_clean(endpoint: &str, path: &str, checks: &mut Checks<'_>) -> boo
     {
         return true;
     }
-    checks.note_value(
-        &codes::FIELD_MALFORMED,
-        field,
-        endpoint,
-        "is not a valid endpoint for pgBackRest",
-        "use host, host:port or https://host:port",
-    );
+    let (problem, remedy) =
+        ("is not a valid endpoint for pgBackRest", "use host, host:port or https://host:port");
+    // Anything but the name of a host may be a password.
+    let is_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '.' | '-');
+    if rest.contains('.') && rest.chars().all(is_name) && scheme.chars().all(is_name) {
+        checks.note_value(&codes::FIELD_MALFORMED, field, endpoint, problem, remedy);
+    } else {
+        checks.note(&codes::FIELD_MALFORMED, field, problem, remedy);
+    }
     false
 }
 

@@ -17,9 +17,9 @@ use crate::kubernetes::client::CallFailure;
 use crate::operator::kinds::ObjectPath;
 use crate::pgbackrest::command::{self, InfoQuery};
 use crate::pgbackrest::info::view;
-use crate::pgbackrest::redact::one_line;
 use crate::pgbackrest::sanitize;
 use crate::source::pod::{self, NoEnd, Pods, Ran, RunInPod};
+use crate::text;
 
 /// The locks are known immediately, but reading the repos may take a while.
 const INFO_TIMEOUT: Duration = Duration::from_secs(100);
@@ -99,7 +99,7 @@ fn lock(answer: Result<Ran, NoEnd>, pod: &str) -> Option<String> {
                 // either.
                 Ok(Some(false)) => return None,
                 Ok(None) => "info does not report locks".to_owned(),
-                Err(error) => one_line(&error.to_string(), LONGEST),
+                Err(error) => text::one_line(&error.to_string(), LONGEST),
             }
         }
         // If pgBackRest cannot run at all, it makes no backup either. A new pod may be the remedy.

@@ -3,7 +3,7 @@
 use kube::runtime::events::{Event, EventType};
 
 use crate::cluster::finding::Finding;
-use crate::text::cut;
+use crate::text::{cut, lines};
 
 use super::ReconcileFailure;
 
@@ -57,7 +57,7 @@ fn event(kind: EventType, reason: &str, action: &str, note: &str) -> Event {
     Event {
         type_: kind,
         reason: reason.to_owned(),
-        note: Some(cut(note, LONGEST_NOTE)),
+        note: Some(cut(&lines(note), LONGEST_NOTE)),
         action: action.to_owned(),
         secondary: None,
     }

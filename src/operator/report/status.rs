@@ -1,7 +1,7 @@
 //! The status of a resource: one word and a message. Pure.
 
 use crate::cluster::finding::{Code, Finding, Severity, codes};
-use crate::text::cut;
+use crate::text;
 
 use super::{Report, event};
 
@@ -106,7 +106,8 @@ impl BackupStatus {
         let mut lines: Vec<String> =
             failure.map(|(identity, failure)| format!("{identity}: {}", failure.message)).collect();
         lines.extend(findings.iter().map(ToString::to_string));
-        let message = cut(&lines.join(" | "), LONGEST_MESSAGE);
+        let mut lines: Vec<String> = lines.iter().map(|line| text::lines(line).into_owned()).collect();
+        let message = text::cut(&lines.join(" | "), LONGEST_MESSAGE);
         lines.truncate(MOST_LINES);
         Self { status, lines, message, failing }
     }

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use crate::cluster::validated::{RepoNumber, STANZA};
 use crate::pgbackrest::command::InfoQuery;
 use crate::pgbackrest::info::view::{self, AnswerError, Presence};
-use crate::pgbackrest::redact::one_line;
 use crate::pgbackrest::{exit_code, sanitize};
 use crate::source::pod::Ran;
+use crate::text;
 
 /// Maximum characters of a quoted message.
 const MOST_QUOTED: usize = 400;
@@ -40,7 +40,7 @@ pub(super) fn info(ran: &Ran, repo: RepoNumber) -> Result<InRepo, String> {
         return Err(format!("{}: {}", named(ran.code), ran.said()));
     }
     let cleaned = sanitize::clean(&ran.stdout);
-    let said = |error: AnswerError| one_line(&error.to_string(), MOST_QUOTED);
+    let said = |error: AnswerError| text::one_line(&error.to_string(), MOST_QUOTED);
     let document = view::answer(&cleaned.text, &query(repo)).map_err(said)?;
     let view = document.stanza(STANZA).and_then(|stanza| stanza.repo(repo.get().into())).map_err(said)?;
     Ok(match view.code.presence() {
@@ -53,7 +53,7 @@ pub(super) fn info(ran: &Ran, repo: RepoNumber) -> Result<InRepo, String> {
             }
         }
         Presence::Missing => InRepo::Absent,
-        Presence::Unreadable => InRepo::Unreachable(one_line(view.message, MOST_QUOTED)),
+        Presence::Unreadable => InRepo::Unreachable(view.message.one_line(MOST_QUOTED)),
     })
 }
 
@@ -198,7 +198,7 @@ mod tests {
             (stanza(2, "[]"), present(false)),
             (stanza(1, "[]"), InRepo::Absent),
             (stanza(3, "[]"), InRepo::Absent),
-            (stanza(99, "[]"), InRepo::Unreachable("[HostConnectError] no more at line 3: …".to_owned())),
+            (stanza(99, "[]"), InRepo::Unreachable("[HostConnectError] …".to_owned())),
         ];
         for (text, expected) in cases {
             assert_eq!(info(&ran(0, &text), repo(2)), Ok(expected), "{text}");
@@ -213,9 +213,14 @@ mod tests {
             let error = info(&ran(0, text), repo(2)).unwrap_err();
             assert!(error.contains(why), "{text}: {error}");
         }
-        let error =
-            info(&ran(37, "P00   WARN: x\nP00  ERROR: [037]: info command requires option\n"), repo(2));
-        assert_eq!(error, Err("OptionRequiredError (37): info command requires option".to_owned()));
+        let error = info(
+            &ran(37, "P00   WARN: x\nP00  ERROR: [037]: info command requires option: repo1-path\n"),
+            repo(2),
+        );
+        assert_eq!(
+            error,
+            Err("OptionRequiredError (37): info command requires option: repo1-path".to_owned())
+        );
         let secret =
             info(&ran(29, "P00  ERROR: [029]: missing '=' in key/value at line 3: hunter2\n"), repo(2));
         assert!(!secret.unwrap_err().contains("hunter2"));
@@ -234,11 +239,13 @@ mod tests {
             (done.end, done.passed, done.stopped_at),
             (CommandEnd::Done, vec![repo(1), repo(2)], None)
         );
-        let text = format!("{TWO_REPOS}P00  ERROR: [028]: info files exist but do not match the database\n");
+        let text = format!(
+            "{TWO_REPOS}P00  ERROR: [028]: backup and archive info files exist but do not match the database\n"
+        );
         let foreign = result(&ran(28, &text));
         assert_eq!((foreign.passed, foreign.stopped_at), (vec![repo(1)], Some(repo(2))));
         assert!(
-            matches!(foreign.end, CommandEnd::Foreign(said) if said.starts_with("FileInvalidError (28): info files"))
+            matches!(foreign.end, CommandEnd::Foreign(said) if said.starts_with("FileInvalidError (28): backup and archive info files"))
         );
         let locked = result(&ran(50, ""));
         assert_eq!((locked.end, locked.stopped_at), (CommandEnd::Locked, None));

@@ -1,7 +1,9 @@
 //! The command lines that restore. They are printed for people, who run them.
 
 use std::ffi::OsString;
-use std::fmt;
+use std::fmt::{self, Write as _};
+
+use crate::text;
 
 use super::{Program, repo_option, stanza_option};
 
@@ -99,10 +101,39 @@ impl CopyPaths {
     }
 }
 
-/// Quotes a word for a POSIX shell where it needs to be.
+/// Quotes a word for a POSIX shell where it needs to be. What a terminal would not show as it is, is written in octal, so
+/// that the command can be read, copied and run.
 #[must_use]
 pub fn quoted(word: &str) -> String {
-    if is_plain(word) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+    if is_plain(word) {
+        word.to_owned()
+    } else if word.chars().all(text::is_printable) {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    } else {
+        printed_by_shell(word)
+    }
+}
+
+/// `"$(printf 'a\033b')"`. The shell removes line breaks at the end of what a command prints, so they follow it.
+fn printed_by_shell(word: &str) -> String {
+    let kept = word.trim_end_matches('\n');
+    let mut format = String::new();
+    for (place, character) in kept.chars().enumerate() {
+        let is_option = place == 0 && character == '-';
+        match character {
+            '%' => format.push_str("%%"),
+            // Octal is understood by every printf, and three digits are the most that it reads.
+            c if is_option || c == '\'' || c == '\\' || !text::is_printable(c) => {
+                for byte in c.encode_utf8(&mut [0; 4]).bytes() {
+                    // Writing to a String cannot fail.
+                    let _ = write!(format, "\\{byte:03o}");
+                }
+            }
+            c => format.push(c),
+        }
+    }
+    let rest = word.get(kept.len()..).unwrap_or_default();
+    format!("\"$(printf '{format}'){rest}\"")
 }
 
 /// The same for a shell that PostgreSQL starts: pgBackRest writes the command between single quotes into
@@ -222,9 +253,29 @@ mod tests {
     }
 
     #[test]
+    fn a_shell_reads_every_word_as_it_was() {
+        for word in ["it's; $(x)", "", "a\u{1b}[31m'%s\\1", "-\u{9b}\n\n", "\u{202e}%", "\n\u{7}7"] {
+            let script = format!("printf %s {}", quoted(word));
+            assert!(script.chars().all(|c| c == '\n' || text::is_printable(c)), "{script}");
+            let output = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
+            assert_eq!(String::from_utf8(output.stdout).unwrap(), word, "{script}");
+        }
+    }
+
+    #[test]
     fn words_are_safe_in_a_shell() {
         let words = ["a=b", "it's; $(x)", ""].map(quoted);
         assert_eq!(words, ["a=b", "'it'\\''s; $(x)'", "''"]);
+        let words = ["a\u{1b}[31m'%s\\", "b\u{202e}", "c\n\n", "-\u{9b}"].map(quoted);
+        assert_eq!(
+            words,
+            [
+                r#""$(printf 'a\033[31m\047%%s\134')""#,
+                r#""$(printf 'b\342\200\256')""#,
+                "\"$(printf 'c')\n\n\"",
+                r#""$(printf '\055\302\233')""#,
+            ]
+        );
         // Read back as PostgreSQL and then a shell do, each is the word again.
         let words = ["a=b", "it's", "$x", r"a\b"].map(quoted_in_setting);
         assert_eq!(words, ["a=b", "\"it''s\"", r#""\\$x""#, r#""a\\\\b""#]);

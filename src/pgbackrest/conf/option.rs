@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
+use super::super::options;
 use super::reader::{ConfError, Setting};
 use super::sas;
 
@@ -174,14 +175,20 @@ impl Value {
         let text = self.text()?;
         match text.parse() {
             Ok(number) if (1..=max).contains(&number) => Ok(number),
-            _ => Err(self.error(&format!("is '{text}'; it must be a whole number from 1 to {max}"))),
+            _ => {
+                let text = shown(&text);
+                Err(self.error(&format!("is '{text}'; it must be a whole number from 1 to {max}")))
+            }
         }
     }
 
     pub(super) fn choice(&self, allowed: &[&'static str]) -> Result<&'static str, ConfError> {
         let text = self.text()?;
         let found = allowed.iter().copied().find(|word| *word == text);
-        found.ok_or_else(|| self.error(&format!("is '{text}'; it must be one of {}", allowed.join(", "))))
+        found.ok_or_else(|| {
+            let text = shown(&text);
+            self.error(&format!("is '{text}'; it must be one of {}", allowed.join(", ")))
+        })
     }
 
     /// Bytes: a whole number, possibly with a unit of which only the first letter matters (`cfgParseSize`).
@@ -213,4 +220,9 @@ impl Value {
         let problem = format!("{} {problem}", self.name);
         ConfError { file: self.file.clone(), line: self.line, problem }
     }
+}
+
+/// A wrong value, unless it may be a secret in the wrong place.
+fn shown(value: &str) -> &str {
+    if options::is_harmless(value) { value } else { "…" }
 }

@@ -7,6 +7,7 @@
 //! empty array is a valid answer only to the query for all stanzas.
 
 use super::super::command::InfoQuery;
+use super::super::redact::Said;
 use super::{
     InfoArchive, InfoBackup, InfoDatabase, InfoDocument, InfoStanza, ParseError, RepoProgress, StatusCode,
     Unreadable, parse,
@@ -143,7 +144,7 @@ pub struct RepoView<'a> {
     /// Its status; before 2.32 that of the stanza.
     pub code: StatusCode,
     /// The status message.
-    pub message: &'a str,
+    pub message: &'a Said<'a>,
     /// `none` or `aes-256-cbc`.
     pub cipher: Option<&'a str>,
     stanza: &'a InfoStanza<'a>,

@@ -163,10 +163,16 @@ async fn nothing_but_health_stays_where_everything_hangs_for_too_long() {
 async fn every_failure_has_its_reason_and_its_remedy() {
     let root =
         "echo 'P00  ERROR: [031]: the '\\''info'\\'' command must not be run as the root user'; exit 31";
-    let missing = "echo 'ERROR: [055]: unable to open missing file /x' >&2; exit 55";
+    let missing =
+        "echo \"ERROR: [055]: unable to open missing file '/etc/pgbackrest.conf' for read\" >&2; exit 55";
     for (misdeed, reason, exit_code, words) in [
         (root, FailureReason::RootRefused, Some(31), "as the user that owns the repositories"),
-        (missing, FailureReason::Exit, Some(55), "(FileMissingError): unable to open missing file /x; check"),
+        (
+            missing,
+            FailureReason::Exit,
+            Some(55),
+            "(FileMissingError): unable to open missing file '/etc/pgbackrest.conf' for read; check",
+        ),
         ("echo 'no JSON'; exit 0", FailureReason::Parse, None, "no readable JSON"),
         ("echo '[{\"name\": 1'; exit 0", FailureReason::Parse, None, "no readable JSON"),
         ("kill -SEGV $$; sleep 1", FailureReason::Killed, None, "by SIGSEGV, which was not ours; it crashed"),

@@ -69,6 +69,29 @@ async fn a_failed_expiry_is_told_from_a_failed_backup() {
     assert_eq!((again.code, backups(&lab).len()), (0, 2), "a good one is the oldest: {again:?}");
 }
 
+/// What pgBackRest quotes of its configuration reaches neither the message of the pod nor the log.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_gives_no_secret_away() {
+    for pgbackrest in [Pgbackrest::installed(), Pgbackrest::newest()] {
+        let site = match Site::new(pgbackrest) {
+            Ok(site) => site,
+            Err(missing) => return skip("a_job_gives_no_secret_away", missing),
+        };
+        for (planted, code, told) in [
+            ("repo1-cipher-pass hunter2", 29, "missing '=' in key/value at line 2: …"),
+            ("repo1-cipher-pass=first\nhunter2", 29, "missing '=' in key/value at line 3: …"),
+            ("repo1-path=hunter2", 32, "'…' must begin with / for 'repo1-path' option"),
+            ("repo1-type=hunter2", 32, "'…' is not allowed for 'repo1-type' option"),
+        ] {
+            let config = format!("[global]\n{planted}\n[{STANZA}]\npg1-path=/x\n");
+            let config = site.write("planted.conf", &config);
+            let ended = Here::new(&site, &config).back_up(Full, 1).await;
+            assert_eq!(ended.code, code, "{ended:?}");
+            assert!(ended.message.contains(told) && !ended.message.contains("hunter2"), "{ended:?}");
+        }
+    }
+}
+
 async fn story(test: &str, pgbackrest: Result<Pgbackrest, String>) {
     let site = match Site::new(pgbackrest) {
         Ok(site) => site,

@@ -7,7 +7,7 @@ use std::cmp::Ordering;
 
 /// The type of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum ValueType {
+pub enum ValueType {
     /// `y` or `n`.
     Boolean,
     /// A whole number within bounds.
@@ -28,7 +28,7 @@ pub(super) enum ValueType {
 
 /// The group of an option.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Group {
+pub enum Group {
     /// Global.
     Global,
     /// `repo1-…`: one per repo.
@@ -41,17 +41,17 @@ pub(super) enum Group {
 
 /// A recognized option.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct KnownOption {
+pub struct KnownOption {
     /// The current name with its number, such as `repo1-retention-full`; options with the same name are the same.
-    pub(super) canonical: String,
+    pub canonical: String,
     /// Its group.
-    pub(super) group: Group,
+    pub group: Group,
     /// The number in `repo1-…`.
-    pub(super) repo: Option<u32>,
+    pub repo: Option<u32>,
     /// The type of its value.
-    pub(super) kind: ValueType,
+    pub kind: ValueType,
     /// Whether the required number is missing.
-    pub(super) number_missing: bool,
+    pub number_missing: bool,
 }
 
 use Group::{CommandLine, Global, Repo, Stanza};
@@ -177,7 +177,8 @@ const OLD_ENDS: &[(&str, &str)] = &[
 ];
 
 /// Recognizes an option by its name in a configuration file.
-pub(super) fn find(name: &str) -> Option<KnownOption> {
+#[must_use]
+pub fn find(name: &str) -> Option<KnownOption> {
     let name = OLD_NAMES.iter().find(|(old, _)| *old == name).map_or(name, |(_, new)| new);
     let (group, number, rest) =
         numbered(name).map_or(("", None, name), |(group, n, rest)| (group, Some(n), rest));
@@ -222,7 +223,8 @@ fn numbered(name: &str) -> Option<(&'static str, u32, &str)> {
 }
 
 /// The option most similar to a misspelled name.
-pub(super) fn nearest(name: &str) -> Option<String> {
+#[must_use]
+pub fn nearest(name: &str) -> Option<String> {
     let number = numbered(name).map(|(group, number, _)| (group, number));
     let spelt = |known: &str| match number {
         Some((group, number)) => known.strip_prefix(group).map(|rest| format!("{group}{number}{rest}")),
@@ -237,9 +239,35 @@ pub(super) fn nearest(name: &str) -> Option<String> {
     best.max_by(|a, b| a.0.partial_cmp(&b.0).unwrap_or(Ordering::Equal)).map(|(_, known)| known)
 }
 
+/// Whether a word is one of those that some option is limited to, such as `aes-256-cbc`.
+#[must_use]
+pub fn is_choice(word: &str) -> bool {
+    let is_allowed = |(_, _, kind): &(_, _, ValueType)| match kind {
+        Choice(words) => words.contains(&word),
+        Boolean => matches!(word, "y" | "n"),
+        _ => false,
+    };
+    OPTIONS.iter().any(is_allowed)
+}
+
+/// Whether a value says nothing that could be a secret: a number, perhaps with a unit, one of the words that options are limited
+/// to, or too little for a secret.
+#[must_use]
+pub fn is_harmless(value: &str) -> bool {
+    const TOO_SHORT: usize = 4;
+    const MOST_DIGITS: usize = 7;
+    let unit = value.trim_start_matches(|c: char| c.is_ascii_digit());
+    let is_number = value.len() - unit.len() <= MOST_DIGITS
+        && unit.len() <= 3
+        && unit.len() < value.len()
+        && unit.bytes().all(|byte| byte.is_ascii_alphabetic());
+    is_number || value.trim().len() <= TOO_SHORT || is_choice(value) || matches!(value, "true" | "false")
+}
+
 /// Whether the value of an option is a secret, based on the ending of its name, so that unknown options are included:
 /// passwords, keys, key secrets and tokens (but not `…-key-file` or `…-key-type`).
-pub(super) fn is_secret(name: &str) -> bool {
+#[must_use]
+pub fn is_secret(name: &str) -> bool {
     const ENDS: [&str; 8] =
         ["-pass", "-passphrase", "-password", "-passwd", "-key", "-key-secret", "-secret", "-token"];
     let name = name.trim().to_ascii_lowercase();
@@ -247,7 +275,8 @@ pub(super) fn is_secret(name: &str) -> bool {
 }
 
 /// The expected value, if the given one is invalid.
-pub(super) fn complaint(kind: ValueType, value: &str) -> Option<String> {
+#[must_use]
+pub fn complaint(kind: ValueType, value: &str) -> Option<String> {
     let (fits, wanted) = match kind {
         Boolean => (matches!(value, "y" | "n"), "y or n".to_owned()),
         Integer(from, to) => (

@@ -91,3 +91,13 @@ fn values_are_judged_as_pgbackrest_does() {
         assert_eq!(complaint(kind, value).is_none(), fits, "{kind:?} {value}");
     }
 }
+
+#[test]
+fn only_what_cannot_be_a_secret_is_harmless() {
+    for value in ["", "7", "20MiB", "4000000", "y", "aes-256-cbc", "false", "zip"] {
+        assert!(is_harmless(value), "{value}");
+    }
+    for value in ["hunter2", "12345678", "1234567abcd", "/path", "a b c"] {
+        assert!(!is_harmless(value), "{value}");
+    }
+}

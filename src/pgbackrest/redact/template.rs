@@ -1,0 +1,98 @@
+//! The known wordings, and which of them a message has.
+
+use std::sync::LazyLock;
+
+use super::HIDDEN;
+use super::slot::Slot;
+
+/// One message a line. `{name}` is a [`Slot`], and `{}` is never shown.
+const MESSAGES: &str = include_str!("messages.txt");
+
+static TEMPLATES: LazyLock<Vec<Template>> = LazyLock::new(|| MESSAGES.lines().map(Template::parse).collect());
+
+/// A wording: text, and between its parts what differs.
+#[derive(Debug)]
+struct Template {
+    start: &'static str,
+    /// What differs, and the text after it.
+    rest: Vec<(Slot, &'static str)>,
+    /// The characters of all its text.
+    length: usize,
+}
+
+impl Template {
+    fn parse(line: &'static str) -> Self {
+        let mut parts = line.split('{');
+        let start = parts.next().unwrap_or_default();
+        let rest: Vec<_> = parts
+            .map(|part| {
+                part.split_once('}').map_or((Slot::Hidden, part), |(name, text)| (Slot::of(name), text))
+            })
+            .collect();
+        let length = start.len() + rest.iter().map(|(_, text)| text.len()).sum::<usize>();
+        Self { start, rest, length }
+    }
+
+    /// What stands in the slots, if the message has this wording.
+    fn matched<'a>(&self, message: &'a str) -> Option<Vec<&'a str>> {
+        let mut left = message.strip_prefix(self.start)?;
+        let mut found = Vec::with_capacity(self.rest.len());
+        for (place, (_, text)) in self.rest.iter().enumerate() {
+            let is_last = place + 1 == self.rest.len();
+            let (value, after) =
+                if is_last { (left.strip_suffix(text)?, "") } else { left.split_once(text)? };
+            found.push(value);
+            left = after;
+        }
+        left.is_empty().then_some(found)
+    }
+
+    /// Whether its beginning is one of this wording alone. Without that it would explain the lines before it, too.
+    fn begins(&self, values: &[&str]) -> bool {
+        let is_told = |(slot, value): (Slot, &str)| slot.shown(value).as_deref() == Some(value);
+        let first = self.rest.first().map(|(slot, _)| *slot).zip(values.first().copied());
+        !self.start.is_empty() || first.is_some_and(is_told)
+    }
+
+    fn render(&self, values: &[&str]) -> String {
+        let mut shown = self.start.to_owned();
+        for ((slot, text), value) in self.rest.iter().zip(values) {
+            shown.push_str(slot.shown(value).as_deref().unwrap_or(HIDDEN));
+            shown.push_str(text);
+        }
+        shown
+    }
+}
+
+/// The message with the wording that explains most of it.
+pub(super) fn shown(message: &str) -> Option<String> {
+    let has_lines = message.contains('\n');
+    let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
+    let fitting = TEMPLATES.iter().filter_map(|template| Some((template, template.matched(&message)?)));
+    let fitting = fitting.filter(|(template, values)| !has_lines || template.begins(values));
+    let (best, values) = fitting.max_by_key(|(template, _)| template.length)?;
+    Some(best.render(&values))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_wording_is_its_own_and_says_something() {
+        for (template, line) in TEMPLATES.iter().zip(MESSAGES.lines()) {
+            assert!(template.length >= 2, "{line}");
+            let unknown = template.rest.iter().any(|(slot, _)| *slot == Slot::Hidden)
+                && line.matches("{}").count()
+                    != template.rest.iter().filter(|(slot, _)| *slot == Slot::Hidden).count();
+            assert!(!unknown, "{line} has an unknown slot");
+            // Between two slots without text nothing tells where the first ends.
+            let ends: Vec<_> = template.rest.iter().rev().skip(1).map(|(_, text)| *text).collect();
+            assert!(!ends.contains(&""), "{line}");
+        }
+        let mut lines: Vec<&str> = MESSAGES.lines().collect();
+        lines.sort_unstable();
+        lines.dedup();
+        assert_eq!(lines.len(), TEMPLATES.len());
+    }
+}
