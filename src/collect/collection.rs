@@ -282,10 +282,10 @@ impl Caller<'_> {
                 }
             }
             snapshot.collection.configuration.clone_from(&request.configuration_health);
-            expiry::judge_into(&mut snapshot, now);
             programs::judge_into(&mut snapshot, &before, &request.lock_files, now);
             counts.fill(&mut snapshot);
             listings.judge_into(&mut snapshot, pace.max_wal_staleness(), now);
+            expiry::judge_into(&mut snapshot, now);
             if !is_finished && !request.is_host {
                 // Whether the cluster as a whole answers is not known yet.
                 snapshot.collection = before.collection.clone();

@@ -206,15 +206,8 @@ pub fn of_repo(repo: &Repo, now: DateTime<Utc>, fresh_for: Option<TimeDelta>) ->
             ),
         );
     }
-    if let Some(blocked) = &repo.expiry_blocked {
-        add(
-            Health::Warning,
-            format!(
-                "expire has refused to remove backups and WAL since {}: backup {} has page checksum errors and would be the oldest",
-                human::instant(blocked.since),
-                human::line(&blocked.by, 60),
-            ),
-        );
+    for sentence in expiry::sentences(repo) {
+        add(Health::Warning, sentence);
     }
     for verdict in retention::checks(repo, now).iter().filter(|verdict| !verdict.satisfied) {
         let kept = answer::kept(repo, verdict.backup_type);
@@ -351,6 +344,7 @@ fn program_finding(stanza: &Stanza, now: DateTime<Utc>) -> Option<Finding> {
     })
 }
 
+mod expiry;
 mod wal;
 
 pub use wal::default_restore_sentence;

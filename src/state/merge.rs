@@ -327,8 +327,10 @@ fn nothing_known(key: u32, at: DateTime<Utc>) -> Repo {
         progress: None,
         in_progress_since: None,
         settings: None,
+        expiry: None,
         expiry_blocked: None,
         wal: None,
+        leftovers: None,
         archived_segments: 0,
     }
 }

@@ -11,8 +11,9 @@ use crate::pgbackrest::label::BackupType;
 use crate::pgbackrest::version::Product;
 pub use crate::pgbackrest::version::Version;
 
-use super::archive::{ArchiveRetention, CLOCK_TOLERANCE, Continuity};
+use super::archive::{ArchiveRetention, CLOCK_TOLERANCE, Continuity, Leftover};
 pub use super::backup::Backup;
+pub use super::removal::{Expiry, Removal, Retention};
 
 /// Everything that is known at one time. A new snapshot replaces it completely.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -209,10 +210,14 @@ pub struct Repo {
     pub in_progress_since: Option<DateTime<Utc>>,
     /// Settings from the configuration, if it can be read.
     pub settings: Option<RepoSettings>,
+    /// What `expire` will remove; absent if the backups, the retention or the version are not known.
+    pub expiry: Option<Arc<Expiry>>,
     /// Why its backups and WAL are not expired, if pgBackRest refuses to.
     pub expiry_blocked: Option<BlockedExpiry>,
     /// What a listing of its WAL archive proves; absent without a listing, or if it is too old.
     pub wal: Option<Arc<Continuity>>,
+    /// Directories of backups that did not end, oldest first; absent without a listing, or if it is too old.
+    pub leftovers: Option<Vec<Leftover>>,
     /// Growth of archive max in segments since this process first saw it.
     #[serde(skip)]
     pub archived_segments: u64,
@@ -281,16 +286,6 @@ pub struct RepoSettings {
     pub retention_archive: Option<ArchiveRetention>,
     /// When credentials expire.
     pub credentials: Vec<CredentialExpiry>,
-}
-
-/// How many full backups are kept, or how long.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Retention {
-    /// This many.
-    Count(u32),
-    /// For this many days.
-    Days(u32),
 }
 
 /// The expiry of a credential, without the credential itself.

@@ -7,11 +7,12 @@ use crate::pgbackrest::label::BackupType;
 use crate::pgbackrest::wal::WalSegment;
 use crate::state::answer;
 use crate::state::archive::Continuity;
+use crate::state::expiry;
 use crate::state::health;
 use crate::state::human;
 use crate::state::recovery;
 use crate::state::retention;
-use crate::state::snapshot::{Backup, Repo, RepoState, Retention};
+use crate::state::snapshot::{Backup, Expiry, Repo, RepoState, Retention};
 
 use super::pieces;
 
@@ -102,6 +103,8 @@ fn facts(repo: &Repo, now: DateTime<Utc>) -> Markup {
             (wal(repo))
             @if let Some(wal) = &repo.wal { dt { "WAL scan" } dd { (listed(wal, now)) } }
             dt { "Retention" } dd { (retention(repo, now)) }
+            @if let Some(expiry) = repo.expiry.as_deref() { dt { "Next expiry" } dd { (next_expiry(expiry)) } }
+            @if let Some(text) = expiry::leftovers_words(repo) { dt { "Unfinished backups" } dd { (text) } }
             dt { "Page checksums" } dd { (checksums(repo)) }
             dt { "Encryption" } dd { (encryption(repo)) }
             @if let Some(storage) = storage { dt { "Storage" } dd { (human::line(storage, 40)) } }
@@ -170,6 +173,7 @@ fn listed(wal: &Continuity, now: DateTime<Utc>) -> Markup {
     let segments = human::count(wal.segments, "segment");
     html! {
         (segments) ", " (human::bytes(wal.bytes)) ", "
+        @if let Some(bytes @ 1..) = wal.unneeded_bytes { (human::bytes(bytes)) " that no backup needs, " }
         @match &wal.path {
             Some(path) if path.gaps == 0 => { "no gap" }
             Some(path) => {
@@ -199,6 +203,17 @@ fn retention(repo: &Repo, now: DateTime<Utc>) -> Markup {
         @if !verdicts.is_empty() {
             @if verdicts.iter().all(|verdict| verdict.satisfied) { ": satisfied" }
             @else { ": " span.reason.warning { "not satisfied" } }
+        }
+    }
+}
+
+fn next_expiry(expiry: &Expiry) -> Markup {
+    let lines = expiry::lines(expiry);
+    html! {
+        @if lines.is_empty() { "removes no backup" }
+        @for (number, line) in lines.iter().enumerate() {
+            @if number > 0 { br; }
+            (line)
         }
     }
 }
@@ -236,9 +251,15 @@ fn newest(repo: &Repo, now: DateTime<Utc>) -> Markup {
             ul.labels {
                 @for backup in repo.backups.iter().rev().take(LIST_LIMIT) {
                     li { span.mono { (human::line(&backup.label, 60)) } " " span.soft { (pieces::age(backup.stop, now)) }
+                        @if let Some(bytes) = wal_bytes(repo, backup) { span.soft { ", " (human::bytes(bytes)) " of WAL" } }
                         @if backup.error == Some(true) { " " span.reason.warning { "page checksum errors" } } }
                 }
             }
         }
     }
+}
+
+/// Bytes of WAL from the start of the backup to that of the next one.
+fn wal_bytes(repo: &Repo, backup: &Backup) -> Option<u64> {
+    repo.wal.as_deref()?.backup_bytes.get(&backup.label).copied()
 }

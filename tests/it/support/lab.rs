@@ -307,6 +307,14 @@ impl HeldBackup {
     }
 }
 
+impl HeldBackup {
+    /// Kills all its processes, as a crash of its host does.
+    pub(crate) fn kill(mut self) {
+        self.backup.signal_group(Signal::SIGKILL);
+        self.backup.wait();
+    }
+}
+
 /// Waits for the next whole second. The times of files in a repository and of the ends of backups are whole ones, rounded down,
 /// so what is written after this is later than everything that was there before.
 pub(crate) fn next_second() {
