@@ -11,6 +11,7 @@ use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table};
 use crate::pgbackrest::label::BackupType;
 use crate::state::answer;
 use crate::state::archive::Branch;
+use crate::state::expiry;
 use crate::state::health::{self, Assessment, Finding, Health, Judged};
 use crate::state::human;
 use crate::state::recovery;
@@ -242,6 +243,17 @@ fn notes(repo: &Repo, assessment: &Assessment) -> String {
     let mut notes: Vec<String> = assessment.findings.iter().map(|finding| finding.text.clone()).collect();
     if let Some(wal) = repo.wal.as_deref().filter(|wal| wal.branches.len() > 1) {
         notes.extend(wal.branches.iter().take(BRANCH_LIMIT).map(branch));
+    }
+    if let Some(expiry) = repo.expiry.as_deref() {
+        notes.extend(expiry::lines(expiry).into_iter().map(|line| format!("expiry {line}")));
+    }
+    if let Some(wal) = repo.wal.as_deref() {
+        let unneeded = wal.unneeded_bytes.filter(|bytes| *bytes > 0);
+        let unneeded = unneeded.map(|bytes| format!(", {} that no backup needs", human::bytes(bytes)));
+        notes.push(format!("WAL stored: {}{}", human::bytes(wal.bytes), unneeded.unwrap_or_default()));
+    }
+    if let Some(unfinished) = expiry::leftovers_words(repo) {
+        notes.push(format!("unfinished backups: {unfinished}"));
     }
     if let Some(progress) = repo.progress {
         notes.push(format!("backup is running: {}", human::progress(progress)));

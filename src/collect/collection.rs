@@ -285,7 +285,6 @@ impl Caller<'_> {
                 }
             }
             snapshot.collection.configuration.clone_from(&request.configuration_health);
-            expiry::judge_into(&mut snapshot, now);
             archiving::judge_into(&mut snapshot, &before, &request.archivers);
             programs::judge_into(&mut snapshot, &before, &request.lock_files, now);
             stopped::judge_into(&mut snapshot, &request.stop_files, |stanza| request.lock_path(stanza), now);
@@ -294,6 +293,7 @@ impl Caller<'_> {
             }
             counts.fill(&mut snapshot);
             listings.judge_into(&mut snapshot, pace.max_wal_staleness(), now);
+            expiry::judge_into(&mut snapshot, now);
             if !is_finished && !request.is_host {
                 // Whether the cluster as a whole answers is not known yet.
                 snapshot.collection = before.collection.clone();

@@ -4,16 +4,35 @@ use std::fmt;
 
 use chrono::{DateTime, Utc};
 
-use crate::state::archive::{BranchState, Continuity, DefaultRestore, PathContinuity};
+use crate::state::archive::{BranchState, Continuity, DefaultRestore, Leftover, PathContinuity};
 
 use super::catalogue::{Labels, Metric, wal as catalogue};
 use super::facts::{Facts, repo_labels};
 use super::family::{Families, Value};
+use super::selection::{Selected, Selection};
 
 /// Counts of segments, gaps and backups that cannot be restored. Absent without a listing.
-pub(super) fn write(families: &mut Families<'_, '_>, facts: &Facts) -> fmt::Result {
+pub(super) fn write(
+    families: &mut Families<'_, '_>,
+    facts: &Facts,
+    selection: &Selection<'_>,
+) -> fmt::Result {
     listed(families, facts, &catalogue::WAL_SEGMENTS, |wal| Some(wal.segments))?;
     listed(families, facts, &catalogue::WAL_STORED_BYTES, |wal| Some(wal.bytes))?;
+    listed(families, facts, &catalogue::WAL_UNNEEDED_BYTES, |wal| wal.unneeded_bytes)?;
+    families.family(&catalogue::BACKUP_WAL_STORED_BYTES, |family| {
+        selection.backups.iter().try_for_each(|Selected { cluster, stanza, repo, backup }| {
+            family.of(*cluster);
+            let (label, kind) = (backup.label.as_str(), backup.backup_type.as_str());
+            let labels = [label.into(), kind.into(), repo.key.into(), (&*stanza.name).into()];
+            let bytes = repo.wal.as_deref().and_then(|wal| wal.backup_bytes.get(label));
+            family.add_known(&labels, bytes.copied())
+        })
+    })?;
+    leftovers(families, facts, &catalogue::REPO_LEFTOVER_BACKUPS, |found| Some(found.len() as u64))?;
+    leftovers(families, facts, &catalogue::REPO_LEFTOVER_BYTES, |found| {
+        found.iter().map(|leftover| leftover.bytes).sum()
+    })?;
     families.family(&catalogue::WAL_MISSING_SEGMENTS, |family| {
         facts.each_repo(family, |family, stanza, repo| {
             let Some(wal) = &repo.wal else { return Ok(()) };
@@ -80,6 +99,26 @@ pub(super) fn write(families: &mut Families<'_, '_>, facts: &Facts) -> fmt::Resu
             ];
             reasons.into_iter().try_for_each(|(reason, count)| {
                 family.add_known(&[reason.into(), repo.key.into(), (&*stanza.name).into()], count)
+            })
+        })
+    })
+}
+
+/// Directories of backups that did not end, by state.
+fn leftovers(
+    families: &mut Families<'_, '_>,
+    facts: &Facts,
+    metric: &Metric<Labels<3>>,
+    value: fn(&[&Leftover]) -> Option<u64>,
+) -> fmt::Result {
+    families.family(metric, |family| {
+        facts.each_repo(family, |family, stanza, repo| {
+            let Some(leftovers) = &repo.leftovers else { return Ok(()) };
+            [("abandoned", false), ("unfinished", true)].into_iter().try_for_each(|(state, is_newest)| {
+                let of_state: Vec<&Leftover> =
+                    leftovers.iter().filter(|leftover| leftover.is_newest == is_newest).collect();
+                let labels = [repo.key.into(), (&*stanza.name).into(), state.into()];
+                family.add_known(&labels, value(&of_state))
             })
         })
     })

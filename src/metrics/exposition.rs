@@ -141,7 +141,7 @@ impl Collector for OfSnapshot {
         stanza::write(families, facts)?;
         retention::write(families, facts)?;
         wal::write(families, facts)?;
-        continuity::write(families, facts)?;
+        continuity::write(families, facts, &selection)?;
         archiver::write(families, facts)?;
         collection::write_health(families, facts)?;
         if let Facts::Fleet(fleet) = facts {

@@ -111,6 +111,12 @@ pub fn repo_ls(query: &RepoQuery) -> Command {
     of_repo("repo-ls", &["--output=json", "--sort=none"], query)
 }
 
+/// Lists all files below a directory of a repository as JSON.
+#[must_use]
+pub fn repo_ls_recursive(query: &RepoQuery) -> Command {
+    of_repo("repo-ls", &["--output=json", "--sort=none", "--recurse"], query)
+}
+
 /// Prints a file of a repository.
 #[must_use]
 pub fn repo_get(query: &RepoQuery) -> Command {
@@ -255,6 +261,13 @@ mod tests {
                 repo_ls(&repo),
                 "repo-ls",
                 "--output=json --sort=none ",
+                " --stanza=demo --repo=2",
+                " archive/demo/15-1",
+            ),
+            (
+                repo_ls_recursive(&repo),
+                "repo-ls",
+                "--output=json --sort=none --recurse ",
                 " --stanza=demo --repo=2",
                 " archive/demo/15-1",
             ),

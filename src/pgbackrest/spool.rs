@@ -114,19 +114,20 @@ mod tests {
         let read = |content: &str| error(content).map(|error| (error.class, error.message));
         let said = |class, message: &str| Some((class, message.to_owned()));
         assert_eq!(
-            read("45\nWAL file 'X' already exists in the repo1 archive with a different checksum"),
+            read(
+                "45\nWAL file '00000001000000000000000A' already exists in the repo1 archive with a different checksum"
+            ),
             said(
                 "ArchiveDuplicateError",
-                "WAL file 'X' already exists in the repo1 archive with a different checksum"
+                "WAL file '00000001000000000000000A' already exists in the repo1 archive with a different checksum"
             )
         );
-        let several =
-            "103\nunable to find a valid repository:\nrepo1: [ArchiveMismatchError] PostgreSQL version 15";
+        let several = "103\nunable to find a valid repository:\nrepo1: [ArchiveMismatchError] PostgreSQL version 15, system-id 7 do not match repo1 stanza version 14, system-id 8";
         assert_eq!(
             read(several),
             said(
                 "ArchiveMismatchError",
-                "unable to find a valid repository: repo1: [ArchiveMismatchError] PostgreSQL version 15"
+                "unable to find a valid repository: repo1: [ArchiveMismatchError] PostgreSQL version 15, system-id 7 do not match repo1 stanza version 14, system-id 8"
             )
         );
         assert_eq!(

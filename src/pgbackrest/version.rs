@@ -205,6 +205,13 @@ impl Version {
         self.features.0 & feature.bit() != 0
     }
 
+    /// Whether `expire` removes WAL as soon as a full backup is older than a retention by time. Before 2.47 (pgBackRest commit
+    /// 762498f4c) it does so only in a run that removes a full backup. The forks are newer.
+    #[must_use]
+    pub fn removes_wal_once_retention_is_met(self) -> bool {
+        self.product.is_fork() || (self.major, self.minor) >= (2, 47)
+    }
+
     /// As `--output=num` prints it: 2055001 for 2.55.1.
     #[must_use]
     pub fn number(self) -> u64 {
@@ -305,6 +312,11 @@ mod tests {
         assert_eq!(has("pgBackRest 2.59.1"), [true, true, false]);
         assert_eq!(has("pgBackRest 2.60.0"), [true, true, true]);
         assert_eq!(has("pgBackRest 3.00.0"), [true, true, true]);
+        for (printed, expected) in
+            [("pgBackRest 2.46", false), ("pgBackRest 2.47", true), ("pgxbackup 2.1", true)]
+        {
+            assert_eq!(parse(printed).unwrap().removes_wal_once_retention_is_met(), expected, "{printed}");
+        }
         let asked = [Feature::RepoOption, Feature::ChecksumPageError].into_iter().collect();
         let fork = Version { features: asked, ..parse("pgBunker 2.59.0-bunker.1").unwrap() };
         assert_eq!(Feature::ALL.map(|feature| fork.has(feature)), [true, false, true]);

@@ -159,6 +159,12 @@ pub async fn repo_ls(runner: &dyn Runner, query: &RepoQuery, limits: &Limits) ->
     call(runner, &command::repo_ls(query), &limits, read_listing).await
 }
 
+/// Lists all files below a directory of a repository.
+pub async fn repo_ls_recursive(runner: &dyn Runner, query: &RepoQuery, limits: &Limits) -> Call<Entries> {
+    let limits = Limits { stdout: MAX_LISTING, ..*limits };
+    call(runner, &command::repo_ls_recursive(query), &limits, read_listing).await
+}
+
 /// Reads one small file of a repository, decrypted but not decompressed (2.32 and later). If there is none, the failure
 /// has pgBackRest's exit code for a missing file, 55.
 pub async fn repo_get(runner: &dyn Runner, query: &RepoQuery, limits: &Limits) -> Call<Vec<u8>> {

@@ -56,10 +56,12 @@ fn repo(view: RepoView<'_>, read_at: DateTime<Utc>, versions: &mut BTreeMap<Stri
         progress,
         in_progress_since: progress.map(|_| read_at),
         settings: None,
+        expiry: None,
         expiry_blocked: None,
         last_attempt: None,
         watched: None,
         wal: None,
+        leftovers: None,
         archived_segments: 0,
     }
 }

@@ -1,54 +1,130 @@
-//! Whether pgBackRest refuses to expire backups.
+//! What `expire` will remove from a repository and when, and whether pgBackRest refuses to expire it.
+//!
+//! `expire` runs at the end of each backup, for the repository of the backup. So by number, a removal comes with the backup that makes
+//! another one superfluous; by time, with the first backup after another one has become old enough. What is to be removed now is
+//! what changed retention, a refusal, or an `expire` that does not run has left.
 //!
 //! From 2.60 on (pgBackRest pull request 2833), `expire` removes nothing from a repository, neither backups nor WAL, if the
 //! full backup that would become the oldest one contains page checksum errors. It prints an error 26 for the repository
 //! and ends with exit code 104. The same check only warns where no full backup would go, and in `expire` that runs
 //! within `backup` unless `checksum-page-error` is set for `backup`.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::pgbackrest::label::BackupType;
-use crate::pgbackrest::version::Feature;
+use crate::pgbackrest::version::{Feature, Version};
 
+use super::archive::ArchiveRetention;
 use super::backup::Backup;
-use super::snapshot::{BlockedExpiry, Repo, Retention, Snapshot};
+use super::removal::{Aged, Expiry, Kept, Removal, Rules, oldest_to_keep, removal, turns};
+use super::snapshot::{BlockedExpiry, Repo, RepoSettings, Retention, Snapshot};
 
-/// Writes into the snapshot which repositories cannot be expired.
+mod words;
+
+pub use words::{leftovers_words, lines};
+
+/// How long `expire` may take after a backup.
+const RUN_TIME: TimeDelta = TimeDelta::hours(1);
+
+/// Writes into the snapshot what will be removed, and which repositories cannot be expired. What the listings prove must already
+/// be in there.
 pub fn judge_into(snapshot: &mut Snapshot, now: DateTime<Utc>) {
-    let refuses = snapshot.version.is_some_and(|version| version.has(Feature::ChecksumPageError));
+    let Some(version) = snapshot.version else {
+        for repo in snapshot.stanzas.iter_mut().flat_map(|stanza| &mut stanza.repos) {
+            (repo.expiry, repo.expiry_blocked) = (None, None);
+        }
+        return;
+    };
     for stanza in &mut snapshot.stanzas {
         // A backup that holds the lock may be about to expire others.
-        let is_judged = refuses && stanza.backup_lock.held != Some(true);
+        let is_locked = stanza.backup_lock.held == Some(true);
         for repo in &mut stanza.repos {
+            repo.expiry = outlook(repo, version, is_locked, now).map(Arc::new);
+            let is_judged = version.has(Feature::ChecksumPageError) && !is_locked;
             repo.expiry_blocked = if is_judged { blocked(repo, now) } else { None };
         }
     }
 }
 
+/// What will be removed; None where the backups or the retention are not known.
+fn outlook(repo: &Repo, version: Version, is_locked: bool, now: DateTime<Utc>) -> Option<Expiry> {
+    let settings = repo.settings.as_ref().filter(|_| repo.knows_backups())?;
+    let rules = Rules::of(settings, version, repo.current_database_id())?;
+    // In `backup`, the check of pages does not stop `expire`.
+    let rules_after_backup = Rules { is_refused_for_errors: false, ..rules };
+    let there: Vec<Kept<'_>> = repo.backups.iter().map(Kept::of).collect();
+    let with_bytes = |removal: Removal| {
+        let listed = |kept| repo.wal.as_deref().and_then(|wal| wal.stored.removed(kept));
+        Removal { wal_bytes: removal.wal_kept.as_ref().map_or(Some(0), listed), ..removal }
+    };
+    let removal_at = |at| with_bytes(removal(&there, &rules, at));
+    let present = removal_at(now);
+    let after_backup = BackupType::ALL.into_iter().filter_map(|backup_type| {
+        let next = Kept::next(backup_type, &repo.backups, now)?;
+        let then: Vec<Kept<'_>> = there.iter().copied().chain([next]).collect();
+        Some((backup_type, with_bytes(removal(&then, &rules_after_backup, now))))
+    });
+    let after_backup = after_backup.collect();
+    let aged = ages(repo, settings, now).into_iter().map(|at| Aged { at, removal: removal_at(at) });
+    let aged = aged.filter(|aged| aged.removal != present).find(|aged| !aged.removal.is_empty());
+    // `expire` that followed the newest backup saw the same backups.
+    let newest = repo.dated_backups().map(|backup| backup.stop).max();
+    let overdue_since = newest.filter(|stop| {
+        let is_due = !is_locked && *stop + RUN_TIME < now;
+        is_due && !removal(&there, &rules_after_backup, *stop).backups.is_empty()
+    });
+    let is_retention_reached = settings.retention_full.map(|retention| {
+        let stops: Vec<DateTime<Utc>> = full(repo).iter().map(|backup| backup.stop).collect();
+        oldest_to_keep(&stops, retention, now).is_some()
+    });
+    Some(Expiry { now: present, after_backup, aged, is_retention_reached, overdue_since })
+}
+
+/// When backups become old enough after `now`, in order; none by number.
+fn ages(repo: &Repo, settings: &RepoSettings, now: DateTime<Utc>) -> Vec<DateTime<Utc>> {
+    let Some(retention @ Retention::Days(_)) = settings.retention_full else { return Vec::new() };
+    let stops: Vec<DateTime<Utc>> = full(repo).iter().map(|backup| backup.stop).collect();
+    // pgBackRest compares whole seconds, and removes what is older.
+    let due = turns(&stops, retention).into_iter().map(|(_, at)| at + TimeDelta::seconds(1));
+    let mut due: Vec<DateTime<Utc>> = due.filter(|at| *at > now).collect();
+    due.sort_unstable();
+    due
+}
+
+impl Rules {
+    /// None if nothing is known of retention: another host may run `expire`.
+    fn of(settings: &RepoSettings, version: Version, database_id: Option<u64>) -> Option<Self> {
+        let RepoSettings { retention_full, retention_diff, retention_archive, .. } = *settings;
+        let is_known = retention_full.is_some() || retention_diff.is_some() || retention_archive.is_some();
+        is_known.then(|| Self {
+            full: retention_full,
+            diff: retention_diff,
+            archive: retention_archive.unwrap_or(ArchiveRetention::Forever),
+            is_refused_for_errors: version.has(Feature::ChecksumPageError),
+            wal_goes_with_full: !version.removes_wal_once_retention_is_met(),
+            database_id,
+        })
+    }
+}
+
+fn full(repo: &Repo) -> Vec<&Backup> {
+    repo.backups.iter().filter(|backup| backup.backup_type == BackupType::Full).collect()
+}
+
 /// By which backup, and since when: since the last time that a full backup became superfluous while the next one to be
 /// the oldest was good.
 fn blocked(repo: &Repo, now: DateTime<Utc>) -> Option<BlockedExpiry> {
-    let full: Vec<&Backup> = repo.backups.iter().filter(|b| b.backup_type == BackupType::Full).collect();
-    let damaged = |oldest: &&usize| full.get(**oldest).is_some_and(|backup| backup.error == Some(true));
-    // The full backups that became the oldest to keep, and when they did.
-    let turns: Vec<(usize, DateTime<Utc>)> = match repo.settings.as_ref()?.retention_full? {
-        Retention::Count(kept) => {
-            let kept = usize::try_from(kept).ok()?;
-            full.iter()
-                .enumerate()
-                .skip(kept)
-                .map(|(newest, backup)| (newest + 1 - kept, backup.stop))
-                .collect()
-        }
-        // The newest that is older than the time is kept, too.
-        Retention::Days(days) => {
-            let time = TimeDelta::try_days(days.into())?;
-            let aged = full.iter().enumerate().skip(1);
-            let aged = aged.filter_map(|(at, backup)| Some((at, backup.stop.checked_add_signed(time)?)));
-            aged.take_while(|(_, at)| *at < now).collect()
-        }
-    };
-    let blocking: Vec<_> = turns.iter().rev().take_while(|(oldest, _)| damaged(&oldest)).collect();
+    let retention = repo.settings.as_ref()?.retention_full?;
+    let full = full(repo);
+    let damaged = |oldest: usize| full.get(oldest).is_some_and(|backup| backup.error == Some(true));
+    let stops: Vec<DateTime<Utc>> = full.iter().map(|backup| backup.stop).collect();
+    // The full backups that became the oldest to keep after others, and when they did.
+    let turns = turns(&stops, retention).into_iter().filter(|(oldest, _)| *oldest > 0);
+    let is_due = |at: DateTime<Utc>| matches!(retention, Retention::Count(_)) || at < now;
+    let turns: Vec<(usize, DateTime<Utc>)> = turns.take_while(|(_, at)| is_due(*at)).collect();
+    let blocking: Vec<_> = turns.iter().rev().take_while(|(oldest, _)| damaged(*oldest)).collect();
     let (newest, first) = (blocking.first()?, blocking.last()?);
     Some(BlockedExpiry { by: full.get(newest.0)?.label.clone(), since: first.1 })
 }
@@ -135,5 +211,74 @@ mod tests {
         assert!(!told("pgBackRest 2.60.0", Some(true)), "expiry may be about to begin");
         assert!(!told("pgBackRest 2.59.1", None) && !told("pgBunker 2.60.0-bunker.1", None));
         assert!(!told("", None));
+    }
+
+    fn outlook_of(repo: &Repo, now: DateTime<Utc>) -> Option<Expiry> {
+        use crate::pgbackrest::version;
+
+        outlook(repo, version::parse("pgBackRest 2.60.0").unwrap(), false, now)
+    }
+
+    fn weekly(full: Retention, count: i64) -> Repo {
+        let archive = ArchiveRetention::Backups { backup_type: BackupType::Full, count: 2 };
+        let archive = if matches!(full, Retention::Days(_)) { ArchiveRetention::All } else { archive };
+        let (retention_full, retention_archive) = (Some(full), Some(archive));
+        let settings = RepoSettings { retention_full, retention_archive, ..RepoSettings::default() };
+        let made = |week: i64| {
+            let segment = u32::try_from(week).unwrap() + 1;
+            backup(&format!("202601{:02}-000000F", week + 1), day(7 * week), segment)
+        };
+        Repo { settings: Some(settings), ..repo(1, (0..count).map(made).collect()) }
+    }
+
+    #[test]
+    fn by_number_the_next_backup_makes_another_one_superfluous() {
+        let found = outlook_of(&weekly(Retention::Count(2), 2), day(10)).unwrap();
+        assert!(found.now.is_empty() && found.aged.is_none() && found.overdue_since.is_none());
+        assert_eq!(found.is_retention_reached, Some(true));
+        let young = outlook_of(&weekly(Retention::Count(3), 2), day(10)).unwrap();
+        assert_eq!(young.is_retention_reached, Some(false));
+        assert_eq!(found.after_backup[&BackupType::Full].backups, ["20260101-000000F"]);
+        assert_eq!(found.after_backup[&BackupType::Full].backup_bytes, Some(500));
+        assert!(found.after_backup[&BackupType::Incr].is_empty());
+        // `expire` should have followed the third one.
+        let third = weekly(Retention::Count(2), 3);
+        let found = outlook_of(&third, day(15)).unwrap();
+        assert_eq!((found.now.backups.len(), found.overdue_since), (1, Some(day(14))));
+        assert_eq!(outlook_of(&third, day(14)).unwrap().overdue_since, None);
+    }
+
+    #[test]
+    fn by_time_a_backup_becomes_old_enough() {
+        let repo = weekly(Retention::Days(10), 3);
+        let found = outlook_of(&repo, day(15)).unwrap();
+        let aged = found.aged.unwrap();
+        assert_eq!((aged.at, aged.removal.backups.len()), (day(17) + TimeDelta::seconds(1), 1));
+        assert!(found.now.is_empty());
+        // No backup has been made since, so nothing is overdue.
+        let found = outlook_of(&repo, day(18)).unwrap();
+        assert_eq!((found.now.backups.len(), found.overdue_since), (1, None));
+        assert_eq!(found.aged.unwrap().removal.backups.len(), 2);
+    }
+
+    #[test]
+    fn bytes_are_told_where_the_archive_was_listed() {
+        use super::super::examples::listed;
+
+        let repo = weekly(Retention::Count(2), 3);
+        assert_eq!(outlook_of(&repo, day(15)).unwrap().now.wal_bytes, None);
+        let repo = listed(repo, 1..=9);
+        let found = outlook_of(&repo, day(15)).unwrap();
+        assert_eq!(found.now.wal_bytes, Some(1 << 20));
+        // The second backup keeps its own segment.
+        assert_eq!(found.after_backup[&BackupType::Full].wal_bytes, Some(2 << 20));
+    }
+
+    #[test]
+    fn without_retention_nothing_is_foretold() {
+        let unknown = Repo { settings: None, ..weekly(Retention::Count(2), 2) };
+        assert_eq!(outlook_of(&unknown, day(9)), None);
+        let unset = Repo { settings: Some(RepoSettings::default()), ..unknown };
+        assert_eq!(outlook_of(&unset, day(9)), None);
     }
 }

@@ -222,15 +222,8 @@ pub fn of_repo(repo: &Repo, now: DateTime<Utc>, fresh_for: Option<TimeDelta>) ->
             ),
         );
     }
-    if let Some(blocked) = &repo.expiry_blocked {
-        add(
-            Health::Warning,
-            format!(
-                "expire has refused to remove backups and WAL since {}: backup {} has page checksum errors and would be the oldest",
-                human::instant(blocked.since),
-                human::line(&blocked.by, 60),
-            ),
-        );
+    for sentence in expiry::sentences(repo) {
+        add(Health::Warning, sentence);
     }
     if let Some(sentence) = host::failed_attempt(repo, now) {
         add(Health::Warning, sentence);
@@ -352,6 +345,7 @@ fn cluster_finding(stanza: &Stanza) -> Option<Finding> {
 }
 
 mod archiver;
+mod expiry;
 mod host;
 mod wal;
 

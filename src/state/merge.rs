@@ -330,10 +330,12 @@ fn nothing_known(key: u32, at: DateTime<Utc>) -> Repo {
         progress: None,
         in_progress_since: None,
         settings: None,
+        expiry: None,
         expiry_blocked: None,
         last_attempt: None,
         watched: None,
         wal: None,
+        leftovers: None,
         archived_segments: 0,
     }
 }

@@ -16,6 +16,7 @@ pub mod jobs;
 pub mod merge;
 pub mod programs;
 pub mod recovery;
+pub mod removal;
 pub mod restore;
 pub mod retention;
 pub mod snapshot;

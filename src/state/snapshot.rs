@@ -11,9 +11,10 @@ use crate::pgbackrest::label::BackupType;
 use crate::pgbackrest::version::Product;
 pub use crate::pgbackrest::version::Version;
 
-use super::archive::{ArchiveRetention, CLOCK_TOLERANCE, Continuity};
+use super::archive::{ArchiveRetention, CLOCK_TOLERANCE, Continuity, Leftover};
 use super::archiver::Archiver;
 pub use super::backup::{AttemptEvidence, AttemptFailure, Backup, BackupAttempt, WatchedBackup};
+pub use super::removal::{Expiry, Removal, Retention};
 
 /// Everything that is known at one time. A new snapshot replaces it completely.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -241,6 +242,8 @@ pub struct Repo {
     pub in_progress_since: Option<DateTime<Utc>>,
     /// Settings from the configuration, if it can be read.
     pub settings: Option<RepoSettings>,
+    /// What `expire` will remove; absent if the backups, the retention or the version are not known.
+    pub expiry: Option<Arc<Expiry>>,
     /// Why its backups and WAL are not expired, if pgBackRest refuses to.
     pub expiry_blocked: Option<BlockedExpiry>,
     /// The last attempt of a backup on the queried host; absent if it cannot be known what became of it.
@@ -250,6 +253,8 @@ pub struct Repo {
     pub watched: Option<WatchedBackup>,
     /// What a listing of its WAL archive proves; absent without a listing, or if it is too old.
     pub wal: Option<Arc<Continuity>>,
+    /// Directories of backups that did not end, oldest first; absent without a listing, or if it is too old.
+    pub leftovers: Option<Vec<Leftover>>,
     /// Growth of archive max in segments since this process first saw it.
     #[serde(skip)]
     pub archived_segments: u64,
@@ -318,16 +323,6 @@ pub struct RepoSettings {
     pub retention_archive: Option<ArchiveRetention>,
     /// When credentials expire.
     pub credentials: Vec<CredentialExpiry>,
-}
-
-/// How many full backups are kept, or how long.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Retention {
-    /// This many.
-    Count(u32),
-    /// For this many days.
-    Days(u32),
 }
 
 /// The expiry of a credential, without the credential itself.

@@ -9,6 +9,7 @@ pub(crate) mod campaign;
 pub(crate) mod collection;
 pub(crate) mod demo;
 pub(crate) mod differential;
+pub(crate) mod expire;
 pub(crate) mod exporter;
 pub(crate) mod fake;
 pub(crate) mod forks;

@@ -76,10 +76,12 @@ pub(super) fn repo(key: u32, backups: Vec<Backup>) -> Repo {
         progress: None,
         in_progress_since: None,
         settings: None,
+        expiry: None,
         expiry_blocked: None,
         last_attempt: None,
         watched: None,
         wal: None,
+        leftovers: None,
         archived_segments: 0,
     }
 }
@@ -92,7 +94,9 @@ pub(super) fn listed(mut repo: Repo, segments: impl IntoIterator<Item = u32>) ->
     let names: Vec<(String, i64)> = segments.into_iter().map(|low| (name(low), i64::from(low))).collect();
     let files = names.iter().map(|(name, at)| ListedFile { name, size: 1 << 20, modified: day(*at) });
     let mut listing = Listing::new(ArchiveId { version: "15".to_owned(), database_id: 1 }, day(99));
-    listing.replace_directory(directory, DirectoryFacts::of(directory, files, day(99), &Expected::default()));
+    let ends = repo.backups.iter().flat_map(|backup| [backup.wal_start, backup.wal_stop]).flatten();
+    let expected = Expected { marked: ends.map(|segment| segment.low).collect(), ..Expected::default() };
+    listing.replace_directory(directory, DirectoryFacts::of(directory, files, day(99), &expected));
     listing.backup_directories = Some(repo.backups.iter().map(|backup| backup.label.clone()).collect());
     let database = DatabaseFacts {
         size: SegmentSize::DEFAULT,

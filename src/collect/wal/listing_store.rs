@@ -10,7 +10,7 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use parking_lot::Mutex;
 
-use crate::state::archive::{Continuity, Listing, judge};
+use crate::state::archive::{Continuity, Leftover, Listing, judge, leftovers};
 use crate::state::snapshot::{Failure, Repo, ScopeHealth, ScopeKind, Snapshot, Stanza};
 use crate::state::wal_range;
 
@@ -52,6 +52,8 @@ struct CompleteListing {
     listing: Arc<Listing>,
     /// Labels of the backups before the scan.
     backups: Arc<BTreeSet<String>>,
+    /// The same of all databases.
+    labels: Arc<BTreeSet<String>>,
     ended: DateTime<Utc>,
 }
 
@@ -130,7 +132,8 @@ impl ListingStore {
         let backups = archive.backups.clone();
         if is_complete {
             let (listing, backups) = (Arc::new(listing.clone()), Arc::new(backups.clone()));
-            complete = Some(CompleteListing { listing, backups, ended: now });
+            let labels = Arc::new(archive.labels.clone());
+            complete = Some(CompleteListing { listing, backups, labels, ended: now });
         }
         let scanned = Scanned { listing, complete, judged, last_run: now, backups, failure, missing };
         archives.insert(key, scanned);
@@ -179,7 +182,7 @@ impl ListingStore {
     ) {
         let mut inner = self.inner.lock();
         let Inner { archives, more_missing } = &mut *inner;
-        let mut proofs: BTreeMap<ArchiveKey, Arc<Continuity>> = BTreeMap::new();
+        let mut proofs: BTreeMap<ArchiveKey, (Arc<Continuity>, Option<Vec<Leftover>>)> = BTreeMap::new();
         for (key, scanned) in archives.iter_mut() {
             let Some((stanza, repo)) = find(snapshot, key) else { continue };
             let is_new = scanned.take_over(repo.collected_at);
@@ -193,13 +196,15 @@ impl ListingStore {
                 *more_missing |= proof.missing() > scanned.missing;
                 scanned.missing = proof.missing();
             }
-            proofs.insert(key.clone(), Arc::new(proof));
+            proofs.insert(key.clone(), (Arc::new(proof), complete.leftovers(stanza, repo)));
         }
         snapshot.collection.wal = health(archives);
         drop(inner);
         for stanza in &mut snapshot.stanzas {
             for repo in &mut stanza.repos {
-                repo.wal = proofs.remove(&(stanza.name.clone(), repo.key));
+                let proof = proofs.remove(&(stanza.name.clone(), repo.key));
+                (repo.wal, repo.leftovers) =
+                    proof.map_or((None, None), |(wal, leftovers)| (Some(wal), leftovers));
             }
         }
     }
@@ -223,6 +228,12 @@ impl CompleteListing {
     fn judge(&self, stanza: &Stanza, repo: &Repo) -> Continuity {
         let backups = repo.backups.iter().filter(|backup| self.backups.contains(&backup.label));
         judge(&self.listing, backups, wal_range::database_facts(stanza, repo))
+    }
+
+    fn leftovers(&self, stanza: &Stanza, repo: &Repo) -> Option<Vec<Leftover>> {
+        let labels: BTreeSet<&str> = repo.backups.iter().map(|backup| backup.label.as_str()).collect();
+        let is_known = |label: &str| labels.contains(label) || self.labels.contains(label);
+        leftovers(&self.listing, is_known, stanza.backup_lock.held != Some(false))
     }
 }
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use crate::pgbackrest::archive::{ArchiveFile, ArchiveId, DirectoryName, TimelineHistory};
+use crate::pgbackrest::label::BackupLabel;
 use crate::pgbackrest::repository::{Entries, EntryKind, RepoPath};
 use crate::pgbackrest::stored_size::StoredSize;
 use crate::pgbackrest::version::Feature;
@@ -23,6 +24,8 @@ use crate::state::wal_range;
 const FULL_SCAN: Duration = Duration::from_hours(24);
 /// Directories with a hole that are listed again in one scan, the newest first: what is missing may still come.
 const MAX_WITH_HOLES: usize = 32;
+/// Directories that belong to no backup and are measured in one scan.
+const MAX_LEFTOVERS: usize = 4;
 /// One of these is in `backup/STANZA` of every stanza that exists.
 const BACKUP_INFO: [&str; 2] = ["backup.info", "backup.info.copy"];
 
@@ -43,6 +46,12 @@ pub(in crate::collect) struct Archive {
     backup_ends: BTreeMap<DirectoryName, BTreeSet<u32>>,
     /// Directories in which a backup's WAL begins or ends. `expire` may remove a part of these.
     edges: BTreeSet<DirectoryName>,
+    /// Last words of the segments with which backups begin and end, by the word before, which directories of all timelines share.
+    marked: BTreeMap<u32, BTreeSet<u32>>,
+    /// Labels of the backups of all databases.
+    pub(super) labels: BTreeSet<String>,
+    /// The newest directory of a backup may be that of one that runs.
+    may_run: bool,
 }
 
 /// One call of a scan.
@@ -56,6 +65,8 @@ pub(super) enum ScanStep {
     History(u32),
     /// Which segments does a directory hold?
     Directory(DirectoryName),
+    /// How much does a directory hold that belongs to no backup?
+    Leftover(BackupLabel),
 }
 
 /// The scan of one archive.
@@ -69,6 +80,7 @@ pub(super) struct ScanPlan {
     backups_changed: bool,
     interval: Duration,
     todo: VecDeque<ScanStep>,
+    leftovers: Vec<BackupLabel>,
 }
 
 impl Archive {
@@ -82,10 +94,14 @@ impl Archive {
         }
         let directory =
             |segment: WalSegment| DirectoryName { timeline: segment.timeline, high: segment.high };
-        let edges = own().flat_map(|backup: &Backup| [backup.wal_start, backup.wal_stop]);
+        let edges = || own().flat_map(|backup: &Backup| [backup.wal_start, backup.wal_stop]).flatten();
         let mut backup_ends: BTreeMap<DirectoryName, BTreeSet<u32>> = BTreeMap::new();
         for stop in own().filter_map(|backup| backup.wal_stop) {
             backup_ends.entry(directory(stop)).or_default().insert(stop.low);
+        }
+        let mut marked: BTreeMap<u32, BTreeSet<u32>> = BTreeMap::new();
+        for edge in edges() {
+            marked.entry(edge.high).or_default().insert(edge.low);
         }
         Some(Self {
             id: ArchiveId::parse(&archive.id)?,
@@ -94,7 +110,10 @@ impl Archive {
             stored_size: wal_range::stored_size(stanza, repo),
             backups: own().map(|backup| backup.label.clone()).collect(),
             backup_ends,
-            edges: edges.flatten().map(directory).collect(),
+            edges: edges().map(directory).collect(),
+            marked,
+            labels: repo.backups.iter().map(|backup| backup.label.clone()).collect(),
+            may_run: stanza.backup_lock.held != Some(false),
         })
     }
 }
@@ -119,6 +138,7 @@ impl ScanStep {
                 RepoPath::archive(stanza, &[&archive, &format!("{timeline:08X}.history")])
             }
             Self::Directory(name) => RepoPath::archive(stanza, &[&archive, &name.to_string()]),
+            Self::Leftover(label) => RepoPath::backup(stanza, &[&label.to_string()]),
         }
     }
 }
@@ -141,6 +161,7 @@ impl ScanPlan {
             archive,
             interval,
             todo: VecDeque::from([ScanStep::Backups, ScanStep::Archive]),
+            leftovers: Vec::new(),
         }
     }
 
@@ -174,7 +195,17 @@ impl ScanPlan {
             ScanStep::Archive => self.take_archive(entries, at),
             ScanStep::Directory(name) => self.take_directory(name, entries, at),
             ScanStep::History(_) => Ok(()),
+            ScanStep::Leftover(label) => {
+                let sizes = entries.values().map(|entry| entry.size.unwrap_or(0));
+                self.take_leftover(label, Some(sizes.fold(0, u64::saturating_add)));
+                Ok(())
+            }
         }
+    }
+
+    /// Takes the size of a directory that belongs to no backup; None where it cannot be told.
+    pub(super) fn take_leftover(&mut self, label: BackupLabel, bytes: Option<u64>) {
+        self.listing.leftover_bytes.insert(label.to_string(), bytes);
     }
 
     /// Takes the text of a history. One that says nothing sensible is left out, as PostgreSQL could not follow it either.
@@ -193,7 +224,20 @@ impl ScanPlan {
             return Err(implausible("the stanza's backup directory was listed without backup.info"));
         }
         let directories = entries.iter().filter(|(_, entry)| entry.kind == EntryKind::Path);
-        self.listing.backup_directories = Some(directories.map(|(name, _)| name.clone()).collect());
+        let directories: BTreeSet<String> = directories.map(|(name, _)| name.clone()).collect();
+        let mut labels: Vec<BackupLabel> =
+            directories.iter().filter_map(|name| BackupLabel::parse(name)).collect();
+        if self.archive.may_run {
+            labels.pop();
+        }
+        let sizes = &mut self.listing.leftover_bytes;
+        sizes.retain(|label, _| directories.contains(label));
+        let is_unmeasured = |label: &BackupLabel| {
+            let name = label.to_string();
+            !self.archive.labels.contains(&name) && !sizes.contains_key(&name)
+        };
+        self.leftovers = labels.into_iter().filter(is_unmeasured).take(MAX_LEFTOVERS).collect();
+        self.listing.backup_directories = Some(directories);
         Ok(())
     }
 
@@ -220,6 +264,7 @@ impl ScanPlan {
         self.listing.history_files = histories;
         let due = self.due(&directories);
         self.todo.extend(due.into_iter().map(ScanStep::Directory));
+        self.todo.extend(self.leftovers.drain(..).map(ScanStep::Leftover));
         Ok(())
     }
 
@@ -235,7 +280,8 @@ impl ScanPlan {
         let listed: Option<Vec<ListedFile<'_>>> = listed.collect();
         let listed = listed.ok_or_else(|| implausible("a file was listed without size or time"))?;
         let timed = self.archive.backup_ends.get(&name).cloned().unwrap_or_default();
-        let expected = Expected { size: self.archive.stored_size, timed };
+        let marked = self.archive.marked.get(&name.high).cloned().unwrap_or_default();
+        let expected = Expected { size: self.archive.stored_size, timed, marked };
         self.listing.replace_directory(name, DirectoryFacts::of(name, listed, at, &expected));
         Ok(())
     }
@@ -252,6 +298,7 @@ impl ScanPlan {
         due.extend(directories.first());
         if self.backups_changed {
             due.extend(self.archive.edges.intersection(directories));
+            due.extend(directories.iter().filter(|name| self.archive.marked.contains_key(&name.high)));
         }
         due.extend(self.with_holes().into_iter().take(MAX_WITH_HOLES));
         let mut in_turn: Vec<(DateTime<Utc>, DirectoryName)> =

@@ -7,11 +7,12 @@ use crate::pgbackrest::label::BackupType;
 use crate::pgbackrest::wal::WalSegment;
 use crate::state::answer;
 use crate::state::archive::Continuity;
+use crate::state::expiry;
 use crate::state::health;
 use crate::state::human;
 use crate::state::recovery;
 use crate::state::retention;
-use crate::state::snapshot::{Backup, BackupAttempt, Repo, RepoState, Retention};
+use crate::state::snapshot::{Backup, BackupAttempt, Expiry, Repo, RepoState, Retention};
 
 use super::pieces;
 
@@ -103,6 +104,8 @@ fn facts(repo: &Repo, now: DateTime<Utc>) -> Markup {
             @if let Some(wal) = &repo.wal { dt { "WAL scan" } dd { (listed(wal, now)) } }
             @if let Some(attempt) = &repo.last_attempt { dt { "Last attempt" } dd { (last_attempt(attempt, now)) } }
             dt { "Retention" } dd { (retention(repo, now)) }
+            @if let Some(expiry) = repo.expiry.as_deref() { dt { "Next expiry" } dd { (next_expiry(expiry)) } }
+            @if let Some(text) = expiry::leftovers_words(repo) { dt { "Unfinished backups" } dd { (text) } }
             dt { "Page checksums" } dd { (checksums(repo)) }
             dt { "Encryption" } dd { (encryption(repo)) }
             @if let Some(storage) = storage { dt { "Storage" } dd { (human::line(storage, 40)) } }
@@ -171,6 +174,7 @@ fn listed(wal: &Continuity, now: DateTime<Utc>) -> Markup {
     let segments = human::count(wal.segments, "segment");
     html! {
         (segments) ", " (human::bytes(wal.bytes)) ", "
+        @if let Some(bytes @ 1..) = wal.unneeded_bytes { (human::bytes(bytes)) " that no backup needs, " }
         @match &wal.path {
             Some(path) if path.gaps == 0 => { "no gap" }
             Some(path) => {
@@ -212,6 +216,17 @@ fn retention(repo: &Repo, now: DateTime<Utc>) -> Markup {
     }
 }
 
+fn next_expiry(expiry: &Expiry) -> Markup {
+    let lines = expiry::lines(expiry);
+    html! {
+        @if lines.is_empty() { "removes no backup" }
+        @for (number, line) in lines.iter().enumerate() {
+            @if number > 0 { br; }
+            (line)
+        }
+    }
+}
+
 fn checksums(repo: &Repo) -> String {
     let broken = repo.backups.iter().filter(|backup| backup.error == Some(true)).count();
     match repo.backups.last().map(|newest| newest.error) {
@@ -245,9 +260,15 @@ fn newest(repo: &Repo, now: DateTime<Utc>) -> Markup {
             ul.labels {
                 @for backup in repo.backups.iter().rev().take(LIST_LIMIT) {
                     li { span.mono { (human::line(&backup.label, 60)) } " " span.soft { (pieces::age(backup.stop, now)) }
+                        @if let Some(bytes) = wal_bytes(repo, backup) { span.soft { ", " (human::bytes(bytes)) " of WAL" } }
                         @if backup.error == Some(true) { " " span.reason.warning { "page checksum errors" } } }
                 }
             }
         }
     }
+}
+
+/// Bytes of WAL from the start of the backup to that of the next one.
+fn wal_bytes(repo: &Repo, backup: &Backup) -> Option<u64> {
+    repo.wal.as_deref()?.backup_bytes.get(&backup.label).copied()
 }

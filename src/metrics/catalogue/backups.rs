@@ -6,6 +6,8 @@ use super::{Labels, Layer, Metric, MetricKind, Unit, catalogue, count};
 const STANZA: [&str; 1] = ["stanza"];
 /// Labels of everything that exists once per repository of a stanza.
 const REPO: [&str; 2] = ["repo_key", "stanza"];
+/// Labels of what is removed after something.
+const AFTER: [&str; 3] = ["after", "repo_key", "stanza"];
 /// Labels of everything that exists once per backup type in a repository.
 const TYPE: [&str; 3] = ["backup_type", "repo_key", "stanza"];
 
@@ -130,6 +132,23 @@ catalogue! { ALL of Backups:
         "pgbackrest_expiry_blocked_since_timestamp_seconds", Timestamp, REPO,
         "Since when pgBackRest refuses to expire backups and WAL, because the next backup to be the oldest is damaged.",
         "from retention, and page checksum errors of full backups; absent if expiry is not blocked, before 2.60, or if the configuration is not known";
+    EXPIRY_BACKUPS: Gauge, "pgbackrest_expiry_backups", Plain, AFTER,
+        "Backups that expire will remove.",
+        "from retention; after is now (if expire ran now), full, diff or incr (after the next backup of that type) or age (once the \
+         next backup is old enough), each counted from now on; absent if the backups, the retention or the version are not known";
+    EXPIRY_BYTES: Gauge, "pgbackrest_expiry_bytes", Bytes, ["after", "kind", "repo_key", "stanza"],
+        "Bytes that expire will remove.",
+        "kind is backup (sum of info.repository.delta) or wal (listing; absent without one); after as for pgbackrest_expiry_backups";
+    EXPIRY_AGE_TIMESTAMP_SECONDS: Gauge, "pgbackrest_expiry_age_timestamp_seconds", Timestamp, REPO,
+        "When the next backup is old enough for expire to remove others or WAL.",
+        "timestamp.stop + repoN-retention-full with type time; absent with type count";
+    RETENTION_REACHED: Gauge, "pgbackrest_retention_reached", Plain, REPO,
+        "Whether there are as many full backups, or one that is as old, as retention keeps.",
+        "1 or 0; before that, expire usually removes no WAL; absent without repoN-retention-full";
+    EXPIRY_OVERDUE_SINCE_TIMESTAMP_SECONDS: Gauge,
+        "pgbackrest_expiry_overdue_since_timestamp_seconds", Timestamp, REPO,
+        "Since when backups are kept that expire should have removed after the newest backup.",
+        "timestamp.stop of the newest backup; absent if nothing is overdue, in the first hour, and while the lock is held";
     REPO_CREDENTIAL_EXPIRY_TIMESTAMP_SECONDS: Gauge,
         "pgbackrest_repo_credential_expiry_timestamp_seconds", Timestamp, ["kind", "repo_key", "stanza"],
         "When a credential of the repository expires.",

@@ -30,6 +30,21 @@ catalogue! { ALL of Wal:
         "listing: complete segments on all timelines, each counted once";
     WAL_STORED_BYTES: Gauge, "pgbackrest_wal_stored_bytes", Bytes, REPO,
         "Bytes that the WAL segments occupy in the repository.", "listing: sizes as stored, compressed and encrypted";
+    WAL_UNNEEDED_BYTES: Gauge, "pgbackrest_wal_unneeded_bytes", Bytes, REPO,
+        "Bytes of the WAL that no backup in the repository needs.",
+        "listing: segments of older timelines than those of all backups, or before the starts of all backups that can lead to their \
+         timeline; absent without a backup, and with offline backups";
+    BACKUP_WAL_STORED_BYTES: Gauge, "pgbackrest_backup_wal_stored_bytes", Bytes,
+        ["backup_name", "backup_type", "repo_key", "stanza"],
+        "Bytes of WAL from the start of the backup to the start of the next one.",
+        "listing: by the names of segments; absent for offline backups", per_backup;
+    REPO_LEFTOVER_BACKUPS: Gauge, "pgbackrest_repo_leftover_backups", Plain, ["repo_key", "stanza", "state"],
+        "Directories of backups that did not end.",
+        "listing: labels that are not in backup.info; state is unfinished (newer than every backup, so that the next one resumes or \
+         removes it; not counted while the lock is held) or abandoned (expire removes it)";
+    REPO_LEFTOVER_BYTES: Gauge, "pgbackrest_repo_leftover_bytes", Bytes, ["repo_key", "stanza", "state"],
+        "Bytes in directories of backups that did not end.",
+        "listing: sizes as stored; absent if one of the directories was not measured";
     WAL_MISSING_SEGMENTS: Gauge, "pgbackrest_wal_missing_segments", Plain, ["class", "repo_key", "stanza"],
         "WAL segments missing from the archive.",
         "listing: class is backup (needed to make a backup consistent), pitr_new (after the newest backup), pitr_old (between \

@@ -154,8 +154,8 @@ fn a_limit_keeps_the_newest_backups_and_counts_what_it_hides() {
     let full = lines(&everything, name);
     assert_eq!((full.len(), kept.len()), (5, 2));
     assert!(kept.iter().all(|line| line.contains("repo_key=\"2\"")), "{kept:?}");
-    // Ten families have one series for each backup without the switches that add more.
-    assert_eq!(lines(&text, "pgbackrest_exporter_series_dropped"), ["pgbackrest_exporter_series_dropped 30"]);
+    // Eleven families have one series for each backup without the switches that add more.
+    assert_eq!(lines(&text, "pgbackrest_exporter_series_dropped"), ["pgbackrest_exporter_series_dropped 33"]);
     assert_eq!(
         lines(&everything, "pgbackrest_exporter_series_dropped"),
         ["pgbackrest_exporter_series_dropped 0"]

@@ -4,6 +4,8 @@ use std::fs::File;
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::SystemTime;
 
+use std::time::Duration;
+
 use super::*;
 
 const A: &str = "00000001000000000000000A";

@@ -17,7 +17,9 @@ use super::ranges::Ranges;
 pub enum ArchiveRetention {
     /// The configuration is not known, or tells nothing of what is kept: another host may run `expire`.
     Unknown,
-    /// WAL is kept for all backups.
+    /// Nothing is removed: there is no number of backups to keep WAL for.
+    Forever,
+    /// WAL is kept without a break from the start of the oldest backup: by time, and without `repoN-retention-archive`.
     All,
     /// WAL is kept without a break from the start of the oldest of so many backups of that type or a stronger one.
     Backups {
@@ -42,7 +44,10 @@ impl ArchiveRetention {
         };
         match retention_archive.or(usual) {
             Some(count) => Some(Self::Backups { backup_type, count: usize::try_from(count).ok()? }),
-            None => retention_full.map(|_| Self::All),
+            None => retention_full.map(|_| match (backup_type, options.retention_full_type) {
+                (BackupType::Full, RetentionType::Time) => Self::All,
+                _ => Self::Forever,
+            }),
         }
     }
 }
@@ -60,7 +65,7 @@ pub(super) fn kept_from(
     size: SegmentSize,
 ) -> u64 {
     match retention {
-        ArchiveRetention::All => 0,
+        ArchiveRetention::Forever | ArchiveRetention::All => 0,
         ArchiveRetention::Backups { backup_type, count } => {
             let mut counted: Vec<&&Backup> =
                 backups.iter().filter(|backup| backup.backup_type <= backup_type).collect();

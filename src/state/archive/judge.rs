@@ -15,6 +15,7 @@ use super::expired::{ArchiveRetention, kept_from};
 use super::listing::Listing;
 use super::ranges::{Range, Ranges, count};
 use super::segments::{Segments, held, usable};
+use super::stored::{StoredWal, unneeded};
 
 /// What a listing proves of one database in one repository.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -31,6 +32,13 @@ pub struct Continuity {
     pub future: u64,
     /// Bytes of all segments.
     pub bytes: u64,
+    /// Bytes of them that no backup can use; absent where that is not known.
+    pub unneeded_bytes: Option<u64>,
+    /// Bytes from the start of each backup to that of the next one, by label, as far as they are known.
+    pub backup_bytes: BTreeMap<String, u64>,
+    /// Bytes by the names of segments.
+    #[serde(skip)]
+    pub stored: StoredWal,
     /// When the repository got the newest segment.
     pub last_archived: Option<DateTime<Utc>>,
     /// Seconds by which the repository's clock is behind that of the PostgreSQL host; negative: ahead of it. None without a backup
@@ -192,6 +200,7 @@ pub fn judge<'a>(
     let used: BTreeSet<u32> = held.keys().copied().chain(live).collect();
     let branches = tree.branches(&with_files, live);
     let end = branches.first().filter(|branch| branch.state == BranchState::Live);
+    let stored = StoredWal::of(listing, &backups);
     Continuity {
         listed_at: listing.listed_at,
         segments: held.values().map(Ranges::count).sum(),
@@ -199,6 +208,9 @@ pub fn judge<'a>(
         wrong_sizes: listing.wrong_sizes(),
         future: listing.future(),
         bytes: listing.bytes(),
+        unneeded_bytes: unneeded(listing, &backups),
+        backup_bytes: stored.by_backup(&backups).unwrap_or_default(),
+        stored,
         last_archived: tree.newest().values().max().copied(),
         clock_behind_seconds: tree.clock().known_behind().map(|behind| behind.num_seconds()),
         time_uncertainty: tree.clock().uncertainty,

@@ -27,6 +27,8 @@ pub struct Listing {
     pub history_files: BTreeMap<u32, Option<DateTime<Utc>>>,
     /// Labels of the directories in `backup/STANZA`; absent where these were not listed.
     pub backup_directories: Option<BTreeSet<String>>,
+    /// Bytes in those of them that belong to no backup, as far as they were measured; absent where they could not be.
+    pub leftover_bytes: BTreeMap<String, Option<u64>>,
     directories: BTreeMap<DirectoryName, DirectoryFacts>,
 }
 
@@ -46,6 +48,8 @@ pub struct DirectoryFacts {
     pub stopping: Box<[u32]>,
     /// Times of the segments that were asked for by their last words, by the clock of the repository.
     pub times: Box<[(u32, DateTime<Utc>)]>,
+    /// Bytes in front of the segments that were asked for by their last words.
+    pub marks: Box<[Mark]>,
     /// Segments that are dated in the future.
     pub future: u64,
     /// Bytes of all segments in the repository, duplicates included.
@@ -65,6 +69,17 @@ pub struct Run {
     pub last_modified: DateTime<Utc>,
 }
 
+/// Bytes of the segments of a directory up to one of them, which need not be there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Mark {
+    /// Last word of its name.
+    pub low: u32,
+    /// Bytes of the segments in front of it.
+    pub before: u64,
+    /// The same with it.
+    pub through: u64,
+}
+
 /// What to look for in a directory.
 #[derive(Debug, Clone, Default)]
 pub struct Expected {
@@ -72,6 +87,8 @@ pub struct Expected {
     pub size: StoredSize,
     /// Last words of the segments whose times are kept: those with which backups end.
     pub timed: BTreeSet<u32>,
+    /// Last words of the segments up to which bytes are added up: those with which backups begin and end.
+    pub marked: BTreeSet<u32>,
 }
 
 /// A file as `repo-ls --output=json` tells it.
@@ -98,6 +115,7 @@ impl DirectoryFacts {
         let latest = verified_at + CLOCK_TOLERANCE;
         let (mut bytes, mut future) = (0_u64, 0);
         let mut segments: Vec<(u32, DateTime<Utc>)> = Vec::new();
+        let mut sizes: Vec<(u32, u64)> = Vec::new();
         let (mut wrong_sizes, mut stopping) = (BTreeSet::new(), BTreeSet::new());
         for file in files {
             let ArchiveFile::Segment { segment, compression, .. } = ArchiveFile::parse(file.name) else {
@@ -115,8 +133,10 @@ impl DirectoryFacts {
             }
             future += u64::from(file.modified > latest);
             segments.push((segment.low, file.modified));
+            sizes.push((segment.low, file.size));
         }
         segments.sort_unstable();
+        let marks = marks(&expected.marked, sizes);
         let times = segments.iter().filter(|(low, _)| expected.timed.contains(low)).copied().collect();
         let mut runs: Vec<Run> = Vec::new();
         let mut duplicates: Vec<u32> = Vec::new();
@@ -139,11 +159,27 @@ impl DirectoryFacts {
             wrong_sizes: wrong_sizes.into_iter().collect(),
             stopping: stopping.into_iter().collect(),
             times,
+            marks,
             future,
             bytes,
             verified_at,
         }
     }
+}
+
+/// Adds up the sizes of segments by the last words of their names.
+fn marks(wanted: &BTreeSet<u32>, mut sizes: Vec<(u32, u64)>) -> Box<[Mark]> {
+    sizes.sort_unstable();
+    let (mut rest, mut sum) = (sizes.into_iter().peekable(), 0_u64);
+    let mut up_to = |is_in: &dyn Fn(u32) -> bool| {
+        while let Some((_, size)) = rest.next_if(|(low, _)| is_in(*low)) {
+            sum = sum.saturating_add(size);
+        }
+        sum
+    };
+    let mark =
+        |low: u32| Mark { low, before: up_to(&|other| other < low), through: up_to(&|other| other <= low) };
+    wanted.iter().copied().map(mark).collect()
 }
 
 impl Listing {
@@ -156,6 +192,7 @@ impl Listing {
             histories: BTreeMap::new(),
             history_files: BTreeMap::new(),
             backup_directories: None,
+            leftover_bytes: BTreeMap::new(),
             directories: BTreeMap::new(),
         }
     }
@@ -298,6 +335,18 @@ mod tests {
         assert_eq!(newest(&listing), Some(day(2)));
         listing.retain_directories(|name| name.high == 1);
         assert_eq!((listing.bytes(), listing.directory(zero)), (0, None));
+    }
+
+    #[test]
+    fn bytes_are_added_up_to_the_segments_that_were_asked_for() {
+        let names = [name(1, 'a'), name(3, 'a'), name(3, 'b'), name(5, 'a')];
+        let files = names.iter().zip([100, 20, 3, 4000]);
+        let files = files.map(|(name, size)| ListedFile { name, size, modified: day(1) });
+        let expected = Expected { marked: [1, 3, 4, 9].into(), ..Expected::default() };
+        let found = DirectoryFacts::of(DirectoryName { timeline: 1, high: 0 }, files, day(9), &expected);
+        let mark = |low, before, through| Mark { low, before, through };
+        let expected = [mark(1, 0, 100), mark(3, 100, 123), mark(4, 123, 123), mark(9, 4123, 4123)];
+        assert_eq!((&*found.marks, found.bytes), (&expected[..], 4123));
     }
 
     #[test]

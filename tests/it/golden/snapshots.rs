@@ -28,15 +28,16 @@ use pgbackrest_keeper::pgbackrest::label::BackupType;
 use pgbackrest_keeper::pgbackrest::version::Product;
 use pgbackrest_keeper::pgbackrest::wal::{Lsn, SegmentSize};
 use pgbackrest_keeper::state::archive::{
-    ArchiveRetention, DatabaseFacts, DirectoryFacts, Expected, ListedFile, Listing, judge,
+    ArchiveRetention, DatabaseFacts, DirectoryFacts, Expected, Leftover, ListedFile, Listing, judge,
 };
 use pgbackrest_keeper::state::archiver::{
     Archiver, DroppedFiles, Next, Observation, PushError, Queue, Spool,
 };
+use pgbackrest_keeper::state::removal::Aged;
 use pgbackrest_keeper::state::snapshot::{
     AttemptEvidence, AttemptFailure, BackupAttempt, BlockedExpiry, ConfigurationHealth, CredentialExpiry,
-    CredentialKind, Evidence, FailureReason, OtherProgram, RepoSettings, Retention, ScopeHealth, ScopeKind,
-    Snapshot, StopFile, StopScope,
+    CredentialKind, Evidence, Expiry, FailureReason, OtherProgram, Removal, RepoSettings, Retention,
+    ScopeHealth, ScopeKind, Snapshot, StopFile, StopScope,
 };
 
 use crate::golden::fixtures;
@@ -117,6 +118,7 @@ fn everything() -> (impl Fn(Format) -> String, Arc<Options>) {
     progress(&mut snapshot, now);
     failures(&mut snapshot, now);
     listed(&mut snapshot, now);
+    expiring(&mut snapshot, now);
     snapshot.stanzas[0].repos[0].expiry_blocked =
         Some(BlockedExpiry { by: "20261101-000000F".to_owned(), since: now - TimeDelta::hours(30) });
     snapshot.stanzas[0].other_program = Some(OtherProgram {
@@ -206,7 +208,9 @@ fn listed(snapshot: &mut Snapshot, now: DateTime<Utc>) {
     let names = [1, 3, 4].map(name);
     let files = names.iter().map(|name| ListedFile { name, size: 1 << 20, modified: now });
     let directory = DirectoryName { timeline: 1, high: 0 };
-    listing.replace_directory(directory, DirectoryFacts::of(directory, files, now, &Expected::default()));
+    let ends = repo.backups.iter().flat_map(|backup| [backup.wal_start, backup.wal_stop]).flatten();
+    let expected = Expected { marked: ends.map(|segment| segment.low).collect(), ..Expected::default() };
+    listing.replace_directory(directory, DirectoryFacts::of(directory, files, now, &expected));
     let database = DatabaseFacts {
         size: SegmentSize::DEFAULT,
         retention: ArchiveRetention::Unknown,
@@ -255,6 +259,30 @@ fn archiver(snapshot: &mut Snapshot, now: DateTime<Utc>) {
     let before = Archiver::of(&observed(0, 10), None, &[]);
     let archiver = Archiver::of(&observed(10, 30), Some(&before), &[]);
     snapshot.archivers.insert(Arc::clone(&snapshot.stanzas[0].name), archiver);
+}
+
+/// Expired by time, with a backup that is old enough and one that will be.
+fn expiring(snapshot: &mut Snapshot, now: DateTime<Utc>) {
+    let removal = |labels: &[&str], backup_bytes, wal_bytes| Removal {
+        backups: labels.iter().map(|label| (*label).to_owned()).collect(),
+        backup_bytes: Some(backup_bytes),
+        wal_bytes: Some(wal_bytes),
+        ..Removal::default()
+    };
+    let (old, older) = ("20261101-000001F", "20261101-000000F");
+    let repo = &mut snapshot.stanzas[0].repos[0];
+    repo.expiry = Some(Arc::new(Expiry {
+        now: removal(&[older], 1 << 30, 1 << 20),
+        after_backup: BackupType::ALL.map(|kind| (kind, removal(&[older, old], 1 << 31, 1 << 21))).into(),
+        aged: Some(Aged { at: now + TimeDelta::days(3), removal: removal(&[older, old], 1 << 31, 1 << 21) }),
+        is_retention_reached: Some(true),
+        overdue_since: Some(now - TimeDelta::hours(5)),
+    }));
+    let leftover = |label: &str, bytes, is_newest| Leftover { label: label.to_owned(), bytes, is_newest };
+    repo.leftovers = Some(vec![
+        leftover("20261030-000000F", Some(1 << 29), false),
+        leftover("20261122-230000F", None, true),
+    ]);
 }
 
 fn failures(snapshot: &mut Snapshot, now: DateTime<Utc>) {

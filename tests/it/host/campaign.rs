@@ -7,7 +7,7 @@
 mod claims;
 mod copy;
 mod damage;
-mod generate;
+pub(crate) mod generate;
 mod history;
 mod journal;
 mod judge;

@@ -231,6 +231,21 @@ impl<'a> Lab<'a> {
         self.labels(repo).pop().unwrap()
     }
 
+    /// Lets the database believe that it is so much earlier, such as `9 days`, or what time it is. pgBackRest asks it when backups are
+    /// made.
+    pub(crate) fn set_clock(&self, earlier: Option<&str>) {
+        let body = match earlier {
+            Some(interval) => {
+                format!("language sql as $$ select pg_catalog.now() - interval '{interval}' $$")
+            }
+            None => "language internal as 'clock_timestamp'".to_owned(),
+        };
+        self.postgres.sql(&format!(
+            "set allow_system_table_mods = on; \
+             create or replace function pg_catalog.clock_timestamp() returns timestamptz volatile strict {body}"
+        ));
+    }
+
     /// Labels of a repo's backups, oldest first.
     pub(crate) fn labels(&self, repo: u32) -> Vec<String> {
         let info = self.site.info(&self.both, &[&format!("--repo={repo}"), &format!("--stanza={STANZA}")]);

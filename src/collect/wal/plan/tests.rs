@@ -20,6 +20,9 @@ fn archive(backups: &[&str], edges: &[&str]) -> Archive {
         backup_ends: BTreeMap::new(),
         backups: backups.iter().map(|label| (*label).to_owned()).collect(),
         edges: edges.iter().map(|name| DirectoryName::parse(name).unwrap()).collect(),
+        marked: BTreeMap::new(),
+        labels: backups.iter().map(|label| (*label).to_owned()).collect(),
+        may_run: false,
     }
 }
 
@@ -196,4 +199,36 @@ fn questions_lie_below_the_stanza() {
     let name = DirectoryName { timeline: 1, high: 2 };
     assert_eq!(path(ScanStep::Directory(name)), "archive/demo/15-1/0000000100000002");
     assert_eq!(ScanStep::Backups.path("../x", &archive), None);
+}
+
+#[test]
+fn directories_without_a_backup_are_measured_once() {
+    let [backup, old, new] = ["20260102-000000F", "20260101-000000F", "20260103-000000F"];
+    let names = ["backup.info", "latest", backup, old, new].map(str::to_owned);
+    let measured = |before: Listing, names: &[String], may_run: bool| {
+        let archive = Archive { may_run, has_wal: false, ..archive(&[backup], &[]) };
+        let mut scan = again(before, &[backup], archive, at(15));
+        let mut labels = Vec::new();
+        while let Some(step) = scan.next() {
+            match step {
+                ScanStep::Leftover(label) => {
+                    labels.push(label.to_string());
+                    let files = ["pg_data/base/1.gz", "bundle/1"].map(str::to_owned);
+                    scan.take(step, &entries("file", &files), at(15)).unwrap();
+                }
+                ScanStep::Backups => scan.take(step, &entries("path", names), at(15)).unwrap(),
+                _ => scan.take(step, &Entries::new(), at(15)).unwrap(),
+            }
+        }
+        (labels, scan.into_listing())
+    };
+    let (labels, listing) = measured(Listing::new(ArchiveId::parse("15-1").unwrap(), at(0)), &names, true);
+    assert_eq!(
+        (labels, &listing.leftover_bytes),
+        (vec![old.to_owned()], &[(old.to_owned(), Some(2 << 20))].into())
+    );
+    let (labels, listing) = measured(listing, &names, false);
+    assert_eq!(labels, [new]);
+    let (labels, listing) = measured(listing, &names[..3], false);
+    assert!(labels.is_empty() && listing.leftover_bytes.is_empty(), "{labels:?}");
 }

@@ -171,7 +171,7 @@ fn kept_from(
 ) -> u64 {
     let mut kept_from = 0;
     match retention {
-        ArchiveRetention::All => {}
+        ArchiveRetention::Forever | ArchiveRetention::All => {}
         ArchiveRetention::Unknown => {
             let mut at = *needed.first().unwrap();
             loop {

@@ -25,6 +25,7 @@ pub(super) fn fleet() -> (Fleet, DateTime<Utc>) {
     let (mut well, now) = fixtures::scene(&case);
     super::settings(&mut well, now);
     super::listed(&mut well, now);
+    super::expiring(&mut well, now);
     let mut half = well.clone();
     let repo = &mut half.stanzas[0].repos[1];
     (repo.state, repo.status_code) = (RepoState::Timeout, None);

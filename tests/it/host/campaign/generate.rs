@@ -4,10 +4,10 @@ use super::history::{Compression, Harm, History, Kind, Setup, Step, Version};
 
 /// `SplitMix64`, as published by Steele, Lea and Flood.
 #[derive(Debug, Clone)]
-pub(super) struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
-    pub(super) const fn new(seed: u64) -> Self {
+    pub(crate) const fn new(seed: u64) -> Self {
         Self(seed)
     }
 
@@ -19,22 +19,22 @@ impl Random {
     }
 
     /// One of `0..end`; 0 where that is empty.
-    pub(super) const fn below(&mut self, end: u64) -> u64 {
+    pub(crate) const fn below(&mut self, end: u64) -> u64 {
         let next = self.next();
         if end == 0 { 0 } else { next % end }
     }
 
-    fn small(&mut self, end: u32) -> u32 {
+    pub(crate) fn small(&mut self, end: u32) -> u32 {
         u32::try_from(self.below(end.into())).unwrap()
     }
 
     /// True in so many of a hundred.
-    fn chance(&mut self, percent: u32) -> bool {
+    pub(crate) fn chance(&mut self, percent: u32) -> bool {
         self.small(100) < percent
     }
 
     /// One of these.
-    pub(super) fn of<T: Copy>(&mut self, all: &[T]) -> T {
+    pub(crate) fn of<T: Copy>(&mut self, all: &[T]) -> T {
         all[usize::try_from(self.below(all.len() as u64)).unwrap()]
     }
 

@@ -50,7 +50,7 @@ fn alerts_of_a_host_are_told_to_whom_they_concern() {
     let Some(site) = stack::site(test, Pgbackrest::installed()) else { return };
     let lab = Lab::start(&site, 16);
     // pgBackRest asks the database what time it is.
-    set_clock(&lab, Some(9));
+    lab.set_clock(Some("9 days"));
     lab.back_up(1, "full");
     lab.back_up(2, "full");
     for repo in [1, 2] {
@@ -58,7 +58,7 @@ fn alerts_of_a_host_are_told_to_whom_they_concern() {
             came_before(&segment, Duration::from_hours(9 * 24));
         }
     }
-    set_clock(&lab, None);
+    lab.set_clock(None);
     lab.back_up(1, "incr");
     // With the stanza's name the repos are asked one by one.
     let arguments = ["--collect.interval=1", "--collect.timeout=2s", "--backrest.stanza-include=demo"];
@@ -151,18 +151,6 @@ fn assert_as_shipped_in(file: &str, notice: &Notice) {
     for text in notice.annotations.values() {
         assert!(!text.contains("{{") && !text.contains("no value") && !text.contains("  "), "{notice:?}");
     }
-}
-
-/// Lets the database believe that it is some days earlier, or what time it is.
-pub(crate) fn set_clock(lab: &Lab<'_>, days_ago: Option<u32>) {
-    let body = match days_ago {
-        Some(days) => format!("language sql as $$ select pg_catalog.now() - interval '{days} days' $$"),
-        None => "language internal as 'clock_timestamp'".to_owned(),
-    };
-    lab.postgres.sql(&format!(
-        "set allow_system_table_mods = on; \
-         create or replace function pg_catalog.clock_timestamp() returns timestamptz volatile strict {body}"
-    ));
 }
 
 /// The segments that are in a repo.

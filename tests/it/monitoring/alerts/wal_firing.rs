@@ -7,7 +7,7 @@ use std::time::Duration;
 use chrono::Utc;
 
 use super::RULES;
-use super::firing::{assert_as_shipped, came_before, segments, set_clock};
+use super::firing::{assert_as_shipped, came_before, segments};
 use crate::support::lab::{Lab, STANZA};
 use crate::support::machine::Pgbackrest;
 use crate::support::stack::{self, stack};
@@ -21,11 +21,11 @@ fn holes_in_wal_are_told_to_whom_they_concern() {
     let Some(site) = stack::site(test, Pgbackrest::installed()) else { return };
     let lab = Lab::start(&site, 16);
     // pgBackRest asks the database what time it is: the backups are old.
-    set_clock(&lab, Some(9));
+    lab.set_clock(Some("9 days"));
     let lost = lab.back_up(1, "full");
     let between = [(); 3].map(|()| lab.postgres.archive_all().segment);
     lab.back_up(1, "full");
-    set_clock(&lab, None);
+    lab.set_clock(None);
     let after = [(); 4].map(|()| lab.postgres.archive_all().segment);
 
     // Between the backups, after them with its time three hours ago, twice there, and a backup without its files.
@@ -79,9 +79,9 @@ fn a_stall_and_a_short_window_are_told_where_the_past_knows_better() {
     let Some(site) = stack::site(test, Pgbackrest::installed()) else { return };
     let lab = Lab::start(&site, 16);
     // repo1 reaches back nine days, and has got nothing for three hours; repo2 begins anew.
-    set_clock(&lab, Some(9));
+    lab.set_clock(Some("9 days"));
     lab.back_up(1, "full");
-    set_clock(&lab, None);
+    lab.set_clock(None);
     let of_backup = segments(&site, 1);
     lab.back_up(2, "full");
     lab.postgres.archive_all();

@@ -8,6 +8,10 @@ use super::model::{NONE_IS_GOOD, Panel, says};
 use super::query::{CLUSTER as S, REPO, REPO_NAME};
 
 pub(super) fn row() -> Vec<Panel> {
+    [completeness(), retained()].concat()
+}
+
+fn completeness() -> Vec<Panel> {
     let sum = |metric: &Metric| format!("sum({})", S.of(metric));
     let by_class = format!("{REPO}, class");
     let by_reason = format!("{REPO}, reason");
@@ -103,5 +107,39 @@ pub(super) fn row() -> Vec<Panel> {
             "short",
         )
         .query(S.max(STANZA, &backups::STANZA_REPO_WAL_SKEW_SEGMENTS), STANZA_NAME),
+    ]
+}
+
+fn retained() -> Vec<Panel> {
+    let by_state = format!("{REPO}, state");
+    vec![
+        Panel::lines(
+            "WAL that no backup needs",
+            "How much WAL is older than every backup? expire keeps it if archive retention is larger than full retention.",
+            "bytes",
+        )
+        .query(S.max(REPO, &wal::WAL_UNNEEDED_BYTES), REPO_NAME),
+        Panel::lines(
+            "What expire will remove",
+            "How much is removed now, after the next backup of each type, and once the next backup is old enough? Each includes what \
+             could be removed now.",
+            "bytes",
+        )
+        .query(
+            format!("sum by ({REPO}, after) ({})", S.max(&format!("{REPO}, after, kind"), &backups::EXPIRY_BYTES)),
+            &format!("{{{{after}}}} {REPO_NAME}"),
+        ),
+        Panel::lines(
+            "Unfinished backups",
+            "How many directories of backups that did not end are in each repository? abandoned: expire should have removed them; \
+             unfinished: the next backup resumes or removes it.",
+            "short",
+        )
+        .query(S.max(&by_state, &wal::REPO_LEFTOVER_BACKUPS), &format!("{{{{state}}}} {REPO_NAME}")),
+        Panel::bars("WAL per backup", "How much WAL is there from the start of each backup to the next one?", "bytes")
+            .now(
+                S.max(&format!("{REPO}, backup_name"), &wal::BACKUP_WAL_STORED_BYTES),
+                &format!("{{{{backup_name}}}} {REPO_NAME}"),
+            ),
     ]
 }

@@ -4,7 +4,7 @@ use super::jobs::{end_pod, start};
 use super::life::pretend_that_stanzas_were_seen;
 use super::{in_bucket, open_namespace, wait_for_object};
 use crate::monitoring::alerts::RULES;
-use crate::monitoring::alerts::firing::{assert_as_shipped, set_clock};
+use crate::monitoring::alerts::firing::assert_as_shipped;
 use crate::support::alertmanager::Notice;
 use crate::support::control_plane::ControlPlane;
 use crate::support::kubernetes::kubectl::Kubectl;
@@ -28,9 +28,9 @@ fn alerts_of_jobs_are_told_and_outlive_the_operator() {
     let Some(site) = stack::site(test, Pgbackrest::installed()) else { return };
     let lab = Lab::start(&site, 16);
     // Older than one and a half weeks and an hour.
-    set_clock(&lab, Some(11));
+    lab.set_clock(Some("11 days"));
     lab.back_up(1, "full");
-    set_clock(&lab, None);
+    lab.set_clock(None);
 
     let kubectl = plane.kubectl().clone();
     let installation = Installation::whole(&plane);
