@@ -1,8 +1,8 @@
 # `make demo` shows it at work, `make test` checks everything; both get what they need. `make check` is the part of it that
 # takes minutes, for each change. `make bench` measures.
 # The steps can be called one by one; they run one after the other.
-.PHONY: bench campaign check demo test set-up check-format check-scripts check-lints build-tests run-tests run-quick-tests \
-	check-docs check-metrics
+.PHONY: bench campaign check demo test set-up check-format check-scripts check-dependencies check-lints build-tests run-tests \
+	run-quick-tests check-docs check-metrics
 .NOTPARALLEL:
 
 demo:
@@ -10,10 +10,10 @@ demo:
 	scripts/demo
 
 test:
-	@scripts/run-steps set-up check-format check-scripts build-tests check-lints check-docs check-metrics run-tests
+	@scripts/run-steps set-up check-format check-scripts check-dependencies build-tests check-lints check-docs check-metrics run-tests
 
 check:
-	@scripts/run-steps check-format check-scripts check-lints check-docs build-tests run-quick-tests
+	@scripts/run-steps check-format check-scripts check-dependencies check-lints check-docs build-tests run-quick-tests
 
 set-up:
 	@scripts/setup-tests
@@ -23,6 +23,9 @@ check-format:
 
 check-scripts:
 	@scripts/check-scripts
+
+check-dependencies:
+	@scripts/check-dependencies
 
 check-lints:
 	@cargo clippy --locked --all-targets -- -D warnings
