@@ -39,8 +39,8 @@ use startup::Flags;
 
 /// Threads without which a command cannot go on: two that run tasks, and some that read files and parse documents.
 const THREADS: usize = 8;
-/// How long the last line may wait for standard error.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+/// How long the last work of a command may take, such as to print why it fails.
+const LAST_WORK: Duration = Duration::from_secs(1);
 
 /// Runs and monitors pgBackRest backups of PostgreSQL, and proves what can be restored.
 ///
@@ -116,16 +116,21 @@ fn unusable(reason: &dyn std::fmt::Display) -> ExitCode {
     ExitCode::from(2)
 }
 
-/// Prints the last line of a command on standard error, but waits only so long for who reads that.
+/// Prints the last line of a command on standard error, which nobody may read.
 fn say(line: String) {
-    let (done, written) = mpsc::channel();
-    let write = move || {
-        output::report(&format!("{line}\n"));
+    briefly(move || output::report(&format!("{line}\n")));
+}
+
+/// Does the last work of a command, but does not wait long for it.
+fn briefly(work: impl FnOnce() + Send + 'static) {
+    let (done, ended) = mpsc::channel();
+    let work = move || {
+        work();
         let _ = done.send(());
     };
     // Without a thread `done` is dropped, and nothing is waited for.
-    if thread::Builder::new().spawn(write).is_ok() {
-        let _ = written.recv_timeout(LAST_WORDS);
+    if thread::Builder::new().spawn(work).is_ok() {
+        let _ = ended.recv_timeout(LAST_WORK);
     }
 }
 
@@ -159,7 +164,8 @@ fn block_on<T>(future: impl Future<Output = T>) -> anyhow::Result<T> {
         .build()
         .context("cannot start the async runtime")?;
     let end = runtime.block_on(future);
-    leavers::kill_all();
+    // A process that hangs in the kernel may hold up who looks at it.
+    briefly(leavers::kill_all);
     runtime.shutdown_background();
     Ok(end)
 }

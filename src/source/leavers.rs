@@ -6,6 +6,8 @@
 use std::ffi::OsStr;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
 
 use procfs::process::all_processes;
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, pidfd_open, pidfd_send_signal, waitpid};
@@ -15,6 +17,9 @@ pub(super) const VARIABLE: &str = "KEEPER_CALL";
 
 /// How often processes are looked for: one that is found may have started another in the meantime.
 const PASSES: usize = 5;
+/// How often it is looked whether those that were killed are gone, and how long is waited in between.
+const LOOKS: usize = 20;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
 
 static CALLS: AtomicU64 = AtomicU64::new(0);
 
@@ -35,33 +40,45 @@ impl Mark {
         &self.0
     }
 
-    /// Ends the processes of the call. Blocks while it reads `/proc`.
-    pub(super) fn kill(&self) {
-        kill_where(|value| value == self.0.as_str());
+    /// Ends the processes of the call, except for the one that was started itself. Blocks for a moment.
+    pub(super) fn kill(&self, started: i32) {
+        kill_where(Some(started), |value| value == self.0.as_str());
     }
 }
 
-/// Ends the processes of all calls that this program made. Blocks while it reads `/proc`.
+/// Ends the processes of all calls that this program made. Blocks for a moment.
 pub fn kill_all() {
     if CALLS.load(Ordering::Relaxed) == 0 {
         return;
     }
-    kill_where(|value| value.to_str().is_some_and(|value| value.starts_with(RUN.as_str())));
+    kill_where(None, |value| value.to_str().is_some_and(|value| value.starts_with(RUN.as_str())));
 }
 
-fn kill_where(is_ours: impl Fn(&OsStr) -> bool) {
+fn kill_where(except: Option<i32>, is_ours: impl Fn(&OsStr) -> bool) {
+    let mut killed = Vec::new();
     for _ in 0..PASSES {
-        if kill_once(&is_ours) == 0 {
-            return;
+        let more = kill_once(except, &is_ours);
+        if more.is_empty() {
+            break;
         }
+        killed.extend(more);
+    }
+    // As process 1 of a container we inherit them and must bury them; those of other parents are an error. One that hangs in the
+    // kernel is left alone.
+    for _ in 0..LOOKS {
+        killed.retain(|id| matches!(waitpid(Some(*id), WaitOptions::NOHANG), Ok(None)));
+        if killed.is_empty() {
+            break;
+        }
+        thread::sleep(BETWEEN_LOOKS);
     }
 }
 
-/// How many were killed.
-fn kill_once(is_ours: impl Fn(&OsStr) -> bool) -> usize {
-    let Ok(processes) = all_processes() else { return 0 };
-    let mut killed = 0;
-    for process in processes.filter_map(Result::ok) {
+/// Those that were killed.
+fn kill_once(except: Option<i32>, is_ours: impl Fn(&OsStr) -> bool) -> Vec<Pid> {
+    let Ok(processes) = all_processes() else { return Vec::new() };
+    let mut killed = Vec::new();
+    for process in processes.filter_map(Result::ok).filter(|process| Some(process.pid) != except) {
         let Some(id) = Pid::from_raw(process.pid) else { continue };
         // Opened before it is looked at, so that no other process gets the signal if this one ends and its number is used again.
         let Ok(held) = pidfd_open(id, PidfdFlags::empty()) else { continue };
@@ -69,9 +86,7 @@ fn kill_once(is_ours: impl Fn(&OsStr) -> bool) -> usize {
             .environ()
             .is_ok_and(|all| all.get(OsStr::new(VARIABLE)).is_some_and(|value| is_ours(value)));
         if ours && pidfd_send_signal(held, Signal::KILL).is_ok() {
-            killed += 1;
-            // As process 1 of a container we inherit it and must bury it. An error means that it is not ours to bury.
-            let _ = waitpid(Some(id), WaitOptions::empty());
+            killed.push(id);
         }
     }
     killed

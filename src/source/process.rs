@@ -170,8 +170,9 @@ pub async fn run(
             () = last_words => (),
         }
         group.send(Signal::SIGKILL);
-        // An error means that the runtime ends.
-        let _ = tokio::task::spawn_blocking(move || mark.kill()).await;
+        // A process that hangs in the kernel may hold up who looks at it.
+        let started = group.id.as_raw();
+        let _ = timeout(REAP, tokio::task::spawn_blocking(move || mark.kill(started))).await;
     }
     let status = group.reap().await;
     let survivor = match &status {
