@@ -237,9 +237,16 @@ impl Session {
             request = request.header(*name, *value);
         }
         let request = request.body(Empty::new()).expect("request");
+        // The connection may still be busy with the end of the last answer.
         let response = match self {
-            Self::Http1(sender) => timeout(PATIENCE, sender.send_request(request)).await.expect("in time")?,
-            Self::Http2(sender) => timeout(PATIENCE, sender.send_request(request)).await.expect("in time")?,
+            Self::Http1(sender) => {
+                timeout(PATIENCE, sender.ready()).await.expect("in time")?;
+                timeout(PATIENCE, sender.send_request(request)).await.expect("in time")?
+            }
+            Self::Http2(sender) => {
+                timeout(PATIENCE, sender.ready()).await.expect("in time")?;
+                timeout(PATIENCE, sender.send_request(request)).await.expect("in time")?
+            }
         };
         let (parts, body) = response.into_parts();
         let body = timeout(PATIENCE, body.collect()).await.expect("in time")?.to_bytes();
