@@ -1,4 +1,4 @@
-//! Files from outside, which may be anything: a FIFO that nobody writes, a device without end, or a file on a file system
+//! Files from outside, which may be anything: a FIFO without a writer, an endless device, or a file on a file system
 //! that does not answer.
 
 use std::fs::{File, OpenOptions};
@@ -68,7 +68,7 @@ impl FileTask {
         }
         let (result, ended) = oneshot::channel();
         let task = tokio::task::spawn_blocking(move || {
-            // Nobody waits for a result that is late.
+            // The result is dropped if it is late.
             let _ = result.send(work());
         });
         let Ok(result) = timeout(self.deadline, ended).await else {

@@ -116,7 +116,7 @@ fn unusable(reason: &dyn std::fmt::Display) -> ExitCode {
     ExitCode::from(2)
 }
 
-/// Prints the last line of a command on standard error, which nobody may read.
+/// Prints the last line of a command on standard error, which may be a pipe that is not read.
 fn say(line: String) {
     briefly(move || output::report(&format!("{line}\n")));
 }

@@ -1,6 +1,6 @@
 //! The passwords that wait for their check, which takes long by design. Pure: [`super::Checker`] does the work.
 //!
-//! Nobody's guesses keep others waiting for long: clients take turns, and none may fill the queue. A client whose guesses leave no
+//! Guesses of one client do not delay others for long: clients take turns, and none may fill the queue. A client whose guesses leave no
 //! room for another of its passwords is turned away, but is expected back: what comes again then takes the place of a password
 //! that is here for the first time, and every other turn of its client. So a password that is repeated, as scrapers do, is checked
 //! although guesses, which are not, arrive from the same address without end. A check goes on when its client has left, and the
@@ -115,7 +115,7 @@ impl Queue {
         let gone = self.waiting.swap_remove(place);
         self.turned_away.add(gone.check.trace);
         for sender in gone.answers {
-            // Nobody may wait for it any more.
+            // The request may have been given up.
             let _ = sender.send(AuthResult::Busy);
         }
         true
@@ -149,7 +149,7 @@ impl Queue {
     pub(super) fn finish(&mut self, result: AuthResult) {
         let answers = self.current.take().map(|(_, answers)| answers);
         for sender in answers.into_iter().flatten() {
-            // Nobody may wait for it any more.
+            // The request may have been given up.
             let _ = sender.send(result);
         }
     }
