@@ -12,7 +12,7 @@ use crate::support::config::Config;
 use crate::support::exporter::{Exporter, our_program};
 use crate::support::exposition::Samples;
 use crate::support::lab::{Lab, STANZA, Site, next_second};
-use crate::support::machine::{Pgbackrest, skip};
+use crate::support::machine::Pgbackrest;
 use crate::support::postgres::Postgres;
 use crate::support::process::{call, wait_for};
 
@@ -40,10 +40,7 @@ fn archiver_of_the_newest_version() {
 }
 
 fn with_lab(test: &str, pgbackrest: Result<Pgbackrest, String>) {
-    let site = match Site::new(pgbackrest) {
-        Ok(site) => site,
-        Err(missing) => return skip(test, missing),
-    };
+    let Some(site) = Site::or_skip(test, pgbackrest) else { return };
     let mut lab = Lab::start(&site, 1);
     lab.back_up(1, "full");
     let exporter = Exporter::start(lab.site, &lab.both, &["--collect.interval=1"]);

@@ -9,7 +9,7 @@ use crate::support::config::Config;
 use crate::support::exporter::{Exporter, our_program};
 use crate::support::exposition::Samples;
 use crate::support::lab::{Lab, STANZA, Site, next_second};
-use crate::support::machine::{Pgbackrest, skip};
+use crate::support::machine::Pgbackrest;
 use crate::support::process::{call, output};
 
 const SUCCESS: &str = "pgbackrest_backup_last_attempt_success";
@@ -31,10 +31,7 @@ fn attempts_of_the_newest_version() {
 }
 
 fn check(test: &str, pgbackrest: Result<Pgbackrest, String>) {
-    let site = match Site::new(pgbackrest) {
-        Ok(site) => site,
-        Err(missing) => return skip(test, missing),
-    };
+    let Some(site) = Site::or_skip(test, pgbackrest) else { return };
     let mut lab = Lab::start(&site, 16);
     the_log_tells_of_each_attempt(&mut lab);
     the_zone_of_the_log_is_told_by_its_file(&lab);

@@ -13,7 +13,7 @@ use std::str::FromStr;
 use serde_json::Value;
 
 use crate::support::lab::{Lab, STANZA, Site};
-use crate::support::machine::{Pgbackrest, skip};
+use crate::support::machine::Pgbackrest;
 
 use history::{History, Settings};
 use said::{Predicted, Said, stored_wal};
@@ -45,10 +45,7 @@ fn check(test: &str, seeds: &[u64]) {
         if seeds.is_empty() {
             continue;
         }
-        let site = match Site::new(pgbackrest) {
-            Ok(site) => site,
-            Err(missing) => return skip(test, missing),
-        };
+        let Some(site) = Site::or_skip(test, pgbackrest) else { return };
         let lab = Lab::start(&site, 1);
         let mut tally = Tally::default();
         for seed in &seeds {

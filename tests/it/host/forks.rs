@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 
 use crate::support::exporter::{Exporter, our_program};
 use crate::support::lab::{Lab, STANZA, Site};
-use crate::support::machine::{Pgbackrest, skip};
+use crate::support::machine::Pgbackrest;
 use crate::support::postgres::PORT;
 use crate::support::process::{Running, call, command, wait_for};
 
@@ -39,10 +39,7 @@ fn forks_of_the_newest_version() {
 }
 
 fn with_lab(test: &str, pgbackrest: Result<Pgbackrest, String>, story: impl FnOnce(&mut Lab<'_>)) {
-    let site = match Site::new(pgbackrest) {
-        Ok(site) => site,
-        Err(missing) => return skip(test, missing),
-    };
+    let Some(site) = Site::or_skip(test, pgbackrest) else { return };
     story(&mut Lab::start(&site, 16));
 }
 

@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::support::exporter::{Exporter, our_program};
 use crate::support::exposition::Samples;
 use crate::support::lab::{Lab, STANZA, Site};
-use crate::support::machine::{Pgbackrest, skip};
+use crate::support::machine::Pgbackrest;
 use crate::support::postgres::Archived;
 use crate::support::process::{call, successful};
 
@@ -28,10 +28,7 @@ fn backups_of_a_version_in_between() {
 
 /// Backups of each type in two repos, the second one encrypted, against what the exporter serves.
 fn check(test: &str, pgbackrest: Result<Pgbackrest, String>, wal_segment_megabytes: u32) {
-    let site = match Site::new(pgbackrest) {
-        Ok(site) => site,
-        Err(missing) => return skip(test, missing),
-    };
+    let Some(site) = Site::or_skip(test, pgbackrest) else { return };
     let lab = Lab::start(&site, wal_segment_megabytes);
     for (repo, backup_type) in [(1, "full"), (1, "diff"), (1, "incr"), (1, "incr"), (2, "full"), (2, "incr")]
     {

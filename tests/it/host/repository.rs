@@ -15,7 +15,7 @@ use pgbackrest_keeper::state::snapshot::{FailureReason, RepoState};
 use tokio_util::sync::CancellationToken;
 
 use crate::support::lab::{Lab, STANZA, Site};
-use crate::support::machine::{Pgbackrest, skip};
+use crate::support::machine::Pgbackrest;
 use crate::support::process::{call, successful};
 
 const ARCHIVE: &str = "15-1";
@@ -38,10 +38,7 @@ async fn the_newest_version_lists_and_reads_repositories() {
 }
 
 async fn check(test: &str, pgbackrest: Result<Pgbackrest, String>) {
-    let site = match Site::new(pgbackrest) {
-        Ok(site) => site,
-        Err(missing) => return skip(test, missing),
-    };
+    let Some(site) = Site::or_skip(test, pgbackrest) else { return };
     let lab = Lab::start(&site, 16);
     let label = lab.back_up(1, "full");
     push_history(&lab);

@@ -7,7 +7,7 @@ use std::process::Output;
 use super::wal::trial::commands;
 use crate::support::exporter::our_program;
 use crate::support::lab::{Lab, STANZA, Site, next_second};
-use crate::support::machine::{Pgbackrest, skip};
+use crate::support::machine::Pgbackrest;
 use crate::support::process::{call, output, successful, wait_for};
 
 #[test]
@@ -21,10 +21,7 @@ fn the_newest_version_restores_as_printed() {
 }
 
 fn check(test: &str, pgbackrest: Result<Pgbackrest, String>) {
-    let site = match Site::new(pgbackrest) {
-        Ok(site) => site,
-        Err(missing) => return skip(test, missing),
-    };
+    let Some(site) = Site::or_skip(test, pgbackrest) else { return };
     let mut lab = Lab::start(&site, 16);
     let apart = tablespace(&lab);
     lab.postgres.sql(&format!("create tablespace apart location '{}'", apart.display()));

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::support::exporter::{CLASSIC, Exporter, our_program};
 use crate::support::lab::{STANZA, Site};
-use crate::support::machine::{Pgbackrest, skip};
+use crate::support::machine::Pgbackrest;
 use crate::support::process::{call, output, wait_for};
 
 /// The secret. No word of it is a word of pgBackRest's or ours.
@@ -89,10 +89,7 @@ const PLANTED: &[&str] = &[
 ];
 
 fn check(test: &str, pgbackrest: Result<Pgbackrest, String>) {
-    let site = match Site::new(pgbackrest) {
-        Ok(site) => site,
-        Err(missing) => return skip(test, missing),
-    };
+    let Some(site) = Site::or_skip(test, pgbackrest) else { return };
     assert!(PLANTED.len() >= 33);
     for (number, planted) in PLANTED.iter().enumerate() {
         let lines = spelt_out(&site, planted)

@@ -6,7 +6,7 @@ use crate::support::config::{CIPHER_PASS, Config};
 use crate::support::exporter::{Exporter, our_program};
 use crate::support::exposition::Samples;
 use crate::support::lab::{Lab, STANZA, Site};
-use crate::support::machine::{Pgbackrest, skip};
+use crate::support::machine::Pgbackrest;
 use crate::support::process::{call, output};
 
 const REPO1: &[(&str, &str)] = &[("stanza", STANZA), ("repo_key", "1")];
@@ -24,10 +24,7 @@ fn own_sections_with_the_newest_version() {
 }
 
 fn check(test: &str, pgbackrest: Result<Pgbackrest, String>) {
-    let site = match Site::new(pgbackrest) {
-        Ok(site) => site,
-        Err(missing) => return skip(test, missing),
-    };
+    let Some(site) = Site::or_skip(test, pgbackrest) else { return };
     let lab = Lab::start(&site, 16);
     lab.back_up(1, "full");
     lab.back_up(2, "full");

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::support::exporter::{Exporter, our_program};
 use crate::support::lab::{Lab, STANZA, Site};
-use crate::support::machine::{Pgbackrest, skip};
+use crate::support::machine::Pgbackrest;
 use crate::support::process::{call, output};
 
 const STOPPED: &str = "pgbackrest_stanza_stopped";
@@ -29,10 +29,7 @@ fn stop_files_of_the_newest_version() {
 }
 
 fn check(test: &str, pgbackrest: Result<Pgbackrest, String>) {
-    let site = match Site::new(pgbackrest) {
-        Ok(site) => site,
-        Err(missing) => return skip(test, missing),
-    };
+    let Some(site) = Site::or_skip(test, pgbackrest) else { return };
     let lab = Lab::start(&site, 16);
     lab.back_up(1, "full");
     stop_and_start_are_told(&lab);

@@ -43,10 +43,7 @@ fn trouble_of_the_newest_version() {
 
 /// A lab with a full backup in both repos.
 fn with_lab(test: &str, pgbackrest: Result<Pgbackrest, String>, story: impl FnOnce(&mut Lab<'_>)) {
-    let site = match Site::new(pgbackrest) {
-        Ok(site) => site,
-        Err(missing) => return skip(test, missing),
-    };
+    let Some(site) = Site::or_skip(test, pgbackrest) else { return };
     let mut lab = Lab::start(&site, 16);
     lab.back_up(1, "full");
     lab.back_up(2, "full");

@@ -21,7 +21,7 @@ use serde_json::json;
 use crate::support::config::Config;
 use crate::support::fake_pods::pod;
 use crate::support::lab::Site;
-use crate::support::machine::{Pgbackrest, postgres_programs, skip};
+use crate::support::machine::{Pgbackrest, postgres_programs};
 use crate::support::postgres::{PORT, Postgres};
 
 /// A cluster as the operator sees it.
@@ -148,10 +148,7 @@ async fn stanzas_of_a_version_in_between() {
 
 /// The life of a cluster: a first repo, a second one later, a lock, a repo that is down.
 async fn stanzas(test: &str, pgbackrest: Result<Pgbackrest, String>) {
-    let site = match Site::new(pgbackrest) {
-        Ok(site) => site,
-        Err(missing) => return skip(test, missing),
-    };
+    let Some(site) = Site::or_skip(test, pgbackrest) else { return };
     let postgres = start(&site, "postgres");
     let none = json!({});
 
@@ -196,9 +193,10 @@ async fn stanzas(test: &str, pgbackrest: Result<Pgbackrest, String>) {
 
 #[tokio::test]
 async fn a_stanza_of_another_cluster_is_upgraded_only_when_asked() {
-    let site = match Site::new(Pgbackrest::installed()) {
-        Ok(site) => site,
-        Err(missing) => return skip("a_stanza_of_another_cluster_is_upgraded_only_when_asked", missing),
+    let Some(site) =
+        Site::or_skip("a_stanza_of_another_cluster_is_upgraded_only_when_asked", Pgbackrest::installed())
+    else {
+        return;
     };
     let (former, postgres) = (start(&site, "postgres"), start(&site, "other"));
     let theirs = Seen::new(1, &former.data, &json!({}));

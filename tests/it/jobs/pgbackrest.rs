@@ -12,7 +12,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::support::config::Config;
 use crate::support::lab::{Lab, STANZA, Site};
-use crate::support::machine::{Pgbackrest, skip};
+use crate::support::machine::Pgbackrest;
 use pod::{Fault, Here};
 
 use BackupType::{Diff, Full, Incr};
@@ -33,9 +33,9 @@ async fn backups_by_a_version_in_between() {
 /// A good backup after which the newest version refuses to expire.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_failed_expiry_is_told_from_a_failed_backup() {
-    let site = match Site::new(Pgbackrest::newest()) {
-        Ok(site) => site,
-        Err(missing) => return skip("a_failed_expiry_is_told_from_a_failed_backup", missing),
+    let Some(site) = Site::or_skip("a_failed_expiry_is_told_from_a_failed_backup", Pgbackrest::newest())
+    else {
+        return;
     };
     let mut lab = block_in_place(|| Lab::start(&site, 16));
     let config = site.config().global("repo1-retention-full", "2").global("checksum-page-error", "y");
@@ -73,10 +73,7 @@ async fn a_failed_expiry_is_told_from_a_failed_backup() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_job_gives_no_secret_away() {
     for pgbackrest in [Pgbackrest::installed(), Pgbackrest::newest()] {
-        let site = match Site::new(pgbackrest) {
-            Ok(site) => site,
-            Err(missing) => return skip("a_job_gives_no_secret_away", missing),
-        };
+        let Some(site) = Site::or_skip("a_job_gives_no_secret_away", pgbackrest) else { return };
         for (planted, code, told) in [
             ("repo1-cipher-pass hunter2", 29, "missing '=' in key/value at line 2: …"),
             ("repo1-cipher-pass=first\nhunter2", 29, "missing '=' in key/value at line 3: …"),
@@ -93,10 +90,7 @@ async fn a_job_gives_no_secret_away() {
 }
 
 async fn story(test: &str, pgbackrest: Result<Pgbackrest, String>) {
-    let site = match Site::new(pgbackrest) {
-        Ok(site) => site,
-        Err(missing) => return skip(test, missing),
-    };
+    let Some(site) = Site::or_skip(test, pgbackrest) else { return };
     let lab = block_in_place(|| Lab::start(&site, 16));
     every_type_is_made_and_proven(&lab).await;
     what_is_only_said_is_not_proven(&lab).await;

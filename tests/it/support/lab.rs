@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use super::config::{CIPHER_PASS, Config};
 use super::fake_pods::FakePods;
-use super::machine::{Account, Pgbackrest, postgres_programs};
+use super::machine::{Account, Pgbackrest, postgres_programs, skip};
 use super::postgres::{PORT, Postgres};
 use super::process::{Running, call, command, copy_program, output, wait_for};
 
@@ -42,6 +42,11 @@ impl Site {
             site.create_directory(name);
         }
         Ok(site)
+    }
+
+    /// The same for a test that is skipped without it.
+    pub(crate) fn or_skip(test: &str, pgbackrest: Result<Pgbackrest, String>) -> Option<Self> {
+        Self::new(pgbackrest).map_err(|missing| skip(test, missing)).ok()
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::said::{self, Said};
 use crate::support::exporter::Exporter;
 use crate::support::lab::{Lab, STANZA, Site};
-use crate::support::machine::{Pgbackrest, skip};
+use crate::support::machine::Pgbackrest;
 
 #[test]
 fn leftovers_of_the_installed_version_are_told() {
@@ -22,10 +22,7 @@ const COUNT: &str = "pgbackrest_repo_leftover_backups";
 const BYTES: &str = "pgbackrest_repo_leftover_bytes";
 
 fn check(test: &str, pgbackrest: Result<Pgbackrest, String>) {
-    let site = match Site::new(pgbackrest) {
-        Ok(site) => site,
-        Err(missing) => return skip(test, missing),
-    };
+    let Some(site) = Site::or_skip(test, pgbackrest) else { return };
     let lab = Lab::start(&site, 1);
     lab.back_up(1, "full");
     let exporter = Exporter::start(

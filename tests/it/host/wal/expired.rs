@@ -6,7 +6,7 @@ use std::fs;
 use super::trial::{Line, Trial};
 use crate::support::config::Config;
 use crate::support::lab::{STANZA, Site};
-use crate::support::machine::{Pgbackrest, skip};
+use crate::support::machine::Pgbackrest;
 use crate::support::process::{call, successful};
 
 #[test]
@@ -23,10 +23,7 @@ const BACKUPS: [&str; 6] = ["full", "diff", "incr", "full", "diff", "incr"];
 const LINES: [&str; 6] = ["b", "c", "d", "e", "f", "g"];
 
 fn check(test: &str, pgbackrest: Result<Pgbackrest, String>, segment_megabytes: u32) {
-    let site = match Site::new(pgbackrest) {
-        Ok(site) => site,
-        Err(missing) => return skip(test, missing),
-    };
+    let Some(site) = Site::or_skip(test, pgbackrest) else { return };
     let trial = Trial::start(&site, segment_megabytes);
     trial.write("a");
     // Each backup is followed by a line that no other backup needs the WAL of.

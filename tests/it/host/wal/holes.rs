@@ -4,7 +4,7 @@ use std::fs;
 
 use super::trial::{Line, Trial};
 use crate::support::lab::{STANZA, Site};
-use crate::support::machine::{Pgbackrest, skip};
+use crate::support::machine::Pgbackrest;
 
 #[test]
 fn the_installed_version_restores_what_is_proven() {
@@ -29,10 +29,7 @@ struct GapTest<'a> {
 }
 
 fn check(test: &str, pgbackrest: Result<Pgbackrest, String>, segment_megabytes: u32) {
-    let site = match Site::new(pgbackrest) {
-        Ok(site) => site,
-        Err(missing) => return skip(test, missing),
-    };
+    let Some(site) = Site::or_skip(test, pgbackrest) else { return };
     let test = GapTest::make(&site, segment_megabytes);
     nothing_is_missing(&test);
     a_hole_between_backups(&test);

@@ -7,7 +7,7 @@ use std::thread;
 
 use super::trial::{Line, Trial};
 use crate::support::lab::{STANZA, Site, next_second};
-use crate::support::machine::{Pgbackrest, skip};
+use crate::support::machine::Pgbackrest;
 use crate::support::postgres::Postgres;
 use crate::support::process::wait_for;
 
@@ -23,10 +23,7 @@ fn the_newest_version_goes_on_through_timelines_with_large_segments() {
 
 #[allow(clippy::many_single_char_names, reason = "each line of the database has a name of one letter")]
 fn check(test: &str, pgbackrest: Result<Pgbackrest, String>, segment_megabytes: u32) {
-    let site = match Site::new(pgbackrest) {
-        Ok(site) => site,
-        Err(missing) => return skip(test, missing),
-    };
+    let Some(site) = Site::or_skip(test, pgbackrest) else { return };
     let mut trial = Trial::start(&site, segment_megabytes);
     trial.write("a");
     let first = trial.back_up(1, "full");

@@ -19,10 +19,7 @@ async fn facts_of_a_version_in_between() {
 }
 
 async fn facts(test: &str, pgbackrest: Result<Pgbackrest, String>) {
-    let site = match Site::new(pgbackrest) {
-        Ok(site) => site,
-        Err(missing) => return skip(test, missing),
-    };
+    let Some(site) = Site::or_skip(test, pgbackrest) else { return };
     let postgres = start(&site, "postgres");
     let seen = Seen::new(2, &postgres.data, &json!({}));
     let config = configure(&site, &postgres, 2);
