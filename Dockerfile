@@ -1,5 +1,5 @@
-# The program and nothing else: it is static, and brings its own time zones and roots of trust.
-# scripts/build-image makes the program and then this image of it, without a daemon.
+# Only the static program, which includes time zones and root certificates.
+# scripts/build-image builds the program and this image, without a daemon.
 FROM scratch
 ARG VERSION
 ARG REVISION
@@ -11,6 +11,6 @@ LABEL org.opencontainers.image.title="pgbackrest-keeper" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.created="${CREATED}"
 COPY LICENSE NOTICES pgbackrest-keeper /
-# A number, for Kubernetes cannot tell of a name whether it is root.
+# Numeric, because Kubernetes cannot verify that a user name is not root.
 USER 65532:65532
 ENTRYPOINT ["/pgbackrest-keeper"]

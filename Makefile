@@ -1,6 +1,6 @@
-# `make demo` shows it at work, `make test` checks everything; both get what they need. `make check` is the part of it that
-# takes minutes, for each change. `make bench` measures.
-# The steps can be called one by one; they run one after the other.
+# `make demo` shows how it works, `make test` checks everything; both install what they need. `make check` runs the checks that
+# take only minutes, for each change. `make bench` runs the benchmarks.
+# You can also run single steps. Steps run one after the other.
 .PHONY: bench campaign check demo test set-up check-format check-scripts check-dependencies check-lints build-tests run-tests \
 	run-quick-tests check-docs check-metrics
 .NOTPARALLEL:
@@ -30,7 +30,7 @@ check-dependencies:
 check-lints:
 	@cargo clippy --locked --all-targets -- -D warnings
 
-# Apart from running them, so that what is left over afterwards can only come from the tests.
+# Separate from running the tests, so that leftover processes and files can only come from the tests.
 build-tests:
 	@cargo test --locked --no-run
 
@@ -38,7 +38,7 @@ build-tests:
 run-tests:
 	@scripts/run-tests $(TEST_ARGS)
 
-# Unit tests, and of the others those that start nothing but this program.
+# Unit tests, and those integration tests that start no other programs.
 run-quick-tests:
 	@cargo test --locked --lib --bins
 	@cargo test --locked --test it -- docs:: golden::
@@ -49,13 +49,13 @@ check-docs:
 check-metrics:
 	@scripts/check-metrics
 
-# Random histories, with real restores as the judge of what is claimed: SEEDS=200 FIRST=1000, or as scripts/campaign says.
+# Random histories, checked with real restores: SEEDS=200 FIRST=1000; see scripts/campaign.
 campaign:
 	@scripts/setup-debian
 	@scripts/fetch-pgbackrest
 	@SEEDS=$(SEEDS) FIRST=$(FIRST) scripts/campaign
 
-# Ratios against the Go exporter, both fed by the same fake pgbackrest in one run; then the operator with a fleet.
+# Ratios to the Go exporter, with the same fake pgbackrest in the same run; then the operator with a fleet.
 bench:
 	scripts/setup-debian
 	scripts/fetch-pgbackrest
