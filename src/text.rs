@@ -106,8 +106,8 @@ fn keep(text: &str, kept: impl Fn(&str) -> usize) -> Cow<'_, str> {
         if bytes == 0 {
             push_escaped(&mut out, character);
         }
-        let (told, after) = rest.split_at(bytes);
-        out.push_str(told);
+        let (reported, after) = rest.split_at(bytes);
+        out.push_str(reported);
         rest = if bytes == 0 { after.get(character.len_utf8()..).unwrap_or_default() } else { after };
     }
     Cow::Owned(out)

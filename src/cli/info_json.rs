@@ -83,7 +83,7 @@ mod tests {
     use crate::pgbackrest::{info, sanitize, version};
     use crate::state::assemble;
 
-    fn told(text: &[u8]) -> Value {
+    fn reported(text: &[u8]) -> Value {
         let cleaned = sanitize::clean(text);
         let document = info::parse(&cleaned.text).unwrap();
         let now = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
@@ -96,13 +96,13 @@ mod tests {
     #[test]
     fn every_backup_stands_there_in_the_words_of_pgbackrest() {
         let text = include_bytes!("../../fixtures/info/2.60.0/two_repos_one_encrypted.json");
-        let (raw, told): (Value, Value) = (serde_json::from_slice(text).unwrap(), told(text));
+        let (raw, reported): (Value, Value) = (serde_json::from_slice(text).unwrap(), reported(text));
         let backups = |repo: &Value| repo["backups"].as_array().unwrap().clone();
-        let told_backups: Vec<Value> =
-            told["stanzas"][0]["repos"].as_array().unwrap().iter().flat_map(backups).collect();
+        let reported_backups: Vec<Value> =
+            reported["stanzas"][0]["repos"].as_array().unwrap().iter().flat_map(backups).collect();
         let raw_backups = raw[0]["backup"].as_array().unwrap();
-        assert_eq!(told_backups.len(), raw_backups.len());
-        for (told, raw) in told_backups.iter().zip(raw_backups) {
+        assert_eq!(reported_backups.len(), raw_backups.len());
+        for (reported, raw) in reported_backups.iter().zip(raw_backups) {
             for (name, place) in [
                 ("label", "/label"),
                 ("backup_type", "/type"),
@@ -117,20 +117,20 @@ mod tests {
                 ("prior", "/prior"),
                 ("error", "/error"),
             ] {
-                assert_eq!(Some(&told[name]), raw.pointer(place), "{name}");
+                assert_eq!(Some(&reported[name]), raw.pointer(place), "{name}");
             }
         }
-        assert_eq!((&told["product"], &told["version"]), (&json!("pgBackRest"), &json!("2.60.0")));
+        assert_eq!((&reported["product"], &reported["version"]), (&json!("pgBackRest"), &json!("2.60.0")));
     }
 
     #[test]
     fn the_conclusions_stand_beside_the_facts() {
-        let told = told(include_bytes!("../../fixtures/info/2.60.0/two_repos_repo2_wrong_pass.json"));
-        let demo = &told["assessments"][0];
+        let reported = reported(include_bytes!("../../fixtures/info/2.60.0/two_repos_repo2_wrong_pass.json"));
+        let demo = &reported["assessments"][0];
         assert_eq!((&demo["stanza"], &demo["health"]), (&json!("demo"), &json!("warning")));
         assert_eq!(demo["findings"][0]["repo_key"], 2);
         assert_eq!(demo["restorable"]["repo_key"], 1);
-        let newest = told["stanzas"][0]["repos"][0]["backups"].as_array().unwrap().last().unwrap();
+        let newest = reported["stanzas"][0]["repos"][0]["backups"].as_array().unwrap().last().unwrap();
         assert_eq!(demo["restorable"]["window"]["latest"], newest["stop"]);
         assert_eq!(demo["repos"][0]["recovery_window"], demo["restorable"]["window"]);
         assert_eq!(

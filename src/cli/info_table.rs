@@ -216,7 +216,7 @@ fn last_attempt(repo: &Repo, now: DateTime<Utc>) -> String {
     let Some(attempt) = &repo.last_attempt else { return "unknown".to_owned() };
     let outcome = if attempt.failure.is_some() { "failed" } else { "completed" };
     let when = |at| human::age(at, now);
-    let time = attempt.ended.map(when).or_else(|| Some(format!("begun {}", when(attempt.began?))));
+    let time = attempt.ended.map(when).or_else(|| Some(format!("started {}", when(attempt.began?))));
     time.map_or_else(|| outcome.to_owned(), |time| format!("{outcome}\n{time}"))
 }
 
@@ -245,7 +245,7 @@ fn notes(repo: &Repo, assessment: &Assessment) -> String {
         notes.extend(wal.branches.iter().take(BRANCH_LIMIT).map(branch));
     }
     if let Some(expiry) = repo.expiry.as_deref() {
-        notes.extend(expiry::lines(expiry).into_iter().map(|line| format!("expiry {line}")));
+        notes.extend(expiry::lines(expiry).into_iter().map(|line| format!("expiry, {line}")));
     }
     if let Some(wal) = repo.wal.as_deref() {
         let unneeded = wal.unneeded_bytes.filter(|bytes| *bytes > 0);

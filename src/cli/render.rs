@@ -55,7 +55,7 @@ pub fn run(args: RenderArgs) -> anyhow::Result<ExitCode> {
         Err(unusable) => return Ok(super::unusable(&unusable)),
     };
     let mut objects = Vec::new();
-    let mut told = String::new();
+    let mut reported = String::new();
     let mut failed = false;
     for resource in std::mem::take(&mut manifests.resources) {
         let references = manifests.references(&resource, &settings.default_namespace);
@@ -63,13 +63,13 @@ pub fn run(args: RenderArgs) -> anyhow::Result<ExitCode> {
         let (cluster, findings) = validate::document(resource.document, &references, &settings);
         failed |= findings.iter().any(Finding::is_error);
         for finding in findings.iter().filter(|finding| finding.severity <= Severity::Warning) {
-            writeln!(told, "{file}: {finding}")?;
+            writeln!(reported, "{file}: {finding}")?;
         }
         if let Some(cluster) = cluster {
             objects.extend(desired::build(&cluster, &settings, &BuildInputs::default()).objects);
         }
     }
-    output::report(&told);
+    output::report(&reported);
     if failed {
         return Ok(ExitCode::FAILURE);
     }

@@ -122,8 +122,8 @@ fn of_stanza(stanza: &Stanza, program: &Program, wish: &Wish, now: DateTime<Utc>
     }
     _ = writeln!(
         remarks,
-        "the copy is in {}, its tablespaces are in {}/OID, and links become plain directories; start it with a port and \
-         socket directory of its own",
+        "the copy is in {}, its tablespaces are in {}/OID, and links become plain directories; start it with its \
+         own port and socket directory",
         wish.copy.data(),
         wish.copy.tablespaces()
     );
@@ -139,7 +139,7 @@ pub fn outside_remarks(call: &Call<OutsideFiles>, copy: &CopyPaths) -> String {
         Some(Ok(outside)) => outside,
         Some(Err(failure)) => {
             let why = human::line(&failure.message, 300);
-            return format!("unknown: which tablespaces and links the backup has: {why}\n");
+            return format!("the tablespaces and links of the backup are unknown: {why}\n");
         }
         None => return String::new(),
     };
@@ -196,7 +196,7 @@ fn remarks(start: &Start<'_>, target: RestoreTarget) -> String {
             );
         }
         Err(Doubt::Branch) => text.push_str(
-            "not proven: the archive does not tell exactly when the timeline began, so another one may hold that time\n",
+            "not proven: the archive does not show exactly when the timeline began, so that time may belong to another one\n",
         ),
         Err(Doubt::Damage) => text.push_str(
             "not proven: a later WAL file has a wrong size. Recovery stops there with an error if nothing was committed between the \
@@ -211,12 +211,12 @@ fn remarks(start: &Start<'_>, target: RestoreTarget) -> String {
     }
     if start.backup.error == Some(true) {
         text.push_str(
-            "the backup has page checksum errors: pgBackRest 2.60 and later stop at the first damaged file, unless the command \
-             gets --no-checksum-page-error\n",
+            "the backup has page checksum errors: pgBackRest 2.60 and later stop at the first damaged file, unless you \
+             add --no-checksum-page-error to the command\n",
         );
     }
     if start.reach == Reach::Unknown {
-        text.push_str("unknown: whether the WAL archived since the newest backup reaches that time\n");
+        text.push_str("it is unknown whether the WAL archived since the newest backup reaches that time\n");
     }
     text.push_str(
         "Recovery ends at the first commit after that time. If PostgreSQL reports \"recovery ended before configured recovery \

@@ -13,7 +13,7 @@ use crate::state::merge::Target;
 use crate::state::snapshot::{Failure, FailureReason};
 
 const UNKILLABLE: &str =
-    "the process of the last call hangs in the kernel and cannot be killed; check for a dead mount";
+    "the process of the last call hangs in the kernel and cannot be killed; check for an unresponsive mount";
 const MAY_STILL_RUN: &str = "skipped in this run: the previous command may still be running there";
 
 /// What one command at a time may be about.

@@ -32,7 +32,7 @@ const USUAL_REPOS: [u32; 4] = [1, 2, 3, 4];
 const MAX_PATIENCE: u32 = 5;
 
 const GIVEN_UP: &str =
-    "skipped in this run: it hung in the last call, and other hanging calls have used up the time";
+    "skipped in this run: its last call hung, and other hanging calls have used up the time";
 
 /// What a run leaves for the next one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -18,7 +18,7 @@ pub trait ProbeSource: std::fmt::Debug + Send + Sync {
 
 impl ProbeSource for Store {
     fn alive(&self) -> Result<(), String> {
-        let silent = "no sign of life from collection for more than three intervals";
+        let silent = "collection has made no progress for more than three intervals";
         self.is_alive().then_some(()).ok_or_else(|| silent.to_owned())
     }
 

@@ -33,7 +33,7 @@ pub(super) async fn filter(
     next: Next,
 ) -> Response {
     if !has_valid_host(&request) {
-        let text = "a request by HTTP/1.1 needs exactly one Host header\n";
+        let text = "an HTTP/1.1 request needs exactly one Host header\n";
         return (StatusCode::BAD_REQUEST, text).into_response();
     }
     let config = middleware.config.current();

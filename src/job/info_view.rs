@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_told_is_not_known() {
+    fn what_is_not_reported_is_not_known() {
         let seen = |lock: Value| view(&[], &lock, 2).unwrap();
         assert_eq!((seen(json!({})).held, seen(json!({"held": true})).held), (None, Some(true)));
         let (done, all) = ("size-cplt", "size");

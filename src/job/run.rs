@@ -290,7 +290,7 @@ impl<A: Access> Job<'_, A> {
             match ask::info(self.access, self.task, self.task.place(&pod)).await {
                 Ok(view) => match view.proof(claim) {
                     Some(made) => return Ok(made),
-                    None => "info shows no backup of this job".clone_into(&mut seen),
+                    None => "info shows no backup made by this job".clone_into(&mut seen),
                 },
                 Err(silence) => seen = format!("info failed: {}", silence.said),
             }
@@ -318,7 +318,7 @@ impl<A: Access> Job<'_, A> {
 fn interrupted(place: Place<'_>, end: &BackupEnd, stop: Stop, found: &Found) -> JobOutcome {
     let reported = match (end, found) {
         (BackupEnd::Exited(code), _) => format!("pgBackRest ended with exit code {code}"),
-        (_, Found::Yes) => "pgBackRest was told to stop".to_owned(),
+        (_, Found::Yes) => "pgBackRest was sent SIGTERM".to_owned(),
         (_, Found::No) => "pgBackRest had already ended".to_owned(),
         (_, Found::Unknown(said)) => format!("pgBackRest may still be running in pod {}: {said}", place.pod),
     };

@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lock_alone_does_not_tell_that_a_backup_runs() {
+    fn a_lock_alone_does_not_show_that_a_backup_runs() {
         let idle = stanza(include_str!("../../fixtures/info/2.60.0/two_repos_one_encrypted.json"));
         assert_eq!(runs_of(&idle), [Some(false), Some(false)]);
         let mut locked = idle.clone();

@@ -260,7 +260,7 @@ impl OperatorMetrics {
             let mut restarts = present.watch_restarts.iter();
             restarts.try_for_each(|(kind, count)| family.add_counter(&[(*kind).into()], count))
         })?;
-        families.family(&catalogue::TELL_ERRORS_TOTAL, |family| {
+        families.family(&catalogue::REPORT_ERRORS_TOTAL, |family| {
             let mut errors = present.publish_errors.iter();
             errors.try_for_each(|((what, reason), count)| {
                 family.add_counter(&[(*reason).into(), (*what).into()], count)

@@ -160,7 +160,7 @@ pub struct Parent {
 pub enum HistoryError {
     /// More than [`TimelineHistory::MAX_BYTES`].
     #[error(
-        "the history of timeline {timeline} has {bytes} bytes; more than {} are not read",
+        "the history of timeline {timeline} has {bytes} bytes, but the limit is {}",
         TimelineHistory::MAX_BYTES
     )]
     TooLarge { timeline: u32, bytes: usize },
@@ -172,7 +172,7 @@ pub enum HistoryError {
         line: usize,
     },
     /// A timeline that is not greater than the previous one, or not an ancestor.
-    #[error("line {line} of the history of timeline {timeline} names timeline {parent} out of order")]
+    #[error("line {line} of the history of timeline {timeline} lists timeline {parent} out of order")]
     Order {
         timeline: u32,
         /// Counted from 1.
@@ -181,7 +181,7 @@ pub enum HistoryError {
         parent: u32,
     },
     /// No ancestor, which only timeline 1 may lack.
-    #[error("the history of timeline {timeline} names no ancestor")]
+    #[error("the history of timeline {timeline} contains no ancestor")]
     Empty { timeline: u32 },
 }
 

@@ -61,8 +61,8 @@ impl fmt::Display for Unreadable {
 /// The output is not an array of stanzas.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "pgbackrest info printed no readable JSON document ({0}); run the same command by hand, as the same user, and look at \
-     what it prints"
+    "pgbackrest info printed no readable JSON document ({0}); run the same command manually as the same \
+     user to see its output"
 )]
 pub struct ParseError(#[from] serde_json::Error);
 

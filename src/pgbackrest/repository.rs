@@ -82,8 +82,8 @@ pub enum EntryKind {
 pub enum ListingError {
     /// Not a listing. An entry that cannot be parsed is an error and not omitted: it would look like a missing one.
     #[error(
-        "pgbackrest repo-ls printed no readable JSON document ({0}); run the same command by hand, as the same user, and look \
-         at what it prints"
+        "pgbackrest repo-ls printed no readable JSON document ({0}); run the same command manually as the same \
+     user to see its output"
     )]
     Unreadable(#[from] serde_json::Error),
     /// The path is not a directory.

@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn forks_are_told_apart() {
+    fn forks_are_distinguished() {
         for (stdout, product, shown) in [
             ("pgxbackup 2.59.0\n", Product::Pgxbackup, "pgxbackup 2.59.0"),
             ("pgBunker 2.59.0-bunker.1\n", Product::PgBunker, "pgBunker 2.59.0"),

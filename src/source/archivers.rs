@@ -110,7 +110,7 @@ fn observation(
     if number >= MAX_ARCHIVERS {
         return failed(
             began,
-            format!("only the first {MAX_ARCHIVERS} stanzas that archive from this host are read"),
+            format!("only the archivers of the first {MAX_ARCHIVERS} stanzas on this host are read"),
         );
     }
     match archiving {
@@ -127,7 +127,7 @@ fn observe(stanza: &str, archiving: &Archiving, limits: Limits, began: Instant) 
             read_spool(&directory, limits).map_err(|error| unreadable(&directory, &error))
         }
         None => {
-            Err("the default spool-path of this fork of pgBackRest is not known; set spool-path".to_owned())
+            Err("the default spool-path of this fork of pgBackRest is unknown; set spool-path".to_owned())
         }
     };
     let queue =
@@ -137,7 +137,9 @@ fn observe(stanza: &str, archiving: &Archiving, limits: Limits, began: Instant) 
 
 fn unreadable(path: &Path, error: &io::Error) -> String {
     let remedy = match error.kind() {
-        io::ErrorKind::PermissionDenied => "; run as the user of PostgreSQL, or allow the group to read it",
+        io::ErrorKind::PermissionDenied => {
+            "; run as the user that runs PostgreSQL, or allow the group to read it"
+        }
         io::ErrorKind::NotFound => "; check pg1-path",
         _ => "",
     };

@@ -188,7 +188,7 @@ async fn call<T: Send + 'static>(
             // Reading a big document takes a moment, which would block this thread.
             let read = tokio::task::spawn_blocking(move || read(&stdout)).await;
             let read = read.unwrap_or_else(|error| {
-                Read::of(Err(unreadable(format!("reading the answer of {what} failed: {error}"))))
+                Read::of(Err(unreadable(format!("failed to read the output of {what}: {error}"))))
             });
             for line in &read.notices {
                 runner.log(&what, line);
@@ -226,7 +226,7 @@ fn read_info(stdout: &[u8], query: &InfoQuery) -> Read<InfoAnswer> {
     read_document(stdout, query, |document, notices| {
         let read_at = Utc::now();
         let told = document.unreadable.iter();
-        notices.extend(told.map(|part| format!("cannot read {part} in the answer; it is left out")));
+        notices.extend(told.map(|part| format!("cannot read {part} in the output; ignoring it")));
         let stanzas = document.stanzas().map(|stanza| assemble::stanza(stanza, read_at)).collect();
         Ok(InfoAnswer { stanzas, unreadable: document.unreadable })
     })
@@ -236,7 +236,7 @@ fn read_outside(stdout: &[u8], query: &InfoQuery) -> Read<OutsideFiles> {
     read_document(stdout, query, |document, _| {
         let mut backups = document.stanzas().flat_map(|stanza| &stanza.raw.backup);
         let backup = backups.find(|backup| query.set.as_deref() == Some(&*backup.label));
-        let backup = backup.ok_or_else(|| "the answer does not mention the backup".to_owned())?;
+        let backup = backup.ok_or_else(|| "the output does not mention the backup".to_owned())?;
         Ok(OutsideFiles {
             tablespaces: backup.tablespace.clone().unwrap_or_default(),
             links: backup.link.clone().unwrap_or_default(),

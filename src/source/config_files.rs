@@ -146,10 +146,9 @@ impl ConfigFiles {
             None => {
                 self.stuck = Some(reading);
                 self.fail(if goes_on {
-                    "its files are so many or large that they are still being read; combine some of them"
-                        .to_owned()
+                    "its files are too many or too large to be read in time; combine some of them".to_owned()
                 } else {
-                    "its file system does not answer; mount it again".to_owned()
+                    "its file system does not respond; remount it".to_owned()
                 });
             }
         }
@@ -344,7 +343,7 @@ fn read_all(files: &[PathBuf], limit: usize, progress: &Progress) -> Result<Vec<
         let unreadable = |error: String| format!("cannot read {}: {error}", file.display());
         let Some(bytes) = files::read(file, left).map_err(|error| unreadable(error.to_string()))? else {
             return Err(unreadable(format!(
-                "all files together hold more than {limit} bytes, which is the limit; remove what is not needed"
+                "all files together contain more than {limit} bytes, which is the limit; remove files that are not needed"
             )));
         };
         left = left.saturating_sub(bytes.len());

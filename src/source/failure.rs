@@ -25,9 +25,9 @@ const MAX_SIGNAL: i32 = 31;
 pub(super) fn of_spawn(program: &Path, error: &io::Error) -> Failure {
     let program = program.display();
     let remedy = match error.kind() {
-        io::ErrorKind::NotFound => "install pgBackRest, or say where it is",
+        io::ErrorKind::NotFound => "install pgBackRest, or set its path",
         io::ErrorKind::PermissionDenied => "make it executable for the user that runs this program",
-        _ => "start it by hand to see more",
+        _ => "run it manually for details",
     };
     Failure::new(FailureReason::Spawn, format!("cannot start '{program}': {error}; {remedy}"))
 }
@@ -44,8 +44,8 @@ pub(super) fn of_ending(
         Ending::TimedOut => {
             let after = humantime::format_duration(limits.timeout);
             let message = format!(
-                "{what} gave no answer within {after} and was killed; run it by hand to see which repository hangs, \
-                 or allow more time"
+                "{what} did not finish within {after} and was killed; run it manually to see which repository hangs, or \
+                 increase the timeout"
             );
             (FailureReason::Timeout, None, message)
         }
@@ -55,15 +55,21 @@ pub(super) fn of_ending(
                 Stream::Stderr => ("stderr", limits.stderr),
             };
             let message = format!(
-                "{what} printed more than {cap} bytes on {stream} and was killed; run it by hand to see what it prints"
+                "{what} printed more than {cap} bytes on {stream} and was killed; run it manually to see its output"
             );
             (FailureReason::OutputTooLarge, None, message)
         }
         Ending::Signalled(signal) => {
             let (name, remedy) = of_signal(signal);
-            (FailureReason::Killed, None, format!("{what} was ended by {name}, which was not ours; {remedy}"))
+            (
+                FailureReason::Killed,
+                None,
+                format!("{what} was terminated by {name}, which this program did not send; {remedy}"),
+            )
         }
-        Ending::Cancelled => (FailureReason::Killed, None, format!("{what} was ended because we stop")),
+        Ending::Cancelled => {
+            (FailureReason::Killed, None, format!("{what} was terminated because this program is stopping"))
+        }
         Ending::Exited(code) => return of_exit(what, code, stdout, stderr),
     };
     Failure { reason, exit_code, message }
@@ -74,7 +80,7 @@ pub(super) fn of_exit(what: &str, code: i32, stdout: &[u8], stderr: &[u8]) -> Fa
     if exit_code::is_root_refusal(code, &String::from_utf8_lossy(stdout), &String::from_utf8_lossy(stderr)) {
         let message = format!(
             "{what} refuses to run as root ({said}); run this program as the user that owns the repositories \
-             (often postgres), or pass PGBACKREST_ALLOW_ROOT=y on to pgBackRest"
+             (often postgres), or pass PGBACKREST_ALLOW_ROOT=y to pgBackRest"
         );
         return Failure { reason: FailureReason::RootRefused, exit_code: Some(code), message };
     }
@@ -82,22 +88,24 @@ pub(super) fn of_exit(what: &str, code: i32, stdout: &[u8], stderr: &[u8]) -> Fa
         match code.checked_sub(SIGNALLED).filter(|signal| (1..=MAX_SIGNAL).contains(signal)) {
             Some(signal) => {
                 let (name, remedy) = of_signal(signal);
-                (format!(" (ended by {name})"), Some(remedy))
+                (format!(" (terminated by {name})"), Some(remedy))
             }
             None => (String::new(), None),
         };
     let remedy = of_signal.unwrap_or_else(|| match exit_code::reason(code) {
         Reason::Config => "correct pgBackRest's configuration or the flags that choose it",
-        Reason::MissingFile => "check that the files named exist; the flags choose the configuration",
-        Reason::Io => "check that the user that runs this program may read the files named",
-        Reason::Terminated => "find out who ended it",
-        _ => "run it by hand, as the same user, to see more",
+        Reason::MissingFile => {
+            "check that the files in the message exist, and the flags that select the configuration"
+        }
+        Reason::Io => "check that the user that runs this program can read the files in the message",
+        Reason::Terminated => "find out what terminated it",
+        _ => "run it manually as the same user for details",
     });
     let class = exit_code::name(code).map_or(signal, |class| format!(" ({class})"));
     Failure {
         reason: FailureReason::Exit,
         exit_code: Some(code),
-        message: format!("{what} ended with exit code {code}{class}: {said}; {remedy}"),
+        message: format!("{what} failed with exit code {code}{class}: {said}; {remedy}"),
     }
 }
 
@@ -106,9 +114,9 @@ fn of_signal(number: i32) -> (String, &'static str) {
     let signal = Signal::try_from(number).ok();
     let name = signal.map_or_else(|| format!("signal {number}"), |signal| signal.as_str().to_owned());
     let remedy = match signal {
-        Some(Signal::SIGKILL) => "look for a lack of memory in the kernel's log",
+        Some(Signal::SIGKILL) => "check the kernel's log for an out-of-memory kill",
         Some(Signal::SIGTERM | Signal::SIGINT | Signal::SIGHUP | Signal::SIGQUIT) => {
-            "find out who stopped it, such as an administrator, a script or the service manager"
+            "find out what stopped it, such as an administrator, a script or the service manager"
         }
         Some(
             Signal::SIGSEGV
@@ -117,9 +125,11 @@ fn of_signal(number: i32) -> (String, &'static str) {
             | Signal::SIGFPE
             | Signal::SIGABRT
             | Signal::SIGSYS,
-        ) => "it crashed; check its installation and libraries, and report it to those who made it",
-        Some(Signal::SIGXCPU | Signal::SIGXFSZ) => "raise the limits of the user that runs this program",
-        _ => "find out who sent it",
+        ) => "it crashed; check its installation and libraries, and report the crash to its developers",
+        Some(Signal::SIGXCPU | Signal::SIGXFSZ) => {
+            "increase the resource limits of the user that runs this program"
+        }
+        _ => "find out what sent it",
     };
     (name, remedy)
 }
@@ -131,7 +141,7 @@ pub(super) fn said(stdout: &[u8], stderr: &[u8]) -> String {
     let is_error = |line: &Said<'_>| line.contains("ERROR: ");
     let error = streams.iter().find_map(|lines| lines.get(lines.iter().position(is_error)?..));
     let said = error.map_or_else(|| streams.iter().find_map(|lines| words(lines)), words);
-    said.unwrap_or_else(|| "it said nothing".to_owned())
+    said.unwrap_or_else(|| "it printed no message".to_owned())
 }
 
 /// The first message in one line.
@@ -182,7 +192,7 @@ mod tests {
             assert_eq!((failure.reason, failure.exit_code), (FailureReason::Exit, Some(37)));
             assert_eq!(
                 failure.message,
-                "pgbackrest info ended with exit code 37 (OptionRequiredError): info command requires option: \
+                "pgbackrest info failed with exit code 37 (OptionRequiredError): info command requires option: \
                  repo2-cipher-pass; correct pgBackRest's configuration or the flags that choose it"
             );
         }
@@ -205,32 +215,40 @@ mod tests {
             (
                 Ending::Signalled(9),
                 FailureReason::Killed,
-                "by SIGKILL, which was not ours; look for a lack of memory",
+                "by SIGKILL, which this program did not send; check the kernel's log",
             ),
-            (Ending::Signalled(11), FailureReason::Killed, "by SIGSEGV, which was not ours; it crashed"),
-            (Ending::Signalled(6), FailureReason::Killed, "by SIGABRT, which was not ours; it crashed"),
+            (
+                Ending::Signalled(11),
+                FailureReason::Killed,
+                "by SIGSEGV, which this program did not send; it crashed",
+            ),
+            (
+                Ending::Signalled(6),
+                FailureReason::Killed,
+                "by SIGABRT, which this program did not send; it crashed",
+            ),
             (
                 Ending::Signalled(15),
                 FailureReason::Killed,
-                "by SIGTERM, which was not ours; find out who stopped it",
+                "by SIGTERM, which this program did not send; find out what stopped it",
             ),
             (
                 Ending::Signalled(64),
                 FailureReason::Killed,
-                "by signal 64, which was not ours; find out who sent it",
+                "by signal 64, which this program did not send; find out what sent it",
             ),
             (
                 Ending::Exited(139),
                 FailureReason::Exit,
-                "exit code 139 (ended by SIGSEGV): it said nothing; it crashed",
+                "exit code 139 (terminated by SIGSEGV): it printed no message; it crashed",
             ),
             (
                 Ending::Exited(137),
                 FailureReason::Exit,
-                "exit code 137 (ended by SIGKILL): it said nothing; look for",
+                "exit code 137 (terminated by SIGKILL): it printed no message; check",
             ),
-            (Ending::Exited(128), FailureReason::Exit, "exit code 128: it said nothing; run it"),
-            (Ending::Exited(1), FailureReason::Exit, "exit code 1: it said nothing"),
+            (Ending::Exited(128), FailureReason::Exit, "exit code 128: it printed no message; run it"),
+            (Ending::Exited(1), FailureReason::Exit, "exit code 1: it printed no message"),
         ];
         for (ending, reason, words) in endings {
             let failure = of_ending("pgbackrest info", ending, &LIMITS, b"", b"");

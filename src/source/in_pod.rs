@@ -38,17 +38,21 @@ impl<'a, P> InPod<'a, P> {
     /// Why there is no exit code, and what that says of the command.
     fn without_code(&self, what: &str, end: &NoEnd) -> (Failure, CommandState) {
         let (reason, state, remedy) = match end {
-            NoEnd::NotStarted(_) => {
-                (FailureReason::Spawn, CommandState::NotStarted, "check that the pod runs and has pgBackRest")
-            }
+            NoEnd::NotStarted(_) => (
+                FailureReason::Spawn,
+                CommandState::NotStarted,
+                "check that the pod is running and contains pgBackRest",
+            ),
             NoEnd::TimedOut(_) => (
                 FailureReason::Timeout,
                 CommandState::Ended,
-                "run it there by hand to see what hangs, or allow more time",
+                "run it there manually to see what hangs, or increase the timeout",
             ),
-            NoEnd::Lost(_) => {
-                (FailureReason::Lost, CommandState::Unknown, "it is asked again when it must have ended")
-            }
+            NoEnd::Lost(_) => (
+                FailureReason::Lost,
+                CommandState::Unknown,
+                "it is retried after the command must have ended",
+            ),
         };
         let said = failure::one_line(&end.to_string());
         let message = format!("{what} in pod {}: {said}; {remedy}", self.pod);

@@ -60,7 +60,7 @@ pub enum NoEnd {
     #[error("{0}")]
     NotStarted(String),
     /// It was ended when its time was over.
-    #[error("the command was ended after {}", humantime::format_duration(*.0))]
+    #[error("the command was terminated after {}", humantime::format_duration(*.0))]
     TimedOut(Duration),
     /// Whether it still runs is not known.
     #[error("the connection to the command was lost: {0}")]

@@ -186,9 +186,9 @@ fn rejected(
     let next = queue.next.as_ref().filter(|_| !queue.is_idle)?;
     let because = |reason| Some(Rejected { file: next.file.clone(), reason, since: next.since });
     let of_next = errors.iter().filter(|error| error.file.as_ref().is_none_or(|file| *file == next.file));
-    let told = of_next.filter_map(|error| exit_code::code_of(error.class)).map(exit_code::reason);
-    let mut told = told.filter(|reason| matches!(reason, Reason::Mismatch | Reason::ArchiveDuplicate));
-    if let Some(reason) = told.next() {
+    let reasons = of_next.filter_map(|error| exit_code::code_of(error.class)).map(exit_code::reason);
+    let mut reasons = reasons.filter(|reason| matches!(reason, Reason::Mismatch | Reason::ArchiveDuplicate));
+    if let Some(reason) = reasons.next() {
         return because(reason);
     }
     let is_of_another =
@@ -211,12 +211,15 @@ fn dropped(observed: &Observation, previous: Option<&Archiver>, repos: &[RepoArc
     let is_bridged = |dropped: &Dropped| {
         repos.iter().filter_map(|repo| repo.newest_backup).any(|began| began > dropped.last_at)
     };
-    let told = observed.spool.as_ref().ok().and_then(|spool| spool.dropped.as_ref());
-    let told =
-        told.map(|told| Dropped { first: told.first.clone(), since: told.first_at, last_at: told.last_at });
+    let in_spool = observed.spool.as_ref().ok().and_then(|spool| spool.dropped.as_ref());
+    let in_spool = in_spool.map(|files| Dropped {
+        first: files.first.clone(),
+        since: files.first_at,
+        last_at: files.last_at,
+    });
     let vanished = previous.and_then(|previous| vanished(observed, previous, repos));
     let known = previous.and_then(|previous| previous.dropped.clone());
-    let all = known.into_iter().chain(told).chain(vanished).filter(|dropped| !is_bridged(dropped));
+    let all = known.into_iter().chain(in_spool).chain(vanished).filter(|dropped| !is_bridged(dropped));
     all.reduce(|one, other| {
         let last_at = one.last_at.max(other.last_at);
         let first = if other.first < one.first { other } else { one };

@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn progress_is_told_only_while_the_lock_is_held() {
+    fn progress_is_reported_only_while_the_lock_is_held() {
         let running = read(fixture!("2.60.0/in_progress_sigstop.json"), "demo");
         assert!(running.backup_lock.held == Some(true) && running.backup_lock.progress.is_some());
         assert!(running.repos.iter().any(|repo| repo.progress.is_some() && repo.in_progress_since.is_some()));

@@ -199,7 +199,7 @@ mod tests {
             settings: Some(settings),
             ..repo(1, vec![backup("20260101-000000F", day(0), 1), damaged])
         };
-        let told = |printed: &str, held: Option<bool>| {
+        let reported = |printed: &str, held: Option<bool>| {
             let mut stanza = stanza(vec![repo.clone()]);
             stanza.backup_lock.held = held;
             let version = version::parse(printed);
@@ -207,10 +207,10 @@ mod tests {
             judge_into(&mut snapshot, day(2));
             snapshot.stanzas[0].repos[0].expiry_blocked.is_some()
         };
-        assert!(told("pgBackRest 2.60.0", Some(false)) && told("pgBackRest 2.60.0", None));
-        assert!(!told("pgBackRest 2.60.0", Some(true)), "expiry may be about to begin");
-        assert!(!told("pgBackRest 2.59.1", None) && !told("pgBunker 2.60.0-bunker.1", None));
-        assert!(!told("", None));
+        assert!(reported("pgBackRest 2.60.0", Some(false)) && reported("pgBackRest 2.60.0", None));
+        assert!(!reported("pgBackRest 2.60.0", Some(true)), "expiry may be about to begin");
+        assert!(!reported("pgBackRest 2.59.1", None) && !reported("pgBunker 2.60.0-bunker.1", None));
+        assert!(!reported("", None));
     }
 
     fn outlook_of(repo: &Repo, now: DateTime<Utc>) -> Option<Expiry> {
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_are_told_where_the_archive_was_listed() {
+    fn bytes_are_reported_where_the_archive_was_listed() {
         use super::super::examples::listed;
 
         let repo = weekly(Retention::Count(2), 3);
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn without_retention_nothing_is_foretold() {
+    fn without_retention_nothing_is_predicted() {
         let unknown = Repo { settings: None, ..weekly(Retention::Count(2), 2) };
         assert_eq!(outlook_of(&unknown, day(9)), None);
         let unset = Repo { settings: Some(RepoSettings::default()), ..unknown };

@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn a_backup_tells_who_made_it() {
+    fn a_backup_shows_who_made_it() {
         let bunker = |at| Some((Some(Product::PgBunker), Evidence::Backup, day(at)));
         assert_eq!(seen("pgBackRest 2.58.0", &["2.58.0", "2.58.0"]), None);
         assert_eq!(seen("pgBackRest 2.58.0", &["2.58.0", BUNKER]), bunker(1));

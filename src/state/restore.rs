@@ -86,8 +86,8 @@ pub enum Unreachable {
     /// Nothing was archived after the last backup that ended before it.
     #[error("no WAL is archived after its newest backup, which completed at {}", .0.format("%Y-%m-%d %H:%M:%S UTC"))]
     TooLate(DateTime<Utc>),
-    /// WAL is missing on the way, or ends before it.
-    #[error("the WAL of timeline {timeline} has no gap only up to {}", .until.format("%Y-%m-%d %H:%M:%S UTC"))]
+    /// WAL is missing on the path, or ends before it.
+    #[error("the WAL of timeline {timeline} is only complete up to {}", .until.format("%Y-%m-%d %H:%M:%S UTC"))]
     Ends {
         /// The last timeline of the branch that was live then.
         timeline: u32,
@@ -96,7 +96,7 @@ pub enum Unreachable {
     },
     /// There are several timelines, and no listing tells which of them the backups belong to.
     #[error(
-        "its WAL has several timelines, and only a scan of the archive tells which backup leads there; use --wal"
+        "its WAL has several timelines, and only a scan of the archive shows which backup leads there; use --wal"
     )]
     Timelines,
     /// A timeline was asked for that the archive does not have.

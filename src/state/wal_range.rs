@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn another_repo_of_the_same_cluster_tells_the_size() {
+    fn another_repo_of_the_same_cluster_shows_the_size() {
         let inferred = repo(1, vec![sized("20260101-000000F", mib(64), 5 << 26)]);
         let silent = repo(2, vec![offline("20260101-000000F", day(0))]);
         let found = range(&stanza(vec![inferred.clone(), silent.clone()]), &silent).unwrap();

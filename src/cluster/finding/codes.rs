@@ -47,7 +47,7 @@ codes! {
     IMAGE_MISSING "image-missing" Error "A repo is on a volume, but no image for the repo host is set."
 
     SCHEDULE_INVALID "schedule-invalid" Error "Kubernetes would reject a cron expression."
-    SCHEDULE_TYPE_UNKNOWN "schedule-type-unknown" Error "A schedule is for a backup type other than full, diff and incr."
+    SCHEDULE_TYPE_UNKNOWN "schedule-type-unknown" Error "A schedule is for a backup type other than full, diff or incr."
     SCHEDULE_NEVER "schedule-never" Warning "A cron expression never matches."
     SCHEDULE_FREQUENT "schedule-frequent" Warning "A schedule starts jobs less than five minutes apart."
     SCHEDULES_COLLIDE "schedules-collide" Warning "Two schedules of a cluster fire in the same minute; one job waits for the lock of the other."
@@ -88,7 +88,7 @@ codes! {
     PAUSED "paused" Info "An annotation stops all writes for the cluster."
     OTHER_CONTROLLER "other-controller" Info "The resource is managed by another controller."
     SUSPENDED "suspended" Info "The cluster currently has nothing to back up: its jobs are suspended."
-    RESTORE_NOT_EXECUTED "restore-not-executed" Warning "A restore is requested, which is not executed."
+    RESTORE_NOT_EXECUTED "restore-not-executed" Warning "A restore is requested, but pgbackrest-keeper does not execute it."
     LABEL_RESERVED "label-reserved" Warning "A pod label is reserved for selecting pods; it is ignored."
     ENV_TWICE "env-twice" Warning "An environment variable is given twice; the first value is used."
 

@@ -244,8 +244,8 @@ fn object_name(name: &str, field: &str, checks: &mut Checks<'_>) -> Option<Strin
     checks.note(
         &codes::FIELD_MALFORMED,
         field,
-        "is not a name that Kubernetes takes",
-        "use lowercase letters, digits, '-' and '.', beginning and ending with a letter or digit",
+        "is not a valid name in Kubernetes",
+        "use lower-case letters, digits, '-' and '.', starting and ending with a letter or digit",
     );
     None
 }

@@ -112,7 +112,7 @@ fn environment(resource: &Postgresql, section: &Pgbackrest, checks: &mut Checks<
                 &codes::FIELD_NOT_USED,
                 format!("{field}.name"),
                 &variable.name,
-                "has no effect: it would change the program that makes the backups, not pgBackRest",
+                "is ignored: it would affect the program that makes the backups, not pgBackRest",
                 "remove it",
             );
         } else if seen.insert(variable.name.to_ascii_uppercase()) {

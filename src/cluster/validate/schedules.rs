@@ -68,7 +68,7 @@ pub(super) fn look(
         checks.note(
             &codes::NO_FULL_SCHEDULE,
             format!("{path}.schedule.full"),
-            "is not set: there is no further full backup after the first, and nothing expires",
+            "is not set: there are no full backups after the first, and nothing expires",
             "add a schedule for full backups, such as 30 2 * * 0",
         );
     }
@@ -84,10 +84,10 @@ fn look_at_interval(schedule: &Schedule, field: &str, expression: &str, checks: 
             field,
             expression,
             format!(
-                "starts jobs {} s apart, which is often before the last one has finished",
+                "starts jobs {} s apart, often before the previous one has finished",
                 shortest.num_seconds()
             ),
-            "leave at least five minutes between two backups, such as by */30 * * * *",
+            "allow at least five minutes between two backups, for example with */30 * * * *",
         );
     }
 }

@@ -133,7 +133,7 @@ impl<'a> ArchiveScan<'a> {
                 Ok(entries) => return Some(plan.take(step, &entries, Utc::now())),
                 // What it proves of the WAL does not depend on it.
                 Err(failure) => {
-                    tracing::debug!(%label, reason = failure.message, "Failed to measure an unfinished backup");
+                    tracing::debug!(%label, reason = failure.message, "Failed to determine the size of an unfinished backup");
                     plan.take_leftover(label, None);
                     return Some(Ok(()));
                 }

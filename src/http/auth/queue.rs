@@ -252,13 +252,13 @@ mod tests {
     }
 
     #[test]
-    fn one_that_gives_way_is_told_and_may_come_back() {
+    fn a_replaced_password_is_answered_and_remembered() {
         let mut queue = Queue::new();
         let mut answers: Vec<_> = (0..128).map(|number| queue.offer(check(66, number)).unwrap()).collect();
         let _others: Vec<_> = (0..128).map(|number| queue.offer(check(67, number)).unwrap()).collect();
         let _third = queue.offer(check(ALICE, 0)).unwrap();
-        let told = answers.iter_mut().filter_map(|answer| answer.try_recv().ok()).collect::<Vec<_>>();
-        assert!(told.len() <= 1 && told.iter().all(|result| *result == AuthResult::Busy));
+        let results = answers.iter_mut().filter_map(|answer| answer.try_recv().ok()).collect::<Vec<_>>();
+        assert!(results.len() <= 1 && results.iter().all(|result| *result == AuthResult::Busy));
         assert!(
             queue.turned_away.contains(&check(66, 127).trace)
                 != queue.turned_away.contains(&check(67, 127).trace)

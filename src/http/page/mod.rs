@@ -151,9 +151,7 @@ fn headline(snapshot: &Snapshot, context: &PageContext<'_>, entries: &[Judged<'_
         return Headline {
             health,
             text: "No stanza is known".to_owned(),
-            explanation: Some(
-                "The repository cannot be listed. Which stanzas it contains is unknown until it can.",
-            ),
+            explanation: Some("The repository cannot be listed, so its stanzas are unknown."),
         };
     }
     let configuration = snapshot.collection.configuration.as_ref();
@@ -162,7 +160,7 @@ fn headline(snapshot: &Snapshot, context: &PageContext<'_>, entries: &[Judged<'_
         health: if is_incomplete { health.max(Some(Health::Warning)) } else { health },
         text: count_sentence(&stanzas) + if stanzas.len() < entries.len() { UNLISTED_TOO } else { "" },
         explanation: is_incomplete
-            .then_some("pgBackRest's configuration cannot be read, so this is not all."),
+            .then_some("pgBackRest's configuration cannot be read, so stanzas may be missing here."),
     }
 }
 

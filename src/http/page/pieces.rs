@@ -45,7 +45,7 @@ pub(super) fn provenance() -> Markup {
         p {
             strong { "Proven" } " recovery windows come from a scan of the repository: no WAL segment and no backup directory is \
             missing. Windows that are " strong { "not verified" } " come from " code { "pgbackrest info" }
-            " alone, which detects neither. Both take the content of the files for granted; only a restore reads it."
+            " alone, which detects neither. Neither kind checks the contents of files; only a restore reads them."
         }
     }
 }

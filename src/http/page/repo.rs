@@ -195,7 +195,7 @@ fn last_attempt(attempt: &BackupAttempt, now: DateTime<Utc>) -> Markup {
     html! {
         @if attempt.failure.is_some() { span.reason.warning { "failed" } } @else { "completed" }
         @if let Some(ended) = attempt.ended { " " (pieces::age(ended, now)) }
-        @else if let Some(began) = attempt.began { ", begun " (pieces::age(began, now)) }
+        @else if let Some(began) = attempt.began { ", started " (pieces::age(began, now)) }
     }
 }
 

@@ -170,24 +170,28 @@ impl WebConfigHandle {
 fn refused_change(from: &WebConfig, to: &WebConfig) -> Option<&'static str> {
     if !from.users.is_empty() && to.users.is_empty() && !to.states_no_users {
         return Some(
-            "this removes all users without saying so; write basic_auth_users: {} to require no password, or restart the process",
+            "this would remove all users; to require no password, set basic_auth_users: {} explicitly, or restart the process",
         );
     }
     let (from, to) = match (&from.tls, &to.tls) {
         (None, None) => return None,
-        (None, Some(_)) => return Some("this turns TLS on, which requires a restart; restart the process"),
-        (Some(_), None) => return Some("this turns TLS off, which requires a restart; restart the process"),
+        (None, Some(_)) => {
+            return Some("this would enable TLS, which requires a restart; restart the process");
+        }
+        (Some(_), None) => {
+            return Some("this would disable TLS, which requires a restart; restart the process");
+        }
         (Some(from), Some(to)) => (from, to),
     };
     let asked = |auth: ClientAuthType| auth != ClientAuthType::NoClientCert;
     if asked(from.client_auth) && !asked(to.client_auth) && !to.states_client_auth {
         return Some(
-            "this removes client_auth_type without saying so; write client_auth_type: NoClientCert to ask for no certificate, or \
+            "this would remove client_auth_type; to request no certificate, set client_auth_type: NoClientCert explicitly, or \
              restart the process",
         );
     }
     (from.limits_client_names && !to.limits_client_names && asked(to.client_auth)).then_some(
-        "this removes client_allowed_sans, which requires a restart; restart the process to accept all names",
+        "this would remove client_allowed_sans, which requires a restart; restart the process to accept all names",
     )
 }
 

@@ -182,7 +182,7 @@ fn validity(chain: &[CertificateDer<'_>], source: &Pem, warnings: &mut Vec<Strin
     if !matches!(certificate.subject_alternative_name(), Ok(Some(_))) {
         warnings.push(format!(
             "{}: the certificate has no subjectAltName; clients that verify the server's name, such as Prometheus, \
-             refuse it",
+             reject it",
             source.source
         ));
     }

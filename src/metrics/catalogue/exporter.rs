@@ -9,7 +9,7 @@ const SCOPE: [&str; 2] = ["collector", "stanza"];
 
 catalogue! { ALL of Exporter:
     COLLECTOR_UP: Gauge, "pgbackrest_collector_up", Plain, SCOPE, "Whether the last run succeeded.",
-        "for the scope of a call (such as all-stanzas) and for each stanza; remains when facts are dropped";
+        "for the scope of a call (such as all-stanzas) and for each stanza; remains when values are dropped";
     COLLECTOR_LAST_SUCCESS_TIMESTAMP_SECONDS: Gauge,
         "pgbackrest_collector_last_success_timestamp_seconds", Timestamp, SCOPE,
         "End time of the last successful run.", "absent until a run succeeds";
@@ -37,7 +37,7 @@ catalogue! { ALL of Exporter:
         "Configured timeout of a run.", "configuration", at_scrape;
     PROGRAM_INFO: Gauge, "pgbackrest_program_info", Plain, ["product", "version"],
         "The program that is queried.",
-        "1; product is pgBackRest, pgxbackup or pgBunker, whose numbers are their own; absent while unknown";
+        "1; product is pgBackRest, pgxbackup or pgBunker, which have their own version numbers; absent while unknown";
     EXPORTER_SERIES: Gauge, "pgbackrest_exporter_series", Plain, [], "Number of series in this response.",
         "lines with a value, including this one", at_scrape;
     EXPORTER_SERIES_DROPPED: Gauge, "pgbackrest_exporter_series_dropped", Plain, [],

@@ -32,7 +32,7 @@ catalogue! { ALL of Jobs:
     LAST_FAILURE_INFO: Gauge, "pgbackrest_job_last_failure_info", Plain,
         ["backup_type", "exit_code", "namespace", "pg_cluster", "reason", "repo_key"],
         "Reason for the failure of the last backup job.",
-        "1 while the newest run is a failed one; exit_code is that of the last pod, empty if unknown", at_scrape;
+        "1 if the newest run failed; exit_code is that of the last pod, empty if unknown", at_scrape;
     ACTIVE: Gauge, "pgbackrest_job_active", Plain, SLOT, "Running backup jobs.", "0 if none is running", at_scrape;
     ACTIVE_SINCE_TIMESTAMP_SECONDS: Gauge, "pgbackrest_job_active_since_timestamp_seconds", Timestamp, SLOT,
         "Start time of the oldest running backup job.", "absent if none is running", at_scrape;

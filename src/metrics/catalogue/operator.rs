@@ -25,7 +25,7 @@ catalogue! { ALL of Operator:
     RESOURCE_OK: Gauge, "pgbackrest_operator_resource_ok", Plain, ["namespace", "pg_cluster", "resource"],
         "Whether all objects of the kind exist as desired.", "resource is a Kubernetes kind", at_scrape;
     DRIFT_CORRECTED_TOTAL: Counter, "pgbackrest_operator_drift_corrected_total", Plain,
-        ["namespace", "resource"], "Objects corrected after another client had changed their fields.",
+        ["namespace", "resource"], "Objects corrected after another client changed their fields.",
         "no series before the first", at_scrape;
     LEADER: Gauge, "pgbackrest_operator_leader", Plain, [], "Whether this process holds the lease.",
         "0 on a standby", at_scrape;
@@ -33,7 +33,7 @@ catalogue! { ALL of Operator:
         "without those scheduled for a later time", at_scrape;
     WATCH_RESTARTS_TOTAL: Counter, "pgbackrest_operator_watch_restarts_total", Plain, ["resource"],
         "Watches that failed and were restarted.", "no series before the first", at_scrape;
-    TELL_ERRORS_TOTAL: Counter, "pgbackrest_operator_tell_errors_total", Plain, ["reason", "what"],
+    REPORT_ERRORS_TOTAL: Counter, "pgbackrest_operator_tell_errors_total", Plain, ["reason", "what"],
         "Events and statuses that could not be written.",
         "the label what is event or status; reason is the kind of API failure; no series before the first", at_scrape;
     POLICY_OK: Gauge, "pgbackrest_policy_ok", Plain, ["namespace", "pg_cluster", "policy"],

@@ -32,23 +32,23 @@ catalogue! { ALL of Wal:
         "Bytes that the WAL segments occupy in the repository.", "listing: sizes as stored, compressed and encrypted";
     WAL_UNNEEDED_BYTES: Gauge, "pgbackrest_wal_unneeded_bytes", Bytes, REPO,
         "Bytes of the WAL that no backup in the repository needs.",
-        "listing: segments of older timelines than those of all backups, or before the starts of all backups that can lead to their \
+        "listing: segments on timelines older than those of all backups, or before the start of all backups that can lead to their \
          timeline; absent without a backup, and with offline backups";
     BACKUP_WAL_STORED_BYTES: Gauge, "pgbackrest_backup_wal_stored_bytes", Bytes,
         ["backup_name", "backup_type", "repo_key", "stanza"],
         "Bytes of WAL from the start of the backup to the start of the next one.",
         "listing: by the names of segments; absent for offline backups", per_backup;
     REPO_LEFTOVER_BACKUPS: Gauge, "pgbackrest_repo_leftover_backups", Plain, ["repo_key", "stanza", "state"],
-        "Directories of backups that did not end.",
-        "listing: labels that are not in backup.info; state is unfinished (newer than every backup, so that the next one resumes or \
+        "Directories of incomplete backups.",
+        "listing: labels that are not in backup.info; state is unfinished (newer than every backup, so the next one resumes or \
          removes it; not counted while the lock is held) or abandoned (expire removes it)";
     REPO_LEFTOVER_BYTES: Gauge, "pgbackrest_repo_leftover_bytes", Bytes, ["repo_key", "stanza", "state"],
-        "Bytes in directories of backups that did not end.",
-        "listing: sizes as stored; absent if one of the directories was not measured";
+        "Bytes in directories of incomplete backups.",
+        "listing: sizes as stored; absent if the size of a directory is unknown";
     WAL_MISSING_SEGMENTS: Gauge, "pgbackrest_wal_missing_segments", Plain, ["class", "repo_key", "stanza"],
         "WAL segments missing from the archive.",
         "listing: class is backup (needed to make a backup consistent), pitr_new (after the newest backup), pitr_old (between \
-         backups), expired (removed by archive retention) or wrong_size (there, but with a size that no whole segment has); only \
+         backups), expired (removed by archive retention) or wrong_size (exists, but its size shows that it is incomplete); only \
          backup and wrong_size are exposed if the timelines are unknown";
     WAL_GAPS: Gauge, "pgbackrest_wal_gaps", Plain, REPO,
         "Separate gaps in the WAL archive.", "listing: without expired segments";
@@ -59,12 +59,12 @@ catalogue! { ALL of Wal:
         "Timelines that do not lead to the live one.", "listing: from history files and segments; never counted as a gap";
     WAL_LIVE_TIMELINE: Gauge, "pgbackrest_wal_live_timeline", Plain, REPO,
         "Timeline that the database is on.",
-        "listing: the timeline that was archived last; if the times of files contradict the backups, the newest one that goes on \
-         from the newest backup";
+        "listing: the timeline that was archived last; if the times of files contradict the backups, the newest one that \
+         continues from the newest backup";
     WAL_BRANCHES: Gauge, "pgbackrest_wal_branches", Plain, ["repo_key", "stanza", "state"],
         "Branches of history in the archive.",
-        "listing: state is live, abandoned (the database went on elsewhere) or foreign (another server archived it); a timeline \
-         that another one continues is no branch; at most 32 beside the live one";
+        "listing: state is live, abandoned (the database continued on another timeline) or foreign (another server archived it); a \
+         timeline that another one continues does not count; at most 32 besides the live one";
     RECOVERY_DEFAULT_RESTORE_OK: Gauge, "pgbackrest_recovery_default_restore_ok", Plain, REPO,
         "Whether pgbackrest restore without options leads to the live timeline.",
         "listing: 0 if the newest backup does not lead to the latest timeline in the archive, if that is not the live one, or if the \
@@ -83,13 +83,13 @@ catalogue! { ALL of Wal:
         "kind is backup (info) or wal (listing); more than 5 min ahead; such a time is never used as the newest; \
          absent if the backups are unknown, or the WAL was not listed";
     REPO_CLOCK_BEHIND_SECONDS: Gauge, "pgbackrest_repo_clock_behind_seconds", Seconds, REPO,
-        "How far the clock of the repository is behind that of the PostgreSQL host. Negative: it is ahead.",
-        "listing: start of the newest backup - time of its last WAL segment, 0 where that lies within the backup and a minute around \
-         it; absent without such a backup";
+        "How far the repository's clock is behind that of the PostgreSQL host. Negative if it is ahead.",
+        "listing: start of the newest backup - time of its last WAL segment, 0 if that is during the backup or within a \
+         minute of it; absent without such a backup";
     BACKUP_UNRESTORABLE: Gauge, "pgbackrest_backup_unrestorable", Plain, ["reason", "repo_key", "stanza"],
         "Backups that cannot be restored.",
-        "listing: reason is wal (missing within the backup), directory (the backup's files are gone), reference (the files of a \
-         backup that it depends on are gone) or unknown (cannot be determined); a backup can count for several";
+        "listing: reason is wal (missing within the backup), directory (the backup's files are missing), reference (the files of a \
+         backup that it depends on are missing) or unknown (cannot be determined); a backup can count for several";
     RECOVERY_EARLIEST_TIMESTAMP_SECONDS: Gauge,
         "pgbackrest_recovery_earliest_timestamp_seconds", Timestamp, REPO,
         "Earliest point in time to which the cluster can be restored.",

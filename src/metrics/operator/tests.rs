@@ -33,7 +33,7 @@ fn text(operator: &Arc<OperatorMetrics>) -> String {
 }
 
 #[test]
-fn a_fleet_is_told_with_its_labels() {
+fn a_fleet_is_reported_with_its_labels() {
     let metrics = Arc::new(OperatorMetrics::new(&["timeout", "conflict"]));
     let at = DateTime::from_timestamp(5, 0).unwrap();
     metrics.leads(true);
@@ -93,7 +93,7 @@ fn what_is_gone_leaves_no_series() {
 }
 
 #[test]
-fn what_is_told_is_stale_after_each_change_and_each_step_of_the_clock() {
+fn what_is_reported_is_stale_after_each_change_and_each_step_of_the_clock() {
     let (metrics, options) = (Arc::new(OperatorMetrics::new(&[])), Arc::new(Options::default()));
     let clusters = ClusterMetrics::new(Arc::clone(&metrics));
     let at = |second| DateTime::from_timestamp(second, 0).unwrap();
@@ -118,7 +118,7 @@ fn what_is_told_is_stale_after_each_change_and_each_step_of_the_clock() {
 }
 
 #[test]
-fn whoever_no_longer_leads_tells_of_no_cluster_at_once() {
+fn whoever_no_longer_leads_shows_no_cluster_at_once() {
     let (metrics, options) = (Arc::new(OperatorMetrics::new(&[])), Arc::new(Options::default()));
     let clusters = ClusterMetrics::new(Arc::clone(&metrics));
     let at = DateTime::from_timestamp(5, 0).unwrap();

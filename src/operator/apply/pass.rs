@@ -335,7 +335,7 @@ impl<'a> Pass<'a> {
 
     /// Records that an object must be gone first. Returns `false`: it is not as desired.
     pub(super) fn leaves(&mut self, place: ObjectPath<'_>) -> bool {
-        let remedy = "it is created again once it is gone; check its finalizers if it remains";
+        let remedy = "it is recreated after it is deleted; if it remains, check its finalizers";
         self.wait(findings::waits(place, "is being deleted", remedy), WAIT_FOR_KUBERNETES);
         false
     }

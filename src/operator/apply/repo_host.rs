@@ -106,7 +106,7 @@ fn lock(answer: Result<Ran, NoEnd>, pod: &str) -> Option<String> {
         Ok(_) | Err(NoEnd::NotStarted(_)) => return None,
         Err(error @ (NoEnd::TimedOut(_) | NoEnd::Lost(_))) => error.to_string(),
     };
-    Some(format!("whether a backup runs in {pod} is not known ({why}; delete the pod if none does)"))
+    Some(format!("it is unknown whether a backup is running in {pod} ({why}; if none is, delete the pod)"))
 }
 
 fn template(set: &DynamicObject) -> Option<&Value> {
@@ -157,7 +157,7 @@ mod tests {
             (ran(31, "P00  ERROR: [031]: option 'x' cannot be set multiple times"), None),
             (ran(127, ""), None),
             (Err(NoEnd::NotStarted("no such container".to_owned())), None),
-            (Err(NoEnd::TimedOut(INFO_TIMEOUT)), unknown("ended after 1m 40s")),
+            (Err(NoEnd::TimedOut(INFO_TIMEOUT)), unknown("terminated after 1m 40s")),
             (Err(NoEnd::Lost("reset".to_owned())), unknown("connection to the command was lost")),
         ];
         for (answer, expected) in table {

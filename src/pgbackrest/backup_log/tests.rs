@@ -50,19 +50,19 @@ fn aborted(time: &str, code: u32, message: &str) -> String {
 }
 
 /// When an attempt ended, and with which code and error if it failed.
-type Told = (Option<DateTime<Utc>>, Option<(Option<i32>, Option<String>)>);
+type Reported = (Option<DateTime<Utc>>, Option<(Option<i32>, Option<String>)>);
 
-fn told(log: &BackupLog, repo: u32) -> Option<Told> {
+fn reported(log: &BackupLog, repo: u32) -> Option<Reported> {
     let ended = log.ended(repo, false)?;
     Some((ended.at, ended.failure.clone().map(|failure| (failure.code, failure.message))))
 }
 
 fn is_failed(log: &BackupLog, repo: u32, time: &str, code: i32, message: &str) -> bool {
-    told(log, repo) == Some((Some(at(time)), Some((Some(code), Some(message.to_owned())))))
+    reported(log, repo) == Some((Some(at(time)), Some((Some(code), Some(message.to_owned())))))
 }
 
 fn is_good(log: &BackupLog, repo: u32, time: &str) -> bool {
-    told(log, repo) == Some((Some(at(time)), None))
+    reported(log, repo) == Some((Some(at(time)), None))
 }
 
 /// A message of pgBackRest.
@@ -78,7 +78,7 @@ fn attempts_end_well_or_not() {
         + &info("14:00:09", "new backup label = 20261129-140000F")
         + &completed("14:00:09", 9004);
     let all = log(&success);
-    assert!(is_good(&all, 1, "14:00:09") && told(&all, 2).is_none());
+    assert!(is_good(&all, 1, "14:00:09") && reported(&all, 2).is_none());
     let ended = all.ended(1, false).unwrap();
     assert_eq!((ended.backup_type, ended.began), (Some(BackupType::Full), Some(at("14:00:00"))));
     assert!(!all.is_any_running());
@@ -98,19 +98,19 @@ fn attempts_end_well_or_not() {
 }
 
 #[test]
-fn signals_are_told_in_two_ways() {
+fn signals_are_reported_in_two_ways() {
     let old = info("14:00:03", "backup command end: terminated on signal [SIGTERM]");
     let all = log(&(began("14:00:00", "2.45", "--repo=2") + &old));
-    assert_eq!(told(&all, 2), Some((Some(at("14:00:03")), Some((Some(63), None)))));
+    assert_eq!(reported(&all, 2), Some((Some(at("14:00:03")), Some((Some(63), None)))));
     // The last line without a time was written when the file was.
     let all = log(&(began("14:00:00", "2.60.0", "--repo=2") + "terminated on signal SIGTERM\n"));
-    assert_eq!(told(&all, 2), Some((Some(written_at()), Some((Some(63), None)))));
+    assert_eq!(reported(&all, 2), Some((Some(written_at()), Some((Some(63), None)))));
 }
 
 #[test]
 fn without_an_end_it_is_running() {
     let mut all = log(&began("14:00:00", "2.60.0", "--repo=2 --type=diff"));
-    assert_eq!(told(&all, 2), None);
+    assert_eq!(reported(&all, 2), None);
     assert_eq!(
         all.running(2).map(|one| (one.began, one.may_have_ended)),
         Some((Some(at("14:00:00")), false))
@@ -128,7 +128,7 @@ fn a_conflict_of_locks_ends_the_one_that_came_later() {
     let mut all = log(&(began("14:00:00", "2.45", "--repo=1")
         + &began("14:00:15", "2.45", "--repo=2")
         + &aborted("14:00:15", 50, "unable to acquire lock on file '/tmp/pgbackrest/demo-backup.lock'")));
-    assert_eq!(told(&all, 2).unwrap().1.unwrap().0, Some(50));
+    assert_eq!(reported(&all, 2).unwrap().1.unwrap().0, Some(50));
     assert_eq!(all.running(1).unwrap().began, Some(at("14:00:00")));
     read(&mut all, &completed("14:00:20", 20_003));
     assert!(is_good(&all, 1, "14:00:20") && !all.is_any_running());
@@ -139,13 +139,13 @@ fn of_two_that_begin_at_the_same_time_either_can_have_got_the_lock() {
     let two = began("14:00:00", "2.45", "--repo=1") + &began("14:00:01", "2.45", "--repo=2");
     let conflict = aborted("14:00:01", 50, "unable to acquire lock");
     let mut all = log(&(two.clone() + &conflict));
-    assert_eq!((told(&all, 1), told(&all, 2)), (None, None));
+    assert_eq!((reported(&all, 1), reported(&all, 2)), (None, None));
     read(&mut all, &completed("14:00:20", 19_000));
-    assert_eq!((told(&all, 1), told(&all, 2)), (None, None), "the backup tells");
+    assert_eq!((reported(&all, 1), reported(&all, 2)), (None, None), "the backup tells");
     assert!(all.running(1).unwrap().may_have_ended && all.running(2).unwrap().may_have_ended);
     let all = log(&(two.clone() + &conflict + &aborted("14:00:30", 82, "not archived")));
     let unknown = Some((Some(at("14:00:30")), Some((None, None))));
-    assert_eq!((told(&all, 1), told(&all, 2)), (unknown.clone(), unknown));
+    assert_eq!((reported(&all, 1), reported(&all, 2)), (unknown.clone(), unknown));
     let stopped = aborted("14:00:01", 62, "stop file exists for all stanzas");
     let all = log(&(two + &stopped + &stopped));
     for repo in [1, 2] {
@@ -154,7 +154,7 @@ fn of_two_that_begin_at_the_same_time_either_can_have_got_the_lock() {
 }
 
 #[test]
-fn of_mixed_attempts_it_is_told_which_one_failed_once_that_is_certain() {
+fn of_mixed_attempts_it_is_reported_which_one_failed_once_that_is_certain() {
     let two = began("14:00:00", "2.53", "--repo=1") + &began("14:00:30", "2.53", "--repo=2");
     let (first, second) = (completed("14:01:40", 100_004), completed("14:01:40", 70_009));
     let error = aborted(
@@ -167,7 +167,7 @@ fn of_mixed_attempts_it_is_told_which_one_failed_once_that_is_certain() {
     let all = log(&(two.clone() + &first + &second));
     assert!(is_good(&all, 1, "14:01:40") && is_good(&all, 2, "14:01:40"));
     let all = log(&(two.clone() + &error));
-    assert_eq!((told(&all, 1), told(&all, 2)), (None, None), "either can have failed");
+    assert_eq!((reported(&all, 1), reported(&all, 2)), (None, None), "either can have failed");
     assert!(all.has_unassigned_failure());
     let all = log(&(two.clone() + &error + &first));
     assert!(is_good(&all, 1, "14:01:40") && is_failed(&all, 2, "14:01:00", 82, message));
@@ -176,11 +176,11 @@ fn of_mixed_attempts_it_is_told_which_one_failed_once_that_is_certain() {
     let other = aborted("14:01:10", 56, "no primary");
     let all = log(&(two + &error + &other));
     let unknown = Some((Some(at("14:01:10")), Some((None, None))));
-    assert_eq!((told(&all, 1), told(&all, 2)), (unknown.clone(), unknown));
+    assert_eq!((reported(&all, 1), reported(&all, 2)), (unknown.clone(), unknown));
     // With one lock for the stanza the older one was killed.
     let two = began("14:00:00", "2.52.1", "--repo=1") + &began("14:00:30", "2.52.1", "--repo=2");
     let all = log(&(two + &error));
-    assert!(told(&all, 1).is_none() && is_failed(&all, 2, "14:01:00", 82, message));
+    assert!(reported(&all, 1).is_none() && is_failed(&all, 2, "14:01:00", 82, message));
 }
 
 #[test]
@@ -210,17 +210,17 @@ fn without_times_the_order_counts() {
     };
     let end = "P00   INFO: backup command end: completed successfully\n";
     let all = log(&(timeless(began("14:00:00", "2.45", "--repo=1")) + end));
-    assert_eq!(told(&all, 1), Some((Some(written_at()), None)));
+    assert_eq!(reported(&all, 1), Some((Some(written_at()), None)));
     let all = log(&timeless(began("14:00:00", "2.45", "") + &aborted("14:00:01", 55, GONE)));
-    assert_eq!(told(&all, 1), Some((Some(written_at()), Some((Some(55), Some(GONE.to_owned()))))));
+    assert_eq!(reported(&all, 1), Some((Some(written_at()), Some((Some(55), Some(GONE.to_owned()))))));
     let two = began("14:00:00", "2.60.0", "--repo=1") + &began("14:00:30", "2.60.0", "--repo=2");
     let all = log(&(timeless(two) + end));
-    assert_eq!((told(&all, 1), told(&all, 2)), (None, None));
+    assert_eq!((reported(&all, 1), reported(&all, 2)), (None, None));
     assert!(all.running(1).unwrap().may_have_ended && all.running(2).unwrap().may_have_ended);
 }
 
 #[test]
-fn options_are_told_from_values() {
+fn options_are_reported_from_values() {
     let repo = |options: &str| {
         let text = format!("backup command begin 2.45: {options}");
         let all = log(&info("14:00:00", &text));
@@ -241,7 +241,7 @@ fn errors_are_redacted_and_bounded() {
     let hints = "\nHINT: Is this a standby?".repeat(200);
     let message = format!("'secret' is not allowed for 'type' option{hints}");
     let all = log(&(began("14:00:00", "2.45", "") + &aborted("14:00:01", 32, &message)));
-    let message = told(&all, 1).unwrap().1.unwrap().1.unwrap();
+    let message = reported(&all, 1).unwrap().1.unwrap().1.unwrap();
     assert!(
         message.starts_with("'…' is not allowed for 'type' option HINT: Is this a standby? HINT: "),
         "{message}"
@@ -255,7 +255,7 @@ fn errors_are_redacted_and_bounded() {
     let other = "2026-11-29 14:00:01.000 P00  ERROR: [042]: another\n".to_owned();
     let end = info("14:00:02", "backup command end: aborted with exception [055]");
     let all = log(&(began("14:00:00", "2.45", "") + &other + &end));
-    assert_eq!(told(&all, 1), Some((Some(at("14:00:02")), Some((Some(55), None)))));
+    assert_eq!(reported(&all, 1), Some((Some(at("14:00:02")), Some((Some(55), None)))));
 }
 
 proptest! {

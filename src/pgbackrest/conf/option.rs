@@ -167,7 +167,7 @@ impl Value {
         match &self.content {
             Content::Plain(text) if !text.is_empty() => Ok(text.clone()),
             Content::Repeated => Err(self.error("is set a second time in its section; keep one")),
-            _ => Err(self.error("has no value; give one or remove it")),
+            _ => Err(self.error("has no value; set one or remove it")),
         }
     }
 

@@ -57,14 +57,14 @@ pub(super) fn lines<'a>(file: &'a str, text: &'a str) -> impl Iterator<Item = Re
                     section = Some(name);
                     None
                 }
-                None => error("the section does not end with ]; write nothing after it on its line"),
+                None => error("the section does not end with ]; remove everything after it on its line"),
             };
         }
         let Some(section) = section else {
             return error("an option is before the first section; add [global] or [STANZA] above it");
         };
         match line.split_once('=').map(|(key, value)| (trim(key), trim(value))) {
-            None => error("the line has no =; write OPTION=VALUE, or # before a remark"),
+            None => error("the line has no =; write OPTION=VALUE, or # before a comment"),
             Some(("", _)) => error("there is no option before the ="),
             Some((key, value)) => {
                 let setting = Setting { file, line: Some(number), name: key, value };

@@ -13,7 +13,7 @@ fn options(text: &str) -> RepoOptions {
 }
 
 #[test]
-fn stanzas_that_are_reached_or_locked_in_a_way_of_their_own_are_told() {
+fn stanzas_that_are_reached_or_locked_in_a_way_of_their_own_are_reported() {
     for (section, is_apart) in [
         ("[crm]\nrepo1-cipher-pass=x", true),
         ("[crm]\nrepo2-path=/r", true),
@@ -223,7 +223,7 @@ fn values_that_pgbackrest_would_refuse_name_file_line_value_and_remedy() {
             "repo1-retention-full-type=week",
             "repo1-retention-full-type is 'week'; it must be one of count, time",
         ),
-        ("repo1-host=", "repo1-host has no value; give one or remove it"),
+        ("repo1-host=", "repo1-host has no value; set one or remove it"),
         (
             "retention-full=1\nrepo1-retention-full=1",
             "repo1-retention-full is set a second time in its section; keep one",
@@ -254,7 +254,7 @@ fn variables_win_over_files_and_are_named_where_they_are_wrong() {
     assert_eq!(conf.repo_keys(), [1, 2, 3]);
     assert_eq!(conf.repo_options("demo", 3).unwrap().storage, "gcs");
     let error = conf.repo_options("demo", 2).unwrap_err();
-    assert_eq!(error.to_string(), "environment: PGBACKREST_REPO2_HOST has no value; give one or remove it");
+    assert_eq!(error.to_string(), "environment: PGBACKREST_REPO2_HOST has no value; set one or remove it");
     let secret = [("PGBACKREST_REPO1_CIPHER_PASS", "hidden"), ("PGBACKREST_REPO1_AZURE_KEY", "hidden")];
     assert!(!format!("{:?}", Conf::from_environment(secret)).contains("hidden"));
 }

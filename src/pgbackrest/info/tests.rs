@@ -181,7 +181,7 @@ fn what_is_no_array_of_stanzas_is_an_error() {
     {
         let error = parse(text).unwrap_err().to_string();
         assert!(error.contains("line 1") || error.contains("EOF"), "{error}");
-        assert!(error.contains("by hand"), "{error}");
+        assert!(error.contains("manually"), "{error}");
     }
     assert_eq!(parse("[]").unwrap(), InfoDocument::default());
     assert!(parse(&"[".repeat(100_000)).is_err());

@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lock_that_is_not_told_is_not_known() {
+    fn a_lock_that_is_not_reported_is_not_known() {
         let held = |lock: &str| {
             let text = format!(r#"[{{"name":"db","cipher":"none","status":{{"code":0,"lock":{lock}}}}}]"#);
             answer(&text, &InfoQuery::default()).unwrap().stanza("db").unwrap().is_backup_locked()

@@ -41,7 +41,7 @@ fn a_typing_error_is_recognized() {
 }
 
 #[test]
-fn secrets_are_told_by_their_end() {
+fn secrets_are_reported_by_their_end() {
     for secret in [
         "repo1-cipher-pass",
         "repo1-s3-key",

@@ -66,10 +66,10 @@ fn repo(text: &str) -> Option<(&str, &str)> {
 /// `on 6 retries from 109-3001ms: `, `on retry at 100ms: `
 fn tries(text: &str) -> Option<(&str, &str)> {
     let (tries, _) = text.split_once("ms: ")?;
-    let told = tries.strip_prefix("on ")?;
+    let reported = tries.strip_prefix("on ")?;
     let is_known =
         |word: &str| matches!(word, "retry" | "retries" | "at" | "from") || is_of(word, "0123456789-");
-    told.split(' ').all(is_known).then(|| text.split_at_checked(tries.len() + "ms: ".len()))?
+    reported.split(' ').all(is_known).then(|| text.split_at_checked(tries.len() + "ms: ".len()))?
 }
 
 /// `message: [13] Permission denied`

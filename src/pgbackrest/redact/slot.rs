@@ -233,10 +233,10 @@ fn http(value: &str) -> Option<String> {
     if code.len() != 3 || !is_number(code) {
         return None;
     }
-    let told = reason.strip_prefix('(').and_then(|reason| reason.strip_suffix(')'));
-    Some(match told {
+    let reported = reason.strip_prefix('(').and_then(|reason| reason.strip_suffix(')'));
+    Some(match reported {
         _ if reason.is_empty() => code.to_owned(),
-        Some(told) if is_reason(told) => format!("{code} ({told})"),
+        Some(reported) if is_reason(reported) => format!("{code} ({reported})"),
         _ => format!("{code} ({HIDDEN})"),
     })
 }

@@ -155,7 +155,7 @@ fn what_cannot_be_read_is_unknown() {
     fs::set_permissions(&locked, fs::Permissions::from_mode(0o000)).unwrap();
     // Root reads it all the same.
     if let Err(problem) = host.observe(LIMITS).spool {
-        assert!(problem.contains("run as the user of PostgreSQL"), "{problem}");
+        assert!(problem.contains("run as the user that runs PostgreSQL"), "{problem}");
     }
     fs::set_permissions(&locked, fs::Permissions::from_mode(0o700)).unwrap();
 }
@@ -171,5 +171,5 @@ async fn a_cluster_without_a_data_directory_is_elsewhere() {
     let observed = observation("demo", Err("x has no value".to_owned()), 0, Instant::now());
     assert_eq!(observed.queue, Err("x has no value".to_owned()));
     let beyond = observation("demo", Err(String::new()), MAX_ARCHIVERS, Instant::now());
-    assert!(beyond.queue.unwrap_err().contains("only the first 100"));
+    assert!(beyond.queue.unwrap_err().contains("of the first 100 stanzas"));
 }

@@ -40,11 +40,10 @@ impl Reader {
     /// Why it need not read the files at any default paths.
     pub(super) fn product(&self, said: Option<Product>) -> Result<Product, String> {
         let Some(file) = self.file().and_then(|file| file.canonicalize().ok()) else {
-            return Err(format!("the program {} is not there", self.program.display()));
+            return Err(format!("the program {} does not exist", self.program.display()));
         };
         let refusal = |what: &str| {
-            let remedy =
-                "if this host has the configuration that it uses, name the file with --backrest.config";
+            let remedy = "if the configuration that it uses is on this host, set --backrest.config";
             format!("{} {what}; {remedy}", file.display())
         };
         if is_script(&file) {
@@ -53,7 +52,7 @@ impl Reader {
         let has_its_name =
             |product: &Product| file.file_name().is_some_and(|name| name == product.file_name());
         said.or_else(|| Product::ALL.into_iter().find(has_its_name)).ok_or_else(|| {
-            refusal("has not said which program it is, and its name does not tell; it may read other files")
+            refusal("has not reported which program it is, and its file name does not show it; it may read other files")
         })
     }
 }
@@ -102,7 +101,7 @@ mod tests {
         ] {
             assert_eq!(by_name(program), Ok(product), "{program}");
         }
-        assert!(by_name("other/sudo-pgbackrest").unwrap_err().contains("its name does not tell"));
+        assert!(by_name("other/sudo-pgbackrest").unwrap_err().contains("its file name does not show it"));
         // What a program says counts more than its name, but nothing that a script passes on.
         for said in Product::ALL {
             for program in ["real/pgbackrest", "links/backup", "fork/pgxbackup", "other/sudo-pgbackrest"] {
@@ -111,7 +110,7 @@ mod tests {
             for (program, why) in [
                 ("script/pgbackrest", "is a script"),
                 ("empty/pgbackrest", "is a script"),
-                ("nowhere/pgbackrest", "is not there"),
+                ("nowhere/pgbackrest", "does not exist"),
             ] {
                 for said in [Some(said), None] {
                     assert!(asked(path(program), &[], said).unwrap_err().contains(why), "{program}");
@@ -121,6 +120,6 @@ mod tests {
         let found = |search_path: &[&str]| asked("pgbackrest".into(), search_path, None);
         assert_eq!(found(&["nowhere", "real", "script"]), Ok(Product::PgBackRest));
         assert!(found(&["script", "real"]).unwrap_err().contains("is a script"));
-        assert!(found(&[]).unwrap_err().contains("is not there"));
+        assert!(found(&[]).unwrap_err().contains("does not exist"));
     }
 }

@@ -178,7 +178,8 @@ async fn what_is_too_big_or_no_file_is_not_read() {
     case.write("conf.d/2.conf", "[global]\n#x\n");
     assert!(files.refresh(SAID).await.is_none());
     assert!(
-        problem(&files).contains("2.conf: all files together hold more than 100 bytes, which is the limit")
+        problem(&files)
+            .contains("2.conf: all files together contain more than 100 bytes, which is the limit")
     );
     for number in 2..=4 {
         case.write(&format!("conf.d/{number}.conf"), "");

@@ -37,10 +37,10 @@ fn repo(range: (u32, u32)) -> RepoArchive {
 
 /// The last of several readings, with one repository that holds segments 1 to 9.
 fn after(observations: &[Observation]) -> Archiver {
-    told(observations, &[repo((1, 9))])
+    reported(observations, &[repo((1, 9))])
 }
 
-fn told(observations: &[Observation], repos: &[RepoArchive]) -> Archiver {
+fn reported(observations: &[Observation], repos: &[RepoArchive]) -> Archiver {
     let next = |before: Option<Archiver>, observed| Some(Archiver::of(observed, before.as_ref(), repos));
     observations.iter().fold(None, next).unwrap()
 }
@@ -151,15 +151,18 @@ fn a_rejected_file_is_named_with_its_reason() {
     assert_eq!(reason(by(Some(12), "ArchiveDuplicateError")), None, "it is not its turn yet");
     assert_eq!(reason(by(Some(10), "HostConnectError")), None);
     let of_another = RepoArchive { system_id: Some(78), ..repo((1, 9)) };
-    assert_eq!(reason(told(&[observed(1, 10, 1)], &[repo((1, 9)), of_another])), rejected(Reason::Mismatch));
+    assert_eq!(
+        reason(reported(&[observed(1, 10, 1)], &[repo((1, 9)), of_another])),
+        rejected(Reason::Mismatch)
+    );
     let old = RepoArchive { is_current: false, ..of_another };
-    assert_eq!(reason(told(&[observed(1, 10, 1)], &[old])), None, "it may have changed since");
+    assert_eq!(reason(reported(&[observed(1, 10, 1)], &[old])), None, "it may have changed since");
 }
 
 #[test]
 fn a_file_that_every_repository_holds_is_rejected() {
     let reason = |observation: Observation, repos: &[RepoArchive]| {
-        told(&[observation], repos).rejected.map(|rejected| rejected.reason)
+        reported(&[observation], repos).rejected.map(|rejected| rejected.reason)
     };
     let holding = repo((1, 12));
     assert_eq!(reason(observed(6, 10, 3), &[holding, holding]), Some(Reason::ArchiveDuplicate));
@@ -178,9 +181,9 @@ fn what_the_spool_dropped_is_lost_until_a_backup() {
     let known = after(&[dropping.clone(), observed(9, 15, 0)]).dropped.unwrap();
     assert_eq!((known.first.as_str(), known.since, known.last_at), (name(10).as_str(), at(1), at(2)));
     let backed_up = RepoArchive { newest_backup: Some(at(3)), ..repo((1, 30)) };
-    assert_eq!(told(&[dropping.clone(), observed(9, 15, 0)], &[backed_up]).dropped, None);
+    assert_eq!(reported(&[dropping.clone(), observed(9, 15, 0)], &[backed_up]).dropped, None);
     let began_before = RepoArchive { newest_backup: Some(at(2)), ..repo((1, 30)) };
-    assert!(told(&[dropping], &[began_before]).dropped.is_some());
+    assert!(reported(&[dropping], &[began_before]).dropped.is_some());
 }
 
 #[test]
@@ -188,7 +191,7 @@ fn what_leaves_a_full_queue_for_no_repository_is_lost() {
     let down = RepoArchive { is_current: false, ..repo((1, 9)) };
     let full = [observed(1, 10, 64), observed(2, 11, 64)];
     let dropped = |readings: &[Observation], repos: &[RepoArchive]| {
-        told(readings, repos).dropped.map(|dropped| dropped.first)
+        reported(readings, repos).dropped.map(|dropped| dropped.first)
     };
     assert_eq!(dropped(&full, &[down]), Some(name(10)));
     assert_eq!(dropped(&full, &[repo((1, 9)), down]), Some(name(10)), "it answers and does not have it");
@@ -197,6 +200,6 @@ fn what_leaves_a_full_queue_for_no_repository_is_lost() {
     assert_eq!(dropped(&[observed(1, 10, 20), observed(2, 11, 20)], &[down]), None, "there was room");
     assert_eq!(dropped(&full, &[]), None);
     let more = [full.as_slice(), &[observed(3, 12, 64)]].concat();
-    let known = told(&more, &[down]).dropped.unwrap();
+    let known = reported(&more, &[down]).dropped.unwrap();
     assert_eq!((known.first, known.since, known.last_at), (name(10), at(2), at(3)));
 }

@@ -69,7 +69,7 @@ fn failure(attempt: Option<&BackupAttempt>) -> Option<(AttemptEvidence, Option<R
 }
 
 #[test]
-fn the_log_tells_of_each_attempt_that_has_ended() {
+fn the_log_shows_each_attempt_that_has_ended() {
     let mut story = Story::logged();
     assert_eq!(story.collects(0, false, &[-100]), None, "the log does not tell of that one");
     story.begins(10);

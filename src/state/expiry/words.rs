@@ -14,7 +14,11 @@ pub fn lines(expiry: &Expiry) -> Vec<String> {
     let what = |removal: &Removal| (removal.backups.len(), removal.wal_bytes);
     let is_more = |removal: &&Removal| !removal.is_empty() && what(removal) != what(&expiry.now);
     if let Some(aged) = expiry.aged.as_ref().filter(|aged| is_more(&&aged.removal)) {
-        lines.push(format!("by a backup after {}: {}", human::instant(aged.at), words(&aged.removal)));
+        lines.push(format!(
+            "with the first backup after {}: {}",
+            human::instant(aged.at),
+            words(&aged.removal)
+        ));
     }
     for (backup_type, removal) in expiry.after_backup.iter().filter(|(_, removal)| is_more(removal)) {
         lines.push(format!("after the next {} backup: {}", backup_type.as_str(), words(removal)));
@@ -60,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_removed_is_told() {
+    fn only_what_is_removed_is_reported() {
         let nothing = removal(&[], Some(0), None);
         let mut expiry = Expiry {
             now: nothing.clone(),
@@ -74,7 +78,9 @@ mod tests {
         };
         assert_eq!(
             lines(&expiry),
-            ["by a backup after 2026-01-04 00:00:00 UTC: 20260101-000000F (1.0 MiB), 1.0 GiB of WAL"]
+            [
+                "with the first backup after 2026-01-04 00:00:00 UTC: 20260101-000000F (1.0 MiB), 1.0 GiB of WAL"
+            ]
         );
         let two = removal(&["20260101-000000F", "20260102-000000F"], None, None);
         (expiry.aged, expiry.now) = (None, removal(&[], Some(0), Some(1024)));

@@ -27,18 +27,18 @@ pub(super) fn sentences(archiver: &Archiver, now: DateTime<Utc>) -> Vec<String> 
     }
     all.extend(archiver.errors.iter().take(ERROR_LIMIT).map(error));
     let problems = [&archiver.problem, &archiver.spool_problem];
-    let mut told = problems.into_iter().flatten().collect::<Vec<_>>();
-    told.dedup();
-    all.extend(told.into_iter().map(|problem| {
-        format!("What the archiver does is not known: {}", human::line(problem, MESSAGE_LIMIT))
+    let mut reasons = problems.into_iter().flatten().collect::<Vec<_>>();
+    reasons.dedup();
+    all.extend(reasons.into_iter().map(|problem| {
+        format!("The state of the archiver is unknown: {}", human::line(problem, MESSAGE_LIMIT))
     }));
     all
 }
 
 fn dropped(dropped: &Dropped) -> String {
     format!(
-        "WAL from {} on was dropped at {} instead of archived, because more than archive-push-queue-max waited: the recovery window \
-         ends before it; take a full backup as soon as archiving works",
+        "WAL starting with {} was dropped at {} instead of archived, because more than archive-push-queue-max was waiting: the recovery \
+         window ends before it; take a full backup as soon as archiving works",
         dropped.first,
         human::instant(dropped.since),
     )
@@ -47,10 +47,10 @@ fn dropped(dropped: &Dropped) -> String {
 fn rejected(rejected: &Rejected, now: DateTime<Utc>) -> String {
     let why = match rejected.reason {
         Reason::ArchiveDuplicate => {
-            "the archive holds another segment of this name, as if two servers archived to the stanza"
+            "the archive contains a different segment with this name; check whether two servers archive to the stanza"
         }
         _ => {
-            "it is of another PostgreSQL cluster than the stanza; run stanza-upgrade if that was upgraded or created anew, or archive to another stanza"
+            "it belongs to another PostgreSQL cluster than the stanza; run stanza-upgrade if the cluster was upgraded or recreated, or archive to another stanza"
         }
     };
     let is = rejected.since.map_or_else(
@@ -58,7 +58,7 @@ fn rejected(rejected: &Rejected, now: DateTime<Utc>) -> String {
         |since| format!("has been rejected for {}", human::duration(now - since)),
     );
     format!(
-        "WAL file {} {is}: {why}. It and all later WAL is not archived, so the recovery window ends before it",
+        "WAL file {} {is}: {why}. Neither this file nor later WAL is archived, so the recovery window ends before it",
         rejected.file
     )
 }
@@ -66,13 +66,14 @@ fn rejected(rejected: &Rejected, now: DateTime<Utc>) -> String {
 fn full(archiver: &Archiver, now: DateTime<Utc>) -> Option<String> {
     let expected = archiver.drop_expected_at?;
     let (queued, limit) = (archiver.queued_bytes()?, archiver.queue_limit_bytes?);
-    let of = format!("{} of at most {} wait to be archived", human::bytes(queued), human::bytes(limit));
+    let of =
+        format!("{} of at most {} are waiting to be archived", human::bytes(queued), human::bytes(limit));
     if queued > limit {
         return Some(format!("{of}: pgBackRest drops WAL (archive-push-queue-max)"));
     }
     (expected - now < DROP_NOTICE).then(|| {
         let left = human::duration(expected - now);
-        format!("{of}: pgBackRest will drop WAL in {left} if this goes on (archive-push-queue-max)")
+        format!("{of}: pgBackRest will drop WAL in {left} if this continues (archive-push-queue-max)")
     })
 }
 
@@ -80,7 +81,11 @@ fn waiting(archiver: &Archiver) -> Option<String> {
     // Not until now: it may have been archived since.
     let waited = archiver.observed_at - archiver.next()?.since?;
     (waited > WAITS_LONG).then(|| {
-        format!("{}, the first for {}: WAL is not archived", waiting_words(archiver), human::duration(waited))
+        format!(
+            "{}, the first for {}: archiving does not work",
+            waiting_words(archiver),
+            human::duration(waited)
+        )
     })
 }
 
@@ -94,7 +99,7 @@ fn waiting_words(archiver: &Archiver) -> String {
     let files = archiver.waiting_files().unwrap_or_default();
     let more =
         if archiver.queue.as_ref().is_some_and(|queue| queue.is_truncated) { "more than " } else { "" };
-    let wait = if files == 1 { "waits" } else { "wait" };
+    let wait = if files == 1 { "is waiting" } else { "are waiting" };
     format!("{more}{} {wait} to be archived", human::count(files, "WAL file"))
 }
 
@@ -116,7 +121,7 @@ pub fn archiver_line(archiver: &Archiver, now: DateTime<Utc>) -> String {
         return "standby, does not archive".to_owned();
     }
     if queue.files == 0 {
-        return "no WAL waits to be archived".to_owned();
+        return "no WAL is waiting to be archived".to_owned();
     }
     let mut parts = vec![waiting_words(archiver)];
     if let Some(next) = &queue.next {
@@ -134,7 +139,7 @@ pub fn archiver_line(archiver: &Archiver, now: DateTime<Utc>) -> String {
     if let Some(growth) = archiver.growth_bytes_per_second {
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "growth is positive")]
         let hourly = (growth * 3600.0) as u64;
-        parts.push(format!("grows by {} an hour", human::bytes(hourly)));
+        parts.push(format!("growing by {} per hour", human::bytes(hourly)));
     }
     parts.join(", ")
 }

@@ -67,12 +67,10 @@ fn why_it_is_kept(repo: &Repo, expiry: &Expiry) -> String {
             )
         }
         (Some(ArchiveRetention::Backups { backup_type, count }), _) => format!(
-            "expire removes it once there are {count} backups that count for repo{key}-retention-archive-type={}",
+            "expire removes it once there are {count} backups, as counted by repo{key}-retention-archive-type={}",
             backup_type.as_str()
         ),
-        (Some(ArchiveRetention::All), _) => {
-            "expire removes it with the next full backup that it removes".to_owned()
-        }
+        (Some(ArchiveRetention::All), _) => "expire removes it when it next removes a full backup".to_owned(),
         _ => format!("expire never removes WAL with this configuration: set repo{key}-retention-archive"),
     }
 }
@@ -85,7 +83,7 @@ fn leftovers(repo: &Repo) -> Option<String> {
     let size = known.map_or_else(String::new, |bytes| format!(" ({})", human::bytes(bytes)));
     let backups = human::count(old().count(), "unfinished backup");
     Some(format!(
-        "the files of {backups}{size} are still there, the oldest of {}: run pgbackrest expire",
+        "files of {backups}{size} have not been removed, the oldest from {}: run pgbackrest expire",
         human::line(&oldest.label, 60)
     ))
 }
@@ -127,12 +125,12 @@ mod tests {
             ),
             (backups(BackupType::Full, 4), days, 0, "once there are 4 backups"),
             (backups(BackupType::Incr, 9), one, 0, "repo1-retention-archive-type=incr"),
-            (Some(ArchiveRetention::All), days, 0, "with the next full backup that it removes"),
+            (Some(ArchiveRetention::All), days, 0, "when it next removes a full backup"),
             (Some(ArchiveRetention::Forever), one, 0, "never removes WAL"),
             (backups(BackupType::Full, 1), one, 9, "the next expire removes it"),
         ] {
-            let told = sentences(&keeping(archive, full, wal_bytes));
-            let [text] = &told[..] else { panic!("{told:?}") };
+            let reported = sentences(&keeping(archive, full, wal_bytes));
+            let [text] = &reported[..] else { panic!("{reported:?}") };
             assert!(text.starts_with("no backup needs 4.0 MiB of WAL, 44 % of the archive: "), "{text}");
             assert!(text.contains(expected), "{text}");
         }
@@ -148,16 +146,19 @@ mod tests {
     }
 
     #[test]
-    fn leftovers_that_nothing_resumes_are_told() {
+    fn leftovers_that_nothing_resumes_are_reported() {
         let leftover = |label: &str, bytes, is_newest| Leftover { label: label.to_owned(), bytes, is_newest };
         let (old, older) = ("20251231-000000F", "20251230-000000F");
         let of = |leftovers| sentences(&Repo { leftovers: Some(leftovers), ..repo(1, vec![]) });
         assert!(of(vec![leftover(old, Some(1), true)]).is_empty());
-        let told = of(vec![leftover(older, Some(1 << 20), false), leftover(old, Some(1 << 20), false)]);
-        let expected = "the files of 2 unfinished backups (2.0 MiB) are still there, the oldest of 20251230-000000F: run pgbackrest \
-                        expire";
-        assert_eq!(told, [expected]);
-        let told = of(vec![leftover(older, None, false)]);
-        assert!(told[0].starts_with("the files of 1 unfinished backup are still there"), "{told:?}");
+        let reported = of(vec![leftover(older, Some(1 << 20), false), leftover(old, Some(1 << 20), false)]);
+        let expected = "files of 2 unfinished backups (2.0 MiB) have not been removed, the oldest from 20251230-000000F: run \
+                        pgbackrest expire";
+        assert_eq!(reported, [expected]);
+        let reported = of(vec![leftover(older, None, false)]);
+        assert!(
+            reported[0].starts_with("files of 1 unfinished backup have not been removed"),
+            "{reported:?}"
+        );
     }
 }

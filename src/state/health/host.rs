@@ -28,11 +28,11 @@ pub(super) fn failed_attempt(repo: &Repo, now: DateTime<Utc>) -> Option<String> 
     let attempt = repo.last_attempt.as_ref()?;
     let failure = attempt.failure.as_ref()?;
     let kind = attempt.backup_type.map_or_else(String::new, |kind| format!(" ({})", kind.as_str()));
-    let begun = attempt.began.map_or_else(String::new, |at| format!(", begun {}", human::age(at, now)));
+    let started = attempt.began.map_or_else(String::new, |at| format!(", started {},", human::age(at, now)));
     if attempt.evidence == AttemptEvidence::Lock {
         let until = attempt.ended.map_or_else(String::new, |at| format!(" until {}", human::instant(at)));
         return Some(format!(
-            "a backup was running{until}, and left no new backup: look into pgBackRest's output"
+            "a backup was running{until}, but there is no new backup: check pgBackRest's output"
         ));
     }
     if let Some(code) = failure.exit_code {
@@ -41,15 +41,15 @@ pub(super) fn failed_attempt(repo: &Repo, now: DateTime<Utc>) -> Option<String> 
         let message = message.map_or_else(String::new, |message| format!(": {message}"));
         let when = attempt.ended.map_or_else(|| "at an unknown time".to_owned(), |at| human::age(at, now));
         return Some(format!(
-            "the last attempt of a backup{kind} failed {when} with {class} [{code:03}]{message}"
+            "the last backup attempt{kind} failed {when} with {class} [{code:03}]{message}"
         ));
     }
     let why = if failure.reason == Some(Reason::OomOrKill) {
-        "ended without a word: it was killed, or the host went down"
+        "did not log its end: it was killed, or the host went down"
     } else {
-        "failed; pgBackRest's log does not tell which of its errors belongs to it"
+        "failed; pgBackRest's log does not show which of its errors belongs to it"
     };
-    Some(format!("the last attempt of a backup{kind}{begun} {why}"))
+    Some(format!("the last backup attempt{kind}{started} {why}"))
 }
 
 fn stopped(stanza: &Stanza, file: StopFile, now: DateTime<Utc>) -> String {
@@ -72,6 +72,6 @@ fn other_program(other: OtherProgram, now: DateTime<Utc>) -> String {
     };
     let age = human::age(other.seen_at, now);
     format!(
-        "{name} {what} {age}, and it does not see the locks of the program that is queried here: use only one of them, or set the same lock-path for both"
+        "{name} {what} {age}, and it does not respect the locks of the program that is queried here: use only one of them, or set the same lock-path for both"
     )
 }

@@ -42,7 +42,7 @@ fn scope(kind: ScopeKind, up: bool) -> ScopeHealth {
 
 #[test]
 fn a_failed_attempt_is_a_warning() {
-    let told = |evidence, ended, failure| {
+    let reported = |evidence, ended, failure| {
         let (backup_type, began) = (Some(BackupType::Diff), Some(day(0)));
         let last_attempt =
             Some(BackupAttempt { evidence, backup_type, began, ended, failure: Some(failure) });
@@ -58,33 +58,36 @@ fn a_failed_attempt_is_a_warning() {
     let ended = Some(day(1) - TimeDelta::hours(3));
     let database = failure(Some(56), Some("unable to find primary"), Some(Reason::Database));
     assert_eq!(
-        told(AttemptEvidence::Log, ended, database),
-        "the last attempt of a backup (diff) failed 3 h ago with DbConnectError [056]: unable to find primary"
+        reported(AttemptEvidence::Log, ended, database),
+        "the last backup attempt (diff) failed 3 h ago with DbConnectError [056]: unable to find primary"
     );
     let killed = failure(None, None, Some(Reason::OomOrKill));
     assert_eq!(
-        told(AttemptEvidence::Log, None, killed),
-        "the last attempt of a backup (diff), begun 1 d ago ended without a word: it was killed, or the host went down"
+        reported(AttemptEvidence::Log, None, killed),
+        "the last backup attempt (diff), started 1 d ago, did not log its end: it was killed, or the host went down"
     );
-    let text = told(AttemptEvidence::Log, ended, failure(None, None, None));
-    assert!(text.contains("does not tell which of its errors"), "{text}");
-    let text = told(AttemptEvidence::Lock, ended, failure(None, None, None));
-    assert!(text.starts_with("a backup was running until 2026-01-01 21:00:00 UTC, and left no"), "{text}");
+    let text = reported(AttemptEvidence::Log, ended, failure(None, None, None));
+    assert!(text.contains("does not show which of its errors"), "{text}");
+    let text = reported(AttemptEvidence::Lock, ended, failure(None, None, None));
+    assert!(
+        text.starts_with("a backup was running until 2026-01-01 21:00:00 UTC, but there is no new backup"),
+        "{text}"
+    );
 }
 
 #[test]
 fn stop_files_are_warnings() {
-    let told = |scope, since| {
+    let reported = |scope, since| {
         let stop_files = Some(vec![StopFile { scope, since }]);
         let stanza = Stanza { stop_files, ..stanza(vec![good(1)]) };
         let Assessment { health, findings } = of_stanza(&stanza, None, day(4), None);
         assert_eq!((health, findings.len()), (Health::Warning, 1), "{findings:?}");
         findings[0].text.clone()
     };
-    let text = told(StopScope::All, Some(day(1)));
+    let text = reported(StopScope::All, Some(day(1)));
     assert!(text.starts_with("pgbackrest stop was run for all stanzas 3 d ago"), "{text}");
     assert!(text.ends_with("fail until pgbackrest start is run"), "{text}");
-    let text = told(StopScope::Stanza, None);
+    let text = reported(StopScope::Stanza, None);
     assert!(text.starts_with("pgbackrest stop was run for this stanza at an unknown time"), "{text}");
     assert!(text.ends_with("until pgbackrest --stanza=demo start is run"), "{text}");
     let none = Stanza { stop_files: Some(Vec::new()), ..stanza(vec![good(1)]) };
@@ -237,7 +240,7 @@ fn the_worst_stanza_comes_first_and_lost_ones_are_named() {
 }
 
 #[test]
-fn what_a_listing_found_is_told() {
+fn what_a_listing_found_is_reported() {
     let made =
         || Repo { collected_at: day(900), ..repo(1, vec![backup(FULL, day(3), 3), backup(NEXT, day(6), 6)]) };
     let texts = |repo: Repo| -> Vec<String> {
@@ -276,7 +279,7 @@ fn problems_of_the_archiver_are_warnings() {
         }),
         spool: Ok(Spool::default()),
     };
-    let told = |observed: &Observation, repos: &[RepoArchive]| {
+    let reported = |observed: &Observation, repos: &[RepoArchive]| {
         let archiver = super::Archiver::of(observed, None, repos);
         let mut snapshot = Snapshot { stanzas: vec![stanza(vec![good(1)])], ..Snapshot::default() };
         snapshot.archivers.insert(Arc::from("demo"), archiver);
@@ -286,20 +289,20 @@ fn problems_of_the_archiver_are_warnings() {
         (judged.assessment.health, texts.join("\n"), line)
     };
     let minutes = TimeDelta::minutes;
-    let (health, text, line) = told(&observed(None, day(2) - minutes(3)), &[]);
+    let (health, text, line) = reported(&observed(None, day(2) - minutes(3)), &[]);
     assert_eq!((health, text.as_str()), (Health::Ok, ""));
     let expected =
-        "3 WAL files wait to be archived, the first for 3 min (00000001000000000000000A), 48.0 MiB";
+        "3 WAL files are waiting to be archived, the first for 3 min (00000001000000000000000A), 48.0 MiB";
     assert_eq!(line, expected);
 
-    let (health, text, _) = told(&observed(None, day(2) - minutes(30)), &[]);
-    let expected = "3 WAL files wait to be archived, the first for 30 min: WAL is not archived";
+    let (health, text, _) = reported(&observed(None, day(2) - minutes(30)), &[]);
+    let expected = "3 WAL files are waiting to be archived, the first for 30 min: archiving does not work";
     assert_eq!((health, text.as_str()), (Health::Warning, expected));
 
-    let (_, text, line) = told(&observed(Some(40 << 20), day(2)), &[]);
+    let (_, text, line) = reported(&observed(Some(40 << 20), day(2)), &[]);
     assert_eq!(
         text,
-        "48.0 MiB of at most 40.0 MiB wait to be archived: pgBackRest drops WAL (archive-push-queue-max)"
+        "48.0 MiB of at most 40.0 MiB are waiting to be archived: pgBackRest drops WAL (archive-push-queue-max)"
     );
     assert!(line.ends_with("48.0 MiB of at most 40.0 MiB"), "{line}");
 
@@ -307,13 +310,16 @@ fn problems_of_the_archiver_are_warnings() {
     let message = "WAL file exists".to_owned();
     let error = PushError { file: None, class: "ArchiveMismatchError", message, seen_at: day(2) };
     failing.spool = Ok(Spool { errors: vec![error], ..Spool::default() });
-    let (_, text, _) = told(&failing, &[]);
-    assert!(text.contains("has been rejected for 30 min: it is of another PostgreSQL cluster"), "{text}");
+    let (_, text, _) = reported(&failing, &[]);
+    assert!(
+        text.contains("has been rejected for 30 min: it belongs to another PostgreSQL cluster"),
+        "{text}"
+    );
     assert!(text.contains("archive-push failed for WAL: ArchiveMismatchError: WAL file exists"), "{text}");
     assert!(!text.contains("the first for"), "said once: {text}");
 
     failing.queue = Err("cannot read it".to_owned());
-    let (health, text, line) = told(&failing, &[]);
+    let (health, text, line) = reported(&failing, &[]);
     assert_eq!((health, line.as_str()), (Health::Warning, "unknown"));
-    assert_eq!(text, "What the archiver does is not known: cannot read it");
+    assert_eq!(text, "The state of the archiver is unknown: cannot read it");
 }

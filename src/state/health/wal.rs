@@ -39,8 +39,7 @@ pub(super) fn sentences(repo: &Repo) -> Vec<String> {
     }
     if wal.wrong_sizes > 0 {
         all.push(format!(
-            "{} in the archive with a size that no whole segment has, so recovery cannot use {}: check the storage, and take a \
-             full backup now",
+            "{} incomplete, judging by the file size, so recovery cannot use {}: check the storage, and take a full backup now",
             segments(wal.wrong_sizes),
             if wal.wrong_sizes == 1 { "it" } else { "them" },
         ));
@@ -48,7 +47,7 @@ pub(super) fn sentences(repo: &Repo) -> Vec<String> {
     all.extend(default_restore_sentence(repo));
     if wal.future > 0 {
         all.push(format!(
-            "{} in the archive dated in the future, so the time is not used: check the clock of the repository",
+            "{} in the archive dated in the future, which is ignored: check the clock of the repository",
             count_are(wal.future, "file"),
         ));
     }
@@ -61,8 +60,8 @@ pub(super) fn sentences(repo: &Repo) -> Vec<String> {
     }
     if wal.has_unreliable_times && wal.branches.len() > 1 {
         all.push(
-            "the times of the WAL files do not fit the backups, as after copying them or setting a clock: they do not show when \
-             each timeline began"
+            "the times of the WAL files contradict the backups, for example because files were copied or a clock was set: they do \
+             not show when each timeline began"
                 .to_owned(),
         );
     }
@@ -77,17 +76,17 @@ pub(super) fn sentences(repo: &Repo) -> Vec<String> {
     all
 }
 
-fn unrestorable(found: &Unrestorable) -> Option<String> {
-    let directory = found.directory.unwrap_or(0);
+fn unrestorable(backups: &Unrestorable) -> Option<String> {
+    let directory = backups.directory.unwrap_or(0);
     let reasons = [
-        (found.wal, "without the WAL needed for consistency"),
+        (backups.wal, "without the WAL needed for consistency"),
         (directory, "without their files"),
-        (found.reference, "depending on a backup that is gone"),
-        (found.unknown, "whose WAL cannot be checked"),
+        (backups.reference, "depending on a missing backup"),
+        (backups.unknown, "whose WAL cannot be checked"),
     ];
-    let told = reasons.into_iter().filter(|(number, _)| *number > 0);
-    let told: Vec<String> = told.map(|(number, why)| format!("{number} {why}")).collect();
-    (!told.is_empty()).then(|| format!("backups that cannot be restored: {}", told.join(", ")))
+    let found = reasons.into_iter().filter(|(number, _)| *number > 0);
+    let found: Vec<String> = found.map(|(number, why)| format!("{number} {why}")).collect();
+    (!found.is_empty()).then(|| format!("backups that cannot be restored: {}", found.join(", ")))
 }
 
 /// Where `pgbackrest restore` without options does not lead to the live branch, and what to do instead.

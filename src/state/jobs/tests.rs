@@ -203,7 +203,7 @@ fn times_follow_the_clock_on_the_wall() {
 }
 
 #[test]
-fn failures_are_counted_up_to_a_success_and_stay_told_when_jobs_go() {
+fn failures_are_counted_up_to_a_success_and_stay_reported_when_jobs_go() {
     let mut index = scheduled("0 2 * * *", "2026-11-01T12:00:00Z");
     let failed = |day: u32| {
         let (start, end) = (format!("2026-11-0{day}T02:00:00Z"), format!("2026-11-0{day}T02:30:00Z"));
@@ -238,7 +238,7 @@ fn failures_are_counted_up_to_a_success_and_stay_told_when_jobs_go() {
 }
 
 #[test]
-fn jobs_that_are_told_in_the_wrong_order_lead_to_the_same() {
+fn jobs_that_are_reported_in_the_wrong_order_lead_to_the_same() {
     let success = ended("s", "2026-11-03T02:00:00Z", "2026-11-03T02:10:00Z", None);
     let failure = ended("f", "2026-11-02T02:00:00Z", "2026-11-02T02:30:00Z", Some(LOCKED));
     let mut index = scheduled("0 2 * * *", "2026-11-01T12:00:00Z");
@@ -272,7 +272,7 @@ fn pods_are_counted_as_they_fail() {
 }
 
 #[test]
-fn schedules_of_one_cluster_that_meet_are_told() {
+fn schedules_of_one_cluster_that_meet_are_reported() {
     let mut index = scheduled("0 2 * * 0", "2026-11-01T12:00:00Z");
     let conflict = |index: &JobIndex| schedule(index, "2026-11-01T12:00:00Z").conflict;
     assert!(!conflict(&index));

@@ -11,7 +11,7 @@ use pgbackrest_keeper::cli;
 fn the_page_of_commands_is_generated_from_their_definitions() {
     let mut command = cli::command().term_width(100);
     command.build();
-    let mut page = "# Commands\n\nMade from the definitions of the commands: what each says for `pgbackrest-keeper COMMAND --help`.\n\
+    let mut page = "# Commands\n\nGenerated from the definitions of the commands: the output of `pgbackrest-keeper COMMAND --help`.\n\
         \nExit codes: 0 done, 1 failed, with the reason on standard error, 2 wrong arguments. Those of `backup` are in\n\
         [backup.md](backup.md), those of `lint` in [lint.md](lint.md).\n"
         .to_owned();

@@ -111,8 +111,8 @@ fn nothing_waits(lab: &Lab<'_>, exporter: &Exporter) {
     for absent in [REJECTED, ERRORS] {
         assert!(samples.all(absent, OF_STANZA).is_empty(), "{absent}");
     }
-    page_says(exporter, "Archiver: no WAL waits to be archived");
-    assert!(told(lab, &[]).contains("archiver: no WAL waits to be archived"));
+    page_says(exporter, "Archiver: no WAL is waiting to be archived");
+    assert!(told(lab, &[]).contains("archiver: no WAL is waiting to be archived"));
 }
 
 /// What `info` prints.
@@ -170,7 +170,7 @@ fn what_is_dropped_is_lost_until_a_backup(lab: &mut Lab<'_>, exporter: &Exporter
     });
     switch(&lab.postgres);
     exporter.wait("the drop", |samples| samples.find(DROPPED, OF_STANZA));
-    page_says(exporter, &format!("WAL from {first} on was dropped at"));
+    page_says(exporter, &format!("WAL starting with {first} was dropped at"));
     exporter.wait("a full queue", |samples| {
         (samples.find(QUEUED, OF_STANZA) == Some(4.0 * MEBIBYTE)).then_some(())
     });
@@ -252,7 +252,7 @@ fn an_asynchronous_drop_is_told(lab: &mut Lab<'_>, exporter: &Exporter) {
     configure(lab, |config| config.global("archive-async", "y").global("archive-push-queue-max", "1MiB"));
     switch(&lab.postgres);
     exporter.wait("the drop", |samples| samples.find(DROPPED, OF_STANZA));
-    page_says(exporter, &format!("WAL from {first} on was dropped at"));
+    page_says(exporter, &format!("WAL starting with {first} was dropped at"));
     let spool = lab.site.path(&format!("spool/archive/{STANZA}/out/{first}.ok"));
     assert!(fs::read_to_string(spool).unwrap().starts_with("0\ndropped WAL file"));
     bring_repositories_back(lab.site);
@@ -274,7 +274,7 @@ fn what_cannot_be_read_is_unknown(lab: &Lab<'_>, exporter: &Exporter) {
     for absent in [WAITING, SINCE, QUEUED] {
         assert_eq!(samples.find(absent, OF_STANZA), None, "{absent}");
     }
-    page_says(exporter, "run as the user of PostgreSQL");
+    page_says(exporter, "run as the user that runs PostgreSQL");
     fs::set_permissions(&status, before).unwrap();
     exporter.wait("sight", |samples| (samples.find(UP, OF_STANZA) == Some(1.0)).then_some(()));
 }
@@ -302,7 +302,7 @@ fn another_cluster_is_rejected(lab: &Lab<'_>) {
     let mismatch = [OF_STANZA[0], ("reason", "mismatch")];
     exporter.wait("the rejection", |samples| samples.find(REJECTED, &mismatch));
     assert!(exporter.samples().all(ERRORS, OF_STANZA).is_empty());
-    page_says(&exporter, "is of another PostgreSQL cluster than the stanza");
+    page_says(&exporter, "belongs to another PostgreSQL cluster than the stanza");
     wait_for("pgBackRest to reject it", || postgres.log().contains("ArchiveMismatchError").then_some(()));
     site.write("another.conf", &config(&|config| config.global("archive-async", "y")).text());
     switch(&postgres);

@@ -90,7 +90,7 @@ fn the_log_tells_of_each_attempt(lab: &mut Lab<'_>) {
     assert_eq!(samples.all(FAILURE, REPO2)[0].labels["backup_type"], "full");
     samples.assert(SUCCESS, REPO1, 1.0);
     let page = exporter.get("/", &[]).text().to_owned();
-    let sentence = "the last attempt of a backup (full) failed";
+    let sentence = "the last backup attempt (full) failed";
     assert!(page.contains(sentence) && page.contains("FileMissingError [055]"), "{page}");
     let told = info(site, &lab.both, &[]);
     let attempt = &told["stanzas"][0]["repos"][1]["last_attempt"];
@@ -130,7 +130,7 @@ fn the_log_tells_of_each_attempt(lab: &mut Lab<'_>) {
     let samples = waits_for_failure(&exporter, REPO1, "oom_or_kill", "");
     assert_eq!(samples.all(FAILURE, REPO1)[0].labels["backup_type"], "full");
     assert_eq!(samples.find(ENDED, REPO1), None, "nobody saw when");
-    assert!(exporter.get("/", &[]).text().contains("ended without a word: it was killed"));
+    assert!(exporter.get("/", &[]).text().contains("did not log its end: it was killed"));
 
     // SIGTERM.
     let held = lab.hold_backup(1);
@@ -189,7 +189,7 @@ fn without_a_log_a_lock_tells_of_a_failure(lab: &Lab<'_>) {
         held.kill();
         let samples = waits_for_failure(&exporter, REPO1, "", "");
         assert!(samples.value(ENDED, REPO1) >= samples.value(BEGAN, REPO1));
-        assert!(exporter.get("/", &[]).text().contains("and left no new backup"));
+        assert!(exporter.get("/", &[]).text().contains("but there is no new backup"));
         lab.back_up(1, "full");
         exporter.wait("the end of it", |samples| samples.all(SUCCESS, REPO1).is_empty().then_some(()));
     } else {

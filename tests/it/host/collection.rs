@@ -175,12 +175,17 @@ async fn every_failure_has_its_reason_and_its_remedy() {
         ),
         ("echo 'no JSON'; exit 0", FailureReason::Parse, None, "no readable JSON"),
         ("echo '[{\"name\": 1'; exit 0", FailureReason::Parse, None, "no readable JSON"),
-        ("kill -SEGV $$; sleep 1", FailureReason::Killed, None, "by SIGSEGV, which was not ours; it crashed"),
+        (
+            "kill -SEGV $$; sleep 1",
+            FailureReason::Killed,
+            None,
+            "by SIGSEGV, which this program did not send; it crashed",
+        ),
         (
             "kill -TERM $$; sleep 1",
             FailureReason::Killed,
             None,
-            "by SIGTERM, which was not ours; find out who",
+            "by SIGTERM, which this program did not send; find out what",
         ),
         ("exec head -c 3000000 /dev/zero", FailureReason::OutputTooLarge, None, "1000000 bytes on stdout"),
     ] {

@@ -308,7 +308,7 @@ fn restore_of_a_damaged_backup_stops(lab: &Lab<'_>, label: &str, stop: i64) {
     let said = info.output().unwrap();
     let (commands, remarks) = (String::from_utf8_lossy(&said.stdout), String::from_utf8_lossy(&said.stderr));
     assert!(commands.contains(&format!("--set={label}")), "{commands}{remarks}");
-    assert!(remarks.contains("unless the command gets --no-checksum-page-error"), "{remarks}");
+    assert!(remarks.contains("unless you add --no-checksum-page-error"), "{remarks}");
     let restore = |directory: &str, arguments: &[&str]| {
         let copy = format!("--pg1-path={}", lab.site.create_directory(directory).display());
         let (stanza, set) = (format!("--stanza={STANZA}"), format!("--set={label}"));

@@ -198,7 +198,7 @@ async fn what_was_lost_is_repeated_only_when_it_is_gone() {
 async fn whatever_runs_is_ended_in_time() {
     let soon = || Instant::now() + Duration::from_millis(100);
     for (process, told) in
-        [(0, "was told to stop"), (3, "had already ended"), (126, "may still be running in pod a-0")]
+        [(0, "was sent SIGTERM"), (3, "had already ended"), (126, "may still be running in pod a-0")]
     {
         let world = world(&[]).when(": pgbackrest backup", [Does::Hang]).when(": sh -c", [Ok(process)]);
         let verdict = back_up_until(&world, soon(), CancellationToken::new()).await;

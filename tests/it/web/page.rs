@@ -55,10 +55,7 @@ fn a_repository_that_cannot_be_listed_is_no_stanza() {
     // Merging gives it none.
     unlisted.collection.scopes.remove("[invalid]");
     let alone = render(&unlisted);
-    has(
-        &alone,
-        &["No stanza is known", "Which stanzas it contains is unknown", "repositories that cannot be listed"],
-    );
+    has(&alone, &["No stanza is known", "so its stanzas are unknown", "repositories that cannot be listed"]);
     assert!(!alone.contains("[invalid]"), "pgBackRest's stand-in is not a name");
     let mut beside = cases::five_weeks();
     beside.stanzas.extend(unlisted.stanzas);
@@ -75,7 +72,13 @@ fn a_configuration_that_cannot_be_read_is_said() {
     let page = render(&snapshot);
     has(
         &page,
-        &["demo is ok", "so this is not all", "configuration cannot be read", &problem, "symbol warning"],
+        &[
+            "demo is ok",
+            "so stanzas may be missing here",
+            "configuration cannot be read",
+            &problem,
+            "symbol warning",
+        ],
     );
     snapshot.collection.configuration = Some(ConfigurationHealth { problem: None });
     assert_eq!(render(&snapshot), render(&cases::five_weeks()));

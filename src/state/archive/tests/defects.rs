@@ -131,7 +131,7 @@ fn i_what_expire_removed_is_not_missing() {
 }
 
 #[test]
-fn j_a_segment_with_two_checksums_is_told() {
+fn j_a_segment_with_two_checksums_is_reported() {
     let size = mib(16);
     let mut names = files(&[(1, 1, 4)], size);
     names.push(names[2].replace("-0", "-f"));

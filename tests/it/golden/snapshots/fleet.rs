@@ -30,7 +30,7 @@ pub(super) fn fleet() -> (Fleet, DateTime<Utc>) {
     let repo = &mut half.stanzas[0].repos[1];
     (repo.state, repo.status_code) = (RepoState::Timeout, None);
     repo.collected_at = now - TimeDelta::minutes(30);
-    let message = "pgbackrest info in pod orders-0: the command was ended after 1m".to_owned();
+    let message = "pgbackrest info in pod orders-0: the command was terminated after 1m".to_owned();
     half.collection = failed(now, FailureReason::Timeout, message);
     half.version = None;
     let message = "no pod to query about repo1: no pod has the labels a=b".to_owned();

@@ -219,7 +219,7 @@ pub(super) fn advice(world: &World<'_>, at: DateTime<Utc>, scans: bool, repo: Op
         line: into_copy(&String::from_utf8(stdout).unwrap()),
         is_proven: remarks.lines().any(|line| line.starts_with("proven: ")),
         is_hedged: remarks.lines().any(|line| line.starts_with("unknown: ")),
-        is_ambiguous: remarks.contains("so another one may hold that time"),
+        is_ambiguous: remarks.contains("so that time may belong to another one"),
     }
 }
 

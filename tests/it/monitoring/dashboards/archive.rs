@@ -68,7 +68,7 @@ fn completeness() -> Vec<Panel> {
         ),
         Panel::lines(
             "Missing WAL segments",
-            "Which segments are missing? backup: a backup is lost; pitr_new: nothing later can be restored; pitr_old: some times between backups cannot be restored; wrong_size: the files cannot hold whole segments; expired: removed on purpose.",
+            "Which segments are missing? backup: a backup is lost; pitr_new: nothing later can be restored; pitr_old: some times between backups cannot be restored; wrong_size: the files are incomplete; expired: removed on purpose.",
             "short",
         )
         .query(S.max(&by_class, &wal::WAL_MISSING_SEGMENTS), &format!("{{{{class}}}} {REPO_NAME}")),
@@ -88,12 +88,12 @@ fn completeness() -> Vec<Panel> {
         .query(S.max(REPO, &wal::WAL_MISSING_HISTORY_FILES), REPO_NAME),
         Panel::lines(
             "Branches of history",
-            "Has another server archived into this stanza (foreign), or did the database go back to an earlier time (abandoned)?",
+            "Has another server archived to this stanza (foreign), or was the database restored to an earlier time (abandoned)?",
             "short",
         )
         .query(S.max(&by_state, &wal::WAL_BRANCHES), &format!("{{{{state}}}} {REPO_NAME}")),
         Panel::lines(
-            "Times that cannot be right",
+            "Wrong clocks",
             "How far do the clocks of repository and PostgreSQL differ, and how many backups or WAL files are dated in the future? Such times are not used.",
             "short",
         )
@@ -121,8 +121,8 @@ fn retained() -> Vec<Panel> {
         .query(S.max(REPO, &wal::WAL_UNNEEDED_BYTES), REPO_NAME),
         Panel::lines(
             "What expire will remove",
-            "How much is removed now, after the next backup of each type, and once the next backup is old enough? Each includes what \
-             could be removed now.",
+            "How much can be removed now, after the next backup of each type, and once the next backup is old enough? Each value \
+             includes what can be removed now.",
             "bytes",
         )
         .query(
@@ -131,7 +131,7 @@ fn retained() -> Vec<Panel> {
         ),
         Panel::lines(
             "Unfinished backups",
-            "How many directories of backups that did not end are in each repository? abandoned: expire should have removed them; \
+            "How many directories of incomplete backups does each repository contain? abandoned: expire should have removed them; \
              unfinished: the next backup resumes or removes it.",
             "short",
         )

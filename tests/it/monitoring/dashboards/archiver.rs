@@ -17,41 +17,41 @@ pub(super) fn row() -> Vec<Panel> {
     vec![
         Panel::stat(
             "WAL files waiting",
-            "How many WAL files does PostgreSQL wait to archive? One waits for a moment now and then.",
+            "How many WAL files are waiting to be archived? It is normal that one is waiting for a moment.",
             "short",
             format!("max({})", S.of(&catalogue::ARCHIVER_WAITING_FILES)),
         ),
         Panel::stat(
             "WAL is dropped",
-            "When will more WAL wait than archive-push-queue-max allows, at the rate of the last half hour? Not shown if the queue does not grow.",
+            "When will the waiting WAL exceed archive-push-queue-max, at the rate of the last half hour? Not shown if the queue does not grow.",
             "dateTimeFromNow",
             milliseconds(&format!("min({})", S.of(&catalogue::ARCHIVER_DROP_EXPECTED_TIMESTAMP_SECONDS))),
         ),
         Panel::stat(
             "WAL was dropped",
-            "When did pgBackRest drop WAL? The recovery window ends there until the next backup. Not shown if it did not.",
+            "When did pgBackRest drop WAL? The recovery window ends there until the next backup. Not shown if no WAL was dropped.",
             "dateTimeFromNow",
             milliseconds(&format!("min({})", S.of(&catalogue::ARCHIVER_DROPPED_SINCE_TIMESTAMP_SECONDS))),
         ),
         Panel::stat(
             "Archiver unreadable",
-            "For how many clusters on these hosts is it not known what waits to be archived?",
+            "For how many clusters on these hosts is the state of the archiver unknown?",
             "short",
             format!("count({0}) - sum({0})", S.of(&catalogue::ARCHIVER_UP)),
         )
         .steps(NONE_IS_GOOD),
         Panel::lines(
             "WAL waiting to be archived",
-            "How much waits on the host, and how much may before pgBackRest drops WAL?",
+            "How much WAL is waiting on the host, and at which limit does pgBackRest drop WAL?",
             "bytes",
         )
         .query(of_stanza(&catalogue::ARCHIVER_QUEUED_BYTES), &format!("waiting {STANZA_NAME}"))
         .query(of_stanza(&catalogue::ARCHIVER_QUEUE_LIMIT_BYTES), &format!("limit {STANZA_NAME}")),
-        Panel::lines("Longest wait", "For how long has the next WAL file waited?", "s")
+        Panel::lines("Longest wait", "How long has the next WAL file been waiting?", "s")
             .query(waited, STANZA_NAME),
         Panel::lines(
             "Archiving errors",
-            "Why does WAL wait? Errors of the asynchronous archive-push, and WAL that it will always reject.",
+            "Why is WAL waiting? Errors of the asynchronous archive-push, and WAL that pgBackRest will always reject.",
             "short",
         )
         .query(

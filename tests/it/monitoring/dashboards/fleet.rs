@@ -134,14 +134,14 @@ fn defects() -> Vec<Panel> {
         .steps(NONE_IS_GOOD),
         Panel::stat(
             "Other programs",
-            "Stanzas on which another program than the queried one works, which does not see its locks.",
+            "Stanzas on which another program works that does not respect the locks of the queried one.",
             "short",
             Scope::count(&others, &up),
         )
         .steps(NONE_IS_GOOD),
         Panel::stat(
             "Stopped stanzas",
-            "Stanzas whose backups and WAL archiving the stop command prevents. Only known of hosts.",
+            "Stanzas whose backups and WAL archiving are disabled by pgbackrest stop. Reported only by exporters on hosts.",
             "short",
             Scope::count(&format!("{stopped} == 1"), &stopped),
         )

@@ -31,7 +31,7 @@ fn made() -> Vec<(PathBuf, String)> {
     )];
     let grafana = Path::new("deploy/components/grafana");
     let mut kustomization =
-        "# Made from dashboards/: a ConfigMap each, which Grafana's sidecar finds by its label.\n\
+        "# Generated from dashboards/: a ConfigMap each, which Grafana's sidecar finds by its label.\n\
         apiVersion: kustomize.config.k8s.io/v1alpha1\nkind: Component\n"
             .to_owned();
     let dashboards = dashboards();
@@ -45,7 +45,7 @@ fn made() -> Vec<(PathBuf, String)> {
         );
         let data = indented(&json, 4);
         let object = format!(
-            "# Made from dashboards/{name}.json.\napiVersion: v1\nkind: ConfigMap\n{metadata}data:\n  \
+            "# Generated from dashboards/{name}.json.\napiVersion: v1\nkind: ConfigMap\n{metadata}data:\n  \
             pgbackrest-{name}.json: |\n{data}"
         );
         files.push((grafana.join(format!("{name}.yaml")), object));
