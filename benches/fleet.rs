@@ -1,4 +1,4 @@
-//! Collecting a fleet of 1,000 clusters through commands that take a while, and serving what is known of it.
+//! Collects from a fleet of 1,000 clusters through slow commands, and serves the results.
 //!
 //! `make bench` runs it. The pods are simulated: a command takes as long as one through an API server does, and prints what
 //! pgBackRest prints for a repository with 30 backups. `FLEET_CLUSTERS` and `FLEET_LATENCY_MS` make it smaller for a check.

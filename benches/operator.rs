@@ -1,5 +1,5 @@
-//! The operator beside a real API server: how long a fleet takes to converge, what it costs when nothing changes, and
-//! how memory grows with the fleet.
+//! The operator with a real API server: how long a fleet takes to converge, the costs when nothing changes, and how memory grows
+//! with the fleet.
 //!
 //! `make bench` runs it. Each cluster has two repos and four schedules. There are no pods: that every repo has its stanza
 //! is written where the operator remembers it. Absolute figures depend on the machine.

@@ -1,8 +1,8 @@
 //! What it costs to list a WAL archive: a first pass and later ones, over archives of 100,000 and of a million segments in a
 //! repository of plain files, with the installed pgBackRest.
 //!
-//! `make bench` runs it. The segments are empty files beside a real stanza with a backup; their names and times are all that
-//! is looked at. Absolute figures depend on the machine; quote the ratios.
+//! `make bench` runs it. The segments are empty files in the archive of a real stanza with a backup; only their names and times
+//! matter. Absolute figures depend on the machine; quote the ratios.
 
 #![allow(clippy::print_stdout, reason = "a program that measures prints")]
 

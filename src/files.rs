@@ -49,7 +49,7 @@ impl Default for FileTask {
 /// Why there is no result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum FileTaskError {
-    /// This work did not end in time, or work that did not still goes on.
+    /// This work did not end in time, or earlier work is still running.
     #[error("the file system does not respond; remount it")]
     NoResponse,
     /// The work panicked.

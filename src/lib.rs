@@ -1,4 +1,4 @@
-//! pgbackrest-keeper: keeps pgBackRest backups of PostgreSQL running and tells the truth about them.
+//! pgbackrest-keeper: monitors pgBackRest backups of PostgreSQL, shows what can be restored, and makes backups in Kubernetes.
 //!
 //! ARCHITECTURE.md draws the whole.
 

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-/// Each collection builds a new snapshot beside the old one and frees that afterwards. glibc keeps such memory: with
+/// Each collection builds a new snapshot in addition to the old one, which is freed afterwards. glibc keeps such memory: with
 /// 5,000 backups it settles at three times of what jemalloc does (`make bench`). How soon it gives memory back is set
 /// in .cargo/config.toml.
 #[global_allocator]

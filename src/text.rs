@@ -1,15 +1,15 @@
-//! Text from elsewhere, made fit for a terminal, a log line, a message, a status or a JSON document.
+//! Escapes text from outside for terminals, log lines, messages, statuses and JSON documents.
 //!
-//! What is printable is decided here only ([`is_printable`]). `cli::output` and `telemetry` pass everything that they write
-//! through [`for_terminal`] or [`json`], so that nothing reaches a terminal that steers it or turns text around.
+//! Only [`is_printable`] decides which characters are printable. `cli::output` and `telemetry` pass everything that they write through
+//! [`for_terminal`] or [`json`], so that nothing reaches a terminal that controls it or reorders text.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use serde::Serialize;
 
-/// Whether a terminal shows a character as itself. It does not for control characters (C0 and C1), which steer it, for those
-/// that reorder what is around them, and for those that nobody sees.
+/// Whether a terminal shows a character as itself: not a control character (C0 and C1), which controls the terminal, not a character
+/// that reorders text, and not an invisible one.
 #[must_use]
 pub fn is_printable(character: char) -> bool {
     !character.is_control()

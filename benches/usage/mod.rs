@@ -1,4 +1,4 @@
-//! What a process has used, by its own account in `/proc`.
+//! Resource usage of a process, from `/proc`.
 
 use procfs::process::Process;
 use procfs::{ProcError, ProcResult};

@@ -37,7 +37,7 @@ use tokio::runtime::Builder;
 use crate::source::leavers;
 use startup::Flags;
 
-/// Threads without which a command cannot go on: two that run tasks, and some that read files and parse documents.
+/// The minimum number of threads: two that run tasks, and some that read files and parse documents.
 const THREADS: usize = 8;
 /// How long the last work of a command may take, such as to print why it fails.
 const LAST_WORK: Duration = Duration::from_secs(1);
@@ -164,7 +164,7 @@ fn block_on<T>(future: impl Future<Output = T>) -> anyhow::Result<T> {
         .build()
         .context("cannot start the async runtime")?;
     let end = runtime.block_on(future);
-    // A process that hangs in the kernel may hold up who looks at it.
+    // Checking a process that hangs in the kernel may block.
     briefly(leavers::kill_all);
     runtime.shutdown_background();
     Ok(end)

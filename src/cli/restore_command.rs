@@ -15,7 +15,7 @@ use crate::state::human;
 use crate::state::restore::{self, Chosen, Doubt, Reach, RestoreTarget, Start, Unreachable};
 use crate::state::snapshot::{Snapshot, Stanza};
 
-/// Where the printed command puts a copy unless it is told otherwise.
+/// The default directory of the copy in the printed command.
 pub(super) const COPY_DIRECTORY: &str = "/var/tmp/pgbackrest-copy";
 
 /// What to print.
@@ -25,7 +25,7 @@ pub struct Advice {
     pub commands: Option<Commands>,
     /// Notes for the user, for standard error.
     pub remarks: String,
-    /// The backup that the commands restore, to be asked what of it lies outside of the data directory.
+    /// The backup that the commands restore, to query which of its files are outside of the data directory.
     pub backup: Option<InfoQuery>,
 }
 
@@ -34,7 +34,7 @@ pub struct Advice {
 pub struct Commands {
     /// Takes the database itself back.
     pub recover: String,
-    /// Restores beside it, and touches nothing of it.
+    /// Restores a copy without touching it.
     pub copy: String,
 }
 

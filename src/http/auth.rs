@@ -30,7 +30,7 @@ const NOBODY: &str = "5TA7wXnC8W9VcZmERMzJSuQkwo6LWE6nXn4abrN3oJs.Vi.cErR9G";
 const READ_BY_BCRYPT: usize = 72;
 /// Remembered passwords of users. Kept apart from guesses, which cannot evict them.
 const ACCEPTED: usize = 128;
-/// Remembered guesses, which cost nothing when they come again.
+/// Number of remembered wrong passwords, which are rejected without another check.
 const REFUSED: usize = 4096;
 
 /// The users and their hashes. Debug shows names only.
@@ -140,7 +140,7 @@ impl Checker {
         answer.await.unwrap_or(AuthResult::Busy)
     }
 
-    /// Begins the next check, unless one is under way. It goes on even if the client disconnects.
+    /// Starts the next check, unless one is running. It continues even if the client disconnects.
     fn begin(&self) {
         let Some(Check { trace, password, hash, is_known, .. }) = self.0.queue.lock().next() else { return };
         let this = self.clone();

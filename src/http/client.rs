@@ -1,8 +1,8 @@
-//! Who sent a request, as far as clients are told apart.
+//! Identifies clients by their address.
 
 use std::net::{IpAddr, Ipv6Addr};
 
-/// The address of a client. Of IPv6 only the first 64 bits count: the others are the client's own to choose.
+/// The address of a client. For IPv6, only the first 64 bits count, because a client can choose the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClientAddress(IpAddr);
 

@@ -1,4 +1,4 @@
-//! What `info` tells a job: the existing backups, which of them is its own, and the lock. Pure.
+//! The view of `info` for a job: the existing backups, which of them is its own, and the lock. Pure.
 
 use std::collections::BTreeSet;
 

@@ -9,7 +9,7 @@ use super::catalogue::{Labels, Metric, archiver as catalogue};
 use super::facts::Facts;
 use super::family::{Families, Value};
 
-/// What waits, what fails and what is lost.
+/// Waiting, rejected and dropped WAL.
 pub(super) fn write(families: &mut Families<'_, '_>, facts: &Facts) -> fmt::Result {
     each(families, facts, &catalogue::ARCHIVER_UP, |archiver| Some(u64::from(archiver.is_known())))?;
     each(families, facts, &catalogue::ARCHIVER_COLLECTED_TIMESTAMP_SECONDS, |archiver| {

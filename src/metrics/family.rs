@@ -21,7 +21,7 @@ use super::catalogue::operator::CLUSTER;
 use super::catalogue::{Labels, Metric, MetricKind};
 use super::options::Options;
 
-/// Lines of a histogram beside its finite buckets: +Inf, sum and count.
+/// Lines of a histogram in addition to its finite buckets: +Inf, sum and count.
 const HISTOGRAM_EXTRA: u64 = 3;
 
 /// Writes families.

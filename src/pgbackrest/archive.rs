@@ -1,8 +1,8 @@
 //! Names in a repository's WAL archive (`archive/STANZA/15-1`), and timeline history files.
 //!
 //! pgBackRest 2.60 keeps a segment as `NAME-SHA1[.EXTENSION]` in the directory named by the first 16 digits of NAME. The same
-//! directories hold `NAME.partial-SHA1` and `NAME.OFFSET.backup`, which no recovery reads as a segment. Histories lie beside
-//! the directories.
+//! directories hold `NAME.partial-SHA1` and `NAME.OFFSET.backup`, which recovery does not read as segments. Histories are next
+//! to the directories.
 
 use std::fmt;
 

@@ -1,11 +1,12 @@
-//! The log file of `backup`: what became of each attempt.
+//! The log file of `backup`: the result of each attempt.
 //!
-//! A process writes its command line when it begins, and a line when it ends, unless it is killed. Of processes for different
-//! repositories, which can run at the same time from 2.53 on (pgBackRest commit edd61636a), the lines are mixed, and do not say
-//! whose they are. The end of a good backup tells how long it took, and so when it began. Where it is not certain which of two
-//! has failed, nothing is said until the other one has ended. `expire`, which `backup` runs at its end, has a log file of its own.
+//! A process logs its command line when it starts, and a line when it ends, unless it is killed. Since 2.53 (pgBackRest commit
+//! edd61636a), processes for different repositories can run at the same time. Their lines are mixed, and do not identify the
+//! process. The end of a successful backup contains its duration, which shows when it started. If it is uncertain which of two
+//! attempts failed, the result stays unknown until the other one has ended. `expire`, which `backup` runs at its end, has its own
+//! log file.
 //!
-//! Times are those of the host's local time, which the caller knows.
+//! Times are local times of the host, which the caller converts.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::iter::Peekable;
@@ -25,60 +26,60 @@ use line::{Event, Line};
 
 pub use line::time_of;
 
-/// Attempts that are followed at the same time.
+/// Maximum number of concurrent attempts.
 const MAX_RUNNING: usize = 16;
-/// Labels that are kept: at least one of each repository, if there are not too many.
+/// Number of labels to keep, so that they include at least one for each repository in most setups.
 const MAX_MADE: usize = 64;
 /// Maximum characters of a label.
 const LONGEST_LABEL: usize = 64;
 /// Maximum characters of an error.
 const LONGEST_ERROR: usize = 600;
-/// A process logs its beginning at most this long after the time that its duration is counted from.
+/// The maximum time from which a process computes its duration until it logs its start.
 const SLOWEST_START: TimeDelta = TimeDelta::seconds(60);
-/// Of attempts that begin within this time, the order in which they take the lock is not that of their beginnings.
+/// Attempts that start within this time may take the lock in any order.
 const SAME_TIME: TimeDelta = TimeDelta::seconds(10);
-/// The command could not get the lock, or was stopped: it ended right after it began.
+/// The lock was held, or `pgbackrest stop` is in effect: the command ended right after its start.
 const ENDED_AT_ONCE: [i32; 2] = [50, 62];
 /// The exit code after a signal.
 const TERMINATED: i32 = 63;
 
-/// What was read of a log so far.
+/// The state after reading part of a log.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct BackupLog {
-    /// Attempts of which no end was read, oldest first.
+    /// Attempts without an end so far, oldest first.
     running: Vec<Running>,
-    /// Ends of which it is not certain to which of these they belong.
+    /// Ends that cannot be assigned to one of these with certainty.
     unassigned: Vec<(Failure, Option<DateTime<Utc>>)>,
-    /// The last attempt of each repository that has ended; without a repository, if its beginning was not read.
+    /// The last completed attempt of each repository; None is the key if its start was not read.
     ended: BTreeMap<Option<u32>, Ended>,
     /// The number of ends so far.
     count: u64,
     /// Labels of the last backups that were made, oldest first.
     made: VecDeque<String>,
     error: Option<Failure>,
-    /// What the error said so far; the next lines may continue it.
+    /// The message of the error so far; the next lines may continue it.
     continued: Option<Said<'static>>,
 }
 
-/// An attempt of which no end was read.
+/// An attempt without an end so far.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Running {
     pub repo: u32,
     /// As requested.
     pub backup_type: BackupType,
     pub began: Option<DateTime<Utc>>,
-    /// When its beginning was read.
+    /// When its start was read.
     pub read_at: DateTime<Utc>,
-    /// A part of the log in which its end may be was not read.
+    /// Whether its end may be in a part of the log that was not read.
     pub may_have_ended: bool,
-    /// No other backup of the stanza can run beside it.
+    /// Whether it locks the whole stanza, so that no other backup can run at the same time.
     locks_stanza: bool,
 }
 
-/// An attempt that has ended.
+/// A completed attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ended {
-    /// As requested; absent if its beginning was not read.
+    /// The requested type; absent if its start was not read.
     pub backup_type: Option<BackupType>,
     pub began: Option<DateTime<Utc>>,
     pub at: Option<DateTime<Utc>>,
@@ -103,17 +104,17 @@ impl Failure {
     }
 }
 
-/// What a part of a log was read with.
+/// The context for reading part of a log.
 pub struct Reading<'a> {
     pub read_at: DateTime<Utc>,
     /// When the last line was written.
     pub written_at: DateTime<Utc>,
-    /// What a local time means; none if that is not known.
+    /// Converts a local time; None if unknown.
     pub clock: &'a dyn Fn(NaiveDateTime) -> Option<DateTime<Utc>>,
 }
 
 impl BackupLog {
-    /// Reads whole lines that follow what was read before.
+    /// Reads the complete lines that follow.
     pub fn read(&mut self, text: &str, reading: &Reading<'_>) {
         let mut lines = text.lines().filter(|line| !line.trim().is_empty()).peekable();
         while let Some(text) = lines.next() {
@@ -121,7 +122,7 @@ impl BackupLog {
         }
     }
 
-    /// Some of the log is not read, since it is too much or was removed.
+    /// Records that part of the log is skipped, because it is too large or was removed.
     pub fn skip(&mut self) {
         for running in &mut self.running {
             running.may_have_ended = true;
@@ -131,7 +132,7 @@ impl BackupLog {
         self.continued = None;
     }
 
-    /// The newest attempt for a repository of which no end was read.
+    /// The newest attempt for a repository that has no end so far.
     #[must_use]
     pub fn running(&self, repo: u32) -> Option<&Running> {
         self.running.iter().rev().find(|running| running.repo == repo)
@@ -143,20 +144,20 @@ impl BackupLog {
         !self.running.is_empty()
     }
 
-    /// Whether an error was logged that may belong to an attempt without an end.
+    /// Whether there is an error that may belong to an attempt without an end.
     #[must_use]
     pub const fn has_unassigned_failure(&self) -> bool {
         !self.unassigned.is_empty()
     }
 
-    /// The last attempt for a repository that has ended. If it is the only one, those whose repository is not known count, too.
+    /// The last completed attempt for a repository. If it is the only repository, attempts with an unknown repository count, too.
     #[must_use]
     pub fn ended(&self, repo: u32, is_only: bool) -> Option<&Ended> {
         let unknown = self.ended.get(&None).filter(|_| is_only);
         self.ended.get(&Some(repo)).into_iter().chain(unknown).max_by_key(|ended| ended.number)
     }
 
-    /// Whether it tells that this backup was made, which then is no newer than the last attempt that it tells of.
+    /// Whether the log contains this backup, which is then not newer than the last attempt in the log.
     #[must_use]
     pub fn has_made(&self, label: &str) -> bool {
         self.made.iter().any(|made| made == label)
@@ -175,7 +176,7 @@ impl BackupLog {
         self.continued = None;
         let at = match at {
             Some(local) => (reading.clock)(local),
-            // Without times in the log, that of the file tells when the last line was written.
+            // Without times in the log, the modification time of the file is that of the last line.
             None => rest.peek().is_none().then_some(reading.written_at),
         };
         match event {
@@ -212,7 +213,7 @@ impl BackupLog {
     }
 
     fn continue_error(&mut self, text: &str) {
-        // The details that level debug adds begin with a line.
+        // Details at level debug start with such a line.
         if text.trim_start().starts_with("-----") {
             self.continued = None;
         }
@@ -230,7 +231,7 @@ impl BackupLog {
                 });
                 distances.collect()
             }
-            // Without times in the log.
+            // There are no times in the log.
             None => {
                 self.running.iter().enumerate().map(|(index, _)| (TimeDelta::zero(), index)).rev().collect()
             }
@@ -244,7 +245,7 @@ impl BackupLog {
             *away < nearest + SAME_TIME && repo_of(*other) != repo_of(index)
         };
         if possible.iter().any(is_as_near) {
-            // The backup itself tells which one has made it.
+            // The backup itself shows which attempt made it.
             return self.skip();
         }
         self.end(index, at, None);
@@ -266,7 +267,7 @@ impl BackupLog {
         self.assign();
     }
 
-    /// Whether only the newest attempt can hold a lock: an older one that needs the same has lost it.
+    /// Whether only the newest attempt can hold a lock: older ones that need the same lock have released it.
     fn is_alone(&self) -> bool {
         let Some(newest) = self.running.last() else { return false };
         let excludes = newest.locks_stanza && self.unassigned.is_empty();
@@ -283,7 +284,7 @@ impl BackupLog {
         self.running.iter().all(|running| running.repo == newest.repo || is_earlier(running))
     }
 
-    /// Gives what is not assigned to the attempts that are left, if there are no more of them.
+    /// Assigns the remaining ends to the remaining attempts, if there are not more attempts than ends.
     fn assign(&mut self) {
         if self.unassigned.is_empty() || self.unassigned.len() < self.running.len() {
             return;
@@ -297,7 +298,7 @@ impl BackupLog {
         }
     }
 
-    /// Ends an attempt, and forgets those before it that cannot be running any more since they would have kept it from running.
+    /// Ends an attempt, and forgets earlier ones that can no longer be running, because their lock would have prevented it.
     fn end(&mut self, index: usize, at: Option<DateTime<Utc>>, failure: Option<Failure>) {
         let one = self.running.remove(index);
         let held_the_lock = failure

@@ -1,4 +1,4 @@
-//! Repositories in pgBackRest's configuration: storage, retention, and when credentials expire; and what archiving uses.
+//! pgBackRest's configuration: storage, retention and expiry of credentials of repositories, and options for archiving.
 //!
 //! The effective value of an option is searched in the environment and in the sections `[stanza:command]`,
 //! `[stanza]`, `[global:command]` and `[global]` of the files, in this order, like `src/config/parse.c` of
@@ -29,7 +29,7 @@ use option::{Name, Value};
 const KEEPING_COMMAND: &str = "backup";
 /// The command whose section determines how we reach repositories.
 const ASKING_COMMAND: &str = "info";
-/// Options of `info` beside those of repositories that determine how a repository is reached, or where its locks are.
+/// Options of `info` that, in addition to repository options, determine how to reach a repository, or where its locks are.
 const REACHING_OPTIONS: [&str; 6] =
     ["cmd-ssh", "io-timeout", "lock-path", "protocol-timeout", "tls-cipher-12", "tls-cipher-13"];
 /// The kinds of storage that pgBackRest knows (`repo-type`).
@@ -54,7 +54,7 @@ struct Section {
     options: BTreeMap<(u32, Name), Value>,
     /// Repositories that any option defines.
     repo_keys: BTreeSet<u32>,
-    /// It has one of [`REACHING_OPTIONS`].
+    /// Whether it has one of [`REACHING_OPTIONS`].
     has_reaching_option: bool,
     /// Options about files on the host.
     host_options: BTreeMap<HostOption, Value>,
@@ -142,8 +142,8 @@ impl Conf {
         stanzas.into_iter().collect()
     }
 
-    /// Names of the stanzas that are reached or locked in a way of their own. `info` for all stanzas reads the global sections
-    /// alone, so that it looks for these in the wrong place, or with the wrong key.
+    /// Names of the stanzas with their own repository or lock options. `info` for all stanzas only reads the global sections, so it
+    /// looks for these in the wrong place, or uses the wrong key.
     #[must_use]
     pub fn stanzas_apart(&self) -> BTreeSet<&str> {
         let is_apart = |section: &Section| section.has_reaching_option || !section.repo_keys.is_empty();
@@ -174,7 +174,7 @@ impl Conf {
     /// The effective options of one stanza in one repository.
     ///
     /// # Errors
-    /// An option that pgBackRest would refuse, with its file and line, its value and what would do.
+    /// An option that pgBackRest would reject, with its file and line, its value and a remedy.
     pub fn repo_options(&self, stanza: &str, key: u32) -> Result<RepoOptions, ConfError> {
         let sections = |command| self.visible(Some(stanza), command).collect::<Vec<&Section>>();
         let (when_asking, when_keeping) = (sections(ASKING_COMMAND), sections(KEEPING_COMMAND));
@@ -216,7 +216,7 @@ impl Conf {
     /// An option about files on the host, as `backup` of a stanza sees it; none if it is not set.
     ///
     /// # Errors
-    /// A value that pgBackRest would refuse, with its file and line, and what would do.
+    /// A value that pgBackRest would reject, with its file and line, and a remedy.
     pub fn host_option(&self, stanza: &str, option: HostOption) -> Result<Option<String>, ConfError> {
         let mut sections = self.visible(Some(stanza), KEEPING_COMMAND);
         sections.find_map(|section| section.host_options.get(&option)).map(Value::text).transpose()

@@ -239,7 +239,7 @@ pub fn nearest(name: &str) -> Option<String> {
     best.max_by(|a, b| a.0.partial_cmp(&b.0).unwrap_or(Ordering::Equal)).map(|(_, known)| known)
 }
 
-/// Whether a word is one of those that some option is limited to, such as `aes-256-cbc`.
+/// Whether a word is one of the fixed values of an option, such as `aes-256-cbc`.
 #[must_use]
 pub fn is_choice(word: &str) -> bool {
     let is_allowed = |(_, _, kind): &(_, _, ValueType)| match kind {
@@ -250,8 +250,8 @@ pub fn is_choice(word: &str) -> bool {
     OPTIONS.iter().any(is_allowed)
 }
 
-/// Whether a value says nothing that could be a secret: a number, perhaps with a unit, one of the words that options are limited
-/// to, or too little for a secret.
+/// Whether a value cannot be a secret: a number with an optional unit, one of the fixed values of options, or too short for a
+/// secret.
 #[must_use]
 pub fn is_harmless(value: &str) -> bool {
     const TOO_SHORT: usize = 4;

@@ -1,10 +1,9 @@
-//! What pgBackRest said, without what may be a secret.
+//! pgBackRest's messages without secrets.
 //!
-//! Its messages quote whatever it stumbles over: values of options, lines of its configuration, URLs with a password in them,
-//! names of files that are no names but keys, the noise that a wrong passphrase decrypts to. So nothing is shown because it
-//! looks harmless. A line is shown if its wording is known, and of what the wording leaves open only what cannot be a secret
-//! there: names of options, stanzas and backups, numbers, the parts of a path that pgBackRest derives. Everything else is
-//! [`HIDDEN`].
+//! Messages quote anything that causes an error: values of options, lines of the configuration, URLs with a password, keys that were
+//! given instead of file names, the garbage that a wrong passphrase decrypts to. So text is never shown only because it looks
+//! harmless. A line is shown only if its wording is known, and its variable parts only if they cannot be secrets: names of options,
+//! stanzas and backups, numbers, the parts of a path that pgBackRest derives. Everything else is replaced by [`HIDDEN`].
 //!
 //! The wordings are those of pgBackRest 2.45 to 2.60 (`THROW`, `LOG_WARN` and others in its source), of the C library, libpq and
 //! the shell.
@@ -19,14 +18,14 @@ use std::fmt;
 
 use crate::text;
 
-/// Stands for what is not shown.
+/// Replaces text that is not shown.
 pub const HIDDEN: &str = "…";
-/// Longer messages are cut before they are looked at.
+/// Longer messages are truncated before processing.
 const LONGEST: usize = 64 * 1024;
-/// A quoted value with more lines than these is not found in its message, and neither is shown.
+/// Quoted values with more lines are not recognized in a message; then neither is shown.
 const MOST_LINES_OF_A_VALUE: usize = 8;
 
-/// Words of pgBackRest, or of what it started, as they were printed. They can only be read without what may be a secret.
+/// Output of pgBackRest or of a program that it started. It can only be read in redacted form.
 #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Said<'a>(Cow<'a, str>);
 
@@ -37,7 +36,7 @@ impl fmt::Debug for Said<'_> {
 }
 
 impl<'a> Said<'a> {
-    /// These words.
+    /// This output.
     pub fn new(words: impl Into<Cow<'a, str>>) -> Self {
         Self(words.into())
     }
@@ -49,13 +48,13 @@ impl<'a> Said<'a> {
         Said(lines.join("\n").into())
     }
 
-    /// Whether a word of pgBackRest's own is among them, such as a log level.
+    /// Whether it contains a fixed text of pgBackRest, such as a log level.
     #[must_use]
     pub fn contains(&self, word: &'static str) -> bool {
         self.0.contains(word)
     }
 
-    /// Line by line, as far as it may be shown.
+    /// Line by line, redacted.
     #[must_use]
     pub fn redacted(&self) -> String {
         let words = self.0.get(..self.0.floor_char_boundary(LONGEST)).unwrap_or_default();
@@ -79,7 +78,7 @@ impl<'a> Said<'a> {
     }
 }
 
-/// The first line as it may be shown, and how many lines it takes: a value that is quoted may have several.
+/// The first line, redacted, and the number of lines that it consists of: a quoted value may have several.
 fn first(lines: &[&str]) -> (String, usize) {
     for used in 1..=lines.len().min(MOST_LINES_OF_A_VALUE) {
         let joined = lines.get(..used).unwrap_or_default().join("\n");
@@ -101,14 +100,14 @@ fn known(line: &str) -> Option<String> {
         return (!prefix.is_empty()).then_some(prefix);
     }
     let message = template::shown(rest).or_else(|| {
-        // What the system says of it may follow any message.
+        // An error of the system can follow any message.
         let (message, error) = prefix::split_system_error(rest)?;
         Some(format!("{}{error}", template::shown(message)?))
     });
     Some(prefix + &message?)
 }
 
-/// The part of a message that is a message itself.
+/// A message within a message.
 fn nested(message: &str) -> String {
     known(message).unwrap_or_else(|| HIDDEN.to_owned())
 }

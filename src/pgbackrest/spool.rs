@@ -1,11 +1,10 @@
 //! Status files of archiving: PostgreSQL's in `pg_wal/archive_status`, and those of asynchronous `archive-push` in
 //! `archive/STANZA/out` below `spool-path`.
 //!
-//! `NAME.ready` means that PostgreSQL waits for NAME to be archived. `NAME.ok` means that `archive-push` is done with NAME,
-//! which it tells PostgreSQL when that asks; `NAME.error` that it failed, and `global.error` that it failed before it came to
-//! any file. An error, and a warning in an `.ok` file, is a line with an exit code and then a message
-//! (`src/command/archive/common.c`, the same in 2.45 and 2.59). With `archive-push-queue-max`, files that are dropped are done:
-//! their `.ok` says so.
+//! `NAME.ready` means that NAME is waiting to be archived. `NAME.ok` means that `archive-push` has processed NAME and will report
+//! success to PostgreSQL; `NAME.error` means that it failed, and `global.error` that it failed before processing any file. An error,
+//! and a warning in an `.ok` file, consists of a line with an exit code, followed by a message (`src/command/archive/common.c`, the
+//! same in 2.45 and 2.59). Files that are dropped because of `archive-push-queue-max` have an `.ok` file with such a warning.
 
 use super::archive::ArchiveFile;
 use super::exit_code;
@@ -14,19 +13,19 @@ use super::wal::WalSegment;
 
 /// pgBackRest's default of `spool-path`.
 pub const DEFAULT_PATH: &str = "/var/spool/pgbackrest";
-/// Longest message that is kept.
+/// Maximum length of a message.
 const MESSAGE_LIMIT: usize = 400;
 /// The beginning of the warning about a dropped file (`archivePushDropWarning` in `src/command/archive/push/push.c`).
 const DROPPED: &str = "dropped WAL file '";
-/// Errors that only say that there are errors, each with its class in brackets.
+/// Errors that only collect other errors, each with its class in brackets.
 const COLLECTIVE: [&str; 2] = ["RepoInvalidError", "CommandError"];
 
 /// A file in the spool of `archive-push`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SpoolFile<'a> {
-    /// Done with this WAL file.
+    /// This WAL file has been processed.
     Ok(&'a str),
-    /// This WAL file failed; all did if it is none.
+    /// This WAL file failed; all files if absent.
     Error(Option<&'a str>),
 }
 
@@ -47,7 +46,7 @@ impl<'a> SpoolFile<'a> {
     }
 }
 
-/// The WAL file that a file in `archive_status` says is waiting.
+/// The waiting WAL file, from the name of a file in `archive_status`.
 #[must_use]
 pub fn waiting(name: &str) -> Option<&str> {
     name.strip_suffix(".ready").filter(|file| is_archived(file))
@@ -59,12 +58,12 @@ fn is_archived(file: &str) -> bool {
         || !matches!(ArchiveFile::parse(file), ArchiveFile::Other | ArchiveFile::Segment { .. })
 }
 
-/// What `archive-push` says about a failure.
+/// An error of `archive-push`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SpoolError {
     /// pgBackRest's error class; that of the first repository if the error only collects those of repositories.
     pub class: &'static str,
-    /// One line without quotations of the configuration.
+    /// One line, redacted.
     pub message: String,
 }
 
@@ -77,7 +76,7 @@ pub fn error(content: &str) -> Option<SpoolError> {
     Some(SpoolError { class: inner.unwrap_or(class), message: Said::new(message).one_line(MESSAGE_LIMIT) })
 }
 
-/// Whether an `.ok` file says that its WAL file was dropped instead of archived.
+/// Whether, according to an `.ok` file, its WAL file was dropped instead of archived.
 #[must_use]
 pub fn is_drop(content: &str) -> bool {
     content.split_once('\n').is_some_and(|(code, message)| code == "0" && message.starts_with(DROPPED))

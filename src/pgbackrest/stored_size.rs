@@ -2,21 +2,21 @@
 
 use super::wal::SegmentSize;
 
-/// Which sizes a whole segment can have in the repository.
+/// The sizes that a complete segment can have in the repository.
 ///
-/// pgBackRest stores a segment as it is, or compresses it, or encrypts it. The size then tells whether it can be whole:
+/// pgBackRest stores segments unchanged, compressed or encrypted. The file size shows whether a segment can be complete; its
 /// existence alone does not.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct StoredSize {
-    /// Size of the segments in `pg_wal`; None where it is not known.
+    /// Size of the segments in `pg_wal`; None if unknown.
     pub segment: Option<SegmentSize>,
-    /// Whether the repository is encrypted; None where it is not known.
+    /// Whether the repository is encrypted; None if unknown.
     pub is_encrypted: Option<bool>,
 }
 
 impl StoredSize {
-    /// Whether a file of so many bytes can hold a whole segment. The limits for compressed segments are what the formats can
-    /// reach at best, with nothing but zeros: 1032:1 for gz, 255:1 for lz4, 4 bytes for each block of 128 KiB for zst.
+    /// Whether a file of this size can contain a complete segment. The limits for compressed segments are the best that the formats
+    /// can reach, with zeros only: 1032:1 for gz, 255:1 for lz4, 4 bytes for each block of 128 KiB for zst.
     #[must_use]
     pub fn is_possible(self, compression: Option<&str>, bytes: u64) -> bool {
         let smallest = self.segment.map_or(1 << 20, SegmentSize::bytes);
@@ -36,8 +36,8 @@ impl StoredSize {
         bytes >= least + header
     }
 
-    /// Whether pgBackRest hands a file on as it is, whatever its size. PostgreSQL then stops with an error if that is wrong.
-    /// What cannot be decompressed or decrypted counts as missing for PostgreSQL.
+    /// Whether pgBackRest delivers a file unchanged, regardless of its size. PostgreSQL then stops with an error if the size is wrong.
+    /// Files that cannot be decompressed or decrypted count as missing for PostgreSQL.
     #[must_use]
     pub fn is_plain(self, compression: Option<&str>) -> bool {
         compression.is_none() && self.is_encrypted != Some(true)

@@ -1,7 +1,7 @@
-//! The output of `pgbackrest version`: which program it is, its version, and what it can do.
+//! The output of `pgbackrest version`: the program, its version, and its features.
 //!
-//! Forks of pgBackRest have numbers of their own, which say nothing about options: pgxbackup 2.59.0 is pgBackRest 2.58
-//! under another name. What a fork can do is asked of it ([`super::command::help`]).
+//! Forks of pgBackRest have their own version numbers, which do not show which options exist: pgxbackup 2.59.0 is pgBackRest 2.58
+//! under another name. The features of a fork are detected with [`super::command::help`].
 
 use std::fmt;
 
@@ -37,7 +37,7 @@ pub struct DefaultPaths {
     pub log: &'static str,
 }
 
-/// What not every supported program can do.
+/// Features that not every supported program has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Feature {
     /// `--repo` of `info`, `repo-ls` and `repo-get`: pgBackRest 2.32 (commit f32eb9b94).
@@ -61,7 +61,7 @@ pub struct Version {
     pub minor: u32,
     /// Third number, 0 if there is none.
     pub patch: u32,
-    /// What it can do. A fork can do nothing until it was asked.
+    /// Its features; none for a fork until they are detected.
     pub features: Features,
 }
 
@@ -118,7 +118,7 @@ impl Product {
         }
     }
 
-    /// Whether it has a name and numbers of its own.
+    /// Whether it has its own name and version numbers.
     #[must_use]
     pub const fn is_fork(self) -> bool {
         !matches!(self, Self::PgBackRest)
@@ -151,8 +151,8 @@ impl Product {
         }
     }
 
-    /// The product that made a backup, by the version that is stored with it. Only pgBunker's numbers say who wrote
-    /// them.
+    /// The product that made a backup, by the version that is stored with it. Only pgBunker's numbers identify
+    /// the program.
     #[must_use]
     pub fn of_backup(version: &str) -> Option<Self> {
         version.contains("-bunker").then_some(Self::PgBunker)
@@ -171,7 +171,7 @@ impl Feature {
         }
     }
 
-    /// The command and its option that show it.
+    /// The command and the option to check.
     #[must_use]
     pub const fn option(self) -> (&'static str, &'static str) {
         match self {
@@ -199,7 +199,7 @@ impl Version {
         Self { product, major, minor, patch, features }
     }
 
-    /// Whether this program can do it.
+    /// Whether this program has the feature.
     #[must_use]
     pub const fn has(self, feature: Feature) -> bool {
         self.features.0 & feature.bit() != 0

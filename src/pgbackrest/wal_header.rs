@@ -10,7 +10,7 @@ pub const LENGTH: usize = 40;
 /// `XLP_LONG_HEADER`: the first page of a segment has it.
 const LONG: u16 = 2;
 
-/// What the header says.
+/// The contents of the header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WalHeader {
     /// PostgreSQL's system identifier.

@@ -1,15 +1,15 @@
-//! When certificates end. Reads public certificates only, never a key.
+//! When certificates expire. Reads public certificates only, never keys.
 
 use chrono::{DateTime, Utc};
 use x509_parser::pem::Pem;
 
-/// The end of the first certificate of a file: in a chain that is the certificate shown, and the others sign it.
+/// The expiry of the first certificate of a file: in a chain, the others sign it.
 pub(super) fn end_of_first(pem: &[u8]) -> Option<DateTime<Utc>> {
     ends(pem).next()
 }
 
-/// The latest end in a file of authorities: from then on nothing that they signed is trusted. A bundle holds many that
-/// nobody needs, among them expired ones, so that the earliest end says nothing.
+/// The latest expiry in a file of CA certificates: after that, nothing that they signed is trusted. A bundle contains many unused and
+/// even expired certificates, so the earliest expiry is meaningless.
 pub(super) fn latest_end(pem: &[u8]) -> Option<DateTime<Utc>> {
     ends(pem).max()
 }

@@ -1,8 +1,8 @@
-//! What PostgreSQL's archiver does on this host: what waits, what fails, and what is lost, without a connection to the database.
+//! The state of PostgreSQL's archiver on this host: waiting WAL, errors and dropped WAL, without a connection to the database.
 //!
-//! PostgreSQL archives the oldest file first, and keeps a file until `archive_command` succeeds. So one file that is rejected
-//! holds up all later ones, until the disk is full, or until pgBackRest drops WAL because more than `archive-push-queue-max`
-//! waits. What is dropped is missing from the archive, and the recovery window ends there until the next backup.
+//! PostgreSQL archives the oldest file first, and retries until `archive_command` succeeds. So one rejected file blocks all later
+//! ones, until the disk is full, or until pgBackRest drops WAL because more than `archive-push-queue-max` is waiting. Dropped WAL
+//! is missing from the archive, and the recovery window ends there until the next backup.
 
 use std::time::Duration;
 
@@ -21,9 +21,9 @@ pub use observation::{DroppedFiles, Next, Observation, Queue, Spool};
 
 use queue::Sample;
 
-/// An error is reported for this long after it was seen: pgBackRest removes it before it tries again.
+/// How long an error is reported after it was seen: pgBackRest removes it before each retry.
 const ERROR_LASTS: TimeDelta = TimeDelta::minutes(15);
-/// A segment that every repository holds and that still waits after this long is rejected: PostgreSQL tries again every minute.
+/// A segment that every repository contains but that is still waiting after this time is rejected: PostgreSQL retries every minute.
 const HELD_FOR: TimeDelta = TimeDelta::minutes(5);
 
 /// The archiver of one stanza.
@@ -31,23 +31,23 @@ const HELD_FOR: TimeDelta = TimeDelta::minutes(5);
 pub struct Archiver {
     /// When its files were read.
     pub observed_at: DateTime<Utc>,
-    /// Why it is not known what waits, and the remedy.
+    /// Why the queue is unknown, and the remedy.
     pub problem: Option<String>,
-    /// Why it is not known what the asynchronous `archive-push` does, and the remedy.
+    /// Why the spool is unknown, and the remedy.
     pub spool_problem: Option<String>,
-    /// What waits; absent if that is unknown.
+    /// The waiting files; absent if unknown.
     pub queue: Option<Queue>,
     /// `archive-push-queue-max`.
     pub queue_limit_bytes: Option<u64>,
     /// How fast the queue grows; absent if it does not, or if that is not known yet.
     pub growth_bytes_per_second: Option<f64>,
-    /// When the queue will exceed its limit if it goes on growing; in the past if it has.
+    /// When the queue will exceed its limit at the current rate; in the past if it already has.
     pub drop_expected_at: Option<DateTime<Utc>>,
-    /// Files that the asynchronous `archive-push` is done with, as far as their status files are still there; absent if unknown.
+    /// Number of `.ok` files of the asynchronous `archive-push`; absent if unknown.
     pub pushed_files: Option<u64>,
-    /// Why files that wait could not be pushed asynchronously.
+    /// Errors of the asynchronous `archive-push` for waiting files.
     pub errors: Vec<PushError>,
-    /// The file that is rejected each time.
+    /// The file that pgBackRest always rejects.
     pub rejected: Option<Rejected>,
     /// WAL that was dropped, until there is a newer backup.
     pub dropped: Option<Dropped>,
@@ -58,7 +58,7 @@ pub struct Archiver {
 /// A failure of the asynchronous `archive-push`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PushError {
-    /// The WAL file; all if it is none.
+    /// The WAL file; absent if all are affected.
     pub file: Option<String>,
     /// pgBackRest's error class.
     pub class: &'static str,
@@ -67,18 +67,18 @@ pub struct PushError {
     pub seen_at: DateTime<Utc>,
 }
 
-/// A file that will never be archived as things are.
+/// A file that pgBackRest will always reject.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Rejected {
     pub file: String,
-    /// [`Reason::Mismatch`]: it is of another cluster than the stanza. [`Reason::ArchiveDuplicate`]: the archive holds another
-    /// segment of its name.
+    /// [`Reason::Mismatch`]: it belongs to another cluster than the stanza. [`Reason::ArchiveDuplicate`]: the archive contains a
+    /// different segment with its name.
     pub reason: Reason,
-    /// Since when it waits.
+    /// When it started waiting.
     pub since: Option<DateTime<Utc>>,
 }
 
-/// WAL that PostgreSQL takes for archived, and that is not.
+/// WAL that PostgreSQL considers archived although it is not.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Dropped {
     /// The first file; the recovery window ends before it.
@@ -89,21 +89,21 @@ pub struct Dropped {
     pub last_at: DateTime<Utc>,
 }
 
-/// What a repository says about its archive.
+/// The archive according to a repository.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct RepoArchive {
-    /// It answered after the files were read.
+    /// Whether it answered after the files were read.
     pub is_current: bool,
     /// System identifier of the current cluster of the stanza.
     pub system_id: Option<u64>,
     /// The first and the last segment of that cluster.
     pub range: Option<(WalSegment, WalSegment)>,
-    /// When the newest backup began.
+    /// When the newest backup started.
     pub newest_backup: Option<DateTime<Utc>>,
 }
 
 impl Archiver {
-    /// What follows from what was observed, what was known before, and what the repositories say.
+    /// Derives the state from the files, the previous state, and the repositories.
     #[must_use]
     pub fn of(observed: &Observation, previous: Option<&Self>, repos: &[RepoArchive]) -> Self {
         let queue = observed.queue.as_ref().ok();
@@ -128,32 +128,32 @@ impl Archiver {
         }
     }
 
-    /// The next file that waits to be archived, unless this is a standby that does not archive.
+    /// The next file to archive, unless this is a standby that does not archive.
     #[must_use]
     pub fn next(&self) -> Option<&Next> {
         self.queue.as_ref().filter(|queue| !queue.is_idle)?.next.as_ref()
     }
 
-    /// How many files wait; none if that is unknown, or if this is a standby that does not archive.
+    /// Number of waiting files; None if unknown, or if this is a standby that does not archive.
     #[must_use]
     pub fn waiting_files(&self) -> Option<u64> {
         self.queue.as_ref().filter(|queue| !queue.is_idle).map(|queue| queue.files)
     }
 
-    /// How many bytes wait, as pgBackRest measures them.
+    /// Number of waiting bytes, as pgBackRest computes it.
     #[must_use]
     pub fn queued_bytes(&self) -> Option<u64> {
         self.queue.as_ref().filter(|queue| !queue.is_idle)?.bytes()
     }
 
-    /// Whether both places could be read.
+    /// Whether both queue and spool could be read.
     #[must_use]
     pub const fn is_known(&self) -> bool {
         self.problem.is_none() && self.spool_problem.is_none()
     }
 }
 
-/// The errors of files that wait: those that are there, and those that were there a while ago.
+/// The errors for waiting files: current and recent ones.
 fn errors(observed: &Observation, previous: Option<&Archiver>) -> Vec<PushError> {
     let Ok(queue) = &observed.queue else { return Vec::new() };
     if queue.files == 0 {
@@ -167,7 +167,7 @@ fn errors(observed: &Observation, previous: Option<&Archiver>) -> Vec<PushError>
     }
     errors.retain(|error| {
         let age = observed.at - error.seen_at;
-        // PostgreSQL archives in the order of names, so what comes before the next one has been archived.
+        // PostgreSQL archives in the order of names, so files before the next one have been archived.
         let waits = match (&error.file, &queue.next) {
             (Some(file), Some(next)) => *file >= next.file,
             (_, next) => next.is_some(),
@@ -206,7 +206,7 @@ fn rejected(
     if is_held { because(Reason::ArchiveDuplicate) } else { None }
 }
 
-/// WAL that was dropped: as the spool says, or because it has left a full queue without having come to any repository.
+/// Dropped WAL: according to the spool, or because it has left a full queue but is in no repository.
 fn dropped(observed: &Observation, previous: Option<&Archiver>, repos: &[RepoArchive]) -> Option<Dropped> {
     let is_bridged = |dropped: &Dropped| {
         repos.iter().filter_map(|repo| repo.newest_backup).any(|began| began > dropped.last_at)
@@ -227,8 +227,8 @@ fn dropped(observed: &Observation, previous: Option<&Archiver>, repos: &[RepoArc
     })
 }
 
-/// The file that waited first last time and has left the queue, which is as full as it may be, while no repository answers and has
-/// it. Without asynchronous archiving, nothing but the log tells of a drop.
+/// The file that was first last time, if it has left a full queue while no repository contains it or answers. Without asynchronous
+/// archiving, only the log shows dropped WAL.
 fn vanished(observed: &Observation, previous: &Archiver, repos: &[RepoArchive]) -> Option<Dropped> {
     let (queue, before) = (observed.queue.as_ref().ok()?, previous.next()?);
     let segment = WalSegment::parse(&before.file)?;
@@ -250,7 +250,7 @@ fn vanished(observed: &Observation, previous: &Archiver, repos: &[RepoArchive]) 
     })
 }
 
-/// Time between two readings by a clock that is never set.
+/// Time between two observations by a monotonic clock.
 fn passed(from: Duration, to: Duration) -> Option<f64> {
     to.checked_sub(from).map(|passed| passed.as_secs_f64())
 }

@@ -1,4 +1,4 @@
-//! Brings together what was read of each archiver on this host, what was known of it, and what the repositories say.
+//! Combines the files of each archiver on this host with its previous state and the repositories.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,9 +1,9 @@
-//! What became of the last attempt to make a backup, as far as the queried host shows it.
+//! The result of the last backup attempt, as far as the queried host shows it.
 //!
-//! pgBackRest's log file tells of every attempt whose process has ended by itself. A process that was killed leaves its beginning
-//! there, and no lock. Without a log, a lock with progress that is released without a new backup in the repository tells of a
-//! failure, but not of its cause, and one that nobody saw running stays unknown. A newer backup in the repository is a newer
-//! attempt, wherever it ran.
+//! pgBackRest's log file contains every attempt whose process ended by itself. If a process was killed, the log contains its start,
+//! and there is no lock. Without a log, a lock with progress that is released without a new backup shows a failure but not its
+//! cause, and attempts that were not seen running are unknown. A newer backup in the repository is a newer attempt, no matter where
+//! it ran.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,15 +18,15 @@ use super::snapshot::{
     AttemptEvidence, AttemptFailure, Backup, BackupAttempt, Repo, RepoState, Snapshot, Stanza, WatchedBackup,
 };
 
-/// The logs of backups that could be read, by stanza.
+/// The readable backup logs, by stanza.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct BackupLogs {
     pub logs: BTreeMap<Arc<str>, Arc<BackupLog>>,
-    /// When reading began; absent before the first.
+    /// When they were read; absent before the first time.
     pub read_at: Option<DateTime<Utc>>,
 }
 
-/// What is known of one repository.
+/// The known state of one repository.
 struct Known<'a> {
     stanza: &'a Stanza,
     repo: &'a Repo,
@@ -34,7 +34,7 @@ struct Known<'a> {
     now: DateTime<Utc>,
 }
 
-/// Writes the last attempts into the snapshot. `previous` is that of the collection before.
+/// Writes the last attempts into the snapshot. `previous` is the snapshot of the previous collection.
 pub fn judge_into(snapshot: &mut Snapshot, previous: &Snapshot, logs: &BackupLogs, now: DateTime<Utc>) {
     for stanza in &mut snapshot.stanzas {
         let before = previous.stanza(&stanza.name);
@@ -68,7 +68,7 @@ impl Known<'_> {
             logged.as_ref().is_none_or(|logged| logged.ended.is_some() && logged.ended < failed.began)
         });
         let newest = self.repo.dated_backups().max_by_key(|backup| backup.stop);
-        // What the log tells of has the order of the log, whatever its times mean.
+        // Attempts in the log are in the order of the log, even if its times are wrong.
         let is_logged = |backup: &Backup| log.is_some_and(|(log, _)| log.has_made(&backup.label));
         let is_before = |attempt: &BackupAttempt, backup: &Backup| {
             let is_earlier = attempt.ended.or(attempt.began).is_some_and(|at| at < backup.stop);
@@ -76,11 +76,11 @@ impl Known<'_> {
         };
         match (unlogged.or(logged), newest) {
             (Some(attempt), Some(backup)) if is_before(&attempt, backup) => {
-                // Without a log, later attempts that failed may not have been seen.
+                // Without a log, later failed attempts may have gone unnoticed.
                 log.is_some().then(|| made(backup))
             }
             (None, Some(backup)) => {
-                // The last beginning that the log tells of was that of this backup.
+                // The last start in the log was that of this backup.
                 let began = log.and_then(|(log, _)| log.running(self.repo.key.max(1))?.began);
                 began.is_some_and(|began| began < backup.stop).then(|| made(backup))
             }
@@ -88,7 +88,7 @@ impl Known<'_> {
         }
     }
 
-    /// What the log says; none if that is not certain yet.
+    /// The last attempt according to the log; None if that is not certain yet.
     fn logged(&self, log: &BackupLog, read_at: DateTime<Utc>) -> Option<BackupAttempt> {
         let key = self.repo.key.max(1);
         let ended = log.ended(key, self.stanza.repos.len() == 1);
@@ -96,7 +96,7 @@ impl Known<'_> {
         if self.stanza.backup_lock.held == Some(true) {
             return ended.map(|ended| self.attempt(ended));
         }
-        // The lock was free at a time between two readings that both found no end.
+        // The lock was free between two readings of the log, neither of which found an end.
         let was_free = self.before.is_some_and(|(stanza, repo)| {
             is_free(stanza, repo) && running.read_at < repo.collected_at && repo.collected_at < read_at
         });
@@ -108,7 +108,7 @@ impl Known<'_> {
             ended: None,
             failure: Some(AttemptFailure { reason, ..AttemptFailure::default() }),
         };
-        // It stays so when the repository does not answer.
+        // This does not change while the repository does not answer.
         let was_known = self.before.is_some_and(|(_, repo)| repo.last_attempt.as_ref() == Some(&killed));
         let is_gone = !running.may_have_ended && was_free && is_free(self.stanza, self.repo);
         (is_gone || was_known).then_some(killed)
@@ -128,15 +128,15 @@ impl Known<'_> {
         }
     }
 
-    /// A time that a right clock can have written.
+    /// A time, unless it is in the future.
     fn possible(&self, at: Option<DateTime<Utc>>) -> Option<DateTime<Utc>> {
         at.filter(|at| *at <= self.now + CLOCK_TOLERANCE)
     }
 
-    /// The backup whose end is waited for, and one that has ended without a new backup.
+    /// The running backup to watch, and an attempt that ended without a new backup.
     fn watch(&self) -> (Option<WatchedBackup>, Option<BackupAttempt>) {
         let watched = self.before.and_then(|(_, repo)| repo.watched.clone());
-        // Otherwise it is not known which backups there are now.
+        // Otherwise the current backups are unknown.
         if !self.repo.is_up() {
             return (watched, None);
         }

@@ -28,13 +28,13 @@ pub struct Backup {
     pub lsn_start: Option<Lsn>,
     /// WAL position at stop.
     pub lsn_stop: Option<Lsn>,
-    /// Size of the database in bytes, if it is told.
+    /// Size of the database in bytes, if pgBackRest reports it.
     pub size: Option<u64>,
-    /// Bytes copied from the database, if they are told.
+    /// Bytes copied from the database, if pgBackRest reports them.
     pub delta: Option<u64>,
     /// Bytes in the repository that a restore reads; absent with block incremental.
     pub repo_size: Option<u64>,
-    /// Bytes that this backup stored in the repository, if they are told.
+    /// Bytes that this backup stored in the repository, if pgBackRest reports them.
     pub repo_delta: Option<u64>,
     /// Bytes of block incremental maps; present only for block incremental backups.
     pub repo_size_map: Option<u64>,
@@ -53,7 +53,7 @@ pub struct Backup {
 }
 
 impl Backup {
-    /// How long it took; None where the clock went back meanwhile.
+    /// How long it took; None if the clock went back in the meantime.
     #[must_use]
     pub fn duration(&self) -> Option<TimeDelta> {
         Some(self.stop - self.start).filter(|duration| *duration >= TimeDelta::zero())
@@ -66,7 +66,7 @@ pub struct BackupAttempt {
     pub evidence: AttemptEvidence,
     /// As requested, if that is known.
     pub backup_type: Option<BackupType>,
-    /// If it is only known when it was first seen, that.
+    /// The start, or when it was first seen.
     pub began: Option<DateTime<Utc>>,
     pub ended: Option<DateTime<Utc>>,
     /// Absent if the backup was made.
@@ -94,12 +94,12 @@ pub struct AttemptFailure {
     pub message: Option<String>,
 }
 
-/// A running backup that was seen by its lock, and what to compare with when it has ended.
+/// A running backup that was seen by its lock, with what is needed to determine its result.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WatchedBackup {
     pub since: DateTime<Utc>,
     /// The newest backup of the repository at that time.
     pub newest: Option<String>,
-    /// When the lock was first seen released. An answer after that shows whether there is a new backup.
+    /// When the lock was first seen released. A later answer shows whether there is a new backup.
     pub released: Option<DateTime<Utc>>,
 }

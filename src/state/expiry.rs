@@ -1,13 +1,13 @@
 //! What `expire` will remove from a repository and when, and whether pgBackRest refuses to expire it.
 //!
-//! `expire` runs at the end of each backup, for the repository of the backup. So by number, a removal comes with the backup that makes
-//! another one superfluous; by time, with the first backup after another one has become old enough. What is to be removed now is
-//! what changed retention, a refusal, or an `expire` that does not run has left.
+//! `expire` runs at the end of each backup, for the repository of the backup. With retention by number, a backup is removed by the
+//! backup that makes it superfluous; with retention by time, by the first backup after another one has become old enough. Backups
+//! can be removed now if the retention changed, or if `expire` was refused or does not run.
 //!
 //! From 2.60 on (pgBackRest pull request 2833), `expire` removes nothing from a repository, neither backups nor WAL, if the
 //! full backup that would become the oldest one contains page checksum errors. It prints an error 26 for the repository
-//! and ends with exit code 104. The same check only warns where no full backup would go, and in `expire` that runs
-//! within `backup` unless `checksum-page-error` is set for `backup`.
+//! and exits with code 104. The check only warns if no full backup would be removed, and within `backup` unless
+//! `checksum-page-error` is set for `backup`.
 
 use std::sync::Arc;
 
@@ -28,8 +28,8 @@ pub use words::{leftovers_words, lines};
 /// How long `expire` may take after a backup.
 const RUN_TIME: TimeDelta = TimeDelta::hours(1);
 
-/// Writes into the snapshot what will be removed, and which repositories cannot be expired. What the listings prove must already
-/// be in there.
+/// Writes into the snapshot what will be removed, and which repositories cannot be expired. Must run after the listings were
+/// evaluated.
 pub fn judge_into(snapshot: &mut Snapshot, now: DateTime<Utc>) {
     let Some(version) = snapshot.version else {
         for repo in snapshot.stanzas.iter_mut().flat_map(|stanza| &mut stanza.repos) {
@@ -48,7 +48,7 @@ pub fn judge_into(snapshot: &mut Snapshot, now: DateTime<Utc>) {
     }
 }
 
-/// What will be removed; None where the backups or the retention are not known.
+/// What will be removed; None if the backups or the retention are unknown.
 fn outlook(repo: &Repo, version: Version, is_locked: bool, now: DateTime<Utc>) -> Option<Expiry> {
     let settings = repo.settings.as_ref().filter(|_| repo.knows_backups())?;
     let rules = Rules::of(settings, version, repo.current_database_id())?;
@@ -69,7 +69,7 @@ fn outlook(repo: &Repo, version: Version, is_locked: bool, now: DateTime<Utc>) -
     let after_backup = after_backup.collect();
     let aged = ages(repo, settings, now).into_iter().map(|at| Aged { at, removal: removal_at(at) });
     let aged = aged.filter(|aged| aged.removal != present).find(|aged| !aged.removal.is_empty());
-    // `expire` that followed the newest backup saw the same backups.
+    // `expire` after the newest backup saw the same backups.
     let newest = repo.dated_backups().map(|backup| backup.stop).max();
     let overdue_since = newest.filter(|stop| {
         let is_due = !is_locked && *stop + RUN_TIME < now;
@@ -82,11 +82,11 @@ fn outlook(repo: &Repo, version: Version, is_locked: bool, now: DateTime<Utc>) -
     Some(Expiry { now: present, after_backup, aged, is_retention_reached, overdue_since })
 }
 
-/// When backups become old enough after `now`, in order; none by number.
+/// When backups become old enough after `now`, in order; none with retention by number.
 fn ages(repo: &Repo, settings: &RepoSettings, now: DateTime<Utc>) -> Vec<DateTime<Utc>> {
     let Some(retention @ Retention::Days(_)) = settings.retention_full else { return Vec::new() };
     let stops: Vec<DateTime<Utc>> = full(repo).iter().map(|backup| backup.stop).collect();
-    // pgBackRest compares whole seconds, and removes what is older.
+    // pgBackRest compares whole seconds, and removes older backups.
     let due = turns(&stops, retention).into_iter().map(|(_, at)| at + TimeDelta::seconds(1));
     let mut due: Vec<DateTime<Utc>> = due.filter(|at| *at > now).collect();
     due.sort_unstable();
@@ -113,14 +113,14 @@ fn full(repo: &Repo) -> Vec<&Backup> {
     repo.backups.iter().filter(|backup| backup.backup_type == BackupType::Full).collect()
 }
 
-/// By which backup, and since when: since the last time that a full backup became superfluous while the next one to be
-/// the oldest was good.
+/// The blocking backup, and since when: since a full backup last became superfluous while the next oldest one was
+/// intact.
 fn blocked(repo: &Repo, now: DateTime<Utc>) -> Option<BlockedExpiry> {
     let retention = repo.settings.as_ref()?.retention_full?;
     let full = full(repo);
     let damaged = |oldest: usize| full.get(oldest).is_some_and(|backup| backup.error == Some(true));
     let stops: Vec<DateTime<Utc>> = full.iter().map(|backup| backup.stop).collect();
-    // The full backups that became the oldest to keep after others, and when they did.
+    // The full backups that became the oldest to keep, and when.
     let turns = turns(&stops, retention).into_iter().filter(|(oldest, _)| *oldest > 0);
     let is_due = |at: DateTime<Utc>| matches!(retention, Retention::Count(_)) || at < now;
     let turns: Vec<(usize, DateTime<Utc>)> = turns.take_while(|(_, at)| is_due(*at)).collect();

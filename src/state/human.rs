@@ -59,7 +59,7 @@ pub fn rfc3339(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
-/// What stands for the stanzas of repositories that cannot be listed.
+/// Shown instead of the stanzas of repositories that cannot be listed.
 pub const UNLISTED_TITLE: &str = "repositories that cannot be listed";
 
 /// A value in words, or that it is unknown.
@@ -122,7 +122,7 @@ pub const fn state_words(state: RepoState) -> &'static str {
     }
 }
 
-/// What became of a branch of history, in words.
+/// The state of a branch of history in words.
 #[must_use]
 pub const fn branch_words(state: BranchState) -> &'static str {
     match state {

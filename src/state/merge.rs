@@ -66,8 +66,8 @@ pub struct Run {
     pub finished: bool,
     /// Version of pgBackRest.
     pub version: Option<Version>,
-    /// Stanzas with repository options of their own, which `info` reads only if it is asked for the stanza. What a listing
-    /// says about them, or does not, means nothing.
+    /// Stanzas with their own repository options, which `info` reads only if the stanza is queried by name. A listing proves nothing
+    /// about them.
     pub apart: BTreeSet<Arc<str>>,
 }
 
@@ -389,7 +389,7 @@ const fn status_text(code: i64) -> &'static str {
 }
 
 impl RepoState {
-    /// The state of a repository that gave no answer.
+    /// The state of a repository that did not answer.
     #[must_use]
     pub fn of_failure(failure: &Failure) -> Self {
         if failure.reason == FailureReason::Timeout { Self::Timeout } else { Self::Other }

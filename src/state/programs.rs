@@ -1,9 +1,9 @@
-//! Whether another program than the one that answers works on a stanza: a fork of pgBackRest, or pgBackRest itself.
+//! Whether a program other than the queried one works on a stanza: a fork of pgBackRest, or pgBackRest itself.
 //!
-//! Programs exclude each other by files in `lock-path`, whose default is different for each. If they do not use the same
-//! directory, two backups, or a backup and an expiry, can run at the same time. This can be seen only in traces: in the
-//! lock files that another program has in its own directory on this host, and in the version that is stored with a
-//! backup. The version says who made a backup only for pgBunker: numbers of pgxbackup look like those of pgBackRest.
+//! Programs lock files in `lock-path`, whose default is different for each. If they do not use the same directory, two backups, or
+//! a backup and `expire`, can run at the same time. Only traces show this: lock files of another program in its own directory on
+//! this host, and the version that is stored with a backup. The version only identifies pgBunker: version numbers of pgxbackup look
+//! like those of pgBackRest.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -24,8 +24,8 @@ pub struct LockFile {
     pub at: DateTime<Utc>,
 }
 
-/// Writes into the snapshot which stanzas have traces of another program. Traces that `previous` knew are kept for some
-/// days, since a lock file exists only while a command runs.
+/// Writes into the snapshot which stanzas have traces of another program. Traces in `previous` are kept for some days, because a
+/// lock file exists only while a command runs.
 pub fn judge_into(snapshot: &mut Snapshot, previous: &Snapshot, locks: &[LockFile], now: DateTime<Utc>) {
     let Some(own) = snapshot.version.map(|version| version.product) else { return };
     for stanza in &mut snapshot.stanzas {

@@ -1,8 +1,7 @@
-//! Between which instants a cluster can be restored: proven by a listing of the WAL archive where there is one, else as
-//! far as `info` alone can tell.
+//! The points in time to which a cluster can be restored: proven by a listing of the WAL archive, otherwise derived from `info`.
 //!
-//! `info` reads two index files and the names of the first and the last WAL segment. It notices neither a gap in the WAL
-//! nor a backup whose files are gone, so a window from it is unverified.
+//! `info` reads two index files and the names of the first and the last WAL segment. It detects neither gaps in the WAL nor backups
+//! whose files are missing, so a window derived from it is not verified.
 
 use std::collections::HashMap;
 
@@ -14,25 +13,25 @@ use crate::pgbackrest::wal::{Lsn, WalSegment};
 use super::archive::Continuity;
 use super::snapshot::{Archive, Backup, Repo};
 
-/// The instants between which point-in-time recovery should work.
+/// The period in which point-in-time recovery should work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct RecoveryWindow {
-    /// Stop of the oldest backup that recovery can start from; one that WAL can be replayed on, where that is not proven.
+    /// Stop of the oldest backup that recovery can start from; if that is not proven, one on which WAL can be replayed.
     pub earliest: DateTime<Utc>,
-    /// Stop of the backup from which on every instant up to the latest can be restored. `info` alone does not tell.
+    /// Stop of the backup from which every instant up to the latest can be restored. Unknown from `info` alone.
     pub continuous_start: Option<DateTime<Utc>>,
-    /// Where it is proven, when the repository got the last segment that can be reached without a gap, which is an upper
-    /// bound of the last commit. Else the stop of the newest backup that can be restored; WAL that was archived since reaches
-    /// further, but `info` holds no time for it.
+    /// If proven, when the repository received the last segment that can be reached without a gap, which is an upper bound of the
+    /// last commit. Otherwise the stop of the newest backup that can be restored; WAL archived since reaches further, but `info`
+    /// does not contain its time.
     pub latest: DateTime<Utc>,
-    /// The WAL position that is reached without a gap, where it is proven.
+    /// The WAL position that can be reached without a gap, if proven.
     pub latest_lsn: Option<Lsn>,
     /// Whether a listing of the repository proved that no WAL and no backup is missing in between.
     pub verified: bool,
 }
 
 impl RecoveryWindow {
-    /// From when on every instant up to the latest can be restored; where that is not proven, the earliest.
+    /// The start of the period in which every instant can be restored; if that is not proven, the earliest.
     #[must_use]
     pub fn start(&self) -> DateTime<Utc> {
         if self.verified { self.continuous_start.unwrap_or(self.latest) } else { self.earliest }
@@ -44,21 +43,21 @@ impl RecoveryWindow {
         self.latest - self.start()
     }
 
-    /// How the latest instant bounds what can be restored. From `info` alone it is the end of a backup, and WAL may lead on;
-    /// a listing tells when the last segment came, and the last commit lies before that.
+    /// The meaning of the latest instant. From `info` alone it is the end of a backup, and WAL may reach further; from a listing it
+    /// is when the last segment arrived, and the last commit is earlier.
     #[must_use]
     pub const fn bound(&self) -> &'static str {
         if self.verified { "at most" } else { "at least" }
     }
 }
 
-/// What a listing proved, if all that windows rest upon was looked at.
+/// What a listing proved, if everything that windows depend on was checked.
 #[must_use]
 pub fn proof(repo: &Repo) -> Option<&Continuity> {
     repo.wal.as_deref().filter(|wal| wal.is_proven())
 }
 
-/// The recovery window of the cluster that uses the stanza now; None where no backup of it is known to be of use.
+/// The recovery window of the cluster that currently uses the stanza; None if none of its backups is known to be usable.
 #[must_use]
 pub fn window(repo: &Repo) -> Option<RecoveryWindow> {
     let Some(wal) = proof(repo) else { return unverified(repo) };
@@ -74,15 +73,15 @@ pub fn window(repo: &Repo) -> Option<RecoveryWindow> {
     })
 }
 
-/// The window as far as `info` alone can tell.
+/// The window derived from `info` alone.
 ///
-/// A backup counts when every backup that it builds upon is listed, and the WAL that it needs to become consistent lies
-/// between the archive's first and last segment. Page checksum errors do not matter: such a backup can be restored, with
-/// the corruption that the database had.
+/// A backup counts if every backup that it depends on is listed, and the WAL that it needs to become consistent is between the
+/// archive's first and last segment. Page checksum errors do not matter: such a backup can be restored, including the corruption of
+/// the database.
 ///
-/// A backup made while PostgreSQL was down needs no WAL. It can be restored as of its stop, so it counts for `latest`; it
-/// does not say where WAL would go on from, so it never counts for `earliest` as long as there is one with WAL. Where there
-/// are only such backups, both ends are the stop of the newest one.
+/// A backup that was made while PostgreSQL was down needs no WAL. It can be restored as of its stop, so it counts for `latest`. The
+/// position where WAL would continue is unknown, so it only counts for `earliest` if there are no backups with WAL. If there are
+/// only such backups, both ends are the stop of the newest one.
 ///
 /// Backups from before a `stanza-upgrade` do not count: they restore another major version or another cluster.
 fn unverified(repo: &Repo) -> Option<RecoveryWindow> {
@@ -93,12 +92,12 @@ fn unverified(repo: &Repo) -> Option<RecoveryWindow> {
     Some(RecoveryWindow { earliest, continuous_start: None, latest, latest_lsn: None, verified: false })
 }
 
-/// The backups that WAL can be replayed on, as far as `info` alone can tell.
+/// The backups on which WAL can be replayed, according to `info` alone.
 pub(super) fn replayable(repo: &Repo) -> Vec<&Backup> {
     usable(repo).into_iter().filter(|backup| !is_offline(backup)).collect()
 }
 
-/// The backups that count, as [`unverified`] says.
+/// The backups that count for [`unverified`].
 fn usable(repo: &Repo) -> Vec<&Backup> {
     let Some(database_id) = repo.current_database_id() else { return Vec::new() };
     let archived =
@@ -112,7 +111,7 @@ fn usable(repo: &Repo) -> Vec<&Backup> {
 
 /// The backups whose `prior` is listed, and the prior of that, down to a full backup.
 fn complete_backups(backups: &[Backup]) -> Vec<&Backup> {
-    // A label begins with its full backup's label and goes on with its own time, so each sorts after what it builds upon.
+    // A label starts with that of its full backup, followed by its own time, so each sorts after those that it depends on.
     let mut by_label: Vec<&Backup> = backups.iter().collect();
     by_label.sort_by(|one, other| one.label.cmp(&other.label));
     let mut complete: HashMap<&str, bool> = HashMap::with_capacity(by_label.len());
@@ -144,7 +143,7 @@ fn can_become_consistent(backup: &Backup, archived: Option<(WalSegment, WalSegme
 }
 
 fn is_offline(backup: &Backup) -> bool {
-    // Without the positions, a name that is no WAL segment would pass for none.
+    // Names that are not WAL segments must not count as absent.
     backup.wal_start.is_none() && backup.wal_stop.is_none() && backup.lsn_start.is_none()
 }
 

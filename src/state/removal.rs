@@ -1,7 +1,7 @@
 //! What one run of `expire` removes, as `src/command/expire/expire.c` of pgBackRest decides it (2.45 to 2.60).
 //!
-//! Backups are in the order of their labels, as pgBackRest sorts them. Of the archive, only that of the current database is
-//! considered. What `expire` removes besides is not: WAL of former databases without backups, history files of timelines, and
+//! Backups are in the order of their labels, as pgBackRest sorts them. Only the archive of the current
+//! database is considered. `expire` also removes files that are not considered here: WAL of former databases without backups, history files of timelines, and
 //! manifests (`repoN-retention-history`).
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,62 +24,62 @@ pub enum Retention {
     Days(u32),
 }
 
-/// What will be removed from a repository. Every entry counts from now on, so that it contains what could be removed now.
+/// What will be removed from a repository. Every entry includes what could be removed now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Expiry {
     /// If `expire` ran now.
     pub now: Removal,
-    /// After the next backup of each type; none without the backup that it would be made against.
+    /// After the next backup of each type; absent if the backup that it would depend on does not exist.
     pub after_backup: BTreeMap<BackupType, Removal>,
-    /// Once the next backup is old enough; by time only.
+    /// Once the next backup is old enough; only with retention by time.
     pub aged: Option<Aged>,
-    /// There are as many full backups, or one that is as old, as `repoN-retention-full` says. Before that, `expire` usually removes no
-    /// WAL. Absent without that option.
+    /// Whether there are as many full backups as `repoN-retention-full` specifies, or one that is old enough. Before that, `expire`
+    /// usually removes no WAL. Absent without that option.
     pub is_retention_reached: Option<bool>,
-    /// Since when backups are to be removed that `expire` after the newest backup should have removed.
+    /// Since when backups exist that `expire` after the newest backup should have removed.
     pub overdue_since: Option<DateTime<Utc>>,
 }
 
 /// What is removed once a backup is old enough.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Aged {
-    /// When it is. `expire` runs at the end of the first backup after that.
+    /// When it is old enough. `expire` runs at the end of the first backup after that.
     pub at: DateTime<Utc>,
     #[serde(flatten)]
     pub removal: Removal,
 }
 
-/// What a run removes.
+/// What one run removes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Removal {
     /// Labels of the backups, oldest first.
     pub backups: Vec<String>,
-    /// Bytes that only these occupy; absent if pgBackRest does not tell them of one.
+    /// Bytes that only these occupy; absent if pgBackRest does not report them for one of them.
     pub backup_bytes: Option<u64>,
     /// The WAL that stays; absent if none is removed.
     pub wal_kept: Option<KeptWal>,
     /// Bytes of the WAL that is removed; absent if the archive was not listed.
     pub wal_bytes: Option<u64>,
-    /// The backup with page checksum errors because of which nothing is removed.
+    /// The backup with page checksum errors that prevents any removal.
     pub refused_by: Option<String>,
 }
 
 impl Removal {
-    /// Nothing is known to be removed.
+    /// Whether nothing is known to be removed.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.backups.is_empty() && self.wal_bytes.unwrap_or(0) == 0
     }
 }
 
-/// What decides what is removed.
+/// The rules for what is removed.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rules {
     /// `repoN-retention-full` and its type.
     pub(super) full: Option<Retention>,
     /// `repoN-retention-diff`.
     pub(super) diff: Option<u32>,
-    /// What follows for WAL.
+    /// The retention of WAL.
     pub(super) archive: ArchiveRetention,
     /// Nothing is removed if the full backup that would become the oldest one has page checksum errors.
     pub(super) is_refused_for_errors: bool,
@@ -89,10 +89,10 @@ pub(super) struct Rules {
     pub(super) database_id: Option<u64>,
 }
 
-/// What matters of a backup, or of one that is yet to be made.
+/// The relevant properties of an existing or future backup.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Kept<'a> {
-    /// Absent for one that is yet to be made.
+    /// Absent for a future backup.
     backup: Option<&'a Backup>,
     backup_type: BackupType,
     stop: DateTime<Utc>,
@@ -124,14 +124,14 @@ impl<'a> Kept<'a> {
         matches!(self.backup_type, BackupType::Full)
     }
 
-    /// It belongs to a database; the next one will belong to the current one.
+    /// Whether it belongs to a database; a future backup belongs to the current one.
     fn is_of(&self, database_id: Option<u64>) -> bool {
         self.backup.is_none_or(|backup| Some(backup.database_id) == database_id)
     }
 }
 
-/// The indices of the full backups that became the oldest to keep, and when they did, in the order of the backups. Those before
-/// the last one that did so until a time are removed then. `stops` are those of full backups.
+/// The indices of the full backups that became the oldest to keep, and when, in the order of the backups. At a given time, all
+/// backups before the last of these are removed. `stops` are those of full backups.
 pub(super) fn turns(stops: &[DateTime<Utc>], retention: Retention) -> Vec<(usize, DateTime<Utc>)> {
     match retention {
         Retention::Count(kept) => {
@@ -148,7 +148,7 @@ pub(super) fn turns(stops: &[DateTime<Utc>], retention: Retention) -> Vec<(usize
     }
 }
 
-/// The full backup that is the oldest to keep at a time; None while the retention is not reached.
+/// The oldest full backup to keep at a time; None while the retention is not reached.
 pub(super) fn oldest_to_keep(
     stops: &[DateTime<Utc>],
     retention: Retention,
@@ -162,7 +162,7 @@ pub(super) fn oldest_to_keep(
     turns.iter().rev().find(|(_, due)| is_due(*due)).map(|(oldest, _)| *oldest)
 }
 
-/// What a run at a time removes. Bytes of WAL are for the caller to add.
+/// What a run at a time removes. The caller adds the bytes of WAL.
 pub(super) fn removal(backups: &[Kept<'_>], rules: &Rules, at: DateTime<Utc>) -> Removal {
     let full: Vec<&Kept<'_>> = backups.iter().filter(|backup| backup.is_full()).collect();
     let stops: Vec<DateTime<Utc>> = full.iter().map(|backup| backup.stop).collect();
@@ -200,7 +200,7 @@ pub(super) fn removal(backups: &[Kept<'_>], rules: &Rules, at: DateTime<Utc>) ->
     }
 }
 
-/// Those that are left without `gone` and all that depends on it, which is added to `gone`.
+/// The backups that remain without `gone` and all backups that depend on it, which are added to `gone`.
 fn without_dependents<'a>(backups: &[Kept<'a>], gone: &mut BTreeSet<&'a str>) -> Vec<Kept<'a>> {
     let mut left = Vec::with_capacity(backups.len());
     for backup in backups {
@@ -215,7 +215,7 @@ fn without_dependents<'a>(backups: &[Kept<'a>], gone: &mut BTreeSet<&'a str>) ->
     left
 }
 
-/// The WAL that stays with the backups that are left; None if nothing is removed.
+/// The WAL that is kept for the remaining backups; None if nothing is removed.
 fn wal_kept(left: &[Kept<'_>], rules: &Rules, oldest: Option<usize>) -> Option<KeptWal> {
     let (backup_type, count) = match rules.archive {
         ArchiveRetention::Unknown | ArchiveRetention::Forever => return None,
@@ -236,7 +236,7 @@ fn wal_kept(left: &[Kept<'_>], rules: &Rules, oldest: Option<usize>) -> Option<K
     let oldest = counted.iter().skip(newest).find(is_own).or_else(|| counted.iter().rev().find(is_own))?;
     let retained = left.get(*oldest)?;
     let start = retained.backup.map(|backup| backup.wal_start);
-    // WAL does not expire by an offline backup.
+    // Offline backups do not cause WAL to expire.
     let rest = match start {
         Some(start) => Some(KeptRange { start: start?, stop: None }),
         None => None,

@@ -1,5 +1,5 @@
-//! Which backup of which repository a restore to a point in time begins with: proven where the WAL archive was listed, else as
-//! far as `info` alone can tell.
+//! From which backup in which repository to restore to a point in time: proven if the WAL archive was listed, otherwise derived
+//! from `info`.
 
 use std::cmp::Reverse;
 
@@ -10,20 +10,20 @@ use super::recovery;
 use super::snapshot::{Backup, Repo, Stanza};
 use super::wal_range;
 
-/// Where a restore begins.
+/// The start of a restore.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Start<'a> {
     /// The repository.
     pub repo_key: u32,
     /// The newest backup that ended before the point in time.
     pub backup: &'a Backup,
-    /// Whether what is archived is known to reach the point in time.
+    /// Whether the archived WAL is known to reach the point in time.
     pub reach: Reach,
-    /// The timeline to recover along, where PostgreSQL might choose another one by itself.
+    /// The timeline to recover along, if PostgreSQL might choose another one.
     pub timeline: Option<u32>,
-    /// When a listing proved that nothing is missing on the way, or why that is not proven.
+    /// When a listing proved that nothing is missing on the path, or why that is not proven.
     pub proof: Result<DateTime<Utc>, Doubt>,
-    /// The branch of history, where a listing tells.
+    /// The branch of history, if there is a listing.
     pub branch: Option<Chosen>,
     /// Other branches that contain the point in time.
     pub others: Vec<Chosen>,
@@ -34,13 +34,13 @@ pub struct Start<'a> {
 /// Why it is not proven that a restore leads to the point in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Doubt {
-    /// `info` alone tells, which sees no gaps.
+    /// Based on `info` alone, which does not detect gaps.
     NoScan,
-    /// It is not certain when a timeline began, and so which branch was live then.
+    /// It is uncertain when a timeline began, and therefore which branch was live.
     Branch,
-    /// It is not certain of which time the last WAL is, because the times of files do not fit the backups.
+    /// The time of the last WAL is uncertain, because the file times contradict the backups.
     Clock,
-    /// The next WAL file after the way has a wrong size, at which PostgreSQL stops with an error: when it reads ahead, or if
+    /// The next WAL file after the path has a wrong size, at which PostgreSQL stops with an error: when it reads ahead, or if
     /// nothing was committed between the point in time and that file.
     Damage,
 }
@@ -50,40 +50,40 @@ pub enum Doubt {
 pub struct Chosen {
     /// Its last timeline.
     pub timeline: u32,
-    /// What became of it.
+    /// Its state.
     pub state: BranchState,
-    /// Where it left its parent.
+    /// Where it branched off from its parent.
     pub fork: Option<Fork>,
     /// When that was.
     pub began: Option<DateTime<Utc>>,
 }
 
-/// How far what is archived reaches.
+/// How far the archived WAL reaches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reach {
-    /// WAL was archived after the newest backup. `info` does not tell of which time it is, and a listing only when it came, so
-    /// it may end too early.
+    /// WAL was archived after the newest backup. `info` does not contain its time, and a listing only when it arrived, so it may end
+    /// too early.
     Unknown,
     /// A later backup needed WAL from after the point in time.
     Beyond,
 }
 
-/// Why a repository does not lead to the point in time.
+/// Why the point in time cannot be restored from a repository.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Unreachable {
-    /// It lies ahead.
+    /// It is in the future.
     #[error("that is in the future")]
     Future,
-    /// It does not answer.
+    /// The repository does not answer.
     #[error("it is unreadable now")]
     Down,
-    /// There is no backup that WAL can be replayed on.
+    /// There is no backup on which WAL can be replayed.
     #[error("it has no backup on which WAL can be replayed")]
     NoBackup,
     /// Every backup ended later.
     #[error("its oldest suitable backup completed later, at {}", .0.format("%Y-%m-%d %H:%M:%S UTC"))]
     TooEarly(DateTime<Utc>),
-    /// Nothing was archived after the last backup that ended before it.
+    /// No WAL was archived after the last backup that ended before it.
     #[error("no WAL is archived after its newest backup, which completed at {}", .0.format("%Y-%m-%d %H:%M:%S UTC"))]
     TooLate(DateTime<Utc>),
     /// WAL is missing on the path, or ends before it.
@@ -94,17 +94,17 @@ pub enum Unreachable {
         /// When its last usable segment was archived.
         until: DateTime<Utc>,
     },
-    /// There are several timelines, and no listing tells which of them the backups belong to.
+    /// There are several timelines, and no listing that shows to which of them the backups belong.
     #[error(
         "its WAL has several timelines, and only a scan of the archive shows which backup leads there; use --wal"
     )]
     Timelines,
-    /// A timeline was asked for that the archive does not have.
+    /// The archive does not contain the requested timeline.
     #[error("timeline {0} is not in its archive, or its history file is missing")]
     NoTimeline(u32),
 }
 
-/// A point in time, and the branch of history that is meant.
+/// A point in time on a branch of history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RestoreTarget {
     /// The point in time.
@@ -113,8 +113,8 @@ pub struct RestoreTarget {
     pub timeline: Option<u32>,
 }
 
-/// The best start: one where what is archived surely reaches far enough, then the newest backup, then the lowest number.
-/// An error tells why each repository is none, by number.
+/// The best start: one from which the archived WAL certainly reaches far enough, then the newest backup, then the lowest number.
+/// An error contains the reason for each repository, by number.
 pub fn start(
     stanza: &Stanza,
     target: RestoreTarget,
@@ -134,8 +134,8 @@ pub fn start(
     best.ok_or(reasons)
 }
 
-/// Whether only a scan of the archives can tell which backups lead to a point in time: some WAL or backup is of another
-/// timeline than the first.
+/// Whether only a scan of the archives shows which backups lead to a point in time: some WAL or backup belongs to a timeline other
+/// than the first.
 #[must_use]
 pub fn needs_scan(stanza: &Stanza) -> bool {
     stanza.repos.iter().any(|repo| recovery::proof(repo).is_none() && has_several_timelines(stanza, repo))
@@ -195,7 +195,7 @@ fn start_in<'a>(
     })
 }
 
-/// A backup is consistent from its end on; within the second of its end it may not be yet.
+/// A backup is consistent after its end; within the second of its end it may not be yet.
 fn newest_before<'a>(backups: &[&'a Backup], target: DateTime<Utc>) -> Result<&'a Backup, Unreachable> {
     let oldest = backups.iter().map(|backup| backup.stop).min().ok_or(Unreachable::NoBackup)?;
     let before = backups.iter().copied().filter(|backup| backup.stop < target);
@@ -271,7 +271,7 @@ fn lead<'a>(
     let reach = |backup: &Backup| branch.reach.get(&backup.label).copied();
     let end = |backup: &Backup| reach(backup).map_or(backup.stop, |end| end.latest);
     let before = || backups.iter().copied().filter(|backup| backup.stop < time);
-    // The times of files are whole seconds; one of 10:00:00 may have come a little later.
+    // File times are whole seconds; a file of 10:00:00 may have arrived slightly later.
     let second = TimeDelta::seconds(1);
     let is_in = |end: ReachEnd| {
         let left = branch.until.filter(|_| branch.is_at_last(&end));
@@ -288,7 +288,7 @@ fn lead<'a>(
         let until = before().map(end).max().unwrap_or(newest.stop);
         return Err(Unreachable::Ends { timeline: branch.timeline, until });
     };
-    // What ends alike lies in the same run of segments.
+    // Backups with the same end are in the same run of segments.
     let is_passed = backups.iter().any(|other| other.stop > time && end(other) == end(backup));
     let found = if is_passed { Reach::Beyond } else { Reach::Unknown };
     let is_damage = reach(backup).is_some_and(|end| end.is_damage);
@@ -314,7 +314,7 @@ mod tests {
         RestoreTarget { time, timeline: None }
     }
 
-    /// Backups end on day 1, 2 and 3; WAL goes on.
+    /// Backups end on day 1, 2 and 3; WAL continues.
     fn usual(key: u32) -> Repo {
         repo(key, vec![backup(FULL, day(1), 3), backup(INCR, day(2), 5), backup(NEXT, day(3), 7)])
     }

@@ -134,10 +134,10 @@ pub struct Stanza {
     pub stop_files: Option<Vec<StopFile>>,
 }
 
-/// A trace of another program than the one that answers.
+/// A trace of a program other than the queried one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct OtherProgram {
-    /// Which one, if the trace tells.
+    /// Which one, if known.
     pub product: Option<Product>,
     pub evidence: Evidence,
     /// When the other program was last seen at work.
@@ -169,7 +169,7 @@ impl Evidence {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct StopFile {
     pub scope: StopScope,
-    /// When it was made; absent if the clock was wrong then.
+    /// When it was created; absent if the clock was wrong then.
     pub since: Option<DateTime<Utc>>,
 }
 
@@ -195,7 +195,7 @@ impl StopScope {
 /// A lock and the progress of its holder.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Activity {
-    /// Whether the lock is held; absent if pgBackRest could not tell.
+    /// Whether the lock is held; absent if unknown.
     pub held: Option<bool>,
     /// Since when it has been seen held; an upper bound of the start time.
     pub since: Option<DateTime<Utc>>,
@@ -242,25 +242,25 @@ pub struct Repo {
     pub in_progress_since: Option<DateTime<Utc>>,
     /// Settings from the configuration, if it can be read.
     pub settings: Option<RepoSettings>,
-    /// What `expire` will remove; absent if the backups, the retention or the version are not known.
+    /// What `expire` will remove; absent if the backups, the retention or the version are unknown.
     pub expiry: Option<Arc<Expiry>>,
-    /// Why its backups and WAL are not expired, if pgBackRest refuses to.
+    /// Why pgBackRest refuses to expire its backups and WAL, if it does.
     pub expiry_blocked: Option<BlockedExpiry>,
-    /// The last attempt of a backup on the queried host; absent if it cannot be known what became of it.
+    /// The last backup attempt on the queried host; absent if its result is unknown.
     pub last_attempt: Option<BackupAttempt>,
-    /// A running backup whose end is waited for.
+    /// A running backup that is being watched.
     #[serde(skip)]
     pub watched: Option<WatchedBackup>,
     /// What a listing of its WAL archive proves; absent without a listing, or if it is too old.
     pub wal: Option<Arc<Continuity>>,
-    /// Directories of backups that did not end, oldest first; absent without a listing, or if it is too old.
+    /// Directories of incomplete backups, oldest first; absent without a listing, or if it is too old.
     pub leftovers: Option<Vec<Leftover>>,
     /// Growth of archive max in segments since this process first saw it.
     #[serde(skip)]
     pub archived_segments: u64,
 }
 
-/// A backup with page checksum errors that `expire` does not let become the oldest one.
+/// A backup with page checksum errors because of which `expire` refuses to run: it would become the oldest one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct BlockedExpiry {
     /// Its label.
@@ -379,7 +379,7 @@ impl Stanza {
     /// repositories, only the sizes per repository are (2.59 and later).
     #[must_use]
     pub fn is_backing_up(&self, repo: &Repo) -> Option<bool> {
-        // pgBackRest looks for locks only where it could read the stanza, and from 2.59 on for each repository by itself.
+        // pgBackRest only checks locks if it could read the stanza, and since 2.59 separately for each repository.
         if !self.backup_lock.held? {
             let is_readable = !matches!(repo.state, RepoState::Other | RepoState::Timeout);
             return is_readable.then_some(false);
@@ -426,7 +426,7 @@ impl Repo {
         !(self.databases.is_empty() && self.archives.is_empty() && self.backups.is_empty())
     }
 
-    /// Whether it is known which backups there are. Without an answer, not even that there is none.
+    /// Whether the backups are known. Without an answer, it is not even known whether there are any.
     #[must_use]
     pub fn knows_backups(&self) -> bool {
         let is_told = self.status_code.is_some_and(|code| (1..=3).contains(&code));
@@ -439,7 +439,7 @@ impl Repo {
         matches!(self.state, RepoState::Ok | RepoState::NoValidBackups)
     }
 
-    /// Backups that did not end in the future. The others say nothing of how fresh anything is.
+    /// Backups that did not end in the future. The others must not make anything look recent.
     pub fn dated_backups(&self) -> impl Iterator<Item = &Backup> {
         self.backups.iter().filter(|backup| !self.is_in_future(backup))
     }

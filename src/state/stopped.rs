@@ -1,8 +1,8 @@
-//! Whether `pgbackrest stop` keeps pgBackRest's commands from running on this host.
+//! Whether pgBackRest's commands are disabled on this host by `pgbackrest stop`.
 //!
-//! It leaves a stop file in `lock-path`: `STANZA.stop`, or without `--stanza` `all.stop`. Each backup, archive-push, expire and
-//! stanza command looks for both in the `lock-path` that its own stanza has, and ends with exit code 62 if there is one
-//! (`lockStopTest` in `src/command/control/common.c` of pgBackRest, the same from 2.45 to 2.60). `info` and restores do not look.
+//! `stop` creates a stop file in `lock-path`: `STANZA.stop`, or without `--stanza` `all.stop`. Each backup, archive-push, expire and
+//! stanza command checks for both in the `lock-path` of its stanza, and exits with code 62 if one exists
+//! (`lockStopTest` in `src/command/control/common.c` of pgBackRest, the same from 2.45 to 2.60). `info` and restores do not check.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -16,10 +16,10 @@ use super::snapshot::{Snapshot, StopFile, StopScope};
 /// The name of the stop file for all stanzas.
 const ALL: &str = "all";
 
-/// The stop files of each directory that could be read: when each was made, by its name without `.stop`.
+/// The stop files of each readable directory: when each was created, by its name without `.stop`.
 pub type StopListing = BTreeMap<PathBuf, BTreeMap<String, DateTime<Utc>>>;
 
-/// Writes into the snapshot which stanzas are stopped, as far as it is known where their commands look and what is there.
+/// Writes into the snapshot which stanzas are stopped, if their `lock-path` is known and readable.
 pub fn judge_into(
     snapshot: &mut Snapshot,
     listing: &StopListing,
@@ -43,7 +43,7 @@ fn of_stanza(
         let made = files.get(name)?;
         Some(StopFile { scope, since: Some(*made).filter(|made| *made <= now + CLOCK_TOLERANCE) })
     };
-    // A stanza of this name has the file of all.
+    // The stop file of a stanza with this name is that for all stanzas.
     let own = (stanza != ALL).then(|| found(StopScope::Stanza, stanza)).flatten();
     Some(own.into_iter().chain(found(StopScope::All, ALL)).collect())
 }
@@ -81,7 +81,7 @@ mod tests {
         assert_eq!(of("/all"), Some(vec![one(StopScope::All, 2)]));
         assert_eq!(of("/apart"), Some(vec![]));
         assert_eq!(judged("all", &listing, Some("/locks")), Some(vec![one(StopScope::All, 2)]));
-        // A clock that was ahead says nothing of since when, and the file is still there.
+        // If the clock was ahead, the time is unknown, but the file still counts.
         let ahead = [("/locks", &[("demo", 9)][..])];
         let undated = StopFile { scope: StopScope::Stanza, since: None };
         assert_eq!(judged("demo", &ahead, Some("/locks")), Some(vec![undated]));

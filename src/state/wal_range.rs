@@ -111,7 +111,7 @@ pub fn segment_size(stanza: &Stanza, repo: &Repo) -> (SegmentSize, SegmentSizeSo
     }
 }
 
-/// What is known of the database that uses the stanza now, to judge its archive in `repo`.
+/// Properties of the database that currently uses the stanza, for evaluating its archive in `repo`.
 #[must_use]
 pub fn database_facts(stanza: &Stanza, repo: &Repo) -> DatabaseFacts {
     let retention = repo.settings.as_ref().and_then(|settings| settings.retention_archive);
@@ -122,7 +122,7 @@ pub fn database_facts(stanza: &Stanza, repo: &Repo) -> DatabaseFacts {
     }
 }
 
-/// Which sizes its segments can have in `repo`.
+/// The possible file sizes of its segments in `repo`.
 #[must_use]
 pub fn stored_size(stanza: &Stanza, repo: &Repo) -> StoredSize {
     let (size, source) = segment_size(stanza, repo);

@@ -1,4 +1,4 @@
-//! The repository against itself: documents, command-line reference, metric reference, and the layers of the code.
+//! Consistency of the repository: documents, command-line reference, metric reference, and the layers of the code.
 //!
 //! Starts nothing.
 

@@ -1,6 +1,6 @@
 //! Real pods on a real node: the image, the operator, PostgreSQL, repo hosts, object stores and backup jobs.
 //!
-//! Proves what only running pods show: exec, volumes, certificates, names, and backups that end in a repo.
+//! Covers what only running pods show: exec, volumes, certificates, names, and backups that arrive in a repo.
 
 pub(crate) mod any_cluster;
 pub(crate) mod backup;

@@ -1,6 +1,6 @@
 //! Recorded inputs to whole outputs, as files in fixtures/: expositions, findings, objects, tables.
 //!
-//! Starts nothing but this program. `UPDATE_GOLDEN=1` writes them anew; read the difference before you commit it.
+//! Starts nothing but this program. `UPDATE_GOLDEN=1` regenerates them; read the diff before you commit it.
 
 pub(crate) mod fixtures;
 pub(crate) mod lint;

@@ -1,7 +1,7 @@
-//! The programs that run on a database host, with real PostgreSQL and pgBackRest beside them: exporter, `info`, package, demo.
+//! The programs for database hosts with real PostgreSQL and pgBackRest: exporter, `info`, package, demo.
 //!
-//! Proves what no fake can: that facts are pgBackRest's own, that a restore leads to where the program says, and that a child
-//! process leaves nothing behind.
+//! Covers what fakes cannot: that values match pgBackRest's own, that restores lead to the predicted state, and that child processes
+//! leave nothing behind.
 
 pub(crate) mod archiver;
 pub(crate) mod attempts;

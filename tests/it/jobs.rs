@@ -1,6 +1,6 @@
-//! The `backup` command and stanza care, with pgBackRest on this host in place of pods.
+//! The `backup` command and stanza management, with pgBackRest on this host instead of in pods.
 //!
-//! Proves what becomes of one backup: every exit code, lost connections, signals and locks, which pods produce too rarely.
+//! Covers the results of a backup: every exit code, lost connections, signals and locks, which are too rare in pods.
 
 pub(crate) mod ensure_stanza;
 pub(crate) mod faults;

@@ -1,6 +1,6 @@
-//! Calls to an API server that refuses, breaks off, contradicts itself or says nothing.
+//! Calls to an API server that rejects requests, disconnects, contradicts itself or does not respond.
 //!
-//! Proves what the real server does not do on demand. What it does do is left to `operator`.
+//! Covers what the real server does not do on demand; `operator` covers the rest.
 
 pub(crate) mod apply_faults;
 pub(crate) mod client;

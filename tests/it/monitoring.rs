@@ -1,6 +1,6 @@
 //! Alerts, dashboards and scrapes with a real Prometheus and Alertmanager.
 //!
-//! Proves that what is served can be used: each alert fires and stays quiet, each panel has an answer.
+//! Covers the use of the metrics: each alert fires and stays quiet, each panel has data.
 
 pub(crate) mod alerts;
 pub(crate) mod dashboards;

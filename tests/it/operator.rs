@@ -1,6 +1,6 @@
 //! The operator and `deploy/` on a real API server with its controllers, and without nodes.
 //!
-//! Proves what Kubernetes accepts and the operator keeps: objects, rights, leases, Events, metrics of Jobs. Pods never start here.
+//! Covers what Kubernetes accepts and the operator maintains: objects, permissions, leases, Events, metrics of Jobs. Pods never start.
 
 pub(crate) mod control_plane;
 pub(crate) mod deploy;

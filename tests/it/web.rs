@@ -1,6 +1,6 @@
 //! The web interface with real clients: slow, greedy, hostile and well behaved ones, TLS, passwords, and a browser.
 //!
-//! Proves what a collection cannot disturb: that pages and metrics are served within limits, whoever asks.
+//! Covers serving pages and metrics within limits, independently of collection.
 
 pub(crate) mod certificates;
 pub(crate) mod config;

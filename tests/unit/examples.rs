@@ -1,4 +1,4 @@
-//! Small made-up stanzas for the unit tests of `state`.
+//! Small example stanzas for the unit tests of `state`.
 
 use std::sync::Arc;
 

@@ -1,10 +1,10 @@
-//! The passwords that wait for their check, which takes long by design. Pure: [`super::Checker`] does the work.
+//! The queue of passwords to check, which is slow by design. Pure: [`super::Checker`] does the work.
 //!
-//! Guesses of one client do not delay others for long: clients take turns, and none may fill the queue. A client whose guesses leave no
-//! room for another of its passwords is turned away, but is expected back: what comes again then takes the place of a password
-//! that is here for the first time, and every other turn of its client. So a password that is repeated, as scrapers do, is checked
-//! although guesses, which are not, arrive from the same address without end. A check goes on when its client has left, and the
-//! client finds the result when it comes again.
+//! Guesses of one client do not delay others for long: clients take turns, and no client can fill the queue. If a client already has
+//! too many waiting passwords, another one is rejected, but remembered. If it is sent again, it replaces a password that is sent for
+//! the first time, and is checked in every other turn of its client. So a repeated password, as from a scraper, is checked even if
+//! new guesses keep arriving from the same address. A check continues after its client has disconnected, and the next request of the
+//! client uses the result.
 
 use tokio::sync::oneshot;
 
@@ -12,13 +12,13 @@ use super::AuthResult;
 use super::recent::{Recent, Trace};
 use crate::http::client::ClientAddress;
 
-/// Waiting passwords of all clients.
+/// Maximum number of waiting passwords.
 const MOST: usize = 256;
-/// Waiting passwords of one client.
+/// Maximum number of waiting passwords of one client.
 const MOST_OF_ONE: usize = 128;
-/// Requests that wait for the same password.
+/// Maximum number of requests that wait for the same password.
 const MOST_ANSWERS: usize = 64;
-/// Passwords that were turned away and may come again.
+/// Number of rejected passwords to remember.
 const EXPECTED: usize = 4096;
 
 /// A password to check.
@@ -32,13 +32,13 @@ pub(super) struct Check {
     pub(super) is_known: bool,
 }
 
-/// Where a request gets its answer.
+/// The receiver of a result.
 pub(super) type Answer = oneshot::Receiver<AuthResult>;
 
 #[derive(Debug)]
 pub(super) struct Queue {
     waiting: Vec<Waiting>,
-    /// The check that is under way, and who waits for it.
+    /// The current check, and the requests that wait for it.
     current: Option<(Trace, Vec<oneshot::Sender<AuthResult>>)>,
     turned_away: Recent,
     /// Numbers arrivals and turns.
@@ -49,7 +49,7 @@ pub(super) struct Queue {
 struct Waiting {
     check: Check,
     answers: Vec<oneshot::Sender<AuthResult>>,
-    /// It had been turned away before.
+    /// Whether it was rejected before.
     is_back: bool,
     arrived: u64,
     last_turn: Turn,
@@ -58,9 +58,9 @@ struct Waiting {
 /// The last turn of a client.
 #[derive(Debug, Clone, Copy)]
 struct Turn {
-    /// When it was, or when the client came without anything else that waits.
+    /// When it was, or when the client's first waiting password arrived.
     at: u64,
-    /// Whether it was for a password that had been turned away before.
+    /// Whether it was for a password that had been rejected before.
     was_back: bool,
 }
 
@@ -69,13 +69,13 @@ impl Queue {
         Self { waiting: Vec::new(), current: None, turned_away: Recent::new(EXPECTED), count: 0 }
     }
 
-    /// Puts a password in line. `None`: there is no room, try again.
+    /// Adds a password to the queue. `None` if there is no room.
     pub(super) fn offer(&mut self, check: Check) -> Option<Answer> {
         let (sender, answer) = oneshot::channel();
         let same = self.waiting.iter_mut().find(|other| other.check.trace == check.trace);
         let current = self.current.as_mut().filter(|(trace, _)| *trace == check.trace);
         if let Some(answers) = same.map(|same| &mut same.answers).or(current.map(|(_, answers)| answers)) {
-            // The answer of one that has been given up is not missed.
+            // Remove requests that were cancelled.
             answers.retain(|sender| !sender.is_closed());
             return (answers.len() < MOST_ANSWERS).then(|| {
                 answers.push(sender);
@@ -94,7 +94,7 @@ impl Queue {
         Some(answer)
     }
 
-    /// Whether there is room, if need be in place of another.
+    /// Whether there is room, if necessary by replacing another password.
     fn has_room(&mut self, client: ClientAddress, is_back: bool) -> bool {
         let own = self.waiting_of(client);
         if own < MOST_OF_ONE && self.waiting.len() < MOST {
@@ -115,7 +115,7 @@ impl Queue {
         let gone = self.waiting.swap_remove(place);
         self.turned_away.add(gone.check.trace);
         for sender in gone.answers {
-            // The request may have been given up.
+            // The request may have been cancelled.
             let _ = sender.send(AuthResult::Busy);
         }
         true
@@ -125,7 +125,7 @@ impl Queue {
         self.waiting.iter().filter(|waiting| waiting.check.client == client).count()
     }
 
-    /// The next password to check, unless one is under way.
+    /// The next password to check, unless a check is running.
     pub(super) fn next(&mut self) -> Option<Check> {
         if self.current.is_some() {
             return None;
@@ -145,11 +145,11 @@ impl Queue {
         Some(next.check)
     }
 
-    /// Ends the check that is under way.
+    /// Ends the current check.
     pub(super) fn finish(&mut self, result: AuthResult) {
         let answers = self.current.take().map(|(_, answers)| answers);
         for sender in answers.into_iter().flatten() {
-            // The request may have been given up.
+            // The request may have been cancelled.
             let _ = sender.send(result);
         }
     }

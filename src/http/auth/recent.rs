@@ -1,4 +1,4 @@
-//! A set that forgets what it has held longest.
+//! A bounded set that drops its oldest entries.
 
 use std::collections::{HashSet, VecDeque};
 

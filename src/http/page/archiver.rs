@@ -5,7 +5,7 @@ use maud::{Markup, html};
 
 use crate::state::health::{self, Judged};
 
-/// What waits to be archived, if the PostgreSQL cluster is on this host.
+/// The state of the archiver, if the PostgreSQL cluster is on this host.
 pub(super) fn line(entry: &Judged<'_>, now: DateTime<Utc>) -> Markup {
     html! {
         @if let Some(archiver) = entry.archiver {

@@ -22,7 +22,7 @@ const ROW_BUDGET_BYTES: usize = 160_000;
 /// Maximum length of a finding.
 pub(super) const TEXT_LIMIT: usize = 400;
 
-/// The context of the page beside the clusters.
+/// The context of the page, in addition to the clusters.
 #[derive(Debug, Clone, Copy)]
 pub struct FleetContext<'a> {
     /// The name of the operator, such as that of its pod.

@@ -36,7 +36,7 @@ const UNFOLDED_LIMIT: usize = 3;
 /// Facts older than this many intervals count as outdated.
 const FRESH_INTERVALS: u32 = 3;
 
-/// The context of the page beside the snapshot.
+/// The context of the page, in addition to the snapshot.
 #[derive(Debug, Clone, Copy)]
 pub struct PageContext<'a> {
     /// The title, such as the name of the host.

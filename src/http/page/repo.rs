@@ -145,7 +145,7 @@ fn wal(repo: &Repo) -> Markup {
     }
 }
 
-/// What each branch of history leads to, the live one first.
+/// The branches of history with their windows, the live one first.
 fn branches(wal: &Continuity) -> Markup {
     html! {
         @for branch in wal.branches.iter().take(BRANCH_LIMIT) {

@@ -38,7 +38,7 @@ pub(super) enum UsersSection {
     Absent,
     /// A key without a value, as where the end of the file is missing.
     Empty,
-    /// All users; none only if the file says so with `{}`.
+    /// All users; empty only for an explicit `{}`.
     Listed(BTreeMap<String, Spanned<Option<Secret>>>),
 }
 

@@ -1,8 +1,8 @@
 //! The current web configuration: read at startup, reloaded when its files change or on request.
 //!
-//! An invalid file changes nothing: the previous configuration stays, and the error is logged and kept for the metrics.
-//! Whether TLS is on is fixed at startup, and users and client certificates are given up only if the file says so, so that a file of
-//! which the end is missing opens nothing.
+//! If a file is invalid, the previous configuration stays in effect, and the error is logged and kept for the metrics. TLS is on or off
+//! from the start, and a reload only removes users or stops requesting client certificates if the file does this explicitly, so that a
+//! truncated file never disables authentication.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -6,7 +6,7 @@ use super::{Labels, Layer, Metric, MetricKind, Unit, catalogue, count};
 const STANZA: [&str; 1] = ["stanza"];
 /// Labels of everything that exists once per repository of a stanza.
 const REPO: [&str; 2] = ["repo_key", "stanza"];
-/// Labels of what is removed after something.
+/// Labels of what `expire` removes.
 const AFTER: [&str; 3] = ["after", "repo_key", "stanza"];
 /// Labels of everything that exists once per backup type in a repository.
 const TYPE: [&str; 3] = ["backup_type", "repo_key", "stanza"];

@@ -1,4 +1,4 @@
-//! Layer (b4): how collection goes, and the process.
+//! Layer (b4): collection and the process.
 
 use super::{Labels, Layer, Metric, MetricKind, Unit, catalogue, count};
 

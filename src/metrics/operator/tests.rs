@@ -1,4 +1,4 @@
-//! What scrapes are told of the operator and its clusters, and when.
+//! The metrics of the operator and its clusters over time.
 
 use std::collections::BTreeSet;
 use std::io::Read;

@@ -1,6 +1,6 @@
 //! One line of the log, such as `2026-11-29 14:00:00.123 P00   INFO: backup command begin 2.45: --repo=1 …`.
 //!
-//! With `log-timestamp=n` there is no time. From 2.58 on (pgBackRest commit e13c46290) a process that gets a signal writes the bare
+//! With `log-timestamp=n` there is no time. Since 2.58 (pgBackRest commit e13c46290), a process that receives a signal writes only the
 //! line `terminated on signal SIGTERM`; before, `backup command end: terminated on signal [SIGTERM]`.
 
 use chrono::{NaiveDateTime, TimeDelta};
@@ -10,7 +10,7 @@ use crate::pgbackrest::label::BackupType;
 /// `2026-11-29 14:00:00.123`.
 const TIME_FORMAT: &str = "%Y-%m-%d %H:%M:%S%.3f";
 const TIME_LENGTH: usize = 23;
-/// The first version that locks each repository by itself.
+/// The first version with a lock for each repository.
 const LOCKS_REPOS: (u32, u32) = (2, 53);
 const BEGAN: &str = "backup command begin ";
 const MADE: &str = "new backup label = ";
@@ -45,12 +45,12 @@ pub(super) enum Event<'a> {
         code: i32,
     },
     Terminated,
-    /// No line of its own.
+    /// A continuation of the previous line.
     Continued,
     Other,
 }
 
-/// The local time at the beginning of a line.
+/// The local time at the start of a line.
 #[must_use]
 pub fn time_of(line: &str) -> Option<NaiveDateTime> {
     NaiveDateTime::parse_from_str(line.get(..TIME_LENGTH)?, TIME_FORMAT).ok()

@@ -1,4 +1,4 @@
-//! The command lines that restore. They are printed for people, who run them.
+//! The command lines for restores. They are only printed.
 
 use std::ffi::OsString;
 use std::fmt::{self, Write as _};
@@ -14,22 +14,22 @@ pub struct RestoreQuery {
     pub stanza: String,
     /// The repository (2.32 and later).
     pub repo: Option<u32>,
-    /// Label of the backup to begin with.
+    /// Label of the backup to restore.
     pub set: String,
     /// The time, as PostgreSQL reads it.
     pub target: String,
-    /// The timeline that leads there; None before PostgreSQL 12, which follows that of the backup by default.
+    /// The timeline to follow; None before PostgreSQL 12, which follows that of the backup by default.
     pub target_timeline: Option<TargetTimeline>,
     /// `--archive-mode=off` needs PostgreSQL 12.
     pub can_switch_archiving_off: bool,
-    /// Whether PostgreSQL may read ahead of what it replays. `recovery_prefetch` needs PostgreSQL 15.
+    /// Whether PostgreSQL may read ahead during replay. `recovery_prefetch` needs PostgreSQL 15.
     pub reads_ahead: bool,
 }
 
-/// `--target-timeline`. Left out, it is the latest from PostgreSQL 12 on, whatever archived that.
+/// `--target-timeline`. By default, PostgreSQL 12 and later use the latest one, no matter which server archived it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TargetTimeline {
-    /// That of the backup. PostgreSQL needs no history file for it, and knows the word from version 12 on.
+    /// That of the backup. PostgreSQL needs no history file for it, and supports the word since version 12.
     Current,
     /// This one.
     Number(u32),
@@ -60,7 +60,7 @@ impl RestoreQuery {
     }
 }
 
-/// Where a copy of a database lies: all of it in one directory.
+/// The location of a copy of a database, in a single directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CopyPaths {
     /// An absolute path.
@@ -101,8 +101,8 @@ impl CopyPaths {
     }
 }
 
-/// Quotes a word for a POSIX shell where it needs to be. What a terminal would not show as it is, is written in octal, so
-/// that the command can be read, copied and run.
+/// Quotes a word for a POSIX shell if necessary. Characters that a terminal would not show are written in octal, so that the command
+/// can be read, copied and run.
 #[must_use]
 pub fn quoted(word: &str) -> String {
     if is_plain(word) {
@@ -122,7 +122,7 @@ fn printed_by_shell(word: &str) -> String {
         let is_option = place == 0 && character == '-';
         match character {
             '%' => format.push_str("%%"),
-            // Octal is understood by every printf, and three digits are the most that it reads.
+            // Every printf supports octal, with at most three digits.
             c if is_option || c == '\'' || c == '\\' || !text::is_printable(c) => {
                 for byte in c.encode_utf8(&mut [0; 4]).bytes() {
                     // Writing to a String cannot fail.
@@ -160,16 +160,15 @@ fn is_plain(word: &str) -> bool {
 }
 
 impl Program {
-    /// Restores to a point in time, at which PostgreSQL then begins to take writes. Printed for people, so nothing is
-    /// pinned. `--set` names the backup, for an older pgBackRest would choose one only in the first repository.
+    /// Restores to a point in time, and then lets PostgreSQL accept writes. Users run this command, so options are not pinned.
+    /// `--set` selects the backup, because older versions of pgBackRest would only choose one in the first repository.
     #[must_use]
     pub fn restore(&self, query: &RestoreQuery) -> Vec<OsString> {
         self.line(query.options().into_iter().chain(["restore".to_owned()]))
     }
 
-    /// The same into directories of its own, beside the database. The copy never archives, and nothing of the original is
-    /// touched: `restore` would empty the spool directory of asynchronous archiving, and follow links and mappings that the
-    /// configuration holds.
+    /// The same into separate directories, without touching the database. The copy never archives. Without separate directories,
+    /// `restore` would empty the spool directory of asynchronous archiving, and follow links and mappings in the configuration.
     #[must_use]
     pub fn restore_copy(&self, query: &RestoreQuery, copy: &CopyPaths) -> Vec<OsString> {
         let mut options = query.options();
@@ -185,7 +184,7 @@ impl Program {
         self.line(options.into_iter().chain(["restore".to_owned()]))
     }
 
-    /// pgBackRest would hand `--spool-path` on to this command, which refuses it without asynchronous archiving.
+    /// pgBackRest would pass `--spool-path` to this command, which rejects it without asynchronous archiving.
     fn archive_get(&self, query: &RestoreQuery, copy: &CopyPaths) -> String {
         let mut options = query.place();
         options.extend(copy.own());
@@ -193,7 +192,7 @@ impl Program {
         let words = self.line(options.into_iter());
         let words: Vec<String> =
             words.iter().map(|word| quoted_in_setting(&word.to_string_lossy())).collect();
-        // PostgreSQL replaces what follows a percent sign.
+        // PostgreSQL expands percent signs.
         format!("{} %f \"%p\"", words.join(" ").replace('%', "%%"))
     }
 }

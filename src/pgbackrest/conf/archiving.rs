@@ -1,4 +1,4 @@
-//! What `archive-push` uses on the host of PostgreSQL.
+//! Options of `archive-push` on the PostgreSQL host.
 
 use super::option::Name;
 use super::{Conf, ConfError, Section, Value, value};
@@ -13,16 +13,16 @@ pub struct Archiving {
     pub pg_path: String,
     /// `spool-path`, if it is set.
     pub spool_path: Option<String>,
-    /// `archive-push-queue-max`, bytes: WAL is dropped if more than this waits.
+    /// `archive-push-queue-max`, bytes: WAL is dropped if more than this is waiting.
     pub queue_max: Option<u64>,
 }
 
 impl Conf {
-    /// Whether and how the stanza's cluster archives from this host: the one with the lowest number, which `archive-push` takes,
-    /// unless `pgN-host` says that it is elsewhere.
+    /// How the stanza's cluster archives from this host: the cluster with the lowest number, as in `archive-push`. None if it has a
+    /// `pgN-host`.
     ///
     /// # Errors
-    /// An option that pgBackRest would refuse.
+    /// An option that pgBackRest would reject.
     pub fn archiving(&self, stanza: &str) -> Result<Option<Archiving>, ConfError> {
         let sections: Vec<&Section> = self.visible(Some(stanza), COMMAND).collect();
         let names = sections.iter().flat_map(|section| section.options.keys());

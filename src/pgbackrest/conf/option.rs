@@ -222,7 +222,7 @@ impl Value {
     }
 }
 
-/// A wrong value, unless it may be a secret in the wrong place.
+/// An invalid value, unless it may be a misplaced secret.
 fn shown(value: &str) -> &str {
     if options::is_harmless(value) { value } else { "…" }
 }

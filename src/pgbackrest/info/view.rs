@@ -1,7 +1,6 @@
-//! The part of an answer of `info` that a query asked for. All callers use this view, so that they interpret answers
-//! in the same way.
+//! The requested part of the output of `info`. All callers use this view, so that they interpret answers in the same way.
 //!
-//! Five cases are distinguished: the answer cannot be parsed, or does not contain what was asked for
+//! Five cases are distinguished: the answer cannot be parsed, or does not contain what was requested
 //! ([`AnswerError`]); the repository cannot be read, has no such stanza, or has it ([`Presence`]). Every version from
 //! 2.20 on names a stanza that it was asked for, even if no repository has it, and from 2.32 on every repository; an
 //! empty array is a valid answer only to the query for all stanzas.

@@ -1,7 +1,7 @@
-//! The parts of a path that tell where something is, but not what a user wrote.
+//! The parts of a path that cannot be secrets.
 //!
-//! A path in a message may be that of a file whose name is an option, and the value of such an option may be the key itself.
-//! So a part is shown if it is a usual directory, or has a name that pgBackRest, PostgreSQL or a stanza gave it.
+//! A path in a message may be the value of an option, which may be the key itself instead of a file name. So a part is only shown if
+//! it is a common directory, or a name from pgBackRest, PostgreSQL or a stanza.
 
 use super::HIDDEN;
 

@@ -7,7 +7,7 @@ use crate::pgbackrest::exit_code;
 /// The levels of lines that are messages. Those of `DEBUG` and `TRACE` print the parameters of functions.
 const LEVELS: [&str; 5] = ["ASSERT", "ERROR", "WARN", "INFO", "DETAIL"];
 
-/// Splits a line into what precedes its message, as it may be shown, and the message.
+/// Splits a line into its redacted prefix and the message.
 pub(super) fn split(line: &str) -> (String, &str) {
     let (mut prefix, mut rest) = log(line.trim());
     while let Some((part, after)) =

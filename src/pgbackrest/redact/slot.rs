@@ -1,11 +1,11 @@
-//! What may stand where a wording leaves something open, and is shown there.
+//! The variable parts of a wording, and which of their values are shown.
 
 use core::net::IpAddr;
 
 use super::{HIDDEN, nested, path};
 use crate::pgbackrest::{exit_code, options};
 
-/// What a message says at a place. Only [`Slot::shown`] values are.
+/// The kind of a variable part. [`Slot::shown`] decides what is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Slot {
     /// Anything: a value of an option, a line of a file, a query.
@@ -53,7 +53,7 @@ pub(super) enum Slot {
     Code,
     /// `404 (Not Found)`
     Http,
-    /// What a library says of an error.
+    /// An error message of a library.
     Reason,
     /// A shared library.
     Library,
@@ -94,7 +94,7 @@ impl Slot {
         }
     }
 
-    /// The value, or what of it is shown. `None`: nothing.
+    /// The part of the value that is shown; `None` if nothing is.
     pub(super) fn shown(self, value: &str) -> Option<String> {
         let is_shown = match self {
             Self::Hidden => false,
@@ -193,7 +193,7 @@ fn is_number(value: &str) -> bool {
         && digits.starts_with(|c: char| c.is_ascii_digit())
 }
 
-/// A host may have a port and an address: `localhost:8453 (127.0.0.1)`. One that holds a user or a password is none.
+/// A host may have a port and an address: `localhost:8453 (127.0.0.1)`. One with a user or a password is rejected.
 fn is_host(value: &str) -> bool {
     let (host, address) = match value.split_once(" (") {
         Some((host, rest)) => (host, rest.strip_suffix(')')),
@@ -215,7 +215,7 @@ fn is_host(value: &str) -> bool {
     port.parse::<u16>().is_ok() && (is_address(bare) || name.len() <= 253 && name.split('.').all(is_label))
 }
 
-/// Libraries write plain words. Digits are only in a few names.
+/// Messages of libraries consist of plain words. Only a few names contain digits.
 pub(super) fn is_reason(value: &str) -> bool {
     const NAMES: [&str; 8] = ["tlsv1", "sslv3", "x509", "ipv4", "ipv6", "libssh2", "1.2", "1.3"];
     const MOST_WORDS: usize = 20;

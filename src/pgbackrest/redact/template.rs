@@ -1,22 +1,22 @@
-//! The known wordings, and which of them a message has.
+//! The known wordings, and matching messages with them.
 
 use std::sync::LazyLock;
 
 use super::HIDDEN;
 use super::slot::Slot;
 
-/// One message a line. `{name}` is a [`Slot`], and `{}` is never shown.
+/// One message per line. `{name}` is a [`Slot`]; `{}` is never shown.
 const MESSAGES: &str = include_str!("messages.txt");
 
 static TEMPLATES: LazyLock<Vec<Template>> = LazyLock::new(|| MESSAGES.lines().map(Template::parse).collect());
 
-/// A wording: text, and between its parts what differs.
+/// A wording: fixed text with variable parts.
 #[derive(Debug)]
 struct Template {
     start: &'static str,
-    /// What differs, and the text after it.
+    /// The variable parts, each with the text after it.
     rest: Vec<(Slot, &'static str)>,
-    /// The characters of all its text.
+    /// Number of characters of its fixed text.
     length: usize,
 }
 
@@ -33,7 +33,7 @@ impl Template {
         Self { start, rest, length }
     }
 
-    /// What stands in the slots, if the message has this wording.
+    /// The values of the slots, if the message has this wording.
     fn matched<'a>(&self, message: &'a str) -> Option<Vec<&'a str>> {
         let mut left = message.strip_prefix(self.start)?;
         let mut found = Vec::with_capacity(self.rest.len());
@@ -47,7 +47,7 @@ impl Template {
         left.is_empty().then_some(found)
     }
 
-    /// Whether its beginning is one of this wording alone. Without that it would explain the lines before it, too.
+    /// Whether it starts with fixed text. Otherwise it would also match the lines before it.
     fn begins(&self, values: &[&str]) -> bool {
         let is_told = |(slot, value): (Slot, &str)| slot.shown(value).as_deref() == Some(value);
         let first = self.rest.first().map(|(slot, _)| *slot).zip(values.first().copied());
@@ -64,7 +64,7 @@ impl Template {
     }
 }
 
-/// The message with the wording that explains most of it.
+/// The message with the wording that matches most of it.
 pub(super) fn shown(message: &str) -> Option<String> {
     let has_lines = message.contains('\n');
     let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -86,7 +86,7 @@ mod tests {
                 && line.matches("{}").count()
                     != template.rest.iter().filter(|(slot, _)| *slot == Slot::Hidden).count();
             assert!(!unknown, "{line} has an unknown slot");
-            // Between two slots without text nothing tells where the first ends.
+            // Without text between two slots, the end of the first is unknown.
             let ends: Vec<_> = template.rest.iter().rev().skip(1).map(|(_, text)| *text).collect();
             assert!(!ends.contains(&""), "{line}");
         }

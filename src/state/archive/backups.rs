@@ -10,17 +10,17 @@ use super::path::Path;
 use super::ranges::Range;
 use super::segments::Segments;
 
-/// What is there of the files that a backup is made of.
+/// Which files of a backup exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Files {
-    /// The backup's own directory is there; None where that was not listed.
+    /// Whether the backup's own directory exists; None if directories were not listed.
     pub(super) directory: Option<bool>,
-    /// The backups that it was made against are listed, and their directories are there.
+    /// Whether the backups that it depends on are listed, and their directories exist.
     pub(super) references: bool,
 }
 
 impl Files {
-    /// As far as was looked, nothing is missing.
+    /// Whether nothing is known to be missing.
     pub(super) fn are_there(self) -> bool {
         self.references && self.directory != Some(false)
     }
@@ -28,7 +28,7 @@ impl Files {
 
 /// The files of each backup, in the order of `backups`.
 pub(super) fn files(backups: &[&Backup], listing: &Listing) -> Vec<Files> {
-    // A label sorts after those of the backups that it builds upon.
+    // A label sorts after those of the backups that it depends on.
     let mut by_label = backups.to_vec();
     by_label.sort_by_key(|backup| &backup.label);
     let mut known: HashMap<&str, Files> = HashMap::with_capacity(backups.len());
@@ -42,20 +42,20 @@ pub(super) fn files(backups: &[&Backup], listing: &Listing) -> Vec<Files> {
     backups.iter().filter_map(of).collect()
 }
 
-/// What a backup needs of the WAL, and whether it is there.
+/// The WAL that a backup needs, and whether it exists.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Wal {
     /// It was made while PostgreSQL was down.
     NotNeeded,
-    /// It cannot be told: a name is no segment's, or a history is missing.
+    /// Unknown: a name is not that of a segment, or a history is missing.
     Unknown,
-    /// It lies on the path: first and last number, and whether all is there.
+    /// It is on the path: first and last number, and whether it is complete.
     OnPath { first: u64, last: u64, complete_on_path: bool, complete: bool },
-    /// It lies on a timeline that the path does not go through, or goes through no longer: what is missing.
+    /// It is on a timeline that the path does not include, or has already left: the missing segments.
     Aside { timeline: u32, missing: Vec<Range> },
 }
 
-/// What a backup needs of the WAL.
+/// The WAL that a backup needs.
 pub(super) fn wal(backup: &Backup, segments: &Segments<'_>, listing: &Listing, size: SegmentSize) -> Wal {
     let timelines = segments.timelines;
     let (start, stop) = match (backup.wal_start, backup.wal_stop) {
@@ -88,7 +88,7 @@ pub(super) fn wal(backup: &Backup, segments: &Segments<'_>, listing: &Listing, s
 }
 
 impl Wal {
-    /// All that is needed is there; None where it cannot be told.
+    /// Whether all required WAL exists; None if that is unknown.
     pub(super) const fn is_there(&self) -> Option<bool> {
         match self {
             Self::NotNeeded => Some(true),

@@ -1,7 +1,7 @@
 //! The archive as a tree of timelines: which branches of history there are, which one is live, and how far each leads.
 //!
-//! A timeline begins where a standby is promoted or a restore ends. What was written to its parent after that point is another
-//! branch. PostgreSQL reaches each branch by the number of its last timeline.
+//! A timeline begins where a standby is promoted or a restore ends. WAL that was written to its parent after that point is another
+//! branch. In PostgreSQL, the number of its last timeline identifies a branch.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,19 +18,19 @@ use super::path::{Fork, Path};
 use super::ranges::Ranges;
 use super::segments::Segments;
 
-/// Branches that are kept beside the live one, newest first.
+/// Maximum number of branches besides the live one; the newest are kept.
 const MAX_BRANCHES: usize = 32;
 
-/// What became of a branch.
+/// The state of a branch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum BranchState {
-    /// The database goes on here.
+    /// The database is on this branch.
     Live,
-    /// The database was here, and went on elsewhere.
+    /// The database was on this branch, and continued on another one.
     Abandoned,
-    /// The database went on with archiving an older timeline, so another server archived this one: a copy that was restored with
-    /// archiving on, or a standby that was promoted by mistake.
+    /// The database continued to archive an older timeline, so another server archived this one: a copy that was restored with
+    /// archiving enabled, or a standby that was promoted by mistake.
     Foreign,
 }
 
@@ -38,7 +38,7 @@ impl BranchState {
     /// All states.
     pub const ALL: [Self; 3] = [Self::Live, Self::Abandoned, Self::Foreign];
 
-    /// The word for labels and for people.
+    /// The label value, also for display.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -56,35 +56,35 @@ pub struct Branch {
     pub timeline: u32,
     /// All timelines that it goes through, oldest first.
     pub timelines: Vec<u32>,
-    /// Those of them of which nothing is left out.
+    /// Those of them that it includes completely.
     pub continues: Vec<u32>,
-    /// Where that left its parent; None for the first timeline.
+    /// Where that branched off from its parent; None for the first timeline.
     pub fork: Option<Fork>,
-    /// What became of it.
+    /// Its state.
     pub state: BranchState,
-    /// When its last timeline began; None for the first, and where that is not known.
+    /// When its last timeline began; None for the first timeline, and if unknown.
     pub began: Option<DateTime<Utc>>,
-    /// When the repository got its last segment, by the clock of the PostgreSQL host.
+    /// When the repository received its last segment, by the clock of the PostgreSQL host.
     pub last_archived: Option<DateTime<Utc>>,
-    /// Backups from which recovery can follow the branch, with the end of the WAL that leads on from each.
+    /// Backups from which recovery can follow the branch, with the end of the WAL that follows each.
     pub reach: BTreeMap<String, ReachEnd>,
-    /// Stop of the backup from which on every later instant of the branch can be restored.
+    /// Stop of the backup from which every later instant of the branch can be restored.
     pub continuous_start: Option<DateTime<Utc>>,
     /// The end of that.
     pub end: Option<ReachEnd>,
-    /// Position after the last segment that is there, whether or not any backup leads to it.
+    /// Position after the last existing segment, whether or not any backup leads to it.
     pub last_lsn: Option<Lsn>,
     /// When the database left it for the next timeline; None for the live branch and for foreign ones.
     pub until: Option<DateTime<Utc>>,
 }
 
 impl Branch {
-    /// A backup leads to the last segment that is there.
+    /// Whether a backup leads to the last existing segment.
     fn is_whole(&self) -> bool {
         self.reach.values().any(|end| self.is_at_last(end))
     }
 
-    /// The end of the times in which the database was on it that cannot be restored.
+    /// The end of the period on this branch that cannot be restored.
     fn broken_until(&self) -> Option<DateTime<Utc>> {
         let until = self.until?;
         if !self.is_whole() {
@@ -93,7 +93,7 @@ impl Branch {
         self.continuous_start.filter(|start| self.began.is_none_or(|began| *start > began))
     }
 
-    /// Nothing follows that end, so it stands for all the time until the database left the branch.
+    /// Nothing follows that end, so it covers all the time until the database left the branch.
     #[must_use]
     pub fn is_at_last(&self, end: &ReachEnd) -> bool {
         end.lsn.is_some() && end.lsn == self.last_lsn
@@ -103,11 +103,11 @@ impl Branch {
 /// How far WAL leads without a gap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct ReachEnd {
-    /// Up to here that is proven; the last commit may be earlier.
+    /// Proven up to this time; the last commit may be earlier.
     pub at: DateTime<Utc>,
-    /// Whether that is the time of a file, in whole seconds. Else it is when a backup ended.
+    /// Whether that is the time of a file, in whole seconds. Otherwise it is the stop of a backup.
     pub is_of_file: bool,
-    /// Commits after this time are not in it. Later than `at` where the time of the last file is uncertain.
+    /// It contains no commits after this time. Later than `at` if the time of the last file is uncertain.
     pub latest: DateTime<Utc>,
     /// PostgreSQL stops with an error there: the next file is neither compressed nor encrypted, and has a wrong size.
     pub is_damage: bool,
@@ -115,7 +115,7 @@ pub struct ReachEnd {
     pub lsn: Option<Lsn>,
 }
 
-/// Timelines with what is there of them.
+/// Timelines with their existing segments.
 pub(super) struct Tree<'a> {
     listing: &'a Listing,
     clock: Clock,
@@ -126,15 +126,15 @@ pub(super) struct Tree<'a> {
     held: &'a BTreeMap<u32, Ranges>,
     /// By last timeline.
     paths: BTreeMap<u32, Path>,
-    /// When the last segment of each timeline came, by the clock of the PostgreSQL host.
+    /// When the last segment of each timeline arrived, by the clock of the PostgreSQL host.
     newest: BTreeMap<u32, DateTime<Utc>>,
-    /// When each timeline was last heard of.
+    /// The last sign of each timeline.
     activity: BTreeMap<u32, DateTime<Utc>>,
     began: BTreeMap<u32, DateTime<Utc>>,
 }
 
 impl<'a> Tree<'a> {
-    /// `held` is all that is there, `usable` what recovery can use of it.
+    /// `held` are all existing segments, `usable` those that recovery can use.
     pub(super) fn new(
         listing: &'a Listing,
         backups: &[&Backup],
@@ -166,8 +166,8 @@ impl<'a> Tree<'a> {
         Self { listing, clock, size, usable, held, paths, newest, activity, began }
     }
 
-    /// The timeline that the database is on: the one that was archived last, or where the times of files cannot be trusted, the
-    /// newest one that goes on from the newest backup.
+    /// The timeline that the database is on: the one that was archived last, or if the times of files cannot be trusted, the
+    /// newest one that continues from the newest backup.
     pub(super) fn live(&self, backups: &[&Backup]) -> Option<u32> {
         let known = || self.usable.keys().chain(self.listing.history_files.keys()).copied();
         let by_time = || {
@@ -190,18 +190,18 @@ impl<'a> Tree<'a> {
         self.usable
     }
 
-    /// The way to a timeline.
+    /// The path to a timeline.
     pub(super) fn path(&self, timeline: u32) -> Option<&Path> {
         self.paths.get(&timeline)
     }
 
-    /// When each timeline of these branches began that the database was on; None where that is not known.
+    /// When the database began each of its timelines; None if unknown.
     pub(super) fn began(&self, branches: &[Branch]) -> BTreeMap<u32, Option<DateTime<Utc>>> {
         let own = branches.iter().filter(|branch| branch.state != BranchState::Foreign);
         own.flat_map(|branch| &branch.timelines).map(|t| (*t, self.began.get(t).copied())).collect()
     }
 
-    /// When the last segment of each timeline came, by the clock of the PostgreSQL host.
+    /// When the last segment of each timeline arrived, by the clock of the PostgreSQL host.
     pub(super) const fn newest(&self) -> &BTreeMap<u32, DateTime<Utc>> {
         &self.newest
     }
@@ -221,7 +221,7 @@ impl<'a> Tree<'a> {
         let is_other = |path: &&Path| {
             let Some(timeline) = path.timeline() else { return false };
             let held = self.usable.get(&timeline);
-            // A timeline of which another one of the database took over all is no branch of its own.
+            // A timeline that another one of the database continues completely is not a separate branch.
             live.and_then(Path::timeline) != Some(timeline)
                 && !own.iter().any(|other| other.goes_through(timeline, held))
         };
@@ -234,8 +234,8 @@ impl<'a> Tree<'a> {
             let next = branch.timeline.checked_add(1).and_then(|next| began.range(next..).next());
             branch.until = next.and_then(|(_, began)| *began);
         }
-        // The live window goes through branches that the database was on before: it begins after what cannot be restored of
-        // them.
+        // The live window includes branches that the database was on before: it begins after the part of them that cannot be
+        // restored.
         let broken = branches.iter().filter_map(Branch::broken_until).max();
         if let Some(live) = branches.first_mut().filter(|branch| branch.state == BranchState::Live) {
             let end = live.end.map(|end| end.at);
@@ -298,7 +298,7 @@ impl<'a> Tree<'a> {
             at: time.unwrap_or(stop),
             is_of_file: time.is_some(),
             is_damage,
-            // A file that was copied is newer than what it holds, so its time still is a limit.
+            // A copied file is newer than its contents, so its time is still a limit.
             latest: bounds.map_or(stop, |bounds| bounds.latest.max(stop)),
             lsn: path.timeline().and_then(|timeline| self.end_lsn(timeline, last)),
         }
@@ -315,7 +315,7 @@ impl<'a> Tree<'a> {
         }
         let last = self.activity.get(&timeline);
         let mut older = live.timelines().filter(|older| *older < timeline);
-        // Where both came in the same second, the database went on if it left the parent later.
+        // If both arrived in the same second, the database is on the one that left the parent later.
         let fork = self.paths.get(&timeline).and_then(Path::fork);
         let left_later = |older: u32| {
             fork.is_some_and(|fork| {

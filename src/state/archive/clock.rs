@@ -1,7 +1,7 @@
 //! How far the times of files in a repository can be trusted.
 //!
-//! They come from the repository's clock, or from whatever copied the files. Backups tell: the last segment that a backup
-//! needs is archived while the backup runs, by the clock of the PostgreSQL host, on which all else rests.
+//! File times come from the repository's clock, or from a program that copied the files. Backups show the difference: the last
+//! segment that a backup needs is archived while the backup runs, by the clock of the PostgreSQL host, which is the reference.
 
 use std::collections::BTreeMap;
 
@@ -12,19 +12,19 @@ use super::listing::{CLOCK_TOLERANCE, DirectoryFacts, Listing};
 
 /// Clocks that differ by less count as equal.
 const TOLERANCE: TimeDelta = TimeDelta::minutes(1);
-/// No clock is ahead by more; what is dated later has a wrong date.
+/// No clock is ahead by more than this; later times are wrong.
 const MAX_AHEAD: TimeDelta = TimeDelta::days(1);
 
-/// The repository's clock beside that of the PostgreSQL host.
+/// The repository's clock compared with that of the PostgreSQL host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Clock {
-    /// How far it is behind, by the newest backup; negative where it is ahead. As much as that backup allows.
+    /// How far it is behind according to the newest backup; negative if it is ahead.
     pub(super) behind: TimeDelta,
-    /// How far times may be off all the same: the clock can have been set since.
+    /// The remaining uncertainty: the clock may have been set since.
     pub(super) uncertainty: TimeDelta,
-    /// All backups agree on that. Otherwise files were copied without their times, or the clock was set.
+    /// Whether all backups agree. Otherwise files were copied without their times, or the clock was set.
     pub(super) is_reliable: bool,
-    /// A backup shows how far it is behind.
+    /// Whether a backup shows how far it is behind.
     is_known: bool,
     /// Earlier times prove nothing.
     since: DateTime<Utc>,
@@ -32,16 +32,16 @@ pub(super) struct Clock {
     latest: DateTime<Utc>,
 }
 
-/// Between which instants a file came to the repository, by the clock of the PostgreSQL host.
+/// The period in which a file arrived in the repository, by the clock of the PostgreSQL host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Bounds {
-    /// None where the time proves nothing.
+    /// None if the time proves nothing.
     pub(super) earliest: Option<DateTime<Utc>>,
     pub(super) latest: DateTime<Utc>,
 }
 
 impl Clock {
-    /// What backups tell of the clock.
+    /// The clock according to the backups.
     pub(super) fn of(backups: &[&Backup], listing: &Listing) -> Self {
         let latest = listing.listed_at + CLOCK_TOLERANCE;
         let timed = backups.iter().filter_map(|backup| Some((*backup, listing.time(backup.wal_stop?)?)));
@@ -81,19 +81,19 @@ impl Clock {
         self.is_known.then_some(self.behind)
     }
 
-    /// The most likely time of a file by the clock of the PostgreSQL host; None where that would be in the future.
+    /// The most likely time of a file by the clock of the PostgreSQL host; None if that would be in the future.
     pub(super) fn correct(self, time: DateTime<Utc>) -> Option<DateTime<Utc>> {
         time.checked_add_signed(self.behind).filter(|time| *time <= self.latest)
     }
 
-    /// When the repository got the last segment of each timeline whose time can be.
+    /// When the repository received the last segment of each timeline, if its time is possible.
     pub(super) fn newest(self, listing: &Listing) -> BTreeMap<u32, DateTime<Utc>> {
         let last =
             |facts: &DirectoryFacts| facts.runs.iter().rev().find_map(|run| self.correct(run.last_modified));
         listing.directories().filter_map(|(name, facts)| Some((name.timeline, last(facts)?))).collect()
     }
 
-    /// Between which instants a file can have come; None where that would be in the future.
+    /// The period in which a file can have arrived; None if that would be in the future.
     pub(super) fn bounds(self, time: DateTime<Utc>) -> Option<Bounds> {
         let corrected = self.correct(time)?;
         let earliest = Some(time.min(corrected)).filter(|_| corrected >= self.since);

@@ -1,7 +1,7 @@
 //! What `pgbackrest restore` without options leads to.
 //!
-//! pgBackRest takes the newest backup, and PostgreSQL 12 and later recover along the latest timeline that they find, whatever
-//! archived it. Where the backup does not lie on the way to that timeline, PostgreSQL refuses to start ("requested timeline is
+//! pgBackRest takes the newest backup, and PostgreSQL 12 and later recover along the latest timeline that they find, no matter
+//! which server archived it. If the backup is not on the path to that timeline, PostgreSQL refuses to start ("requested timeline is
 //! not a child of this server's history"), and pgBackRest 2.55 and later refuse the restore (pgBackRest
 //! commit 922e9f077).
 
@@ -27,14 +27,14 @@ pub enum DefaultRestore {
     },
     /// At the newest backup: that was made while PostgreSQL was down, and pgBackRest replays no WAL on it by default.
     BackupAlone,
-    /// Nowhere: it fails, as the newest backup does not lie on the way to the latest timeline.
+    /// It fails, because the newest backup is not on the path to the latest timeline.
     Fails {
         /// The latest timeline.
         latest: u32,
     },
 }
 
-/// Judges by the newest backup, which is the last one that pgBackRest lists. None where a history is missing.
+/// Based on the newest backup, which is the last one that pgBackRest lists. None if a history is missing.
 pub(super) fn default_restore(
     backups: &[&Backup],
     listing: &Listing,
@@ -50,7 +50,7 @@ pub(super) fn default_restore(
         return Some(if goes_on { DefaultRestore::BackupAlone } else { DefaultRestore::Live });
     };
     let holds = |path: &Path| path.holds_backup(stop, newest.lsn_stop, size);
-    // A timeline that the live one continues leads to it only where recovery follows it there.
+    // A timeline that the live one continues leads to it only if recovery follows it there.
     if postgres_version? < 12 {
         return Some(if stop.timeline == live {
             DefaultRestore::Live
@@ -58,8 +58,8 @@ pub(super) fn default_restore(
             DefaultRestore::Other { timeline: stop.timeline }
         });
     }
-    // PostgreSQL tries one history after the other, and stops at the first that is not there. Newer versions of pgBackRest look
-    // at the last one instead.
+    // PostgreSQL tries one history after the other, and stops at the first missing one. Newer versions of pgBackRest check the
+    // last one instead.
     let has_history = |timeline: &u32| listing.history_files.contains_key(timeline);
     let latest =
         (stop.timeline.checked_add(1)?..=u32::MAX).take_while(has_history).last().unwrap_or(stop.timeline);

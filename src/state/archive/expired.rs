@@ -10,18 +10,18 @@ use super::super::backup::Backup;
 use super::path::Path;
 use super::ranges::Ranges;
 
-/// `repoN-retention-archive` and its type: for which of the newest backups WAL is kept without a break. For older ones
-/// pgBackRest keeps what they need to become consistent.
+/// `repoN-retention-archive` and its type: for how many of the newest backups all WAL is kept. For older ones pgBackRest keeps
+/// only the WAL that they need to become consistent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ArchiveRetention {
-    /// The configuration is not known, or tells nothing of what is kept: another host may run `expire`.
+    /// Unknown, or the configuration contains no retention: another host may run `expire`.
     Unknown,
     /// Nothing is removed: there is no number of backups to keep WAL for.
     Forever,
-    /// WAL is kept without a break from the start of the oldest backup: by time, and without `repoN-retention-archive`.
+    /// All WAL since the start of the oldest backup is kept: with retention by time, without `repoN-retention-archive`.
     All,
-    /// WAL is kept without a break from the start of the oldest of so many backups of that type or a stronger one.
+    /// All WAL since the start of the oldest of this many backups of that type or a stronger one is kept.
     Backups {
         /// `repoN-retention-archive-type`.
         backup_type: BackupType,
@@ -31,8 +31,8 @@ pub enum ArchiveRetention {
 }
 
 impl ArchiveRetention {
-    /// What options say, with the defaults of pgBackRest: for `full` so many as full backups are kept, for `diff` so many as
-    /// `repoN-retention-diff` says. None where they say nothing of what is kept.
+    /// From the options, with pgBackRest's defaults: for `full` as many as full backups are kept, for `diff` as many as
+    /// `repoN-retention-diff`. None if the options do not define a retention.
     #[must_use]
     pub fn of(options: &RepoOptions) -> Option<Self> {
         let RepoOptions { retention_full, retention_diff, retention_archive, .. } = *options;
@@ -52,10 +52,10 @@ impl ArchiveRetention {
     }
 }
 
-/// The first number of the path from which WAL is kept without a break. `needs` is what backups on the path need.
+/// The first number of the path from which all WAL is kept. `needs` is the WAL that backups on the path need.
 ///
-/// Where the configuration is not known, what is missing counts as expired only where, from the oldest backup on, all that
-/// lies between one backup's stop and the next one's start is missing.
+/// If the configuration is unknown, missing WAL counts as expired only if, starting with the oldest backup, all WAL between the
+/// stop of one backup and the start of the next is missing.
 pub(super) fn kept_from(
     retention: ArchiveRetention,
     backups: &[&Backup],

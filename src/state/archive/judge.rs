@@ -1,4 +1,4 @@
-//! What a listing proves: which WAL is missing, which backups can be restored, and between which instants.
+//! What a listing proves: which WAL is missing, which backups can be restored, and to which points in time.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,50 +24,50 @@ pub struct Continuity {
     pub listed_at: DateTime<Utc>,
     /// Segments on all timelines, each counted once.
     pub segments: u64,
-    /// Segments that are there more than once.
+    /// Segments that exist more than once.
     pub duplicates: u64,
-    /// Segments whose file has a size that no whole segment has.
+    /// Segments whose file size shows that they are incomplete.
     pub wrong_sizes: u64,
     /// Segments and histories that are dated in the future. Their times are not used.
     pub future: u64,
     /// Bytes of all segments.
     pub bytes: u64,
-    /// Bytes of them that no backup can use; absent where that is not known.
+    /// Bytes of segments that no backup can use; absent if unknown.
     pub unneeded_bytes: Option<u64>,
     /// Bytes from the start of each backup to that of the next one, by label, as far as they are known.
     pub backup_bytes: BTreeMap<String, u64>,
     /// Bytes by the names of segments.
     #[serde(skip)]
     pub stored: StoredWal,
-    /// When the repository got the newest segment.
+    /// When the repository received the newest segment.
     pub last_archived: Option<DateTime<Utc>>,
     /// Seconds by which the repository's clock is behind that of the PostgreSQL host; negative: ahead of it. None without a backup
     /// that shows it.
     pub clock_behind_seconds: Option<i64>,
-    /// How far the times of files may be off although that is corrected.
+    /// The uncertainty of file times that remains after the correction.
     #[serde(skip)]
     pub time_uncertainty: TimeDelta,
-    /// The backups contradict the times of the files, so these do not tell which branch was live when.
+    /// The backups contradict the file times, so these do not show which branch was live when.
     pub has_unreliable_times: bool,
-    /// Segments that some backup needs to become consistent, and that are not there.
+    /// Missing segments that a backup needs to become consistent.
     pub missing_backup: u64,
-    /// Timelines that have segments, or lead to the live one, and have no history that can be read.
+    /// Timelines with segments, or on the path to the live one, without a readable history.
     pub missing_histories: u64,
     /// Backups that cannot be restored, by reason.
     pub unrestorable: Unrestorable,
     /// Stop of the oldest backup that can be restored.
     pub earliest: Option<DateTime<Utc>>,
-    /// Labels of the backups that can be restored, on whatever branch.
+    /// Labels of the backups that can be restored, on any branch.
     pub restorable: BTreeSet<String>,
-    /// Branches of history, the live one first, then the newest. A timeline that another one continues is none by itself.
+    /// Branches of history, the live one first, then the newest. A timeline that another one continues is not a branch.
     pub branches: Vec<Branch>,
-    /// When the database began each of its timelines; None where that is not known.
+    /// When the database began each of its timelines; None if unknown.
     pub began: BTreeMap<u32, Option<DateTime<Utc>>>,
-    /// The highest timeline that has a history file. PostgreSQL follows it unless it is told otherwise.
+    /// The highest timeline that has a history file. PostgreSQL follows it by default.
     pub newest_history: Option<u32>,
-    /// What `pgbackrest restore` without options leads to; None where that cannot be told.
+    /// The result of `pgbackrest restore` without options; None if unknown.
     pub default_restore: Option<DefaultRestore>,
-    /// What holds on the way to the live timeline; None where there is no WAL, or its history is missing.
+    /// The path to the live timeline; None without WAL, or if its history is missing.
     pub path: Option<PathContinuity>,
 }
 
@@ -76,20 +76,20 @@ pub struct Continuity {
 pub struct Unrestorable {
     /// WAL that it needs to become consistent is missing.
     pub wal: u64,
-    /// Its directory is not there; None where directories were not listed.
+    /// Its directory is missing; None if directories were not listed.
     pub directory: Option<u64>,
-    /// A backup that it was made against is not listed or has lost its directory.
+    /// A backup that it depends on is not listed, or its directory is missing.
     pub reference: u64,
-    /// It cannot be told whether its WAL is there. Such a backup counts for no window.
+    /// It is unknown whether its WAL exists. Such a backup is not used for any window.
     pub unknown: u64,
 }
 
-/// WAL on the way to the live timeline.
+/// WAL on the path to the live timeline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct PathContinuity {
     /// The live timeline.
     pub timeline: u32,
-    /// Timelines that the way does not go through.
+    /// Timelines that are not on the path.
     pub orphan_timelines: u64,
     /// Missing after the newest backup, up to the newest segment.
     pub missing_new: u64,
@@ -97,19 +97,19 @@ pub struct PathContinuity {
     pub missing_old: u64,
     /// Missing because `expire` removed it.
     pub missing_expired: u64,
-    /// Separate gaps on all timelines, without what is expired.
+    /// Separate gaps on all timelines, without expired WAL.
     pub gaps: u64,
     /// Stop of the backup from which every later instant, up to `latest_at_most`, can be restored.
     pub continuous_start: Option<DateTime<Utc>>,
-    /// When the repository got the last segment that can be reached from there without a gap, or the stop of the last backup on
-    /// the way, if that is later or the time of the segment is not to be trusted.
+    /// When the repository received the last segment that can be reached from there without a gap, or the stop of the last backup
+    /// on the path, if that is later or the time of the segment cannot be trusted.
     pub latest_at_most: Option<DateTime<Utc>>,
     /// Position after that segment.
     pub latest_lsn: Option<Lsn>,
 }
 
 impl Continuity {
-    /// Segments that are missing and should not be: all but those that `expire` removed.
+    /// Missing segments, except those that `expire` removed.
     #[must_use]
     pub fn missing(&self) -> u64 {
         self.missing_backup
@@ -136,31 +136,31 @@ impl Continuity {
             return Some((live, is_certain));
         };
         let own = || self.branches.iter().filter(|branch| branch.state != BranchState::Foreign);
-        // Where no branch ends with it, another one took over all of it.
+        // If no branch ends with it, another one continues it completely.
         let found = own().find(|branch| branch.timeline == then);
         let found = found.or_else(|| own().find(|branch| branch.continues.contains(&then)));
         Some((found.unwrap_or(live), is_certain))
     }
 
-    /// The branch that the database goes on with.
+    /// The live branch.
     #[must_use]
     pub fn live(&self) -> Option<&Branch> {
         self.branches.first().filter(|branch| branch.state == BranchState::Live)
     }
 
-    /// The windows are proven: the way through the timelines is known, and backup directories were looked for.
+    /// Whether the windows are proven: the path through the timelines is known, and backup directories were checked.
     #[must_use]
     pub const fn is_proven(&self) -> bool {
         self.path.is_some() && self.unrestorable.directory.is_some()
     }
 }
 
-/// A timeline may have begun so much earlier than its history file came to the archive …
+/// A timeline may have begun this much earlier than its history file arrived in the archive …
 const SWITCH_BEFORE: TimeDelta = TimeDelta::seconds(3);
-/// … and a little later than that says, as the times of files are whole seconds.
+/// … and slightly later than that time, because file times are whole seconds.
 const SWITCH_AFTER: TimeDelta = TimeDelta::seconds(1);
 
-/// What is known of the database that an archive belongs to.
+/// Properties of the database that an archive belongs to.
 #[derive(Debug, Clone, Copy)]
 pub struct DatabaseFacts {
     /// Size of its WAL segments.
@@ -171,7 +171,7 @@ pub struct DatabaseFacts {
     pub postgres_version: Option<u32>,
 }
 
-/// Judges a listing by the backups of its repository. Backups of other databases are left out.
+/// Evaluates a listing with the backups of its repository. Backups of other databases are ignored.
 ///
 /// Costs O(runs + backups · log runs).
 #[must_use]
@@ -190,7 +190,7 @@ pub fn judge<'a>(
     let path = live.and_then(|live| tree.path(live));
     let there = Segments::new(&held, path);
     let wal_of: Vec<Wal> = backups.iter().map(|backup| wal(backup, &there, listing, size)).collect();
-    // What cannot be used is not missing, but no restore gets it.
+    // Unusable segments are not missing, but a restore cannot use them.
     let usable_on_path = Segments::new(&usable, path);
     let with_files: Vec<(&Backup, Files)> = backups.iter().copied().zip(files(&backups, listing)).collect();
     let (restorable, unrestorable) = sort_out(&with_files, &usable_on_path, listing, size);
@@ -276,7 +276,7 @@ fn sort_out<'a>(
     (restorable, unrestorable)
 }
 
-/// What backups beside the path need, by timeline.
+/// The WAL that backups outside of the path need, by timeline.
 fn missing_aside(wal_of: &[Wal]) -> Vec<Ranges> {
     let mut aside: BTreeMap<u32, Vec<Range>> = BTreeMap::new();
     for wal in wal_of {
@@ -287,7 +287,7 @@ fn missing_aside(wal_of: &[Wal]) -> Vec<Ranges> {
     aside.into_values().map(Ranges::of).collect()
 }
 
-/// What backups on the path need and nothing else can stand for.
+/// The WAL that backups on the path need and that nothing can replace.
 fn missing_of_backups(wal_of: &[Wal], held: &Ranges) -> Ranges {
     let missing = wal_of.iter().filter_map(|wal| match wal {
         Wal::OnPath { first, last, complete: false, .. } => Some(held.missing(*first, *last)),
@@ -324,7 +324,7 @@ impl Gaps {
             bad.extend(new);
             if let Some((first, last)) = old {
                 let (below, kept) = split(first, last, kept_from);
-                // What a backup needs is never removed on purpose.
+                // `expire` never removes WAL that a backup needs.
                 let removed = below.map_or_else(Vec::new, |(first, last)| needs.missing(first, last));
                 let removed = Ranges::of(removed);
                 gaps.expired += removed.count();
@@ -338,7 +338,7 @@ impl Gaps {
     }
 }
 
-/// What of a range lies below a number, and what does not.
+/// Splits a range at a number.
 fn split(first: u64, last: u64, at: u64) -> (Option<Range>, Option<Range>) {
     let below = at.checked_sub(1).filter(|end| first <= *end).map(|end| (first, last.min(end)));
     let above = (at <= last).then(|| (first.max(at), last));

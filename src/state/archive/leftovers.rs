@@ -1,4 +1,4 @@
-//! What backups that did not end left in a repository.
+//! Files of incomplete backups in a repository.
 
 use serde::Serialize;
 
@@ -11,16 +11,16 @@ use super::listing::Listing;
 pub struct Leftover {
     /// Its name, the label that the backup would have.
     pub label: String,
-    /// Bytes of its files; absent if they were not measured.
+    /// Bytes of its files; absent if unknown.
     pub bytes: Option<u64>,
     /// It is newer than every backup: the next backup resumes or removes it. Otherwise `expire` does.
     pub is_newest: bool,
 }
 
-/// Directories of backups that did not end, oldest first; None where directories were not listed.
+/// Directories of incomplete backups, oldest first; None if directories were not listed.
 ///
-/// `is_known` is asked for the backups that there are or were when the listing was made. The newest directory may be that of a
-/// backup that runs, and is left out where `may_run` says so.
+/// `is_known` returns whether a backup exists or existed when the listing was made. With `may_run`, the newest directory is omitted,
+/// because it may belong to a running backup.
 #[must_use]
 pub fn leftovers(listing: &Listing, is_known: impl Fn(&str) -> bool, may_run: bool) -> Option<Vec<Leftover>> {
     let labels = listing.backup_directories.as_ref()?;

@@ -1,4 +1,4 @@
-//! What is known of one database's archive in one repository, directory by directory.
+//! The contents of one database's archive in one repository, directory by directory.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,46 +9,45 @@ use crate::pgbackrest::archive::{ArchiveFile, ArchiveId, DirectoryName, Timeline
 use crate::pgbackrest::stored_size::StoredSize;
 use crate::pgbackrest::wal::WalSegment;
 
-/// How far a clock may be ahead of ours. What is dated later says nothing of the time.
+/// How far a clock may be ahead of ours. Later times are not used.
 pub const CLOCK_TOLERANCE: TimeDelta = TimeDelta::minutes(5);
 
-/// One database's archive in one repository. Facts are kept by directory, so that one directory can be listed anew without
-/// the others; a directory without holes is one [`Run`], whatever the number of its segments.
+/// One database's archive in one repository. Facts are kept by directory, so that a single directory can be listed again; a directory without holes is one [`Run`], whatever the number of its segments.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Listing {
     /// Which archive.
     pub archive: ArchiveId,
     /// When the names of its directories were last read.
     pub listed_at: DateTime<Utc>,
-    /// Histories that could be read, by timeline. One that is there but broken is left out, as it proves nothing.
+    /// Readable histories, by timeline. Invalid ones are omitted, because they prove nothing.
     pub histories: BTreeMap<u32, TimelineHistory>,
-    /// The history files that are there, whether or not they can be read, with the time of each by the clock of the
+    /// All existing history files, whether or not they are readable, with the time of each by the clock of the
     /// repository. PostgreSQL archives one when it begins the timeline.
     pub history_files: BTreeMap<u32, Option<DateTime<Utc>>>,
-    /// Labels of the directories in `backup/STANZA`; absent where these were not listed.
+    /// Labels of the directories in `backup/STANZA`; absent if these were not listed.
     pub backup_directories: Option<BTreeSet<String>>,
-    /// Bytes in those of them that belong to no backup, as far as they were measured; absent where they could not be.
+    /// Bytes in directories that belong to no backup, as far as they were determined; absent if that failed.
     pub leftover_bytes: BTreeMap<String, Option<u64>>,
     directories: BTreeMap<DirectoryName, DirectoryFacts>,
 }
 
-/// What one directory of segments holds.
+/// The contents of one directory of segments.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct DirectoryFacts {
-    /// Segments by the last 8 digits of their names, ascending. One that is there more than once, or has a wrong size, is a run by
-    /// itself; the others are not adjacent to each other.
+    /// Segments by the last 8 digits of their names, ascending. One that exists more than once, or has a wrong size, is a separate
+    /// run; the others are not adjacent to each other.
     pub runs: Box<[Run]>,
-    /// Last words of segments that are there more than once, with different checksums or compressions, ascending. pgBackRest
-    /// refuses to get these.
+    /// Last words of segments that exist more than once, with different checksums or compressions, ascending. pgBackRest refuses to
+    /// restore these.
     pub duplicates: Box<[u32]>,
-    /// Last words of segments whose file has a size that no whole segment has, ascending. They are among the runs.
+    /// Last words of segments whose file size shows that they are incomplete, ascending. The runs include them.
     pub wrong_sizes: Box<[u32]>,
-    /// Those of them that are neither compressed nor encrypted, ascending. PostgreSQL gets them and stops with an error, even if
+    /// Those of them that are neither compressed nor encrypted, ascending. PostgreSQL receives them and stops with an error, even if
     /// recovery would end before.
     pub stopping: Box<[u32]>,
-    /// Times of the segments that were asked for by their last words, by the clock of the repository.
+    /// Times of the requested segments by their last words, by the clock of the repository.
     pub times: Box<[(u32, DateTime<Utc>)]>,
-    /// Bytes in front of the segments that were asked for by their last words.
+    /// Bytes before the requested segments, by their last words.
     pub marks: Box<[Mark]>,
     /// Segments that are dated in the future.
     pub future: u64,
@@ -58,25 +57,25 @@ pub struct DirectoryFacts {
     pub verified_at: DateTime<Utc>,
 }
 
-/// Segments of one directory that follow each other without a hole.
+/// Consecutive segments of one directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Run {
     /// Last word of the first segment's name.
     pub first: u32,
     /// Last word of the last segment's name.
     pub last: u32,
-    /// When the repository got the last segment, by its clock.
+    /// When the repository received the last segment, by its clock.
     pub last_modified: DateTime<Utc>,
 }
 
-/// Bytes of the segments of a directory up to one of them, which need not be there.
+/// Bytes of the segments of a directory up to one of them, which may be missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Mark {
     /// Last word of its name.
     pub low: u32,
-    /// Bytes of the segments in front of it.
+    /// Bytes of the segments before it.
     pub before: u64,
-    /// The same with it.
+    /// The same, including it.
     pub through: u64,
 }
 
@@ -91,7 +90,7 @@ pub struct Expected {
     pub marked: BTreeSet<u32>,
 }
 
-/// A file as `repo-ls --output=json` tells it.
+/// A file in the output of `repo-ls --output=json`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ListedFile<'a> {
     /// Name within the directory.
@@ -103,8 +102,7 @@ pub struct ListedFile<'a> {
 }
 
 impl DirectoryFacts {
-    /// The facts that the files of a directory tell, in any order. Files that are no segment of this directory count for
-    /// nothing.
+    /// Derives the facts from the files of a directory, in any order. Files that are not segments of this directory are ignored.
     #[must_use]
     pub fn of<'a>(
         directory: DirectoryName,
@@ -197,23 +195,23 @@ impl Listing {
         }
     }
 
-    /// Puts what a directory holds in the place of what was known of it.
+    /// Replaces the contents of a directory.
     pub fn replace_directory(&mut self, name: DirectoryName, facts: DirectoryFacts) {
         self.directories.insert(name, facts);
     }
 
-    /// Forgets the directories that are no longer there.
+    /// Removes directories that no longer exist.
     pub fn retain_directories(&mut self, is_there: impl Fn(DirectoryName) -> bool) {
         self.directories.retain(|name, _| is_there(*name));
     }
 
-    /// The directories that are known, by timeline and position.
+    /// The listed directories, by timeline and position.
     #[must_use]
     pub fn directories(&self) -> impl DoubleEndedIterator<Item = (DirectoryName, &DirectoryFacts)> {
         self.directories.iter().map(|(name, facts)| (*name, facts))
     }
 
-    /// What is known of one.
+    /// The contents of a directory.
     #[must_use]
     pub fn directory(&self, name: DirectoryName) -> Option<&DirectoryFacts> {
         self.directories.get(&name)
@@ -225,7 +223,7 @@ impl Listing {
         self.directories.values().fold(0, |sum, facts| sum.saturating_add(facts.bytes))
     }
 
-    /// Segments that are there more than once.
+    /// Segments that exist more than once.
     #[must_use]
     pub fn duplicates(&self) -> u64 {
         self.directories.values().map(|facts| facts.duplicates.len() as u64).sum()
@@ -237,8 +235,7 @@ impl Listing {
         self.directories.values().map(|facts| facts.wrong_sizes.len() as u64).sum()
     }
 
-    /// PostgreSQL stops with an error when it gets this segment. From version 15 on it reads ahead, and so even does if recovery
-    /// ends before.
+    /// PostgreSQL stops with an error at this segment. Version 15 and later read ahead, so they stop even if recovery ends before.
     #[must_use]
     pub fn is_stopping(&self, segment: WalSegment) -> bool {
         let WalSegment { timeline, high, low } = segment;
@@ -254,13 +251,13 @@ impl Listing {
         self.directories.values().map(|facts| facts.future).sum::<u64>() + histories
     }
 
-    /// When the repository got the last segment of a timeline, by its own clock.
+    /// When the repository received the last segment of a timeline, by its own clock.
     pub(super) fn last_modified(&self, timeline: u32) -> Option<DateTime<Utc>> {
         let of_timeline = self.directories().rev().filter(|(name, _)| name.timeline == timeline);
         of_timeline.filter_map(|(_, facts)| facts.runs.last()).map(|run| run.last_modified).next()
     }
 
-    /// When the repository got a segment whose time was asked for.
+    /// When the repository received a segment whose time was requested.
     #[must_use]
     pub fn time(&self, segment: WalSegment) -> Option<DateTime<Utc>> {
         let WalSegment { timeline, high, low } = segment;

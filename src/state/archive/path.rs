@@ -1,4 +1,4 @@
-//! The way of recovery through the timelines.
+//! The path of recovery through the timelines.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -12,7 +12,7 @@ use crate::pgbackrest::wal::{Lsn, SegmentSize, WalSegment};
 use super::listing::Listing;
 use super::ranges::{Range, Ranges};
 
-/// Where a timeline was left for another one.
+/// Where recovery switches from a timeline to the next one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Fork {
     /// The timeline that was left.
@@ -26,21 +26,21 @@ pub struct Fork {
 pub(super) struct Piece {
     pub(super) timeline: u32,
     first: u64,
-    /// None where nothing of the timeline is needed, because it was left within its first segment.
+    /// None if nothing of the timeline is needed, because it was left within its first segment.
     last: Option<u64>,
     /// Where the timeline was left; None for the last one.
     switch: Option<Lsn>,
 }
 
-/// Which timeline each segment is taken from on the way to one timeline.
+/// From which timeline each segment is taken on the path to one timeline.
 ///
-/// The segment in which a timeline was left is taken from the next one: PostgreSQL copies what was written of it to the new
-/// timeline, and asks for the newest timeline first. That holds for a switch on a boundary too.
+/// The segment in which a timeline was left is taken from the next one: PostgreSQL copies its contents to the new timeline, and
+/// requests the newest timeline first. This also applies to a switch on a segment boundary.
 #[derive(Debug, Clone)]
 pub(super) struct Path(Vec<Piece>);
 
 impl Path {
-    /// The way to a timeline; None where that cannot be known without its history.
+    /// The path to a timeline; None if it cannot be known without its history.
     pub(super) fn to(timeline: u32, history: Option<&TimelineHistory>, size: SegmentSize) -> Option<Self> {
         let parents = match history {
             Some(history) => history.parents.as_slice(),
@@ -64,7 +64,7 @@ impl Path {
         self.0.iter().find(|piece| piece.timeline == timeline)
     }
 
-    /// The segments that are there on the way.
+    /// The existing segments on the path.
     pub(super) fn held(&self, held: &BTreeMap<u32, Ranges>) -> Ranges {
         let mut ranges = Vec::new();
         for (piece, last) in self.0.iter().filter_map(|piece| Some((piece, piece.last?))) {
@@ -87,7 +87,7 @@ impl Path {
         self.0.iter().find_map(within).unwrap_or(0)
     }
 
-    /// When the repository got the last segment of a run, by its clock; None where others follow that one.
+    /// When the repository received the last segment of a run, by its clock; None if other segments follow it.
     pub(super) fn modified(
         &self,
         number: u64,
@@ -96,24 +96,24 @@ impl Path {
     ) -> Option<DateTime<Utc>> {
         let segment = self.segment(number, size)?;
         let facts = listing.directory(DirectoryName { timeline: segment.timeline, high: segment.high })?;
-        // The time is that of the last segment of a run, which goes on where the way has left the timeline.
+        // The time is that of the last segment of a run, which continues after the path has left the timeline.
         facts.runs.iter().find(|run| run.last == segment.low).map(|run| run.last_modified)
     }
 
-    /// PostgreSQL stops with an error when it goes on after this segment.
+    /// PostgreSQL stops with an error if it continues after this segment.
     pub(super) fn stops_after(&self, number: u64, listing: &Listing, size: SegmentSize) -> bool {
         let next = number.checked_add(1).and_then(|next| self.segment(next, size));
         next.is_some_and(|next| listing.is_stopping(next))
     }
 
-    /// The segment that is taken on the way.
+    /// The segment that is used on the path.
     fn segment(&self, number: u64, size: SegmentSize) -> Option<WalSegment> {
         let is_in = |piece: &&Piece| piece.first <= number && piece.last.is_some_and(|last| number <= last);
         WalSegment::from_number(self.0.iter().find(is_in)?.timeline, number, size)
     }
 
-    /// The timeline that recovery falls back to on the way: PostgreSQL takes a segment from an older timeline where the newer one
-    /// does not have it, and so goes on past the point where the older one was left.
+    /// The timeline that recovery falls back to on the path: PostgreSQL takes a segment from an older timeline if the newer one does
+    /// not have it, and so continues past the point where the older one was left.
     pub(super) fn falls_back_to(&self, from: u32, held: &BTreeMap<u32, Ranges>) -> Option<u32> {
         let has = |timeline: u32, number| held.get(&timeline).is_some_and(|held| held.holds(number, number));
         let pairs = self.0.windows(2).skip_while(|pair| pair.first().is_some_and(|one| one.timeline < from));
@@ -138,18 +138,18 @@ impl Path {
         self.piece(timeline)?.switch
     }
 
-    /// The timelines that it goes through.
+    /// The timelines on the path.
     pub(super) fn timelines(&self) -> impl Iterator<Item = u32> {
         self.0.iter().map(|piece| piece.timeline)
     }
 
-    /// All that is there of a timeline is taken on the way, and the way goes on after it.
+    /// Whether the path uses all existing segments of a timeline, and continues after it.
     pub(super) fn goes_through(&self, timeline: u32, held: Option<&Ranges>) -> bool {
         let Some(piece) = self.piece(timeline).filter(|piece| piece.switch.is_some()) else { return false };
         held.and_then(Ranges::last).is_none_or(|held| piece.last.is_some_and(|last| held <= last))
     }
 
-    /// Recovery that begins with a backup can follow it: the backup was complete before its timeline was left.
+    /// Whether recovery from a backup can follow the path: the backup was complete before its timeline was left.
     pub(super) fn holds_backup(&self, stop: WalSegment, lsn_stop: Option<Lsn>, size: SegmentSize) -> bool {
         let piece = self.piece(stop.timeline).zip(stop.number(size));
         piece.is_some_and(|(piece, number)| piece.holds_backup(lsn_stop, number))
@@ -157,7 +157,7 @@ impl Path {
 }
 
 impl Piece {
-    /// A backup of this timeline lies on the way: it was complete before the timeline was left.
+    /// Whether a backup of this timeline is on the path: it was complete before the timeline was left.
     pub(super) fn holds_backup(&self, stop: Option<Lsn>, last_number: u64) -> bool {
         match (self.switch, stop) {
             (None, _) => true,

@@ -22,7 +22,7 @@ impl Ranges {
         Self(joined)
     }
 
-    /// Takes a number out.
+    /// Removes a number.
     pub(super) fn remove(&mut self, number: u64) {
         let Some((first, last)) = self.range_of(number) else { return };
         let at = self.0.partition_point(|(_, end)| *end < number);
@@ -31,7 +31,7 @@ impl Ranges {
         self.0.splice(at..=at, below.into_iter().chain(above));
     }
 
-    /// What of `first..=last` is not in the set, in O(log ranges + holes found).
+    /// The numbers in `first..=last` that are not in the set, in O(log ranges + holes found).
     pub(super) fn missing(&self, first: u64, last: u64) -> Vec<Range> {
         let mut holes = Vec::new();
         let mut from = Some(first);
@@ -46,12 +46,12 @@ impl Ranges {
         holes
     }
 
-    /// All of `first..=last` is in the set.
+    /// Whether the set contains all of `first..=last`.
     pub(super) fn holds(&self, first: u64, last: u64) -> bool {
         first <= last && self.range_of(first).is_some_and(|(_, end)| last <= end)
     }
 
-    /// The range that holds a number.
+    /// The range that contains a number.
     pub(super) fn range_of(&self, number: u64) -> Option<Range> {
         let at = self.0.partition_point(|(_, end)| *end < number);
         self.0.get(at).copied().filter(|(begin, _)| *begin <= number)

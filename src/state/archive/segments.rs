@@ -1,4 +1,4 @@
-//! The segments that an archive holds, by timeline and on the way of recovery.
+//! The segments in an archive, by timeline and on the path of recovery.
 
 use std::collections::BTreeMap;
 
@@ -9,11 +9,11 @@ use super::listing::Listing;
 use super::path::Path;
 use super::ranges::{Range, Ranges};
 
-/// What is there of the WAL.
+/// The existing WAL.
 #[derive(Debug)]
 pub(super) struct Segments<'a> {
     pub(super) timelines: &'a BTreeMap<u32, Ranges>,
-    /// The way to one timeline, and what is there on it; None where that way cannot be known.
+    /// The path to one timeline with its existing segments; None if the path is unknown.
     pub(super) on_path: Option<(&'a Path, Ranges)>,
 }
 
@@ -24,7 +24,7 @@ impl<'a> Segments<'a> {
     }
 }
 
-/// Numbers of the segments that each timeline has. Names that cannot exist with the segment size are left out.
+/// Numbers of the segments that each timeline has. Names that cannot exist with the segment size are omitted.
 pub(super) fn held(listing: &Listing, size: SegmentSize) -> BTreeMap<u32, Ranges> {
     let highest = u32::try_from(size.segments_per_high_word() - 1).unwrap_or(u32::MAX);
     let mut held: BTreeMap<u32, Vec<Range>> = BTreeMap::new();
@@ -39,8 +39,8 @@ pub(super) fn held(listing: &Listing, size: SegmentSize) -> BTreeMap<u32, Ranges
     held.into_iter().map(|(timeline, ranges)| (timeline, Ranges::of(ranges))).collect()
 }
 
-/// The same without what recovery cannot use: what is there more than once, which pgBackRest refuses to get, and files whose
-/// size shows that they are not whole.
+/// The same without segments that recovery cannot use: those that exist more than once, which pgBackRest refuses to restore, and
+/// files whose size shows that they are incomplete.
 pub(super) fn usable(
     listing: &Listing,
     held: &BTreeMap<u32, Ranges>,

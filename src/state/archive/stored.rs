@@ -1,4 +1,4 @@
-//! Which bytes of the WAL archive are there for which backup.
+//! How many bytes of the WAL archive belong to which backup.
 
 use std::collections::BTreeMap;
 
@@ -21,15 +21,15 @@ pub struct KeptWal {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct KeptRange {
     pub start: WalSegment,
-    /// The last one; absent where all that follow are kept.
+    /// The last one; absent if all later segments are kept.
     pub stop: Option<WalSegment>,
 }
 
-/// Bytes of the segments of an archive, in the order of their names, up to those with which backups begin and end.
+/// Bytes of the segments of an archive in the order of their names, up to the first and last segments of backups.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StoredWal {
     total: u64,
-    /// Bytes in front of a segment, and the same with it.
+    /// Bytes before a segment, and including it.
     up_to: BTreeMap<WalSegment, (u64, u64)>,
 }
 
@@ -61,7 +61,7 @@ impl StoredWal {
         Self { total, up_to }
     }
 
-    /// Bytes that are removed where only this is kept. None where a backup is not known to the listing.
+    /// Bytes that are removed if only this is kept. None if the listing does not know a backup.
     #[must_use]
     pub fn removed(&self, kept: &KeptWal) -> Option<u64> {
         let mut ranges = Vec::with_capacity(kept.ranges.len());
@@ -81,8 +81,8 @@ impl StoredWal {
         Some(removed.saturating_add(self.total.saturating_sub(end)))
     }
 
-    /// Bytes from the start of each backup to that of the next one, by label. Backups that start in the same segment share what
-    /// follows, which counts for the last of them. Offline backups have none.
+    /// Bytes from the start of each backup to that of the next one, by label. If backups start in the same segment, the bytes
+    /// count for the last of them. Offline backups have none.
     pub(super) fn by_backup(&self, backups: &[&Backup]) -> Option<BTreeMap<String, u64>> {
         let mut starts: Vec<(WalSegment, &str)> =
             backups.iter().filter_map(|backup| Some((backup.wal_start?, &*backup.label))).collect();
@@ -99,10 +99,10 @@ impl StoredWal {
 }
 
 /// Bytes that no backup can use: recovery reads no older timeline than that of the backup that it starts from, and no position
-/// before its start. None without a backup, and where it is not known what lies before one.
+/// before its start. None without a backup, and if the WAL before one is unknown.
 pub(super) fn unneeded(listing: &Listing, backups: &[&Backup]) -> Option<u64> {
     let starts: Vec<WalSegment> = backups.iter().filter_map(|backup| backup.wal_start).collect();
-    // What offline backups need is not told.
+    // The WAL position of offline backups is unknown.
     if starts.is_empty() || starts.len() < backups.len() {
         return None;
     }

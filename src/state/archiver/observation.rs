@@ -1,4 +1,4 @@
-//! What the files of PostgreSQL and of pgBackRest's spool say at one time.
+//! The files of PostgreSQL and of pgBackRest's spool at one time.
 
 use std::time::Duration;
 
@@ -7,34 +7,34 @@ use serde::Serialize;
 
 use super::PushError;
 
-/// What was read for one stanza. An error says why it could not be, and the remedy.
+/// The files of one stanza. An error contains the reason why they could not be read, and the remedy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Observation {
     pub at: DateTime<Utc>,
-    /// The same by a clock that is never set.
+    /// The same by a monotonic clock.
     pub uptime: Duration,
     /// `archive-push-queue-max`, bytes.
     pub queue_limit: Option<u64>,
     /// `pg_wal/archive_status`.
     pub queue: Result<Queue, String>,
-    /// The spool of asynchronous archiving. Without one, it is empty.
+    /// The spool of asynchronous archiving; empty if it does not exist.
     pub spool: Result<Spool, String>,
 }
 
-/// The WAL files that wait to be archived.
+/// The WAL files that are waiting to be archived.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Queue {
     /// How many.
     pub files: u64,
-    /// There are more: not all could be counted.
+    /// Whether there are more than could be counted.
     pub is_truncated: bool,
-    /// This is a standby, and nothing has begun to wait since it became one: it does not archive, and does not wait.
+    /// Whether this is a standby that does not archive: no file has been added since it became one.
     pub is_idle: bool,
-    /// The one that is archived next.
+    /// The file that is archived next.
     pub next: Option<Next>,
-    /// Bytes of the next one, if it can be read.
+    /// Bytes of the next file, if it can be read.
     pub file_bytes: Option<u64>,
-    /// PostgreSQL's system identifier in the next one, if it is a segment that can be read.
+    /// PostgreSQL's system identifier in the next file, if it is a readable segment.
     pub system_id: Option<u64>,
 }
 
@@ -42,21 +42,21 @@ pub struct Queue {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Next {
     pub file: String,
-    /// Since when it waits.
+    /// When it started waiting.
     pub since: Option<DateTime<Utc>>,
 }
 
 /// The spool of asynchronous archiving.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Spool {
-    /// Files that are done; absent if not all could be counted.
+    /// Number of `.ok` files; absent if not all could be counted.
     pub pushed_files: Option<u64>,
-    /// Files that are done because they were dropped.
+    /// Dropped files according to `.ok` files.
     pub dropped: Option<DroppedFiles>,
     pub errors: Vec<PushError>,
 }
 
-/// Files that were dropped.
+/// Dropped files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DroppedFiles {
     /// The first by name.
@@ -68,7 +68,7 @@ pub struct DroppedFiles {
 }
 
 impl Queue {
-    /// As pgBackRest measures it: the size of the first file for each. Before 2.59 (pgBackRest commit 7fe363658), the asynchronous
+    /// As pgBackRest computes it: the size of the first file for each. Before 2.59 (pgBackRest commit 7fe363658), the asynchronous
     /// `archive-push` did not count files that it had pushed.
     #[must_use]
     pub const fn bytes(&self) -> Option<u64> {

@@ -1,4 +1,4 @@
-//! How fast the queue grows, and when it is full.
+//! How fast the queue grows, and when it will be full.
 
 use std::time::Duration;
 
@@ -7,25 +7,24 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::Observation;
 use super::passed;
 
-/// The growth of this time counts.
+/// Growth is computed over this time.
 const WINDOW: Duration = Duration::from_mins(30);
-/// In less time than this, one segment more or less says nothing.
+/// The minimum time for computing growth: in less time, single segments matter too much.
 const SHORTEST_SECONDS: f64 = 30.0;
-/// Samples are at least this far from each other, but for the newest.
+/// The minimum time between samples, except for the newest.
 const SPACING: Duration = Duration::from_secs(15);
-/// What would take longer is not foreseen.
+/// Predictions beyond this time are omitted.
 const HORIZON: Duration = Duration::from_hours(366 * 24);
 
 /// The size of the queue at one time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Sample {
-    /// By a clock that is never set.
+    /// By a monotonic clock.
     uptime: Duration,
     bytes: u64,
 }
 
-/// The samples of the current growth with that of the observation. They begin anew if the queue has become shorter, or if its size
-/// is unknown.
+/// The samples since the queue last became shorter or its size was unknown, including that of the observation.
 pub(super) fn samples(before: &[Sample], observed: &Observation) -> Vec<Sample> {
     let queue = observed.queue.as_ref().ok().filter(|queue| !queue.is_idle && !queue.is_truncated);
     let Some(bytes) = queue.and_then(super::Queue::bytes) else { return Vec::new() };
@@ -50,7 +49,7 @@ pub(super) fn growth(samples: &[Sample]) -> Option<f64> {
     Some(grown as f64 / seconds)
 }
 
-/// When pgBackRest begins to drop WAL. At once if more than the limit waits.
+/// When pgBackRest will start to drop WAL: now if the limit is already exceeded.
 pub(super) fn drop_expected_at(observed: &Observation, growth: Option<f64>) -> Option<DateTime<Utc>> {
     let queue = observed.queue.as_ref().ok().filter(|queue| !queue.is_idle)?;
     let (queued, limit) = (queue.bytes()?, observed.queue_limit?);

@@ -4,7 +4,7 @@ use super::super::human;
 use super::super::removal::{Expiry, Removal};
 use super::super::snapshot::Repo;
 
-/// One line for each occasion at which more is removed than at the one before; none if nothing is known to be removed.
+/// One line for each occasion on which more is removed than now; none if nothing is known to be removed.
 #[must_use]
 pub fn lines(expiry: &Expiry) -> Vec<String> {
     let mut lines = Vec::new();
@@ -26,7 +26,7 @@ pub fn lines(expiry: &Expiry) -> Vec<String> {
     lines
 }
 
-/// `2, 1.5 GiB` for the directories of backups that did not end; None if there are none.
+/// `2, 1.5 GiB` for the directories of incomplete backups; None if there are none.
 #[must_use]
 pub fn leftovers_words(repo: &Repo) -> Option<String> {
     let leftovers = repo.leftovers.as_deref().filter(|leftovers| !leftovers.is_empty())?;

@@ -13,7 +13,7 @@ const WAITS_LONG: TimeDelta = TimeDelta::minutes(10);
 const DROP_NOTICE: TimeDelta = TimeDelta::hours(12);
 /// Maximum characters of a message.
 const MESSAGE_LIMIT: usize = 200;
-/// Errors that are told.
+/// Maximum number of errors in the list.
 const ERROR_LIMIT: usize = 3;
 
 /// The problems, the most important first.
@@ -94,7 +94,7 @@ fn error(error: &PushError) -> String {
     format!("archive-push failed for {file}: {}: {}", error.class, human::line(&error.message, MESSAGE_LIMIT))
 }
 
-/// `3 WAL files wait to be archived`.
+/// `3 WAL files are waiting to be archived`.
 fn waiting_words(archiver: &Archiver) -> String {
     let files = archiver.waiting_files().unwrap_or_default();
     let more =
@@ -103,7 +103,7 @@ fn waiting_words(archiver: &Archiver) -> String {
     format!("{more}{} {wait} to be archived", human::count(files, "WAL file"))
 }
 
-/// Why the recovery window does not go on, for beside its end.
+/// Why the recovery window ends, to be shown next to its end.
 #[must_use]
 pub const fn window_end(archiver: &Archiver) -> Option<&'static str> {
     match (&archiver.dropped, &archiver.rejected) {
@@ -113,7 +113,7 @@ pub const fn window_end(archiver: &Archiver) -> Option<&'static str> {
     }
 }
 
-/// What the archiver does, in one line without a judgement.
+/// The state of the archiver in one line, without an assessment.
 #[must_use]
 pub fn archiver_line(archiver: &Archiver, now: DateTime<Utc>) -> String {
     let Some(queue) = &archiver.queue else { return "unknown".to_owned() };

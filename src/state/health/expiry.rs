@@ -6,7 +6,7 @@ use super::super::archive::ArchiveRetention;
 use super::super::human;
 use super::super::snapshot::{Expiry, Repo, Retention};
 
-/// WAL that no backup needs is told of from this share of the archive on, in percent. The alert has the same limit.
+/// If no backup needs more than this percentage of the archive, there is a finding. The alert has the same limit.
 const UNNEEDED_PERCENT: u64 = 20;
 
 pub(super) fn sentences(repo: &Repo) -> Vec<String> {

@@ -1,4 +1,4 @@
-//! Findings about what happens on the host, beside the repositories.
+//! Findings about the host rather than the repositories.
 
 use chrono::{DateTime, Utc};
 
@@ -12,7 +12,7 @@ use super::{Finding, Health, TEXT_LIMIT};
 /// Maximum characters of a stanza's name.
 const NAME_LIMIT: usize = 60;
 
-/// What keeps pgBackRest's commands from doing their work, or from seeing each other.
+/// Stop files, and other programs that do not respect the locks.
 pub(super) fn findings(stanza: &Stanza, now: DateTime<Utc>) -> Vec<Finding> {
     let mut sentences = Vec::new();
     for file in stanza.stop_files.iter().flatten() {
@@ -23,7 +23,7 @@ pub(super) fn findings(stanza: &Stanza, now: DateTime<Utc>) -> Vec<Finding> {
     sentences.into_iter().map(of_stanza).collect()
 }
 
-/// The last attempt to make a backup, if it failed.
+/// The last backup attempt, if it failed.
 pub(super) fn failed_attempt(repo: &Repo, now: DateTime<Utc>) -> Option<String> {
     let attempt = repo.last_attempt.as_ref()?;
     let failure = attempt.failure.as_ref()?;

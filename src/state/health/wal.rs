@@ -89,7 +89,7 @@ fn unrestorable(backups: &Unrestorable) -> Option<String> {
     (!found.is_empty()).then(|| format!("backups that cannot be restored: {}", found.join(", ")))
 }
 
-/// Where `pgbackrest restore` without options does not lead to the live branch, and what to do instead.
+/// Why `pgbackrest restore` without options does not lead to the live branch, and what to do instead.
 #[must_use]
 pub fn default_restore_sentence(repo: &Repo) -> Option<String> {
     let wal = repo.wal.as_deref()?;

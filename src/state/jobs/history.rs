@@ -77,7 +77,7 @@ pub struct Tally {
 }
 
 impl RunHistory {
-    /// Takes what a Job says. What is new of it comes back.
+    /// Records the state of a Job. Returns what is new.
     pub(super) fn job(&mut self, fact: &JobFact) -> Tally {
         let before = self.jobs.get(&fact.uid).copied();
         let state = match (&fact.end, fact.started) {

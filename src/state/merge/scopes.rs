@@ -79,7 +79,7 @@ impl Course<'_> {
         }
     }
 
-    /// Records that a stanza without facts gave no answer. What is unknown is neither ok nor missing.
+    /// Records that there was no answer about a stanza without facts. Unknown means neither ok nor missing.
     pub(super) fn judge_unanswered(&mut self, name: Arc<str>, at: DateTime<Utc>, failure: Failure) {
         let before = self.previous.scopes.get(&name);
         let health = || health(ScopeKind::Stanza, false, Some(failure), at, before);

@@ -1,4 +1,4 @@
-//! docs/backup.md names every exit code of ours, with its reason.
+//! docs/backup.md lists every exit code of this program with its reason.
 
 use std::collections::BTreeMap;
 

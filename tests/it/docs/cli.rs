@@ -1,4 +1,4 @@
-//! docs/cli.md is what `--help` says.
+//! docs/cli.md matches `--help`.
 
 use std::env;
 use std::fmt::Write as _;

@@ -1,4 +1,4 @@
-//! What the documents point to exists: files, headings, flags, commands.
+//! Everything that the documents refer to exists: files, headings, flags, commands.
 
 use std::collections::BTreeSet;
 use std::fs;

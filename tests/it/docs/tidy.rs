@@ -1,4 +1,4 @@
-//! The tree keeps its own rules: layers, no cycles, purity and file length.
+//! Rules for the source tree: layers, no cycles, purity and file length.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,4 +1,4 @@
-//! The short way through the whole system, on the node of the tests or on a cluster that a kubeconfig file leads to.
+//! A short path through the whole system, on the node of the tests or on the cluster of a kubeconfig file.
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Backup jobs as Kubernetes runs them: CronJobs, Jobs and pods of a real node, with a repo on a volume.
+//! Backup jobs in Kubernetes: CronJobs, Jobs and pods of a real node, with a repo on a volume.
 
 mod cable;
 

@@ -1,4 +1,4 @@
-//! What the operator tells of a cluster's backups, from real pods and Jobs, while things go wrong around it.
+//! What the operator reports about a cluster's backups from real pods and Jobs during failures.
 
 mod faults;
 mod interrupted;

@@ -1,5 +1,5 @@
-//! `lint` as people run it: every manifest in fixtures/clusters against fixtures/findings, and the documents.
-//! `UPDATE_GOLDEN=1` writes the latter anew; read the difference before you commit it.
+//! The output of `lint`: every manifest in fixtures/clusters against fixtures/findings, and the documents. `UPDATE_GOLDEN=1`
+//! regenerates the findings; read the diff before you commit it.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;

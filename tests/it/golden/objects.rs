@@ -1,5 +1,5 @@
 //! Every manifest in fixtures/clusters that is valid, against the objects in fixtures/objects; and these against the
-//! schemas of three Kubernetes versions. `UPDATE_GOLDEN=1` writes the objects anew; read the difference before you
+//! schemas of three Kubernetes versions. `UPDATE_GOLDEN=1` regenerates the objects; read the diff before you
 //! commit it.
 
 mod pgbackrest;

@@ -1,4 +1,4 @@
-//! `render` as people run it. What the objects are is recorded elsewhere; here is how they are printed.
+//! The output format of `render`. The objects themselves are recorded elsewhere.
 
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};

@@ -1,4 +1,4 @@
-//! Recorded outputs of pgBackRest to whole answers. `UPDATE_GOLDEN=1` writes them anew; read the difference before you commit it.
+//! Recorded outputs of pgBackRest to whole expositions. `UPDATE_GOLDEN=1` regenerates them; read the diff before you commit it.
 
 mod fleet;
 mod jobs;

@@ -1,4 +1,4 @@
-//! What is said of PostgreSQL's archiver is what PostgreSQL and pgBackRest do: WAL that waits, fails, is rejected and is dropped.
+//! The reported state of PostgreSQL's archiver matches PostgreSQL and pgBackRest: waiting, failing, rejected and dropped WAL.
 
 use std::cell::Cell;
 use std::fs::{self, File, Permissions};

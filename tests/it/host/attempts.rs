@@ -1,4 +1,4 @@
-//! Attempts of real backups: good ones, failed ones and killed ones, by pgBackRest's log and by its locks.
+//! Real backup attempts: successful, failed and killed ones, from pgBackRest's log and from its locks.
 
 use std::fs;
 use std::path::{Path, PathBuf};

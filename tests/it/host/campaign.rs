@@ -1,8 +1,8 @@
-//! Real restores as the judge of what is claimed: random histories of a database and its repositories, all claims about them,
-//! and restores that show whether these hold.
+//! Checks claims with real restores: random histories of a database and its repositories, all claims about them, and restores that
+//! show whether these are true.
 //!
-//! `make campaign SEEDS=200` runs many, `CAMPAIGN_SEED=N make campaign` one again, `CAMPAIGN_STEPS="..." make campaign` one that
-//! was printed.
+//! `make campaign SEEDS=200` runs many, `CAMPAIGN_SEED=N make campaign` repeats one, and `CAMPAIGN_STEPS="..." make campaign` repeats
+//! a printed one.
 
 mod claims;
 mod copy;

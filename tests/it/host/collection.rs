@@ -1,4 +1,4 @@
-//! Collection that cannot lie: what hangs, fails or babbles delays nobody else and is told of.
+//! Collection with calls that hang, fail or print too much: they do not delay others, and are reported.
 
 mod world;
 

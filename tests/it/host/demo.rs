@@ -1,4 +1,4 @@
-//! `make demo` does what the README says of it.
+//! `make demo` works as described in the README.
 
 use std::path::Path;
 use std::process::Command;

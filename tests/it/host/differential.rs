@@ -1,6 +1,7 @@
-//! Beside the Go exporter: what version 0.23 served for a recorded call, we serve too, with the same values and help.
+//! Comparison with the Go exporter: our exporter serves everything that version 0.23 served for a recorded call, with the same values
+//! and help.
 //!
-//! `fixtures/peer-metrics` holds its answers without `go_`, `process_` and `promhttp_` metrics.
+//! `fixtures/peer-metrics` contains its responses without `go_`, `process_` and `promhttp_` metrics.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

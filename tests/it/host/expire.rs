@@ -1,7 +1,7 @@
-//! What the program says that `expire` will remove, held against what `expire` says and does: random histories of backups in two
-//! repositories, whose PostgreSQL tells pgBackRest times of the past.
+//! Compares the prediction of what `expire` will remove with the real command: random histories of backups in two repositories, with
+//! a PostgreSQL whose clock is in the past.
 //!
-//! `EXPIRE_SEEDS=40 it-… --ignored long_histories_are_predicted` runs more of them, `EXPIRE_FIRST=7 EXPIRE_SEEDS=1` one again.
+//! `EXPIRE_SEEDS=40 it-… --ignored long_histories_are_predicted` runs more of them, `EXPIRE_FIRST=7 EXPIRE_SEEDS=1` repeats one.
 
 mod history;
 mod leftovers;

@@ -1,4 +1,4 @@
-//! Small programs that misbehave on purpose, and a look at what they leave behind.
+//! Small programs that misbehave on purpose, and checks for what they leave behind.
 
 use std::ffi::OsString;
 use std::os::unix::fs::PermissionsExt as _;

@@ -1,4 +1,4 @@
-//! Forks of pgBackRest: their names in front of the real program, whose options and locks are its own.
+//! Forks of pgBackRest, simulated by the real program under their names.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! Files, logs and limits that would hold a program up, with the exporter as a process: it goes on, or ends and says why.
+//! Files, logs and limits that could block the exporter process: it continues, or exits and reports the reason.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};

@@ -1,4 +1,4 @@
-//! `healthcheck` against real servers: plain, with TLS, with client certificates, sick and absent.
+//! `healthcheck` against real servers: plain, with TLS, with client certificates, unhealthy and absent.
 
 use clap::Parser;
 use pgbackrest_keeper::cli::healthcheck::{HealthcheckArgs, run};

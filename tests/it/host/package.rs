@@ -1,4 +1,4 @@
-//! The Debian package: built, installed beside this system, started as its unit would, scraped, and gone without a trace.
+//! The Debian package: built, installed into a directory, started like its unit, scraped, and removed completely.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -1,4 +1,4 @@
-//! Real backups of real PostgreSQL: every fact on /metrics is what psql and pgBackRest say themselves.
+//! Real backups of real PostgreSQL: every value on /metrics matches psql and pgBackRest.
 
 use serde_json::Value;
 

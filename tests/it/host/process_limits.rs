@@ -1,4 +1,4 @@
-//! A child ends at its limits, with everything that it started, and nothing of it stays behind.
+//! A child process is killed at its limits, together with everything that it started, and leaves nothing behind.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};

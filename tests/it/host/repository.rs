@@ -1,5 +1,5 @@
-//! Directories and files of real repositories, plain and encrypted, as `repo-ls` and `repo-get` give them, and what `info`
-//! answers, whatever the configuration and the environment say of logs and output.
+//! Directories and files of real repositories, plain and encrypted, from `repo-ls` and `repo-get`, and the output of `info`,
+//! regardless of log and output settings in configuration and environment.
 
 use std::collections::BTreeSet;
 use std::fs;

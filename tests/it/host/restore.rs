@@ -1,4 +1,4 @@
-//! The printed command, run as it is, brings the database back to the wanted second.
+//! The printed command restores the database to the requested second.
 
 use std::fs;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! Secrets in every place of pgBackRest's configuration, where it quotes them: none reaches an output of the program.
+//! Secrets in all places of the configuration that pgBackRest quotes: none appears in an output of the program.
 
 use std::fmt::Write as _;
 use std::path::Path;

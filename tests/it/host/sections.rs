@@ -1,4 +1,4 @@
-//! Options in a stanza's own section, which real pgBackRest reads only if it is asked for the stanza.
+//! Options in a stanza's own section, which real pgBackRest reads only if the stanza is queried by name.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,4 @@
-//! `pgbackrest stop` and `start`: what the real program then refuses to do is what is told.
+//! `pgbackrest stop` and `start`: the reported state matches what the real program refuses to do.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};

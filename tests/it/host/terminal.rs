@@ -1,4 +1,4 @@
-//! No output steers a terminal or turns text around, whatever pgBackRest prints and manifests contain.
+//! No output controls a terminal or reorders text, no matter what pgBackRest prints or manifests contain.
 
 use std::fs;
 use std::path::{Path, PathBuf};

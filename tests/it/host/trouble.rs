@@ -1,4 +1,4 @@
-//! Real trouble: damaged pages, running backups, repos that hang or cannot be read, children that are killed.
+//! Real problems: damaged pages, running backups, repos that hang or cannot be read, children that are killed.
 
 use std::fs;
 use std::net::TcpListener;

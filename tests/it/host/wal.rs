@@ -1,5 +1,5 @@
-//! What a listing of a real WAL archive proves, held against real restores: where it says that an instant can be restored a
-//! restore brings back what was there then, and where it says not, the restore fails.
+//! Compares what a listing of a real WAL archive proves with real restores: if an instant can be restored, a restore leads to the
+//! state at that time; otherwise the restore fails.
 
 mod expired;
 mod holes;

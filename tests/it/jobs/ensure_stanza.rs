@@ -1,4 +1,4 @@
-//! Stanza care in front of real PostgreSQL and real pgBackRest, which run here in place of pods.
+//! Stanza management with real PostgreSQL and real pgBackRest, which run here instead of in pods.
 
 mod facts;
 

@@ -1,4 +1,4 @@
-//! Backup jobs where no pod is fit, where commands are not started, and where nobody tells what became of them.
+//! Backup jobs without a suitable pod, with commands that do not start, and with unknown results.
 
 use std::time::Duration;
 

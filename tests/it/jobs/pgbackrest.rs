@@ -1,4 +1,4 @@
-//! Backup jobs in front of real PostgreSQL and real pgBackRest, which run here in place of pods.
+//! Backup jobs with real PostgreSQL and real pgBackRest, which run here instead of in pods.
 
 mod pod;
 

@@ -1,6 +1,6 @@
-//! What the real API server does not do on demand: conflicts at the wrong moment, refusals of single objects, refusals of
-//! everything, silence. Each time it is looked at what was asked for, and that nobody else's object was touched. The clock
-//! is paused, so that nothing takes longer than it should on a busy machine.
+//! Faults that the real API server does not produce on demand: conflicts at the wrong moment, rejected objects, rejected requests,
+//! no response. Each test checks the requests, and that no object of another owner was touched. The clock is paused, so that results
+//! do not depend on the speed of the machine.
 
 mod api;
 mod fake_cluster;

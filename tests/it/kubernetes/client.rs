@@ -1,4 +1,4 @@
-//! Our client against an API server that refuses, breaks off or says nothing.
+//! Our client with an API server that rejects requests, disconnects or does not respond.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};

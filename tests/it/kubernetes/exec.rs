@@ -1,4 +1,4 @@
-//! Commands in pods, against a peer that speaks the protocol of the API server and ends as real ones have ended.
+//! Commands in pods, with a peer that implements the protocol of the API server and disconnects as real ones have done.
 
 mod following;
 

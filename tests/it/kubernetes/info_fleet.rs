@@ -1,5 +1,4 @@
-//! `info` of clusters in Kubernetes: against the real API server, and with pods that answer with what pgBackRest has
-//! printed.
+//! `info` for clusters in Kubernetes: with the real API server, and with pods that return recorded output of pgBackRest.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,6 +1,6 @@
-//! Keepers of one lease against servers that fall silent, refuse, or let somebody write in between. Whatever happens,
-//! nobody writes a name into the lease while another still believes to lead. The clock is paused: it goes on to the next
-//! moment that somebody waits for once there is nothing else to do, however slow the machine is.
+//! Replicas that share a lease, with servers that stop responding, reject requests, or accept another write in between. A replica never
+//! acquires the lease while another one still believes that it leads. The clock is paused: it advances to the next timer once there
+//! is nothing else to do, no matter how slow the machine is.
 
 mod election;
 mod real;

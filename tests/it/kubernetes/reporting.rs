@@ -1,4 +1,4 @@
-//! How the operator tells: what it asks of the API server for Events and statuses, and what it does when that fails.
+//! Reporting by the operator: requests for Events and statuses, and what happens if they fail.
 
 use std::convert::Infallible;
 use std::fs;

@@ -1,4 +1,4 @@
-//! The alert rules: well formed, about metrics that exist, each with its test and its runbook, and liked by Prometheus' tools.
+//! The alert rules: well formed, about metrics that exist, each with its test and its runbook, and accepted by Prometheus' tools.
 
 pub(crate) mod firing;
 mod good_rules;

@@ -1,4 +1,4 @@
-//! The dashboards: generated here, well formed, about metrics that exist, and answered by a real Prometheus.
+//! The dashboards: generated here, well formed, about metrics that exist, and queried in a real Prometheus.
 
 mod answers;
 mod archive;

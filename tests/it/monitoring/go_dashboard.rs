@@ -1,4 +1,4 @@
-//! The dashboard 17709 that Grafana's site has for the Go exporter, asked of ours: its variables, and what each panel shows.
+//! The dashboard 17709 on grafana.com for the Go exporter with our exporter: its variables, and the data of each panel.
 //!
 //! The queries are of the revision for 0.20 and later, with all variables at "All".
 

@@ -1,4 +1,4 @@
-//! The real API server judges our objects, and keeps what it knows over a crash.
+//! The real API server validates our objects, and keeps its state after a crash.
 
 use std::fs;
 use std::net::SocketAddr;

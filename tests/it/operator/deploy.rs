@@ -1,5 +1,5 @@
-//! What deploy/ leads to: built by kubectl as people build it, judged by the schemas of three Kubernetes versions, by
-//! `lint`, and by what the program itself makes and asks for.
+//! The manifests in deploy/: built with kubectl, and compared with the schemas of three Kubernetes versions, with `lint`, and with the
+//! objects and requests of the program.
 
 pub(crate) mod chart;
 mod examples;

@@ -1,4 +1,4 @@
-//! Objects on the real API server with its controllers: made, kept, taken over, handed back, removed.
+//! Objects on the real API server with its controllers: created, maintained, adopted, released, removed.
 
 mod adoption;
 mod keeper;

@@ -1,4 +1,4 @@
-//! The operator's life on the real API server: it begins, stands by, is killed, loses the API server, and ends.
+//! The life cycle of the operator on the real API server: start, standby, kill, loss of the API server, shutdown.
 
 mod alerts;
 mod collection;

@@ -1,4 +1,4 @@
-//! A real Alertmanager with the project's example configuration, and those whom it tells.
+//! A real Alertmanager with the project's example configuration, and its receivers.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

@@ -1,4 +1,4 @@
-//! A pgBackRest configuration that tests make and change.
+//! A pgBackRest configuration that tests create and change.
 
 use std::fmt::Write;
 

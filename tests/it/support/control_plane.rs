@@ -1,6 +1,6 @@
 //! A real Kubernetes without nodes: etcd, the API server with RBAC and pod security, and the controller manager.
 //!
-//! Everything is accepted, judged and reconciled as in any cluster; pods stay pending.
+//! Objects are admitted, validated and reconciled as in any cluster; pods stay pending.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! deploy/examples/complete on a node, in a namespace of its own, and what is asked of its pods.
+//! deploy/examples/complete on a node, in its own namespace, and commands in its pods.
 
 use std::path::Path;
 use std::process::Command;

@@ -1,4 +1,4 @@
-//! Our own program, as it is run for real.
+//! The exporter as a real process.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -1,4 +1,4 @@
-//! What answers as an API server would, or should not, on 127.0.0.1; and our own client to it.
+//! A fake API server on 127.0.0.1 with correct and incorrect responses, and our client for it.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

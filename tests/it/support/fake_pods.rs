@@ -1,7 +1,7 @@
-//! Pods in which commands do what a test says, and a record of what was asked: the one fake for the traits that find pods
-//! and run commands in them. Unit tests have it too.
+//! Pods in which tests define the results of commands, with a record of the requests: the only fake for the traits that find pods and
+//! run commands in them. Unit tests use it, too.
 //!
-//! What goes over the wire is below these traits: `kubernetes::exec` has a peer for it, `fake_api` the answers to a call.
+//! The network protocol is below these traits: `kubernetes::exec` has a peer for it, `fake_api` responds to calls.
 
 use std::collections::VecDeque;
 use std::os::unix::process::ExitStatusExt;

@@ -1,5 +1,5 @@
-//! Limits on what runs at once, for what would only get in its own way: the harness starts more tests than there are cores,
-//! since most of them wait most of the time.
+//! Limits for concurrent use of resources: the harness runs more tests than there are cores, because most of them spend most of their
+//! time waiting.
 
 use std::fs::OpenOptions;
 use std::io::Write;

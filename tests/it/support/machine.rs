@@ -1,4 +1,4 @@
-//! What this machine has: real programs, other pgBackRest versions, and a user who may run PostgreSQL.
+//! What is available on this machine: real programs, other pgBackRest versions, and a user that can run PostgreSQL.
 
 use std::fmt::Display;
 use std::io::Write;

@@ -1,7 +1,7 @@
-//! Real PostgreSQL, pgBackRest, Prometheus, Kubernetes and our own program, started for a test and gone after it.
+//! Real PostgreSQL, pgBackRest, Prometheus, Kubernetes and our own program, started for a test and stopped after it.
 //!
-//! Where the machine lacks one of them, a test says so and passes; with `CI=true` it fails. `stack` starts what watches a
-//! lab; `fake_pods` and `fake_api` are for what the real ones do too rarely.
+//! If one of them is not available, a test prints a message and passes; with `CI=true` it fails. `stack` starts the monitoring of a lab;
+//! `fake_pods` and `fake_api` simulate rare faults.
 
 pub(crate) mod added_repos;
 pub(crate) mod alertmanager;

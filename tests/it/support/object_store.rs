@@ -1,4 +1,4 @@
-//! Small servers that speak TLS as S3, Azure Blob Storage and Google Cloud Storage do, on this host or on a node.
+//! Small servers with TLS for the protocols of S3, Azure Blob Storage and Google Cloud Storage, on this host or on a node.
 
 use std::fs;
 use std::path::{Path, PathBuf};

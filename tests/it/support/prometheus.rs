@@ -1,4 +1,4 @@
-//! A real Prometheus that scrapes what a test tells it to.
+//! A real Prometheus that scrapes the targets of a test.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;

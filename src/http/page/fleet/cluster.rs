@@ -1,4 +1,4 @@
-//! The page of one cluster of a fleet: its setup, and the backups as an exporter beside it would show them.
+//! The page of one cluster of a fleet: its setup, and its backups as an exporter would show them.
 
 use chrono::{DateTime, Utc};
 use maud::{Markup, PreEscaped, html};

@@ -1,4 +1,4 @@
-//! Modules next to each other do not need each other. A module and those within it may.
+//! Sibling modules do not depend on each other in cycles. A module and its children may.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,4 @@
-//! A way to the API server that can be cut.
+//! A connection to the API server that can be interrupted.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};

@@ -1,4 +1,4 @@
-//! A store that hangs, a leader that goes.
+//! An object store that hangs, and a leader that disappears.
 
 use super::operator::{self, Operator, of};
 use super::processes;

@@ -1,4 +1,4 @@
-//! Backups into the store, which run in the primary's pod, and what ends before them.
+//! Backups to the object store, which run in the primary's pod, and interruptions.
 
 use super::operator::{Operator, of};
 use super::{NAMESPACE, S3_FULL, completed, processes};

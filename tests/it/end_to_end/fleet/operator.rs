@@ -1,4 +1,4 @@
-//! An operator for the fleet alone, and what its leader serves.
+//! An operator for the fleet only, and what its leader serves.
 
 use crate::support::example::{CLUSTER, Example};
 use crate::support::exposition::Samples;

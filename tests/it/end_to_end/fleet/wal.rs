@@ -1,4 +1,4 @@
-//! What the listing of its WAL archives proves of a cluster, and a hole that comes and goes.
+//! What the listing of a cluster's WAL archives proves, and a gap that appears and disappears.
 
 use super::operator::{Operator, of};
 use crate::support::example::Example;

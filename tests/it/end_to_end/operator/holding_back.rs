@@ -1,4 +1,4 @@
-//! A repo host that is to be replaced while a backup runs in it.
+//! A repo host that must be replaced while a backup is running in it.
 
 use std::process::{Child, Stdio};
 

@@ -1,4 +1,4 @@
-//! New certificates while everything runs: no server ever refuses another.
+//! Certificates are renewed while everything is running, and no server rejects another one.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 

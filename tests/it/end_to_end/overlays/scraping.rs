@@ -1,7 +1,7 @@
 //! A real Prometheus that scrapes what our monitors select, configured as prometheus-operator does it.
 //!
-//! Debian's Prometheus cannot ask Kubernetes what there is. So that is asked here, and handed to it under the names by
-//! which it would know it.
+//! Debian's Prometheus has no service discovery for Kubernetes. So the test queries Kubernetes, and passes the targets to Prometheus
+//! with the labels that discovery would set.
 
 use std::path::Path;
 

@@ -1,8 +1,8 @@
 //! The recorded objects against the schemas of three Kubernetes versions, strictly: a field that Kubernetes does not
 //! know is an error.
 //!
-//! The schemas and the judge are what `scripts/fetch-kubernetes-schemas` has put into the cache. Where they are missing
-//! the test is skipped with a printed line, and fails when `CI=true`.
+//! `scripts/fetch-kubernetes-schemas` downloads the schemas and the validator. Without them the test is skipped with a message, and
+//! fails with `CI=true`.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,4 @@
-//! What the operator serves of the backups of its clusters: one that is well, one of whose repositories hangs, one that
-//! was never reached.
+//! The backup metrics of the operator's clusters: one that is healthy, one with a repository that hangs, one that was never reached.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

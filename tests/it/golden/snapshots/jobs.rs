@@ -1,4 +1,4 @@
-//! Jobs and schedules of a fleet: one that is well, one that fails, one that was suspended, one that runs.
+//! Jobs and schedules of a fleet: one that is healthy, one that fails, one that is suspended, one that is running.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use pgbackrest_keeper::metrics::OperatorMetrics;

@@ -1,4 +1,4 @@
-//! What our program claims about a history. The only place that knows how it says so.
+//! The claims of our program about a history. The only module that knows their format.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::{Command, Output};

@@ -1,4 +1,4 @@
-//! Restores beside the database: the judge that shares no rule with our program.
+//! Restores copies of the database, independently of our program.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! What goes wrong in a repository, and what `expire` takes from it on purpose.
+//! Damage to a repository, and what `expire` removes on purpose.
 
 use std::fs::{self, OpenOptions};
 use std::path::PathBuf;

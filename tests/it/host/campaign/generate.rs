@@ -1,4 +1,4 @@
-//! Random histories. The same seed makes the same history, on every machine.
+//! Random histories. The same seed generates the same history on every machine.
 
 use super::history::{Compression, Harm, History, Kind, Setup, Step, Version};
 

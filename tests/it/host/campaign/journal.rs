@@ -1,4 +1,4 @@
-//! What was committed when, and on which branch: the truth that claims are held against.
+//! What was committed when and on which branch, for checking claims.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! Holds each claim against a restore.
+//! Checks each claim with a restore.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! What all histories share: our program, and a cluster for each segment size that is copied instead of made anew.
+//! Shared by all histories: our program, and a cluster for each segment size that is copied instead of created again.
 
 use std::collections::BTreeMap;
 use std::fs;

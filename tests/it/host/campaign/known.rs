@@ -1,4 +1,4 @@
-//! Histories that are judged in full, among them those in which claims were wrong once.
+//! Histories whose claims are all checked, including those in which claims were once wrong.
 
 /// What is claimed of these is right.
 pub(super) const RIGHT: &[(&str, &str)] = &[

@@ -1,4 +1,4 @@
-//! Which of the claims of a history are judged.
+//! Selects the claims of a history to check.
 
 use chrono::{DateTime, TimeDelta, Utc};
 

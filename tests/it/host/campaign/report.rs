@@ -1,4 +1,4 @@
-//! What was judged, and how the claims did.
+//! The checked claims and their results.
 
 use std::collections::BTreeMap;
 use std::fmt;

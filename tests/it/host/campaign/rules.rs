@@ -1,4 +1,4 @@
-//! Where claims are known to say less than is true. docs/exporter.md names each of these rules; what no rule covers is a defect.
+//! Claims that are known to be too pessimistic. docs/exporter.md lists each of these rules; anything else is a defect.
 
 use super::history::Kind;
 use super::journal::Taken;

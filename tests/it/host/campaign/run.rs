@@ -1,4 +1,4 @@
-//! Runs histories: one, many side by side, and ever shorter ones that go wrong in the same way.
+//! Runs histories: one, many in parallel, and shorter and shorter ones that fail in the same way.
 
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};

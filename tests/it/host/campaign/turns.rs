@@ -1,4 +1,4 @@
-//! How a database gets onto another branch, and how copies of it leave branches behind.
+//! How a database moves to another branch, and how copies of it leave branches behind.
 
 use std::fs;
 use std::io::Write;

@@ -1,4 +1,4 @@
-//! The database of a history: it commits, archives and is backed up, and the journal notes what is true.
+//! The database of a history: it commits, archives and is backed up, and the journal records the truth.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,4 +1,4 @@
-//! A pgBackRest made of files: one answer or one misdeed per combination of stanza and repository.
+//! A fake pgBackRest made of files: one answer or fault per combination of stanza and repository.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Random histories of backups, and random retention. The same seed makes the same, on every machine.
+//! Random histories of backups with random retention. The same seed generates the same history on every machine.
 
 use std::fs;
 

@@ -1,4 +1,4 @@
-//! What is kept for no backup: the files of one that was killed, and WAL that is older than all.
+//! Files that no backup needs: those of a killed backup, and WAL that is older than all backups.
 
 use std::fs;
 use std::path::Path;

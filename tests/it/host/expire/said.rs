@@ -1,4 +1,4 @@
-//! What pgBackRest says of expiry, and what the program does.
+//! The output of pgBackRest about expiry, and that of our program.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -1,4 +1,4 @@
-//! Segments, directories and copies that are not as they should be.
+//! Missing or damaged segments, directories and copies.
 
 use std::fs;
 

@@ -1,4 +1,4 @@
-//! A lab whose database says at any instant what was written before, and restores of it beside the original.
+//! A lab whose database records what was written when, and restores of copies of it.
 
 use std::cell::Cell;
 use std::fs;

@@ -1,5 +1,4 @@
-//! What a fleet's collection learns of the same cluster: from real pgBackRest, with a repository that is down beside one
-//! that is well.
+//! What a fleet's collection reports about the same cluster with real pgBackRest, with one repository that is down and one that works.
 
 use pgbackrest_keeper::cluster::key::Key;
 use pgbackrest_keeper::collect::fleet::{Pace, Subject, once};

@@ -1,4 +1,4 @@
-//! A backup job in front of a pod that is this host, and what goes wrong there.
+//! A backup job with this host as its pod, and failures there.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

@@ -1,5 +1,4 @@
-//! An API server in memory, for what the real one does only in trouble. It knows as much of Kubernetes as writing
-//! objects asks for: UIDs, versions, server-side apply with and without force, merge patches, conditions on deletion.
+//! An API server in memory, for faults that the real one rarely produces. It supports what is needed for writing objects: UIDs, versions, server-side apply with and without force, merge patches, conditions on deletion.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;

@@ -1,4 +1,4 @@
-//! One cluster, an API server, what the watches know of it, and the one who writes.
+//! One cluster, an API server, the state of the watches, and the writer.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What the writer does once the watches know its objects: nothing, most of the time.
+//! The writer once the watches know its objects: usually it writes nothing.
 
 use pgbackrest_keeper::cluster::labels::{CLUSTER, MANAGED_BY, SUSPENDED_BECAUSE};
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! The same peer, listened to while the command runs.
+//! The same peer, with output that is read while the command runs.
 
 use pgbackrest_keeper::kubernetes::exec::{Heard, follow};
 use tokio::sync::mpsc;

@@ -1,4 +1,4 @@
-//! One lease behind several doors, each of which can be broken; and who keeps it.
+//! One lease with several connections that can be broken individually, and its holder.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;

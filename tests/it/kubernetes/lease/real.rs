@@ -1,4 +1,4 @@
-//! The real API server: what it refuses, and a lease that goes from hand to hand.
+//! The real API server: rejected requests, and a lease that changes its holder.
 
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
-//! Alerts from real backups to whom they concern: our exporter, Prometheus with our rules, Alertmanager with our example.
+//! Alerts from real backups to a receiver: our exporter, Prometheus with our rules, Alertmanager with our example configuration.
 //!
-//! Nothing is changed but how long is waited: `for` and Alertmanager's intervals are sixty times shorter.
+//! Only times are changed: `for` and Alertmanager's intervals are sixty times shorter.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! What Prometheus' own advice and linters of rules ask for.
+//! Recommendations of Prometheus and of linters for rules.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -1,4 +1,4 @@
-//! Where alerts lead: to a runbook and to a dashboard, once the rules know where those are.
+//! The links of alerts to runbooks and dashboards, with their addresses set.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

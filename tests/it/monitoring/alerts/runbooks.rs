@@ -1,5 +1,5 @@
-//! The commands of the runbooks: those of pgBackRest and PostgreSQL are run on a real stanza, those of others as far as they
-//! go without what they ask.
+//! The commands of the runbooks: those of pgBackRest and PostgreSQL run on a real stanza, others as far as possible without the service
+//! that they query.
 
 use std::collections::BTreeSet;
 use std::fs;

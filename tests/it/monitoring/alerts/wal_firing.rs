@@ -1,4 +1,4 @@
-//! Alerts about WAL and recovery, from real holes in a real archive to whom they concern.
+//! Alerts about WAL and recovery, from real gaps in a real archive to a receiver.
 
 use std::fmt::Write as _;
 use std::fs;

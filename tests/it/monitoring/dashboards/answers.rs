@@ -1,4 +1,4 @@
-//! A real Prometheus with a healthy and with a bad week answers whatever the dashboards ask.
+//! A real Prometheus with a healthy and a bad week answers all queries of the dashboards.
 
 use std::collections::BTreeSet;
 use std::env;

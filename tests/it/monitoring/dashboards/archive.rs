@@ -1,4 +1,4 @@
-//! Cluster, the row of the WAL archive: is what a restore needs there?
+//! Cluster, the row of the WAL archive: does it contain what a restore needs?
 
 use pgbackrest_keeper::metrics::catalogue::{Metric, backups, wal};
 

@@ -1,4 +1,4 @@
-//! Cluster: what can be restored, what runs now, and how did it come to this?
+//! Cluster: what can be restored, what is running, and what went wrong?
 
 use pgbackrest_keeper::metrics::catalogue::{Metric, backups, compat, jobs, operator, wal};
 

@@ -1,4 +1,4 @@
-//! What every dashboard and panel must have, and that they speak of what exists.
+//! Rules for all dashboards and panels, including that they only use existing metrics and labels.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,4 +1,4 @@
-//! Panels, and how Grafana writes them down.
+//! Panels and their JSON in Grafana.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! A real Prometheus that scrapes a real exporter of real backups answers what the dashboards ask, as far as a host knows it.
+//! A real Prometheus that scrapes a real exporter of real backups answers the queries of the dashboards, as far as a host has the data.
 
 use std::collections::BTreeSet;
 use std::thread;

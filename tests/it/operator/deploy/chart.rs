@@ -1,4 +1,4 @@
-//! deploy/chart: what Helm makes of it is what kubectl makes of the overlays, and the real API server takes it.
+//! deploy/chart: Helm's output matches that of kubectl for the overlays, and the real API server accepts it.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,4 @@
-//! deploy/examples: what they show is good by the program's own judgement, and the complete one provides what the
-//! generated objects rely on.
+//! deploy/examples: `lint` accepts them, and the complete one provides what the generated objects depend on.
 
 use std::collections::BTreeMap;
 use std::env;

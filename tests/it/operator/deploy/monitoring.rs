@@ -1,5 +1,5 @@
-//! deploy/components for monitoring: made from alerts/ and dashboards/, pointing at what deploy/base has, and taken by the
-//! real API server as prometheus-operator defines its kinds.
+//! deploy/components for monitoring: generated from alerts/ and dashboards/, matching deploy/base, and accepted by the real API server
+//! with the CRDs of Prometheus Operator.
 
 use std::env;
 use std::fmt::Write as _;

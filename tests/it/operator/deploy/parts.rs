@@ -1,5 +1,5 @@
-//! Operators without rights in all namespaces: each may work where it looks and nowhere else, and several of them share
-//! one namespace without meeting.
+//! Operators with permissions in some namespaces only: each has exactly the permissions that it needs, and several can run in the same
+//! namespace without conflicts.
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -1,5 +1,5 @@
-//! The rights of the operator: enough for every object that it makes and for every right that it gives, no more than
-//! docs/operator.md explains, and nothing that would let it throw backups away.
+//! The permissions of the operator: sufficient for every object that it creates and every permission that it grants, no more than
+//! docs/operator.md explains, and none for deleting backups.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

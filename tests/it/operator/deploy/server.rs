@@ -1,4 +1,4 @@
-//! The real API server takes what deploy/ holds, as it is meant, and lets the operator do what it has to and no more.
+//! The real API server accepts the manifests in deploy/, and allows the operator exactly what it needs.
 
 use std::fs;
 use std::path::Path;

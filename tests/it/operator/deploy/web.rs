@@ -1,5 +1,5 @@
-//! Who comes to the metrics of pods: deploy/components/{web-config,network-policy,exporter-sidecar} against what they
-//! are laid over.
+//! Access to the metrics of pods: deploy/components/{web-config,network-policy,exporter-sidecar} against the manifests that they
+//! change.
 
 use std::collections::BTreeMap;
 use std::fs;

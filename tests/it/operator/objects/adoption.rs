@@ -1,4 +1,4 @@
-//! Objects of somebody else's: left alone, taken over when asked, and handed back.
+//! Objects of another owner: left alone, adopted on request, and released.
 
 use serde_json::{Value, json};
 

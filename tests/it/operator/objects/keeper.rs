@@ -1,4 +1,4 @@
-//! The operator as it is run for real, for one namespace, with the rights of its own service account.
+//! The real operator for one namespace, with the permissions of its service account.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! Alerts about jobs from the real Job controller to whom they concern, and about a schedule that is not kept.
+//! Alerts about jobs from the real Job controller to a receiver, and about a missed schedule.
 
 use super::jobs::{end_pod, start};
 use super::life::pretend_that_stanzas_were_seen;

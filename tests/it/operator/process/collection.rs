@@ -1,4 +1,4 @@
-//! What is known of a cluster's backups comes with the cluster and goes with it, and only the leader tells it.
+//! Backup metrics appear and disappear with their cluster, and only the leader serves them.
 
 use serde_json::json;
 

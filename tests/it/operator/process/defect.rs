@@ -1,4 +1,4 @@
-//! A defect that one resource brings to light: the others are looked after, it is counted, and tried again.
+//! A panic caused by one resource: the others are still reconciled, the panic is counted, and the reconcile is retried.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,4 +1,4 @@
-//! A fleet that is split by namespaces: each operator has its part and its lease.
+//! A fleet split by namespaces: each operator has its namespaces and its lease.
 
 use serde_json::json;
 

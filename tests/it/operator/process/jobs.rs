@@ -1,5 +1,5 @@
-//! Jobs and schedules as metrics, with the real CronJob and Job controllers. No node runs the pods here: how they end is
-//! written where a kubelet would write it.
+//! Jobs and schedules as metrics, with the real CronJob and Job controllers. No node runs the pods: the test
+//! writes their results as a kubelet would.
 
 use std::collections::BTreeSet;
 

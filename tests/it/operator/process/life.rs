@@ -1,4 +1,4 @@
-//! From a Kubernetes cluster that knows nothing of `postgresql` to a fleet at rest, and to the end.
+//! From a Kubernetes cluster without the CRD to a converged fleet, and to its end.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! A fleet in two parts on the real API server: each operator works with the rights of its own part alone.
+//! A fleet in two parts on the real API server: each operator works with the permissions for its own part only.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! Two replicas, a leader that is killed, and an API server that is gone for a while.
+//! Two replicas, a leader that is killed, and an API server that is unavailable for a while.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! A resource that something writes to many times a second has its turn all the same.
+//! A resource that changes many times a second is still reconciled.
 
 use std::time::Duration;
 

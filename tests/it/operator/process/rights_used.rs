@@ -1,4 +1,4 @@
-//! Every right of deploy/base is used, and nothing more is asked for. `jobs` looks at those of deploy/overlays/observe.
+//! Every permission in deploy/base is used, and no other is needed. `jobs` covers those of deploy/overlays/observe.
 
 use std::collections::BTreeSet;
 

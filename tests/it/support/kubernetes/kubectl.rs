@@ -1,4 +1,4 @@
-//! The real kubectl, and the kubeconfig files that it and everybody else reads.
+//! The real kubectl, and kubeconfig files.
 
 use std::fs;
 use std::io::{Seek, Write};

@@ -1,4 +1,4 @@
-//! How containerd, the kubelet and CoreDNS are told to live in the namespaces of a node.
+//! The configuration of containerd, the kubelet and CoreDNS in the namespaces of a node.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! What `scripts/fetch-kubernetes` has put into the cache, and etcd.
+//! The programs from `scripts/fetch-kubernetes`, and etcd.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -1,5 +1,5 @@
-//! What `kubectl proxy` serves on a Unix socket. A test that asks it again and again costs next to nothing, while each
-//! kubectl is a process that takes a tenth of a second of a processor.
+//! `kubectl proxy` on a Unix socket. Repeated requests through it are cheap, while each kubectl process takes a tenth of a second of CPU
+//! time.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;

@@ -1,4 +1,4 @@
-//! What one test starts and all others use, until the last of them is done.
+//! Resources that one test starts and all others share, until the last of them is done.
 //!
 //! Nothing drops a static: its processes are killed by the kernel with the thread that started them, and a
 //! process that outlives the tests for a moment removes their directory.

@@ -1,4 +1,4 @@
-//! Snapshots for the status page: real documents of pgBackRest, and made-up ones where size or malice matters.
+//! Snapshots for the status page: real documents of pgBackRest, and constructed ones for large or malicious input.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
