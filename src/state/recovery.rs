@@ -60,7 +60,8 @@ pub fn proof(repo: &Repo) -> Option<&Continuity> {
 /// The recovery window of the cluster that currently uses the stanza; None if none of its backups is known to be usable.
 #[must_use]
 pub fn window(repo: &Repo) -> Option<RecoveryWindow> {
-    let Some(wal) = proof(repo) else { return unverified(repo) };
+    let knows_live = |wal: &&Continuity| wal.tied_timeline.is_none();
+    let Some(wal) = proof(repo).filter(knows_live) else { return unverified(repo) };
     let restorable = || repo.dated_backups().filter(|backup| wal.restorable.contains(&backup.label));
     let path = wal.path.as_ref();
     let latest = path.and_then(|path| path.latest_at_most);

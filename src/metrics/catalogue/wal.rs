@@ -68,7 +68,8 @@ catalogue! { ALL of Wal:
     RECOVERY_DEFAULT_RESTORE_OK: Gauge, "pgbackrest_recovery_default_restore_ok", Plain, REPO,
         "Whether pgbackrest restore without options leads to the live timeline.",
         "listing: 0 if the newest backup does not lead to the latest timeline in the archive, if that is not the live one, or if the \
-         newest backup is offline and WAL was archived since; absent if a history file is missing";
+         newest backup is offline and WAL was archived since; absent if a history file is missing, or if it is uncertain which \
+         timeline is live";
     WAL_MISSING_HISTORY_FILES: Gauge, "pgbackrest_wal_missing_history_files", Plain, REPO,
         "Timelines whose history file is missing or unreadable.",
         "listing: without it, the path to that timeline cannot be proven";

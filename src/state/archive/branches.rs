@@ -185,6 +185,17 @@ impl<'a> Tree<'a> {
         found.or_else(|| known().max())
     }
 
+    /// Another timeline that received WAL in the same second as the live one, and does not lead to it: file times do not show which
+    /// of the two is live.
+    pub(super) fn tied_with(&self, live: u32) -> Option<u32> {
+        let (path, last) = (self.paths.get(&live)?, self.activity.get(&live)?);
+        let is_tied = |(timeline, time): &(&u32, &DateTime<Utc>)| {
+            **timeline != live && *time == last && !path.goes_through(**timeline, self.usable.get(*timeline))
+        };
+        let tied = || self.activity.iter().rev().find(is_tied).map(|(timeline, _)| *timeline);
+        self.clock.is_reliable.then(tied)?
+    }
+
     /// Usable segments by timeline.
     pub(super) const fn usable(&self) -> &BTreeMap<u32, Ranges> {
         self.usable

@@ -49,6 +49,8 @@ pub struct Continuity {
     pub time_uncertainty: TimeDelta,
     /// The backups contradict the file times, so these do not show which branch was live when.
     pub has_unreliable_times: bool,
+    /// Another timeline that received WAL in the same second as the live one, so that either can be live.
+    pub tied_timeline: Option<u32>,
     /// Missing segments that a backup needs to become consistent.
     pub missing_backup: u64,
     /// Timelines with segments, or on the path to the live one, without a readable history.
@@ -128,8 +130,9 @@ impl Continuity {
         let is_known = |(timeline, began): (&u32, &Option<DateTime<Utc>>)| {
             began.map_or(*timeline == 1, |began| *timeline == 1 || is_clear(began))
         };
-        let is_certain =
-            self.began.iter().all(is_known) && (self.branches.len() < 2 || !self.has_unreliable_times);
+        let is_certain = self.began.iter().all(is_known)
+            && self.tied_timeline.is_none()
+            && (self.branches.len() < 2 || !self.has_unreliable_times);
         let had_begun = |began: &Option<DateTime<Utc>>| began.is_none_or(|began| began <= time);
         let then = self.began.iter().rev().find(|(_, began)| had_begun(began)).map(|(timeline, _)| *timeline);
         let Some(then) = then.or_else(|| self.began.keys().next().copied()) else {
@@ -187,6 +190,7 @@ pub fn judge<'a>(
     let usable = usable(listing, &held, size);
     let tree = Tree::new(listing, &backups, &held, &usable, size);
     let live = tree.live(&backups);
+    let tied_timeline = live.and_then(|live| tree.tied_with(live));
     let path = live.and_then(|live| tree.path(live));
     let there = Segments::new(&held, path);
     let wal_of: Vec<Wal> = backups.iter().map(|backup| wal(backup, &there, listing, size)).collect();
@@ -215,6 +219,7 @@ pub fn judge<'a>(
         clock_behind_seconds: tree.clock().known_behind().map(|behind| behind.num_seconds()),
         time_uncertainty: tree.clock().uncertainty,
         has_unreliable_times: !tree.clock().is_reliable,
+        tied_timeline,
         missing_backup: missing_on_path.count() + aside.iter().map(Ranges::count).sum::<u64>(),
         missing_histories: count_of(used.iter().filter(|t| **t > 1 && !listing.histories.contains_key(t))),
         unrestorable,
@@ -222,7 +227,14 @@ pub fn judge<'a>(
         restorable: restorable.iter().map(|backup| backup.label.clone()).collect(),
         began: tree.began(&branches),
         newest_history: listing.history_files.keys().max().copied(),
-        default_restore: default_restore(&backups, listing, &tree, live, postgres_version, size),
+        default_restore: default_restore(
+            &backups,
+            listing,
+            &tree,
+            live.filter(|_| tied_timeline.is_none()),
+            postgres_version,
+            size,
+        ),
         path: on_path.zip(live).map(|((path, held), timeline)| {
             let gaps_aside: u64 = aside.iter().map(|ranges| count_of(ranges.as_slice().iter())).sum();
             let kept = |needs: &Ranges| kept_from(retention, &backups, path, needs, held, size);

@@ -65,6 +65,13 @@ pub(super) fn sentences(repo: &Repo) -> Vec<String> {
                 .to_owned(),
         );
     }
+    if let Some((tied, live)) = wal.tied_timeline.zip(wal.live()) {
+        all.push(format!(
+            "timelines {tied} and {} received WAL in the same second, so it is uncertain which of them is live: run SELECT \
+             pg_switch_wal() on the primary",
+            live.timeline,
+        ));
+    }
     if wal.duplicates > 0 {
         let are = if wal.duplicates == 1 { "is" } else { "are" };
         all.push(format!(

@@ -12,6 +12,8 @@ use super::oracle::{facts, file, mib, needs};
 use crate::state::archive::*;
 use crate::state::backup::Backup;
 use crate::state::examples::{day, repo, stanza};
+use crate::state::health::of_repo;
+use crate::state::recovery::window;
 use crate::state::restore::{Doubt, RestoreTarget, start};
 
 /// A timeline, its parents with the segments in which they were left, and when it began.
@@ -283,6 +285,26 @@ fn times_that_contradict_the_backups_choose_no_branch() {
     let found = made.backup(2, 7, 24).judged();
     assert_eq!(states(&found)[0], (2, Live));
     assert_eq!(found.began.get(&2), Some(&Some(at(23))), "it is older than its backup");
+}
+
+#[test]
+fn of_two_timelines_archived_in_the_same_second_neither_is_known_to_be_live() {
+    let tied = gone_back().wal(1, 11..=11, 24);
+    let found = tied.judged();
+    assert_eq!(found.tied_timeline, Some(1));
+    assert_eq!(found.default_restore, None);
+    assert!(!found.branch_at(at(24)).unwrap().1);
+    let mut repo = repo(1, tied.backups);
+    repo.wal = Some(Arc::new(found));
+    assert!(!window(&repo).is_some_and(|window| window.verified));
+    let findings = of_repo(&repo, day(9), None).findings;
+    assert!(findings.iter().any(|one| one.text.contains("timelines 1 and 2")), "{findings:?}");
+    // The next WAL tells.
+    let found = gone_back().wal(1, 11..=12, 24).judged();
+    assert_eq!((found.tied_timeline, states(&found)[0]), (None, (1, Live)));
+    // What leads to the live timeline does not compete with it.
+    let promoted = Made::new().wal(1, 1..=4, 1).backup(1, 2, 2).fork(2, &[(1, 5)], 4).judged();
+    assert_eq!((promoted.tied_timeline, states(&promoted)), (None, vec![(2, Live)]));
 }
 
 #[test]
