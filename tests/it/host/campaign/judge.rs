@@ -60,6 +60,12 @@ impl<'w, 'a> Judge<'w, 'a> {
             Question::Plain => ("health", self.plain()),
             Question::Metrics => ("metrics", self.metrics()),
         };
+        let grade = match grade {
+            Grade::Defect(_) if self.world.has_used_a_number_twice() => {
+                Grade::Unknowable("a timeline has the number of another one, whose history file was lost")
+            }
+            grade => grade,
+        };
         report.note(kind, grade);
     }
 

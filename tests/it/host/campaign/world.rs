@@ -1,6 +1,6 @@
 //! The database of a history: it commits, archives and is backed up, and the journal records the truth.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Output;
@@ -146,9 +146,8 @@ impl<'a> World<'a> {
     }
 
     fn has_segment(&self, repo: u32, segment: &str) -> bool {
-        let start = format!("{segment}-");
         let directory = self.archive_directory(repo).join(&segment[..16]);
-        names(&directory).iter().any(|name| name.starts_with(&start))
+        names(&directory).iter().any(|name| name.starts_with(segment) && is_segment(name))
     }
 
     /// Where the segments and histories of a repository are.
@@ -166,14 +165,22 @@ impl<'a> World<'a> {
         }
     }
 
+    /// A history file was lost, and its number given to another timeline.
+    pub(super) fn has_used_a_number_twice(&self) -> bool {
+        let is_history = |note: &String| note.starts_with("lost: ") && note.ends_with(".history");
+        let mut numbers = BTreeSet::new();
+        let is_second = |branch: &Branch| !numbers.insert(branch.timeline);
+        self.notes.iter().any(is_history) && self.journal.branches.iter().any(is_second)
+    }
+
     /// Files of the segments of a repository, in the order of their names.
     pub(super) fn segments(&self, repo: u32) -> Vec<PathBuf> {
         let archive = self.archive_directory(repo);
         let mut files = Vec::new();
         for name in names(&archive).iter().filter(|name| name.len() == 16) {
             let directory = archive.join(name);
-            let is_segment = |name: &&String| name.get(24..25) == Some("-");
-            files.extend(names(&directory).iter().filter(is_segment).map(|name| directory.join(name)));
+            let segments = names(&directory).into_iter().filter(|name| is_segment(name));
+            files.extend(segments.map(|name| directory.join(name)));
         }
         files.sort();
         files
@@ -361,4 +368,9 @@ pub(super) fn names(directory: &Path) -> Vec<String> {
         entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
     names.sort();
     names
+}
+
+/// Not a file that pgBackRest is still writing, or was when it was killed.
+fn is_segment(name: &str) -> bool {
+    name.get(24..25) == Some("-") && !name.ends_with(".pgbackrest.tmp")
 }
