@@ -197,6 +197,8 @@ fn credentials(authorization: &str) -> Option<(String, Vec<u8>)> {
 mod tests {
     use std::time::{Duration, Instant};
 
+    use futures_util::FutureExt as _;
+
     use super::*;
 
     fn basic(name: &str, password: &str) -> String {
@@ -310,8 +312,9 @@ mod tests {
     async fn a_check_goes_on_without_its_client() {
         let (checker, users) = (Checker::new().expect("random"), users());
         let right = basic("alice", "wonder:land");
+        // It leaves once the check has begun.
         let first = checker.check(&users, client(1), Some(&right));
-        assert!(tokio::time::timeout(Duration::ZERO, first).await.is_err());
+        assert!(first.now_or_never().is_none());
         let hash = users.hash_of("alice").0;
         let trace = checker.0.cache.trace("alice", &hash, b"wonder:land");
         while checker.0.cache.recall(&trace).is_none() {
