@@ -1,7 +1,7 @@
 # `make demo` shows how it works, `make test` checks everything; both install what they need. `make check` runs the checks that
 # take only minutes, for each change. `make bench` runs the benchmarks.
 # You can also run single steps. Steps run one after the other.
-.PHONY: bench campaign check demo test set-up check-format check-scripts check-dependencies check-lints build-tests run-tests \
+.PHONY: bench campaign check demo soak test set-up check-format check-scripts check-dependencies check-lints build-tests run-tests \
 	run-quick-tests check-docs check-metrics
 .NOTPARALLEL:
 
@@ -54,6 +54,11 @@ campaign:
 	@scripts/setup-debian
 	@scripts/fetch-pgbackrest
 	@SEEDS=$(SEEDS) FIRST=$(FIRST) scripts/campaign
+
+# Two hours of random faults, after which nothing may be left over: SOAK_MINUTES=10 for less.
+soak:
+	@scripts/setup-debian
+	@scripts/soak
 
 # Ratios to the Go exporter, with the same fake pgbackrest in the same run; then the operator with a fleet.
 bench:
