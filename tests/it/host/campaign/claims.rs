@@ -127,7 +127,9 @@ impl Claims {
 
 impl OfRepo {
     fn of(repo: &Value, window: &Value) -> Self {
-        let live = repo.pointer("/wal/branches/0/reach").and_then(Value::as_object);
+        // If either of two branches can be live, nothing is said about how far backups lead.
+        let is_certain = repo.pointer("/wal/tied_timeline").is_none_or(Value::is_null);
+        let live = repo.pointer("/wal/branches/0/reach").and_then(Value::as_object).filter(|_| is_certain);
         let restorable = repo.pointer("/wal/restorable").and_then(Value::as_array);
         let backups = array(&repo["backups"]).iter().map(|backup| Listed {
             label: backup["label"].as_str().unwrap().to_owned(),
