@@ -74,10 +74,9 @@ impl FindPods for Simulated {
             ready: true,
             ..Pod::default()
         };
-        Ok(vec![
-            pod("0", labels::primary_selector(name, &self.settings)),
-            pod("host", labels::repo_host_selector(name, &self.settings)),
-        ])
+        let mut of_primary = labels::cluster_selector(name, &self.settings);
+        of_primary.insert(self.settings.role_label.clone(), "master".to_owned());
+        Ok(vec![pod("0", of_primary), pod("host", labels::repo_host_selector(name, &self.settings))])
     }
 }
 

@@ -86,7 +86,7 @@ fn task(args: &BackupArgs, namespace: String, mark: &str) -> Task {
     let BackupOrder { cluster, stanza, repo, backup_type } = args.order.clone();
     let (selector, container) = match args.target.target {
         TargetArg::RepoHost => {
-            (labels::repo_host_selector(&cluster, &settings), PGBACKREST_CONTAINER.to_owned())
+            (labels::repo_host_selector(&cluster, &settings).into(), PGBACKREST_CONTAINER.to_owned())
         }
         TargetArg::Primary => {
             (labels::primary_selector(&cluster, &settings), settings.database_container.clone())
@@ -99,7 +99,8 @@ fn task(args: &BackupArgs, namespace: String, mark: &str) -> Task {
         repo,
         backup_type: backup_type.into(),
         container: args.target.container.clone().unwrap_or(container),
-        selector: args.target.selector.clone().unwrap_or_else(|| labels::selector_text(&selector)),
+        selector: args.target.selector.clone().unwrap_or_else(|| selector.to_string()),
+        is_primary: args.target.target == TargetArg::Primary,
         mark: mark.to_owned(),
     }
 }

@@ -31,6 +31,7 @@ use crate::source::histories;
 use crate::source::in_pod::InPod;
 use crate::source::pod::{Place, Pods, RunInPod};
 use crate::source::pods::FindPods;
+use crate::source::primary;
 use crate::source::process::Limits;
 use crate::state::restore;
 
@@ -236,10 +237,12 @@ async fn needs_scan(
 }
 
 /// Name of the pod of the current primary.
-async fn primary(pods: &impl FindPods, key: &Key, settings: &Settings) -> Option<String> {
+async fn primary(pods: &(impl FindPods + RunInPod), key: &Key, settings: &Settings) -> Option<String> {
     let selector = labels::selector_text(&labels::cluster_selector(&key.name, settings));
     let found = pods.find(&key.namespace, &selector).await.unwrap_or_default();
-    target::primary(&found, &key.name, settings).ok().map(|primary| primary.name.clone())
+    let chosen = target::primary(&found, &key.name, settings);
+    let container = &settings.database_container;
+    primary::confirmed(pods, chosen, &found, &key.namespace, container).await.ok().map(|pod| pod.name.clone())
 }
 
 fn in_pod<'a, P>(pods: &'a P, key: &Key, pod: &str, settings: &Settings) -> InPod<'a, P> {

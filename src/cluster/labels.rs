@@ -1,6 +1,7 @@
 //! All label and annotation keys, and the labels of the objects of a cluster.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use super::settings::Settings;
 use super::validated::{RepoNumber, ValidatedCluster};
@@ -87,10 +88,9 @@ pub fn cluster_selector(cluster: &str, settings: &Settings) -> Labels {
 
 /// The selector of the primary. It has no member type, like CPO's selector.
 #[must_use]
-pub fn primary_selector(cluster: &str, settings: &Settings) -> Labels {
-    let mut labels = cluster_selector(cluster, settings);
-    labels.insert(settings.role_label.clone(), settings.primary_role.clone());
-    labels
+pub fn primary_selector(cluster: &str, settings: &Settings) -> Selector {
+    let labels = cluster_selector(cluster, settings);
+    Selector { labels, one_of: Some((settings.role_label.clone(), settings.primary_roles.clone())) }
 }
 
 /// The selector of the repo host's pod.
@@ -99,6 +99,45 @@ pub fn repo_host_selector(cluster: &str, settings: &Settings) -> Labels {
     let mut labels = cluster_selector(cluster, settings);
     labels.insert(settings.member_type_label.clone(), REPO_HOST.to_owned());
     labels
+}
+
+/// Selects pods that have all labels, and one of several values of another label.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Selector {
+    labels: Labels,
+    one_of: Option<(String, Vec<String>)>,
+}
+
+impl Selector {
+    /// Whether it selects a pod with these labels.
+    #[must_use]
+    pub fn matches(&self, labels: &Labels) -> bool {
+        self.labels.iter().all(|(key, value)| labels.get(key) == Some(value))
+            && self
+                .one_of
+                .as_ref()
+                .is_none_or(|(key, values)| labels.get(key).is_some_and(|value| values.contains(value)))
+    }
+}
+
+impl From<Labels> for Selector {
+    fn from(labels: Labels) -> Self {
+        Self { labels, one_of: None }
+    }
+}
+
+/// As for the API server and `kubectl --selector`.
+impl fmt::Display for Selector {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&selector_text(&self.labels))?;
+        match &self.one_of {
+            None => Ok(()),
+            Some((key, values)) => match values.as_slice() {
+                [value] => write!(formatter, ",{key}={value}"),
+                values => write!(formatter, ",{key} in ({})", values.join(",")),
+            },
+        }
+    }
 }
 
 /// Labels as a selector for the API server and `kubectl --selector`.

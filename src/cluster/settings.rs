@@ -21,8 +21,9 @@ pub struct Settings {
     pub member_type_label: String,
     /// The label key for the role that Patroni sets.
     pub role_label: String,
-    /// The value of the role label on the primary. CPO's Patroni also sets it on a standby leader.
-    pub primary_role: String,
+    /// The values of the role label on the primary: `master` of older Patronis, `primary` of newer ones. CPO's Patroni also sets
+    /// it on a standby leader.
+    pub primary_roles: Vec<String>,
     /// The label key for `spec.teamId`.
     pub team_label: String,
     /// The container in which pgBackRest runs in PostgreSQL's pods.
@@ -57,7 +58,7 @@ impl Default for Settings {
             cluster_name_label: "cluster.cpo.opensource.cybertec.at/name".to_owned(),
             member_type_label: "member.cpo.opensource.cybertec.at/type".to_owned(),
             role_label: "member.cpo.opensource.cybertec.at/role".to_owned(),
-            primary_role: "master".to_owned(),
+            primary_roles: vec!["master".to_owned(), "primary".to_owned()],
             team_label: "team".to_owned(),
             database_container: "postgres".to_owned(),
             keeper_image: concat!("pgbackrest-keeper:", env!("CARGO_PKG_VERSION")).to_owned(),

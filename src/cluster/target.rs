@@ -1,6 +1,6 @@
 //! Selects pods: the primary, the repo host, or all that run `pgbackrest server`.
 
-use super::labels::{self, Labels};
+use super::labels::{self, Labels, Selector};
 use super::names;
 use super::settings::Settings;
 
@@ -31,12 +31,12 @@ pub enum NoTarget {
     /// The pod exists but is not ready.
     #[error("pod {0} is not ready")]
     NotReady(String),
-    /// There are several, for example briefly during a failover.
-    #[error("more than one pod has the labels: {}", .0.join(", "))]
+    /// Several are ready, as during a failover and after a node died. PostgreSQL knows which one is the primary.
+    #[error("more than one ready pod has the labels: {}", .0.join(", "))]
     Several(Vec<String>),
 }
 
-/// The only primary that is ready and not being deleted.
+/// The only pod with the labels of the primary that is ready and not being deleted.
 pub fn primary<'pods>(
     pods: &'pods [Pod],
     cluster: &str,
@@ -50,7 +50,7 @@ pub fn repo_host<'pods>(
     cluster: &str,
     settings: &Settings,
 ) -> Result<&'pods Pod, NoTarget> {
-    one_ready(pods, &labels::repo_host_selector(cluster, settings))
+    one_ready(pods, &labels::repo_host_selector(cluster, settings).into())
 }
 
 /// PostgreSQL's running pods, as far as the repo host is configured for them.
@@ -69,23 +69,24 @@ impl Pod {
     }
 }
 
-/// The only one of these pods that is ready and not being deleted.
+/// The only one of these pods that is ready and not being deleted. Pods that failed, were evicted or are on a node that died
+/// keep their labels; they are not ready.
 pub fn only<'pods>(
     pods: impl IntoIterator<Item = &'pods Pod>,
     selector: &str,
 ) -> Result<&'pods Pod, NoTarget> {
     let staying: Vec<&Pod> = pods.into_iter().filter(|pod| !pod.terminating).collect();
-    match staying.as_slice() {
-        [] => Err(NoTarget::None(selector.to_owned())),
-        [one] if one.ready && one.running => Ok(one),
-        [one] => Err(NoTarget::NotReady(one.name.clone())),
-        several => Err(NoTarget::Several(several.iter().map(|pod| pod.name.clone()).collect())),
+    let ready: Vec<&Pod> = staying.iter().copied().filter(|pod| pod.ready && pod.running).collect();
+    match (ready.as_slice(), staying.as_slice()) {
+        ([one], _) => Ok(one),
+        ([], []) => Err(NoTarget::None(selector.to_owned())),
+        ([], [first, ..]) => Err(NoTarget::NotReady(first.name.clone())),
+        (several, _) => Err(NoTarget::Several(several.iter().map(|pod| pod.name.clone()).collect())),
     }
 }
 
-fn one_ready<'pods>(pods: &'pods [Pod], selector: &Labels) -> Result<&'pods Pod, NoTarget> {
-    let fits = |pod: &&Pod| selector.iter().all(|(key, value)| pod.labels.get(key) == Some(value));
-    only(pods.iter().filter(fits), &labels::selector_text(selector))
+fn one_ready<'pods>(pods: &'pods [Pod], selector: &Selector) -> Result<&'pods Pod, NoTarget> {
+    only(pods.iter().filter(|pod| selector.matches(&pod.labels)), &selector.to_string())
 }
 
 #[cfg(test)]
@@ -119,7 +120,15 @@ mod tests {
         assert!(matches!(name(std::slice::from_ref(&leaving)), Err(NoTarget::None(_))));
         let second = pod("ledger-1", "master");
         assert_eq!(name(&[leaving, second.clone()]), Ok("ledger-1".to_owned()), "a failover that is over");
-        assert!(matches!(name(&[master.clone(), second]), Err(NoTarget::Several(_))));
+        assert!(matches!(name(&[master.clone(), second.clone()]), Err(NoTarget::Several(_))));
+        let evicted = Pod { ready: false, running: false, ..second.clone() };
+        assert_eq!(name(&[evicted.clone(), master.clone()]), Ok("ledger-0".to_owned()));
+        let on_dead_node = Pod { ready: false, ..second };
+        assert_eq!(name(&[on_dead_node.clone(), master.clone()]), Ok("ledger-0".to_owned()));
+        assert_eq!(name(&[on_dead_node, evicted]), Err(NoTarget::NotReady("ledger-1".to_owned())));
+        let newer = pod("ledger-1", "primary");
+        assert_eq!(name(std::slice::from_ref(&newer)), Ok("ledger-1".to_owned()), "newer Patronis");
+        assert!(matches!(name(&[master.clone(), newer]), Err(NoTarget::Several(_))));
         assert!(primary(&[master], "other", &settings).is_err());
     }
 

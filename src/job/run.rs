@@ -8,6 +8,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::cluster::target::{self, Pod};
 use crate::pgbackrest::label::BackupType;
 use crate::source::pod::{NoEnd, Place};
+use crate::source::primary;
 
 use super::access::Access;
 use super::info_view::Claim;
@@ -115,7 +116,7 @@ impl<A: Access> Job<'_, A> {
         let mut reported = String::new();
         loop {
             let seen = match self.access.pods().await {
-                Ok(pods) => match self.choose(&pods) {
+                Ok(pods) => match self.choose(&pods).await {
                     Ok(pod) => return Ok(pod),
                     Err(reason) => reason,
                 },
@@ -135,8 +136,14 @@ impl<A: Access> Job<'_, A> {
         }
     }
 
-    fn choose(&self, pods: &[Pod]) -> Result<String, String> {
-        let pod = target::only(pods, &self.task.selector).map_err(|reason| reason.to_string())?;
+    async fn choose(&self, pods: &[Pod]) -> Result<String, String> {
+        let Task { namespace, container, selector, .. } = self.task;
+        let found = target::only(pods, selector);
+        let pod = if self.task.is_primary {
+            primary::confirmed(self.access, found, pods, namespace, container).await?
+        } else {
+            found.map_err(|reason| reason.to_string())?
+        };
         if pod.containers.contains(&self.task.container) {
             return Ok(pod.name.clone());
         }
@@ -145,7 +152,8 @@ impl<A: Access> Job<'_, A> {
 
     /// Whether this pod would still be chosen; true if that cannot be determined.
     async fn is_still(&self, pod: &str) -> bool {
-        self.access.pods().await.map_or(true, |pods| self.choose(&pods).is_ok_and(|chosen| chosen == pod))
+        let Ok(pods) = self.access.pods().await else { return true };
+        self.choose(&pods).await.is_ok_and(|chosen| chosen == pod)
     }
 
     /// Lists the existing backups, then runs pgBackRest.

@@ -23,6 +23,8 @@ pub struct Task {
     pub container: String,
     /// The label selector of the pod, as for `kubectl --selector`.
     pub selector: String,
+    /// The pod is the primary: if several have its labels, PostgreSQL is asked.
+    pub is_primary: bool,
     /// Identifies this run: the Job and the pod. It is passed to pgBackRest and stored with the backup.
     pub mark: String,
 }
@@ -106,6 +108,7 @@ pub(super) fn example() -> Task {
         backup_type: BackupType::Incr,
         container: "postgres".to_owned(),
         selector: "role=master".to_owned(),
+        is_primary: true,
         mark: "job-1/pod-1".to_owned(),
     }
 }

@@ -14,6 +14,7 @@ pub mod local;
 pub mod lock_files;
 pub mod pod;
 pub mod pods;
+pub mod primary;
 pub mod process;
 pub mod stop_files;
 

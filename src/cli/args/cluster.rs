@@ -57,9 +57,9 @@ pub struct LabelArgs {
     #[arg(long, env = "KEEPER_ROLE_LABEL", value_name = "KEY")]
     pub role_label: Option<String>,
 
-    /// Value of the role label on the primary. Defaults to master.
-    #[arg(long, env = "KEEPER_PRIMARY_ROLE", value_name = "VALUE")]
-    pub primary_role: Option<String>,
+    /// Value of the role label on the primary. Can be repeated or comma-separated. Defaults to master and primary.
+    #[arg(long, env = "KEEPER_PRIMARY_ROLE", value_name = "VALUE", value_delimiter = ',')]
+    pub primary_role: Vec<String>,
 }
 
 /// Reads `key=value`.
@@ -104,7 +104,7 @@ impl From<LabelArgs> for Settings {
             cluster_name_label: args.cluster_name_label.unwrap_or(usual.cluster_name_label),
             member_type_label: args.member_type_label.unwrap_or(usual.member_type_label),
             role_label: args.role_label.unwrap_or(usual.role_label),
-            primary_role: args.primary_role.unwrap_or(usual.primary_role),
+            primary_roles: if args.primary_role.is_empty() { usual.primary_roles } else { args.primary_role },
             ..usual
         }
     }

@@ -155,7 +155,7 @@ fn arguments(
 ) -> Vec<String> {
     let on_volume = repo.storage.is_volume();
     let (selector, container) = if on_volume {
-        (labels::repo_host_selector(&cluster.name, settings), repo_host::CONTAINER)
+        (labels::repo_host_selector(&cluster.name, settings).into(), repo_host::CONTAINER)
     } else {
         (labels::primary_selector(&cluster.name, settings), settings.database_container.as_str())
     };
@@ -166,7 +166,7 @@ fn arguments(
         format!("--repo={}", repo.number.get()),
         format!("--type={}", backup_type.as_str()),
         format!("--target={}", if on_volume { "repo-host" } else { "primary" }),
-        format!("--selector={}", labels::selector_text(&selector)),
+        format!("--selector={selector}"),
         format!("--container={container}"),
     ];
     arguments.extend(cluster.jobs.deadline.map(|deadline| format!("--job-deadline={}s", deadline.as_secs())));

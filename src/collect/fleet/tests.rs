@@ -10,7 +10,7 @@ use crate::cluster::labels;
 use crate::cluster::target::Pod;
 use crate::collect::collection::History;
 use crate::collect::settings::WalSettings;
-use crate::fake_pods::{Asked, Does, FakePods, pod, ran};
+use crate::fake_pods::{Asked, Does, FakePods, pod, primary_labels, ran};
 use crate::metrics::Options;
 use crate::source::pod::NoEnd;
 use crate::state::snapshot::{FailureReason, Repo, RepoState, ScopeHealth};
@@ -23,7 +23,7 @@ fn pods_of(clusters: &[&str]) -> FakePods<'static> {
     let settings = Settings::default();
     let of = |cluster: &&str| {
         [
-            (format!("{cluster}-0"), labels::primary_selector(cluster, &settings)),
+            (format!("{cluster}-0"), primary_labels(cluster, &settings)),
             (format!("{cluster}-1"), labels::cluster_selector(cluster, &settings)),
             (format!("{cluster}-host"), labels::repo_host_selector(cluster, &settings)),
         ]

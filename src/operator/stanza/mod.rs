@@ -27,7 +27,7 @@ use crate::pgbackrest::command;
 use crate::pgbackrest::label::BackupType;
 use crate::pgbackrest::version::{self, Version};
 use crate::source::pod::{NoEnd, Place, Pods, RunInPod};
-use crate::source::pods;
+use crate::source::{pods, primary};
 
 use super::action::Action;
 
@@ -209,16 +209,17 @@ impl Ensured {
 
 async fn stanzas(attempt: &Attempt<'_, impl RunInPod>, ensured: &mut Ensured) {
     let StanzaTask { cluster, settings, desired, pods, .. } = *attempt.task;
-    let primary = match target::primary(pods, &cluster.name, settings) {
+    let found = target::primary(pods, &cluster.name, settings);
+    let container = &settings.database_container;
+    let primary = match primary::confirmed(attempt.runner, found, pods, &cluster.namespace, container).await {
         Ok(primary) => primary,
         Err(reason) => {
-            ensured.find(findings::no_primary(&reason.to_string(), attempt.is_late));
+            ensured.find(findings::no_primary(&reason, attempt.is_late));
             ensured.retry_after(SOON);
             return;
         }
     };
-    let primary =
-        Place { namespace: &cluster.namespace, pod: &primary.name, container: &settings.database_container };
+    let primary = Place { namespace: &cluster.namespace, pod: &primary.name, container };
     if !attempt.is_visible(primary, &desired.instance_configuration_hash, ensured).await {
         ensured.retry_after(SOON);
         return;

@@ -9,7 +9,7 @@ use crate::cluster::desired::{self, BuildInputs};
 use crate::cluster::labels;
 use crate::cluster::references::References;
 use crate::cluster::validate;
-use crate::fake_pods::{FakePods, pod, ran};
+use crate::fake_pods::{FakePods, pod, primary_labels, ran};
 use crate::operator::certificates;
 use crate::source::pod::Ran;
 
@@ -81,7 +81,7 @@ impl TestCluster {
         let desired = desired::build(&cluster, &settings, &inputs);
         let pod = |name: &str, labels, containers: &[&str]| Pod { labels, ..pod(name, containers) };
         let pods = vec![
-            pod("ledger-0", labels::primary_selector("ledger", &settings), &["postgres", "pgbackrest"]),
+            pod("ledger-0", primary_labels("ledger", &settings), &["postgres", "pgbackrest"]),
             pod(
                 "ledger-pgbackrest-repo-host-0",
                 labels::repo_host_selector("ledger", &settings),

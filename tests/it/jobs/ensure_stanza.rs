@@ -19,7 +19,7 @@ use pgbackrest_keeper::operator::stanza::{Ensured, StanzaTask, ensure_with, is_d
 use serde_json::json;
 
 use crate::support::config::Config;
-use crate::support::fake_pods::pod;
+use crate::support::fake_pods::{pod, primary_labels};
 use crate::support::lab::Site;
 use crate::support::machine::{Pgbackrest, postgres_programs};
 use crate::support::postgres::{PORT, Postgres};
@@ -82,7 +82,7 @@ impl Seen {
 }
 
 fn primary(settings: &Settings) -> Pod {
-    Pod { labels: labels::primary_selector("ledger", settings), ..pod("ledger-0", &["postgres"]) }
+    Pod { labels: primary_labels("ledger", settings), ..pod("ledger-0", &["postgres"]) }
 }
 
 fn configure(site: &Site, postgres: &Postgres<'_>, repos: usize) -> Config {

@@ -54,6 +54,7 @@ async fn back_up_until(pods: &FakePods<'_>, until: Instant, terminated: Cancella
         backup_type: BackupType::Full,
         container: "postgres".to_owned(),
         selector: "role=master".to_owned(),
+        is_primary: true,
         mark: MARK.to_owned(),
     };
     let soon = Duration::from_millis(20);
@@ -80,7 +81,7 @@ fn done(pods: &FakePods<'_>) -> Vec<String> {
             assert_eq!(annotation, format!("--annotation=pgbackrest-keeper.io-job={MARK}"));
             (signal != "0").then(|| format!("SIG{signal}"))
         }
-        ["pgbackrest", "version" | "info" | "help", ..] => None,
+        ["pgbackrest", "version" | "info" | "help", ..] | ["psql", ..] => None,
         _ => panic!("{asked:?}"),
     };
     pods.asked().iter().filter_map(told).collect()
@@ -99,11 +100,10 @@ async fn exactly_one_pod_is_taken_that_is_ready_and_stays() {
     let (ready, starting) = (pod("a-0"), Pod { ready: false, ..pod("a-0") });
     let leaving = Pod { terminating: true, ..pod("a-1") };
     let other = Pod { containers: vec!["x".to_owned()], ..pod("a-0") };
-    let failures: [(Vec<Pod>, &str); 5] = [
+    let failures: [(Vec<Pod>, &str); 4] = [
         (vec![], "no pod has the labels role=master"),
         (vec![leaving.clone()], "no pod has the labels role=master"),
         (vec![starting.clone()], "pod a-0 is not ready"),
-        (vec![ready.clone(), pod("a-1")], "more than one pod has the labels: a-0, a-1"),
         (vec![other], "pod a-0 has no container postgres"),
     ];
     for (pods, reason) in failures {
@@ -116,6 +116,26 @@ async fn exactly_one_pod_is_taken_that_is_ready_and_stays() {
     // What comes while it waits is taken.
     let pods = [Err(CallFailure::Unavailable), Ok(vec![]), Ok(vec![starting]), Ok(vec![leaving, ready])];
     let world = world(&[Ok(0)]).found(&pods);
+    assert_eq!((back_up(&world).await.code, done(&world)), (0, vec!["a-0".to_owned()]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_several_primaries_the_one_that_postgresql_confirms_is_taken() {
+    let both = || Ok(vec![pod("a-0"), pod("a-1")]);
+    let answering = |first: &str, second: &str| {
+        let world = world(&[Ok(0)]).found(&[both()]);
+        world.when("a-0/postgres: psql", [ran(0, first)]).when("a-1/postgres: psql", [ran(0, second)])
+    };
+    let world_of_standby = answering("t\n", "f\n");
+    assert_eq!((back_up(&world_of_standby).await.code, done(&world_of_standby)), (0, vec!["a-1".to_owned()]));
+    let split = answering("f\n", "f\n");
+    let verdict = back_up(&split).await;
+    assert_eq!(verdict.code, ExitReason::NoTarget.code(), "{verdict:?}");
+    assert!(verdict.message.ends_with("a-0 is a primary, a-1 is a primary"), "{verdict:?}");
+    assert!(done(&split).is_empty());
+    // A pod that is evicted or on a dead node keeps its label.
+    let evicted = Pod { ready: false, running: false, ..pod("a-1") };
+    let world = world(&[Ok(0)]).found(&[Ok(vec![evicted, pod("a-0")])]);
     assert_eq!((back_up(&world).await.code, done(&world)), (0, vec!["a-0".to_owned()]));
 }
 

@@ -13,7 +13,6 @@ use pgbackrest_keeper::cli::info_fleet::{ask, restore_advice, secrets};
 use pgbackrest_keeper::cli::info_table::Terminal;
 use pgbackrest_keeper::cli::restore_command::{Commands, Wish};
 use pgbackrest_keeper::cluster::key::Key;
-use pgbackrest_keeper::cluster::labels;
 use pgbackrest_keeper::cluster::settings::Settings;
 use pgbackrest_keeper::cluster::target::Pod;
 use pgbackrest_keeper::collect::fleet::Pace;
@@ -25,7 +24,7 @@ use pgbackrest_keeper::state::restore::RestoreTarget;
 use serde_json::{Value, json};
 
 use crate::support::control_plane::ControlPlane;
-use crate::support::fake_pods::{Does, FakePods, pod, ran};
+use crate::support::fake_pods::{Does, FakePods, pod, primary_labels, ran};
 use crate::support::operator::Installation;
 use crate::support::process::{command, output, wait_for};
 
@@ -209,7 +208,7 @@ fn flags_about_this_host_go_with_no_cluster() {
 /// Pods in which pgBackRest prints what it has printed elsewhere. The repositories of `hangs` do not answer.
 fn recorded() -> FakePods<'static> {
     let primary = |cluster: &str| Pod {
-        labels: labels::primary_selector(cluster, &Settings::default()),
+        labels: primary_labels(cluster, &Settings::default()),
         ..pod(&format!("{cluster}-0"), &[])
     };
     let file = "fixtures/info/2.60.0/two_repos_filter_repo1.json";

@@ -9,6 +9,8 @@ use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use pgbackrest_keeper::cluster::labels::{Labels, cluster_selector};
+use pgbackrest_keeper::cluster::settings::Settings;
 use pgbackrest_keeper::cluster::target::Pod;
 use pgbackrest_keeper::job::access::Access;
 use pgbackrest_keeper::kubernetes::client::{CallError, CallFailure};
@@ -59,6 +61,13 @@ pub(crate) fn ran(code: i32, stdout: impl Into<String>) -> Ran {
 pub(crate) fn pod(name: &str, containers: &[&str]) -> Pod {
     let containers = containers.iter().map(|&name| name.to_owned()).collect();
     Pod { name: name.to_owned(), running: true, ready: true, containers, ..Pod::default() }
+}
+
+/// The labels of a primary.
+pub(crate) fn primary_labels(cluster: &str, settings: &Settings) -> Labels {
+    let mut labels = cluster_selector(cluster, settings);
+    labels.insert(settings.role_label.clone(), "master".to_owned());
+    labels
 }
 
 /// A command that came.

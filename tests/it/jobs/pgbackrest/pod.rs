@@ -84,6 +84,7 @@ impl<'a> Here<'a> {
             backup_type,
             container: "postgres".to_owned(),
             selector: "role=master".to_owned(),
+            is_primary: true,
             // Processes of other tests that run now must not be taken for ours.
             mark: format!("job-{}/pod-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed)),
         };

@@ -13,6 +13,7 @@ use pgbackrest_keeper::cluster::{labels, names, validate};
 use serde_json::Value;
 
 use super::{build, directories, kubectl, kustomize, list, objects, one, text};
+use crate::support::fake_pods::primary_labels;
 use crate::support::process::{output, successful};
 
 #[test]
@@ -109,7 +110,7 @@ fn the_complete_example_provides_what_the_objects_rely_on() {
     assert_eq!(resource["metadata"]["name"], cluster);
     assert_eq!(resource["spec"]["numberOfInstances"], set["spec"]["replicas"]);
     assert_eq!(set["spec"]["serviceName"], names::pods_service(cluster));
-    let mut wanted = labels::primary_selector(cluster, &settings);
+    let mut wanted = primary_labels(cluster, &settings);
     wanted.insert(settings.member_type_label.clone(), labels::DATABASE.to_owned());
     for (key, value) in &wanted {
         assert_eq!(set["spec"]["template"]["metadata"]["labels"][key], *value);
