@@ -23,6 +23,8 @@ pub struct ClusterReport {
     pub key: Key,
     /// The result.
     pub result: QueryResult,
+    /// The errors of its resource, or why it configures no backup.
+    pub findings: Vec<Finding>,
 }
 
 /// The result of querying a cluster.
@@ -30,10 +32,10 @@ pub struct ClusterReport {
 pub enum QueryResult {
     /// pgBackRest's answer, or why there is none.
     Facts(Box<Snapshot>),
-    /// It cannot be queried: its resource has these errors.
-    Invalid(Vec<Finding>),
-    /// There is nothing to query: its resource configures no backup, see the findings.
-    WithoutBackups(Vec<Finding>),
+    /// It cannot be queried: its resource is invalid and names no repository.
+    Invalid,
+    /// There is nothing to query: its resource configures no backup.
+    WithoutBackups,
 }
 
 /// Its form in the JSON.
@@ -48,13 +50,13 @@ struct Line<'a> {
 }
 
 impl ClusterReport {
-    /// Whether pgBackRest answered every query. Without anything to query, nothing is missing.
+    /// Whether the resource is valid and pgBackRest answered every query. Without anything to query, nothing is missing.
     #[must_use]
     pub fn is_whole(&self) -> bool {
         match &self.result {
-            QueryResult::Facts(snapshot) => has_answered(snapshot),
-            QueryResult::Invalid(_) => false,
-            QueryResult::WithoutBackups(_) => true,
+            QueryResult::Facts(snapshot) => self.findings.is_empty() && has_answered(snapshot),
+            QueryResult::Invalid => false,
+            QueryResult::WithoutBackups => true,
         }
     }
 
@@ -68,25 +70,31 @@ impl ClusterReport {
 
     fn health(&self, now: DateTime<Utc>) -> Health {
         match &self.result {
-            QueryResult::Invalid(_) => Health::Failed,
-            QueryResult::WithoutBackups(_) => Health::Ok,
+            QueryResult::Invalid => Health::Failed,
+            QueryResult::WithoutBackups => Health::Ok,
             QueryResult::Facts(snapshot) => {
                 let judged = health::of_snapshot(snapshot, now, None);
-                let worst = judged.iter().map(|one| one.assessment.health).max();
-                worst.unwrap_or(Health::Failed)
+                let worst = judged.iter().map(|one| one.assessment.health).max().unwrap_or(Health::Failed);
+                if self.findings.is_empty() { worst } else { worst.max(Health::Warning) }
             }
         }
     }
 
     fn text(&self, now: DateTime<Utc>, terminal: Terminal) -> String {
         let said = match &self.result {
-            QueryResult::Facts(snapshot) => info_table::render(snapshot, now, terminal),
-            QueryResult::Invalid(findings) => {
-                let text = format!("not queried, because its resource is invalid: {}", first_of(findings));
-                let wrong = health::Finding { health: Health::Failed, repo_key: None, text };
-                info_table::sentence(&wrong, terminal) + "\n"
+            QueryResult::Facts(snapshot) if self.findings.is_empty() => {
+                info_table::render(snapshot, now, terminal)
             }
-            QueryResult::WithoutBackups(findings) => format!("nothing to query: {}\n", first_of(findings)),
+            QueryResult::Facts(snapshot) => {
+                let text = format!("its resource is invalid: {}", first_of(&self.findings));
+                sentence(Health::Warning, text, terminal) + &info_table::render(snapshot, now, terminal)
+            }
+            QueryResult::Invalid => {
+                let text =
+                    format!("not queried, because its resource is invalid: {}", first_of(&self.findings));
+                sentence(Health::Failed, text, terminal)
+            }
+            QueryResult::WithoutBackups => format!("nothing to query: {}\n", first_of(&self.findings)),
         };
         // Names in Kubernetes cannot contain control characters.
         format!("{}\n{said}", info_table::bold(&self.key.to_string(), terminal))
@@ -123,14 +131,17 @@ pub fn json(fleet: &[ClusterReport], now: DateTime<Utc>) -> serde_json::Result<S
 
 impl<'a> Line<'a> {
     fn of(report: &'a ClusterReport, now: DateTime<Utc>) -> Self {
-        let (snapshot, findings) = match &report.result {
-            QueryResult::Facts(snapshot) => (Some(SnapshotDocument::of(snapshot, now)), None),
-            QueryResult::Invalid(findings) | QueryResult::WithoutBackups(findings) => {
-                (None, Some(&**findings))
-            }
+        let snapshot = match &report.result {
+            QueryResult::Facts(snapshot) => Some(SnapshotDocument::of(snapshot, now)),
+            QueryResult::Invalid | QueryResult::WithoutBackups => None,
         };
+        let findings = Some(report.findings.as_slice()).filter(|all| snapshot.is_none() || !all.is_empty());
         Self { namespace: &report.key.namespace, cluster: &report.key.name, snapshot, findings }
     }
+}
+
+fn sentence(health: Health, text: String, terminal: Terminal) -> String {
+    info_table::sentence(&health::Finding { health, repo_key: None, text }, terminal) + "\n"
 }
 
 fn first_of(findings: &[Finding]) -> String {

@@ -124,35 +124,37 @@ pub async fn ask<P: FindPods + RunInPod + Clone + Send>(
     pace: Pace,
 ) -> Vec<ClusterReport> {
     let none = Conf::default();
-    let (mut report, mut asked) = (Vec::new(), Vec::new());
+    let (mut report, mut asked, mut errors) = (Vec::new(), Vec::new(), BTreeMap::new());
     for (key, object) in resources {
         let document = serde_json::to_value(object).unwrap_or_default();
         // References matter only when managing the objects.
-        match validate::document(document, &References::default(), settings) {
-            (Some(cluster), _) => {
-                let subject = Subject::of(&cluster, settings, secrets.get(&key).unwrap_or(&none));
-                asked.push((key, subject));
-            }
-            (None, findings) => report.push(ClusterReport { key, result: unasked(findings) }),
+        let (resource, found) = validate::read(document);
+        let secret = secrets.get(&key).unwrap_or(&none);
+        let (cluster, mut findings) = validate::judge(&resource, found, &References::default(), settings);
+        let is_invalid = findings.iter().any(Finding::is_error);
+        let subject = match cluster {
+            Some(cluster) => Some(Subject::of(&cluster, settings, secret)),
+            None if is_invalid => Subject::of_invalid(&resource, secret),
+            None => None,
+        };
+        let is_reason =
+            |finding: &Finding| *finding.code == codes::NO_BACKUP || *finding.code == codes::NO_REPOS;
+        findings.retain(|finding| if is_invalid { finding.is_error() } else { is_reason(finding) });
+        if let Some(subject) = subject {
+            asked.push((key.clone(), subject));
+            errors.insert(key, findings);
+        } else {
+            let result = if is_invalid { QueryResult::Invalid } else { QueryResult::WithoutBackups };
+            report.push(ClusterReport { key, result, findings });
         }
     }
     let answers = fleet::once(pods, asked, settings, pace).await;
-    report.extend(
-        answers
-            .into_iter()
-            .map(|(key, snapshot)| ClusterReport { key, result: QueryResult::Facts(Box::new(snapshot)) }),
-    );
+    report.extend(answers.into_iter().map(|(key, snapshot)| {
+        let findings = errors.remove(&key).unwrap_or_default();
+        ClusterReport { key, result: QueryResult::Facts(Box::new(snapshot)), findings }
+    }));
     report.sort_by(|a, b| a.key.cmp(&b.key));
     report
-}
-
-fn unasked(mut findings: Vec<Finding>) -> QueryResult {
-    if findings.iter().any(Finding::is_error) {
-        findings.retain(Finding::is_error);
-        return QueryResult::Invalid(findings);
-    }
-    findings.retain(|finding| *finding.code == codes::NO_BACKUP || *finding.code == codes::NO_REPOS);
-    QueryResult::WithoutBackups(findings)
 }
 
 /// The named clusters, or all if none is named. Each name must match at least one.

@@ -64,6 +64,12 @@ impl FleetCollector {
         self.scheduler.registry.set(key, subject);
     }
 
+    /// Whether it collects from a cluster.
+    #[must_use]
+    pub fn has(&self, key: &Key) -> bool {
+        self.scheduler.registry.has(key)
+    }
+
     /// Collects a cluster as soon as possible, because something was done to it.
     pub fn soon(&self, key: &Key) {
         self.scheduler.registry.plan(key, Job::Collect, Instant::now());

@@ -123,6 +123,11 @@ impl Registry {
         self.is_due.notify_one();
     }
 
+    /// Whether a cluster is known.
+    pub(super) fn has(&self, key: &Key) -> bool {
+        self.inner.lock().members.contains_key(key)
+    }
+
     /// Removes a cluster.
     pub(super) fn remove(&self, key: &Key) {
         let mut inner = self.inner.lock();

@@ -1,13 +1,15 @@
 //! What a collection asks for: everything in which a host and a cluster in Kubernetes differ, as data.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cluster::desired;
+use crate::cluster::resource::Postgresql;
 use crate::cluster::settings::Settings as ClusterSettings;
-use crate::cluster::validated::{STANZA, ValidatedCluster};
+use crate::cluster::validated::{RepoNumber, STANZA, ValidatedCluster};
 use crate::pgbackrest::conf::Conf;
 use crate::pgbackrest::exit_code::{self, Reason};
 use crate::pgbackrest::version::{Feature, Version};
@@ -97,7 +99,43 @@ impl Subject {
         });
         Self { instances: cluster.instances, repos: repos.collect() }
     }
+
+    /// What can be asked of a cluster although its resource is not valid: another operator may accept it, or accepted it before.
+    /// None without a repository whose number is known.
+    #[must_use]
+    pub fn of_invalid(resource: &Postgresql, secret: &Conf) -> Option<Self> {
+        let section = resource.pgbackrest()?;
+        let storages: BTreeMap<RepoNumber, &str> = section
+            .repos
+            .iter()
+            .rev()
+            .filter_map(|repo| Some((RepoNumber::of_name(repo.name.as_deref()?)?, repo.storage.as_deref()?)))
+            .collect();
+        let mut text = "[global]\n".to_owned();
+        let types = storages.iter().filter(|(_, storage)| **storage != VOLUME);
+        let types = types.map(|(number, storage)| (format!("{number}-type"), (*storage).to_owned()));
+        for (option, value) in types.chain(section.global.clone()) {
+            if ![&option, &value].iter().any(|part| part.contains(char::is_control)) {
+                // Writing to a String cannot fail.
+                let _ = writeln!(text, "{option}={value}");
+            }
+        }
+        let conf = Conf::parse(&[("resource", &text)]).unwrap_or_default().including(secret.clone());
+        let repos = storages.into_iter().map(|(number, storage)| AskedRepo {
+            key: number.get().into(),
+            on_volume: storage == VOLUME,
+            settings: conf.repo_options(STANZA, number.get().into()).ok().as_ref().map(RepoSettings::of),
+        });
+        let repos: Vec<AskedRepo> = repos.collect();
+        let instances = u32::try_from(resource.spec.number_of_instances.unwrap_or(1)).unwrap_or(1);
+        (!repos.is_empty()).then(|| Self { instances: instances.min(MAX_INSTANCES), repos })
+    }
 }
+
+/// The storage of a repository on a volume.
+const VOLUME: &str = "pvc";
+/// More pods than this are not one cluster's.
+const MAX_INSTANCES: u32 = 500;
 
 impl Request {
     /// This host, as its flags and pgBackRest's configuration say. If that names no repository, pgBackRest has the first.
@@ -212,5 +250,71 @@ impl Request {
     pub(super) fn is_unknown_repo(&self, repo: Option<u32>, failure: &Failure) -> bool {
         let is_refused = failure.reason == FailureReason::Exit && failure.exit_code == Some(INVALID_VALUE);
         self.is_host && repo.is_some() && is_refused
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::cluster::resource;
+
+    fn subject(pgbackrest: &Value, secret: &str) -> Option<Subject> {
+        let spec = json!({"numberOfInstances": 2, "backup": {"pgbackrest": pgbackrest}});
+        let (resource, _) = resource::read(json!({"metadata": {"name": "a"}, "spec": spec}));
+        Subject::of_invalid(&resource, &Conf::parse(&[("secret", secret)]).unwrap())
+    }
+
+    #[test]
+    fn a_cluster_is_known_although_its_resource_is_not_valid() {
+        let of = |repo: Value, global: Value| {
+            let subject =
+                subject(&json!({"repos": [repo], "global": global}), "[global]\nrepo1-retention-full=3\n");
+            let subject = subject.unwrap();
+            assert_eq!(subject.instances, 2);
+            let [repo] = &subject.repos[..] else { panic!("{subject:?}") };
+            (repo.key, repo.on_volume, repo.settings.is_some())
+        };
+        let none = json!({});
+        let repos = [
+            (
+                json!({"name": "repo1", "storage": "azure", "resource": "c", "account": "a", "key": "c2VjcmV0"}),
+                none.clone(),
+            ),
+            (
+                json!({"name": "repo1", "storage": "s3", "resource": "b", "schedule": {"incr": ""}}),
+                none.clone(),
+            ),
+            (
+                json!({"name": "repo1", "storage": "gcs", "resource": "b", "key": "/etc/key.json"}),
+                none.clone(),
+            ),
+            (json!({"name": "repo1", "storage": "s3", "resource": "b"}), json!({"repo1-s3-key": "secret"})),
+            (
+                json!({"name": "repo1", "storage": "s3", "endpoint": 7}),
+                json!({"repo1-path": "/a\nrepo1-cipher-type=x"}),
+            ),
+            (json!({"name": "repo1", "storage": "s3"}), none.clone()),
+        ];
+        for (repo, global) in repos {
+            assert_eq!(of(repo.clone(), global), (1, false, true), "{repo}");
+        }
+        assert_eq!(of(json!({"name": "repo2", "storage": "pvc"}), none), (2, true, true));
+    }
+
+    #[test]
+    fn without_a_repository_there_is_nothing_to_ask_for() {
+        for section in
+            [json!({}), json!({"repos": [{}]}), json!({"repos": [{"name": "first", "storage": "s3"}]})]
+        {
+            assert_eq!(subject(&section, ""), None);
+        }
+        let twice = json!([{"name": "repo1", "storage": "pvc"}, {"name": "repo1", "storage": "s3"}]);
+        let subject = subject(&json!({"repos": twice}), "").unwrap();
+        assert_eq!(
+            subject.repos.iter().map(|repo| (repo.key, repo.on_volume)).collect::<Vec<_>>(),
+            [(1, true)]
+        );
     }
 }

@@ -274,9 +274,10 @@ impl Context {
     fn collect(&self, key: &Key, outcome: &ReconcileOutcome) {
         let Some(fleet) = &self.fleet else { return };
         match &outcome.collect {
-            Collect::AsBefore => {}
             Collect::Nothing => fleet.remove(key),
             Collect::Of(subject) => fleet.set(key, subject.clone()),
+            Collect::UnlessKnown(subject) if !fleet.has(key) => fleet.set(key, subject.clone()),
+            Collect::AsBefore | Collect::UnlessKnown(_) => {}
         }
         if !outcome.actions.is_empty() {
             fleet.soon(key);

@@ -112,6 +112,8 @@ pub enum Collect {
     AsBefore,
     Nothing,
     Of(Subject),
+    /// This, unless it is known what to collect.
+    UnlessKnown(Subject),
 }
 
 impl ReconcileOutcome {
@@ -189,7 +191,10 @@ impl Reconciler {
                     Collect::Of(Subject::of(&cluster, &self.settings, &secret))
                 }
                 None if asks_for_nothing(&findings) => Collect::Nothing,
-                None => Collect::AsBefore,
+                None => {
+                    let secret = self.observer.options(&resource).await.unwrap_or_default();
+                    Subject::of_invalid(&resource, &secret).map_or(Collect::AsBefore, Collect::Of)
+                }
             };
             outcome.findings = findings;
             return Ok(None);
@@ -202,9 +207,12 @@ impl Reconciler {
         let observed = self.observer.observe(&resource).await.map_err(ReconcileError::Observe)?;
         outcome.expiries.clone_from(&observed.secret.expiries);
         let (cluster, findings) = validate::judge(&resource, found, &observed.references, &self.settings);
-        if let Some(cluster) = &cluster {
-            outcome.collect = Collect::Of(Subject::of(cluster, &self.settings, &observed.secret.options));
-        }
+        outcome.collect = match &cluster {
+            Some(cluster) => Collect::Of(Subject::of(cluster, &self.settings, &observed.secret.options)),
+            // What was valid before is what runs there.
+            None => Subject::of_invalid(&resource, &observed.secret.options)
+                .map_or(Collect::AsBefore, Collect::UnlessKnown),
+        };
         outcome.policies = cluster
             .as_ref()
             .map(|cluster| policy::followed(cluster, &observed.references))
