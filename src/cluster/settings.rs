@@ -2,6 +2,26 @@
 
 use std::collections::BTreeMap;
 
+/// When an image is pulled, in Kubernetes' words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ImagePullPolicy {
+    Always,
+    IfNotPresent,
+    Never,
+}
+
+impl ImagePullPolicy {
+    /// The value in a container.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Always => "Always",
+            Self::IfNotPresent => "IfNotPresent",
+            Self::Never => "Never",
+        }
+    }
+}
+
 /// Settings for all clusters of one installation.
 ///
 /// The defaults are those of CPO (CYBERTEC-PG-Operator 0.9), so that objects find the pods that CPO makes.
@@ -30,10 +50,14 @@ pub struct Settings {
     pub database_container: String,
     /// The image of this program, for the job's pods.
     pub keeper_image: String,
-    /// The numeric user of the repo host, the same as that of PostgreSQL in the database image.
-    pub repo_host_user: i64,
-    /// The group that owns the repo host's volumes and may read its key.
-    pub repo_host_fs_group: i64,
+    /// The Secrets with which the images of jobs and repo hosts are pulled. Each namespace has its own.
+    pub image_pull_secrets: Vec<String>,
+    /// When these images are pulled. `None`: the default of Kubernetes.
+    pub image_pull_policy: Option<ImagePullPolicy>,
+    /// The numeric user of the repo host, the same as that of PostgreSQL in the database image. `None`: the platform decides.
+    pub repo_host_user: Option<i64>,
+    /// The group that owns the repo host's volumes and may read its key. `None`: the platform decides.
+    pub repo_host_fs_group: Option<i64>,
     /// The numeric user of the job's pods. `None`: the image or the platform decides (OpenShift).
     pub job_user: Option<i64>,
     /// The data directory of PostgreSQL in its pods, `pg1-path` for pgBackRest.
@@ -62,8 +86,10 @@ impl Default for Settings {
             team_label: "team".to_owned(),
             database_container: "postgres".to_owned(),
             keeper_image: concat!("pgbackrest-keeper:", env!("CARGO_PKG_VERSION")).to_owned(),
-            repo_host_user: 26,
-            repo_host_fs_group: 26,
+            image_pull_secrets: Vec::new(),
+            image_pull_policy: None,
+            repo_host_user: Some(26),
+            repo_host_fs_group: Some(26),
             job_user: Some(65_532),
             database_path: "/home/postgres/pgdata/pgroot/data".to_owned(),
             database_port: 5432,

@@ -1,8 +1,9 @@
 //! Settings that apply to all clusters of an installation.
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
-use crate::cluster::settings::Settings;
+use crate::cluster::names;
+use crate::cluster::settings::{ImagePullPolicy, Settings};
 
 /// Flags that become `cluster::settings::Settings`.
 #[derive(Debug, Clone, Args)]
@@ -22,19 +23,72 @@ pub struct ClusterArgs {
     #[arg(long, env = "KEEPER_IMAGE", value_name = "IMAGE")]
     pub keeper_image: Option<String>,
 
-    /// User ID of the repo host. Must be the user ID of PostgreSQL in its image.
-    #[arg(long, env = "KEEPER_REPO_HOST_USER", value_name = "UID", default_value_t = 26,
-          value_parser = clap::value_parser!(i64).range(1..=i64::from(i32::MAX)))]
-    pub repo_host_user: i64,
+    /// Secret with which the images of backup jobs and repo hosts are pulled. It must exist in the namespace of each
+    /// cluster. Can be repeated or comma-separated.
+    #[arg(long, env = "KEEPER_IMAGE_PULL_SECRETS", value_name = "NAME", value_delimiter = ',', value_parser = secret_name)]
+    pub image_pull_secrets: Vec<String>,
 
-    /// ID of the group that owns the volumes of the repo host.
-    #[arg(long, env = "KEEPER_REPO_HOST_FS_GROUP", value_name = "GID", default_value_t = 26,
-          value_parser = clap::value_parser!(i64).range(1..=i64::from(i32::MAX)))]
-    pub repo_host_fs_group: i64,
+    /// When the images of backup jobs and repo hosts are pulled. Defaults to what Kubernetes does.
+    #[arg(long, env = "KEEPER_IMAGE_PULL_POLICY", value_name = "POLICY", value_enum)]
+    pub image_pull_policy: Option<PullPolicyArg>,
+
+    /// User ID of the repo host. Must be the user ID of PostgreSQL in its image. none: the platform assigns one, as
+    /// OpenShift does.
+    #[arg(long, env = "KEEPER_REPO_HOST_USER", value_name = "UID", default_value = "26", value_parser = id)]
+    pub repo_host_user: OptionalId,
+
+    /// ID of the group that owns the volumes of the repo host. none: the platform assigns one.
+    #[arg(long, env = "KEEPER_REPO_HOST_FS_GROUP", value_name = "GID", default_value = "26", value_parser = id)]
+    pub repo_host_fs_group: OptionalId,
+
+    /// User and group ID of backup jobs. none: the platform assigns them.
+    #[arg(long, env = "KEEPER_JOB_USER", value_name = "UID", default_value = "65532", value_parser = id)]
+    pub job_user: OptionalId,
 
     /// How pods are found.
     #[command(flatten)]
     pub labels: LabelArgs,
+}
+
+/// The ID of a user or group; `None` if the platform assigns it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OptionalId(Option<i64>);
+
+fn id(text: &str) -> Result<OptionalId, String> {
+    if text == "none" {
+        return Ok(OptionalId(None));
+    }
+    let id = text.parse::<i32>().ok().filter(|id| *id > 0);
+    id.map(|id| OptionalId(Some(id.into()))).ok_or_else(|| "expected a positive number, or none".to_owned())
+}
+
+fn secret_name(text: &str) -> Result<String, String> {
+    let is_name = names::is_object_name(text);
+    is_name.then(|| text.to_owned()).ok_or_else(|| "not the name of a Secret".to_owned())
+}
+
+/// `imagePullPolicy`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum PullPolicyArg {
+    /// At each start of a pod.
+    #[value(name = "Always")]
+    Always,
+    /// If the node does not have the image.
+    #[value(name = "IfNotPresent")]
+    IfNotPresent,
+    /// The node must have the image.
+    #[value(name = "Never")]
+    Never,
+}
+
+impl From<PullPolicyArg> for ImagePullPolicy {
+    fn from(arg: PullPolicyArg) -> Self {
+        match arg {
+            PullPolicyArg::Always => Self::Always,
+            PullPolicyArg::IfNotPresent => Self::IfNotPresent,
+            PullPolicyArg::Never => Self::Never,
+        }
+    }
 }
 
 /// Labels by which the pods of clusters are found.
@@ -85,8 +139,11 @@ impl From<ClusterArgs> for Settings {
             controller_id: args.controller_id,
             cluster_domain: args.cluster_domain,
             keeper_image: args.keeper_image.unwrap_or(usual.keeper_image),
-            repo_host_user: args.repo_host_user,
-            repo_host_fs_group: args.repo_host_fs_group,
+            image_pull_secrets: args.image_pull_secrets,
+            image_pull_policy: args.image_pull_policy.map(Into::into),
+            repo_host_user: args.repo_host_user.0,
+            repo_host_fs_group: args.repo_host_fs_group.0,
+            job_user: args.job_user.0,
             ..usual
         }
     }

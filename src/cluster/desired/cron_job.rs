@@ -141,7 +141,7 @@ fn job(
         active_deadline_seconds: cluster.jobs.deadline.map(seconds),
         ttl_seconds_after_finished: cluster.jobs.time_to_live.map(whole_seconds),
         pod_failure_policy: Some(failure_policy()),
-        template: pod::template(template, labels, container, spec),
+        template: pod::template(template, labels, container, spec, settings),
         ..JobSpec::default()
     }
 }

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{
-    Affinity, Capabilities, Container, EnvVar, EnvVarSource, ObjectFieldSelector, PodSecurityContext,
-    PodSpec, PodTemplateSpec, ResourceRequirements, SeccompProfile, SecurityContext,
+    Affinity, Capabilities, Container, EnvVar, EnvVarSource, LocalObjectReference, ObjectFieldSelector,
+    PodSecurityContext, PodSpec, PodTemplateSpec, ResourceRequirements, SeccompProfile, SecurityContext,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::cluster::labels::Labels;
+use crate::cluster::settings::Settings;
 use crate::cluster::validated::PodTemplate;
 
 /// A pod template with `container`, our labels and those of the resource.
@@ -18,7 +19,12 @@ pub(super) fn template(
     labels: Labels,
     container: Container,
     spec: PodSpec,
+    settings: &Settings,
 ) -> PodTemplateSpec {
+    let pull_policy = settings.image_pull_policy.map(|policy| policy.as_str().to_owned());
+    let container = Container { image_pull_policy: pull_policy, ..container };
+    let pull_secrets = settings.image_pull_secrets.iter();
+    let pull_secrets: Vec<_> = pull_secrets.map(|name| LocalObjectReference { name: name.clone() }).collect();
     // Ours have priority: selectors use them.
     let mut all_labels = from.labels.clone();
     all_labels.extend(labels);
@@ -30,6 +36,7 @@ pub(super) fn template(
         }),
         spec: Some(PodSpec {
             containers: vec![container],
+            image_pull_secrets: none_if_empty(&pull_secrets),
             enable_service_links: Some(false),
             tolerations: none_if_empty(&from.tolerations),
             topology_spread_constraints: none_if_empty(&from.topology_spread),

@@ -30,7 +30,7 @@ pub(super) fn stateful_set(cluster: &ValidatedCluster, settings: &Settings) -> O
     let spec = PodSpec {
         service_account_name: Some(names::repo_host_account(&cluster.name)),
         automount_service_account_token: Some(false),
-        security_context: Some(pod::restricted(Some(settings.repo_host_user), Some(group), Some(group))),
+        security_context: Some(pod::restricted(settings.repo_host_user, group, group)),
         volumes: Some(volumes(cluster)),
         ..PodSpec::default()
     };
@@ -49,7 +49,7 @@ pub(super) fn stateful_set(cluster: &ValidatedCluster, settings: &Settings) -> O
                 match_labels: Some(labels::repo_host_selector(&cluster.name, settings)),
                 ..LabelSelector::default()
             },
-            template: pod::template(&cluster.repo_host, labels, container(cluster), spec),
+            template: pod::template(&cluster.repo_host, labels, container(cluster), spec, settings),
             ..StatefulSetSpec::default()
         }),
         ..StatefulSet::default()

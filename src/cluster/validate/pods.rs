@@ -37,18 +37,12 @@ pub(super) fn look(resource: &Postgresql, section: &Pgbackrest, checks: &mut Che
         env: environment(resource, section, checks),
         resources: None,
         tolerations,
-        node_affinity: None,
-        topology_spread: Vec::new(),
-        scheduler: spec.scheduler_name.clone().filter(|name| !name.is_empty()),
-        priority_class: None,
-    };
-    let repo_host = PodTemplate {
-        resources,
         node_affinity,
         topology_spread,
+        scheduler: spec.scheduler_name.clone().filter(|name| !name.is_empty()),
         priority_class: spec.pod_priority_class_name.clone().filter(|name| !name.is_empty()),
-        ..job.clone()
     };
+    let repo_host = PodTemplate { resources, ..job.clone() };
     Pods { job, repo_host }
 }
 

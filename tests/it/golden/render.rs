@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const GOOD: &[&str] =
     &["pvc", "s3", "encryption", "azure", "gcs", "several_repos", "long_name", "annotations", "standby"];
@@ -73,6 +73,69 @@ fn flags_reach_the_objects() {
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(text.contains(".svc.k8s.example") && !text.contains("cluster.local"), "{text}");
     assert!(text.contains("keeper.example:7"), "{text}");
+}
+
+#[test]
+fn images_are_pulled_as_flags_say() {
+    let objects = rendered(&["--image-pull-secrets=registry,mirror", "--image-pull-policy=Always"]);
+    let pods = pods(&objects);
+    assert_eq!(pods.len(), 2, "{pods:#?}");
+    for pod in pods {
+        assert_eq!(pod["imagePullSecrets"], json!([{"name": "registry"}, {"name": "mirror"}]));
+        assert_eq!(pod["containers"][0]["imagePullPolicy"], "Always");
+    }
+    for wrong in ["--image-pull-secrets=../other", "--image-pull-policy=sometimes", "--repo-host-user=0"] {
+        assert_eq!(render(&["fixtures/clusters/pvc.yaml", wrong]).status.code(), Some(2), "{wrong}");
+    }
+}
+
+/// What OpenShift's security context constraint `restricted-v2` admits, which assigns users and groups of its own.
+#[test]
+fn openshift_admits_pods_without_users_of_their_own() {
+    let objects = rendered(&["--repo-host-user=none", "--repo-host-fs-group=none", "--job-user=none"]);
+    for pod in pods(&objects) {
+        let (security, containers) = (&pod["securityContext"], pod["containers"].as_array().unwrap());
+        for assigned in ["runAsUser", "runAsGroup", "fsGroup", "supplementalGroups", "seLinuxOptions"] {
+            assert!(security[assigned].is_null(), "{assigned}: {pod}");
+        }
+        assert_eq!(
+            (&security["runAsNonRoot"], &security["seccompProfile"]["type"]),
+            (&json!(true), &json!("RuntimeDefault"))
+        );
+        for of_host in ["hostNetwork", "hostPID", "hostIPC"] {
+            assert!(pod[of_host].is_null(), "{pod}");
+        }
+        for container in containers {
+            let security = &container["securityContext"];
+            assert_eq!(security["allowPrivilegeEscalation"], false);
+            assert_eq!(security["privileged"], false);
+            assert_eq!(security["capabilities"], json!({"drop": ["ALL"]}));
+            assert!(security["runAsUser"].is_null(), "{container}");
+            let mut ports = container["ports"].as_array().into_iter().flatten();
+            assert!(ports.all(|port| port["hostPort"].is_null()), "{container}");
+        }
+        let allowed =
+            ["name", "configMap", "downwardAPI", "emptyDir", "persistentVolumeClaim", "projected", "secret"];
+        for volume in pod["volumes"].as_array().into_iter().flatten() {
+            let mut kinds = volume.as_object().unwrap().keys();
+            assert!(kinds.all(|kind| allowed.contains(&kind.as_str())), "{volume}");
+        }
+    }
+}
+
+/// The objects of a cluster with a repo host and jobs.
+fn rendered(flags: &[&str]) -> Vec<Value> {
+    let arguments = [&["fixtures/clusters/pvc.yaml", "--output=json"][..], flags].concat();
+    let output = render(&arguments);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let list: Value = serde_json::from_slice(&output.stdout).unwrap();
+    list["items"].as_array().unwrap().clone()
+}
+
+/// The pod of the repo host, and those of the jobs.
+fn pods(objects: &[Value]) -> Vec<&Value> {
+    let places = ["/spec/template/spec", "/spec/jobTemplate/spec/template/spec"];
+    objects.iter().flat_map(|object| places.iter().filter_map(|place| object.pointer(place))).collect()
 }
 
 fn render(arguments: &[&str]) -> Output {

@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{build, kubectl, list, named, root, text};
+use super::{build, kubectl, list, named, one, root, text};
 use crate::golden::objects::schemas;
 use crate::support::control_plane::ControlPlane;
 use crate::support::machine::skip;
@@ -23,13 +23,14 @@ const VARIANTS: [(&[&str], &str); 5] = [
 ];
 
 /// What no overlay has.
-const MORE: [&str; 7] = [
+const MORE: [&str; 8] = [
     "mode=observe",
     "namespaces={bank,shop}",
     "arguments={--collect.interval=60}",
     "nodeSelector.disk=fast",
     "tolerations[0].operator=Exists",
     "imagePullSecrets[0].name=registry",
+    "image.pullPolicy=Always",
     "networkPolicy.enabled=true",
 ];
 
@@ -122,6 +123,20 @@ fn the_chart_makes_what_the_overlays_make() {
             assert!(made == expected, "{overlay}: {}\n{made:#}\nis not\n{expected:#}", named(made));
         }
     }
+}
+
+/// Jobs run the operator's image, from the same registry.
+#[test]
+fn credentials_of_the_registry_reach_the_jobs() {
+    let Some(helm) = Helm::find("credentials_of_the_registry_reach_the_jobs") else { return };
+    let values =
+        ["imagePullSecrets[0].name=registry", "imagePullSecrets[1].name=mirror", "image.pullPolicy=Always"];
+    let objects = helm.objects(&values);
+    let deployment = one(&objects, "Deployment");
+    let container = &deployment["spec"]["template"]["spec"]["containers"][0];
+    assert_eq!(container["imagePullPolicy"], "Always");
+    let arguments: Vec<&str> = list(&container["args"]).iter().map(|word| word.as_str().unwrap()).collect();
+    assert_eq!(arguments, ["operator", "--image-pull-secrets=registry,mirror", "--image-pull-policy=Always"]);
 }
 
 /// Packed, it holds what its links lead to.

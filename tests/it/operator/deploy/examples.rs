@@ -116,8 +116,8 @@ fn the_complete_example_provides_what_the_objects_rely_on() {
         assert_eq!(set["spec"]["template"]["metadata"]["labels"][key], *value);
         assert_eq!(one(&example, "Service")["spec"]["selector"][key], *value);
     }
-    assert_eq!(pod["securityContext"]["runAsUser"], settings.repo_host_user);
-    assert_eq!(pod["securityContext"]["fsGroup"], settings.repo_host_fs_group);
+    assert_eq!(pod["securityContext"]["runAsUser"], settings.repo_host_user.unwrap());
+    assert_eq!(pod["securityContext"]["fsGroup"], settings.repo_host_fs_group.unwrap());
 
     let database = container(pod, &settings.database_container);
     let command: Vec<&str> = list(&database["command"]).iter().map(|word| word.as_str().unwrap()).collect();
