@@ -134,7 +134,7 @@ pub async fn ask<P: FindPods + RunInPod + Clone + Send>(
         let is_invalid = findings.iter().any(Finding::is_error);
         let subject = match cluster {
             Some(cluster) => Some(Subject::of(&cluster, settings, secret)),
-            None if is_invalid => Subject::of_invalid(&resource, secret),
+            None if is_invalid => Subject::of_invalid(&resource, settings, secret),
             None => None,
         };
         let is_reason =

@@ -23,7 +23,7 @@ use super::store::Store;
 /// Places that are tried for one repository.
 const MAX_TRIES: usize = 2;
 /// After its timeout a command has five seconds until it is killed; the rest is for its start on a busy node.
-const AFTER_TIMEOUT: Duration = Duration::from_secs(20);
+pub(super) const AFTER_TIMEOUT: Duration = Duration::from_secs(20);
 const TOO_MANY_SUSPECTS: &str =
     "skipped in this run: it did not answer last time, and too many others do not answer either";
 

@@ -287,7 +287,8 @@ impl Caller<'_> {
             snapshot.collection.configuration.clone_from(&request.configuration_health);
             archiving::judge_into(&mut snapshot, &before, &request.archivers);
             programs::judge_into(&mut snapshot, &before, &request.lock_files, now);
-            stopped::judge_into(&mut snapshot, &request.stop_files, |stanza| request.lock_path(stanza), now);
+            let lock_path = |place: &_, stanza: &_| request.lock_path(place, stanza);
+            stopped::judge_into(&mut snapshot, &request.stop_places, lock_path, now);
             if request.is_host {
                 attempts::judge_into(&mut snapshot, &before, &request.backup_logs, now);
             }

@@ -1,5 +1,6 @@
 //! Collects from the clusters of a fleet, through exec in their pods: each repository where it can be read.
 
+mod files;
 #[cfg(test)]
 mod tests;
 
@@ -27,6 +28,8 @@ use super::request::Request;
 use super::scheduler::{Scheduler, Site};
 use super::store::Store;
 
+use files::Reader;
+
 pub use super::request::{AskedRepo, Subject};
 pub use super::settings::Pace;
 
@@ -45,6 +48,14 @@ pub struct Term<'a>(&'a FleetCollector);
 struct AllPods<P> {
     pods: P,
     settings: Arc<Settings>,
+    /// When this process began to observe archivers.
+    began: std::time::Instant,
+}
+
+impl<P> AllPods<P> {
+    fn new(pods: P, settings: Arc<Settings>) -> Self {
+        Self { pods, settings, began: std::time::Instant::now() }
+    }
 }
 
 impl FleetCollector {
@@ -88,7 +99,7 @@ impl FleetCollector {
 
     /// Collects until it is dropped. Commands that run in pods then run until their timeout there.
     pub async fn run(self: Arc<Self>, pods: impl FindPods + RunInPod + Send + 'static) {
-        let site = Arc::new(AllPods { pods, settings: Arc::clone(&self.settings) });
+        let site = Arc::new(AllPods::new(pods, Arc::clone(&self.settings)));
         self.scheduler.run(site, CancellationToken::new()).await;
     }
 }
@@ -111,7 +122,7 @@ pub async fn once<P: FindPods + RunInPod + Clone + Send>(
 ) -> Vec<(Key, Snapshot)> {
     let metrics = CollectionMetrics::in_pods().with_wal(pace.wal.is_some());
     let shared = &Shared::new(pace, Arc::new(metrics));
-    let site = &AllPods { pods: pods.clone(), settings: Arc::new(settings.clone()) };
+    let site = &AllPods::new(pods.clone(), Arc::new(settings.clone()));
     stream::iter(clusters)
         .map(|(key, subject)| async move {
             let (key, subject) = (Arc::new(key), Arc::new(subject));
@@ -131,7 +142,7 @@ impl<P: FindPods + RunInPod + Send> Site for AllPods<P> {
         shared: &'a Shared,
         key: &'a Arc<Key>,
         subject: &'a Arc<Subject>,
-        _job: Job,
+        job: Job,
     ) -> (Request, Runners<'a>) {
         let selector = labels::selector_text(&labels::cluster_selector(&key.name, &self.settings));
         let pods = {
@@ -148,7 +159,16 @@ impl<P: FindPods + RunInPod + Send> Site for AllPods<P> {
             Ok(candidates.into_iter().map(runner).collect())
         };
         let by_repo: BTreeMap<_, _> = subject.repos.iter().map(|repo| (repo.key, of_repo(repo))).collect();
-        (Request::of_cluster(subject), Runners::by_repo(by_repo))
+        let mut request = Request::of_cluster(subject);
+        if job == Job::Collect {
+            let Self { pods: run, settings, began } = self;
+            let reader = Reader { shared, pods: run, key, settings, began: *began };
+            // Before info is called: what is archived by now is in its answer.
+            let files = reader.read(subject, &pods).await;
+            request.archivers = Arc::new(files.archivers);
+            request.stop_places = files.stop_places.into();
+        }
+        (request, Runners::by_repo(by_repo))
     }
 }
 

@@ -21,7 +21,7 @@ use crate::source::stop_files::StopFiles;
 use crate::state::attempts;
 use crate::state::programs::LockFile;
 use crate::state::snapshot::Snapshot;
-use crate::state::stopped::StopListing;
+use crate::state::stopped::{StopListing, StopPlace};
 
 use super::caller::{Caller, Runners, Shared};
 use super::registry::Job;
@@ -159,7 +159,8 @@ impl Site for Host {
         let archivers = configuration.archivers.observe(current.as_deref(), &self.settings.filter).await;
         let mut request = Request::of_host(&self.settings, current, configuration.files.health());
         (request.version, request.backup_logs) = (version, backup_logs);
-        (request.lock_files, request.stop_files) = (lock_files.into(), Arc::new(stop_files));
+        request.lock_files = lock_files.into();
+        request.stop_places = [StopPlace { pod: None, listing: stop_files }].into();
         request.archivers = Arc::new(archivers);
         (request, runners)
     }

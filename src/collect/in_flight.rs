@@ -27,6 +27,8 @@ pub(super) enum CommandKey {
     Backup(Target, String),
     /// Any command for a repository.
     Repo(u32),
+    /// Reading files in a pod.
+    Files(String),
 }
 
 /// Commands that run or may still run, in all clusters.

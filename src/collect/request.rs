@@ -6,21 +6,23 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::cluster::desired;
+use crate::cluster::desired::Configurations;
 use crate::cluster::resource::Postgresql;
 use crate::cluster::settings::Settings as ClusterSettings;
 use crate::cluster::validated::{RepoNumber, STANZA, ValidatedCluster};
-use crate::pgbackrest::conf::Conf;
+use crate::pgbackrest::conf::{Archiving, Conf, HostOption};
 use crate::pgbackrest::exit_code::{self, Reason};
-use crate::pgbackrest::version::{Feature, Version};
+use crate::pgbackrest::spool;
+use crate::pgbackrest::version::{Feature, Product, Version};
 use crate::source::config_files::Configuration;
+use crate::source::pod_files::FilePaths;
 use crate::state::archiver::Observation;
 use crate::state::attempts::BackupLogs;
 use crate::state::filter::{Filter, UNLISTED};
 use crate::state::merge::{Configured, Target};
 use crate::state::programs::LockFile;
 use crate::state::snapshot::{ConfigurationHealth, Failure, FailureReason, RepoSettings, Snapshot};
-use crate::state::stopped::StopListing;
+use crate::state::stopped::StopPlace;
 
 use super::in_flight::CommandKey;
 use super::plan::KnownTargets;
@@ -36,6 +38,10 @@ pub struct Subject {
     pub instances: u32,
     /// Its repositories, ascending.
     pub repos: Vec<AskedRepo>,
+    /// Where the files in the primary's pod are; none if they are not read.
+    pub database_files: Option<FilePaths>,
+    /// The same of the repo host.
+    pub repo_host_files: Option<FilePaths>,
 }
 
 /// One repository.
@@ -72,11 +78,11 @@ pub(super) struct Request {
     pub(super) version: Option<Version>,
     /// Lock files of other programs on this host.
     pub(super) lock_files: Arc<[LockFile]>,
-    /// Stop files on this host.
-    pub(super) stop_files: Arc<StopListing>,
+    /// Stop files on this host, or in the pods where commands run.
+    pub(super) stop_places: Arc<[StopPlace]>,
     /// pgBackRest's logs of backups on this host.
     pub(super) backup_logs: BackupLogs,
-    /// What was read of the archivers on this host, by stanza.
+    /// What was read of the archivers on this host or in the primary's pod, by stanza.
     pub(super) archivers: Arc<BTreeMap<Arc<str>, Observation>>,
     details: Details,
 }
@@ -91,19 +97,28 @@ impl Subject {
     /// What a resource asks for, with the options that its Secret adds.
     #[must_use]
     pub fn of(cluster: &ValidatedCluster, settings: &ClusterSettings, secret: &Conf) -> Self {
-        let options = desired::repo_options(cluster, settings, secret);
+        let configurations = Configurations::of(cluster, settings, secret);
+        let options = configurations.repo_options(cluster);
         let repos = cluster.repos.iter().map(|repo| AskedRepo {
             key: repo.number.get().into(),
             on_volume: repo.storage.is_volume(),
             settings: options.get(&repo.number).map(RepoSettings::of),
         });
-        Self { instances: cluster.instances, repos: repos.collect() }
+        let Configurations { instance, repo_host } = &configurations;
+        Self {
+            instances: cluster.instances,
+            repos: repos.collect(),
+            database_files: Some(database_files(instance)),
+            repo_host_files: repo_host
+                .as_ref()
+                .map(|conf| FilePaths { lock: lock_path(conf), archiving: None }),
+        }
     }
 
     /// What can be asked of a cluster although its resource is not valid: another operator may accept it, or accepted it before.
     /// None without a repository whose number is known.
     #[must_use]
-    pub fn of_invalid(resource: &Postgresql, secret: &Conf) -> Option<Self> {
+    pub fn of_invalid(resource: &Postgresql, settings: &ClusterSettings, secret: &Conf) -> Option<Self> {
         let section = resource.pgbackrest()?;
         let storages: BTreeMap<RepoNumber, &str> = section
             .repos
@@ -111,10 +126,13 @@ impl Subject {
             .rev()
             .filter_map(|repo| Some((RepoNumber::of_name(repo.name.as_deref()?)?, repo.storage.as_deref()?)))
             .collect();
-        let mut text = "[global]\n".to_owned();
         let types = storages.iter().filter(|(_, storage)| **storage != VOLUME);
-        let types = types.map(|(number, storage)| (format!("{number}-type"), (*storage).to_owned()));
-        for (option, value) in types.chain(section.global.clone()) {
+        let mut global: BTreeMap<String, String> =
+            types.map(|(number, storage)| (format!("{number}-type"), (*storage).to_owned())).collect();
+        global.insert("spool-path".to_owned(), settings.database_spool_path.clone());
+        global.extend(section.global.clone());
+        let mut text = format!("[{STANZA}]\npg1-path={}\n[global]\n", settings.database_path);
+        for (option, value) in global {
             if ![&option, &value].iter().any(|part| part.contains(char::is_control)) {
                 // Writing to a String cannot fail.
                 let _ = writeln!(text, "{option}={value}");
@@ -128,7 +146,13 @@ impl Subject {
         });
         let repos: Vec<AskedRepo> = repos.collect();
         let instances = u32::try_from(resource.spec.number_of_instances.unwrap_or(1)).unwrap_or(1);
-        (!repos.is_empty()).then(|| Self { instances: instances.min(MAX_INSTANCES), repos })
+        let has_repo_host = repos.iter().any(|repo| repo.on_volume);
+        (!repos.is_empty()).then(|| Self {
+            instances: instances.min(MAX_INSTANCES),
+            repos,
+            database_files: Some(database_files(&conf)),
+            repo_host_files: has_repo_host.then(|| FilePaths { lock: lock_path(&conf), archiving: None }),
+        })
     }
 }
 
@@ -136,6 +160,22 @@ impl Subject {
 const VOLUME: &str = "pvc";
 /// More pods than this are not one cluster's.
 const MAX_INSTANCES: u32 = 500;
+/// The files of a pod with PostgreSQL.
+fn database_files(conf: &Conf) -> FilePaths {
+    let with_default = |archiving: Archiving| {
+        let spool_path = archiving.spool_path.or_else(|| Some(spool::DEFAULT_PATH.to_owned()));
+        Archiving { spool_path, ..archiving }
+    };
+    let archiving = conf.archiving(STANZA).map_err(|error| error.to_string());
+    let archiving = archiving.transpose().map(|archiving| archiving.map(with_default));
+    FilePaths { lock: lock_path(conf), archiving }
+}
+
+/// Where pgBackRest has its locks and stop files in a pod; none where it would refuse the option.
+fn lock_path(conf: &Conf) -> Option<PathBuf> {
+    let set = conf.host_option(STANZA, HostOption::LockPath).ok()?;
+    Some(set.map_or_else(|| Product::PgBackRest.default_paths().lock.into(), PathBuf::from))
+}
 
 impl Request {
     /// This host, as its flags and pgBackRest's configuration say. If that names no repository, pgBackRest has the first.
@@ -162,7 +202,7 @@ impl Request {
             configuration_health,
             version: None,
             lock_files: Arc::default(),
-            stop_files: Arc::default(),
+            stop_places: Arc::default(),
             backup_logs: BackupLogs::default(),
             archivers: Arc::default(),
             details: Details::Configuration(configuration),
@@ -187,7 +227,7 @@ impl Request {
             configuration_health: None,
             version: None,
             lock_files: Arc::default(),
-            stop_files: Arc::default(),
+            stop_places: Arc::default(),
             backup_logs: BackupLogs::default(),
             archivers: Arc::default(),
             details: Details::Subject(Arc::clone(subject)),
@@ -231,11 +271,12 @@ impl Request {
         }
     }
 
-    /// Where commands for a stanza look for locks and stop files on this host.
-    pub(super) fn lock_path(&self, stanza: &str) -> Option<PathBuf> {
+    /// Where commands for a stanza look for locks and stop files in a place.
+    pub(super) fn lock_path(&self, place: &StopPlace, stanza: &str) -> Option<PathBuf> {
         match &self.details {
             Details::Configuration(configuration) => configuration.as_ref()?.lock_path(stanza),
-            Details::Subject(_) => None,
+            // Nothing else is listed in a pod.
+            Details::Subject(_) => place.listing.keys().next().cloned(),
         }
     }
 
@@ -263,7 +304,11 @@ mod tests {
     fn subject(pgbackrest: &Value, secret: &str) -> Option<Subject> {
         let spec = json!({"numberOfInstances": 2, "backup": {"pgbackrest": pgbackrest}});
         let (resource, _) = resource::read(json!({"metadata": {"name": "a"}, "spec": spec}));
-        Subject::of_invalid(&resource, &Conf::parse(&[("secret", secret)]).unwrap())
+        Subject::of_invalid(
+            &resource,
+            &ClusterSettings::default(),
+            &Conf::parse(&[("secret", secret)]).unwrap(),
+        )
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The archivers of PostgreSQL clusters on this host.
+//! The archivers of PostgreSQL clusters, on this host or in the pods of primaries.
 
 use std::collections::BTreeMap;
 use std::fmt;

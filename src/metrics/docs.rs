@@ -63,7 +63,7 @@ const SECTIONS: [(Layer, &str, &str); 7] = [
         "From `info`, which reports the first and the last WAL segment but does not detect gaps between them, and from listings \
          of the WAL archive (*listing*), which prove what can be restored. Without a recent listing, the metrics based on it are \
          absent and the recovery window is unverified. `pgbackrest_archiver_*` are from files of PostgreSQL and pgBackRest on the host \
-         of the cluster, see [The archiver](exporter.md#the-archiver).",
+         of the cluster, or in the pod of its primary, see [The archiver](exporter.md#the-archiver).",
     ),
     (Layer::Operator, "The operator", "Only from `operator`. A standby serves no metrics of clusters."),
     (

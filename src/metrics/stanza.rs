@@ -5,7 +5,7 @@ use std::fmt;
 use crate::pgbackrest::label::BackupType;
 use crate::pgbackrest::version::Product;
 use crate::state::comparison::{self, What};
-use crate::state::snapshot::Stanza;
+use crate::state::snapshot::{Stanza, StopScope};
 
 use super::catalogue::{Labels, Metric, backups as catalogue};
 use super::facts::Facts;
@@ -40,9 +40,12 @@ pub(super) fn write(families: &mut Families<'_, '_>, facts: &Facts) -> fmt::Resu
     })?;
     families.family(&catalogue::STANZA_STOPPED_SINCE_TIMESTAMP_SECONDS, |family| {
         facts.each_stanza(family, |family, stanza| {
-            stanza.stop_files.iter().flatten().try_for_each(|file| {
-                let labels = [file.scope.as_str().into(), (&*stanza.name).into()];
-                family.add_known(&labels, file.since.map(|since| since.timestamp()))
+            StopScope::ALL.into_iter().try_for_each(|scope| {
+                let files = stanza.stop_files.iter().flatten().filter(|file| file.scope == scope);
+                // The first of those in several pods.
+                let since = files.filter_map(|file| file.since).min();
+                let labels = [scope.as_str().into(), (&*stanza.name).into()];
+                family.add_known(&labels, since.map(|since| since.timestamp()))
             })
         })
     })?;

@@ -275,8 +275,8 @@ impl Context {
         let Some(fleet) = &self.fleet else { return };
         match &outcome.collect {
             Collect::Nothing => fleet.remove(key),
-            Collect::Of(subject) => fleet.set(key, subject.clone()),
-            Collect::UnlessKnown(subject) if !fleet.has(key) => fleet.set(key, subject.clone()),
+            Collect::Of(subject) => fleet.set(key, (**subject).clone()),
+            Collect::UnlessKnown(subject) if !fleet.has(key) => fleet.set(key, (**subject).clone()),
             Collect::AsBefore | Collect::UnlessKnown(_) => {}
         }
         if !outcome.actions.is_empty() {

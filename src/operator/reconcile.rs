@@ -111,9 +111,9 @@ pub enum Collect {
     #[default]
     AsBefore,
     Nothing,
-    Of(Subject),
+    Of(Box<Subject>),
     /// This, unless it is known what to collect.
-    UnlessKnown(Subject),
+    UnlessKnown(Box<Subject>),
 }
 
 impl ReconcileOutcome {
@@ -188,12 +188,13 @@ impl Reconciler {
             outcome.collect = match cluster {
                 Some(cluster) => {
                     let secret = self.observer.options(&resource).await.map_err(ReconcileError::Observe)?;
-                    Collect::Of(Subject::of(&cluster, &self.settings, &secret))
+                    Collect::Of(Box::new(Subject::of(&cluster, &self.settings, &secret)))
                 }
                 None if asks_for_nothing(&findings) => Collect::Nothing,
                 None => {
                     let secret = self.observer.options(&resource).await.unwrap_or_default();
-                    Subject::of_invalid(&resource, &secret).map_or(Collect::AsBefore, Collect::Of)
+                    Subject::of_invalid(&resource, &self.settings, &secret)
+                        .map_or(Collect::AsBefore, |subject| Collect::Of(Box::new(subject)))
                 }
             };
             outcome.findings = findings;
@@ -207,11 +208,12 @@ impl Reconciler {
         let observed = self.observer.observe(&resource).await.map_err(ReconcileError::Observe)?;
         outcome.expiries.clone_from(&observed.secret.expiries);
         let (cluster, findings) = validate::judge(&resource, found, &observed.references, &self.settings);
+        let secret = &observed.secret.options;
         outcome.collect = match &cluster {
-            Some(cluster) => Collect::Of(Subject::of(cluster, &self.settings, &observed.secret.options)),
+            Some(cluster) => Collect::Of(Box::new(Subject::of(cluster, &self.settings, secret))),
             // What was valid before is what runs there.
-            None => Subject::of_invalid(&resource, &observed.secret.options)
-                .map_or(Collect::AsBefore, Collect::UnlessKnown),
+            None => Subject::of_invalid(&resource, &self.settings, secret)
+                .map_or(Collect::AsBefore, |subject| Collect::UnlessKnown(Box::new(subject))),
         };
         outcome.policies = cluster
             .as_ref()

@@ -12,13 +12,16 @@ use chrono::{DateTime, Utc};
 
 use crate::files::{self, FileTask};
 use crate::pgbackrest::conf::Archiving;
-use crate::pgbackrest::spool::{self, SpoolFile};
-use crate::pgbackrest::wal::WalSegment;
+use crate::pgbackrest::spool::SpoolFile;
 use crate::pgbackrest::wal_header::{self, WalHeader};
-use crate::state::archiver::{DroppedFiles, Next, Observation, PushError, Queue, Spool};
+use crate::state::archiver::{Observation, Queue, Spool};
 use crate::state::filter::Filter;
 
 use super::config_files::Configuration;
+
+pub(super) mod found;
+
+use found::{Details, MAX_CONTENT, Waiting};
 
 /// Archivers that are read; there is one for each PostgreSQL cluster on this host.
 const MAX_ARCHIVERS: usize = 100;
@@ -26,8 +29,6 @@ const MAX_ARCHIVERS: usize = 100;
 const RECOVERY_SIGNALS: [&str; 3] = ["standby.signal", "recovery.signal", "recovery.conf"];
 /// How much is read of one archiver.
 const LIMITS: Limits = Limits { entries: 500_000, contents: 1_000 };
-/// Bytes of a status file that are read.
-const MAX_CONTENT: u64 = 8 << 10;
 
 /// How much is read of one archiver.
 #[derive(Debug, Clone, Copy)]
@@ -94,6 +95,7 @@ fn unknown(asked: Vec<Asked>, began: Instant, problem: &str) -> Observations {
 fn failed(began: Instant, problem: String) -> Observation {
     Observation {
         at: Utc::now(),
+        pod: None,
         uptime: began.elapsed(),
         queue_limit: None,
         queue: Err(problem.clone()),
@@ -132,7 +134,14 @@ fn observe(stanza: &str, archiving: &Archiving, limits: Limits, began: Instant) 
     };
     let queue =
         read_queue(Path::new(&archiving.pg_path), limits).map_err(|(path, error)| unreadable(&path, &error));
-    Observation { at: Utc::now(), uptime: began.elapsed(), queue_limit: archiving.queue_max, queue, spool }
+    Observation {
+        at: Utc::now(),
+        pod: None,
+        uptime: began.elapsed(),
+        queue_limit: archiving.queue_max,
+        queue,
+        spool,
+    }
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> String {
@@ -153,42 +162,27 @@ fn read_queue(data: &Path, limits: Limits) -> Result<Queue, (PathBuf, io::Error)
     let wal = if !wal.exists() && old.exists() { old } else { wal };
     let directory = wal.join("archive_status");
     let fail = |error: io::Error| (directory.clone(), error);
-    let mut queue = Queue::default();
-    let (mut first, mut last): (Option<String>, Option<String>) = (None, None);
+    let mut waiting = Waiting::default();
     for (number, entry) in fs::read_dir(&directory).map_err(fail)?.enumerate() {
         if number >= limits.entries {
-            queue.is_truncated = true;
+            waiting.is_truncated = true;
             break;
         }
-        let name = entry.map_err(fail)?.file_name();
-        let Some(file) = name.to_str().and_then(spool::waiting) else { continue };
-        queue.files += 1;
-        if last.as_deref().is_none_or(|last| file > last) {
-            last = Some(file.to_owned());
-        }
-        // A history is archived before all segments, and soon gone: a segment is what others wait for.
-        let goes_before = |known: &str| {
-            let is_segment = |file: &str| WalSegment::parse(file).is_some();
-            (!is_segment(file), file) < (!is_segment(known), known)
-        };
-        if first.as_deref().is_none_or(goes_before) {
-            first = Some(file.to_owned());
+        if let Some(name) = entry.map_err(fail)?.file_name().to_str() {
+            waiting.add(name);
         }
     }
     let since = |file: &str| modified(&directory.join(format!("{file}.ready")));
-    if let Some(file) = first {
-        let path = wal.join(&file);
-        queue.file_bytes = fs::metadata(&path).ok().filter(fs::Metadata::is_file).map(|found| found.len());
-        let header = WalSegment::parse(&file).and_then(|_| header(&path));
-        queue.system_id = header.map(|header| header.system_id);
-        queue.next = Some(Next { since: since(&file), file });
-    }
-    let standby_since = RECOVERY_SIGNALS.iter().find_map(|name| modified(&data.join(name)));
-    // What began to wait on a standby does so because archive_mode is always.
-    queue.is_idle = standby_since.is_some_and(|standby_since| {
-        last.as_deref().and_then(since).is_some_and(|last_since| last_since < standby_since)
-    });
-    Ok(queue)
+    let segment = waiting.first().map(|file| wal.join(file));
+    let metadata = segment.as_ref().and_then(|path| fs::metadata(path).ok()).filter(fs::Metadata::is_file);
+    let details = Details {
+        first_since: waiting.first().and_then(since),
+        last_since: waiting.last().and_then(since),
+        file_bytes: metadata.map(|found| found.len()),
+        header: segment.as_deref().and_then(header),
+        standby_since: RECOVERY_SIGNALS.iter().find_map(|name| modified(&data.join(name))),
+    };
+    Ok(waiting.into_queue(&details))
 }
 
 fn header(segment: &Path) -> Option<WalHeader> {
@@ -221,42 +215,11 @@ fn read_spool(directory: &Path, limits: Limits) -> io::Result<Spool> {
         // pgBackRest may have removed it meanwhile.
         let Ok(metadata) = entry.metadata() else { continue };
         let Ok(at) = metadata.modified().map(DateTime::<Utc>::from) else { continue };
-        match file {
-            SpoolFile::Ok(file) => {
-                spool.pushed_files = spool.pushed_files.map(|files| files + 1);
-                if metadata.len() > 0 && content(&entry.path()).is_some_and(|text| spool::is_drop(&text)) {
-                    add_dropped(&mut spool.dropped, file, at);
-                }
-            }
-            SpoolFile::Error(file) => {
-                let Some(error) = content(&entry.path()).and_then(|text| spool::error(&text)) else {
-                    continue;
-                };
-                let file = file.map(str::to_owned);
-                spool.errors.push(PushError {
-                    file,
-                    class: error.class,
-                    message: error.message,
-                    seen_at: at,
-                });
-            }
-        }
+        let is_read = matches!(file, SpoolFile::Error(_)) || metadata.len() > 0;
+        let text = if is_read { content(&entry.path()) } else { None };
+        found::add_to(&mut spool, file, at, text.as_deref());
     }
-    spool.errors.sort_by(|one, other| one.file.cmp(&other.file));
     Ok(spool)
-}
-
-fn add_dropped(dropped: &mut Option<DroppedFiles>, file: &str, at: DateTime<Utc>) {
-    match dropped {
-        None => *dropped = Some(DroppedFiles { first: file.to_owned(), first_at: at, last_at: at }),
-        Some(known) => {
-            if file < known.first.as_str() {
-                file.clone_into(&mut known.first);
-            }
-            known.first_at = known.first_at.min(at);
-            known.last_at = known.last_at.max(at);
-        }
-    }
 }
 
 fn read_content(path: &Path) -> Option<String> {

@@ -1,4 +1,4 @@
-//! Asks pgBackRest: processes on this host and commands in pods, calls and their answers, and its files on this host.
+//! Asks pgBackRest: processes on this host and commands in pods, calls and their answers, and its files.
 //! Knows nothing of intervals or metrics.
 
 pub mod archivers;
@@ -13,6 +13,7 @@ pub mod leavers;
 pub mod local;
 pub mod lock_files;
 pub mod pod;
+pub mod pod_files;
 pub mod pods;
 pub mod primary;
 pub mod process;

@@ -1,9 +1,11 @@
-//! The state of PostgreSQL's archiver on this host: waiting WAL, errors and dropped WAL, without a connection to the database.
+//! The state of PostgreSQL's archiver, on this host or in the pod of the primary: waiting WAL, errors and dropped WAL, without a
+//! connection to the database.
 //!
 //! PostgreSQL archives the oldest file first, and retries until `archive_command` succeeds. So one rejected file blocks all later
 //! ones, until the disk is full, or until pgBackRest drops WAL because more than `archive-push-queue-max` is waiting. Dropped WAL
 //! is missing from the archive, and the recovery window ends there until the next backup.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -31,6 +33,9 @@ const HELD_FOR: TimeDelta = TimeDelta::minutes(5);
 pub struct Archiver {
     /// When its files were read.
     pub observed_at: DateTime<Utc>,
+    /// The pod whose files were read, in Kubernetes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pod: Option<Arc<str>>,
     /// Why the queue is unknown, and the remedy.
     pub problem: Option<String>,
     /// Why the spool is unknown, and the remedy.
@@ -107,13 +112,16 @@ impl Archiver {
     #[must_use]
     pub fn of(observed: &Observation, previous: Option<&Self>, repos: &[RepoArchive]) -> Self {
         let queue = observed.queue.as_ref().ok();
-        let samples = queue::samples(previous.map_or(&[], |previous| &previous.samples), observed);
+        // After a failover, another server archives from other files.
+        let same = previous.filter(|previous| previous.pod == observed.pod);
+        let samples = queue::samples(same.map_or(&[], |previous| &previous.samples), observed);
         let growth = queue::growth(&samples);
         let limit = observed.queue_limit;
         let spool = observed.spool.as_ref().ok();
-        let errors = errors(observed, previous);
+        let errors = errors(observed, same);
         Self {
             observed_at: observed.at,
+            pod: observed.pod.clone(),
             problem: observed.queue.as_ref().err().cloned(),
             spool_problem: observed.spool.as_ref().err().cloned(),
             queue: queue.cloned(),
@@ -122,7 +130,7 @@ impl Archiver {
             drop_expected_at: queue::drop_expected_at(observed, growth),
             pushed_files: spool.and_then(|spool| spool.pushed_files),
             rejected: queue.and_then(|queue| rejected(observed, queue, &errors, repos)),
-            dropped: dropped(observed, previous, repos),
+            dropped: dropped(observed, (previous, same), repos),
             errors,
             samples,
         }
@@ -206,8 +214,13 @@ fn rejected(
     if is_held { because(Reason::ArchiveDuplicate) } else { None }
 }
 
-/// Dropped WAL: according to the spool, or because it has left a full queue but is in no repository.
-fn dropped(observed: &Observation, previous: Option<&Archiver>, repos: &[RepoArchive]) -> Option<Dropped> {
+/// Dropped WAL: according to the spool, or because it has left a full queue but is in no repository. What is known from before stays,
+/// whichever server dropped it. `same` is the previous state of the same server.
+fn dropped(
+    observed: &Observation,
+    (previous, same): (Option<&Archiver>, Option<&Archiver>),
+    repos: &[RepoArchive],
+) -> Option<Dropped> {
     let is_bridged = |dropped: &Dropped| {
         repos.iter().filter_map(|repo| repo.newest_backup).any(|began| began > dropped.last_at)
     };
@@ -217,7 +230,7 @@ fn dropped(observed: &Observation, previous: Option<&Archiver>, repos: &[RepoArc
         since: files.first_at,
         last_at: files.last_at,
     });
-    let vanished = previous.and_then(|previous| vanished(observed, previous, repos));
+    let vanished = same.and_then(|previous| vanished(observed, previous, repos));
     let known = previous.and_then(|previous| previous.dropped.clone());
     let all = known.into_iter().chain(in_spool).chain(vanished).filter(|dropped| !is_bridged(dropped));
     all.reduce(|one, other| {

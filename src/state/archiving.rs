@@ -1,4 +1,4 @@
-//! Combines the files of each archiver on this host with its previous state and the repositories.
+//! Combines the files of each archiver with its previous state and the repositories.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -51,6 +51,7 @@ mod tests {
     fn repositories_say_whether_a_segment_can_be_archived() {
         let observed = |system_id, file: &str| Observation {
             at: day(2),
+            pod: None,
             uptime: Duration::ZERO,
             queue_limit: None,
             queue: Ok(Queue {
@@ -83,6 +84,7 @@ mod tests {
     fn an_archiver_that_is_gone_is_forgotten() {
         let unread = Observation {
             at: day(2),
+            pod: None,
             uptime: Duration::ZERO,
             queue_limit: None,
             queue: Err("unreadable".to_owned()),

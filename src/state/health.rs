@@ -93,7 +93,7 @@ pub struct Judged<'a> {
     pub name: &'a str,
     /// Its facts; absent if it has never answered, or if they were too old to keep.
     pub stanza: Option<&'a Stanza>,
-    /// Its archiver, if the PostgreSQL cluster is on this host.
+    /// Its archiver, if the PostgreSQL cluster is on this host or in Kubernetes.
     pub archiver: Option<&'a Archiver>,
     /// The assessment.
     pub assessment: Assessment,

@@ -25,7 +25,7 @@ pub struct Snapshot {
     pub collection: Collection,
     /// Version of pgBackRest.
     pub version: Option<Version>,
-    /// The archivers of PostgreSQL clusters on this host, by stanza.
+    /// The archivers of PostgreSQL clusters on this host, or of the cluster in Kubernetes, by stanza.
     pub archivers: BTreeMap<Arc<str>, Archiver>,
 }
 
@@ -130,7 +130,7 @@ pub struct Stanza {
     pub repos: Vec<Repo>,
     /// The last trace of another program that works on the stanza.
     pub other_program: Option<OtherProgram>,
-    /// Stop files on the queried host; absent if it is not known whether there are any.
+    /// Stop files on the queried host, or in the pods where commands run; absent if it is not known whether there are any.
     pub stop_files: Option<Vec<StopFile>>,
 }
 
@@ -166,11 +166,14 @@ impl Evidence {
 }
 
 /// A stop file that counts for a stanza.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct StopFile {
     pub scope: StopScope,
     /// When it was created; absent if the clock was wrong then.
     pub since: Option<DateTime<Utc>>,
+    /// The pod that it is in, in Kubernetes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pod: Option<Arc<str>>,
 }
 
 /// What was stopped; the `scope` label.
@@ -182,6 +185,9 @@ pub enum StopScope {
 }
 
 impl StopScope {
+    /// In the order in which they are told.
+    pub const ALL: [Self; 2] = [Self::Stanza, Self::All];
+
     /// The label value.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -19,6 +19,7 @@ pub(crate) mod info_table;
 pub(crate) mod install;
 pub(crate) mod package;
 pub(crate) mod pgbackrest;
+pub(crate) mod pod_files;
 pub(crate) mod process_limits;
 pub(crate) mod repository;
 pub(crate) mod restore;

@@ -69,28 +69,41 @@ pub fn repo_hashes(cluster: &ValidatedCluster, settings: &Settings) -> BTreeMap<
     configuration::for_instances(cluster, settings).repo_hashes(cluster)
 }
 
-/// The options of each repo on the host that is queried: the repo host for a repo on a volume, otherwise a pod of
-/// PostgreSQL. `secret` adds the options in the resource's Secret. A repo whose options pgBackRest rejects is
-/// omitted.
-#[must_use]
-pub fn repo_options(
-    cluster: &ValidatedCluster,
-    settings: &Settings,
-    secret: &Conf,
-) -> BTreeMap<RepoNumber, RepoOptions> {
-    let read = |text: &str| {
-        let ours = Conf::parse(&[(names::CONFIGURATION_KEY, text)]).unwrap_or_default();
-        ours.including(secret.clone())
-    };
-    let instance = read(&configuration::for_instances(cluster, settings).text());
-    let repo_host =
-        cluster.needs_repo_host().then(|| read(&configuration::for_repo_host(cluster, settings).text()));
-    let repo_host = repo_host.unwrap_or_default();
-    let options = cluster.repos.iter().filter_map(|repo| {
-        let conf = if repo.storage.is_volume() { &repo_host } else { &instance };
-        Some((repo.number, conf.repo_options(STANZA, repo.number.get().into()).ok()?))
-    });
-    options.collect()
+/// What pgBackRest reads where its commands run: the generated options, and those in the resource's Secret.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Configurations {
+    /// In PostgreSQL's pods.
+    pub instance: Conf,
+    /// On the repo host, if there is one.
+    pub repo_host: Option<Conf>,
+}
+
+impl Configurations {
+    /// Those of a cluster. `secret` holds the options in the resource's Secret.
+    #[must_use]
+    pub fn of(cluster: &ValidatedCluster, settings: &Settings, secret: &Conf) -> Self {
+        let read = |text: &str| {
+            let ours = Conf::parse(&[(names::CONFIGURATION_KEY, text)]).unwrap_or_default();
+            ours.including(secret.clone())
+        };
+        let repo_host = || read(&configuration::for_repo_host(cluster, settings).text());
+        Self {
+            instance: read(&configuration::for_instances(cluster, settings).text()),
+            repo_host: cluster.needs_repo_host().then(repo_host),
+        }
+    }
+
+    /// The options of each repo on the host that is queried: the repo host for a repo on a volume, otherwise a pod of
+    /// PostgreSQL. A repo whose options pgBackRest rejects is omitted.
+    #[must_use]
+    pub fn repo_options(&self, cluster: &ValidatedCluster) -> BTreeMap<RepoNumber, RepoOptions> {
+        let options = cluster.repos.iter().filter_map(|repo| {
+            let on_volume = self.repo_host.as_ref().filter(|_| repo.storage.is_volume());
+            let conf = on_volume.unwrap_or(&self.instance);
+            Some((repo.number, conf.repo_options(STANZA, repo.number.get().into()).ok()?))
+        });
+        options.collect()
+    }
 }
 
 /// `Desired::servers_hash` of these certificates. `None` without a repo host.

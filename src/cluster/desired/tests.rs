@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, PodTemplateSpec};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::{BuildInputs, CertificatePem, Desired, Object, build, one_time_job, repo_options};
+use super::{BuildInputs, CertificatePem, Configurations, Desired, Object, build, one_time_job};
 use crate::cluster::references::References;
 use crate::cluster::settings::Settings;
 use crate::cluster::validated::{RepoNumber, ValidatedCluster};
@@ -377,12 +377,12 @@ fn what_is_configured_is_told_for_each_repo_where_it_is_asked() {
     let cluster = cluster(option("repo1-retention-full-type", "time"));
     let secret =
         Conf::parse(&[("s.conf", "[global]\nrepo1-retention-diff=2\nrepo2-retention-full=9\n")]).unwrap();
-    let options = repo_options(&cluster, &Settings::default(), &secret);
+    let options = Configurations::of(&cluster, &Settings::default(), &secret).repo_options(&cluster);
     let [first, second] = ["repo1", "repo2"].map(|name| options.get(&RepoNumber::of_name(name).unwrap()));
     let first = first.unwrap();
     assert_eq!((first.storage, first.retention_full, first.retention_diff), ("s3", Some(3), Some(2)));
     assert_eq!(second, None, "pgBackRest takes no option twice");
-    let options = repo_options(&cluster, &Settings::default(), &Conf::default());
+    let options = Configurations::of(&cluster, &Settings::default(), &Conf::default()).repo_options(&cluster);
     assert_eq!(
         options[&RepoNumber::of_name("repo2").unwrap()].storage,
         "posix",

@@ -1,5 +1,6 @@
 //! A cluster whose pods hang, fail, are lost or away; and the loop in front of several.
 
+mod files;
 mod listing;
 
 use std::sync::Mutex;
@@ -72,12 +73,13 @@ fn document(repo: &str) -> String {
 /// The first repository is on a volume.
 fn subject() -> Subject {
     let repo = |key| AskedRepo { key, on_volume: key == 1, settings: None };
-    Subject { instances: 2, repos: vec![repo(1), repo(2)] }
+    Subject { instances: 2, repos: vec![repo(1), repo(2)], ..Subject::default() }
 }
 
 /// Collects from `ledger` again and again.
 struct Case {
     fakes: FakePods<'static>,
+    subject: Subject,
     shared: Shared,
     history: History,
     snapshot: Arc<Snapshot>,
@@ -95,6 +97,7 @@ impl Case {
         let pace = Pace { concurrency: 8, ..Pace::default() }.with_wal(wal);
         Self {
             fakes: fakes.clone(),
+            subject: subject(),
             shared: Shared::new(pace, Arc::new(metrics)),
             history: History::default(),
             snapshot: Arc::default(),
@@ -103,8 +106,8 @@ impl Case {
     }
 
     async fn ask(&mut self) -> Arc<Snapshot> {
-        let site = AllPods { pods: self.fakes.clone(), settings: Arc::default() };
-        let (key, subject) = (Arc::new(Key::new("shop", "ledger")), Arc::new(subject()));
+        let site = AllPods::new(self.fakes.clone(), Arc::default());
+        let (key, subject) = (Arc::new(Key::new("shop", "ledger")), Arc::new(self.subject.clone()));
         let (request, runners) = site.prepare(&self.shared, &key, &subject, Job::Collect).await;
         let caller = Caller { shared: &self.shared, key: &key, request: &request, runners: &runners };
         let publish = |snapshot: &Arc<Snapshot>| self.meanwhile.lock().unwrap().push(Arc::clone(snapshot));

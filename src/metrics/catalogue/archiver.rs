@@ -1,4 +1,4 @@
-//! Layer (b2): the archiver of a PostgreSQL cluster on this host, from `archive_status` and the spool.
+//! Layer (b2): the archiver of a PostgreSQL cluster, on this host or in the pod of the primary, from `archive_status` and the spool.
 
 use super::{Labels, Layer, Metric, MetricKind, Unit, catalogue, count};
 
@@ -7,16 +7,16 @@ const STANZA: [&str; 1] = ["stanza"];
 
 catalogue! { ALL of Wal:
     ARCHIVER_UP: Gauge, "pgbackrest_archiver_up", Plain, STANZA,
-        "Whether the state of the archiver on this host could be read.",
-        "1 if pg_wal/archive_status below pg1-path, and archive/STANZA/out below spool-path if it exists, could be read; absent if the \
-         PostgreSQL cluster is not on this host, or if the configuration is unknown";
+        "Whether the state of the archiver, on this host or in the pod of the primary, could be read.",
+        "1 if pg_wal/archive_status below pg1-path, and archive/STANZA/out below spool-path if it exists, could be read; 0 in Kubernetes \
+         without a primary; absent if the PostgreSQL cluster is not on this host, or if the configuration is unknown";
     ARCHIVER_COLLECTED_TIMESTAMP_SECONDS: Gauge,
         "pgbackrest_archiver_collected_timestamp_seconds", Timestamp, STANZA,
         "When the state of the archiver was last read.",
         "compare the other timestamps with this one, because WAL may be archived more often than the state is read";
     ARCHIVER_WAITING_FILES: Gauge, "pgbackrest_archiver_waiting_files", Plain, STANZA,
         "WAL files that are waiting to be archived.",
-        "number of .ready files: segments, rarely history files and backup labels; counts at most 500000; absent on a standby that does \
+        "number of .ready files: segments, rarely history files and backup labels; counts at most 500000 on a host; absent on a standby that does \
          not archive";
     ARCHIVER_WAITING_SINCE_TIMESTAMP_SECONDS: Gauge,
         "pgbackrest_archiver_waiting_since_timestamp_seconds", Timestamp, STANZA,

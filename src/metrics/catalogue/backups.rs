@@ -104,13 +104,13 @@ catalogue! { ALL of Backups:
         "1 if the last attempt failed; reason as in pgbackrest_job_last_failure_info; backup_type is the requested type; labels are empty if \
          unknown";
     STANZA_STOPPED: Gauge, "pgbackrest_stanza_stopped", Plain, STANZA,
-        "Whether pgbackrest stop disables commands for the stanza on this host.",
+        "Whether pgbackrest stop disables commands for the stanza, on this host or in a pod of the cluster.",
         "1 if lock-path contains a stop file for the stanza or for all stanzas, else 0; absent if the configuration is unknown or the \
-         directory cannot be read, and in Kubernetes";
+         directory cannot be read; in Kubernetes, 1 if the primary or the repo host has a stop file, 0 if both have none";
     STANZA_STOPPED_SINCE_TIMESTAMP_SECONDS: Gauge,
         "pgbackrest_stanza_stopped_since_timestamp_seconds", Timestamp, ["scope", "stanza"],
         "When pgbackrest stop was run.",
-        "modification time of the stop file; scope is stanza or all; absent if nothing is stopped, or if the time is in the future";
+        "modification time of the stop file, the earliest if several pods have one; scope is stanza or all; absent if nothing is stopped, or if the time is in the future";
     BACKUP_IN_PROGRESS: Gauge, "pgbackrest_backup_in_progress", Plain, REPO,
         "Whether a backup to the repository is running.",
         "lock held with sizes; absent if the lock is held but pgBackRest does not report for which repository, and if it could not \

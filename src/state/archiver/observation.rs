@@ -1,5 +1,6 @@
 //! The files of PostgreSQL and of pgBackRest's spool at one time.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -11,6 +12,8 @@ use super::PushError;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Observation {
     pub at: DateTime<Utc>,
+    /// The pod whose files were read; none on this host, or without a pod.
+    pub pod: Option<Arc<str>>,
     /// The same by a monotonic clock.
     pub uptime: Duration,
     /// `archive-push-queue-max`, bytes.

@@ -18,6 +18,7 @@ fn observed(minutes: u32, first: u32, files: u64) -> Observation {
     let next = (files > 0).then(|| Next { file: name(first), since: Some(day(100)) });
     Observation {
         at: at(minutes.into()),
+        pod: None,
         uptime: Duration::from_mins(minutes.into()),
         queue_limit: Some(GIB),
         queue: Ok(Queue { files, next, file_bytes: Some(16 << 20), system_id: Some(77), ..Queue::default() }),
@@ -116,6 +117,22 @@ fn unknown_is_absent() {
     let archiver = after(&[standby]);
     assert!(archiver.is_known() && archiver.next().is_none() && archiver.drop_expected_at.is_none());
     assert_eq!((archiver.waiting_files(), archiver.rejected), (None, None));
+}
+
+#[test]
+fn another_server_has_a_queue_of_its_own() {
+    let in_pod = |pod: &str, observed| Observation { pod: Some(Arc::from(pod)), ..observed };
+    let queues = |later: &str| [in_pod("a-0", observed(0, 10, 4)), in_pod(later, observed(2, 10, 8))];
+    assert!(after(&queues("a-0")).growth_bytes_per_second.is_some());
+    let archiver = after(&queues("a-1"));
+    assert_eq!((archiver.growth_bytes_per_second, archiver.pod.as_deref()), (None, Some("a-1")));
+    // A full queue whose first file is gone was dropped from, unless it is another server's.
+    let full = |later: &str| [in_pod("a-0", observed(0, 10, 64)), in_pod(later, observed(1, 11, 64))];
+    let dropped = after(&full("a-0")).dropped.unwrap();
+    assert_eq!(after(&full("a-1")).dropped, None);
+    // What is lost is lost.
+    let after_failover = [full("a-0").as_slice(), &[in_pod("a-1", observed(2, 20, 0))]].concat();
+    assert_eq!(after(&after_failover).dropped, Some(dropped));
 }
 
 fn error(file: Option<u32>, class: &'static str, minutes: i64) -> PushError {

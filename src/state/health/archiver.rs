@@ -1,4 +1,4 @@
-//! Problems of the archiver on this host, in sentences.
+//! Problems of the archiver, in sentences.
 
 use chrono::{DateTime, TimeDelta, Utc};
 

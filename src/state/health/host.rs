@@ -1,4 +1,4 @@
-//! Findings about the host rather than the repositories.
+//! Findings about the host or the pods rather than the repositories.
 
 use chrono::{DateTime, Utc};
 
@@ -11,12 +11,14 @@ use super::{Finding, Health, TEXT_LIMIT};
 
 /// Maximum characters of a stanza's name.
 const NAME_LIMIT: usize = 60;
+/// Maximum characters of a pod's name.
+const POD_LIMIT: usize = 63;
 
 /// Stop files, and other programs that do not respect the locks.
 pub(super) fn findings(stanza: &Stanza, now: DateTime<Utc>) -> Vec<Finding> {
     let mut sentences = Vec::new();
     for file in stanza.stop_files.iter().flatten() {
-        sentences.push(stopped(stanza, *file, now));
+        sentences.push(stopped(stanza, file, now));
     }
     sentences.extend(stanza.other_program.map(|other| other_program(other, now)));
     let of_stanza = |text| Finding { health: Health::Warning, repo_key: None, text };
@@ -52,15 +54,19 @@ pub(super) fn failed_attempt(repo: &Repo, now: DateTime<Utc>) -> Option<String> 
     Some(format!("the last backup attempt{kind}{started} {why}"))
 }
 
-fn stopped(stanza: &Stanza, file: StopFile, now: DateTime<Utc>) -> String {
+fn stopped(stanza: &Stanza, file: &StopFile, now: DateTime<Utc>) -> String {
     let name = human::line(&stanza.name, NAME_LIMIT);
     let (what, remedy) = match file.scope {
         StopScope::Stanza => ("this stanza", format!("pgbackrest --stanza={name} start")),
         StopScope::All => ("all stanzas", "pgbackrest start".to_owned()),
     };
     let since = file.since.map_or_else(|| "at an unknown time".to_owned(), |since| human::age(since, now));
+    let (place, there) = match &file.pod {
+        Some(pod) => (format!("in pod {}", human::line(pod, POD_LIMIT)), " there"),
+        None => ("on this host".to_owned(), ""),
+    };
     format!(
-        "pgbackrest stop was run for {what} {since}: on this host archive-push, backup, expire and stanza commands fail until {remedy} is run"
+        "pgbackrest stop was run for {what} {since}: {place} archive-push, backup, expire and stanza commands fail until {remedy} is run{there}"
     )
 }
 

@@ -77,19 +77,22 @@ fn a_failed_attempt_is_a_warning() {
 
 #[test]
 fn stop_files_are_warnings() {
-    let reported = |scope, since| {
-        let stop_files = Some(vec![StopFile { scope, since }]);
+    let reported = |scope, since, pod: Option<&str>| {
+        let stop_files = Some(vec![StopFile { scope, since, pod: pod.map(Arc::from) }]);
         let stanza = Stanza { stop_files, ..stanza(vec![good(1)]) };
         let Assessment { health, findings } = of_stanza(&stanza, None, day(4), None);
         assert_eq!((health, findings.len()), (Health::Warning, 1), "{findings:?}");
         findings[0].text.clone()
     };
-    let text = reported(StopScope::All, Some(day(1)));
+    let text = reported(StopScope::All, Some(day(1)), None);
     assert!(text.starts_with("pgbackrest stop was run for all stanzas 3 d ago"), "{text}");
     assert!(text.ends_with("fail until pgbackrest start is run"), "{text}");
-    let text = reported(StopScope::Stanza, None);
+    let text = reported(StopScope::Stanza, None, None);
     assert!(text.starts_with("pgbackrest stop was run for this stanza at an unknown time"), "{text}");
     assert!(text.ends_with("until pgbackrest --stanza=demo start is run"), "{text}");
+    let text = reported(StopScope::All, Some(day(1)), Some("ledger-0"));
+    assert!(text.contains(": in pod ledger-0 archive-push"), "{text}");
+    assert!(text.ends_with("fail until pgbackrest start is run there"), "{text}");
     let none = Stanza { stop_files: Some(Vec::new()), ..stanza(vec![good(1)]) };
     assert_eq!(of_stanza(&none, None, day(4), None).health, Health::Ok);
 }
@@ -269,6 +272,7 @@ fn problems_of_the_archiver_are_warnings() {
 
     let observed = |limit, since| Observation {
         at: day(2),
+        pod: None,
         uptime: std::time::Duration::from_hours(1),
         queue_limit: limit,
         queue: Ok(Queue {

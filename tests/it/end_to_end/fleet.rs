@@ -3,6 +3,7 @@
 mod faults;
 mod interrupted;
 mod operator;
+mod stopped;
 mod wal;
 
 use crate::support::example::{Example, install_operator, node_with_operator};
@@ -45,6 +46,7 @@ fn a_fleet_is_told_whatever_happens() {
     info_tells_the_same(&cluster);
     prometheus_scrapes_it(&operator);
     wal::a_hole_is_seen(&cluster, &operator);
+    stopped::a_stop_file_keeps_wal_waiting(&cluster, &operator);
     faults::a_store_that_hangs(&cluster, &operator, &store);
     a_failed_job_has_its_reason(&cluster, &operator);
     faults::a_leader_that_goes(&cluster, &operator);

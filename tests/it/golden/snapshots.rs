@@ -138,7 +138,7 @@ fn everything() -> (impl Fn(Format) -> String, Arc<Options>) {
         }),
     });
     snapshot.stanzas[0].stop_files =
-        Some(vec![StopFile { scope: StopScope::Stanza, since: Some(now - TimeDelta::hours(2)) }]);
+        Some(vec![StopFile { scope: StopScope::Stanza, since: Some(now - TimeDelta::hours(2)), pod: None }]);
     archiver(&mut snapshot, now);
     let options = Arc::new(Options {
         legacy_names: true,
@@ -229,6 +229,7 @@ fn listed(snapshot: &mut Snapshot, now: DateTime<Utc>) {
 /// An archiver whose queue grows, with all that can be wrong.
 fn archiver(snapshot: &mut Snapshot, now: DateTime<Utc>) {
     let observed = |minutes: u32, files: u64| Observation {
+        pod: None,
         at: now - TimeDelta::minutes(i64::from(10 - minutes)),
         uptime: Duration::from_mins(minutes.into()),
         queue_limit: Some(1 << 30),

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 
+use crate::host::pod_files;
 use crate::support::config::Config;
 use crate::support::exporter::{Exporter, our_program};
 use crate::support::exposition::Samples;
@@ -113,6 +114,18 @@ fn nothing_waits(lab: &Lab<'_>, exporter: &Exporter) {
     }
     page_says(exporter, "Archiver: no WAL is waiting to be archived");
     assert!(told(lab, &[]).contains("archiver: no WAL is waiting to be archived"));
+    a_pod_tells_the_same(lab);
+}
+
+/// The operator reads the same files in pods.
+fn a_pod_tells_the_same(lab: &Lab<'_>) {
+    // PostgreSQL may try again in between.
+    wait_for("the same in a pod", || {
+        let json: Value = serde_json::from_str(&told(lab, &["--output=json"])).unwrap();
+        let (host, pod) = (pod_files::shown(&json["archivers"][STANZA]), pod_files::archiver(lab));
+        assert_eq!(pod["problem"], Value::Null, "{pod}");
+        (host == pod).then_some(())
+    });
 }
 
 /// What `info` prints.
@@ -159,6 +172,7 @@ fn a_queue_grows_while_the_repositories_are_gone(lab: &Lab<'_>, exporter: &Expor
     let archiver = &json["archivers"][STANZA];
     assert_eq!(archiver["queue"]["next"]["file"], first, "{archiver}");
     assert_eq!(archiver["queue_limit_bytes"], 1_u64 << 30);
+    a_pod_tells_the_same(lab);
 }
 
 fn what_is_dropped_is_lost_until_a_backup(lab: &mut Lab<'_>, exporter: &Exporter) {
@@ -239,6 +253,7 @@ fn asynchronous_errors_are_told(lab: &Lab<'_>, exporter: &Exporter) {
     exporter.wait("the rejection", |samples| samples.find(REJECTED, &duplicate));
     exporter.samples().assert(ERRORS, &[OF_STANZA[0], ("error", "ArchiveDuplicateError")], 1.0);
     page_says(exporter, &format!("archive-push failed for {segment}: ArchiveDuplicateError: "));
+    a_pod_tells_the_same(lab);
     give_way(lab, files, exporter);
     assert!(exporter.samples().all(ERRORS, OF_STANZA).is_empty());
 }
@@ -255,6 +270,8 @@ fn an_asynchronous_drop_is_told(lab: &mut Lab<'_>, exporter: &Exporter) {
     page_says(exporter, &format!("WAL starting with {first} was dropped at"));
     let spool = lab.site.path(&format!("spool/archive/{STANZA}/out/{first}.ok"));
     assert!(fs::read_to_string(spool).unwrap().starts_with("0\ndropped WAL file"));
+    let in_pod = pod_files::read(lab, &pod_files::paths(lab)).archiver.unwrap().spool.unwrap();
+    assert_eq!(in_pod.dropped.unwrap().first, first);
     bring_repositories_back(lab.site);
     configure(lab, |config| config.global("archive-async", "y"));
     lab.postgres.archive_all();

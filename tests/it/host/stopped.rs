@@ -4,8 +4,9 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use crate::host::pod_files;
 use crate::support::exporter::{Exporter, our_program};
 use crate::support::lab::{Lab, STANZA, Site};
 use crate::support::machine::Pgbackrest;
@@ -60,6 +61,7 @@ fn stop_and_start_are_told(lab: &Lab<'_>) {
         samples
     };
     wait("nothing to be stopped", &[]);
+    assert_eq!(pod_files::stop_files(lab), [json!([]), json!([])]);
 
     lab.pgbackrest(&["stop"]);
     let samples = wait("the stanza to be stopped", &["stanza"]);
@@ -69,6 +71,9 @@ fn stop_and_start_are_told(lab: &Lab<'_>) {
     assert_eq!(backup.status.code(), REFUSED, "{backup:?}");
     assert!(site.run(&lab.both, &["stop"]).status.success());
     wait("all to be stopped, too", &["all", "stanza"]);
+    let made = |name: &str| fs::metadata(site.path(&format!("lock/{name}.stop"))).unwrap().mtime();
+    let both = json!(["all", STANZA].map(|name| json!([name, made(name)])));
+    assert_eq!(pod_files::stop_files(lab), [both.clone(), both]);
     let told = info(site, &lab.both);
     let files = told["stanzas"][0]["stop_files"].as_array().unwrap();
     assert_eq!(files.iter().map(|file| &file["scope"]).collect::<Vec<_>>(), ["stanza", "all"], "{told}");
@@ -124,6 +129,7 @@ fn nothing_is_told_of_what_is_not_known(lab: &Lab<'_>) {
         let allow = |mode| fs::set_permissions(&lock, fs::Permissions::from_mode(mode)).unwrap();
         allow(0o000);
         assert_eq!(stop_files(site, &lab.both), Value::Null);
+        assert_eq!(pod_files::stop_files(lab), [Value::Null, Value::Null]);
         allow(0o770);
     }
     assert_eq!(stop_files(site, &lab.both)[0]["scope"], "stanza");

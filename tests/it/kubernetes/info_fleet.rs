@@ -215,6 +215,7 @@ fn recorded() -> FakePods<'static> {
     let info = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap();
     FakePods::new(["hangs", "ledger"].map(primary).into())
         .when("hangs-0", [Does::End(Err(NoEnd::TimedOut(Duration::from_mins(1))))])
+        .when("archive_status", [ran(0, "4096 1767225600 archive_status\n")])
         .when(" info", [ran(0, info.replace("\"demo\"", "\"db\""))])
         .when("", [ran(0, "pgBackRest 2.60.0\n")])
 }

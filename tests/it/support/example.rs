@@ -174,7 +174,7 @@ impl<'node> Example<'node> {
     }
 
     /// The same of several, each in a transaction of its own.
-    fn psql_all(&self, statements: &[&str]) -> String {
+    pub(crate) fn psql_all(&self, statements: &[&str]) -> String {
         let commands: Vec<String> =
             statements.iter().map(|statement| format!("--command={statement}")).collect();
         let mut psql = vec!["psql", "--host=/var/run/postgresql", "--no-align", "--tuples-only", "--quiet"];

@@ -13,7 +13,7 @@ use pgbackrest_keeper::metrics::exposition::{
 use pgbackrest_keeper::metrics::options::BackupDetail;
 use pgbackrest_keeper::metrics::{CollectionMetrics, Fleet, OperatorMetrics, Options};
 use pgbackrest_keeper::state::snapshot::{
-    Collection, Failure, FailureReason, RepoState, ScopeHealth, ScopeKind, Snapshot,
+    Collection, Failure, FailureReason, RepoState, ScopeHealth, ScopeKind, Snapshot, StopFile, StopScope,
 };
 
 use crate::golden::fixtures;
@@ -25,6 +25,14 @@ pub(super) fn fleet() -> (Fleet, DateTime<Utc>) {
     super::settings(&mut well, now);
     super::listed(&mut well, now);
     super::expiring(&mut well, now);
+    super::archiver(&mut well, now);
+    let stopped_in = |pod: &str, hours| StopFile {
+        scope: StopScope::Stanza,
+        since: Some(now - TimeDelta::hours(hours)),
+        pod: Some(pod.into()),
+    };
+    well.stanzas[0].stop_files =
+        Some(vec![stopped_in("ledger-0", 2), stopped_in("ledger-pgbackrest-repo-host-0", 3)]);
     let mut half = well.clone();
     let repo = &mut half.stanzas[0].repos[1];
     (repo.state, repo.status_code) = (RepoState::Timeout, None);

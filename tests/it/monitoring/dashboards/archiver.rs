@@ -35,7 +35,7 @@ pub(super) fn row() -> Vec<Panel> {
         ),
         Panel::stat(
             "Archiver unreadable",
-            "For how many clusters on these hosts is the state of the archiver unknown?",
+            "For how many clusters is the state of the archiver unknown?",
             "short",
             format!("count({0}) - sum({0})", S.of(&catalogue::ARCHIVER_UP)),
         )

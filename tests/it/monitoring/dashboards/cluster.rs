@@ -30,7 +30,7 @@ pub(crate) fn dashboard() -> Dashboard {
             ("Backups", vec![newest()]),
             ("Trends", trends()),
             ("WAL", archive::row()),
-            ("Archiver (hosts)", archiver::row()),
+            ("Archiver", archiver::row()),
             ("Jobs (operator)", run()),
             ("Volumes of the repo host (Kubernetes)", volumes()),
         ],
