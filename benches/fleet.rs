@@ -91,7 +91,7 @@ impl RunInPod for Simulated {
             return Err(NoEnd::TimedOut(timeout));
         }
         tokio::time::sleep(self.latency).await;
-        Ok(Ran { code: 0, stdout, stderr: String::new() })
+        Ok(Ran { code: 0, stdout: stdout.into(), stderr: String::new() })
     }
 }
 

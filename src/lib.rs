@@ -9,6 +9,7 @@ pub mod files;
 pub mod http;
 pub mod job;
 pub mod kubernetes;
+pub mod memory;
 pub mod metrics;
 pub mod operator;
 pub mod pgbackrest;

@@ -90,7 +90,7 @@ pub async fn run(args: ExporterArgs, flags: &Flags) -> anyhow::Result<ExitCode> 
             .enable_lifecycle
             .then(|| Lifecycle { reload: reloads.clone(), log_filter: logging.filter.clone() }),
     });
-    let limits = ServerLimits { connections: args.web.max_connections as usize, ..ServerLimits::default() };
+    let limits = ServerLimits::with_connections(args.web.max_connections as usize);
 
     let serving = tokio::spawn(server::run(listeners, router, web_config.clone(), limits, stop.clone()));
     let polling = tokio::spawn(polling);

@@ -9,12 +9,14 @@ use chrono::Utc;
 use tracing::Span;
 
 use crate::cluster::key::Key;
+use crate::memory::Bounds;
 use crate::metrics::CollectionMetrics;
 use crate::metrics::collection::{Collector, RunReport};
 use crate::source::call::{self, Call, CommandState, Runner};
 use crate::state::snapshot::{Failure, FailureReason};
 
 use super::in_flight::{CommandKey, CommandsInFlight};
+use super::kept::Kept;
 use super::limit::CallLimit;
 use super::request::Request;
 use super::settings::Pace;
@@ -35,6 +37,8 @@ pub(super) struct Shared {
     /// On a host scans run beside collections, with a limit of their own.
     scan_limit: Option<CallLimit>,
     pub(super) in_flight: CommandsInFlight,
+    /// Of clusters; none of a host.
+    pub(super) kept: Kept,
     pub(super) metrics: Arc<CollectionMetrics>,
     /// Gets the signs of life of a host's collection.
     heartbeat: Option<Arc<Store>>,
@@ -64,7 +68,8 @@ impl Shared {
         if let Some(wal) = pace.wal {
             metrics.set_cadence(Collector::Wal, wal.interval, wal.timeout);
         }
-        Self { pace, limit, scan_limit: None, in_flight, metrics, heartbeat: None }
+        let kept = Kept::new(Bounds::of_process());
+        Self { pace, limit, scan_limit: None, in_flight, kept, metrics, heartbeat: None }
     }
 
     /// For this host, whose collection gives signs of life to the store.

@@ -24,6 +24,7 @@ use crate::state::merge::{self, Answer, Policy, Reply, Run, Target};
 use crate::state::programs;
 use crate::state::snapshot::{Failure, FailureReason, Repo, RepoState, Snapshot, Stanza};
 use crate::state::stopped;
+use crate::state::weight;
 
 use super::caller::Caller;
 use super::database_counts::Counts;
@@ -160,6 +161,7 @@ impl Caller<'_> {
                         while calls.next().await.is_some() {}
                         return None;
                     };
+                    let answer = answer.and_then(|document| self.keep(document));
                     plan.finished(&target, self.outcome(&target, &answer));
                     if let Ok(document) = answer {
                         answers.push(Answer { target, at: Utc::now(), reply: self.reply(document) });
@@ -183,6 +185,15 @@ impl Caller<'_> {
         let apart = plan.apart().clone();
         history.plan = plan.into_state();
         Some((answers, apart))
+    }
+
+    /// An answer, if there is room for it beside what is known of other clusters.
+    fn keep(&self, document: InfoAnswer) -> Result<InfoAnswer, Failure> {
+        let bytes = weight::of_stanzas(&document.stanzas);
+        self.shared.kept.admit(self.key, bytes).inspect_err(|failure| {
+            self.shared.metrics.not_run(Collector::Info, failure.reason);
+        })?;
+        Ok(document)
     }
 
     /// An answer without what is not asked for.

@@ -72,6 +72,7 @@ impl FleetCollector {
 
     /// Adds a cluster, or changes what it is asked for.
     pub fn set(&self, key: &Key, subject: Subject) {
+        self.scheduler.shared.kept.add(key);
         self.scheduler.registry.set(key, subject);
     }
 
@@ -89,6 +90,7 @@ impl FleetCollector {
     /// Removes a cluster that is gone, or is no longer ours.
     pub fn remove(&self, key: &Key) {
         self.scheduler.registry.remove(key);
+        self.scheduler.shared.kept.remove(key);
     }
 
     /// Begins a term. It ends when the value is dropped.
@@ -107,6 +109,7 @@ impl FleetCollector {
 impl Drop for Term<'_> {
     fn drop(&mut self) {
         self.0.scheduler.registry.clear();
+        self.0.scheduler.shared.kept.clear();
     }
 }
 
@@ -122,6 +125,9 @@ pub async fn once<P: FindPods + RunInPod + Clone + Send>(
 ) -> Vec<(Key, Snapshot)> {
     let metrics = CollectionMetrics::in_pods().with_wal(pace.wal.is_some());
     let shared = &Shared::new(pace, Arc::new(metrics));
+    for (key, _) in &clusters {
+        shared.kept.add(key);
+    }
     let site = &AllPods::new(pods.clone(), Arc::new(settings.clone()));
     stream::iter(clusters)
         .map(|(key, subject)| async move {

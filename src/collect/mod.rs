@@ -20,6 +20,7 @@ mod changes;
 mod collection;
 mod database_counts;
 mod in_flight;
+mod kept;
 mod limit;
 mod registry;
 mod request;

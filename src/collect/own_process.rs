@@ -2,16 +2,20 @@
 
 use procfs::process::{LimitValue, Process};
 
+use crate::memory::{Bounds, responses};
 use crate::metrics::ProcessFigures;
 use crate::telemetry;
 
 /// The figures of this moment. What cannot be read is absent; where there is no `/proc`, nearly all is.
 #[must_use]
 pub fn figures() -> ProcessFigures {
-    let log_lines_dropped = telemetry::dropped_lines();
-    let Ok(process) = Process::myself() else {
-        return ProcessFigures { log_lines_dropped, ..ProcessFigures::default() };
+    let own = ProcessFigures {
+        log_lines_dropped: telemetry::dropped_lines(),
+        responses: Some((responses::refused(), responses::cut())),
+        memory_limit_bytes: Some(Bounds::of_process().limit),
+        ..ProcessFigures::default()
     };
+    let Ok(process) = Process::myself() else { return own };
     let (stat, limits) = (process.stat().ok(), process.limits().ok());
     let of_limit = |value: LimitValue| match value {
         LimitValue::Value(value) => Some(value),
@@ -20,7 +24,6 @@ pub fn figures() -> ProcessFigures {
     let ticks = procfs::ticks_per_second() as f64;
     let booted = procfs::boot_time_secs().ok();
     ProcessFigures {
-        log_lines_dropped,
         cpu_seconds: stat.as_ref().map(|stat| (stat.utime + stat.stime) as f64 / ticks),
         open_fds: process.fd_count().ok().map(|count| count as u64),
         max_fds: limits.as_ref().and_then(|limits| of_limit(limits.max_open_files.soft_limit)),
@@ -33,6 +36,7 @@ pub fn figures() -> ProcessFigures {
         start_time_seconds: stat
             .zip(booted)
             .map(|(stat, booted)| booted as f64 + stat.starttime as f64 / ticks),
+        ..own
     }
 }
 

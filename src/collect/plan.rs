@@ -119,6 +119,11 @@ struct Urgency {
     hung_in_run: u64,
 }
 
+/// Whether a call that failed so used what others waited for.
+const fn holds_up_others(reason: FailureReason) -> bool {
+    matches!(reason, FailureReason::Timeout | FailureReason::Lost | FailureReason::OutputTooLarge)
+}
+
 impl PlanState {
     /// Whether it is time to ask again for several things at once that failed: after two runs, then four and so on.
     fn may_retry(&self, target: &Target) -> bool {
@@ -336,7 +341,7 @@ impl Plan {
                 self.trip_combined();
             }
             (Some(_), repo) => {
-                if matches!(failure.reason, FailureReason::Timeout | FailureReason::Lost) {
+                if holds_up_others(failure.reason) {
                     self.after.hung.insert(target.clone(), self.after.runs);
                 }
                 self.silent(target, failure);

@@ -118,7 +118,11 @@ impl Scheduler {
         match (turn.job, self.shared.pace.wal) {
             (Job::Collect, wal) => {
                 let publish = |snapshot: &Arc<Snapshot>| turn.report(snapshot);
+                let kept = &self.shared.kept;
+                // An earlier collection may have been cut off.
+                kept.settle(&key, &previous);
                 let Some(snapshot) = caller.collect(&previous, &mut history, &publish).await else { return };
+                kept.settle(&key, &snapshot);
                 if let Some(wal) = wal {
                     let is_worse = history.listings.take_more_missing();
                     if history.listings.has_news(&snapshot) {

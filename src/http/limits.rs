@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::memory::Bounds;
+
 /// The limits of the server. The defaults suit a few Prometheus servers and browsers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ServerLimits {
@@ -32,8 +34,18 @@ pub struct ServerLimits {
     pub body_bytes: usize,
     /// Maximum number of concurrent requests in one HTTP/2 connection.
     pub http2_streams: u32,
+    /// Bytes that requests and responses may use which wait for their clients, over all connections.
+    pub response_bytes: u64,
     /// How often the files of the web configuration are checked for changes.
     pub config_check: Duration,
+}
+
+impl ServerLimits {
+    /// With at most that many connections, or as many as there is memory for.
+    #[must_use]
+    pub fn with_connections(connections: usize) -> Self {
+        Self { connections: connections.min(Bounds::of_process().connections()), ..Self::default() }
+    }
 }
 
 impl Default for ServerLimits {
@@ -51,6 +63,7 @@ impl Default for ServerLimits {
             header_count: 100,
             body_bytes: 64 * 1024,
             http2_streams: 32,
+            response_bytes: Bounds::of_process().responses(),
             config_check: Duration::from_secs(5),
         }
     }

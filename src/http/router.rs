@@ -18,10 +18,11 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures_util::stream;
 use serde::Deserialize;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
 
 use crate::collect::store::Store;
+use crate::memory::responses::BodyMemory;
 use crate::metrics::collection::ConfigurationKind;
 use crate::metrics::exposition::{self, ClusterMetrics, Dynamic, EncodeError, Format};
 use crate::metrics::{CollectionMetrics, OperatorMetrics, Options, ProcessFigures};
@@ -34,6 +35,9 @@ use super::web_config::WebConfigHandle;
 
 /// How long a reload may take before the caller gets an error.
 const RELOAD_DEADLINE: Duration = Duration::from_secs(10);
+
+/// A page of a fleet is made of facts about all clusters, so one is rendered at a time.
+static PAGES: Semaphore = Semaphore::const_new(1);
 
 /// Paths that cannot be used as the telemetry path.
 pub const RESERVED_PATHS: [&str; 4] = ["/healthz", "/readyz", "/-/reload", "/-/log-filter"];
@@ -139,14 +143,19 @@ fn answer(state: &AppState, format: Format, gzip: bool) -> Result<Response, Enco
     let response = Response::builder()
         .header(CONTENT_TYPE, format.content_type())
         .header(VARY, "Accept, Accept-Encoding");
+    let shared = body.buffers();
     let response = if gzip {
         let pieces = exposition::gzip(&body, &dynamic)?;
         let length: usize = pieces.iter().map(Bytes::len).sum();
+        let of_others: usize = shared.iter().map(Bytes::len).sum();
+        let memory = BodyMemory { own: length.saturating_sub(of_others) as u64, shared };
+        let response = response.extension(memory);
         let body = Body::from_stream(stream::iter(pieces.into_iter().map(Ok::<_, Infallible>)));
         response.header(CONTENT_ENCODING, "gzip").header(CONTENT_LENGTH, length).body(body)
     } else {
         let chunks = exposition::plain(&body, dynamic);
         let length = chunks.length();
+        let response = response.extension(BodyMemory { own: chunks.own_memory(), shared });
         response.header(CONTENT_LENGTH, length).body(Body::from_stream(stream::iter(chunks)))
     };
     Ok(response
@@ -192,6 +201,8 @@ async fn status_page(State(state): State<Arc<AppState>>, Query(query): Query<Pag
         // Assessing every cluster takes too long for a thread that serves other requests.
         Some(clusters) => {
             let (state, operator) = (Arc::clone(&state), Arc::clone(clusters.operator()));
+            // Never closed.
+            let _alone = PAGES.acquire().await;
             let page = tokio::task::spawn_blocking(move || fleet_page(&state, &operator, &query)).await;
             match page {
                 Ok(page) => page,

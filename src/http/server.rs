@@ -22,7 +22,10 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::limit::RequestBodyLimitLayer;
 use tower_http::timeout::TimeoutLayer;
 
+use crate::memory::responses::Responses;
+
 use super::auth::Checker;
+use super::client::ClientAddress;
 use super::connection::Connection;
 use super::connection_limit::ConnectionLimit;
 use super::limits::ServerLimits;
@@ -75,6 +78,7 @@ pub async fn run(
         config: config.clone(),
         limits,
         connection_limit: ConnectionLimit::new(limits.connections),
+        responses: Responses::new(limits.response_bytes),
         connections: TaskTracker::new(),
         stop: shutdown.child_token(),
     };
@@ -123,6 +127,7 @@ struct Server {
     config: WebConfigHandle,
     limits: ServerLimits,
     connection_limit: ConnectionLimit,
+    responses: Responses<ClientAddress>,
     connections: TaskTracker,
     stop: CancellationToken,
 }
@@ -165,6 +170,7 @@ impl Server {
         let connection = Connection {
             client: peer.ip().into(),
             permit,
+            responses: self.responses.clone(),
             router: self.router.clone(),
             config: self.config.current(),
             limits: self.limits,

@@ -51,7 +51,7 @@ pub(super) async fn claim(
     if ran.code != 0 {
         return Err((BackupEnd::Exited(ran.code), Some(ran.said())));
     }
-    let version = version::parse(&String::from_utf8_lossy(&ran.stdout));
+    let version = version::parse(&ran.text());
     let annotates = match version {
         Some(version) if version.product.is_fork() => {
             let help = command::help(Feature::Annotation);

@@ -218,7 +218,11 @@ impl<A: Access> Job<'_, A> {
             Some(Ok(code)) => BackupEnd::Exited(code),
             Some(Err(NoEnd::NotStarted(said))) => BackupEnd::NotStarted(said),
             Some(Err(NoEnd::TimedOut(_))) => BackupEnd::TimedOut,
-            Some(Err(NoEnd::Lost(said))) => BackupEnd::Lost(said),
+            Some(Err(
+                NoEnd::Lost(said)
+                | NoEnd::TooLarge { message: said, .. }
+                | NoEnd::NoMemory { message: said, .. },
+            )) => BackupEnd::Lost(said),
             None => BackupEnd::Lost("it did not stop in time".to_owned()),
         };
         Ran { end, said: listener.error(), stopped }

@@ -332,7 +332,7 @@ impl Counted {
 }
 
 /// Every reason.
-const REASONS: [FailureReason; 9] = [
+const REASONS: [FailureReason; 10] = [
     FailureReason::Timeout,
     FailureReason::Exit,
     FailureReason::Parse,
@@ -340,10 +340,11 @@ const REASONS: [FailureReason; 9] = [
     FailureReason::RootRefused,
     FailureReason::Killed,
     FailureReason::OutputTooLarge,
+    FailureReason::NoMemory,
     FailureReason::NoPod,
     FailureReason::Lost,
 ];
-const ON_THIS_HOST: [FailureReason; 7] = [
+const ON_THIS_HOST: [FailureReason; 8] = [
     FailureReason::Timeout,
     FailureReason::Exit,
     FailureReason::Parse,
@@ -351,13 +352,16 @@ const ON_THIS_HOST: [FailureReason; 7] = [
     FailureReason::RootRefused,
     FailureReason::Killed,
     FailureReason::OutputTooLarge,
+    FailureReason::NoMemory,
 ];
-const IN_PODS: [FailureReason; 7] = [
+const IN_PODS: [FailureReason; 9] = [
     FailureReason::Timeout,
     FailureReason::Exit,
     FailureReason::Parse,
     FailureReason::Spawn,
     FailureReason::RootRefused,
+    FailureReason::OutputTooLarge,
+    FailureReason::NoMemory,
     FailureReason::NoPod,
     FailureReason::Lost,
 ];
@@ -371,6 +375,7 @@ const fn reason_name(reason: FailureReason) -> &'static str {
         FailureReason::RootRefused => "root_refused",
         FailureReason::Killed => "killed",
         FailureReason::OutputTooLarge => "output_too_large",
+        FailureReason::NoMemory => "no_memory",
         FailureReason::NoPod => "no_pod",
         FailureReason::Lost => "lost",
     }

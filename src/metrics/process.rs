@@ -10,6 +10,10 @@ use super::family::Families;
 pub struct ProcessFigures {
     /// Log lines that standard error did not take.
     pub log_lines_dropped: Option<u64>,
+    /// Responses refused, and responses cut off, because others waited for memory.
+    pub responses: Option<(u64, u64)>,
+    /// Memory that the process may use, bytes.
+    pub memory_limit_bytes: Option<u64>,
     /// User and system time, seconds.
     pub cpu_seconds: Option<f64>,
     /// File descriptors in use.
@@ -31,6 +35,12 @@ pub(super) fn write(families: &mut Families<'_, '_>, figures: &ProcessFigures) -
     if let Some(lines) = figures.log_lines_dropped {
         families.counter(&catalogue::LOG_LINES_DROPPED_TOTAL, lines as f64)?;
     }
+    if let Some((refused, cut)) = figures.responses {
+        families.counter(&catalogue::RESPONSES_REFUSED_TOTAL, refused as f64)?;
+        families.counter(&catalogue::RESPONSES_CUT_TOTAL, cut as f64)?;
+    }
+    families
+        .family(&catalogue::MEMORY_LIMIT_BYTES, |family| family.add_known(&[], figures.memory_limit_bytes))?;
     if let Some(seconds) = figures.cpu_seconds {
         families.counter(&catalogue::PROCESS_CPU_SECONDS_TOTAL, seconds)?;
     }

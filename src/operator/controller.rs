@@ -35,7 +35,7 @@ use super::progress::{HEARTBEAT, OperatorProgress};
 use super::reconcile::{Collect, ReconcileError, ReconcileOutcome, Reconciler};
 use super::report::{ReconcileFailure, Report, Reporter};
 use super::scope::{Key, Scope, postgresql};
-use super::watch::{self, PAGE, Touch, Watch};
+use super::watch::{self, OBJECTS_PAGE, Touch, Watch};
 
 /// How long running reconciles may continue at shutdown.
 const DRAIN: Duration = Duration::from_secs(20);
@@ -146,7 +146,10 @@ impl Controller {
         let watch = Watch {
             kind: KIND,
             scope: scope.clone(),
-            events: watcher(scope.api(&self.client, kind), watcher::Config::default().page_size(PAGE)),
+            events: watcher(
+                scope.api(&self.client, kind),
+                watcher::Config::default().page_size(OBJECTS_PAGE),
+            ),
             writer,
             key: Key::of,
         };

@@ -16,8 +16,10 @@ use kube::runtime::watcher::{Error, Event};
 use super::progress::OperatorProgress;
 use super::scope::{Key, Scope};
 
-/// Page size of lists.
-pub(super) const PAGE: u32 = 500;
+/// Page size of lists of metadata.
+pub(super) const PAGE: u32 = 100;
+/// Page size of lists of whole objects, of which each may be as large as etcd lets it be: 1.5 MB.
+pub(super) const OBJECTS_PAGE: u32 = 25;
 
 /// Written by `kubectl apply`; as large as the object itself.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";

@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use chrono::{DateTime, Utc};
-use serde::Deserialize;
-use serde::de::IgnoredAny;
+use serde::de::{IgnoredAny, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer as _};
 use serde_json::value::RawValue;
 
 use super::label::BackupType;
@@ -76,11 +76,12 @@ pub fn parse(text: &str) -> Result<InfoDocument<'_>, ParseError> {
     };
     let read = document.stanzas.len();
     document.stanzas.retain(|stanza| !stanza.name.is_empty());
-    document.unreadable.extend((document.stanzas.len()..read).map(|_| Unreadable::Unnamed(None)));
+    let nameless = (document.stanzas.len()..read).map(|_| Unreadable::Unnamed(None));
+    document.unreadable.extend(nameless.take(MAX_UNREADABLE));
     for stanza in &mut document.stanzas {
         stanza.backup.retain(|backup| {
             let is_usable = backup.backup_type.is_some() && backup.timestamp.is_some();
-            if !is_usable {
+            if !is_usable && document.unreadable.len() < MAX_UNREADABLE {
                 let name = shortened(&format!("{}/{}", stanza.name, backup.label));
                 document.unreadable.push(Unreadable::Backup(name));
             }
@@ -93,17 +94,37 @@ pub fn parse(text: &str) -> Result<InfoDocument<'_>, ParseError> {
 
 /// Slow path: splits the array first, then parses each stanza on its own.
 fn parse_each(text: &str) -> Result<InfoDocument<'_>, ParseError> {
-    let entries: Vec<&RawValue> = serde_json::from_str(text)?;
-    let mut document = InfoDocument::default();
-    for (entry, place) in entries.iter().zip(1..) {
-        match serde_json::from_str(entry.get()) {
-            Ok(stanza) => document.stanzas.push(stanza),
-            Err(_) => document
-                .unreadable
-                .push(name_of(entry).map_or(Unreadable::Unnamed(Some(place)), Unreadable::Stanza)),
-        }
-    }
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let document = deserializer.deserialize_seq(Each)?;
+    deserializer.end()?;
     Ok(document)
+}
+
+/// Keeps no entry that cannot be read.
+struct Each;
+
+impl<'de> Visitor<'de> for Each {
+    type Value = InfoDocument<'de>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a list of stanzas")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut entries: A) -> Result<InfoDocument<'de>, A::Error> {
+        let mut document = InfoDocument::default();
+        let mut place = 0;
+        while let Some(entry) = entries.next_element::<&RawValue>()? {
+            place += 1;
+            match serde_json::from_str(entry.get()) {
+                Ok(stanza) => document.stanzas.push(stanza),
+                Err(_) if document.unreadable.len() < MAX_UNREADABLE => document
+                    .unreadable
+                    .push(name_of(entry).map_or(Unreadable::Unnamed(Some(place)), Unreadable::Stanza)),
+                Err(_) => {}
+            }
+        }
+        Ok(document)
+    }
 }
 
 fn name_of(entry: &RawValue) -> Option<String> {

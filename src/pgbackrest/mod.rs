@@ -16,3 +16,4 @@ pub mod stored_size;
 pub mod version;
 pub mod wal;
 pub mod wal_header;
+pub mod weight;

@@ -40,6 +40,12 @@ pub fn clean(bytes: &[u8]) -> Cleaned<'_> {
     }
 }
 
+/// The document as it was printed, which may have to be repaired; empty if there is none.
+#[must_use]
+pub fn document(bytes: &[u8]) -> &[u8] {
+    bytes.get(start_of_document(bytes)..).unwrap_or_default()
+}
+
 /// The start of the first line that starts with `[`; the document is always an array, and no log line starts like
 /// that.
 fn start_of_document(bytes: &[u8]) -> usize {
@@ -77,7 +83,8 @@ fn is_log_line(line: &[u8]) -> bool {
 
 fn preamble(before: &[u8]) -> Vec<Said<'static>> {
     let line = |line: &[u8]| {
-        String::from_utf8_lossy(line)
+        // A letter has four bytes at most.
+        String::from_utf8_lossy(line.get(..4 * MAX_PREAMBLE_LINE).unwrap_or(line))
             .chars()
             .take(MAX_PREAMBLE_LINE)
             .map(|letter| if letter.is_control() { ' ' } else { letter })
@@ -127,14 +134,14 @@ fn hexadecimal(digit: u32) -> char {
 
 /// Tracks strings in a document.
 #[derive(Default)]
-struct StringState {
+pub(super) struct StringState {
     in_string: bool,
     escaped: bool,
 }
 
 impl StringState {
     /// Reads the next byte; returns whether it is within a string.
-    fn step(&mut self, byte: u8) -> bool {
+    pub(super) fn step(&mut self, byte: u8) -> bool {
         let was_in_string = self.in_string;
         if self.escaped {
             self.escaped = false;

@@ -7,8 +7,10 @@ use std::time::Duration;
 use chrono::Utc;
 use futures_util::future::BoxFuture;
 
+use crate::memory::Captured;
 use crate::pgbackrest::command::{self, Command, InfoQuery, RepoQuery};
-use crate::pgbackrest::info::{InfoDocument, Link, Tablespace, Unreadable, view};
+use crate::pgbackrest::info::view::{self, StanzaView};
+use crate::pgbackrest::info::{InfoDocument, Link, Tablespace, Unreadable};
 use crate::pgbackrest::redact::Said;
 use crate::pgbackrest::repository::{self, Entries};
 use crate::pgbackrest::sanitize;
@@ -16,8 +18,8 @@ use crate::pgbackrest::version::{self, Feature, Version};
 use crate::state::assemble;
 use crate::state::snapshot::{Failure, FailureReason, Stanza};
 
-use super::failure;
 use super::process::{Limits, Survivor};
+use super::{document, failure};
 
 /// Printing the version reads no repository.
 const VERSION_TIMEOUT: Duration = Duration::from_secs(30);
@@ -26,6 +28,9 @@ const VERSION_TIMEOUT: Duration = Duration::from_secs(30);
 const MAX_LISTING: usize = 16 << 20;
 /// Bytes of a file. A line of a history takes about 60.
 const MAX_FILE: usize = 1 << 20;
+
+/// Bytes in which a version is looked for.
+const MAX_VERSION: usize = 4 << 10;
 
 /// Exit code for an option that a command does not have.
 const NO_SUCH_OPTION: i32 = 31;
@@ -46,9 +51,9 @@ pub trait Runner: Send + Sync {
 #[derive(Debug)]
 pub struct Finished {
     /// Standard output if the command exited with 0, otherwise why there is no answer. None if the caller cancelled it.
-    pub stdout: Option<Result<Vec<u8>, Failure>>,
+    pub stdout: Option<Result<Captured, Failure>>,
     /// Standard error.
-    pub stderr: Vec<u8>,
+    pub stderr: Captured,
     /// Bytes on standard output, where they are counted.
     pub output_bytes: Option<u64>,
     /// Wall time.
@@ -183,6 +188,14 @@ async fn call<T: Send + 'static>(
     for line in sanitize::clean(&stderr).preamble {
         runner.log(&what, &line.redacted());
     }
+    let stdout = match stdout {
+        Some(Ok(stdout)) => {
+            let patience = document::patience(limits.timeout, duration);
+            let expected = document::expect(stdout, patience).await;
+            Some(expected.map_err(|refusal| failure::of_refusal(&what, refusal)))
+        }
+        other => other,
+    };
     let (answer, sanitized) = match stdout {
         Some(Ok(stdout)) => {
             // Reading a big document takes a moment, which would block this thread.
@@ -218,7 +231,7 @@ impl<T> Read<T> {
 
 fn read_version(stdout: &[u8]) -> Read<Version> {
     let no_version = "pgbackrest version printed no version; check that the program is pgBackRest itself";
-    let version = version::parse(&String::from_utf8_lossy(stdout));
+    let version = version::parse(&String::from_utf8_lossy(stdout.get(..MAX_VERSION).unwrap_or(stdout)));
     Read::of(version.ok_or_else(|| unreadable(no_version)))
 }
 
@@ -227,7 +240,11 @@ fn read_info(stdout: &[u8], query: &InfoQuery) -> Read<InfoAnswer> {
         let read_at = Utc::now();
         let told = document.unreadable.iter();
         notices.extend(told.map(|part| format!("cannot read {part} in the output; ignoring it")));
-        let stanzas = document.stanzas().map(|stanza| assemble::stanza(stanza, read_at)).collect();
+        // pgBackRest tells of no other stanza than the one that it was asked for.
+        let is_asked_for =
+            |stanza: &StanzaView<'_>| query.stanza.as_deref().is_none_or(|asked| asked == &*stanza.raw.name);
+        let stanzas = document.stanzas().filter(is_asked_for);
+        let stanzas = stanzas.map(|stanza| assemble::stanza(stanza, read_at)).collect();
         Ok(InfoAnswer { stanzas, unreadable: document.unreadable })
     })
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use nix::sys::signal::Signal;
 
+use crate::memory::{Bounds, Refusal};
 use crate::pgbackrest::exit_code::{self, Reason};
 use crate::pgbackrest::redact::Said;
 use crate::pgbackrest::sanitize;
@@ -15,6 +16,9 @@ use super::process::{Ending, Limits, Stream};
 
 /// Characters of pgBackRest's own words that are passed on.
 const MAX_QUOTED: usize = 500;
+
+/// Bytes of output in which a message is looked for.
+const MAX_SEARCHED: usize = 64 << 10;
 
 /// A shell, or `timeout`, exits with this plus the number of the signal that ended its command. pgBackRest's own codes are
 /// lower.
@@ -51,7 +55,7 @@ pub(super) fn of_ending(
         }
         Ending::TooLarge(stream) => {
             let (stream, cap) = match stream {
-                Stream::Stdout => ("stdout", limits.stdout),
+                Stream::Stdout => ("stdout", limits.stdout.min(Bounds::of_process().output())),
                 Stream::Stderr => ("stderr", limits.stderr),
             };
             let message = format!(
@@ -59,6 +63,14 @@ pub(super) fn of_ending(
             );
             (FailureReason::OutputTooLarge, None, message)
         }
+        Ending::TooSlow => {
+            let message = format!(
+                "{what} printed a large answer too slowly and was killed, since others waited; run it by hand to see what it \
+                 prints"
+            );
+            (FailureReason::OutputTooLarge, None, message)
+        }
+        Ending::NoMemory => return of_refusal(what, Refusal::NoMemory),
         Ending::Signalled(signal) => {
             let (name, remedy) = of_signal(signal);
             (
@@ -75,9 +87,24 @@ pub(super) fn of_ending(
     Failure { reason, exit_code, message }
 }
 
+/// There was no memory for the answer.
+pub(super) fn of_refusal(what: &str, refusal: Refusal) -> Failure {
+    let (reason, remedy) = match refusal {
+        Refusal::TooLarge(_) => {
+            (FailureReason::OutputTooLarge, "run it by hand to see what it prints, or raise the memory limit")
+        }
+        Refusal::NoMemory => {
+            (FailureReason::NoMemory, "look for others that print too much, or raise the memory limit")
+        }
+    };
+    Failure::new(reason, format!("there is no memory for the answer of {what}: {refusal}; {remedy}"))
+}
+
 pub(super) fn of_exit(what: &str, code: i32, stdout: &[u8], stderr: &[u8]) -> Failure {
     let said = said(stdout, stderr);
-    if exit_code::is_root_refusal(code, &String::from_utf8_lossy(stdout), &String::from_utf8_lossy(stderr)) {
+    let beginning =
+        |output: &'_ [u8]| String::from_utf8_lossy(output.get(..MAX_SEARCHED).unwrap_or(output)).into_owned();
+    if exit_code::is_root_refusal(code, &beginning(stdout), &beginning(stderr)) {
         let message = format!(
             "{what} refuses to run as root ({said}); run this program as the user that owns the repositories \
              (often postgres), or pass PGBACKREST_ALLOW_ROOT=y to pgBackRest"
@@ -212,6 +239,8 @@ mod tests {
         let endings = [
             (Ending::TimedOut, FailureReason::Timeout, "within 1m 30s"),
             (Ending::TooLarge(Stream::Stderr), FailureReason::OutputTooLarge, "65536 bytes on stderr"),
+            (Ending::TooSlow, FailureReason::OutputTooLarge, "too slowly"),
+            (Ending::NoMemory, FailureReason::NoMemory, "other answers used the memory"),
             (
                 Ending::Signalled(9),
                 FailureReason::Killed,

@@ -37,6 +37,7 @@ impl<'a, P> InPod<'a, P> {
 
     /// Why there is no exit code, and what that says of the command.
     fn without_code(&self, what: &str, end: &NoEnd) -> (Failure, CommandState) {
+        let state = |may_run| if may_run { CommandState::Unknown } else { CommandState::Ended };
         let (reason, state, remedy) = match end {
             NoEnd::NotStarted(_) => (
                 FailureReason::Spawn,
@@ -52,6 +53,14 @@ impl<'a, P> InPod<'a, P> {
                 FailureReason::Lost,
                 CommandState::Unknown,
                 "it is retried after the command must have ended",
+            ),
+            NoEnd::TooLarge { may_run, .. } => {
+                (FailureReason::OutputTooLarge, state(*may_run), "run it there by hand to see what it prints")
+            }
+            NoEnd::NoMemory { may_run, .. } => (
+                FailureReason::NoMemory,
+                state(*may_run),
+                "look for clusters that print too much, or raise the memory limit",
             ),
         };
         let said = failure::one_line(&end.to_string());
@@ -83,7 +92,7 @@ impl<P: RunInPod> Runner for InPod<'_, P> {
             };
             Finished {
                 stdout: Some(stdout),
-                stderr: stderr.into_bytes(),
+                stderr: stderr.into_bytes().into(),
                 output_bytes: None,
                 duration,
                 state,

@@ -6,6 +6,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
+use crate::memory::Captured;
 use crate::pgbackrest::command::{Command, Program};
 
 use super::call::{CommandState, Finished, Runner};
@@ -61,7 +62,7 @@ impl Runner for Local {
                 }
                 Err(error) => Finished {
                     stdout: Some(Err(failure::of_spawn(&self.program.binary, &error))),
-                    stderr: Vec::new(),
+                    stderr: Captured::default(),
                     output_bytes: Some(0),
                     duration: Duration::ZERO,
                     state: CommandState::NotStarted,

@@ -19,5 +19,6 @@ pub mod primary;
 pub mod process;
 pub mod stop_files;
 
+mod document;
 mod failure;
 mod notices;

@@ -4,22 +4,26 @@
 //! pgBackRest. Variables that would change its answers are taken out, and its warnings about variables that are no options
 //! are split off by `pgbackrest::sanitize`.
 
+use std::borrow::Cow;
 use std::future::Future;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
-use super::failure;
+use super::{document, failure};
 use crate::kubernetes::client::CallFailure;
 use crate::kubernetes::exec::{self, End, Exec, ExecError, Heard};
+use crate::memory::{Captured, Refusal};
 use crate::pgbackrest::command::UNWANTED_VARIABLES;
 
 /// How much longer the connection may last than the command.
 const MARGIN: Duration = Duration::from_secs(15);
 /// A command that does not end when it is asked to is killed five seconds later. Written as BusyBox takes it too.
 const BOUND: [&str; 3] = ["timeout", "-k", "5"];
-/// More output than this is no answer. `info` of 5,000 backups prints 4 MB.
+/// More output than this is no answer. `info` of 5,000 backups prints 4 MB. Where there is little memory it is less.
 const MOST_OUTPUT: usize = 32 * 1024 * 1024;
+/// Bytes of output that is text and no document.
+const MOST_TEXT: usize = 1 << 20;
 /// The exit code with which `timeout` says that it has ended the command.
 const TIMED_OUT: i32 = 124;
 
@@ -39,13 +43,19 @@ pub struct Place<'a> {
 pub struct Ran {
     /// Its exit code.
     pub code: i32,
-    /// What it printed.
-    pub stdout: Vec<u8>,
+    /// What it printed. Not kept while another command runs, which may wait for its memory.
+    pub stdout: Captured,
     /// The beginning of what it complained about.
     pub stderr: String,
 }
 
 impl Ran {
+    /// What it printed, as text; only the beginning of what is too long to be meant as such.
+    #[must_use]
+    pub fn text(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(self.stdout.get(..MOST_TEXT).unwrap_or(&self.stdout))
+    }
+
     /// pgBackRest's error message, or whatever else was said, in one bounded line without secrets.
     #[must_use]
     pub fn said(&self) -> String {
@@ -65,6 +75,12 @@ pub enum NoEnd {
     /// Whether it still runs is not known.
     #[error("the connection to the command was lost: {0}")]
     Lost(String),
+    /// It printed more than is read.
+    #[error("{message}")]
+    TooLarge { message: String, may_run: bool },
+    /// Other answers used the memory for answers.
+    #[error("{message}")]
+    NoMemory { message: String, may_run: bool },
 }
 
 /// Runs commands in containers. Tests run them elsewhere.
@@ -104,12 +120,14 @@ impl Pods {
 
 impl RunInPod for Pods {
     async fn run(&self, place: Place<'_>, command: &[&str], timeout: Duration) -> Result<Ran, NoEnd> {
-        let bounded = bounded(command, timeout);
+        let (bounded, began) = (bounded(command, timeout), Instant::now());
         match exec::exec(&self.client, place.exec(&bounded, timeout)).await {
             Ok(output) => {
                 let code = code(output.end, timeout)?;
                 let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-                Ok(Ran { code, stdout: output.stdout, stderr })
+                let stdout = document::expect(output.stdout, document::patience(timeout, began.elapsed()));
+                let stdout = stdout.await.map_err(unread)?;
+                Ok(Ran { code, stdout, stderr })
             }
             Err(error) => Err(no_end(&error)),
         }
@@ -156,15 +174,27 @@ fn code(end: End, timeout: Duration) -> Result<i32, NoEnd> {
     }
 }
 
+/// There is no memory to read what was printed.
+fn unread(refusal: Refusal) -> NoEnd {
+    let (message, may_run) = (refusal.to_string(), false);
+    match refusal {
+        Refusal::TooLarge(_) => NoEnd::TooLarge { message, may_run },
+        Refusal::NoMemory => NoEnd::NoMemory { message, may_run },
+    }
+}
+
 fn no_end(error: &ExecError) -> NoEnd {
-    let may_run = match error {
-        // The command may have been started, and the answer lost.
-        ExecError::Call(call) => matches!(call.failure, CallFailure::Timeout | CallFailure::Transport),
-        ExecError::NotStarted { .. } => false,
-        ExecError::Timeout(_) | ExecError::TooMuch(_) => true,
-    };
     let said = error.to_string();
-    if may_run { NoEnd::Lost(said) } else { NoEnd::NotStarted(said) }
+    match error {
+        ExecError::Output(_) => NoEnd::TooLarge { message: said, may_run: true },
+        ExecError::NoMemory { is_started, .. } => NoEnd::NoMemory { message: said, may_run: *is_started },
+        // The command may have been started, and the answer lost.
+        ExecError::Call(call) if !matches!(call.failure, CallFailure::Timeout | CallFailure::Transport) => {
+            NoEnd::NotStarted(said)
+        }
+        ExecError::NotStarted { .. } => NoEnd::NotStarted(said),
+        ExecError::Call(_) | ExecError::Timeout(_) => NoEnd::Lost(said),
+    }
 }
 
 #[cfg(test)]

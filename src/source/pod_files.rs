@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 
+use crate::memory::{self, Captured};
 use crate::pgbackrest::conf::Archiving;
 use crate::pgbackrest::spool::{self, SpoolFile};
 use crate::pgbackrest::wal_header::{self, WalHeader};
@@ -153,6 +154,8 @@ impl<P: RunInPod> PodFiles<'_, P> {
         let (stop_files, queue, spool, may_run) = match self.list(&paths, lock).await {
             Ok(stdout) => {
                 let listed = Listed::of(&stdout);
+                // Its memory is given back before the next command needs some.
+                drop(stdout);
                 let stop_files =
                     lock.map_or_else(StopListing::new, |lock| stop_listing(lock, listed.stop_files.clone()));
                 let (contents, may_run) = self.contents(&paths, &listed).await;
@@ -177,7 +180,7 @@ impl<P: RunInPod> PodFiles<'_, P> {
 
     /// Lists the files of archiving, and stop files. The spool comes first: of what leaves the queue meanwhile, the error is taken
     /// for one of the past.
-    async fn list(&self, paths: &ArchivingPaths<'_>, lock: Option<&str>) -> Result<Vec<u8>, NotRead> {
+    async fn list(&self, paths: &ArchivingPaths<'_>, lock: Option<&str>) -> Result<Captured, NotRead> {
         let signals = RECOVERY_SIGNALS.map(|name| format!("{}/{name}", paths.data));
         let status = format!("{}/{STATUS}", paths.wal);
         let mut command = vec!["find", "-L", &paths.spool, &status];
@@ -221,10 +224,13 @@ impl<P: RunInPod> PodFiles<'_, P> {
     }
 
     /// What a command printed, if it missed nothing but absent files.
-    async fn run(&self, program: &str, command: &[&str]) -> Result<Vec<u8>, NotRead> {
+    async fn run(&self, program: &str, command: &[&str]) -> Result<Captured, NotRead> {
         let command = [&ENVIRONMENT, command].concat();
         let ended = match self.pods.run(self.place, &command, TIMEOUT.min(self.timeout)).await {
-            Ok(ran) => complete(program, ran),
+            Ok(ran) => match complete(program, ran) {
+                Ok(stdout) => reserved(stdout).await,
+                Err(not_read) => Err(not_read),
+            },
             Err(end) => Err(NotRead::of(&end)),
         };
         ended.map_err(|not_read| NotRead { problem: failure::one_line(&not_read.problem), ..not_read })
@@ -238,7 +244,14 @@ impl NotRead {
     }
 }
 
-fn complete(program: &str, ran: Ran) -> Result<Vec<u8>, NotRead> {
+/// With memory for what is kept of it.
+async fn reserved(stdout: Captured) -> Result<Captured, NotRead> {
+    let weight = output::weight(&stdout);
+    let reserved = stdout.expect(memory::input(), weight, TIMEOUT).await;
+    reserved.map_err(|refusal| NotRead { problem: format!("cannot read files: {refusal}"), may_run: false })
+}
+
+fn complete(program: &str, ran: Ran) -> Result<Captured, NotRead> {
     const NOT_FOUND: i32 = 127;
     const SOME_FAILED: i32 = 1;
     // Of a file, which has its path, not of a program.
@@ -275,8 +288,9 @@ impl<'a> ArchivingPaths<'a> {
 struct Listed {
     has_status: bool,
     waiting: Waiting,
-    /// Since when each of them waits.
-    ready: BTreeMap<String, DateTime<Utc>>,
+    /// Since when the first and the last of them wait.
+    first_since: Option<DateTime<Utc>>,
+    last_since: Option<DateTime<Utc>>,
     standby_since: Option<DateTime<Utc>>,
     stop_files: BTreeMap<String, DateTime<Utc>>,
     /// Status files of the spool.
@@ -307,7 +321,12 @@ impl Listed {
             self.spool.insert(name.to_owned(), modified);
         } else if let Some(file) = spool::waiting(name) {
             self.waiting.add(name);
-            self.ready.insert(file.to_owned(), modified);
+            if self.waiting.first() == Some(file) {
+                self.first_since = Some(modified);
+            }
+            if self.waiting.last() == Some(file) {
+                self.last_since = Some(modified);
+            }
         }
     }
 
@@ -316,12 +335,10 @@ impl Listed {
         paths: &ArchivingPaths<'_>,
         contents: &Result<Contents, String>,
     ) -> (Result<Queue, String>, Result<Spool, String>) {
-        let since = |file: Option<&str>| self.ready.get(file?).copied();
-        let (first_since, last_since) = (since(self.waiting.first()), since(self.waiting.last()));
         let segment = contents.as_ref().ok().and_then(|contents| contents.segment.as_ref());
         let details = Details {
-            first_since,
-            last_since,
+            first_since: self.first_since,
+            last_since: self.last_since,
             file_bytes: segment.map(|segment| segment.size),
             header: segment.and_then(|segment| WalHeader::parse(&segment.header)),
             standby_since: self.standby_since,

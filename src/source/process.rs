@@ -13,11 +13,14 @@ use nix::errno::Errno;
 use nix::sys::signal::{Signal, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::Pid;
-use tokio::io::{AsyncRead, AsyncReadExt};
+use parking_lot::Mutex;
+use tokio::io::AsyncRead;
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
+
+use crate::memory::{self, Captured, ReadError, Refusal};
 
 use super::environment::Environment;
 use super::leavers::{self, Mark};
@@ -56,9 +59,9 @@ pub struct Output {
     /// How it ended.
     pub ending: Ending,
     /// What it printed, up to the cap.
-    pub stdout: Vec<u8>,
+    pub stdout: Captured,
     /// What it complained about, up to the cap.
-    pub stderr: Vec<u8>,
+    pub stderr: Captured,
     /// From its start until it was gone.
     pub duration: Duration,
     /// The child itself, where even SIGKILL did not end it in time.
@@ -76,6 +79,10 @@ pub enum Ending {
     TimedOut,
     /// Killed because it printed more than its cap.
     TooLarge(Stream),
+    /// Killed because it took too long to print an answer so large that others had to wait.
+    TooSlow,
+    /// Killed at the timeout, or never started, because other answers used the memory.
+    NoMemory,
     /// Killed, or never started, because the caller gave up.
     Cancelled,
 }
@@ -118,17 +125,25 @@ pub async fn run(
     if cancellation.is_cancelled() {
         return Ok(Output::nothing(Ending::Cancelled));
     }
+    let reserved = tokio::select! {
+        reserved = Captured::reserve(memory::input(), limits.stdout, limits.timeout) => reserved,
+        () = cancellation.cancelled() => return Ok(Output::nothing(Ending::Cancelled)),
+    };
+    let stdout = match reserved {
+        Ok(captured) => Mutex::new(captured),
+        Err(Refusal::NoMemory | Refusal::TooLarge(_)) => return Ok(Output::nothing(Ending::NoMemory)),
+    };
+    let stderr = Mutex::new(Captured::little(limits.stderr));
     // Registered before the child exists, so that no end is missed.
     let mut ends_of_children = signal(SignalKind::child())?;
     let mark = Mark::new();
     let mut group = Group::spawn(argv, environment, &mark)?;
     let (mut stdout_pipe, mut stderr_pipe) = (group.child.stdout.take(), group.child.stderr.take());
-    let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
     let mut forced = {
         let reads = async {
             tokio::try_join!(
-                read(&mut stdout_pipe, &mut stdout, limits.stdout, Stream::Stdout),
-                read(&mut stderr_pipe, &mut stderr, limits.stderr, Stream::Stderr),
+                read(&mut stdout_pipe, &stdout, Stream::Stdout),
+                read(&mut stderr_pipe, &stderr, Stream::Stderr),
             )
         };
         tokio::pin!(reads);
@@ -139,19 +154,26 @@ pub async fn run(
                 () = cancellation.cancelled() => break Some(Ending::Cancelled),
                 read = &mut reads, if reading => match read {
                     Ok(_) => reading = false,
-                    Err(stream) => break Some(Ending::TooLarge(stream)),
+                    Err(ending) => break Some(ending),
                 },
                 () = group.ended(&mut ends_of_children) => break None,
-                () = sleep_until(started + limits.timeout) => break Some(Ending::TimedOut),
+                () = sleep_until(started + limits.timeout) => {
+                    break Some(if stdout.lock().waits() { Ending::NoMemory } else { Ending::TimedOut });
+                }
             }
         };
         if forced.is_none() {
             group.send(Signal::SIGKILL);
         }
         match forced {
-            None if reading => match timeout(DRAIN, &mut reads).await {
-                Ok(Err(stream)) => Some(Ending::TooLarge(stream)),
-                _ => None,
+            None if reading => loop {
+                match timeout(DRAIN, &mut reads).await {
+                    Ok(Err(ending)) => break Some(ending),
+                    // The rest is in the pipe.
+                    Err(_) if stdout.lock().waits() && started.elapsed() < limits.timeout => {}
+                    Err(_) if stdout.lock().waits() => break Some(Ending::NoMemory),
+                    _ => break None,
+                }
             },
             forced => forced,
         }
@@ -185,8 +207,8 @@ pub async fn run(
     Ok(Output {
         // Without a status the child was killed: a child that ended by itself can be reaped at once.
         ending: forced.unwrap_or(Ending::Signalled(Signal::SIGKILL as i32)),
-        stdout,
-        stderr,
+        stdout: stdout.into_inner(),
+        stderr: stderr.into_inner(),
         duration: started.elapsed(),
         survivor,
     })
@@ -194,7 +216,8 @@ pub async fn run(
 
 impl Output {
     fn nothing(ending: Ending) -> Self {
-        Self { ending, stdout: Vec::new(), stderr: Vec::new(), duration: Duration::ZERO, survivor: None }
+        let nothing = Captured::default;
+        Self { ending, stdout: nothing(), stderr: nothing(), duration: Duration::ZERO, survivor: None }
     }
 }
 
@@ -282,24 +305,14 @@ impl Drop for Group {
 
 async fn read(
     pipe: &mut Option<impl AsyncRead + Unpin>,
-    into: &mut Vec<u8>,
-    cap: usize,
+    into: &Mutex<Captured>,
     stream: Stream,
-) -> Result<(), Stream> {
+) -> Result<(), Ending> {
     let Some(pipe) = pipe else { return Ok(()) };
-    loop {
-        if into.capacity() - into.len() < 16 << 10 {
-            into.reserve(64 << 10);
-        }
-        // A pipe that cannot be read any more has ended.
-        if pipe.read_buf(into).await.unwrap_or(0) == 0 {
-            return Ok(());
-        }
-        if into.len() > cap {
-            into.truncate(cap);
-            return Err(stream);
-        }
-    }
+    memory::read(pipe, into, memory::input()).await.map_err(|error| match error {
+        ReadError::TooLarge(_) => Ending::TooLarge(stream),
+        ReadError::TooSlow => Ending::TooSlow,
+    })
 }
 
 async fn discard(pipe: &mut Option<impl AsyncRead + Unpin>) {

@@ -160,6 +160,7 @@ pub fn failure(scope: &ScopeHealth) -> String {
         FailureReason::RootRefused => "pgBackRest refuses to run as root",
         FailureReason::Killed => "pgBackRest was killed",
         FailureReason::OutputTooLarge => "the output is too large",
+        FailureReason::NoMemory => "no memory was left for the answer",
         FailureReason::NoPod => "no pod to query",
         FailureReason::Lost => "the connection was lost",
     };

@@ -22,6 +22,7 @@ pub mod retention;
 pub mod snapshot;
 pub mod stopped;
 pub mod wal_range;
+pub mod weight;
 
 #[cfg(test)]
 #[path = "../../tests/unit/examples.rs"]

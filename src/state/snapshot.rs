@@ -106,8 +106,10 @@ pub enum FailureReason {
     RootRefused,
     /// Ended by a signal of another process.
     Killed,
-    /// The output exceeded its cap.
+    /// The output exceeded its cap, in bytes or in what it takes to read it.
     OutputTooLarge,
+    /// Other answers used the memory that there is for answers.
+    NoMemory,
     /// There is no pod to query.
     NoPod,
     /// The connection was lost; the command may still be running.

@@ -7,4 +7,5 @@ pub(crate) mod client;
 pub(crate) mod exec;
 pub(crate) mod info_fleet;
 pub(crate) mod lease;
+pub(crate) mod memory;
 pub(crate) mod reporting;

@@ -6,6 +6,7 @@ pub(crate) mod certificates;
 pub(crate) mod config;
 pub(crate) mod guesses;
 pub(crate) mod http_limits;
+pub(crate) mod memory;
 pub(crate) mod middleware;
 pub(crate) mod page;
 pub(crate) mod tls_auth;

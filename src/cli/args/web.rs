@@ -45,7 +45,7 @@ pub struct WebArgs {
     )]
     pub enable_lifecycle: bool,
 
-    /// Maximum number of open connections.
+    /// Maximum number of open connections; never more than one for each MiB of the memory limit.
     #[arg(
         long = "web.max-connections",
         env = "KEEPER_WEB_MAX_CONNECTIONS",

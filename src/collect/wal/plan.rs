@@ -175,6 +175,11 @@ impl ScanPlan {
         &self.archive.id
     }
 
+    /// Bytes of memory that it takes.
+    pub(super) fn weight(&self) -> u64 {
+        self.listing.weight() + (self.todo.len() * size_of::<ScanStep>()) as u64
+    }
+
     /// What is known now. It is consistent only at the end of the scan.
     pub(super) fn into_listing(self) -> Listing {
         self.listing

@@ -1,6 +1,7 @@
 //! Scans the archives of one cluster: all repositories at the same time, the archives of one repository in turn.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use chrono::Utc;
 use futures_util::future::join_all;
@@ -20,6 +21,9 @@ use super::plan::{Archive, ArchiveKey, ScanPlan, ScanStep, archives};
 
 /// pgBackRest's exit code for a file that does not exist.
 const FILE_MISSING: i32 = 55;
+
+/// How often what is listed is weighed.
+const STEPS_BETWEEN: u64 = 64;
 
 /// The result of a scan over all archives.
 #[derive(Debug, Clone, Copy, Default)]
@@ -95,6 +99,7 @@ impl Caller<'_> {
 impl<'a> ArchiveScan<'a> {
     /// Lists what the plan says until `deadline`. What was listed is kept, and the next scan continues from there.
     async fn run(&self, mut plan: ScanPlan, deadline: Instant) -> ScanResult {
+        let mut steps = 0_u64;
         let end = loop {
             let Some(step) = plan.next() else { break ScanEnd::Complete };
             if Instant::now() >= deadline {
@@ -105,8 +110,26 @@ impl<'a> ArchiveScan<'a> {
                 Some(Err(failure)) => break ScanEnd::Failed(failure),
                 None => break ScanEnd::Cancelled,
             }
+            steps += 1;
+            // A directory is small; the other answers may not be.
+            let is_small = matches!(step, ScanStep::Directory(_)) && !steps.is_multiple_of(STEPS_BETWEEN);
+            if !is_small && let Err(failure) = self.keep(&plan) {
+                let listing = Listing::new(plan.archive_id().clone(), Utc::now());
+                return ScanResult { listing, end: ScanEnd::Failed(failure) };
+            }
         };
         ScanResult { listing: plan.into_listing(), end }
+    }
+
+    /// Whether there is room for what is listed beside what is known of other clusters.
+    fn keep(&self, plan: &ScanPlan) -> Result<(), Failure> {
+        let shared = self.caller.shared;
+        // The listing that is made, and the two that are judged.
+        let bytes = plan.weight().saturating_mul(3);
+        let archive = (Arc::from(self.stanza), self.repo);
+        shared.kept.admit_listing(self.caller.key, &archive, bytes).inspect_err(|failure| {
+            shared.metrics.not_run(Collector::Wal, failure.reason);
+        })
     }
 
     /// Makes one call and hands the answer to the plan. None if it was cancelled.

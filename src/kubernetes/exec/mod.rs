@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
 use super::client::{self, CallError};
+use crate::memory::{self, Captured, ReadError, Refusal};
 pub use lines::Heard;
 use stream::Pump;
 
@@ -54,6 +55,10 @@ impl Exec<'_> {
     fn program(&self) -> &str {
         self.command.first().map(String::as_str).unwrap_or_default()
     }
+
+    fn no_memory(&self, refusal: Refusal, is_started: bool) -> ExecError {
+        ExecError::NoMemory { refusal, deadline: self.deadline, is_started }
+    }
 }
 
 /// The result.
@@ -71,9 +76,9 @@ pub struct Output {
     /// The result.
     pub end: End,
     /// Standard output, as printed.
-    pub stdout: Vec<u8>,
+    pub stdout: Captured,
     /// The start of standard error.
-    pub stderr: Vec<u8>,
+    pub stderr: Captured,
 }
 
 /// Why no command was run, or why its output is unusable.
@@ -90,9 +95,17 @@ pub enum ExecError {
         /// The message of the container runtime.
         message: String,
     },
-    /// The output is larger than allowed.
-    #[error("the command printed more than {0} bytes")]
-    TooMuch(usize),
+    /// The output is larger than allowed, or comes too slowly for its size. The command may still be running.
+    #[error("the output of the command is not read to its end: {0}")]
+    Output(#[from] ReadError),
+    /// There was no memory for the output before the deadline. Before the command was started, or while it may be running.
+    #[error("there was no memory for the output within {}: {refusal}", humantime::format_duration(*.deadline))]
+    NoMemory {
+        refusal: Refusal,
+        deadline: Duration,
+        /// Whether the command was started.
+        is_started: bool,
+    },
     /// The deadline was exceeded. The command may still be running.
     #[error("not finished within {}", humantime::format_duration(*.0))]
     Timeout(Duration),
@@ -101,9 +114,11 @@ pub enum ExecError {
 /// Runs a command, and returns its output.
 pub async fn exec(client: &kube::Client, exec: Exec<'_>) -> Result<Output, ExecError> {
     let deadline = Instant::now() + exec.deadline;
+    let captured = Captured::reserve(memory::input(), exec.most_output, exec.deadline).await;
+    let captured = captured.map_err(|refusal| exec.no_memory(refusal, false))?;
     let mut running = start(client, &exec).await?;
-    let stdout = Pump::start(running.stdout(), exec.most_output);
-    let stderr = Pump::start(running.stderr(), MOST_ERROR);
+    let stdout = Pump::start(running.stdout(), captured);
+    let stderr = Pump::start(running.stderr(), Captured::little(MOST_ERROR));
     // Boxed because it is large.
     Box::pin(finish(running, &exec, deadline, stdout, stderr)).await
 }
@@ -145,7 +160,13 @@ async fn finish(
     mut stdout: Pump,
     mut stderr: Pump,
 ) -> Result<Output, ExecError> {
-    let Exec { deadline: allowed, most_output, .. } = *exec;
+    let out_of_time = |stdout: &Pump| {
+        if stdout.waits() {
+            exec.no_memory(Refusal::NoMemory, true)
+        } else {
+            ExecError::Timeout(exec.deadline)
+        }
+    };
     // Must be taken before anything is awaited; otherwise it is lost.
     let status = running.take_status();
     let ended = async {
@@ -159,17 +180,17 @@ async fn finish(
     let ended = tokio::select! {
         biased;
         ended = timeout_at(deadline, ended) => ended,
-        () = stdout.overflows() => return Err(ExecError::TooMuch(most_output)),
+        error = stdout.fails() => return Err(error.into()),
     };
-    let (status, transport) = ended.map_err(|_| ExecError::Timeout(allowed))?;
+    let (status, transport) = ended.map_err(|_| out_of_time(&stdout))?;
     // When the command ends, kube closes the streams, and they are read completely.
     let last = if status.is_some() { deadline } else { deadline.min(Instant::now() + LAST_OUTPUT) };
     let (stdout_ended, _) = tokio::join!(stdout.ends(last), stderr.ends(last));
-    if stdout.has_overflowed() {
-        return Err(ExecError::TooMuch(most_output));
+    if let Some(error) = stdout.failure() {
+        return Err(error.into());
     }
     let end = match status {
-        Some(_) if !stdout_ended => return Err(ExecError::Timeout(allowed)),
+        Some(_) if !stdout_ended => return Err(out_of_time(&stdout)),
         Some(status) => end_of(&status, exec.program())?,
         None => End::Lost(match transport {
             Ok(()) => "the connection was closed".to_owned(),

@@ -1,13 +1,15 @@
 //! Reads the output of a command in the background, and keeps a limited part of it.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
 use super::lines::{Heard, Lines};
+use crate::memory::{self, Captured, ReadError};
 
 /// The size of a read.
 const CHUNK: usize = 16 * 1024;
@@ -15,31 +17,25 @@ const CHUNK: usize = 16 * 1024;
 /// A stream that is being read until it is dropped.
 pub(super) struct Pump {
     task: JoinHandle<()>,
-    kept: Arc<Mutex<Kept>>,
-    overflow: Arc<Notify>,
-}
-
-#[derive(Default)]
-struct Kept {
-    bytes: Vec<u8>,
-    more: bool,
+    kept: Arc<Mutex<Captured>>,
+    failure: watch::Receiver<Option<ReadError>>,
 }
 
 impl Pump {
-    /// Reads to the end and keeps the first `most` bytes.
-    pub(super) fn start(stream: Option<impl AsyncRead + Unpin + Send + 'static>, most: usize) -> Self {
-        let (kept, overflow) = (Arc::new(Mutex::new(Kept::default())), Arc::new(Notify::new()));
-        let (into, tell) = (Arc::clone(&kept), Arc::clone(&overflow));
-        let task = tokio::spawn(read(stream, move |chunk| {
-            let Ok(mut kept) = into.lock() else { return };
-            let room = most.saturating_sub(kept.bytes.len());
-            kept.bytes.extend(chunk.iter().take(room));
-            if chunk.len() > room && !kept.more {
-                kept.more = true;
-                tell.notify_one();
+    /// Reads to the end and keeps what `into` has room for.
+    pub(super) fn start(stream: Option<impl AsyncRead + Unpin + Send + 'static>, into: Captured) -> Self {
+        let kept = Arc::new(Mutex::new(into));
+        let (fails, failure) = watch::channel(None);
+        let into = Arc::clone(&kept);
+        let task = tokio::spawn(async move {
+            let Some(mut stream) = stream else { return };
+            if let Err(error) = memory::read(&mut stream, &into, memory::input()).await {
+                fails.send_replace(Some(error));
+                // A command that cannot print any more may end for another reason.
+                read(stream, |_| {}).await;
             }
-        }));
-        Self { task, kept, overflow }
+        });
+        Self { task, kept, failure }
     }
 
     /// Reads to the end, and passes on each line.
@@ -49,19 +45,32 @@ impl Pump {
     ) -> Self {
         let mut lines = Lines::new(heard);
         let task = tokio::spawn(async move {
+            let Some(stream) = stream else { return };
             read(stream, |chunk| lines.take(chunk)).await;
             lines.end();
         });
-        Self { task, kept: Arc::default(), overflow: Arc::default() }
+        let (_, failure) = watch::channel(None);
+        Self { task, kept: Arc::default(), failure }
     }
 
-    /// Waits until the limit is exceeded.
-    pub(super) async fn overflows(&self) {
-        self.overflow.notified().await;
+    /// Waits until it cannot be read to its end.
+    pub(super) async fn fails(&self) -> ReadError {
+        let mut failure = self.failure.clone();
+        let failed = failure.wait_for(Option::is_some).await.ok().and_then(|failure| *failure);
+        match failed {
+            Some(error) => error,
+            None => std::future::pending().await,
+        }
     }
 
-    pub(super) fn has_overflowed(&self) -> bool {
-        self.kept.lock().is_ok_and(|kept| kept.more)
+    /// Why it could not be read to its end.
+    pub(super) fn failure(&self) -> Option<ReadError> {
+        *self.failure.borrow()
+    }
+
+    /// Whether it waits for memory.
+    pub(super) fn waits(&self) -> bool {
+        self.kept.lock().waits()
     }
 
     /// Waits for the end until `last`. Returns whether it was reached.
@@ -70,13 +79,12 @@ impl Pump {
     }
 
     /// The data read so far.
-    pub(super) fn take(self) -> Vec<u8> {
-        self.kept.lock().map(|mut kept| std::mem::take(&mut kept.bytes)).unwrap_or_default()
+    pub(super) fn take(self) -> Captured {
+        std::mem::take(&mut self.kept.lock())
     }
 }
 
-async fn read(stream: Option<impl AsyncRead + Unpin>, mut take: impl FnMut(&[u8])) {
-    let Some(mut stream) = stream else { return };
+async fn read(mut stream: impl AsyncRead + Unpin, mut take: impl FnMut(&[u8])) {
     let mut chunk = vec![0; CHUNK];
     while let Ok(read @ 1..) = stream.read(&mut chunk).await {
         take(chunk.get(..read).unwrap_or_default());

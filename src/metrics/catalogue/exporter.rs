@@ -22,7 +22,7 @@ catalogue! { ALL of Exporter:
         "Completed runs of pgBackRest commands.", "starts at 0 with the process", at_scrape;
     COLLECTOR_FAILURES_TOTAL: Counter, "pgbackrest_collector_failures_total", Plain, ["collector", "reason"],
         "Failed runs of pgBackRest commands.",
-        "reason is timeout, exit, parse, spawn or root_refused, on a host also killed or output_too_large, in pods also no_pod or lost; starts at 0", at_scrape;
+        "reason is timeout, exit, parse, spawn, root_refused, output_too_large or no_memory, on a host also killed, in pods also no_pod or lost; starts at 0", at_scrape;
     COLLECTOR_IN_PROGRESS_SINCE_TIMESTAMP_SECONDS: Gauge,
         "pgbackrest_collector_in_progress_since_timestamp_seconds", Timestamp, COLLECTOR,
         "Start time of the current run.", "absent when idle", at_scrape;
@@ -59,6 +59,15 @@ catalogue! { ALL of Exporter:
 catalogue! { PROCESS of Process:
     LOG_LINES_DROPPED_TOTAL: Counter, "pgbackrest_exporter_log_lines_dropped_total", Plain, [],
         "Log lines dropped because standard error was not read in time.", "starts at 0 with the process", at_scrape;
+    RESPONSES_REFUSED_TOTAL: Counter, "pgbackrest_exporter_responses_refused_total", Plain, [],
+        "Requests answered with 503 because responses that wait for their clients use the memory for responses.",
+        "starts at 0 with the process", at_scrape;
+    RESPONSES_CUT_TOTAL: Counter, "pgbackrest_exporter_responses_cut_total", Plain, [],
+        "Connections closed because their clients did not read a response while others waited for its memory.",
+        "starts at 0 with the process", at_scrape;
+    MEMORY_LIMIT_BYTES: Gauge, "pgbackrest_exporter_memory_limit_bytes", Bytes, [],
+        "Memory that the process may use; the limits on what it reads and keeps are parts of it.",
+        "limit of the control group, or half of the machine's memory if that is lower", at_scrape;
     PROCESS_CPU_SECONDS_TOTAL: Counter, "process_cpu_seconds_total", Seconds, [],
         "Total user and system CPU time spent in seconds.", "/proc/self/stat; without child processes",
         at_scrape;

@@ -14,7 +14,7 @@ use crate::metrics::facts::{Facts, Fleet};
 use crate::metrics::options::Options;
 use crate::state::snapshot::Snapshot;
 
-use super::counters::{Counters, deflated};
+use super::counters::{Counters, deflated, deflated_at};
 use super::deflate::{Deflated, Deflater, StreamEnd};
 use super::{CountersOfFleet, EncodeError, Format, OfSnapshot, registry};
 
@@ -22,6 +22,10 @@ use super::{CountersOfFleet, EncodeError, Format, OfSnapshot, registry};
 const DYNAMIC_LEVEL: u32 = 1;
 /// Size of a chunk of plain text.
 const PLAIN_CHUNK: usize = 64 * 1024;
+/// What inflating takes, with a chunk that is sent and the next one.
+const PLAIN_BUFFERS: u64 = 192 * 1024;
+/// A longer dynamic part waits for its client compressed.
+const LONG_DYNAMIC: usize = 64 * 1024;
 /// Magic, deflate, no flags, no time, no extra flags, unknown operating system (RFC 1952).
 const GZIP_HEADER: &[u8] = &[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
 
@@ -80,6 +84,12 @@ impl StaticPart {
         self.series
     }
 
+    /// The buffers that all responses share.
+    #[must_use]
+    pub fn buffers(&self) -> Vec<Bytes> {
+        self.pieces.iter().map(|piece| piece.blocks.clone()).filter(|blocks| !blocks.is_empty()).collect()
+    }
+
     /// Bytes of text.
     #[must_use]
     pub fn text_length(&self) -> u64 {
@@ -112,20 +122,32 @@ pub fn gzip(static_part: &StaticPart, dynamic: &str) -> Result<Vec<Bytes>, Encod
 /// Joins both parts as plain text, inflated chunk by chunk as it is sent.
 #[must_use]
 pub fn plain(static_part: &StaticPart, dynamic: String) -> PlainChunks {
-    PlainChunks {
-        inflate: Decompress::new(false),
+    let mut chunks = PlainChunks {
+        inflate: None,
         pieces: static_part.pieces.iter().filter(|piece| piece.length > 0).cloned().collect(),
-        dynamic: Some(dynamic.into()),
+        dynamic: None,
+        own: PLAIN_BUFFERS,
+    };
+    let compressed = || deflated_at(DYNAMIC_LEVEL, |to| to.write_str(&dynamic)).ok();
+    if let Some(piece) = (dynamic.len() > LONG_DYNAMIC).then(compressed).flatten() {
+        chunks.own += piece.blocks.len() as u64;
+        chunks.pieces.push_back(piece);
+    } else {
+        chunks.own += dynamic.len() as u64;
+        chunks.dynamic = Some(dynamic.into());
     }
+    chunks
 }
 
 /// Plain text in chunks of at most 64 KiB, followed by the dynamic part.
 #[derive(Debug)]
 pub struct PlainChunks {
-    inflate: Decompress,
+    /// Made when the client takes the first chunk.
+    inflate: Option<Decompress>,
     /// What is left of each.
     pieces: VecDeque<Deflated>,
     dynamic: Option<Bytes>,
+    own: u64,
 }
 
 impl PlainChunks {
@@ -134,6 +156,12 @@ impl PlainChunks {
     pub fn length(&self) -> u64 {
         let dynamic = self.dynamic.as_ref().map_or(0, |dynamic| dynamic.len() as u64);
         self.pieces.iter().map(|piece| piece.length).sum::<u64>() + dynamic
+    }
+
+    /// Bytes that it uses beside the buffers that all responses share.
+    #[must_use]
+    pub const fn own_memory(&self) -> u64 {
+        self.own
     }
 }
 
@@ -159,13 +187,14 @@ impl Iterator for PlainChunks {
         let Some(piece) = self.pieces.front_mut() else {
             return self.dynamic.take().map(Ok);
         };
-        let chunk = chunk(&mut self.inflate, piece);
+        let inflate = self.inflate.get_or_insert_with(|| Decompress::new(false));
+        let chunk = chunk(inflate, piece);
         if chunk.is_err() {
             self.pieces.clear();
             self.dynamic = None;
         } else if piece.length == 0 {
             self.pieces.pop_front();
-            self.inflate.reset(false);
+            inflate.reset(false);
         }
         Some(chunk)
     }

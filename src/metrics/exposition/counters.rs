@@ -40,7 +40,15 @@ impl Counters {
 
 /// Deflates the written text once for many responses.
 pub(super) fn deflated(write: impl FnOnce(&mut Deflater) -> fmt::Result) -> Result<Deflated, EncodeError> {
-    let mut writer = Deflater::new(STATIC_LEVEL);
+    deflated_at(STATIC_LEVEL, write)
+}
+
+/// The same at another level.
+pub(super) fn deflated_at(
+    level: u32,
+    write: impl FnOnce(&mut Deflater) -> fmt::Result,
+) -> Result<Deflated, EncodeError> {
+    let mut writer = Deflater::new(level);
     let written = write(&mut writer);
     // The compressor's error is more specific than a failed write.
     let deflated = writer.finish(StreamEnd::Open)?;

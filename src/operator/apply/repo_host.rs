@@ -104,7 +104,7 @@ fn lock(answer: Result<Ran, NoEnd>, pod: &str) -> Option<String> {
         }
         // If pgBackRest cannot run at all, it makes no backup either. A new pod may be the remedy.
         Ok(_) | Err(NoEnd::NotStarted(_)) => return None,
-        Err(error @ (NoEnd::TimedOut(_) | NoEnd::Lost(_))) => error.to_string(),
+        Err(error) => error.to_string(),
     };
     Some(format!("it is unknown whether a backup is running in {pod} ({why}; if none is, delete the pod)"))
 }
@@ -130,8 +130,7 @@ mod tests {
 
     #[test]
     fn only_a_lock_that_is_known_to_be_free_lets_a_pod_end() {
-        let ran =
-            |code, text: &str| Ok(Ran { code, stdout: text.as_bytes().to_vec(), stderr: String::new() });
+        let ran = |code, text: &str| Ok(Ran { code, stdout: text.into(), stderr: String::new() });
         let info = |name: &str, lock: &str, code: u8| {
             let status = format!(r#"{{"code":{code},"message":"m","lock":{{"backup":{{{lock}}}}}}}"#);
             ran(

@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 
 use crate::operator::progress::OperatorProgress;
 use crate::operator::scope::Scope;
-use crate::operator::watch::PAGE;
+use crate::operator::watch::OBJECTS_PAGE;
 
 /// Runs forever; errors are retried with backoff. `kind` is the name of the watch.
 pub(super) fn events<K>(
@@ -37,7 +37,7 @@ where
     };
     let (scope, progress) = (scope.clone(), Arc::clone(progress));
     progress.begins(kind, &scope);
-    watcher(api, config.page_size(PAGE)).default_backoff().filter_map(move |event| {
+    watcher(api, config.page_size(OBJECTS_PAGE)).default_backoff().filter_map(move |event| {
         let event = event.inspect_err(|error| progress.has_failed(kind, &scope, error)).ok();
         if matches!(event, Some(Event::InitDone)) {
             progress.has_listed(kind, &scope);

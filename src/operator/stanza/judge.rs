@@ -89,7 +89,7 @@ pub(super) struct CommandResult {
 
 /// Parses the output with `--log-level-console=info`: a line for each repo that is processed.
 pub(super) fn result(ran: &Ran) -> CommandResult {
-    let text = String::from_utf8_lossy(&ran.stdout);
+    let text = ran.text();
     let turned_to = text.lines().filter_map(|line| {
         let (_, rest) = line.split_once("INFO: stanza-")?;
         let (_, repo) = rest.split_once(&format!(" for stanza '{STANZA}' on "))?;
@@ -168,7 +168,7 @@ mod tests {
     use super::*;
 
     fn ran(code: i32, stdout: &str) -> Ran {
-        Ran { code, stdout: stdout.as_bytes().to_vec(), stderr: String::new() }
+        Ran { code, stdout: stdout.into(), stderr: String::new() }
     }
 
     fn repo(number: u8) -> RepoNumber {

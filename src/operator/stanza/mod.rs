@@ -283,7 +283,7 @@ impl<Runner: RunInPod> Attempt<'_, Runner> {
 
     async fn version(&self, place: Place<'_>, ensured: &mut Ensured) -> Option<Version> {
         match self.runner.run(place, &command::version().in_pod(), ASK_TIMEOUT).await {
-            Ok(ran) => version::parse(&String::from_utf8_lossy(&ran.stdout)),
+            Ok(ran) => version::parse(&ran.text()),
             Err(error) => {
                 self.failed(place, "pgbackrest version", &error, ensured);
                 None
@@ -311,7 +311,7 @@ fn order(task: &StanzaTask<'_>, ensured: &mut Ensured) {
 /// files up to two minutes late.
 async fn shows_configuration(runner: &impl RunInPod, place: Place<'_>, hash: &str) -> Result<bool, NoEnd> {
     let ran = runner.run(place, &["head", "-n", "1", &desired::configuration_file()], ASK_TIMEOUT).await?;
-    let line = String::from_utf8_lossy(&ran.stdout);
+    let line = ran.text();
     let shown = line.trim().strip_prefix("# ").and_then(|rest| rest.strip_prefix(labels::CONFIGURATION_HASH));
     Ok(shown.map(|rest| rest.trim_start_matches(':').trim()) == Some(hash))
 }

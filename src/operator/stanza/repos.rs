@@ -203,7 +203,7 @@ impl<Runner: RunInPod> Repos<'_, Runner> {
         let file = format!("{}/global/pg_control", self.attempt.task.settings.database_path);
         let ask = ["od", "-A", "n", "-t", "u8", "-N", "8", &file];
         match self.attempt.runner.run(self.primary, &ask, IDENTITY_TIMEOUT).await {
-            Ok(ran) if ran.code == 0 => String::from_utf8_lossy(&ran.stdout).trim().parse().ok(),
+            Ok(ran) if ran.code == 0 => ran.text().trim().parse().ok(),
             Ok(_) => None,
             Err(error) => {
                 self.attempt.failed(self.primary, "od", &error, ensured);

@@ -140,7 +140,7 @@ async fn certificates(
     });
     let [roots, certificate] = &files.map(crate::cluster::desired::certificates::path);
     let ran = attempt.runner.run(place, &["sha256sum", roots, certificate], TIMEOUT).await?;
-    let shown = String::from_utf8_lossy(&ran.stdout);
+    let shown = ran.text();
     let sums: Vec<&str> = shown.lines().filter_map(|line| line.split_whitespace().next()).collect();
     Ok(sums == expected)
 }

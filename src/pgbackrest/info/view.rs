@@ -8,8 +8,8 @@
 use super::super::command::InfoQuery;
 use super::super::redact::Said;
 use super::{
-    InfoArchive, InfoBackup, InfoDatabase, InfoDocument, InfoStanza, ParseError, RepoProgress, StatusCode,
-    Unreadable, parse,
+    InfoArchive, InfoBackup, InfoDatabase, InfoDocument, InfoStanza, MAX_UNREADABLE, ParseError,
+    RepoProgress, StatusCode, Unreadable, parse,
 };
 
 /// The number of the only repository in versions before 2.32, which do not number it.
@@ -61,7 +61,7 @@ pub fn answer<'a>(text: &'a str, query: &InfoQuery) -> Result<InfoDocument<'a>, 
     let unreadable = &mut document.unreadable;
     document.stanzas.retain(|stanza| {
         let is_told = stanza.names_repositories();
-        if !is_told {
+        if !is_told && unreadable.len() < MAX_UNREADABLE {
             unreadable.push(Unreadable::Stanza(stanza.name.to_string()));
         }
         is_told

@@ -60,6 +60,13 @@ impl Contents {
     }
 }
 
+/// Memory for what is kept of an output: of waiting files only the first and the last.
+pub(super) fn weight(stdout: &[u8]) -> u64 {
+    const ENTRY: u64 = 256;
+    let kept = lines(stdout).filter(|line| line.strip_suffix(".ready").is_none());
+    kept.fold(0, |sum, _| sum + ENTRY)
+}
+
 /// None if the file had just been archived.
 fn segment(stdout: &[u8]) -> Option<(SegmentStart, &[u8])> {
     let end = stdout.iter().position(|byte| *byte == b'\n')?;

@@ -12,6 +12,11 @@ use crate::pgbackrest::wal::WalSegment;
 /// How far a clock may be ahead of ours. Later times are not used.
 pub const CLOCK_TOLERANCE: TimeDelta = TimeDelta::minutes(5);
 
+/// What an entry of a set takes beside the text of its name.
+const NAME: usize = 40;
+/// What a history takes beside its ancestors.
+const HISTORY: usize = 64;
+
 /// One database's archive in one repository. Facts are kept by directory, so that a single directory can be listed again; a directory without holes is one [`Run`], whatever the number of its segments.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Listing {
@@ -215,6 +220,22 @@ impl Listing {
     #[must_use]
     pub fn directory(&self, name: DirectoryName) -> Option<&DirectoryFacts> {
         self.directories.get(&name)
+    }
+
+    /// Bytes of memory that it takes.
+    #[must_use]
+    pub fn weight(&self) -> u64 {
+        let names = self.backup_directories.iter().flatten().chain(self.leftover_bytes.keys());
+        let names: usize = names.map(|name| NAME + name.len()).sum();
+        let parents: usize = self.histories.values().map(|history| size_of_val(&*history.parents)).sum();
+        let histories = (self.histories.len() + self.history_files.len()) * HISTORY + parents;
+        let directories = self.directories.values().map(|facts| {
+            let lists =
+                [&facts.duplicates, &facts.wrong_sizes, &facts.stopping].map(|list| size_of_val(&**list));
+            let rest = size_of_val(&*facts.runs) + size_of_val(&*facts.times) + size_of_val(&*facts.marks);
+            size_of_val(facts) + size_of::<DirectoryName>() + lists.iter().sum::<usize>() + rest
+        });
+        (names + histories + directories.sum::<usize>()) as u64
     }
 
     /// Bytes of all segments.

@@ -23,6 +23,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("files", 1),
     ("telemetry", 1),
     ("shutdown", 1),
+    ("memory", 0),
     ("text", 0),
 ];
 

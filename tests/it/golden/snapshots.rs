@@ -314,6 +314,8 @@ fn collection(now: DateTime<Utc>) -> CollectionMetrics {
 fn process() -> ProcessFigures {
     ProcessFigures {
         log_lines_dropped: Some(2),
+        responses: Some((3, 4)),
+        memory_limit_bytes: Some(256 << 20),
         cpu_seconds: Some(1.25),
         open_fds: Some(12),
         max_fds: Some(1024),

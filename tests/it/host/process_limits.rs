@@ -80,7 +80,7 @@ async fn stdin_is_empty_and_the_environment_clean() {
     let case = Case::new("cat; env | cut -d= -f1 | grep -vE '^(KEEPER_CALL|PWD|OLDPWD|SHLVL|_)$' | sort");
     let output = case.run(&limits(HOUR_MS, 100)).await;
     assert_eq!(output.ending, Ending::Exited(0));
-    let names = String::from_utf8(output.stdout).unwrap();
+    let names = String::from_utf8(output.stdout.to_vec()).unwrap();
     assert!(names.contains("LANG") && names.contains("PATH"), "{names}");
     for name in names.lines() {
         assert!(["HOME", "LANG", "LOGNAME", "PATH", "TZ", "USER"].contains(&name), "{name}");

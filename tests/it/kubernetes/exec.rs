@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use futures_util::{SinkExt, StreamExt};
 use pgbackrest_keeper::kubernetes::client::CallFailure;
 use pgbackrest_keeper::kubernetes::exec::{End, Exec, ExecError, Output, exec};
+use pgbackrest_keeper::memory::ReadError;
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
@@ -116,7 +117,7 @@ async fn a_command_is_asked_for_without_standard_input() {
     })
     .await;
     let output = run(&peer).await.unwrap();
-    assert_eq!(output, Output { end: End::Exited(0), stdout: Vec::new(), stderr: Vec::new() });
+    assert_eq!(output, Output { end: End::Exited(0), stdout: "".into(), stderr: "".into() });
     let asked = peer.asked.await.unwrap();
     let (path, query) = asked.split_once('?').unwrap();
     assert_eq!(path, "/api/v1/namespaces/shop/pods/orders-0/exec");
@@ -148,8 +149,7 @@ async fn only_the_status_tells_an_exit_code() {
             })
             .await;
             let output = run(&peer).await.unwrap();
-            let expected =
-                Output { end: End::Exited(code), stdout: b"out".to_vec(), stderr: b"err".to_vec() };
+            let expected = Output { end: End::Exited(code), stdout: "out".into(), stderr: "err".into() };
             assert_eq!(output, expected, "{protocol}");
         }
     }
@@ -201,7 +201,7 @@ async fn a_lost_connection_is_no_exit_code() {
         let output = run(&peer).await.unwrap();
         let End::Lost(reason) = &output.end else { panic!("{output:?}") };
         assert!(reason.contains(told), "{reason}");
-        assert_eq!(output.stdout, b"half", "what was printed is kept: {reason}");
+        assert_eq!(&*output.stdout, b"half", "what was printed is kept: {reason}");
     }
 }
 
@@ -257,7 +257,7 @@ async fn long_output_arrives_whole() {
     .await;
     let output = run_within(peer.address, PATIENCE, LONG).await.unwrap();
     assert_eq!(output.end, End::Exited(0));
-    assert!(output.stdout == whole, "{} of {LONG} bytes", output.stdout.len());
+    assert!(*output.stdout == *whole, "{} of {LONG} bytes", output.stdout.len());
     assert!((1..LONG / 2).contains(&output.stderr.len()), "the beginning of standard error");
     assert!(whole.starts_with(&output.stderr[..8192]));
 }
@@ -278,7 +278,7 @@ async fn too_much_output_is_cut_at_once() {
     let (just_one_more, endless) = tokio::join!(just_one_more, endless);
     for peer in [just_one_more, endless] {
         let error = run_within(peer.address, PATIENCE * 10, 1000).await.unwrap_err();
-        assert!(matches!(error, ExecError::TooMuch(1000)), "{error:?}");
+        assert!(matches!(error, ExecError::Output(ReadError::TooLarge(1000))), "{error:?}");
         timeout(PATIENCE, peer.task).await.expect("the connection is closed").unwrap();
     }
 }

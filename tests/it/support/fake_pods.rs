@@ -54,7 +54,7 @@ impl From<std::process::Command> for Does {
 }
 
 pub(crate) fn ran(code: i32, stdout: impl Into<String>) -> Ran {
-    Ran { code, stdout: stdout.into().into_bytes(), stderr: String::new() }
+    Ran { code, stdout: stdout.into().into_bytes().into(), stderr: String::new() }
 }
 
 /// A pod that is ready.
@@ -242,7 +242,7 @@ async fn ended(child: Child) -> Ran {
     let output = child.wait_with_output().await.unwrap();
     // As a container runtime tells it.
     let code = output.status.code().unwrap_or_else(|| 128 + output.status.signal().unwrap());
-    Ran { code, stdout: output.stdout, stderr: String::from_utf8_lossy(&output.stderr).into_owned() }
+    Ran { code, stdout: output.stdout.into(), stderr: String::from_utf8_lossy(&output.stderr).into_owned() }
 }
 
 fn next<T: Clone>(answers: &mut VecDeque<T>) -> T {

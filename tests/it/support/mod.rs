@@ -19,6 +19,7 @@ pub(crate) mod kubernetes;
 pub(crate) mod lab;
 pub(crate) mod limit;
 pub(crate) mod machine;
+pub(crate) mod memory;
 pub(crate) mod node;
 pub(crate) mod object_store;
 pub(crate) mod operator;

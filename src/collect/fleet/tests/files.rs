@@ -77,7 +77,7 @@ fn segment(system_id: u64) -> Vec<u8> {
 }
 
 fn contents(stdout: Vec<u8>) -> Does {
-    Ran { code: 0, stdout, stderr: String::new() }.into()
+    Ran { code: 0, stdout: stdout.into(), stderr: String::new() }.into()
 }
 
 #[tokio::test]
