@@ -41,7 +41,7 @@ run-tests:
 # Unit tests, and those integration tests that start no other programs.
 run-quick-tests:
 	@cargo test --locked --lib --bins
-	@cargo test --locked --test it -- docs:: golden::
+	@cargo test --locked --test it -- docs:: fuzz:: golden::
 
 check-docs:
 	@RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items

@@ -100,16 +100,21 @@ impl Manifests {
         let mut manifests = Self::default();
         for file in files {
             let name = if file == Path::new("-") { "stdin".to_owned() } else { file.display().to_string() };
-            let text = text(file, &name)?;
-            for document in documents(&text, &name)? {
-                manifests.add(document, &name, default_namespace);
-            }
+            manifests.include(bytes(file, &name)?, &name, default_namespace)?;
         }
         if manifests.resources.is_empty() {
             let files: Vec<_> = files.iter().map(|file| file.display().to_string()).collect();
             return Err(Unusable::NothingToDo { files: files.join(", ") });
         }
         Ok(manifests)
+    }
+
+    /// Adds the objects of one file.
+    pub fn include(&mut self, bytes: Vec<u8>, file: &str, default_namespace: &str) -> Result<(), Unusable> {
+        for document in documents(&text(bytes, file)?, file)? {
+            self.add(document, file, default_namespace);
+        }
+        Ok(())
     }
 
     /// The objects that a resource refers to, if the files contain them.
@@ -191,7 +196,8 @@ fn secret(document: &Value) -> SecretFacts {
     facts
 }
 
-fn text(file: &Path, name: &str) -> Result<String, Unusable> {
+/// The beginning of a file; one byte more than may be read if it is too long.
+fn bytes(file: &Path, name: &str) -> Result<Vec<u8>, Unusable> {
     let mut bytes = Vec::new();
     let read = if file == Path::new("-") {
         io::stdin().lock().take(LARGEST + 1).read_to_end(&mut bytes)
@@ -199,6 +205,10 @@ fn text(file: &Path, name: &str) -> Result<String, Unusable> {
         File::open(file).and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes))
     };
     read.map_err(|error| Unusable::Unread { file: name.to_owned(), error })?;
+    Ok(bytes)
+}
+
+fn text(bytes: Vec<u8>, name: &str) -> Result<String, Unusable> {
     if u64::try_from(bytes.len()).is_ok_and(|length| length > LARGEST) {
         return Err(Unusable::TooLong { file: name.to_owned() });
     }

@@ -34,7 +34,7 @@ mod negotiation;
 
 pub use answer::{PlainChunks, StaticPart, gzip, plain};
 pub use clusters::ClusterMetrics;
-pub use negotiation::{Format, negotiate};
+pub use negotiation::{Format, accepts_gzip, negotiate};
 
 /// A response could not be encoded.
 #[derive(Debug, Error)]

@@ -128,7 +128,9 @@ impl ArchiveId {
         if !is_version || parts.next().is_some() || !id.bytes().all(|byte| byte.is_ascii_digit()) {
             return None;
         }
-        Some(Self { version: version.to_owned(), database_id: id.parse().ok()? })
+        let archive = Self { version: version.to_owned(), database_id: id.parse().ok()? };
+        // `15-01` is another directory than `15-1`.
+        (archive.to_string() == text).then_some(archive)
     }
 }
 
@@ -278,7 +280,7 @@ mod tests {
         for good in ["15-1", "9.6-12"] {
             assert_eq!(ArchiveId::parse(good).unwrap().to_string(), good);
         }
-        for bad in ["", "15", "15-", "-1", "a-1", "15-1-2", "../15-1", "1.2.3-1", "15-+1"] {
+        for bad in ["", "15", "15-", "-1", "a-1", "15-1-2", "../15-1", "1.2.3-1", "15-+1", "15-01"] {
             assert_eq!(ArchiveId::parse(bad), None, "{bad}");
         }
     }

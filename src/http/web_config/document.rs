@@ -11,11 +11,15 @@ use serde::{Deserialize, Deserializer};
 use serde_saphyr::{Error, Location, Spanned};
 use thiserror::Error as ThisError;
 
+use crate::text;
+
 /// A scalar value with its location in the file.
 pub(super) type Text = Spanned<String>;
 /// A list of scalars, with the location of each entry and of the list.
 pub(super) type List = Spanned<Vec<Text>>;
 
+/// Characters of a problem; a key may have any length.
+const LONGEST_PROBLEM: usize = 1000;
 const SECTIONS: [&str; 4] = ["tls_server_config", "http_server_config", "rate_limit", "basic_auth_users"];
 /// Keys whose values are often written with the wrong type.
 const NOT_TEXT: [&str; 5] = ["headers", "client_allowed_sans", "cipher_suites", "curve_preferences", "http2"];
@@ -119,12 +123,13 @@ pub(super) struct Problem {
 impl Problem {
     /// A problem with the value at `location`.
     pub(super) fn at(location: Location, text: impl Into<String>) -> Self {
-        Self { line: Some(location.line()).filter(|line| *line > 0), text: text.into() }
+        let line = Some(location.line()).filter(|line| *line > 0);
+        Self { line, ..Self::of_file(text) }
     }
 
     /// A problem with the whole file.
     pub(super) fn of_file(text: impl Into<String>) -> Self {
-        Self { line: None, text: text.into() }
+        Self { line: None, text: text::escaped(&text.into(), LONGEST_PROBLEM) }
     }
 
     /// Adds the name of the file.

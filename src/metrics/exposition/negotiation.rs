@@ -1,4 +1,4 @@
-//! Chooses one of the two text formats for a client.
+//! Chooses one of the two text formats for a client, and whether it is compressed.
 
 /// A text format of Prometheus.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,7 +50,26 @@ pub fn negotiate(accept: Option<&str>) -> Format {
     if openmetrics > 0.0 && openmetrics >= classic { Format::OpenMetrics } else { Format::Classic }
 }
 
-/// An invalid quality excludes its media range.
+/// Whether a client accepts gzip by its `Accept-Encoding` header: by name or `*`, with a quality above 0 (RFC 9110 §12.5.3).
+#[must_use]
+pub fn accepts_gzip(accept_encoding: Option<&str>) -> bool {
+    let quality_of = |wanted: &str| {
+        accept_encoding.unwrap_or_default().split(',').find_map(|coding| {
+            let mut parts = coding.split(';').map(str::trim);
+            if !parts.next()?.eq_ignore_ascii_case(wanted) {
+                return None;
+            }
+            let quality = parts.find_map(|parameter| {
+                let (name, value) = parameter.split_once('=')?;
+                name.trim().eq_ignore_ascii_case("q").then(|| parse_quality(value.trim()))
+            });
+            Some(quality.unwrap_or(1.0))
+        })
+    };
+    quality_of("gzip").or_else(|| quality_of("*")).is_some_and(|quality| quality > 0.0)
+}
+
+/// An invalid quality excludes what it belongs to.
 fn parse_quality(value: &str) -> f32 {
     value.parse().ok().filter(|quality| (0.0..=1.0).contains(quality)).unwrap_or(0.0)
 }
@@ -98,5 +117,27 @@ mod tests {
             assert_eq!(negotiate(Some(accept)), Format::Classic, "{accept}");
         }
         assert_eq!(negotiate(None), Format::Classic);
+    }
+
+    #[test]
+    fn gzip_is_sent_to_those_who_take_it() {
+        let cases = [
+            (None, false),
+            (Some("gzip"), true),
+            (Some("deflate, gzip;q=0.5"), true),
+            (Some("gzip;q=0"), false),
+            (Some("gzip; q=0.0, *"), false),
+            (Some("gzip;Q=0"), false),
+            (Some("gzip ; q = 0"), false),
+            (Some("gzip;q=nonsense"), false),
+            (Some("gzip;q=-1"), false),
+            (Some("*;Q=0"), false),
+            (Some("*"), true),
+            (Some("identity"), false),
+            (Some("GZIP"), true),
+        ];
+        for (value, expected) in cases {
+            assert_eq!(accepts_gzip(value), expected, "{value:?}");
+        }
     }
 }

@@ -206,7 +206,10 @@ impl Value {
             _ => None,
         };
         let size = shift.and_then(|shift| number.parse::<u64>().ok()?.checked_mul(1 << shift));
-        size.ok_or_else(|| self.error(&format!("is '{text}'; it must be a size such as 16GiB")))
+        size.ok_or_else(|| {
+            let text = shown(&text);
+            self.error(&format!("is '{text}'; it must be a size such as 16GiB"))
+        })
     }
 
     pub(super) fn expiry(&self) -> Option<DateTime<Utc>> {
