@@ -1,6 +1,6 @@
 //! Converts the `info` document from lists per stanza to one entry per repository.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -40,6 +40,9 @@ fn repo(view: RepoView<'_>, read_at: DateTime<Utc>, versions: &mut BTreeMap<Stri
     let status_message = view.message.redacted();
     let mut databases: Vec<Database> = view.databases().map(database).collect();
     databases.sort_by_key(|database| database.id);
+    // A database has one archive in a repository; whatever is named again would be a series again.
+    let mut known = BTreeSet::new();
+    let archives = view.archives().map(archive).filter(|archive| known.insert(archive.database_id)).collect();
     let progress = view.progress().and_then(|repo| progress(repo.size, repo.size_complete));
     Repo {
         key: view.key,
@@ -51,7 +54,7 @@ fn repo(view: RepoView<'_>, read_at: DateTime<Utc>, versions: &mut BTreeMap<Stri
         cipher: view.cipher.filter(|_| view.code.presence() != Presence::Unreadable).map(str::to_owned),
         printed_cipher: view.cipher.map(str::to_owned),
         databases,
-        archives: view.archives().map(archive).collect(),
+        archives,
         backups: view.backups().filter_map(|raw| backup(raw, versions)).collect(),
         progress,
         in_progress_since: progress.map(|_| read_at),

@@ -16,6 +16,7 @@
 
 mod docs;
 mod end_to_end;
+mod faults;
 mod fuzz;
 mod golden;
 mod host;

@@ -75,7 +75,7 @@ mod tests {
         let text = "[global]\nspool-path=/spool\narchive-push-queue-max=1GB\n[demo]\npg1-path=/data\nspool-path=/own\n\
                     [demo:archive-push]\narchive-push-queue-max=2 GiB\n[global:archive-get]\narchive-push-queue-max=1\n";
         let refused = archiving(text).unwrap_err();
-        assert!(refused.contains("is '2 GiB'; it must be a size"), "{refused}");
+        assert!(refused.contains("archive-push-queue-max is '…'; it must be a size"), "{refused}");
         assert_eq!(
             archiving(&text.replace("2 GiB", "2GiB")),
             Ok(Some(of("/data", Some("/own"), Some(2 << 30))))

@@ -1,6 +1,6 @@
 //! Reads what `/metrics` serves, in either text format.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// One line that is no comment.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,6 +24,17 @@ impl Samples {
 
     pub(crate) fn into_all(self) -> Vec<Sample> {
         self.0
+    }
+
+    /// All names, ascending.
+    pub(crate) fn names(&self) -> BTreeSet<&str> {
+        self.0.iter().map(|sample| &*sample.name).collect()
+    }
+
+    /// Series that are there more than once.
+    pub(crate) fn twice(&self) -> Vec<&Sample> {
+        let mut seen = BTreeSet::new();
+        self.0.iter().filter(|sample| !seen.insert((&sample.name, &sample.labels))).collect()
     }
 
     /// All samples of a name that carry these labels, and maybe more.
