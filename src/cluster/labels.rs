@@ -162,3 +162,24 @@ pub fn is_reserved(key: &str, settings: &Settings) -> bool {
         .into_iter()
         .any(|reserved| reserved == key)
 }
+
+/// Whether Kubernetes takes this as the key of a label or an annotation.
+#[must_use]
+pub fn is_key(key: &str) -> bool {
+    let (prefix, name) = key.split_once('/').map_or((None, key), |(prefix, name)| (Some(prefix), name));
+    let prefix_is_good = prefix.is_none_or(|prefix| {
+        prefix.len() <= 253 && prefix.split('.').all(|label| super::names::is_dns_label(label, 63))
+    });
+    prefix_is_good && !name.is_empty() && is_value(name)
+}
+
+/// Whether Kubernetes takes this as the value of a label.
+#[must_use]
+pub fn is_value(value: &str) -> bool {
+    let edge = |c: char| c.is_ascii_alphanumeric();
+    value.is_empty()
+        || value.len() <= 63
+            && value.chars().all(|c| edge(c) || matches!(c, '-' | '_' | '.'))
+            && value.starts_with(edge)
+            && value.ends_with(edge)
+}

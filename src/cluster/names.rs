@@ -22,6 +22,9 @@ pub const LONGEST_CLUSTER: usize = 51;
 
 const HASH: usize = 9;
 
+/// pgBackRest reads every `*.conf` here: the ConfigMap, and the Secret of the resource.
+pub const CONFIGURATION_DIRECTORY: &str = "/etc/pgbackrest/conf.d";
+
 /// The key of both configuration ConfigMaps.
 pub const CONFIGURATION_KEY: &str = "pgbackrest_instance.conf";
 
@@ -129,6 +132,42 @@ pub fn is_dns_label(text: &str, longest: usize) -> bool {
         && !text.ends_with('-')
 }
 
+/// Whether this is the reference of an image: `registry:port/path/name:tag@digest`, as the kubelet takes it
+/// (github.com/distribution/reference).
+#[must_use]
+pub fn is_image(text: &str) -> bool {
+    let (rest, digest) = text.split_once('@').map_or((text, None), |(rest, digest)| (rest, Some(digest)));
+    let (registry, rest) = match rest.split_once('/') {
+        Some((first, rest)) if first.contains(['.', ':']) || first == "localhost" => (Some(first), rest),
+        _ => (None, rest),
+    };
+    let (path, tag) = rest.split_once(':').map_or((rest, None), |(path, tag)| (path, Some(tag)));
+    let is_word = |part: &str, more: &str| {
+        let alphanumeric = |c: char| c.is_ascii_alphanumeric();
+        part.chars().all(|c| alphanumeric(c) || more.contains(c))
+            && part.starts_with(alphanumeric)
+            && part.ends_with(alphanumeric)
+    };
+    let is_name = |part: &str| is_word(part, "._-") && !part.contains(|c: char| c.is_ascii_uppercase());
+    let is_tag = |tag: &str| {
+        let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        tag.len() <= 128 && tag.starts_with(word) && tag.chars().all(|c| word(c) || ".-".contains(c))
+    };
+    let is_digest = |digest: &str| {
+        digest.split_once(':').is_some_and(|(kind, hex)| {
+            is_word(kind, "+.-_") && hex.len() >= 32 && hex.chars().all(|c| c.is_ascii_hexdigit())
+        })
+    };
+    let is_registry = |registry: &str| {
+        let (host, port) = registry.rsplit_once(':').unwrap_or((registry, "0"));
+        is_word(host, ".-") && !port.is_empty() && port.chars().all(|c| c.is_ascii_digit())
+    };
+    registry.is_none_or(is_registry)
+        && path.split('/').all(is_name)
+        && tag.is_none_or(is_tag)
+        && digest.is_none_or(is_digest)
+}
+
 /// The DNS name of a pod of the cluster.
 #[must_use]
 pub fn pod_host(pod: &str, cluster: &str, namespace: &str, domain: &str) -> String {
@@ -177,6 +216,36 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn images_are_recognized() {
+        let digest = "sha256:2d45e6a1d0d8b5c4f4b1e0c0a3b2f1e0d9c8b7a695847362514039281706f5e4";
+        for image in [
+            "i",
+            "pgbackrest:2",
+            "registry.example/pgbackrest:2.58",
+            "registry.example:5000/team/pgbackrest:v2.58.0-1_a",
+            "localhost/pgbackrest",
+            &format!("registry.example/pgbackrest@{digest}"),
+            &format!("registry.example/pgbackrest:2.58@{digest}"),
+        ] {
+            assert!(is_image(image), "{image}");
+        }
+        for image in [
+            "",
+            "registry.example/pgbackrest:2.58\"",
+            "'registry.example/pgbackrest:2.58'",
+            "registry.example/pgbackrest: 2.58",
+            "registry.example/PgBackRest:2.58",
+            "registry.example/pgbackrest:",
+            "registry.example//pgbackrest",
+            "registry.example/pgbackrest@sha256:xyz",
+            "https://registry.example/pgbackrest",
+            "registry.example/pgbackrest:${VERSION}",
+        ] {
+            assert!(!is_image(image), "{image}");
+        }
+    }
 
     #[test]
     fn what_would_change_a_url_is_no_name() {

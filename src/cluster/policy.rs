@@ -16,7 +16,7 @@ pub fn followed(cluster: &ValidatedCluster, references: &References) -> Vec<(&'s
     };
     let policies = [
         ("encryption", all(&|repo| is_encrypted(cluster, references, repo))),
-        ("retention", all(&|repo| option_is_set(cluster, references, &format!("{repo}-retention-full")))),
+        ("retention", all(&|repo| option_is_set(cluster, references, repo, "retention-full"))),
         ("offsite_repo", Some(cluster.repos.iter().any(|repo| !repo.storage.is_volume()))),
         (
             "schedule_full",
@@ -28,6 +28,9 @@ pub fn followed(cluster: &ValidatedCluster, references: &References) -> Vec<(&'s
 
 fn is_encrypted(cluster: &ValidatedCluster, references: &References, repo: RepoNumber) -> Option<bool> {
     let option = format!("{repo}-cipher-type");
+    if let Some(cipher) = in_environment(cluster, repo, &option) {
+        return cipher.map(|cipher| cipher != "none");
+    }
     if let Some(cipher) = cluster.global.get(&option) {
         return Some(**cipher != *"none");
     }
@@ -38,12 +41,29 @@ fn is_encrypted(cluster: &ValidatedCluster, references: &References, repo: RepoN
     Some(cipher.is_some_and(|cipher| cipher != "none" && !cipher.is_empty()))
 }
 
-fn option_is_set(cluster: &ValidatedCluster, references: &References, option: &str) -> Option<bool> {
-    if cluster.global.contains_key(option) {
+fn option_is_set(
+    cluster: &ValidatedCluster,
+    references: &References,
+    repo: RepoNumber,
+    option: &str,
+) -> Option<bool> {
+    let option = &format!("{repo}-{option}");
+    if cluster.global.contains_key(option) || in_environment(cluster, repo, option).is_some() {
         return Some(true);
     }
     let secret = secret(cluster, references)?;
-    Some(secret.is_some_and(|facts| facts.options().any(|(_, known)| known.name == option && !known.empty)))
+    Some(secret.is_some_and(|facts| facts.options().any(|(_, known)| known.name == *option && !known.empty)))
+}
+
+/// The outer `None`: the option is not there. The inner: its value is unknown.
+#[allow(clippy::option_option, reason = "absent and unknown are different answers")]
+fn in_environment<'a>(
+    cluster: &'a ValidatedCluster,
+    repo: RepoNumber,
+    option: &str,
+) -> Option<Option<&'a str>> {
+    let repo = cluster.repos.iter().find(|known| known.number == repo)?;
+    repo.environment.get(option).map(Option::as_deref)
 }
 
 /// The outer `None`: its contents are unknown.

@@ -1,8 +1,10 @@
 //! Objects that a resource refers to, as far as they were looked up: input of `validate`, without secrets.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use super::names;
 use super::validated::RepoNumber;
+use crate::pgbackrest::version::Version;
 
 /// The result of a lookup.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -27,6 +29,21 @@ pub struct References {
     pub volumes: BTreeMap<RepoNumber, VolumeFacts>,
     /// Objects with our names that have another owner.
     pub taken: Lookup<Vec<TakenName>>,
+    /// Repos whose stanza was verified: archiving uses them.
+    pub established: BTreeSet<RepoNumber>,
+    /// The version of pgBackRest that was seen in the cluster's pods.
+    pub version: Option<Version>,
+}
+
+impl References {
+    /// Whether the Secret is known to have an option of pgBackRest.
+    #[must_use]
+    pub fn secret_has(&self, option: &str) -> bool {
+        match &self.secret {
+            Lookup::Found(facts) => facts.options().any(|(_, given)| given.name == option),
+            Lookup::NotChecked | Lookup::Missing => false,
+        }
+    }
 }
 
 /// A StorageClass.
@@ -84,6 +101,15 @@ pub struct SecretOption {
     pub empty: bool,
     /// The value of options ending in `-type`, which are never secret.
     pub choice: Option<String>,
+    /// The name of a file beside the configuration, if the value is the path of one.
+    pub file: Option<String>,
+}
+
+/// The name of a file beside the configuration, if this is the path of one.
+#[must_use]
+pub fn file_beside_configuration(path: &str) -> Option<&str> {
+    let name = path.strip_prefix(names::CONFIGURATION_DIRECTORY)?.strip_prefix('/')?;
+    (!name.is_empty() && !name.contains('/')).then_some(name)
 }
 
 /// Whether pgBackRest reads a file with this name from its include directory (2.45: names matching `.+\.conf`).
@@ -140,6 +166,7 @@ impl SecretFile {
                 name: name.to_owned(),
                 empty: value.is_empty(),
                 choice: name.ends_with("-type").then(|| value.to_owned()),
+                file: file_beside_configuration(value).map(str::to_owned),
             });
         }
         file

@@ -30,6 +30,18 @@ pub struct Postgresql {
     /// `spec`.
     #[serde(deserialize_with = "or_default")]
     pub spec: Spec,
+    /// `status`, which CPO writes too.
+    #[serde(deserialize_with = "or_default")]
+    pub status: ResourceStatus,
+}
+
+/// `status`, as far as it is relevant to backups.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(default)]
+pub struct ResourceStatus {
+    /// The `restore.id` that CPO has executed last.
+    #[serde(rename = "RestoreID")]
+    pub restore_id: Option<String>,
 }
 
 impl Postgresql {
@@ -59,6 +71,8 @@ pub struct Spec {
     pub backup: Option<BackupSpec>,
     /// Present on a cluster that follows another one.
     pub standby: Option<Value>,
+    /// The image of PostgreSQL's containers.
+    pub docker_image: Option<String>,
     pub tde: Option<Tde>,
     #[serde(deserialize_with = "or_default")]
     pub env: Vec<Value>,

@@ -3,7 +3,7 @@
 //! Only `validate` creates these values. They contain no secrets: passwords and keys are in the Secret that
 //! `ValidatedCluster::secret` names, and none of its values is read into them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
@@ -132,6 +132,11 @@ pub struct ValidatedRepo {
     pub storage: Storage,
     /// Cron expressions as written, each accepted by Kubernetes. A type without one is not scheduled.
     pub schedules: BTreeMap<BackupType, String>,
+    /// Types whose schedule has an error: their CronJobs stay as they are.
+    pub held: BTreeSet<BackupType>,
+    /// Options of pgBackRest in the environment of the container that makes its backups, by name. The values are those of
+    /// options that end in `-type`, if they are known.
+    pub environment: BTreeMap<String, Option<String>>,
 }
 
 /// The storage of a repo. No field is empty.
@@ -201,15 +206,23 @@ pub struct Volume {
 /// `repos[].keyType` and `repos[].key` of a gcs repo.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum GcsCredentials {
-    /// `service`: a key file, by its name within the Secret.
-    Service {
-        /// A key of the Secret, such as `gcs.json`, mounted beside the `*.conf` files.
-        file: String,
-    },
+    /// `service`: a key file.
+    Service(KeyFile),
     /// `auto`: the identity of the pod.
     Auto,
     /// `token`: the Secret's configuration holds it as `repoN-gcs-key`.
     Token,
+}
+
+/// The key file of a service account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeyFile {
+    /// A key of the Secret, such as `gcs.json`, mounted beside the `*.conf` files.
+    InSecret(String),
+    /// The path of a file that PostgreSQL's pods mount.
+    Mounted(Line),
+    /// `repoN-gcs-key` in the Secret or in the environment names the path.
+    Named,
 }
 
 /// Why no scheduled backup may run.

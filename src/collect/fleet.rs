@@ -20,7 +20,7 @@ use crate::source::call::Runner;
 use crate::source::in_pod::InPod;
 use crate::source::pod::{Place, RunInPod};
 use crate::source::pods::FindPods;
-use crate::state::snapshot::Snapshot;
+use crate::state::snapshot::{Snapshot, Version};
 
 use super::caller::{Caller, Runners, Shared};
 use super::registry::Job;
@@ -85,6 +85,12 @@ impl FleetCollector {
     /// Collects a cluster as soon as possible, because something was done to it.
     pub fn soon(&self, key: &Key) {
         self.scheduler.registry.plan(key, Job::Collect, Instant::now());
+    }
+
+    /// The version of pgBackRest that was seen last in the pods of a cluster.
+    #[must_use]
+    pub fn version(&self, key: &Key) -> Option<Version> {
+        self.scheduler.registry.version(key)
     }
 
     /// Removes a cluster that is gone, or is no longer ours.

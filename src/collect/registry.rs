@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use crate::cluster::key::Key;
 use crate::metrics::Fleet;
 use crate::metrics::exposition::EncodeError;
-use crate::state::snapshot::Snapshot;
+use crate::state::snapshot::{Snapshot, Version};
 
 use super::caller::span;
 use super::changes;
@@ -114,6 +114,11 @@ impl Registry {
             }
         }
         self.is_due.notify_one();
+    }
+
+    /// The version of pgBackRest in a cluster, as it was seen last.
+    pub(super) fn version(&self, key: &Key) -> Option<Version> {
+        self.inner.lock().members.get(key)?.snapshot.as_ref()?.version
     }
 
     /// Plans a job for a cluster at a time, unless it is planned sooner. A collection that runs is repeated after its end; a

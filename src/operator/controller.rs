@@ -26,6 +26,7 @@ use crate::cluster::settings::Settings;
 use crate::collect::fleet::FleetCollector;
 use crate::metrics::OperatorMetrics;
 use crate::source::pod::Pods;
+use crate::state::jobs::ClusterKey;
 
 use super::debounce::{Debounce, debounced};
 use super::inventory::Inventory;
@@ -44,6 +45,8 @@ const DEBOUNCE: Debounce = Debounce { quiet: Duration::from_millis(500), at_most
 /// Pause after the first failure; it doubles with each further one.
 const FIRST_RETRY: Duration = Duration::from_secs(5);
 const LONGEST_RETRY: Duration = Duration::from_mins(10);
+/// Some findings depend on the version of pgBackRest, which is known after a collection.
+const UNTIL_VERSION: Duration = Duration::from_mins(5);
 
 /// Everything that reconciles need.
 #[derive(Clone)]
@@ -261,7 +264,8 @@ impl Context {
         let _running = RunningReconcile::one_of(&self.running);
         self.progress.taken(&key);
         let began = Instant::now();
-        let (end, outcome) = self.reconciler.reconcile(object).await;
+        let version = self.fleet.as_ref().and_then(|fleet| fleet.version(&key));
+        let (end, outcome) = self.reconciler.reconcile(object, version).await;
         self.collect(&key, &outcome);
         self.report(object, &key, &end, &outcome, began.elapsed()).await;
         let reference = ObjectRef::from_obj_with(object, postgresql());
@@ -269,7 +273,14 @@ impl Context {
             self.forget(&key);
             return Ok(Action::await_change());
         }
-        let again = end?;
+        let mut again = end?;
+        if let Some(version) = version {
+            let (cluster, now) = (ClusterKey::new(&key.namespace, &key.name), Utc::now());
+            let each = version.locks_each_repo();
+            self.metrics.jobs.with_index(|index| index.locks_each_repo(&cluster, each, now));
+        } else if self.fleet.is_some() && matches!(outcome.collect, Collect::Of(_)) {
+            again = again.min(UNTIL_VERSION);
+        }
         self.failures.lock().remove(&key);
         Ok(Action::requeue(spread(again, rand::rng().random())))
     }

@@ -115,6 +115,7 @@ impl Observer {
         // Objects of other owners are reported when they are found by `apply`; looking for them here would cost a
         // request each.
         observed.references.taken = Lookup::Missing;
+        observed.references.established = observed.record.stanzas.keys().copied().collect();
         let Some(section) = resource.pgbackrest() else { return Ok(observed) };
         if let Some(secret) = secret::named(resource) {
             (observed.references.secret, observed.secret) = observation.secret(secret).await?;
@@ -145,7 +146,7 @@ impl Observer {
         })
     }
 
-    /// Removes the resource's Secret from the cache: the resource is invalid, and the Secret may be the cause.
+    /// Removes the resource's Secret from the cache: the resource has errors, and the Secret may be the cause.
     pub fn invalidate(&self, namespace: &str, name: &str) {
         if let Some(known) = self.clusters.lock().get_mut(&(namespace.to_owned(), name.to_owned())) {
             known.secret = None;

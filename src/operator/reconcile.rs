@@ -17,6 +17,7 @@ use crate::cluster::validate::{self, Conduct};
 use crate::cluster::validated::ValidatedCluster;
 use crate::collect::fleet::Subject;
 use crate::kubernetes::client::CallError;
+use crate::pgbackrest::version::Version;
 
 use super::action::Action;
 use super::apply::{Applied, Owner, Writer};
@@ -30,7 +31,7 @@ use super::stanza;
 const DEADLINE: Duration = Duration::from_mins(15);
 /// A cluster without changes is reconciled again after this time.
 const USUAL: Duration = Duration::from_hours(1);
-/// An invalid resource may become valid through an object that is not watched, such as its Secret.
+/// A resource with errors may become valid through an object that is not watched, such as its Secret.
 const UNTIL_MENDED: Duration = Duration::from_secs(100);
 /// The shortest time until the next reconcile.
 const SOONEST: Duration = Duration::from_secs(1);
@@ -154,13 +155,15 @@ impl Reconciler {
         self.writer.forget(&key.namespace, &key.name);
     }
 
-    /// Reconciles one cluster. The first value is when to reconcile again at the latest.
+    /// Reconciles one cluster, in whose pods this version of pgBackRest was seen. The first value is when to reconcile
+    /// again at the latest.
     pub(super) async fn reconcile(
         &self,
         object: &DynamicObject,
+        version: Option<Version>,
     ) -> (Result<Duration, ReconcileError>, ReconcileOutcome) {
         let mut outcome = ReconcileOutcome::default();
-        let end = match timeout(DEADLINE, Box::pin(self.phases(object, &mut outcome))).await {
+        let end = match timeout(DEADLINE, Box::pin(self.phases(object, version, &mut outcome))).await {
             Ok(end) => end,
             Err(_) => Err(ReconcileError::Deadline(DEADLINE)),
         };
@@ -171,6 +174,7 @@ impl Reconciler {
     async fn phases(
         &self,
         object: &DynamicObject,
+        version: Option<Version>,
         outcome: &mut ReconcileOutcome,
     ) -> Result<Option<Duration>, ReconcileError> {
         let Some((key, uid)) = Key::of(object).zip(object.metadata.uid.as_deref()) else { return Ok(None) };
@@ -183,8 +187,8 @@ impl Reconciler {
         let (resource, found) = validate::read(serde_json::to_value(object).unwrap_or_default());
         if self.mode == Mode::Observe {
             // Whatever controller manages it: its references are not checked.
-            let (cluster, findings) =
-                validate::judge(&resource, found, &References::default(), &self.settings);
+            let references = References { version, ..References::default() };
+            let (cluster, findings) = validate::judge(&resource, found, &references, &self.settings);
             outcome.collect = match cluster {
                 Some(cluster) => {
                     let secret = self.observer.options(&resource).await.map_err(ReconcileError::Observe)?;
@@ -205,7 +209,8 @@ impl Reconciler {
             (outcome.hands_off, outcome.collect) = (true, Collect::Nothing);
             return Ok(None);
         }
-        let observed = self.observer.observe(&resource).await.map_err(ReconcileError::Observe)?;
+        let mut observed = self.observer.observe(&resource).await.map_err(ReconcileError::Observe)?;
+        observed.references.version = version;
         outcome.expiries.clone_from(&observed.secret.expiries);
         let (cluster, findings) = validate::judge(&resource, found, &observed.references, &self.settings);
         let secret = &observed.secret.options;
@@ -219,6 +224,7 @@ impl Reconciler {
             .as_ref()
             .map(|cluster| policy::followed(cluster, &observed.references))
             .unwrap_or_default();
+        let has_errors = findings.iter().any(Finding::is_error);
         outcome.findings = findings;
         if conduct.release && !conduct.paused {
             let released = self.writer.release(owner).await.map_err(ReconcileError::Apply)?;
@@ -226,14 +232,21 @@ impl Reconciler {
             return Ok(outcome.add(released));
         }
         match cluster {
-            Some(cluster) if !conduct.paused => self.keep(&cluster, conduct, observed, outcome).await,
+            Some(cluster) if !conduct.paused => {
+                let again = self.keep(&cluster, conduct, observed, outcome).await?;
+                if !has_errors {
+                    return Ok(again);
+                }
+                self.observer.invalidate(owner.namespace, owner.name);
+                Ok(Some(again.map_or(UNTIL_MENDED, |again| again.min(UNTIL_MENDED))))
+            }
             Some(_) => Ok(None),
             None => self.without_cluster(owner, conduct, outcome).await,
         }
     }
 
-    /// There is nothing to build, because the resource configures no backup or is invalid. If it is invalid, existing
-    /// objects stay as they are.
+    /// There is nothing to build, because the resource configures no backup or has errors that affect everything. Then
+    /// existing objects stay as they are.
     async fn without_cluster(
         &self,
         owner: Owner<'_>,

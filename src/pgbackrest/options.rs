@@ -3,6 +3,8 @@
 //! Names and ranges are from pgBackRest's `config.yaml` and command reference. If versions differ, the wider range is
 //! used: a finding must never reject what some version accepts.
 
+pub mod since;
+
 use std::cmp::Ordering;
 
 /// The type of a value.
@@ -272,6 +274,31 @@ pub fn is_secret(name: &str) -> bool {
         ["-pass", "-passphrase", "-password", "-passwd", "-key", "-key-secret", "-secret", "-token"];
     let name = name.trim().to_ascii_lowercase();
     ENDS.iter().any(|end| name.ends_with(end))
+}
+
+/// Whether the value of `repoN-gcs-key` is the path of a key file, as with the key type `service`, and not a token.
+#[must_use]
+pub fn is_key_path(name: &str, value: &str) -> bool {
+    find(name).is_some_and(|known| known.canonical.ends_with("-gcs-key")) && is_plain_path(value)
+}
+
+/// Whether this is the path of a file, without anything unusual.
+#[must_use]
+pub fn is_plain_path(text: &str) -> bool {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    let is_name = |part: &str| !part.is_empty() && part.chars().all(is_plain) && part != "." && part != "..";
+    text.strip_prefix('/').is_some_and(|rest| rest.split('/').all(is_name))
+}
+
+/// Whether an option with the number of a repo makes pgBackRest use that repo, on the local disk unless other options say
+/// more. Options that are valid only for a kind of storage, an encryption or a host do not, without the option for that
+/// (2.45 and 2.60).
+#[must_use]
+pub fn defines_repo(name: &str) -> bool {
+    const DEPENDENT: [&str; 7] = ["s3-", "azure-", "gcs-", "sftp-", "storage-", "host-", "cipher-pass"];
+    let known = find(name).filter(|known| known.group == Repo && !known.number_missing);
+    let option = known.as_ref().and_then(|known| known.canonical.split_once('-'));
+    option.is_some_and(|(_, rest)| !DEPENDENT.iter().any(|start| rest.starts_with(start)))
 }
 
 /// The expected value, if the given one is invalid.

@@ -212,6 +212,20 @@ impl Version {
         self.product.is_fork() || (self.major, self.minor) >= (2, 47)
     }
 
+    /// Whether backups into different repositories run at the same time: pgBackRest 2.53 (commit edd61636a). Before that, a
+    /// lock is for the whole stanza. The forks are newer.
+    #[must_use]
+    pub fn locks_each_repo(self) -> bool {
+        self.is_at_least((2, 53))
+    }
+
+    /// Whether it has what this version of pgBackRest introduced. The forks are pgBackRest 2.58 under other numbers.
+    #[must_use]
+    pub fn is_at_least(self, (major, minor): (u32, u32)) -> bool {
+        let own = if self.product.is_fork() { (2, 58) } else { (self.major, self.minor) };
+        own >= (major, minor)
+    }
+
     /// As `--output=num` prints it: 2055001 for 2.55.1.
     #[must_use]
     pub fn number(self) -> u64 {
@@ -316,6 +330,11 @@ mod tests {
             [("pgBackRest 2.46", false), ("pgBackRest 2.47", true), ("pgxbackup 2.1", true)]
         {
             assert_eq!(parse(printed).unwrap().removes_wal_once_retention_is_met(), expected, "{printed}");
+        }
+        for (printed, expected) in
+            [("pgBackRest 2.52.1", false), ("pgBackRest 2.53", true), ("pgxbackup 2.1", true)]
+        {
+            assert_eq!(parse(printed).unwrap().locks_each_repo(), expected, "{printed}");
         }
         let asked = [Feature::RepoOption, Feature::ChecksumPageError].into_iter().collect();
         let fork = Version { features: asked, ..parse("pgBunker 2.59.0-bunker.1").unwrap() };

@@ -8,12 +8,13 @@ use std::fmt::Write;
 
 use super::certificates::{self, Side};
 use super::{hash_of, paths};
+use crate::cluster::containers::{self, Container};
 use crate::cluster::labels;
 use crate::cluster::line::Line;
 use crate::cluster::names;
 use crate::cluster::settings::Settings;
 use crate::cluster::validated::{
-    GcsCredentials, RepoNumber, STANZA, Storage, ValidatedCluster, ValidatedRepo,
+    GcsCredentials, KeyFile, RepoNumber, STANZA, Storage, ValidatedCluster, ValidatedRepo,
 };
 
 /// Seconds that `archive-push` waits for a repo host that neither answers nor takes data. pgBackRest's default of half an
@@ -35,8 +36,8 @@ pub(super) struct DesiredConfiguration {
 
 /// The file in PostgreSQL's pods: how to reach all repos.
 pub(super) fn for_instances(cluster: &ValidatedCluster, settings: &Settings) -> DesiredConfiguration {
-    let mut configuration =
-        DesiredConfiguration { global: cluster.global.clone(), ..DesiredConfiguration::default() };
+    let global = fitting(cluster, Container::Database);
+    let mut configuration = DesiredConfiguration { global, ..DesiredConfiguration::default() };
     configuration.fill("log-path", &settings.database_log_path);
     configuration.fill("spool-path", &settings.database_spool_path);
     for repo in &cluster.repos {
@@ -57,15 +58,11 @@ pub(super) fn for_instances(cluster: &ValidatedCluster, settings: &Settings) -> 
 pub(super) fn for_repo_host(cluster: &ValidatedCluster, settings: &Settings) -> DesiredConfiguration {
     let on_volumes: Vec<RepoNumber> =
         cluster.repos.iter().filter(|repo| repo.storage.is_volume()).map(|repo| repo.number).collect();
-    let global = cluster
-        .global
-        .iter()
-        .filter(|(option, _)| repo_of_option(option).is_none_or(|number| on_volumes.contains(&number)));
-    let mut configuration = DesiredConfiguration {
-        global: global.map(|(option, value)| (option.clone(), value.clone())).collect(),
-        ..DesiredConfiguration::default()
-    };
-    configuration.fill("log-path", paths::REPO_HOST_LOG);
+    let here = Container::RepoHost { instances: cluster.instances, volumes: &on_volumes };
+    let mut global = fitting(cluster, here);
+    global.retain(|option, _| repo_of_option(option).is_none_or(|number| on_volumes.contains(&number)));
+    let mut configuration = DesiredConfiguration { global, ..DesiredConfiguration::default() };
+    configuration.fill("log-path", containers::REPO_HOST_LOG);
     for number in on_volumes {
         configuration.fill(format!("{number}-path"), names::volume_mount(number));
     }
@@ -79,6 +76,13 @@ pub(super) fn for_repo_host(cluster: &ValidatedCluster, settings: &Settings) -> 
     }
     configuration.fill_encrypted_data_directory(cluster);
     configuration
+}
+
+/// The options of the resource that work in a container.
+fn fitting(cluster: &ValidatedCluster, container: Container<'_>) -> BTreeMap<String, Line> {
+    let fits = |option: &str, value: &str| container.objection(option, value).is_none();
+    let options = cluster.global.iter().filter(|(option, value)| fits(option, value));
+    options.map(|(option, value)| (option.clone(), value.clone())).collect()
 }
 
 #[derive(Clone, Copy)]
@@ -177,8 +181,15 @@ impl DesiredConfiguration {
                 self.fill_line(format!("{number}-gcs-bucket"), Some(bucket));
                 self.fill_line(format!("{number}-gcs-endpoint"), endpoint.as_ref());
                 let key_type = match credentials {
-                    GcsCredentials::Service { file } => {
-                        self.fill(format!("{number}-gcs-key"), format!("{}/{file}", paths::CONFIGURATION));
+                    GcsCredentials::Service(key) => {
+                        let option = format!("{number}-gcs-key");
+                        match key {
+                            KeyFile::InSecret(file) => {
+                                self.fill(option, format!("{}/{file}", names::CONFIGURATION_DIRECTORY));
+                            }
+                            KeyFile::Mounted(path) => self.fill_line(option, Some(path)),
+                            KeyFile::Named => {}
+                        }
                         "service"
                     }
                     GcsCredentials::Auto => "auto",

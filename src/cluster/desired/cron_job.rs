@@ -69,6 +69,12 @@ pub(super) fn all(
         .collect()
 }
 
+/// The names of CronJobs whose schedules have errors.
+pub(super) fn held(cluster: &ValidatedCluster) -> Vec<String> {
+    let held = cluster.repos.iter().flat_map(|repo| repo.held.iter().map(|kind| (repo.number, *kind)));
+    held.map(|(repo, backup_type)| names::cron_job(&cluster.name, repo, backup_type)).collect()
+}
+
 fn cron_job(
     cluster: &ValidatedCluster,
     settings: &Settings,

@@ -40,6 +40,8 @@ use crate::pgbackrest::label::BackupType;
 pub struct Desired {
     /// In the order in which they are applied: referenced objects first, CronJobs last.
     pub objects: Vec<Object>,
+    /// CronJobs that stay as they are, if they exist: their schedules have errors.
+    pub held: Vec<String>,
     /// Hash of the configuration for PostgreSQL's pods. It is also in the first line of the file, so that the version
     /// in a pod can be read.
     pub instance_configuration_hash: String,
@@ -155,7 +157,8 @@ pub fn build(cluster: &ValidatedCluster, settings: &Settings, inputs: &BuildInpu
         .as_deref()
         .zip(inputs.certificates.as_ref())
         .map(|(repo_host, pem)| hash_for_servers(&instance_configuration_hash, repo_host, pem));
-    Desired { objects, instance_configuration_hash, repo_host_configuration_hash, servers_hash }
+    let held = cron_job::held(cluster);
+    Desired { objects, held, instance_configuration_hash, repo_host_configuration_hash, servers_hash }
 }
 
 /// Builds the Job of one backup outside of the schedule: the first full backup of a repo, or one that a user has

@@ -4,14 +4,8 @@
 use crate::cluster::names;
 use crate::cluster::validated::ValidatedCluster;
 
-/// pgBackRest reads every `*.conf` here: the ConfigMap, and the Secret of the resource.
-pub(super) const CONFIGURATION: &str = "/etc/pgbackrest/conf.d";
 /// Certificates and keys.
 pub(super) const CERTIFICATES: &str = "/etc/pgbackrest/certs";
-/// Log files of pgBackRest on the repo host; its own default.
-pub(super) const REPO_HOST_LOG: &str = "/var/log/pgbackrest";
-/// Locks of pgBackRest on the repo host are below this.
-pub(super) const TEMPORARY: &str = "/tmp";
 
 /// pgBackRest's default port.
 const DEFAULT_SERVER_PORT: u16 = 8432;
@@ -19,7 +13,7 @@ const DEFAULT_SERVER_PORT: u16 = 8432;
 /// The path of the generated configuration in a pod.
 #[must_use]
 pub fn configuration_file() -> String {
-    format!("{CONFIGURATION}/{}", names::CONFIGURATION_KEY)
+    format!("{}/{}", names::CONFIGURATION_DIRECTORY, names::CONFIGURATION_KEY)
 }
 
 /// The port of `pgbackrest server`, on the repo host and in PostgreSQL's pods: 8432, or `tls-server-port` of the

@@ -13,7 +13,7 @@ use super::object::{self, Object};
 use super::{paths, pod};
 use crate::cluster::settings::Settings;
 use crate::cluster::validated::{ValidatedCluster, ValidatedRepo};
-use crate::cluster::{labels, names};
+use crate::cluster::{containers, labels, names};
 use crate::pgbackrest::command;
 
 /// The container of pgBackRest.
@@ -132,13 +132,13 @@ fn mounts(cluster: &ValidatedCluster) -> Vec<VolumeMount> {
         ..VolumeMount::default()
     };
     let mut mounts = vec![
-        mount("pgbackrest-config", paths::CONFIGURATION.to_owned(), true),
+        mount("pgbackrest-config", names::CONFIGURATION_DIRECTORY.to_owned(), true),
         mount("cert-secret", paths::CERTIFICATES.to_owned(), true),
     ];
     let repos = repos(cluster);
     mounts.extend(repos.map(|repo| mount(&repo.number.to_string(), names::volume_mount(repo.number), false)));
-    mounts.push(mount("log", paths::REPO_HOST_LOG.to_owned(), false));
-    mounts.push(mount("tmp", paths::TEMPORARY.to_owned(), false));
+    mounts.push(mount("log", containers::REPO_HOST_LOG.to_owned(), false));
+    mounts.push(mount("tmp", containers::TEMPORARY.to_owned(), false));
     mounts
 }
 

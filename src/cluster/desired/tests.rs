@@ -126,11 +126,21 @@ fn each_side_knows_the_repos_that_it_can_reach() {
 }
 
 #[test]
-fn what_global_says_wins() {
-    let desired = objects(&cluster(option("log-path", "/somewhere/else")));
-    for map in ["orders-pgbackrest-config", "orders-pgbackrest-repohost-config"] {
-        assert_eq!(configuration(&desired, map)["global"]["log-path"], "/somewhere/else", "{map}");
-    }
+fn what_global_says_wins_where_it_works() {
+    let of = |path: &str| {
+        let desired = objects(&cluster(option("log-path", path)));
+        ["orders-pgbackrest-config", "orders-pgbackrest-repohost-config"]
+            .map(|map| configuration(&desired, map)["global"]["log-path"].clone())
+    };
+    assert_eq!(of("/tmp/log"), ["/tmp/log", "/tmp/log"]);
+    assert_eq!(
+        of("/somewhere/else"),
+        ["/somewhere/else", "/var/log/pgbackrest"],
+        "the repo host is read-only"
+    );
+    let desired = objects(&cluster(option("backup-standby", "y")));
+    let has = |map: &str| configuration(&desired, map)["global"].contains_key("backup-standby");
+    assert!(!has("orders-pgbackrest-config") && has("orders-pgbackrest-repohost-config"));
 }
 
 #[test]
@@ -365,7 +375,10 @@ proptest! {
                 let elsewhere = file.contains("repohost") && repos.iter().any(|repo| {
                     repo["storage"] != "pvc" && option.starts_with(repo["name"].as_str().unwrap())
                 });
-                let expected = (!elsewhere).then(|| (*value).to_owned());
+                let expected = match option.as_str() {
+                    "log-path" if file.contains("repohost") => Some("/var/log/pgbackrest".to_owned()),
+                    _ => (!elsewhere).then(|| (*value).to_owned()),
+                };
                 prop_assert_eq!(sections["global"].get(option), expected.as_ref(), "{} in {}", option, file);
             }
         }

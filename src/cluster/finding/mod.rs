@@ -12,7 +12,7 @@ use crate::text::escaped;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
-    /// No objects are built from the resource.
+    /// What it is about is not set up: the cluster, a repo, or only the field.
     Error,
     /// The backups are set up, but something is likely to fail.
     Warning,
@@ -102,7 +102,7 @@ impl Finding {
         self
     }
 
-    /// Whether no objects may be built from the resource.
+    /// Whether something is not set up because of it.
     #[must_use]
     pub fn is_error(&self) -> bool {
         self.severity == Severity::Error

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ResourceRequirements;
 
-use super::{Checks, pods};
+use super::{Checks, parts, pods};
 use crate::cluster::finding::codes;
 use crate::cluster::labels::{CPO_CONTROLLER, PREFIX};
-use crate::cluster::resource::Postgresql;
+use crate::cluster::resource::{Pgbackrest, Postgresql};
 use crate::cluster::settings::Settings;
-use crate::cluster::validated::{BackupNow, JobTemplate, PodTemplate, RepoNumber, ValidatedRepo};
+use crate::cluster::validated::{BackupNow, JobTemplate, PodTemplate, RepoNumber};
 use crate::pgbackrest::label::BackupType;
 use crate::schedule::zone;
 
@@ -141,15 +141,15 @@ pub(super) struct Requests {
     pub(super) stanza_upgrade: Option<String>,
 }
 
-pub(super) fn requests(resource: &Postgresql, repos: &[ValidatedRepo], checks: &mut Checks<'_>) -> Requests {
+pub(super) fn requests(resource: &Postgresql, section: &Pgbackrest, checks: &mut Checks<'_>) -> Requests {
     Requests {
-        backup_now: backup_now(resource, repos, checks),
+        backup_now: backup_now(resource, section, checks),
         stanza_upgrade: stanza_upgrade(resource, checks),
     }
 }
 
 /// `full@repo1`, or `full@repo1#anything`.
-fn backup_now(resource: &Postgresql, repos: &[ValidatedRepo], checks: &mut Checks<'_>) -> Option<BackupNow> {
+fn backup_now(resource: &Postgresql, section: &Pgbackrest, checks: &mut Checks<'_>) -> Option<BackupNow> {
     let value = given(resource, "backup-now")?;
     let order = value.split_once('#').map_or(value, |(order, _)| order);
     let parsed = order.split_once('@').and_then(|(word, repo)| {
@@ -161,7 +161,7 @@ fn backup_now(resource: &Postgresql, repos: &[ValidatedRepo], checks: &mut Check
         invalid("backup-now", value, "is not a backup request", remedy, checks);
         return None;
     };
-    if !repos.iter().any(|known| known.number == repo) {
+    if !parts::declared(section).any(|known| known == repo) {
         invalid(
             "backup-now",
             value,
@@ -232,6 +232,11 @@ fn time_zone(resource: &Postgresql, checks: &mut Checks<'_>) -> Option<String> {
             None
         }
     }
+}
+
+/// Whether schedules would run at other hours than they are meant to.
+pub(super) fn time_zone_is_wrong(resource: &Postgresql, jobs: &JobTemplate) -> bool {
+    given(resource, "time-zone").is_some() && jobs.time_zone.is_none()
 }
 
 /// JSON, as in a pod: `{"requests": {"cpu": "50m"}, "limits": {"memory": "128Mi"}}`.

@@ -3,6 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::Checks;
+use super::environment::Environment;
+use super::parts::{self, Part};
+use crate::cluster::containers::{self, Container};
 use crate::cluster::finding::{Code, codes};
 use crate::cluster::line::Line;
 use crate::cluster::names;
@@ -15,47 +18,126 @@ const SECRET: &str = "is a secret in plain text, and would end up in a ConfigMap
 const SECRET_REMEDY: &str = "remove it from the resource, replace it if it was exposed, and put it into a *.conf key of the Secret named in \
      configuration.secret";
 
-/// The options that can be passed on.
+const KEY_REMEDY: &str = "remove it from the resource, and replace it if it was exposed; put a token into a *.conf key of the \
+     Secret named in configuration.secret, and a key file into a key of its own, whose name is `key` of the repo";
+
+/// The options that can be passed on. An error in an option of a repo is about that repo: without the option, its backups
+/// could be somewhere else, or not encrypted.
 pub(super) fn look(
     section: &Pgbackrest,
     repos: &[ValidatedRepo],
+    environment: &Environment,
     checks: &mut Checks<'_>,
 ) -> BTreeMap<String, Line> {
     let mut kept = BTreeMap::new();
-    let mut seen: BTreeMap<String, &str> = BTreeMap::new();
+    let mut seen = BTreeMap::new();
     for (name, value) in &section.global {
-        let path = format!("{BACKUP}.global.{name}");
-        let Some(line) = name_and_value(name, value, &path, checks) else { continue };
-        let Some(known) = options::find(name) else {
-            let nearest = options::nearest(name);
-            // A typo does not make it less of a secret.
-            if nearest.as_deref().is_some_and(options::is_secret) {
-                checks.note(&codes::SECRET_IN_RESOURCE, &path, SECRET, SECRET_REMEDY);
-                continue;
-            }
-            let remedy = match nearest {
-                Some(nearest) => format!("use {nearest}, or remove it"),
-                None => "see https://pgbackrest.org/configuration.html, or remove it".to_owned(),
-            };
-            checks.note(&codes::OPTION_UNKNOWN, &path, "is not an option of pgBackRest up to 2.60", remedy);
-            kept.insert(name.clone(), line);
-            continue;
+        let part = Part::from(repo_of(name));
+        let line = checks.within(part, |checks| option(name, value, section, repos, &mut seen, checks));
+        kept.extend(line.map(|line| (name.clone(), line)));
+    }
+    retention(section, repos, &seen, environment, checks);
+    kept
+}
+
+/// The value of one option, if it can be passed on. `seen` maps canonical names to those in the resource.
+fn option<'name>(
+    name: &'name str,
+    value: &str,
+    section: &Pgbackrest,
+    repos: &[ValidatedRepo],
+    seen: &mut BTreeMap<String, &'name str>,
+    checks: &mut Checks<'_>,
+) -> Option<Line> {
+    let path = format!("{BACKUP}.global.{name}");
+    let is_secret = options::is_secret(name) && !names_key_file(name, value, section);
+    let line = name_and_value(name, value, is_secret, &path, checks)?;
+    let Some(known) = options::find(name) else {
+        let nearest = options::nearest(name);
+        // A typo does not make it less of a secret.
+        if nearest.as_deref().is_some_and(options::is_secret) {
+            checks.note(&codes::SECRET_IN_RESOURCE, &path, SECRET, SECRET_REMEDY);
+            return None;
+        }
+        let remedy = match nearest {
+            Some(nearest) => format!("use {nearest}, or remove it"),
+            None => "see https://pgbackrest.org/configuration.html, or remove it".to_owned(),
         };
-        if let Some(first) = seen.insert(known.canonical.clone(), name) {
+        checks.note(&codes::OPTION_UNKNOWN, &path, "is not an option of pgBackRest up to 2.60", remedy);
+        return Some(line);
+    };
+    if let Some(first) = seen.insert(known.canonical.clone(), name) {
+        checks.note(
+            &codes::OPTION_TWICE,
+            &path,
+            format!("is the same option as {first}; pgBackRest rejects duplicates (error 31)"),
+            "remove one of them",
+        );
+        return None;
+    }
+    if !passes(&known, value, &path, section, checks) {
+        return None;
+    }
+    agrees_with_repos(&known, value, &path, repos, checks);
+    Some(line)
+}
+
+/// Whether an option is the path of a key file for Google Cloud Storage, and not a token.
+fn names_key_file(name: &str, value: &str, section: &Pgbackrest) -> bool {
+    let Some(repo) = repo_of(name).filter(|_| options::is_key_path(name, value)) else { return false };
+    let given = section.repos.iter().find(|given| given.name.as_deref() == Some(&*repo.to_string()));
+    let key_type = section.global.get(&format!("{repo}-gcs-key-type"));
+    let key_type = key_type.or_else(|| given?.key_type.as_ref());
+    key_type.is_none_or(|key_type| key_type != "token")
+}
+
+/// The repo that an option is about, even if it is misspelled.
+fn repo_of(name: &str) -> Option<RepoNumber> {
+    let canonical = options::find(name).map(|known| known.canonical);
+    let name = canonical.as_deref().unwrap_or(name).trim_start_matches('-').to_ascii_lowercase();
+    let end = name.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(name.len());
+    RepoNumber::of_name(name.get(..end)?)
+}
+
+/// Notes options that are left out of a container's configuration, where they would fail.
+pub(super) fn look_at_containers(
+    instances: u32,
+    repos: &[ValidatedRepo],
+    global: &BTreeMap<String, Line>,
+    checks: &mut Checks<'_>,
+) {
+    let on_volume = |repo: &&ValidatedRepo| repo.storage.is_volume();
+    let volumes: Vec<RepoNumber> = repos.iter().filter(on_volume).map(|repo| repo.number).collect();
+    let elsewhere: Vec<String> =
+        repos.iter().filter(|repo| !on_volume(repo)).map(|repo| repo.number.to_string()).collect();
+    let in_database = (!elsewhere.is_empty()).then(|| {
+        (
+            Container::Database,
+            format!("in PostgreSQL's containers, where {} is backed up", elsewhere.join(", ")),
+        )
+    });
+    let on_repo_host = (!volumes.is_empty())
+        .then(|| (Container::RepoHost { instances, volumes: &volumes }, "on the repo host".to_owned()));
+    for (container, place) in in_database.into_iter().chain(on_repo_host) {
+        for (option, value) in global {
+            let Some(why) = container.objection(option, value) else { continue };
             checks.note(
-                &codes::OPTION_TWICE,
-                &path,
-                format!("is the same option as {first}; pgBackRest rejects duplicates (error 31)"),
-                "remove one of them",
+                &codes::OPTION_LEFT_OUT,
+                format!("{BACKUP}.global.{option}"),
+                format!("is left out {place}: {why}"),
+                match option.as_str() {
+                    "backup-standby" => "remove it; backups from a standby are made only into repos on volumes, with two or more instances".to_owned(),
+                    _ => format!("remove it, or use a path below {}", containers::TEMPORARY),
+                },
             );
         }
-        if passes(&known, value, &path, section, checks) {
-            agrees_with_repos(&known, value, &path, repos, checks);
-            kept.insert(name.clone(), line);
-        }
     }
-    retention(section, &seen, checks);
-    kept
+}
+
+/// Removes the options of repos that are not in `repos`: one of them could define such a repo on a local disk.
+pub(super) fn without_other_repos(global: &mut BTreeMap<String, Line>, repos: &[ValidatedRepo]) {
+    global
+        .retain(|name, _| repo_of(name).is_none_or(|number| repos.iter().any(|repo| repo.number == number)));
 }
 
 /// Adds a finding about an option. Its value may be a secret in the wrong place, unless it is a plain path or the name of a host.
@@ -79,7 +161,13 @@ fn note(
 }
 
 /// The value, if both are as pgBackRest takes them and no secret.
-fn name_and_value(name: &str, value: &str, path: &str, checks: &mut Checks<'_>) -> Option<Line> {
+fn name_and_value(
+    name: &str,
+    value: &str,
+    is_secret: bool,
+    path: &str,
+    checks: &mut Checks<'_>,
+) -> Option<Line> {
     if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') {
         checks.note(
             &codes::OPTION_MALFORMED,
@@ -89,8 +177,13 @@ fn name_and_value(name: &str, value: &str, path: &str, checks: &mut Checks<'_>) 
         );
         return None;
     }
-    if options::is_secret(name) {
-        checks.note(&codes::SECRET_IN_RESOURCE, path, SECRET, SECRET_REMEDY);
+    if is_secret {
+        let remedy = if options::find(name).is_some_and(|known| known.canonical.ends_with("-gcs-key")) {
+            KEY_REMEDY
+        } else {
+            SECRET_REMEDY
+        };
+        checks.note(&codes::SECRET_IN_RESOURCE, path, SECRET, remedy);
         return None;
     }
     if value.trim().is_empty() {
@@ -145,7 +238,7 @@ fn passes(
         return false;
     }
     if let Some(number) = known.repo
-        && !declared(section).any(|declared| u32::from(declared.get()) == number)
+        && !parts::declared(section).any(|declared| u32::from(declared.get()) == number)
     {
         checks.note(
             &codes::OPTION_WITHOUT_REPO,
@@ -229,8 +322,14 @@ fn overrides(path: &str, value: &str, checks: &mut Checks<'_>) {
     );
 }
 
-fn retention(section: &Pgbackrest, seen: &BTreeMap<String, &str>, checks: &mut Checks<'_>) {
-    let mut numbers: Vec<RepoNumber> = declared(section).collect();
+fn retention(
+    section: &Pgbackrest,
+    repos: &[ValidatedRepo],
+    seen: &BTreeMap<String, &str>,
+    environment: &Environment,
+    checks: &mut Checks<'_>,
+) {
+    let mut numbers: Vec<RepoNumber> = parts::declared(section).collect();
     numbers.sort_unstable();
     numbers.dedup();
     for number in numbers {
@@ -239,7 +338,9 @@ fn retention(section: &Pgbackrest, seen: &BTreeMap<String, &str>, checks: &mut C
             Lookup::Found(facts) => facts.options().any(|(_, given)| given.name == option),
             Lookup::NotChecked | Lookup::Missing => false,
         };
-        if !seen.contains_key(&option) && !in_secret {
+        let repo = repos.iter().find(|repo| repo.number == number);
+        let in_environment = repo.is_some_and(|repo| environment.of_repo(repo).contains_key(&option));
+        if !seen.contains_key(&option) && !in_secret && !in_environment {
             checks.note(
                 &codes::RETENTION_UNSET,
                 format!("{BACKUP}.global.{option}"),
@@ -250,9 +351,4 @@ fn retention(section: &Pgbackrest, seen: &BTreeMap<String, &str>, checks: &mut C
             );
         }
     }
-}
-
-/// The repos in the resource, even if they are otherwise invalid.
-pub(super) fn declared(section: &Pgbackrest) -> impl Iterator<Item = RepoNumber> {
-    section.repos.iter().filter_map(|repo| RepoNumber::of_name(repo.name.as_deref()?))
 }

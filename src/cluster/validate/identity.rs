@@ -1,17 +1,19 @@
 //! The cluster itself: name, size, fields that the API server requires, and the image of the repo host.
 
 use super::Checks;
+use super::parts::Part;
 use crate::cluster::finding::codes;
-use crate::cluster::names;
 use crate::cluster::references::Lookup;
 use crate::cluster::resource::{BACKUP, Pgbackrest, Postgresql};
-use crate::cluster::validated::{PostgresVersion, ValidatedRepo};
+use crate::cluster::validated::{PostgresVersion, RepoNumber, ValidatedRepo};
+use crate::cluster::{labels, names};
 
 /// The identity of the cluster.
 pub(super) struct Identity {
     pub(super) name: String,
     pub(super) namespace: String,
     pub(super) instances: u32,
+    pub(super) team: Option<String>,
 }
 
 pub(super) fn look(resource: &Postgresql, checks: &mut Checks<'_>) -> Identity {
@@ -32,7 +34,24 @@ pub(super) fn look(resource: &Postgresql, checks: &mut Checks<'_>) -> Identity {
         name,
         namespace: namespace.unwrap_or_else(|| checks.settings.default_namespace.clone()),
         instances: instances(resource, checks),
+        team: checks.within(Part::Field, |checks| team(resource, checks)),
     }
+}
+
+/// The value of a label.
+fn team(resource: &Postgresql, checks: &mut Checks<'_>) -> Option<String> {
+    let team = resource.spec.team_id.as_deref().filter(|team| !team.is_empty())?;
+    if labels::is_value(team) {
+        return Some(team.to_owned());
+    }
+    checks.note_value(
+        &codes::FIELD_MALFORMED,
+        "spec.teamId",
+        team,
+        "is not a valid value of a label; the objects get none",
+        "use up to 63 letters, digits, '-', '_' and '.', with a letter or digit at both ends",
+    );
+    None
 }
 
 fn name_is_good(name: &str, checks: &mut Checks<'_>) {
@@ -117,24 +136,34 @@ pub(super) fn encrypted_data_directory(
     version
 }
 
-/// The image of the repo host.
+/// The image of the repo host. Only repos on volumes need it.
 pub(super) fn image(
     section: &Pgbackrest,
     repos: &[ValidatedRepo],
     checks: &mut Checks<'_>,
 ) -> Option<String> {
+    let on_volumes: Vec<RepoNumber> =
+        repos.iter().filter(|repo| repo.storage.is_volume()).map(|repo| repo.number).collect();
+    let is_needed = !on_volumes.is_empty();
+    checks.within(Part::Repos(on_volumes), |checks| image_for(is_needed, section, checks))
+}
+
+fn image_for(is_needed: bool, section: &Pgbackrest, checks: &mut Checks<'_>) -> Option<String> {
     let path = format!("{BACKUP}.image");
     let image = section.image.clone().filter(|image| !image.is_empty());
     match &image {
-        Some(given) if given.chars().any(|c| c.is_whitespace() || c.is_control()) => checks.note_value(
-            &codes::FIELD_MALFORMED,
-            path,
-            given,
-            "is not a valid image reference",
-            "use registry/name:tag, without spaces",
-        ),
+        Some(given) if !names::is_image(given) => {
+            checks.note_value(
+                &codes::FIELD_MALFORMED,
+                path,
+                given,
+                "is not a valid image reference",
+                "use registry/name:tag, without spaces or quotes",
+            );
+            return None;
+        }
         Some(_) => {}
-        None if repos.iter().any(|repo| repo.storage.is_volume()) => checks.note(
+        None if is_needed => checks.note(
             &codes::IMAGE_MISSING,
             path,
             "is not set, but the repo host needs an image with pgBackRest",

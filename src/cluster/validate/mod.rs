@@ -3,14 +3,17 @@
 //! Each module checks one subject, adds findings to `Checks`, and returns what is valid.
 
 mod annotations;
+mod environment;
 mod global;
 mod identity;
+mod parts;
 mod pods;
 mod repos;
 mod schedules;
 mod secrets;
 mod storage;
 mod unknown;
+mod versions;
 
 use serde_json::Value;
 
@@ -21,6 +24,9 @@ use super::references::References;
 use super::resource::{self, BACKUP, Pgbackrest, Postgresql};
 use super::settings::Settings;
 use super::validated::{Suspension, ValidatedCluster};
+use environment::Environment;
+use parts::{LeftOut, Part};
+use versions::Versions;
 
 pub use annotations::Conduct;
 
@@ -44,7 +50,8 @@ pub fn read(document: Value) -> (Postgresql, Vec<Finding>) {
     (resource, findings)
 }
 
-/// Validates the result of `read`.
+/// Validates the result of `read`. The API server does not accept a resource with a wrong type, so there is no cluster
+/// then.
 #[must_use]
 pub fn judge(
     resource: &Postgresql,
@@ -52,28 +59,28 @@ pub fn judge(
     references: &References,
     settings: &Settings,
 ) -> (Option<ValidatedCluster>, Vec<Finding>) {
+    let is_readable = !findings.iter().any(Finding::is_error);
     let (cluster, more) = validate(resource, references, settings);
     findings.extend(more);
     without_echoes(&mut findings);
     sort(&mut findings);
-    let valid = !findings.iter().any(Finding::is_error);
-    (cluster.filter(|_| valid), findings)
+    (cluster.filter(|_| is_readable), findings)
 }
 
-/// Validates a resource. There is a cluster if no finding is an error and there is a backup to set up; without a
-/// backup section, the only finding is `no-backup` or `no-repos`.
+/// Validates a resource. There is a cluster if there is a backup to set up. Repos, schedules and other parts with errors
+/// are left out of it; some errors affect everything. Without a backup section, the only finding is `no-backup` or
+/// `no-repos`.
 #[must_use]
 pub fn validate(
     resource: &Postgresql,
     references: &References,
     settings: &Settings,
 ) -> (Option<ValidatedCluster>, Vec<Finding>) {
-    let mut checks = Checks { settings, references, findings: Vec::new() };
+    let mut checks = Checks::new(references, settings);
     let cluster = look(resource, &mut checks);
-    let mut findings = checks.findings;
+    let Checks { mut findings, left_out, .. } = checks;
     sort(&mut findings);
-    let valid = !findings.iter().any(Finding::is_error);
-    (cluster.filter(|_| valid), findings)
+    (cluster.filter(|_| !left_out.cluster), findings)
 }
 
 /// The annotations about this program. They apply to invalid resources too.
@@ -84,7 +91,7 @@ pub fn conduct(resource: &Postgresql, settings: &Settings) -> Conduct {
 
 fn look(resource: &Postgresql, checks: &mut Checks<'_>) -> Option<ValidatedCluster> {
     let identity = identity::look(resource, checks);
-    annotations::conduct(resource, checks);
+    checks.within(Part::Field, |checks| annotations::conduct(resource, checks));
     let Some(section) = resource.pgbackrest() else {
         checks.note(
             &codes::NO_BACKUP,
@@ -94,7 +101,7 @@ fn look(resource: &Postgresql, checks: &mut Checks<'_>) -> Option<ValidatedClust
         );
         return None;
     };
-    restore(section, checks);
+    restore(resource, section, checks);
     if section.repos.is_empty() {
         checks.note(
             &codes::NO_REPOS,
@@ -105,32 +112,49 @@ fn look(resource: &Postgresql, checks: &mut Checks<'_>) -> Option<ValidatedClust
         );
         return None;
     }
-    let repos = repos::look(section, checks);
-    let global = global::look(section, &repos, checks);
-    secrets::look(section, &repos, &global, checks);
-    let jobs = annotations::jobs(resource, checks);
-    schedules::collisions(&repos, jobs.time_zone.as_deref(), checks);
-    let requests = annotations::requests(resource, &repos, checks);
+    let environment = Environment::of(resource, section);
+    let mut repos = repos::look(section, &environment, checks);
+    environment::look(resource, section, &repos, checks);
+    let mut global = global::look(section, &repos, &environment, checks);
+    secrets::look(section, &repos, &global, &environment, checks);
+    secrets::ciphers(&repos, &global, &environment, checks);
+    let jobs = checks.within(Part::Field, |checks| annotations::jobs(resource, checks));
+    if annotations::time_zone_is_wrong(resource, &jobs) {
+        schedules::hold_all(&mut repos);
+    }
+    let versions = Versions::of(resource, section, checks.references);
+    versions::look(&repos, &mut global, &versions, checks);
+    global::look_at_containers(identity.instances, &repos, &global, checks);
+    schedules::collisions(&repos, jobs.time_zone.as_deref(), &versions, checks);
+    let requests = checks.within(Part::Field, |checks| annotations::requests(resource, section, checks));
     let image = identity::image(section, &repos, checks);
     let suspension = suspension(resource, checks);
-    let pods = pods::look(resource, section, checks);
+    let pods = checks.within(Part::Field, |checks| pods::look(resource, section, checks));
+    let encrypted_data_directory = identity::encrypted_data_directory(resource, checks);
+    let adopts = conduct(resource, checks.settings).adopt;
+    let mut repos = parts::good_repos(section, repos, adopts, checks);
+    for repo in &mut repos {
+        repo.environment = environment.of_repo(repo).clone();
+    }
+    global::without_other_repos(&mut global, &repos);
     identity::names(&identity, &repos, checks);
+    let is_there = |number| repos.iter().any(|repo| repo.number == number);
     Some(ValidatedCluster {
         name: identity.name,
         namespace: identity.namespace,
         uid: resource.metadata.uid.clone(),
-        team: resource.spec.team_id.clone().filter(|team| !team.is_empty()),
+        team: identity.team,
         instances: identity.instances,
-        encrypted_data_directory: identity::encrypted_data_directory(resource, checks),
-        repos,
+        encrypted_data_directory,
         image,
         global,
         secret: secrets::name(section),
         suspension,
         jobs: crate::cluster::validated::JobTemplate { pod: pods.job, ..jobs },
         repo_host: pods.repo_host,
-        backup_now: requests.backup_now,
+        backup_now: requests.backup_now.filter(|order| is_there(order.repo)),
         stanza_upgrade: requests.stanza_upgrade,
+        repos,
     })
 }
 
@@ -139,9 +163,32 @@ struct Checks<'given> {
     settings: &'given Settings,
     references: &'given References,
     findings: Vec<Finding>,
+    /// What errors are about now.
+    part: Part,
+    left_out: LeftOut,
 }
 
-impl Checks<'_> {
+impl<'given> Checks<'given> {
+    fn new(references: &'given References, settings: &'given Settings) -> Self {
+        let (findings, part, left_out) = (Vec::new(), Part::default(), LeftOut::default());
+        Self { settings, references, findings, part, left_out }
+    }
+
+    /// Errors that `look` notes are about this part alone.
+    fn within<T>(&mut self, part: Part, look: impl FnOnce(&mut Self) -> T) -> T {
+        let outer = std::mem::replace(&mut self.part, part);
+        let found = look(self);
+        self.part = outer;
+        found
+    }
+
+    fn add(&mut self, finding: Finding) {
+        if finding.is_error() {
+            self.left_out.add(&self.part);
+        }
+        self.findings.push(finding);
+    }
+
     fn note(
         &mut self,
         code: &'static Code,
@@ -149,7 +196,7 @@ impl Checks<'_> {
         message: impl AsRef<str>,
         remedy: impl AsRef<str>,
     ) {
-        self.findings.push(Finding::new(code, field, message, remedy));
+        self.add(Finding::new(code, field, message, remedy));
     }
 
     /// Like `note`, with the value of the field, which must not be a secret.
@@ -161,7 +208,7 @@ impl Checks<'_> {
         message: impl AsRef<str>,
         remedy: impl AsRef<str>,
     ) {
-        self.findings.push(Finding::new(code, field, message, remedy).with_value(value));
+        self.add(Finding::new(code, field, message, remedy).with_value(value));
     }
 }
 
@@ -188,9 +235,11 @@ fn suspension(resource: &Postgresql, checks: &mut Checks<'_>) -> Option<Suspensi
     None
 }
 
-fn restore(section: &Pgbackrest, checks: &mut Checks<'_>) {
-    let asked =
-        section.restore.as_ref().and_then(|restore| restore.id.as_deref()).filter(|id| !id.is_empty());
+/// CPO executes a restore once, and records it in the status of the resource (restore.go).
+fn restore(resource: &Postgresql, section: &Pgbackrest, checks: &mut Checks<'_>) {
+    let done = resource.status.restore_id.as_deref();
+    let asked = section.restore.as_ref().and_then(|restore| restore.id.as_deref());
+    let asked = asked.filter(|id| !id.is_empty() && Some(*id) != done);
     if let Some(id) = asked {
         checks.note_value(
             &codes::RESTORE_NOT_EXECUTED,
@@ -220,6 +269,16 @@ fn without_echoes(findings: &mut Vec<Finding>) {
 /// Errors first, then by field, so that the order is stable.
 fn sort(findings: &mut [Finding]) {
     findings.sort_by(|a, b| (a.severity, &a.field, a.code.word).cmp(&(b.severity, &b.field, b.code.word)));
+}
+
+/// Notes an empty field that counts as not set, as charts write it. `otherwise`: what CPO makes of it.
+fn empty(field: &str, otherwise: &str, checks: &mut Checks<'_>) {
+    checks.note(
+        &codes::FIELD_UNSET,
+        field,
+        format!("is empty and counts as not set; {otherwise}"),
+        "omit the field, or set a value",
+    );
 }
 
 /// A value that fits on a line of pgBackRest's configuration.

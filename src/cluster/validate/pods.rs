@@ -7,10 +7,9 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::Checks;
+use super::{Checks, object_name};
 use crate::cluster::finding::codes;
 use crate::cluster::labels;
-use crate::cluster::names;
 use crate::cluster::quantity;
 use crate::cluster::resource::{BACKUP, Pgbackrest, Postgresql};
 use crate::cluster::validated::PodTemplate;
@@ -33,17 +32,22 @@ pub(super) fn look(resource: &Postgresql, section: &Pgbackrest, checks: &mut Che
     let resources = section.resources.as_ref().and_then(|given| resources(given, &path, checks));
     let job = PodTemplate {
         labels: pod_labels(resource, section, checks),
-        annotations: spec.pod_annotations.clone(),
+        annotations: annotations(resource, checks),
         env: environment(resource, section, checks),
         resources: None,
         tolerations,
         node_affinity,
         topology_spread,
-        scheduler: spec.scheduler_name.clone().filter(|name| !name.is_empty()),
-        priority_class: spec.pod_priority_class_name.clone().filter(|name| !name.is_empty()),
+        scheduler: name_of(spec.scheduler_name.as_deref(), "spec.schedulerName", checks),
+        priority_class: name_of(spec.pod_priority_class_name.as_deref(), "spec.podPriorityClassName", checks),
     };
     let repo_host = PodTemplate { resources, ..job.clone() };
     Pods { job, repo_host }
+}
+
+/// The name of another object. Empty is not set.
+fn name_of(given: Option<&str>, field: &str, checks: &mut Checks<'_>) -> Option<String> {
+    object_name(given.filter(|name| !name.is_empty())?, field, checks)
 }
 
 fn pod_labels(
@@ -63,7 +67,7 @@ fn pod_labels(
                     "is a reserved label that selects pods; it is ignored",
                     "use another key",
                 );
-            } else if !is_label_key(key) || !is_label_value(value) {
+            } else if !labels::is_key(key) || !labels::is_value(value) {
                 checks.note_value(
                     &codes::FIELD_MALFORMED,
                     field,
@@ -79,21 +83,22 @@ fn pod_labels(
     kept
 }
 
-fn is_label_key(key: &str) -> bool {
-    let (prefix, name) = key.split_once('/').map_or((None, key), |(prefix, name)| (Some(prefix), name));
-    let prefix_is_good = prefix.is_none_or(|prefix| {
-        prefix.len() <= 253 && prefix.split('.').all(|label| names::is_dns_label(label, 63))
-    });
-    prefix_is_good && !name.is_empty() && is_label_value(name)
-}
-
-fn is_label_value(value: &str) -> bool {
-    let edge = |c: char| c.is_ascii_alphanumeric();
-    value.is_empty()
-        || value.len() <= 63
-            && value.chars().all(|c| edge(c) || matches!(c, '-' | '_' | '.'))
-            && value.starts_with(edge)
-            && value.ends_with(edge)
+/// Annotations with keys that Kubernetes takes.
+fn annotations(resource: &Postgresql, checks: &mut Checks<'_>) -> BTreeMap<String, String> {
+    let mut kept = BTreeMap::new();
+    for (key, value) in &resource.spec.pod_annotations {
+        if labels::is_key(key) {
+            kept.insert(key.clone(), value.clone());
+        } else {
+            checks.note(
+                &codes::FIELD_MALFORMED,
+                format!("spec.podAnnotations.{key}"),
+                "is not a valid key of an annotation",
+                "use up to 63 letters, digits, '-', '_' and '.', after an optional domain and '/'",
+            );
+        }
+    }
+    kept
 }
 
 /// Those of the backup section. `spec.env` is for PostgreSQL's containers, which are not ours; only its secrets are looked for.
@@ -163,11 +168,23 @@ fn is_reserved(name: &str) -> bool {
 
 /// A literal secret: a pgBackRest option or a PostgreSQL password.
 fn holds_secret(variable: &EnvVar) -> bool {
-    if variable.value.as_deref().unwrap_or_default().is_empty() {
+    is_secret(&variable.name, variable.value.as_deref().unwrap_or_default())
+}
+
+/// The same for a variable of the resource.
+pub(super) fn is_plain_secret(variable: &Value) -> bool {
+    let text = |field: &str| variable.get(field).and_then(Value::as_str).unwrap_or_default();
+    is_secret(text("name"), text("value"))
+}
+
+fn is_secret(name: &str, value: &str) -> bool {
+    let name = name.to_ascii_lowercase().replace('_', "-");
+    if value.is_empty() {
         return false;
     }
-    let name = variable.name.to_ascii_lowercase().replace('_', "-");
-    name == "pgpassword" || name.starts_with("pgbackrest-") && options::is_secret(&name)
+    let option = name.strip_prefix("pgbackrest-");
+    let is_secret = |option: &str| options::is_secret(option) && !options::is_key_path(option, value);
+    name == "pgpassword" || option.is_some_and(is_secret)
 }
 
 /// `requests` and `limits`; `None` if there is a finding.

@@ -1,36 +1,50 @@
 //! Repos: names, storage and schedules.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
+use super::environment::Environment;
+use super::parts::Part;
+use super::schedules::Schedules;
 use super::{Checks, schedules, storage};
 use crate::cluster::finding::codes;
 use crate::cluster::resource::{self, BACKUP, Pgbackrest};
 use crate::cluster::validated::{RepoNumber, Storage, ValidatedRepo};
 
 /// The valid repos, ascending by number.
-pub(super) fn look(section: &Pgbackrest, checks: &mut Checks<'_>) -> Vec<ValidatedRepo> {
+pub(super) fn look(
+    section: &Pgbackrest,
+    environment: &Environment,
+    checks: &mut Checks<'_>,
+) -> Vec<ValidatedRepo> {
     let mut seen: HashMap<RepoNumber, usize> = HashMap::new();
     let mut repos = Vec::new();
     for (index, given) in section.repos.iter().enumerate() {
         let path = format!("{BACKUP}.repos[{index}]");
         let number = number(given, &path, checks);
+        let part = Part::from(number);
         if let Some(number) = number
             && let Some(first) = seen.insert(number, index)
         {
-            checks.note_value(
-                &codes::REPO_TWICE,
-                format!("{path}.name"),
-                number.to_string(),
-                format!("is also the name of repos[{first}]"),
-                "give each repo a unique name, repo1 to repo4",
-            );
+            checks.within(part.clone(), |checks| {
+                checks.note_value(
+                    &codes::REPO_TWICE,
+                    format!("{path}.name"),
+                    number.to_string(),
+                    format!("is also the name of repos[{first}]"),
+                    "give each repo a unique name, repo1 to repo4",
+                );
+            });
         }
         // Checked even without a number, so that all findings are reported at once.
         let known = number.or_else(|| RepoNumber::of_name("repo1"));
-        let schedules = schedules::look(given, &path, checks);
-        let storage = known.and_then(|number| storage::look(given, number, &path, section, checks));
+        let Schedules { good, held } =
+            checks.within(Part::Field, |checks| schedules::look(given, &path, checks));
+        let storage = known.and_then(|number| {
+            checks.within(part, |checks| storage::look(given, number, &path, section, environment, checks))
+        });
         if let (Some(number), Some(storage)) = (number, storage) {
-            repos.push(ValidatedRepo { number, storage, schedules });
+            let environment = BTreeMap::new();
+            repos.push(ValidatedRepo { number, storage, schedules: good, held, environment });
         }
     }
     repos.sort_by_key(|repo| repo.number);
@@ -42,13 +56,15 @@ fn number(given: &resource::RepoSpec, path: &str, checks: &mut Checks<'_>) -> Op
     let name = given.name.as_deref().unwrap_or_default();
     let number = RepoNumber::of_name(name);
     if number.is_none() {
-        checks.note_value(
-            &codes::REPO_NAME_INVALID,
-            format!("{path}.name"),
-            name,
-            "is not a valid repo name",
-            "use repo1, repo2, repo3 or repo4; the number is the one that pgBackRest uses",
-        );
+        checks.within(Part::Field, |checks| {
+            checks.note_value(
+                &codes::REPO_NAME_INVALID,
+                format!("{path}.name"),
+                name,
+                "is not a valid repo name",
+                "use repo1, repo2, repo3 or repo4; the number is the one that pgBackRest uses",
+            );
+        });
     }
     number
 }
@@ -74,12 +90,14 @@ fn shared_places(repos: &[ValidatedRepo], section: &Pgbackrest, checks: &mut Che
             }
         };
         if let Some(other) = seen.insert(place, repo.number) {
-            checks.note(
-                &codes::STORAGE_SHARED,
-                format!("{BACKUP}.global.{}-path", repo.number),
-                format!("puts {} in the same location as {other}", repo.number),
-                format!("set {}-path to a separate path, such as /{}", repo.number, repo.number),
-            );
+            checks.within(Part::from(Some(repo.number)), |checks| {
+                checks.note(
+                    &codes::STORAGE_SHARED,
+                    format!("{BACKUP}.global.{}-path", repo.number),
+                    format!("puts {} in the same location as {other}", repo.number),
+                    format!("set {}-path to a separate path, such as /{}", repo.number, repo.number),
+                );
+            });
         }
     }
 }

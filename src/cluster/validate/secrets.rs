@@ -2,12 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Checks, global, object_name};
+use super::environment::Environment;
+use super::parts::{self, Part};
+use super::{Checks, object_name};
 use crate::cluster::finding::codes;
 use crate::cluster::line::Line;
-use crate::cluster::references::{Lookup, SecretFacts, SecretOption, is_configuration_file};
+use crate::cluster::names;
+use crate::cluster::references::{
+    Lookup, SecretFacts, SecretOption, file_beside_configuration, is_configuration_file,
+};
 use crate::cluster::resource::{BACKUP, Pgbackrest};
-use crate::cluster::validated::{GcsCredentials, Storage, ValidatedRepo};
+use crate::cluster::validated::{GcsCredentials, KeyFile, RepoNumber, Storage, ValidatedRepo};
 use crate::pgbackrest::options;
 
 /// The Secret's name, if one is given.
@@ -20,6 +25,7 @@ pub(super) fn look(
     section: &Pgbackrest,
     repos: &[ValidatedRepo],
     global: &BTreeMap<String, Line>,
+    environment: &Environment,
     checks: &mut Checks<'_>,
 ) {
     let path = format!("{BACKUP}.configuration.secret");
@@ -27,16 +33,18 @@ pub(super) fn look(
         Lookup::Found(facts) => Some(facts),
         Lookup::NotChecked | Lookup::Missing => None,
     };
-    let needs = Needs::of(section, repos, global, found);
+    let needs = Needs::of(repos, global, environment, found);
     let Some(name) = name(section) else {
         if !needs.is_empty() {
-            checks.note(
-                &codes::SECRET_NOT_NAMED,
-                path,
-                format!("is not set, but the repos need {needs}"),
-                "create a Secret in the cluster's namespace with a key such as repos.conf that contains these \
-                 options under [global], and set its name here",
-            );
+            checks.within(needs.repos(), |checks| {
+                checks.note(
+                    &codes::SECRET_NOT_NAMED,
+                    path,
+                    format!("is not set, but the repos need {needs}"),
+                    "create a Secret in the cluster's namespace with a key such as repos.conf that contains these \
+                     options under [global], and set its name here",
+                );
+            });
         }
         return;
     };
@@ -66,28 +74,71 @@ pub(super) fn look(
     }
 }
 
+/// A passphrase alone encrypts nothing, and pgBackRest does not warn about it.
+pub(super) fn ciphers(
+    repos: &[ValidatedRepo],
+    global: &BTreeMap<String, Line>,
+    environment: &Environment,
+    checks: &mut Checks<'_>,
+) {
+    let facts = match &checks.references.secret {
+        Lookup::Found(facts) => Some(facts),
+        Lookup::NotChecked | Lookup::Missing => None,
+    };
+    for repo in repos {
+        let number = repo.number;
+        let (pass, option) = (format!("{number}-cipher-pass"), format!("{number}-cipher-type"));
+        let in_secret = |wanted: &str| {
+            let mut options = facts.into_iter().flat_map(SecretFacts::options);
+            options.find(|(_, given)| canonical(&given.name) == wanted).map(|(_, given)| given)
+        };
+        let variables = environment.of_repo(repo);
+        let place = match (in_secret(&pass), variables.contains_key(&pass)) {
+            (Some(_), _) => format!("{BACKUP}.configuration.secret"),
+            (None, true) => "the environment".to_owned(),
+            (None, false) => continue,
+        };
+        let in_global = global.iter().find(|(name, _)| canonical(name) == option).map(|(_, value)| &**value);
+        let in_files = || in_global.or_else(|| in_secret(&option)?.choice.as_deref());
+        // What a variable reads from elsewhere is taken to be right.
+        let chosen = variables.get(&option).map_or_else(in_files, |choice| choice.as_deref().or(Some("?")));
+        if chosen.is_none_or(|chosen| chosen == "none") {
+            checks.within(Part::from(Some(number)), |checks| {
+                checks.note(
+                    &codes::CIPHER_TYPE_MISSING,
+                    format!("{BACKUP}.global.{option}"),
+                    format!("is not set, but {place} contains {pass}: the backups would not be encrypted"),
+                    format!("set {option} to aes-256-cbc; it cannot be changed once the repo has a stanza"),
+                );
+            });
+        }
+    }
+}
+
 /// The required contents of the Secret.
 #[derive(Debug, Default)]
 struct Needs {
-    options: Vec<String>,
-    files: Vec<String>,
+    options: Vec<(RepoNumber, String)>,
+    files: Vec<(RepoNumber, String)>,
 }
 
 impl Needs {
     fn of(
-        section: &Pgbackrest,
         repos: &[ValidatedRepo],
         global: &BTreeMap<String, Line>,
+        environment: &Environment,
         found: Option<&SecretFacts>,
     ) -> Self {
-        let choice = |option: &str| -> Option<String> {
-            let in_secret = || found?.options().find(|(_, given)| given.name == option)?.1.choice.clone();
-            global.get(option).map(ToString::to_string).or_else(in_secret)
-        };
-        let from_environment = environment(section);
         let mut needs = Self::default();
         for repo in repos {
             let number = repo.number;
+            let variables = environment.of_repo(repo);
+            let choice = |option: &str| -> Option<String> {
+                let in_secret = || found?.options().find(|(_, given)| given.name == option)?.1.choice.clone();
+                let in_files = || global.get(option).map(ToString::to_string).or_else(in_secret);
+                // A variable counts more than files.
+                variables.get(option).map_or_else(in_files, Clone::clone)
+            };
             let wanted: Vec<&str> = match &repo.storage {
                 Storage::S3 { .. } => match choice(&format!("{number}-s3-key-type")).as_deref() {
                     None | Some("shared") => vec!["s3-key", "s3-key-secret"],
@@ -100,17 +151,23 @@ impl Needs {
                     let both = [("azure-account", account), ("azure-key", key)];
                     both.into_iter().filter_map(|(option, needed)| needed.then_some(option)).collect()
                 }
-                Storage::Gcs { credentials: GcsCredentials::Service { file }, .. } => {
-                    needs.files.push(file.clone());
+                Storage::Gcs { credentials: GcsCredentials::Service(KeyFile::InSecret(file)), .. } => {
+                    needs.files.push((number, file.clone()));
                     vec![]
                 }
                 Storage::Gcs { credentials: GcsCredentials::Token, .. } => vec!["gcs-key"],
-                Storage::Gcs { credentials: GcsCredentials::Auto, .. } | Storage::Volume(_) => vec![],
+                Storage::Gcs { .. } | Storage::Volume(_) => vec![],
             };
             let cipher = choice(&format!("{number}-cipher-type")).is_some_and(|kind| kind != "none");
             let all = wanted.into_iter().chain(cipher.then_some("cipher-pass"));
             let names = all.map(|option| format!("{number}-{option}"));
-            needs.options.extend(names.filter(|option| !from_environment.contains(option)));
+            let missing = names.filter(|option| !variables.contains_key(option));
+            for file in files(repo, global, found) {
+                if !needs.files.contains(&(number, file.to_owned())) {
+                    needs.files.push((number, file.to_owned()));
+                }
+            }
+            needs.options.extend(missing.map(|option| (number, option)));
         }
         needs
     }
@@ -118,21 +175,43 @@ impl Needs {
     fn is_empty(&self) -> bool {
         self.options.is_empty() && self.files.is_empty()
     }
+
+    /// The repos that need something.
+    fn repos(&self) -> Part {
+        Part::Repos(self.options.iter().chain(&self.files).map(|(number, _)| *number).collect())
+    }
+}
+
+/// The files beside the configuration that options of a repo name, as far as the container reads them that makes its
+/// backups.
+fn files<'a>(
+    repo: &ValidatedRepo,
+    global: &'a BTreeMap<String, Line>,
+    found: Option<&'a SecretFacts>,
+) -> impl Iterator<Item = &'a str> {
+    let names = ["storage-ca-file", "gcs-key"].map(|option| format!("{}-{option}", repo.number));
+    let is_in_store = !repo.storage.is_volume();
+    let in_global = global.iter().filter_map(|(name, value)| {
+        Some((name.as_str(), file_beside_configuration(value).filter(|file| !is_generated(file))?))
+    });
+    let in_secret = found.into_iter().flat_map(SecretFacts::options);
+    let in_secret = in_secret.filter_map(|(_, option)| Some((option.name.as_str(), option.file.as_deref()?)));
+    let all =
+        in_global.chain(in_secret).filter(move |(name, _)| is_in_store && names.contains(&canonical(name)));
+    all.map(|(_, file)| file)
+}
+
+fn is_generated(file: &str) -> bool {
+    file == names::CONFIGURATION_KEY
 }
 
 impl std::fmt::Display for Needs {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let files = self.files.iter().map(|file| format!("the file {file}"));
-        let all: Vec<String> = self.options.iter().cloned().chain(files).collect();
+        let options = self.options.iter().map(|(_, option)| option.clone());
+        let files = self.files.iter().map(|(_, file)| format!("the file {file}"));
+        let all: Vec<String> = options.chain(files).collect();
         formatter.write_str(&all.join(", "))
     }
-}
-
-/// Options in environment variables (`PGBACKREST_REPO1_S3_KEY`), by name.
-fn environment(section: &Pgbackrest) -> BTreeSet<String> {
-    let names = section.env.iter().filter_map(|variable| variable.get("name")?.as_str());
-    let options = names.filter_map(|name| name.strip_prefix("PGBACKREST_"));
-    options.map(|name| name.to_ascii_lowercase().replace('_', "-")).collect()
 }
 
 fn contents(
@@ -152,13 +231,15 @@ fn contents(
         );
         return;
     }
-    for file in needs.files.iter().filter(|file| !facts.files.contains_key(*file)) {
-        checks.note(
-            &codes::SECRET_FILE_MISSING,
-            path,
-            format!("refers to a Secret without the key {file}"),
-            format!("add the key {file}, or fix `key` of the repo"),
-        );
+    for (number, file) in needs.files.iter().filter(|(_, file)| !facts.files.contains_key(file)) {
+        checks.within(Part::from(Some(*number)), |checks| {
+            checks.note(
+                &codes::SECRET_FILE_MISSING,
+                path,
+                format!("refers to a Secret without the key {file}, which {number} needs"),
+                format!("add the key {file}, or fix its name in the resource"),
+            );
+        });
     }
     let has_configuration = facts.files.keys().any(|key| is_configuration_file(key));
     if !has_configuration && (!needs.options.is_empty() || needs.files.is_empty()) {
@@ -183,12 +264,11 @@ fn contents(
     }
     let given: Vec<(&str, &SecretOption)> = facts.options().collect();
     missing(&given, needs, path, checks);
-    ciphers(&given, section, global, path, checks);
     each(&given, section, global, path, checks);
 }
 
 fn missing(given: &[(&str, &SecretOption)], needs: &Needs, path: &str, checks: &mut Checks<'_>) {
-    for option in &needs.options {
+    for (number, option) in &needs.options {
         if given.iter().any(|(_, given)| canonical(&given.name) == *option) {
             continue;
         }
@@ -197,39 +277,14 @@ fn missing(given: &[(&str, &SecretOption)], needs: &Needs, path: &str, checks: &
         } else {
             (&codes::SECRET_OPTION_MISSING, "the repo needs it")
         };
-        checks.note(
-            code,
-            path,
-            format!("refers to a Secret without {option}, but {what}"),
-            format!("add {option}=… under [global] in a *.conf key of the Secret"),
-        );
-    }
-}
-
-/// A passphrase alone encrypts nothing, and pgBackRest does not warn about it.
-fn ciphers(
-    given: &[(&str, &SecretOption)],
-    section: &Pgbackrest,
-    global: &BTreeMap<String, Line>,
-    path: &str,
-    checks: &mut Checks<'_>,
-) {
-    for number in global::declared(section) {
-        let pass = format!("{number}-cipher-pass");
-        let option = format!("{number}-cipher-type");
-        let in_secret = given.iter().find(|(_, given)| canonical(&given.name) == option);
-        let in_secret = in_secret.and_then(|(_, given)| given.choice.as_deref());
-        let in_global = global.iter().find(|(name, _)| canonical(name) == option).map(|(_, value)| &**value);
-        let chosen = in_global.or(in_secret);
-        let has_pass = given.iter().any(|(_, given)| canonical(&given.name) == pass);
-        if has_pass && chosen.is_none_or(|chosen| chosen == "none") {
+        checks.within(Part::from(Some(*number)), |checks| {
             checks.note(
-                &codes::CIPHER_TYPE_MISSING,
-                format!("{BACKUP}.global.{option}"),
-                format!("is not set, but {path} contains {pass}: the backups would not be encrypted"),
-                format!("set {option} to aes-256-cbc; it cannot be changed once the repo has a stanza"),
+                code,
+                path,
+                format!("refers to a Secret without {option}, but {what}"),
+                format!("add {option}=… under [global] in a *.conf key of the Secret"),
             );
-        }
+        });
     }
 }
 
@@ -273,7 +328,7 @@ fn each(
         }
         let number = options::find(&option.name).and_then(|known| known.repo);
         if let Some(number) = number
-            && !global::declared(section).any(|declared| u32::from(declared.get()) == number)
+            && !parts::declared(section).any(|declared| u32::from(declared.get()) == number)
         {
             checks.note(
                 &codes::SECRET_OPTION_UNUSED,
@@ -300,20 +355,21 @@ fn generated(section: &Pgbackrest) -> BTreeSet<String> {
     let mut names: BTreeSet<String> = ["log-path", "spool-path"].map(str::to_owned).into();
     for repo in &section.repos {
         let Some(name) = repo.name.as_deref() else { continue };
+        let is_set = |field: &Option<String>| field.as_deref().is_some_and(|text| !text.trim().is_empty());
         let given: &[(&str, bool)] = match repo.storage.as_deref() {
             Some("s3") => &[("type", true), ("s3-bucket", true), ("s3-endpoint", true), ("s3-region", true)],
             Some("azure") => &[
                 ("type", true),
                 ("azure-container", true),
-                ("azure-account", repo.account.is_some()),
-                ("azure-endpoint", repo.endpoint.is_some()),
+                ("azure-account", is_set(&repo.account)),
+                ("azure-endpoint", is_set(&repo.endpoint)),
             ],
             Some("gcs") => &[
                 ("type", true),
                 ("gcs-bucket", true),
                 ("gcs-key-type", true),
-                ("gcs-key", repo.key.is_some()),
-                ("gcs-endpoint", repo.endpoint.is_some()),
+                ("gcs-key", is_set(&repo.key)),
+                ("gcs-endpoint", is_set(&repo.endpoint)),
             ],
             Some("pvc") => &[("host", true), ("host-type", true), ("path", true)],
             _ => &[],

@@ -2,13 +2,16 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
-use super::{Checks, object_name, one_line};
+use super::environment::Environment;
+use super::{Checks, empty, object_name, one_line};
 use crate::cluster::finding::codes;
 use crate::cluster::line::Line;
+use crate::cluster::names;
 use crate::cluster::quantity;
 use crate::cluster::references::Lookup;
 use crate::cluster::resource::{Pgbackrest, RepoSpec};
-use crate::cluster::validated::{GcsCredentials, RepoNumber, Storage, Volume};
+use crate::cluster::validated::{GcsCredentials, KeyFile, RepoNumber, Storage, Volume};
+use crate::pgbackrest::options;
 
 const IN_SECRET: &str = "remove it from the resource, replace it if it was exposed, and put it into the Secret named \
      in configuration.secret";
@@ -19,6 +22,7 @@ pub(super) fn look(
     number: RepoNumber,
     path: &str,
     section: &Pgbackrest,
+    environment: &Environment,
     checks: &mut Checks<'_>,
 ) -> Option<Storage> {
     let given = repo.storage.as_deref().unwrap_or_default();
@@ -26,7 +30,7 @@ pub(super) fn look(
         "pvc" => volume(repo, number, path, checks).map(Storage::Volume),
         "s3" => s3(repo, path, checks),
         "azure" => azure(repo, number, path, checks),
-        "gcs" => gcs(repo, number, path, section, checks),
+        "gcs" => gcs(repo, number, path, section, environment, checks),
         _ => {
             let remedy = match given {
                 "blob" => "use azure, the name in the schema",
@@ -86,6 +90,7 @@ fn gcs(
     number: RepoNumber,
     path: &str,
     section: &Pgbackrest,
+    environment: &Environment,
     checks: &mut Checks<'_>,
 ) -> Option<Storage> {
     let bucket = required(repo.resource.as_deref(), path, "resource", "the name of the bucket", checks);
@@ -97,9 +102,11 @@ fn gcs(
     let credentials = match key_type.as_deref() {
         None => {
             default_used(path, "keyType", "service", checks);
-            key_file(repo, path, checks)
+            key_file(repo, number, path, section, environment, checks).map(GcsCredentials::Service)
         }
-        Some("service") => key_file(repo, path, checks),
+        Some("service") => {
+            key_file(repo, number, path, section, environment, checks).map(GcsCredentials::Service)
+        }
         Some("auto") => {
             unused(repo.key.as_deref(), path, "key", "keyType auto uses the identity of the pod", checks);
             Some(GcsCredentials::Auto)
@@ -125,15 +132,27 @@ fn gcs(
             None
         }
     };
-    // A key in the global options replaces the file; `global` rejects it as a secret.
-    let replaced = section.global.contains_key(&format!("{number}-gcs-key"));
-    Some(Storage::Gcs { bucket: bucket?, endpoint, credentials: credentials.filter(|_| !replaced)? })
+    Some(Storage::Gcs { bucket: bucket?, endpoint, credentials: credentials? })
 }
 
-/// The name of a gcs key file, never its contents.
-fn key_file(repo: &RepoSpec, path: &str, checks: &mut Checks<'_>) -> Option<GcsCredentials> {
-    let file = repo.key.as_deref().unwrap_or_default();
-    if file.contains(['{', '\n']) || file.contains("PRIVATE KEY") {
+/// Where a gcs key file is, never its contents.
+fn key_file(
+    repo: &RepoSpec,
+    number: RepoNumber,
+    path: &str,
+    section: &Pgbackrest,
+    environment: &Environment,
+    checks: &mut Checks<'_>,
+) -> Option<KeyFile> {
+    let given = repo.key.as_deref().unwrap_or_default();
+    let option = format!("{number}-gcs-key");
+    let is_named = section.global.contains_key(&option)
+        || environment.database().contains_key(&option)
+        || checks.references.secret_has(&option);
+    if given.trim().is_empty() && is_named {
+        return Some(KeyFile::Named);
+    }
+    if given.contains(['{', '\n']) || given.contains("PRIVATE KEY") {
         checks.note(
             &codes::SECRET_IN_RESOURCE,
             format!("{path}.key"),
@@ -142,24 +161,30 @@ fn key_file(repo: &RepoSpec, path: &str, checks: &mut Checks<'_>) -> Option<GcsC
         );
         return None;
     }
-    let file = required(
-        Some(file),
-        path,
-        "key",
-        "the name of the key file in the Secret, such as gcs.json",
-        checks,
-    )?;
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
-    if !file.chars().all(plain) || file.starts_with("..") {
-        checks.note(
-            &codes::FIELD_MALFORMED,
-            format!("{path}.key"),
-            "is not a valid key of a Secret",
-            "use the name of the file in the Secret, without a path: letters, digits, '.', '-', '_'",
-        );
-        return None;
+    let what = "the name of the key file in the Secret, such as gcs.json, or the path of a mounted file";
+    let line = required(Some(given), path, "key", what, checks)?;
+    let in_secret =
+        given.strip_prefix(names::CONFIGURATION_DIRECTORY).and_then(|rest| rest.strip_prefix('/'));
+    let file = in_secret.unwrap_or(given);
+    if is_secret_key(file) {
+        return Some(KeyFile::InSecret(file.to_owned()));
     }
-    Some(GcsCredentials::Service { file: file.to_string() })
+    if options::is_plain_path(given) {
+        return Some(KeyFile::Mounted(line));
+    }
+    checks.note(
+        &codes::FIELD_MALFORMED,
+        format!("{path}.key"),
+        "is neither a key of a Secret nor a path",
+        format!("use {what}"),
+    );
+    None
+}
+
+/// Whether Kubernetes takes this as a key of a Secret.
+fn is_secret_key(text: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    !text.is_empty() && text.chars().all(plain) && !text.starts_with("..") && text != "."
 }
 
 fn volume(repo: &RepoSpec, number: RepoNumber, path: &str, checks: &mut Checks<'_>) -> Option<Volume> {
@@ -183,7 +208,7 @@ fn volume(repo: &RepoSpec, number: RepoNumber, path: &str, checks: &mut Checks<'
     }
     let size = size(given.size.as_deref().unwrap_or_default(), &path, checks);
     // Charts write an empty class if none was chosen.
-    let class = given.storage_class.as_deref().filter(|class| !class.is_empty());
+    let class = given.storage_class.as_deref().filter(|class| !class.trim().is_empty());
     let storage_class = match optional(class, &path, "storageClass", checks)? {
         Some(class) => Some(object_name(&class, &format!("{path}.storageClass"), checks)?),
         None => None,
@@ -340,19 +365,14 @@ fn required(
     one_line(text, path, field, checks)
 }
 
-/// `Some(None)`: absent. `None`: invalid.
+/// `Some(None)`: absent or empty. `None`: invalid.
 #[allow(clippy::option_option, reason = "absent and wrong are different answers")]
 fn optional(given: Option<&str>, path: &str, field: &str, checks: &mut Checks<'_>) -> Option<Option<Line>> {
     let Some(text) = given else { return Some(None) };
     if text.trim().is_empty() {
-        checks.note_value(
-            &codes::FIELD_EMPTY,
-            format!("{path}.{field}"),
-            text,
-            "is empty",
-            "set a value, or omit the field",
-        );
-        return None;
+        let field = format!("{path}.{field}");
+        empty(&field, "with CPO, every pgBackRest command would fail (error 32)", checks);
+        return Some(None);
     }
     one_line(text, path, field, checks).map(Some)
 }

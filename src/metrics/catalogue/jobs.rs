@@ -62,7 +62,7 @@ catalogue! { ALL of Jobs:
     SCHEDULE_SUSPENDED: Gauge, "pgbackrest_schedule_suspended", Plain, SLOT,
         "Whether the CronJob is suspended.", "no matter who suspended it", at_scrape;
     SCHEDULE_CONFLICT: Gauge, "pgbackrest_schedule_conflict", Plain, SLOT,
-        "Whether another schedule of the cluster fires in the same minute.",
-        "within 400 days, without suspended ones; before pgBackRest 2.53 both take the same lock, even for different repos",
+        "Whether another schedule of the cluster fires in the same minute and needs the same lock.",
+        "within 400 days, without suspended ones; schedules of different repos need the same lock before pgBackRest 2.53, or if the version is not known",
         at_scrape;
 }

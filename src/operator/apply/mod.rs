@@ -115,8 +115,9 @@ impl Writer {
             let is_in_place = pass.object(object).await?;
             *in_place.entry(object.kind()).or_insert(true) &= is_in_place;
         }
+        let held = desired.held.iter().map(|name| ("CronJob", name.as_str()));
         let names: BTreeSet<(&str, &str)> =
-            desired.objects.iter().map(|object| (object.kind(), object.name())).collect();
+            desired.objects.iter().map(|object| (object.kind(), object.name())).chain(held).collect();
         pass.remove_others(&names).await?;
         if conduct.adopt || names::shortens(&cluster.name, cluster.needs_repo_host()) {
             pass.other_cron_jobs(&names).await?;

@@ -101,3 +101,28 @@ fn only_what_cannot_be_a_secret_is_harmless() {
         assert!(!is_harmless(value), "{value}");
     }
 }
+
+#[test]
+fn a_repo_is_defined_by_what_needs_no_other_option() {
+    for option in [
+        "repo2-path",
+        "repo3-retention-full",
+        "repo1-cipher-type",
+        "repo2-host",
+        "retention-full",
+        "repo2-bundle",
+    ] {
+        assert!(defines_repo(option), "{option}");
+    }
+    for option in [
+        "repo2-s3-key",
+        "repo2-host-user",
+        "repo2-cipher-pass",
+        "repo2-storage-ca-file",
+        "repo2-gcs-key",
+        "process-max",
+        "x",
+    ] {
+        assert!(!defines_repo(option), "{option}");
+    }
+}

@@ -19,6 +19,8 @@ pub struct JobIndex {
 #[derive(Debug, Clone, Default)]
 pub struct ClusterRuns {
     histories: BTreeMap<Slot, RunHistory>,
+    /// Whether pgBackRest is known to lock each repository by itself.
+    locks_each_repo: bool,
 }
 
 /// The cluster, repo and type of a Job or CronJob.
@@ -30,14 +32,15 @@ impl ClusterRuns {
         self.histories.iter().map(|(slot, history)| (*slot, history))
     }
 
-    /// Marks schedules that fire in the same minute: before pgBackRest 2.53, they use the same lock, even for
-    /// different repos.
+    /// Marks schedules that fire in the same minute and use the same lock: before pgBackRest 2.53, even those for different
+    /// repos do (`Version::locks_each_repo`).
     fn find_conflicts(&mut self, now: DateTime<Utc>) {
         let timers: Vec<&Timer> = self.histories.values().filter_map(RunHistory::timer).collect();
         let mut conflicting = BTreeSet::new();
         for (index, one) in timers.iter().enumerate() {
             for other in timers.iter().skip(index + 1) {
-                if one.meets(other, now) {
+                let same_lock = !self.locks_each_repo || one.fact.slot.repo_key == other.fact.slot.repo_key;
+                if same_lock && one.meets(other, now) {
                     conflicting.extend([one.fact.uid.clone(), other.fact.uid.clone()]);
                 }
             }
@@ -83,6 +86,16 @@ impl JobIndex {
         }
         for key in touched {
             self.cluster(&key).find_conflicts(now);
+        }
+    }
+
+    /// Records how pgBackRest locks in a cluster.
+    pub fn locks_each_repo(&mut self, key: &ClusterKey, yes: bool, now: DateTime<Utc>) {
+        let is_new = self.clusters.get(key).is_some_and(|known| known.locks_each_repo != yes);
+        if is_new {
+            let cluster = self.cluster(key);
+            cluster.locks_each_repo = yes;
+            cluster.find_conflicts(now);
         }
     }
 

@@ -291,6 +291,25 @@ fn schedules_of_one_cluster_that_meet_are_reported() {
 }
 
 #[test]
+fn schedules_of_different_repos_need_the_same_lock_before_2_53() {
+    let other_repo = Slot { repo_key: 2, ..FULL };
+    let mut index = scheduled("0 2 * * 0", "2026-11-01T12:00:00Z");
+    let now = at("2026-11-01T12:00:00Z");
+    let conflict = |index: &JobIndex| schedule(index, "2026-11-01T12:00:00Z").conflict;
+    index.cron_jobs(vec![CronFact { uid: "other".into(), ..cron_job(other_repo, "0 2 * * *") }], now);
+    assert!(conflict(&index), "the version is not known");
+    index.locks_each_repo(&key(), true, now);
+    assert!(!conflict(&index));
+    index.cron_jobs(vec![cron_job(INCR, "0 2 * * *")], now);
+    assert!(conflict(&index), "both are for one repo");
+    index.cron_jobs(vec![cron_job(INCR, "0 3 * * *")], now);
+    index.locks_each_repo(&key(), false, now);
+    assert!(conflict(&index));
+    index.locks_each_repo(&ClusterKey::new("no", "such"), true, now);
+    assert_eq!(index.clusters().len(), 1);
+}
+
+#[test]
 fn what_nothing_is_left_of_is_forgotten() {
     let mut index = scheduled("0 2 * * *", "2026-11-01T12:00:00Z");
     index.job(&runs("a", "2026-11-02T02:00:00Z"), at("2026-11-02T02:00:00Z"));

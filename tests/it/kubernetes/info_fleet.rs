@@ -56,7 +56,7 @@ fn without_backup(name: &str) -> Value {
 
 fn invalid(name: &str) -> Value {
     let mut resource = resource(name, 1);
-    resource["spec"]["backup"]["pgbackrest"]["repos"][0]["schedule"]["full"] = "at dawn".into();
+    resource["spec"]["numberOfInstances"] = 999.into();
     resource
 }
 
@@ -116,7 +116,7 @@ fn a_fleet_is_told_from_its_resources() {
         "info-fleet/ledger\n✕ db: ",
         "no pod to query about repo1: no pod has the labels",
         "info-fleet/plain\nnothing to query: spec.backup.pgbackrest is missing",
-        "info-fleet/wrong\n▲ its resource is invalid: spec.backup.pgbackrest.repos[0].schedule.full",
+        "info-fleet/wrong\n▲ its resource is invalid: spec.numberOfInstances",
     ] {
         assert!(text.contains(part), "{part:?} is missing in\n{text}{said}");
     }

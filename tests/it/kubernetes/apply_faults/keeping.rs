@@ -53,6 +53,18 @@ async fn a_watch_that_is_behind_causes_no_request() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_cron_job_whose_schedule_has_an_error_stays_as_it_is() {
+    let mut fake_cluster = settled().await;
+    let before = fake_cluster.api.get(CRON_JOB);
+    fake_cluster.ask_for(|document| {
+        document["spec"]["backup"]["pgbackrest"]["repos"][0]["schedule"]["full"] = json!("61 1 * * *");
+    });
+    let applied = fake_cluster.apply().await.unwrap();
+    assert!(applied.actions.is_empty() && before.is_some(), "{:?}", applied.actions);
+    assert_eq!(fake_cluster.api.get(CRON_JOB), before);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_no_longer_desired_goes_and_volumes_stay() {
     let mut fake_cluster = settled().await;
     fake_cluster.api.put("/api/v1/namespaces/shop/configmaps/mine", somebodys("kubectl"));

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Once;
 
 use pgbackrest_keeper::cli::manifest::Manifests;
+use pgbackrest_keeper::cluster::finding::Finding;
 use pgbackrest_keeper::cluster::settings::Settings;
 use pgbackrest_keeper::cluster::validate;
 use serde_json::{Value, json};
@@ -73,7 +74,8 @@ fn the_resource_takes_what_lint_lets_pass() {
         let Ok(manifests) = Manifests::read(&[entry.unwrap().path()], "default") else { continue };
         for found in &manifests.resources {
             let references = manifests.references(found, "default");
-            if validate::document(found.document.clone(), &references, &settings).0.is_some() {
+            let (cluster, findings) = validate::document(found.document.clone(), &references, &settings);
+            if cluster.is_some() && !findings.iter().any(Finding::is_error) {
                 let mut document = found.document.clone();
                 document["metadata"] = json!({"name": format!("fixture-{}", resources.len())});
                 resources.push(document);

@@ -94,7 +94,7 @@ fn wait_for_the_kind(installation: &Installation) -> Operator {
 
 fn what_is_invalid_stops_nothing_beside_it(kubectl: &Kubectl, operator: &Operator) {
     let mut invalid = in_bucket("s3", "invalid");
-    invalid["spec"]["backup"]["pgbackrest"]["repos"][0]["schedule"]["full"] = json!("0 25 * * *");
+    invalid["spec"]["numberOfInstances"] = json!(999);
     kubectl.apply(&invalid.to_string(), &[]);
     let labels = [("namespace", "s3"), ("pg_cluster", "invalid")];
     wait_for("the invalid resource to be told", || {

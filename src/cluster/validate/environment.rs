@@ -1,0 +1,93 @@
+//! pgBackRest's options in environment variables, by the container that gets them: `spec.env` is for PostgreSQL's containers,
+//! and the environment of the backup section for the repo host. Jobs get the latter too, but do not run pgBackRest.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::{Checks, pods};
+use crate::cluster::finding::codes;
+use crate::cluster::resource::{BACKUP, Pgbackrest, Postgresql};
+use crate::cluster::validated::ValidatedRepo;
+use crate::pgbackrest::options;
+
+/// Options by their current name. The values are those of options that end in `-type`, unless they are in another object.
+pub(super) type Options = BTreeMap<String, Option<String>>;
+
+/// The options of each container.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Environment {
+    database: Options,
+    repo_host: Options,
+}
+
+impl Environment {
+    pub(super) fn of(resource: &Postgresql, section: &Pgbackrest) -> Self {
+        let all = |list: &[Value]| named(list).map(|(_, option, choice)| (option, choice)).rev().collect();
+        // The repo host gets no secrets in plain text.
+        let clean: Vec<Value> =
+            section.env.iter().filter(|one| !pods::is_plain_secret(one)).cloned().collect();
+        Self { database: all(&resource.spec.env), repo_host: all(&clean) }
+    }
+
+    /// What PostgreSQL's containers get.
+    pub(super) const fn database(&self) -> &Options {
+        &self.database
+    }
+
+    /// What the container gets that makes the backups of a repo.
+    pub(super) fn of_repo(&self, repo: &ValidatedRepo) -> &Options {
+        if repo.storage.is_volume() { &self.repo_host } else { &self.database }
+    }
+}
+
+/// Notes variables that pgBackRest does not get where it needs them.
+pub(super) fn look(
+    resource: &Postgresql,
+    section: &Pgbackrest,
+    repos: &[ValidatedRepo],
+    checks: &mut Checks<'_>,
+) {
+    let of_section = format!("{BACKUP}.env");
+    for (path, list, is_for_repo_host) in
+        [("spec.env", &resource.spec.env, false), (of_section.as_str(), &section.env, true)]
+    {
+        for (index, option, _) in named(list) {
+            let Some(known) = options::find(&option) else { continue };
+            let repo = repos.iter().find(|repo| Some(u32::from(repo.number.get())) == known.repo);
+            let Some(repo) = repo.filter(|repo| repo.storage.is_volume() != is_for_repo_host) else {
+                continue;
+            };
+            // PostgreSQL's containers need to know how to reach the repo host.
+            if option.starts_with(&format!("{}-host", repo.number)) {
+                continue;
+            }
+            let (gets, needs, place) = if is_for_repo_host {
+                ("only the repo host gets", "PostgreSQL's container", "spec.env".to_owned())
+            } else {
+                ("only PostgreSQL's containers get", "the repo host", of_section.clone())
+            };
+            checks.note(
+                &codes::ENV_ELSEWHERE,
+                format!("{path}[{index}].name"),
+                format!("is {option}, which {gets}; the backups of {} are made in {needs}", repo.number),
+                format!("move it to {place}"),
+            );
+        }
+    }
+}
+
+/// The options in a list of variables, with their positions and choices. pgBackRest takes `PGBACKREST_REPO1_S3_KEY` as
+/// `repo1-s3-key`.
+fn named(list: &[Value]) -> impl DoubleEndedIterator<Item = (usize, String, Option<String>)> {
+    list.iter().enumerate().filter_map(|(index, variable)| {
+        let name = variable.get("name")?.as_str()?.strip_prefix("PGBACKREST_")?;
+        let name = name.to_ascii_lowercase().replace('_', "-");
+        let value = variable.get("value").and_then(Value::as_str).filter(|value| !value.is_empty());
+        if value.is_none() && variable.get("valueFrom").is_none() {
+            return None;
+        }
+        let choice = value.filter(|_| name.ends_with("-type")).map(str::to_owned);
+        Some((index, options::find(&name).map_or(name, |known| known.canonical), choice))
+    })
+}
