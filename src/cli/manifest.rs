@@ -1,15 +1,16 @@
 //! Manifest files: the `postgresql` resources in them, and the objects that these refer to.
 
+mod secret;
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use k8s_openapi::ByteString;
 use serde_json::Value;
 use thiserror::Error;
 
-use crate::cluster::references::{Lookup, References, SecretFacts, SecretFile, StorageClassFacts};
+use crate::cluster::references::{Lookup, References, SecretFacts, StorageClassFacts};
 use crate::cluster::resource::KIND;
 
 /// Larger than any handwritten manifest.
@@ -145,7 +146,7 @@ impl Manifests {
             }
             ("v1", "Secret") => {
                 let namespace = namespace(&document, default_namespace).to_owned();
-                self.secrets.insert((namespace, name), secret(&document));
+                self.secrets.extend(secret::read(&document).map(|facts| ((namespace, name), facts)));
             }
             ("storage.k8s.io/v1", "StorageClass") => {
                 let expansion = document.get("allowVolumeExpansion").and_then(Value::as_bool);
@@ -163,37 +164,6 @@ impl Manifests {
 fn namespace<'document>(document: &'document Value, default: &'document str) -> &'document str {
     let given = document.pointer("/metadata/namespace").and_then(Value::as_str);
     given.filter(|namespace| !namespace.is_empty()).unwrap_or(default)
-}
-
-/// The names in a Secret's `data` and `stringData`; the latter wins, as it does at the API server.
-fn secret(document: &Value) -> SecretFacts {
-    let mut contents: BTreeMap<&str, Option<Vec<u8>>> = BTreeMap::new();
-    for (field, is_text) in [("data", false), ("stringData", true)] {
-        let entries = match document.get(field) {
-            None | Some(Value::Null) => continue,
-            Some(Value::Object(entries)) => entries,
-            Some(_) => {
-                let unreadable = format!("{field} is not a map; check for a missing colon after a key");
-                return SecretFacts { unreadable: Some(unreadable), ..SecretFacts::default() };
-            }
-        };
-        for (key, value) in entries {
-            let content = match value {
-                Value::String(text) if is_text => Some(text.clone().into_bytes()),
-                Value::String(_) => serde_json::from_value(value.clone()).ok().map(|ByteString(bytes)| bytes),
-                _ => None,
-            };
-            contents.insert(key, content);
-        }
-    }
-    let readable = contents.iter().filter_map(|(key, content)| Some((*key, content.as_deref()?)));
-    let mut facts = SecretFacts::read(readable);
-    let unreadable = contents.iter().filter(|(_, content)| content.is_none());
-    facts.files.extend(
-        unreadable
-            .map(|(key, _)| ((*key).to_owned(), SecretFile { options: Vec::new(), bad_lines: vec![1] })),
-    );
-    facts
 }
 
 /// The beginning of a file; one byte more than may be read if it is too long.

@@ -73,6 +73,7 @@ fn secret<'a>(
     references: &'a References,
 ) -> Option<Option<&'a super::references::SecretFacts>> {
     match &references.secret {
+        Lookup::Found(facts) if facts.is_veiled() => None,
         Lookup::Found(facts) => Some(Some(facts)),
         Lookup::Missing => Some(None),
         Lookup::NotChecked => cluster.secret.is_none().then_some(None),

@@ -88,6 +88,8 @@ pub struct SecretFile {
     pub options: Vec<SecretOption>,
     /// Numbers of lines, from 1, that pgBackRest would reject.
     pub bad_lines: Vec<usize>,
+    /// Whether some of it is encrypted or a placeholder, so that it is not known what pgBackRest reads.
+    pub veiled: bool,
 }
 
 /// An option in a configuration file of a Secret.
@@ -121,12 +123,14 @@ pub fn is_configuration_file(name: &str) -> bool {
 impl SecretFacts {
     /// Reads the keys of a Secret. Values are not kept.
     pub fn read<'text>(data: impl IntoIterator<Item = (&'text str, &'text [u8])>) -> Self {
-        let files = data.into_iter().map(|(key, content)| {
-            let file =
-                if is_configuration_file(key) { SecretFile::read(content) } else { SecretFile::default() };
-            (key.to_owned(), file)
-        });
+        let files = data.into_iter().map(|(key, content)| (key.to_owned(), SecretFile::of(key, content)));
         Self { files: files.collect(), unreadable: None }
+    }
+
+    /// Whether a configuration file is partly or wholly unknown.
+    #[must_use]
+    pub fn is_veiled(&self) -> bool {
+        self.files.iter().any(|(key, file)| file.veiled && is_configuration_file(key))
     }
 
     /// The options of all configuration files, with the file's name.
@@ -138,10 +142,16 @@ impl SecretFacts {
 }
 
 impl SecretFile {
+    /// Reads one key of a Secret.
+    #[must_use]
+    pub fn of(key: &str, content: &[u8]) -> Self {
+        if is_configuration_file(key) { Self::read(content) } else { Self::default() }
+    }
+
     /// The format of pgBackRest's configuration: sections, `key=value`, comments starting with `#`.
     fn read(content: &[u8]) -> Self {
         let Ok(text) = std::str::from_utf8(content) else {
-            return Self { options: Vec::new(), bad_lines: vec![1] };
+            return Self { bad_lines: vec![1], ..Self::default() };
         };
         let mut file = Self::default();
         let mut section: Option<&str> = None;

@@ -335,7 +335,9 @@ fn retention(
     for number in numbers {
         let option = format!("{number}-retention-full");
         let in_secret = match &checks.references.secret {
-            Lookup::Found(facts) => facts.options().any(|(_, given)| given.name == option),
+            Lookup::Found(facts) => {
+                facts.is_veiled() || facts.options().any(|(_, given)| given.name == option)
+            }
             Lookup::NotChecked | Lookup::Missing => false,
         };
         let repo = repos.iter().find(|repo| repo.number == number);

@@ -102,7 +102,8 @@ pub(super) fn ciphers(
         let in_files = || in_global.or_else(|| in_secret(&option)?.choice.as_deref());
         // What a variable reads from elsewhere is taken to be right.
         let chosen = variables.get(&option).map_or_else(in_files, |choice| choice.as_deref().or(Some("?")));
-        if chosen.is_none_or(|chosen| chosen == "none") {
+        let may_be_set = chosen.is_none() && facts.is_some_and(SecretFacts::is_veiled);
+        if chosen.is_none_or(|chosen| chosen == "none") && !may_be_set {
             checks.within(Part::from(Some(number)), |checks| {
                 checks.note(
                     &codes::CIPHER_TYPE_MISSING,
@@ -263,7 +264,25 @@ fn contents(
         }
     }
     let given: Vec<(&str, &SecretOption)> = facts.options().collect();
-    missing(&given, needs, path, checks);
+    if facts.is_veiled() {
+        let unseen = needs
+            .options
+            .iter()
+            .filter(|(_, option)| !given.iter().any(|(_, given)| canonical(&given.name) == *option));
+        let unseen: Vec<&str> = unseen.map(|(_, option)| option.as_str()).collect();
+        checks.note(
+            &codes::SECRET_NOT_CHECKED,
+            path,
+            "refers to a Secret with encrypted values or placeholders, which were not checked",
+            if unseen.is_empty() {
+                "make sure that they become sections such as [global], and options".to_owned()
+            } else {
+                format!("make sure that they contain {}", unseen.join(", "))
+            },
+        );
+    } else {
+        missing(&given, needs, path, checks);
+    }
     each(&given, section, global, path, checks);
 }
 
