@@ -13,6 +13,7 @@ use super::args::cluster::{ClusterArgs, NamespaceArgs};
 use super::manifest::Manifests;
 use super::output;
 use crate::cluster::finding::{Finding, Severity};
+use crate::cluster::location;
 use crate::cluster::settings::Settings;
 use crate::cluster::validate;
 use crate::text::{self, escaped};
@@ -87,7 +88,7 @@ struct Judged {
     file: String,
     namespace: String,
     name: String,
-    /// Whether its backups can be set up.
+    /// Whether all of its backups can be set up.
     valid: bool,
     findings: Vec<Finding>,
 }
@@ -100,25 +101,40 @@ struct Summary {
     not_checked: usize,
 }
 
+impl Summary {
+    const fn count(&mut self, severity: Severity) {
+        match severity {
+            Severity::Error => self.errors += 1,
+            Severity::Warning => self.warnings += 1,
+            Severity::Info => self.infos += 1,
+            Severity::NotChecked => self.not_checked += 1,
+        }
+    }
+}
+
 impl Report {
     fn of(mut manifests: Manifests, settings: &Settings) -> Self {
-        let mut summary = Summary::default();
         let mut clusters = Vec::new();
+        let mut located = Vec::new();
         for resource in std::mem::take(&mut manifests.resources) {
             let references = manifests.references(&resource, &settings.default_namespace);
             let (file, name) = (resource.file.clone(), resource.name().to_owned());
             let namespace = resource.namespace(&settings.default_namespace).to_owned();
-            let (_, findings) = validate::document(resource.document, &references, settings);
-            for finding in &findings {
-                match finding.severity {
-                    Severity::Error => summary.errors += 1,
-                    Severity::Warning => summary.warnings += 1,
-                    Severity::Info => summary.infos += 1,
-                    Severity::NotChecked => summary.not_checked += 1,
-                }
+            let (cluster, findings) = validate::document(resource.document, &references, settings);
+            located.extend(cluster.iter().flat_map(|cluster| location::of_cluster(cluster, &references)));
+            clusters.push(Judged { file, namespace, name, valid: false, findings });
+        }
+        for (key, finding) in location::shared(&located) {
+            let is_it = |judged: &&mut Judged| judged.namespace == key.namespace && judged.name == key.name;
+            if let Some(judged) = clusters.iter_mut().find(is_it) {
+                judged.findings.push(finding);
+                validate::sort(&mut judged.findings);
             }
-            let valid = !findings.iter().any(Finding::is_error);
-            clusters.push(Judged { file, namespace, name, valid, findings });
+        }
+        let mut summary = Summary::default();
+        for judged in &mut clusters {
+            judged.valid = !judged.findings.iter().any(Finding::is_error);
+            judged.findings.iter().for_each(|finding| summary.count(finding.severity));
         }
         Self { clusters, summary }
     }

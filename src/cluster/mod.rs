@@ -8,6 +8,7 @@ pub mod finding;
 pub mod key;
 pub mod labels;
 pub mod line;
+pub mod location;
 pub mod names;
 pub mod policy;
 pub mod quantity;

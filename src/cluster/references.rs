@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::names;
 use super::validated::RepoNumber;
+use crate::pgbackrest::options;
 use crate::pgbackrest::version::Version;
 
 /// The result of a lookup.
@@ -105,6 +106,8 @@ pub struct SecretOption {
     pub choice: Option<String>,
     /// The name of a file beside the configuration, if the value is the path of one.
     pub file: Option<String>,
+    /// The value of `repoN-path`, if it is one.
+    pub path: Option<String>,
 }
 
 /// The name of a file beside the configuration, if this is the path of one.
@@ -131,6 +134,12 @@ impl SecretFacts {
     #[must_use]
     pub fn is_veiled(&self) -> bool {
         self.files.iter().any(|(key, file)| file.veiled && is_configuration_file(key))
+    }
+
+    /// The value of an option such as `repo1-path`.
+    #[must_use]
+    pub fn path(&self, option: &str) -> Option<&str> {
+        self.options().find(|(_, given)| given.name == option)?.1.path.as_deref()
     }
 
     /// The options of all configuration files, with the file's name.
@@ -177,6 +186,7 @@ impl SecretFile {
                 empty: value.is_empty(),
                 choice: name.ends_with("-type").then(|| value.to_owned()),
                 file: file_beside_configuration(value).map(str::to_owned),
+                path: (name.ends_with("-path") && options::is_plain_path(value)).then(|| value.to_owned()),
             });
         }
         file

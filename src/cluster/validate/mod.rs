@@ -267,7 +267,7 @@ fn without_echoes(findings: &mut Vec<Finding>) {
 }
 
 /// Errors first, then by field, so that the order is stable.
-fn sort(findings: &mut [Finding]) {
+pub fn sort(findings: &mut [Finding]) {
     findings.sort_by(|a, b| (a.severity, &a.field, a.code.word).cmp(&(b.severity, &b.field, b.code.word)));
 }
 

@@ -7,8 +7,10 @@ use super::parts::Part;
 use super::schedules::Schedules;
 use super::{Checks, schedules, storage};
 use crate::cluster::finding::codes;
+use crate::cluster::location::Location;
+use crate::cluster::references::Lookup;
 use crate::cluster::resource::{self, BACKUP, Pgbackrest};
-use crate::cluster::validated::{RepoNumber, Storage, ValidatedRepo};
+use crate::cluster::validated::{RepoNumber, ValidatedRepo};
 
 /// The valid repos, ascending by number.
 pub(super) fn look(
@@ -71,24 +73,15 @@ fn number(given: &resource::RepoSpec, path: &str, checks: &mut Checks<'_>) -> Op
 
 /// Two repos in the same location overwrite each other's stanza.
 fn shared_places(repos: &[ValidatedRepo], section: &Pgbackrest, checks: &mut Checks<'_>) {
-    let mut seen = HashMap::new();
+    let mut seen = BTreeMap::new();
     for repo in repos {
-        let path = section
-            .global
-            .get(&format!("{}-path", repo.number))
-            .map_or("", |path| path.trim_end_matches('/'));
-        let place = match &repo.storage {
-            Storage::Volume(_) => continue,
-            Storage::S3 { bucket, endpoint, .. } => ("s3", bucket, endpoint.to_string(), path),
-            Storage::Azure { container, account, endpoint } => {
-                let [account, endpoint] =
-                    [account, endpoint].map(|given| given.as_deref().unwrap_or_default());
-                ("azure", container, format!("{account}@{endpoint}"), path)
-            }
-            Storage::Gcs { bucket, endpoint, .. } => {
-                ("gcs", bucket, endpoint.as_deref().unwrap_or_default().to_owned(), path)
-            }
+        let option = format!("{}-path", repo.number);
+        let in_secret = || match &checks.references.secret {
+            Lookup::Found(facts) => facts.path(&option),
+            Lookup::NotChecked | Lookup::Missing => None,
         };
+        let path = section.global.get(&option).map(String::as_str).or_else(in_secret);
+        let Some(place) = Location::of(&repo.storage, path) else { continue };
         if let Some(other) = seen.insert(place, repo.number) {
             checks.within(Part::from(Some(repo.number)), |checks| {
                 checks.note(
