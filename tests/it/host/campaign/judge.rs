@@ -64,6 +64,9 @@ impl<'w, 'a> Judge<'w, 'a> {
             Grade::Defect(_) if self.world.has_used_a_number_twice() => {
                 Grade::Unknowable("a timeline has the number of another one, whose history file was lost")
             }
+            Grade::Defect(_) if self.world.a_copy_archived_last() => {
+                Grade::Unknowable("a copy was the last to archive, like a promoted standby")
+            }
             grade => grade,
         };
         report.note(kind, grade);

@@ -173,6 +173,22 @@ impl<'a> World<'a> {
         self.notes.iter().any(is_history) && self.journal.branches.iter().any(is_second)
     }
 
+    /// In a repository, the newest file of the archive is of a timeline that the database was never on.
+    pub(super) fn a_copy_archived_last(&self) -> bool {
+        let ancestry = self.journal.ancestry(self.branch);
+        let own: BTreeSet<String> = ancestry
+            .iter()
+            .map(|(branch, _)| format!("{:08X}", self.journal.branches[*branch].timeline))
+            .collect();
+        (1..=self.setup.repos).any(|repo| {
+            let directory = self.archive_directory(repo);
+            let histories = names(&directory).into_iter().filter(|name| name.ends_with(".history"));
+            let files = self.segments(repo).into_iter().chain(histories.map(|name| directory.join(name)));
+            let newest = files.max_by_key(|file| file.metadata().and_then(|file| file.modified()).ok());
+            newest.is_some_and(|file| !own.contains(&file.file_name().unwrap().to_str().unwrap()[..8]))
+        })
+    }
+
     /// Files of the segments of a repository, in the order of their names.
     pub(super) fn segments(&self, repo: u32) -> Vec<PathBuf> {
         let archive = self.archive_directory(repo);
