@@ -24,6 +24,8 @@ pub(super) struct Clock {
     pub(super) uncertainty: TimeDelta,
     /// Whether all backups agree. Otherwise files were copied without their times, or the clock was set.
     pub(super) is_reliable: bool,
+    /// Whether it was set back after the newest backup.
+    was_set_back: bool,
     /// Whether a backup shows how far it is behind.
     is_known: bool,
     /// Earlier times prove nothing.
@@ -73,7 +75,7 @@ impl Clock {
             Some(newest) if !was_set_back && agrees(newest) => newest.0.start - TOLERANCE,
             _ => DateTime::<Utc>::MAX_UTC,
         };
-        Self { behind, uncertainty, is_reliable, is_known: newest.is_some(), since, latest }
+        Self { behind, uncertainty, is_reliable, was_set_back, is_known: newest.is_some(), since, latest }
     }
 
     /// How far it is behind, if a backup shows it.
@@ -97,6 +99,8 @@ impl Clock {
     pub(super) fn bounds(self, time: DateTime<Utc>) -> Option<Bounds> {
         let corrected = self.correct(time)?;
         let earliest = Some(time.min(corrected)).filter(|_| corrected >= self.since);
-        Some(Bounds { earliest, latest: time.max(corrected).min(self.latest) })
+        // After the clock was set back, a newer file has an older time.
+        let latest = if self.was_set_back { self.latest } else { time.max(corrected).min(self.latest) };
+        Some(Bounds { earliest, latest })
     }
 }

@@ -266,6 +266,9 @@ fn a_clock_that_was_set_back_since_the_newest_backup_proves_no_time() {
     let found = made.judged_with(|listing| listing.listed_at = at(40));
     assert!(found.has_unreliable_times);
     assert_eq!(states(&found)[0], (2, Live));
+    // Nor that nothing was committed later.
+    let end = found.branches[0].end.unwrap();
+    assert!(end.at == at(24) && end.latest >= at(40), "{end:?}");
     assert_eq!(found.path.unwrap().latest_at_most, Some(at(24)));
 }
 
