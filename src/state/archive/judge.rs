@@ -131,7 +131,7 @@ impl Continuity {
             began.map_or(*timeline == 1, |began| *timeline == 1 || is_clear(began))
         };
         let is_certain = self.began.iter().all(is_known)
-            && self.tied_timeline.is_none()
+            && self.is_before_tie(live, time + before)
             && (self.branches.len() < 2 || !self.has_unreliable_times);
         let had_begun = |began: &Option<DateTime<Utc>>| began.is_none_or(|began| began <= time);
         let then = self.began.iter().rev().find(|(_, began)| had_begun(began)).map(|(timeline, _)| *timeline);
@@ -143,6 +143,13 @@ impl Continuity {
         let found = own().find(|branch| branch.timeline == then);
         let found = found.or_else(|| own().find(|branch| branch.continues.contains(&then)));
         Some((found.unwrap_or(live), is_certain))
+    }
+
+    /// Before the newer of two tied timelines began, it does not matter which of them is live.
+    fn is_before_tie(&self, live: &Branch, time: DateTime<Utc>) -> bool {
+        let Some(tied) = self.tied_timeline else { return true };
+        let began = self.began.get(&tied.max(live.timeline)).copied().flatten();
+        began.is_some_and(|began| time < began)
     }
 
     /// The live branch.

@@ -297,6 +297,7 @@ fn of_two_timelines_archived_in_the_same_second_neither_is_known_to_be_live() {
     assert_eq!(found.tied_timeline, Some(1));
     assert_eq!(found.default_restore, None);
     assert!(!found.branch_at(at(24)).unwrap().1);
+    assert_eq!(then(&found, 9), 1, "timeline 2 had not begun");
     let mut repo = repo(1, tied.backups);
     repo.wal = Some(Arc::new(found));
     assert!(!window(&repo).is_some_and(|window| window.verified));
