@@ -52,7 +52,7 @@ fn check(test: &str, pgbackrest: Result<Pgbackrest, String>) {
     is(COUNT, "abandoned", 1.0);
     is(COUNT, "unfinished", 0.0);
     let page = exporter.get("/", &[]).text().to_owned();
-    assert!(page.contains("the files of 1 unfinished backup"), "{page}");
+    assert!(page.contains("files of 1 unfinished backup"), "{page}");
     let said = Said::dry_run(&lab, &lab.both, 1);
     assert_eq!(said.directories.into_iter().collect::<Vec<_>>(), [old]);
     lab.pgbackrest(&["--repo=1", "expire"]);
