@@ -303,7 +303,7 @@ impl<'a> Tree<'a> {
     /// The end of a run of segments in which a backup stops.
     fn end(&self, path: &Path, last: u64, stop: DateTime<Utc>) -> ReachEnd {
         let is_damage = path.stops_after(last, self.listing, self.size);
-        let bounds = path.modified(last, self.listing, self.size).and_then(|time| self.clock.bounds(time));
+        let bounds = path.modified(last, self.listing, self.size).map(|time| self.clock.bounds(time));
         let time = bounds.and_then(|bounds| bounds.earliest).filter(|time| *time >= stop && !is_damage);
         ReachEnd {
             at: time.unwrap_or(stop),

@@ -95,12 +95,15 @@ impl Clock {
         listing.directories().filter_map(|(name, facts)| Some((name.timeline, last(facts)?))).collect()
     }
 
-    /// The period in which a file can have arrived; None if that would be in the future.
-    pub(super) fn bounds(self, time: DateTime<Utc>) -> Option<Bounds> {
-        let corrected = self.correct(time)?;
+    /// The period in which a file can have arrived. If its corrected time is in the future, the clock was set since the newest
+    /// backup, and the time proves nothing.
+    pub(super) fn bounds(self, time: DateTime<Utc>) -> Bounds {
+        let Some(corrected) = self.correct(time) else {
+            return Bounds { earliest: None, latest: self.latest };
+        };
         let earliest = Some(time.min(corrected)).filter(|_| corrected >= self.since);
         // After the clock was set back, a newer file has an older time.
         let latest = if self.was_set_back { self.latest } else { time.max(corrected).min(self.latest) };
-        Some(Bounds { earliest, latest })
+        Bounds { earliest, latest }
     }
 }

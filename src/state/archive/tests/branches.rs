@@ -316,6 +316,8 @@ fn files_and_backups_of_the_future_prove_no_time() {
     let mut made = Made::new().wal(1, 1..=10, 1).backup(1, 2, 2);
     made.files[9].2 = day(9999);
     let found = made.judged();
+    let end = found.branches[0].end.unwrap();
+    assert!(end.at == at(2) && end.latest >= day(9), "it is unknown when the file arrived: {end:?}");
     assert_eq!((found.future, found.path.unwrap().latest_at_most), (1, Some(at(2))));
     let mut ahead = Made::new().wal(1, 1..=10, 1).backup(1, 2, 2).backup(1, 4, 4);
     ahead.backups[1].stop = day(400);

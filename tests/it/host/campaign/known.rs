@@ -63,6 +63,10 @@ pub(super) const RIGHT: &[(&str, &str)] = &[
         "repos=2 write switch full:1 full:2 tick write switch tick write switch diff:1 skew:1:-7200 tick write:2 switch",
     ),
     (
+        "the clock of the only repository is right again after the newest backup",
+        "write switch full:1 tick write switch tick skew:1:-7200 tick write:2 switch tick write switch write",
+    ),
+    (
         "the newest backup is offline",
         "write switch full:1 tick write switch tick offline:1 tick write:2 switch",
     ),
