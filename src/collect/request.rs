@@ -16,6 +16,7 @@ use crate::pgbackrest::spool;
 use crate::pgbackrest::version::{Feature, Product, Version};
 use crate::source::config_files::Configuration;
 use crate::source::pod_files::FilePaths;
+use crate::source::pods;
 use crate::state::archiver::Observation;
 use crate::state::attempts::BackupLogs;
 use crate::state::filter::{Filter, UNLISTED};
@@ -148,7 +149,7 @@ impl Subject {
         let instances = u32::try_from(resource.spec.number_of_instances.unwrap_or(1)).unwrap_or(1);
         let has_repo_host = repos.iter().any(|repo| repo.on_volume);
         (!repos.is_empty()).then(|| Self {
-            instances: instances.min(MAX_INSTANCES),
+            instances: instances.min(pods::MOST),
             repos,
             database_files: Some(database_files(&conf)),
             repo_host_files: has_repo_host.then(|| FilePaths { lock: lock_path(&conf), archiving: None }),
@@ -158,8 +159,6 @@ impl Subject {
 
 /// The storage of a repository on a volume.
 const VOLUME: &str = "pvc";
-/// More pods than this are not one cluster's.
-const MAX_INSTANCES: u32 = 500;
 /// The files of a pod with PostgreSQL.
 fn database_files(conf: &Conf) -> FilePaths {
     let with_default = |archiving: Archiving| {

@@ -89,10 +89,12 @@ fn is_elsewhere(archiving: &Archiving) -> bool {
 }
 
 fn unknown(asked: Vec<Asked>, began: Instant, problem: &str) -> Observations {
-    asked.into_iter().map(|(stanza, _)| (stanza, failed(began, problem.to_owned()))).collect()
+    asked.into_iter().map(|(stanza, _)| (stanza, unread(began, problem.to_owned()))).collect()
 }
 
-fn failed(began: Instant, problem: String) -> Observation {
+/// The observation of an archiver of which nothing was read, for this reason.
+#[must_use]
+pub fn unread(began: Instant, problem: String) -> Observation {
     Observation {
         at: Utc::now(),
         pod: None,
@@ -110,14 +112,14 @@ fn observation(
     began: Instant,
 ) -> Observation {
     if number >= MAX_ARCHIVERS {
-        return failed(
+        return unread(
             began,
             format!("only the archivers of the first {MAX_ARCHIVERS} stanzas on this host are read"),
         );
     }
     match archiving {
         Ok(archiving) => observe(stanza, &archiving, LIMITS, began),
-        Err(problem) => failed(began, problem),
+        Err(problem) => unread(began, problem),
     }
 }
 

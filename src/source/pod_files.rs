@@ -18,8 +18,8 @@ use crate::state::archiver::{Observation, Queue, Spool};
 use crate::state::stopped::StopListing;
 
 use super::archivers::found::{self, Details, MAX_CONTENT, Waiting};
-use super::failure;
 use super::pod::{NoEnd, Place, Ran, RunInPod};
+use super::{archivers, failure};
 
 mod output;
 
@@ -77,19 +77,6 @@ struct NotRead {
     may_run: bool,
 }
 
-/// What is known of the archiver without reading anything.
-#[must_use]
-pub fn unknown(began: Instant, problem: String) -> Observation {
-    Observation {
-        at: Utc::now(),
-        pod: None,
-        uptime: began.elapsed(),
-        queue_limit: None,
-        queue: Err(problem.clone()),
-        spool: Err(problem),
-    }
-}
-
 /// The listing of a directory and its stop files.
 fn stop_listing(lock: &str, files: BTreeMap<String, DateTime<Utc>>) -> StopListing {
     StopListing::from([(PathBuf::from(lock), files)])
@@ -112,7 +99,7 @@ impl<P: RunInPod> PodFiles<'_, P> {
         match &paths.archiving {
             Some(Ok(archiving)) => self.database(archiving, lock).await,
             Some(Err(problem)) => {
-                let archiver = Some(unknown(self.began, problem.clone()));
+                let archiver = Some(archivers::unread(self.began, problem.clone()));
                 FilesRead { archiver, ..self.stop_files(lock).await }
             }
             None => self.stop_files(lock).await,
@@ -149,7 +136,10 @@ impl<P: RunInPod> PodFiles<'_, P> {
     async fn database(&self, archiving: &Archiving, lock: Option<&str>) -> FilesRead {
         let Some(paths) = ArchivingPaths::of(archiving, self.stanza) else {
             let problem = "pg1-path and spool-path must be absolute paths".to_owned();
-            return FilesRead { archiver: Some(unknown(self.began, problem)), ..self.stop_files(lock).await };
+            return FilesRead {
+                archiver: Some(archivers::unread(self.began, problem)),
+                ..self.stop_files(lock).await
+            };
         };
         let (stop_files, queue, spool, may_run) = match self.list(&paths, lock).await {
             Ok(stdout) => {

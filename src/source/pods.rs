@@ -25,7 +25,7 @@ impl FindPods for Pods {
 }
 
 /// More pods than this are not one cluster's.
-const MOST: u32 = 500;
+pub const MOST: u32 = 500;
 
 /// The pods of a namespace that a selector, in the words of `kubectl --selector`, fits.
 pub async fn list(client: &kube::Client, namespace: &str, selector: &str) -> Result<Vec<Pod>, CallError> {

@@ -9,9 +9,10 @@ use crate::cluster::key::Key;
 use crate::cluster::settings::Settings;
 use crate::cluster::target::{self, NoTarget, PGBACKREST_CONTAINER, Pod};
 use crate::cluster::validated::STANZA;
+use crate::source::archivers;
 use crate::source::call::CommandState;
 use crate::source::pod::{Place, RunInPod};
-use crate::source::pod_files::{self, FilePaths, FilesRead, PodFiles};
+use crate::source::pod_files::{FilePaths, FilesRead, PodFiles};
 use crate::state::archiver::Observation;
 use crate::state::stopped::StopPlace;
 
@@ -67,7 +68,7 @@ impl<P: RunInPod> Reader<'_, P> {
     ) -> Option<(Option<Observation>, StopPlace)> {
         let paths = paths?;
         let unknown = |problem| {
-            let archiver = paths.archiving.as_ref().map(|_| pod_files::unknown(self.began, problem));
+            let archiver = paths.archiving.as_ref().map(|_| archivers::unread(self.began, problem));
             Some((archiver, StopPlace::default()))
         };
         let pod = match pod {
