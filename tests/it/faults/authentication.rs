@@ -57,7 +57,7 @@ fn encoded(pair: &[u8]) -> String {
 
 const ELSEWHERE: &[Elsewhere] = &[
     Elsewhere(
-        "Requests to reload and to change the log filter where nobody has enabled them",
+        "Requests to reload and to change the log filter, which are not enabled",
         "there are no such pages",
         "host::exporter::endpoints_answer_and_the_end_is_orderly",
     ),

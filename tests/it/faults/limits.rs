@@ -23,7 +23,7 @@ static ROWS: [Row<Limited>; 9] = [
     row("The disk of standard error is full", "it does its work", &[0, 1], |it| {
         it.args(INFO).stderr(OpenOptions::new().write(true).open("/dev/full").unwrap());
     }),
-    row("Nobody reads the pipe of standard output", "it ends, and does not panic", &[0, 1], |it| {
+    row("The pipe of standard output is not read", "it ends, and does not panic", &[0, 1], |it| {
         let (reader, writer) = std::io::pipe().unwrap();
         it.args(INFO).stdout(writer);
         drop(reader);
@@ -66,12 +66,12 @@ const ELSEWHERE: &[Elsewhere] = &[
         "host::hangs::a_limit_of_processes_that_is_too_low_is_the_reason_for_the_end",
     ),
     Elsewhere(
-        "Nobody reads the log",
+        "The log is not read",
         "lines are dropped and counted, and nothing waits",
         "host::hangs::a_log_that_nobody_reads_stops_nothing",
     ),
     Elsewhere(
-        "Nobody reads the last line",
+        "The last log line is not read",
         "the program ends",
         "host::hangs::a_last_line_that_nobody_reads_is_not_waited_for",
     ),

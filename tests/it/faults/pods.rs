@@ -22,7 +22,7 @@ const ELSEWHERE: &[Elsewhere] = &[
         "jobs::faults::whatever_runs_is_ended_in_time",
     ),
     Elsewhere(
-        "The connection to a command is lost, and nobody knows what became of the backup",
+        "The connection to a command is lost, and the result of the backup is unknown",
         "it is followed, and repeated only when it is gone",
         "jobs::faults::what_was_lost_is_repeated_only_when_it_is_gone",
     ),

@@ -17,7 +17,7 @@ const ELSEWHERE: &[Elsewhere] = &[
         "crate::cluster::desired::tests::lines::no_text_of_a_resource_adds_a_line",
     ),
     Elsewhere(
-        "An object with our name belongs to somebody else",
+        "An object with our name has another owner",
         "it is left alone until it is to be taken over",
         "operator::objects::adoption::what_is_somebody_elses_is_left_alone_until_it_is_to_be_taken_over",
     ),
@@ -27,7 +27,7 @@ const ELSEWHERE: &[Elsewhere] = &[
         "kubernetes::apply_faults::an_object_of_ours_that_was_replaced_is_not_forced_over",
     ),
     Elsewhere(
-        "Somebody changes an object without end",
+        "An object changes constantly",
         "it is given up for now",
         "kubernetes::apply_faults::an_object_that_changes_all_the_time_is_given_up_for_now",
     ),

@@ -40,7 +40,7 @@ static ROWS: [Row<Planted>; 8] = [
     row("A kubeconfig with a token as its only key", "kubeconfig", |at, it| {
         kubeconfig(at, it, &format!("{SECRET}\n"));
     }),
-    row("A passphrase in the environment that nobody has listed", "[]", |_, it| {
+    row("A passphrase in an environment variable that is not listed", "[]", |_, it| {
         it.args(["info", "--output=json"]).env("PGBACKREST_REPO1_CIPHER_PASS", SECRET).env("SECRET", SECRET);
     }),
     row("A line of `pgbackrest.conf` that is nothing but a passphrase", "stanza", |at, it| {
