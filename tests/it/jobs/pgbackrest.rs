@@ -224,12 +224,18 @@ async fn a_lost_connection_is_followed(lab: &Lab<'_>) {
 }
 
 async fn a_pod_that_must_end_ends_its_backup(lab: &Lab<'_>) {
-    let here = Here::new(lab.site, &lab.both).with(Fault::Terminated);
+    // A backup waits for its last WAL, so it cannot end without archiving.
+    let archive_with = |command: &str| {
+        lab.postgres.sql(&format!("alter system {command}"));
+        lab.postgres.sql("select pg_reload_conf()");
+    };
+    let here = Here::new(lab.site, &lab.both).terminated(|| archive_with("set archive_command = 'false'"));
     let before = types(lab);
     let verdict = here.back_up(Full, 1).await;
     assert_eq!(verdict.code, 143, "{verdict:?}");
     assert!(verdict.message.contains("pgBackRest ended with exit code 63"), "{verdict:?}");
     assert_eq!(types(lab), before);
+    block_in_place(|| archive_with("reset archive_command"));
     until_the_lock_is_free(lab).await;
 }
 

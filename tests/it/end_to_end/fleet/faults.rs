@@ -23,10 +23,10 @@ pub(super) fn a_store_that_hangs(cluster: &Example<'_>, operator: &Operator<'_>,
         operator.wait("newer facts of the repo on the volume", |samples| {
             most = most.max(asking(cluster));
             let newer = samples.find(COLLECTED, &pvc)?;
-            samples.assert("pgbackrest_repo_up", &pvc, 1.0);
             samples.assert("pgbackrest_repo_up", &s3, 0.0);
             samples.assert(COLLECTED, &s3, since);
-            (newer > before).then_some(())
+            // On a busy machine, it may be too slow once.
+            (newer > before && samples.value("pgbackrest_repo_up", &pvc) == 1.0).then_some(())
         });
     }
     assert_eq!(most, 1, "so many ask the store that hangs");

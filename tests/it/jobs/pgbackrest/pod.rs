@@ -4,19 +4,21 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use pgbackrest_keeper::job::limits::JobLimits;
 use pgbackrest_keeper::job::outcome::JobOutcome;
 use pgbackrest_keeper::job::run;
 use pgbackrest_keeper::job::task::{Patience, Task};
 use pgbackrest_keeper::pgbackrest::label::BackupType;
+use procfs::process::all_processes;
 use tokio::task::block_in_place;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::backup_jobs::COPYING;
-use crate::support::fake_pods::{FakePods, pod};
+use crate::support::fake_pods::{Asked, FakePods, pod};
 use crate::support::lab::{STANZA, Site};
-use crate::support::process::{call, output};
 
 const BACKUP: &str = ": pgbackrest backup";
 
@@ -29,15 +31,12 @@ pub(super) enum Fault {
     CutAndKilled,
     /// The command is killed.
     Killed,
-    /// The pod is told to end.
-    Terminated,
     /// The command is not run at all, and is said to have ended well.
     Pretended,
 }
 
 /// A job in front of one pod.
 pub(super) struct Here<'a> {
-    site: &'a Site,
     pods: FakePods<'a>,
     terminated: CancellationToken,
 }
@@ -45,7 +44,7 @@ pub(super) struct Here<'a> {
 impl<'a> Here<'a> {
     pub(super) fn new(site: &'a Site, configuration: &'a Path) -> Self {
         let pods = site.as_pods(&[pod("ledger-0", &["postgres"])], configuration);
-        Self { site, pods, terminated: CancellationToken::new() }
+        Self { pods, terminated: CancellationToken::new() }
     }
 
     /// Once.
@@ -53,18 +52,29 @@ impl<'a> Here<'a> {
         if fault == Fault::Pretended {
             return Self { pods: self.pods.when(BACKUP, [Ok(0)]), ..self };
         }
-        let (site, terminated, is_over) = (self.site, self.terminated.clone(), AtomicBool::new(false));
-        let pods = self.pods.loses_at(move |asked, line| {
-            if !line.contains(COPYING) || is_over.swap(true, Ordering::Relaxed) {
-                return false;
-            }
+        self.when_it_copies(move |asked| {
             if matches!(fault, Fault::Killed | Fault::CutAndKilled) {
-                kill(site, asked.command.last().unwrap());
-            }
-            if fault == Fault::Terminated {
-                terminated.cancel();
+                end(asked.command.last().unwrap());
             }
             matches!(fault, Fault::Cut | Fault::CutAndKilled)
+        })
+    }
+
+    /// The pod is told to end, after `hold` has made sure that the backup does not end before.
+    pub(super) fn terminated(self, hold: impl Fn() + Send + Sync + 'a) -> Self {
+        let terminated = self.terminated.clone();
+        self.when_it_copies(move |_| {
+            block_in_place(&hold);
+            terminated.cancel();
+            false
+        })
+    }
+
+    /// The first time only. The connection is lost if `loses` says so.
+    fn when_it_copies(self, loses: impl Fn(&Asked) -> bool + Send + Sync + 'a) -> Self {
+        let is_over = AtomicBool::new(false);
+        let pods = self.pods.loses_at(move |asked, line| {
+            line.contains(COPYING) && !is_over.swap(true, Ordering::Relaxed) && loses(asked)
         });
         Self { pods, ..self }
     }
@@ -96,10 +106,17 @@ impl<'a> Here<'a> {
     }
 }
 
-fn kill(site: &Site, mark: &str) {
-    let script = "for p in /proc/[0-9]*; do tr '\\0' ' ' <$p/cmdline | grep -q -e \"$1 \" || continue; \
-                  tr '\\0' ' ' <$p/cmdline | grep -qE '^([^ ]*/)?(sh|timeout|setpriv) ' || kill -9 ${p#/proc/}; done";
-    block_in_place(|| output(call(site.account.as_ref(), "sh").args(["-c", script, "sh", mark])));
+/// Kills the command with this mark and its processes, faster than a shell could, as the backup goes on meanwhile.
+fn end(mark: &str) {
+    for process in all_processes().unwrap().flatten() {
+        let Ok(arguments) = process.cmdline() else { continue };
+        let program = arguments.first().map_or("", |program| program.rsplit('/').next().unwrap_or_default());
+        let starts_others = ["sh", "timeout", "setpriv"].contains(&program);
+        if !starts_others && arguments.iter().any(|argument| argument.ends_with(mark)) {
+            // It may have ended by itself.
+            let _ = kill(Pid::from_raw(process.pid()), Signal::SIGKILL);
+        }
+    }
 }
 
 fn patience() -> Patience {
