@@ -145,7 +145,7 @@ async fn main() {
 }
 
 fn subject() -> Subject {
-    let repo = |key| AskedRepo { key, on_volume: key == 1, settings: None };
+    let repo = |key| AskedRepo { key, on_volume: key == 1, on_repo_host: key == 1, settings: None };
     Subject { instances: 1, repos: (1..=REPOS).map(repo).collect(), ..Subject::default() }
 }
 

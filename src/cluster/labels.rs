@@ -30,6 +30,9 @@ pub const MADE_BY: &str = "pgbackrest-keeper.io-job";
 /// The annotation of `kubectl create job --from`, which we also set on Jobs outside of the schedule.
 pub const MANUAL: (&str, &str) = ("cronjob.kubernetes.io/instantiate", "manual");
 
+/// Our annotation on a resource: backups are made from a standby.
+pub const BACKUP_STANDBY: &str = "pgbackrest-keeper.io/backup-standby";
+
 /// CPO's annotation for the controller of a resource.
 pub const CPO_CONTROLLER: &str = "cpo.opensource.cybertec.at/controller";
 

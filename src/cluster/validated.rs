@@ -37,7 +37,7 @@ pub struct ValidatedCluster {
     pub encrypted_data_directory: Option<PostgresVersion>,
     /// One to four, ascending by number; numbers and names are unique.
     pub repos: Vec<ValidatedRepo>,
-    /// `spec.backup.pgbackrest.image`: pgBackRest for the repo host. Always `Some` when a repo is on a volume.
+    /// `spec.backup.pgbackrest.image`: pgBackRest for the repo host. Always `Some` if `needs_repo_host`.
     pub image: Option<String>,
     /// `spec.backup.pgbackrest.global`: pgBackRest options by name (without `--`), verbatim, none of them secret
     /// and none empty. They go into `[global]` and win over what is generated.
@@ -50,6 +50,8 @@ pub struct ValidatedCluster {
     pub jobs: JobTemplate,
     /// The template of the repo host's pod, if `needs_repo_host`.
     pub repo_host: PodTemplate,
+    /// `pgbackrest-keeper.io/backup-standby`: backups are made from a standby.
+    pub backup_standby: Option<BackupStandby>,
     /// `pgbackrest-keeper.io/backup-now`: a backup that a user has requested.
     pub backup_now: Option<BackupNow>,
     /// `pgbackrest-keeper.io/stanza-upgrade`: the token of a requested `stanza-upgrade`, which runs once per token.
@@ -57,9 +59,15 @@ pub struct ValidatedCluster {
 }
 
 impl ValidatedCluster {
-    /// Whether any repo is on a volume, and so needs a repo host with mutual TLS.
+    /// Whether backups are made on a repo host, which needs mutual TLS.
     #[must_use]
     pub fn needs_repo_host(&self) -> bool {
+        self.repos.iter().any(|repo| repo.on_repo_host)
+    }
+
+    /// Whether the repo host has volumes with repos.
+    #[must_use]
+    pub fn has_volumes(&self) -> bool {
         self.repos.iter().any(|repo| repo.storage.is_volume())
     }
 
@@ -130,6 +138,9 @@ pub struct ValidatedRepo {
     pub number: RepoNumber,
     /// The storage of the backups.
     pub storage: Storage,
+    /// Whether its backups are made on the repo host: it is on a volume, or they are made from a standby, and only the repo
+    /// host reaches all pods. Otherwise they are made in the primary's pod.
+    pub on_repo_host: bool,
     /// Cron expressions as written, each accepted by Kubernetes. A type without one is not scheduled.
     pub schedules: BTreeMap<BackupType, String>,
     /// Types whose schedule has an error: their CronJobs stay as they are.
@@ -287,6 +298,26 @@ pub struct PodTemplate {
     pub scheduler: Option<String>,
     /// `spec.podPriorityClassName`.
     pub priority_class: Option<String>,
+}
+
+/// How pgBackRest chooses the PostgreSQL whose files it copies (`backup-standby`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BackupStandby {
+    /// `y`: a standby. Without one, backups fail.
+    Required,
+    /// `prefer`: a standby, or the primary if there is none. From pgBackRest 2.54 on.
+    Preferred,
+}
+
+impl BackupStandby {
+    /// pgBackRest's word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Required => "y",
+            Self::Preferred => "prefer",
+        }
+    }
 }
 
 /// A backup asked for by annotation: `full@repo1`, or `full@repo1#why` to ask for the same again.

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::cluster::key::Key;
 use crate::cluster::labels;
 use crate::cluster::settings::Settings;
-use crate::cluster::target::{self, PGBACKREST_CONTAINER, Pod};
+use crate::cluster::target::{self, NoTarget, PGBACKREST_CONTAINER, Pod};
 use crate::metrics::CollectionMetrics;
 use crate::source::call::Runner;
 use crate::source::in_pod::InPod;
@@ -184,7 +184,8 @@ impl<P: FindPods + RunInPod + Send> Site for AllPods<P> {
     }
 }
 
-/// Pod and container, the best first: the repo host for what is on its volumes, else the primary, else a replica.
+/// Pod and container, the best first: the repo host for what is backed up there, else the primary, else a replica. What is on
+/// its volumes only the repo host can read.
 fn candidates<'a>(
     pods: &'a [Pod],
     key: &Key,
@@ -192,19 +193,21 @@ fn candidates<'a>(
     repo: &AskedRepo,
     settings: &'a Settings,
 ) -> Result<Vec<(&'a str, &'a str)>, String> {
+    let repo_host = || {
+        let pod = target::repo_host(pods, &key.name, settings)?;
+        Ok((pod.name.as_str(), PGBACKREST_CONTAINER))
+    };
     if repo.on_volume {
-        let pod = target::repo_host(pods, &key.name, settings).map_err(|why| why.to_string())?;
-        return Ok(vec![(&pod.name, PGBACKREST_CONTAINER)]);
+        return repo_host().map(|place| vec![place]).map_err(|why: NoTarget| why.to_string());
     }
     let primary = target::primary(pods, &key.name, settings);
     let first = primary.as_ref().ok().copied();
     let databases = target::databases(pods, &key.name, subject.instances);
     let others = databases.into_iter().filter(|pod| pod.ready && first.is_none_or(|first| first != *pod));
-    let all: Vec<_> = first
-        .into_iter()
-        .chain(others)
-        .map(|pod| (pod.name.as_str(), settings.database_container.as_str()))
-        .collect();
+    let databases = first.into_iter().chain(others);
+    let databases = databases.map(|pod| (pod.name.as_str(), settings.database_container.as_str()));
+    let repo_host = repo.on_repo_host.then(repo_host).and_then(Result::ok);
+    let all: Vec<_> = repo_host.into_iter().chain(databases).collect();
     match primary {
         Err(why) if all.is_empty() => Err(why.to_string()),
         _ => Ok(all),

@@ -52,6 +52,8 @@ pub struct AskedRepo {
     pub key: u32,
     /// It is on a volume of the repo host, which alone can read it.
     pub on_volume: bool,
+    /// Its backups are made on the repo host, which alone knows how far they are.
+    pub on_repo_host: bool,
     /// What the configuration says of it.
     pub settings: Option<RepoSettings>,
 }
@@ -103,6 +105,7 @@ impl Subject {
         let repos = cluster.repos.iter().map(|repo| AskedRepo {
             key: repo.number.get().into(),
             on_volume: repo.storage.is_volume(),
+            on_repo_host: repo.on_repo_host,
             settings: options.get(&repo.number).map(RepoSettings::of),
         });
         let Configurations { instance, repo_host } = &configurations;
@@ -143,6 +146,7 @@ impl Subject {
         let repos = storages.into_iter().map(|(number, storage)| AskedRepo {
             key: number.get().into(),
             on_volume: storage == VOLUME,
+            on_repo_host: storage == VOLUME,
             settings: conf.repo_options(STANZA, number.get().into()).ok().as_ref().map(RepoSettings::of),
         });
         let repos: Vec<AskedRepo> = repos.collect();

@@ -9,6 +9,7 @@ use tokio::time::timeout;
 
 use crate::cluster::desired::{self, BuildInputs, CertificatePem, Desired};
 use crate::cluster::finding::{Finding, codes};
+use crate::cluster::labels;
 use crate::cluster::policy;
 use crate::cluster::record::Record;
 use crate::cluster::references::References;
@@ -184,8 +185,10 @@ impl Reconciler {
             return Ok(None);
         }
         let owner = Owner { namespace: &key.namespace, name: &key.name, uid };
-        let (resource, found) = validate::read(serde_json::to_value(object).unwrap_or_default());
+        let (mut resource, found) = validate::read(serde_json::to_value(object).unwrap_or_default());
         if self.mode == Mode::Observe {
+            // CPO has no repo host for it.
+            resource.metadata.annotations.get_or_insert_default().remove(labels::BACKUP_STANDBY);
             // Whatever controller manages it: its references are not checked.
             let references = References { version, ..References::default() };
             let (cluster, findings) = validate::judge(&resource, found, &references, &self.settings);

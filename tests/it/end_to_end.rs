@@ -9,3 +9,4 @@ pub(crate) mod node;
 pub(crate) mod object_stores;
 pub(crate) mod operator;
 pub(crate) mod overlays;
+pub(crate) mod standby;

@@ -25,6 +25,7 @@ pub(crate) mod repository;
 pub(crate) mod restore;
 pub(crate) mod secrets;
 pub(crate) mod sections;
+pub(crate) mod standby;
 pub(crate) mod stopped;
 pub(crate) mod terminal;
 pub(crate) mod trouble;

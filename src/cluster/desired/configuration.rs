@@ -14,7 +14,7 @@ use crate::cluster::line::Line;
 use crate::cluster::names;
 use crate::cluster::settings::Settings;
 use crate::cluster::validated::{
-    GcsCredentials, KeyFile, RepoNumber, STANZA, Storage, ValidatedCluster, ValidatedRepo,
+    BackupStandby, GcsCredentials, KeyFile, RepoNumber, STANZA, Storage, ValidatedCluster, ValidatedRepo,
 };
 
 /// Seconds that `archive-push` waits for a repo host that neither answers nor takes data. pgBackRest's default of half an
@@ -45,6 +45,8 @@ pub(super) fn for_instances(cluster: &ValidatedCluster, settings: &Settings) -> 
     }
     if cluster.needs_repo_host() {
         configuration.fill_server(cluster, Side::Database);
+    }
+    if cluster.has_volumes() {
         configuration.fill_archive_push();
     }
     configuration.fill_database(settings, 1);
@@ -52,19 +54,29 @@ pub(super) fn for_instances(cluster: &ValidatedCluster, settings: &Settings) -> 
     configuration
 }
 
-/// The file on the repo host: the volumes, and the possible pods of PostgreSQL.
+/// The file on the repo host: the repos whose backups are made there, and the possible pods of PostgreSQL.
 ///
-/// It omits repos that are not on a volume: an option of such a repo would define a repo on the container's own disk.
+/// It omits the other repos: an option of such a repo would define a repo on the container's own disk.
 pub(super) fn for_repo_host(cluster: &ValidatedCluster, settings: &Settings) -> DesiredConfiguration {
     let on_volumes: Vec<RepoNumber> =
         cluster.repos.iter().filter(|repo| repo.storage.is_volume()).map(|repo| repo.number).collect();
     let here = Container::RepoHost { instances: cluster.instances, volumes: &on_volumes };
+    let made_here: Vec<&ValidatedRepo> = cluster.repos.iter().filter(|repo| repo.on_repo_host).collect();
+    let is_made_here = |number| made_here.iter().any(|repo| repo.number == number);
     let mut global = fitting(cluster, here);
-    global.retain(|option, _| repo_of_option(option).is_none_or(|number| on_volumes.contains(&number)));
+    global.retain(|option, _| repo_of_option(option).is_none_or(is_made_here));
     let mut configuration = DesiredConfiguration { global, ..DesiredConfiguration::default() };
     configuration.fill("log-path", containers::REPO_HOST_LOG);
-    for number in on_volumes {
-        configuration.fill(format!("{number}-path"), names::volume_mount(number));
+    let standby = cluster.backup_standby.map_or("", BackupStandby::as_str);
+    if here.objection("backup-standby", standby).is_none() {
+        configuration.fill("backup-standby", standby);
+    }
+    for repo in made_here {
+        if repo.storage.is_volume() {
+            configuration.fill(format!("{}-path", repo.number), names::volume_mount(repo.number));
+        } else {
+            configuration.fill_repo(cluster, settings, repo);
+        }
     }
     configuration.fill_server(cluster, Side::RepoHost);
     // Without any pg1, every command including `info` fails, so the first pod is configured even if none is running.

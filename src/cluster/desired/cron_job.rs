@@ -159,8 +159,8 @@ fn arguments(
     repo: &ValidatedRepo,
     backup_type: BackupType,
 ) -> Vec<String> {
-    let on_volume = repo.storage.is_volume();
-    let (selector, container) = if on_volume {
+    let on_repo_host = repo.on_repo_host;
+    let (selector, container) = if on_repo_host {
         (labels::repo_host_selector(&cluster.name, settings).into(), repo_host::CONTAINER)
     } else {
         (labels::primary_selector(&cluster.name, settings), settings.database_container.as_str())
@@ -171,7 +171,7 @@ fn arguments(
         format!("--stanza={STANZA}"),
         format!("--repo={}", repo.number.get()),
         format!("--type={}", backup_type.as_str()),
-        format!("--target={}", if on_volume { "repo-host" } else { "primary" }),
+        format!("--target={}", if on_repo_host { "repo-host" } else { "primary" }),
         format!("--selector={selector}"),
         format!("--container={container}"),
     ];

@@ -1,4 +1,5 @@
-//! The repo host: one pod with the repos that live on volumes, and pgBackRest's own server in front of them.
+//! The repo host: one pod with the repos that live on volumes, and pgBackRest's own server in front of them. Backups from a
+//! standby are made there, too, since it reaches all pods of PostgreSQL.
 
 use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetSpec, StatefulSetUpdateStrategy};
 use k8s_openapi::api::core::v1::{

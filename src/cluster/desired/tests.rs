@@ -144,6 +144,30 @@ fn what_global_says_wins_where_it_works() {
 }
 
 #[test]
+fn backups_from_a_standby_need_no_volume() {
+    let desired = objects(&cluster(|document| {
+        document["metadata"]["annotations"] = json!({"pgbackrest-keeper.io/backup-standby": "y"});
+        document["spec"]["backup"]["pgbackrest"]["repos"].as_array_mut().unwrap().remove(0);
+    }));
+    let repo_host = configuration(&desired, "orders-pgbackrest-repohost-config");
+    let global = &repo_host["global"];
+    assert_eq!((global["backup-standby"].as_str(), global["repo1-type"].as_str()), ("y", "s3"));
+    assert_eq!(global["repo1-path"], "/orders");
+    assert!(repo_host["db"].contains_key("pg1-host") && repo_host["db"].contains_key("pg2-host"));
+    let instances = configuration(&desired, "orders-pgbackrest-config");
+    assert!(instances["global"].contains_key("tls-server-address"));
+    assert!(
+        !instances["global"].contains_key("backup-standby") && !instances.contains_key("global:archive-push")
+    );
+    for job in cron_jobs(&desired) {
+        let job = job.spec.as_ref().unwrap().job_template.spec.as_ref().unwrap();
+        let arguments = job.template.spec.as_ref().unwrap().containers[0].args.as_ref().unwrap();
+        assert!(arguments.contains(&"--target=repo-host".to_owned()), "{arguments:?}");
+    }
+    assert!(!desired.objects.iter().any(|object| matches!(object, Object::PersistentVolumeClaim(_))));
+}
+
+#[test]
 fn archiving_waits_for_a_repo_host_as_long_as_is_sensible() {
     let section = "global:archive-push";
     let of = |options: &[(&str, &str)]| {

@@ -18,6 +18,7 @@ pub(super) const KNOWN: &[&str] = &[
     "adopt",
     "authorize-removal",
     "backup-now",
+    "backup-standby",
     "failed-jobs-history",
     "job-deadline",
     "job-resources",
@@ -252,14 +253,14 @@ fn resources(resource: &Postgresql, checks: &mut Checks<'_>) -> Option<ResourceR
     }
 }
 
-fn given<'resource>(resource: &'resource Postgresql, annotation: &str) -> Option<&'resource str> {
+pub(super) fn given<'resource>(resource: &'resource Postgresql, annotation: &str) -> Option<&'resource str> {
     resource.annotation(&format!("{PREFIX}{annotation}"))
 }
 
-fn field(annotation: &str) -> String {
+pub(super) fn field(annotation: &str) -> String {
     format!("metadata.annotations.{PREFIX}{annotation}")
 }
 
-fn invalid(annotation: &str, value: &str, message: &str, remedy: &str, checks: &mut Checks<'_>) {
+pub(super) fn invalid(annotation: &str, value: &str, message: &str, remedy: &str, checks: &mut Checks<'_>) {
     checks.note_value(&codes::ANNOTATION_INVALID, field(annotation), value, message, remedy);
 }

@@ -35,7 +35,13 @@ impl Environment {
         &self.database
     }
 
-    /// What the container gets that makes the backups of a repo.
+    /// What the repo host gets.
+    pub(super) const fn repo_host(&self) -> &Options {
+        &self.repo_host
+    }
+
+    /// What the container gets that needs all options of a repo: the repo host for a volume, otherwise PostgreSQL's. With
+    /// backups from a standby, the repo host has the same (see `standby`).
     pub(super) fn of_repo(&self, repo: &ValidatedRepo) -> &Options {
         if repo.storage.is_volume() { &self.repo_host } else { &self.database }
     }
@@ -46,6 +52,7 @@ pub(super) fn look(
     resource: &Postgresql,
     section: &Pgbackrest,
     repos: &[ValidatedRepo],
+    environment: &Environment,
     checks: &mut Checks<'_>,
 ) {
     let of_section = format!("{BACKUP}.env");
@@ -62,16 +69,36 @@ pub(super) fn look(
             if option.starts_with(&format!("{}-host", repo.number)) {
                 continue;
             }
-            let (gets, needs, place) = if is_for_repo_host {
-                ("only the repo host gets", "PostgreSQL's container", "spec.env".to_owned())
+            let number = repo.number;
+            let (message, remedy) = if !is_for_repo_host {
+                (
+                    format!(
+                        "which only PostgreSQL's containers get; the backups of {number} are made in the repo host"
+                    ),
+                    format!("move it to {of_section}"),
+                )
+            } else if !repo.on_repo_host {
+                (
+                    format!(
+                        "which only the repo host gets; the backups of {number} are made in PostgreSQL's container"
+                    ),
+                    "move it to spec.env".to_owned(),
+                )
+            } else if !environment.database.contains_key(&option) {
+                (
+                    format!(
+                        "which only the repo host gets; PostgreSQL's containers archive to {number}, too"
+                    ),
+                    "add it to spec.env as well".to_owned(),
+                )
             } else {
-                ("only PostgreSQL's containers get", "the repo host", of_section.clone())
+                continue;
             };
             checks.note(
                 &codes::ENV_ELSEWHERE,
                 format!("{path}[{index}].name"),
-                format!("is {option}, which {gets}; the backups of {} are made in {needs}", repo.number),
-                format!("move it to {place}"),
+                format!("is {option}, {message}"),
+                remedy,
             );
         }
     }

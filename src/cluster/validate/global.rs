@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::Checks;
 use super::environment::Environment;
 use super::parts::{self, Part};
+use super::standby;
 use crate::cluster::containers::{self, Container};
 use crate::cluster::finding::{Code, codes};
 use crate::cluster::line::Line;
@@ -109,14 +110,16 @@ pub(super) fn look_at_containers(
     let on_volume = |repo: &&ValidatedRepo| repo.storage.is_volume();
     let volumes: Vec<RepoNumber> = repos.iter().filter(on_volume).map(|repo| repo.number).collect();
     let elsewhere: Vec<String> =
-        repos.iter().filter(|repo| !on_volume(repo)).map(|repo| repo.number.to_string()).collect();
+        repos.iter().filter(|repo| !repo.on_repo_host).map(|repo| repo.number.to_string()).collect();
     let in_database = (!elsewhere.is_empty()).then(|| {
         (
             Container::Database,
             format!("in PostgreSQL's containers, where {} is backed up", elsewhere.join(", ")),
         )
     });
-    let on_repo_host = (!volumes.is_empty())
+    let on_repo_host = repos
+        .iter()
+        .any(|repo| repo.on_repo_host)
         .then(|| (Container::RepoHost { instances, volumes: &volumes }, "on the repo host".to_owned()));
     for (container, place) in in_database.into_iter().chain(on_repo_host) {
         for (option, value) in global {
@@ -126,7 +129,7 @@ pub(super) fn look_at_containers(
                 format!("{BACKUP}.global.{option}"),
                 format!("is left out {place}: {why}"),
                 match option.as_str() {
-                    "backup-standby" => "remove it; backups from a standby are made only into repos on volumes, with two or more instances".to_owned(),
+                    "backup-standby" => standby::REMEDY.to_owned(),
                     _ => format!("remove it, or use a path below {}", containers::TEMPORARY),
                 },
             );
@@ -269,7 +272,7 @@ fn agrees_with_repos(
     repos: &[ValidatedRepo],
     checks: &mut Checks<'_>,
 ) {
-    if known.canonical.starts_with("tls-server-") && repos.iter().any(|repo| repo.storage.is_volume()) {
+    if known.canonical.starts_with("tls-server-") && repos.iter().any(|repo| repo.on_repo_host) {
         overrides(path, value, checks);
     }
     let repo = repos.iter().find(|repo| Some(u32::from(repo.number.get())) == known.repo);

@@ -136,7 +136,7 @@ pub(super) fn encrypted_data_directory(
     version
 }
 
-/// The image of the repo host. Only repos on volumes need it.
+/// The image of the repo host. Repos on volumes need it, and backups from a standby (see `standby`).
 pub(super) fn image(
     section: &Pgbackrest,
     repos: &[ValidatedRepo],
@@ -181,7 +181,7 @@ fn image_for(is_needed: bool, section: &Pgbackrest, checks: &mut Checks<'_>) -> 
 
 /// Names that are shortened, or belong to another owner.
 pub(super) fn names(identity: &Identity, repos: &[ValidatedRepo], checks: &mut Checks<'_>) {
-    let with_repo_host = repos.iter().any(|repo| repo.storage.is_volume());
+    let with_repo_host = repos.iter().any(|repo| repo.on_repo_host);
     if identity.name.len() <= names::LONGEST_CLUSTER && names::shortens(&identity.name, with_repo_host) {
         checks.note_value(
             &codes::NAME_SHORTENED,

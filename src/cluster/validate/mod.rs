@@ -11,6 +11,7 @@ mod pods;
 mod repos;
 mod schedules;
 mod secrets;
+mod standby;
 mod storage;
 mod unknown;
 mod versions;
@@ -114,7 +115,10 @@ fn look(resource: &Postgresql, checks: &mut Checks<'_>) -> Option<ValidatedClust
     }
     let environment = Environment::of(resource, section);
     let mut repos = repos::look(section, &environment, checks);
-    environment::look(resource, section, &repos, checks);
+    let backup_standby = checks.within(Part::Field, |checks| {
+        standby::look(resource, section, identity.instances, &mut repos, &environment, checks)
+    });
+    environment::look(resource, section, &repos, &environment, checks);
     let mut global = global::look(section, &repos, &environment, checks);
     secrets::look(section, &repos, &global, &environment, checks);
     secrets::ciphers(&repos, &global, &environment, checks);
@@ -122,7 +126,8 @@ fn look(resource: &Postgresql, checks: &mut Checks<'_>) -> Option<ValidatedClust
     if annotations::time_zone_is_wrong(resource, &jobs) {
         schedules::hold_all(&mut repos);
     }
-    let versions = Versions::of(resource, section, checks.references);
+    let with_repo_host = repos.iter().any(|repo| repo.on_repo_host);
+    let versions = Versions::of(resource, section, with_repo_host, checks.references);
     versions::look(&repos, &mut global, &versions, checks);
     global::look_at_containers(identity.instances, &repos, &global, checks);
     schedules::collisions(&repos, jobs.time_zone.as_deref(), &versions, checks);
@@ -152,6 +157,7 @@ fn look(resource: &Postgresql, checks: &mut Checks<'_>) -> Option<ValidatedClust
         suspension,
         jobs: crate::cluster::validated::JobTemplate { pod: pods.job, ..jobs },
         repo_host: pods.repo_host,
+        backup_standby,
         backup_now: requests.backup_now.filter(|order| is_there(order.repo)),
         stanza_upgrade: requests.stanza_upgrade,
         repos,

@@ -46,7 +46,8 @@ pub(super) fn look(
         });
         if let (Some(number), Some(storage)) = (number, storage) {
             let environment = BTreeMap::new();
-            repos.push(ValidatedRepo { number, storage, schedules: good, held, environment });
+            let on_repo_host = storage.is_volume();
+            repos.push(ValidatedRepo { number, storage, on_repo_host, schedules: good, held, environment });
         }
     }
     repos.sort_by_key(|repo| repo.number);

@@ -27,25 +27,35 @@ pub(super) struct Versions {
 impl Versions {
     /// What was seen in the pods counts more than what the tags of the images say. A repo host and PostgreSQL's pods only
     /// work together with the same version.
-    pub(super) fn of(resource: &Postgresql, section: &Pgbackrest, references: &References) -> Self {
+    pub(super) fn of(
+        resource: &Postgresql,
+        section: &Pgbackrest,
+        with_repo_host: bool,
+        references: &References,
+    ) -> Self {
         let of_image = |image: &Option<String>| image.as_deref().and_then(of_image);
-        let on_volume = section.repos.iter().any(|repo| repo.storage.as_deref() == Some("pvc"));
-        let repo_host = of_image(&section.image).filter(|_| on_volume);
+        let repo_host = of_image(&section.image).filter(|_| with_repo_host);
         let database = of_image(&resource.spec.docker_image).or(repo_host);
         Self {
             database: references.version.or(database),
-            repo_host: references.version.or(repo_host).filter(|_| on_volume),
+            repo_host: references.version.or(repo_host).filter(|_| with_repo_host),
         }
     }
 
     /// Where the backups of this repo are made.
     pub(super) fn of_repo(&self, repo: &ValidatedRepo) -> Option<Version> {
-        if repo.storage.is_volume() { self.repo_host } else { self.database }
+        if repo.on_repo_host { self.repo_host } else { self.database }
+    }
+
+    /// Whether the repo host takes this value of `backup-standby`.
+    pub(super) fn take_backup_standby(&self, value: &str, field: &str, checks: &mut Checks<'_>) -> bool {
+        let Some(since) = since::value("backup-standby", value) else { return true };
+        needs(&[self.repo_host], since, None, field, &format!("is {value}"), checks)
     }
 
     /// Those of all containers that run pgBackRest.
     fn in_use(&self, repos: &[ValidatedRepo]) -> Vec<Option<Version>> {
-        let with_repo_host = repos.iter().any(|repo| repo.storage.is_volume());
+        let with_repo_host = repos.iter().any(|repo| repo.on_repo_host);
         let repo_host = with_repo_host.then_some(self.repo_host);
         [Some(self.database), repo_host].into_iter().flatten().collect()
     }
@@ -95,7 +105,7 @@ fn option(
     let Some(known) = options::find(name) else { return true };
     let repo = repos.iter().find(|repo| Some(u32::from(repo.number.get())) == known.repo);
     let containers: Vec<Option<Version>> = match repo {
-        Some(repo) if !repo.storage.is_volume() => vec![versions.of_repo(repo)],
+        Some(repo) if !repo.on_repo_host => vec![versions.of_repo(repo)],
         _ => versions.in_use(repos),
     };
     if let Some(since) = since::value(&known.canonical, value) {

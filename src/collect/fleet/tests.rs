@@ -72,7 +72,7 @@ fn document(repo: &str) -> String {
 
 /// The first repository is on a volume.
 fn subject() -> Subject {
-    let repo = |key| AskedRepo { key, on_volume: key == 1, settings: None };
+    let repo = |key| AskedRepo { key, on_volume: key == 1, on_repo_host: key == 1, settings: None };
     Subject { instances: 2, repos: vec![repo(1), repo(2)], ..Subject::default() }
 }
 
@@ -156,6 +156,19 @@ async fn each_repository_is_asked_where_it_can_be_read() {
     assert_eq!(questions(&fakes), ["ledger-host/pgbackrest repo1"]);
     assert_eq!(reason(&snapshot), Some(FailureReason::NoPod));
     assert_eq!(repo(&snapshot, 1).state, RepoState::Ok);
+}
+
+#[tokio::test]
+async fn what_is_backed_up_on_the_repo_host_is_asked_there_first() {
+    let fakes = pods_of(&["ledger"]);
+    let mut case = Case::new(&fakes);
+    case.subject.repos[1].on_repo_host = true;
+    assert!(scope(&*case.ask().await).up);
+    assert_eq!(questions(&fakes), ["ledger-host/pgbackrest repo1", "ledger-host/pgbackrest repo2"]);
+    fakes.change("ledger-host", |pod| pod.ready = false);
+    let snapshot = case.ask().await;
+    assert_eq!(questions(&fakes), ["ledger-0/postgres repo2"]);
+    assert_eq!(repo(&snapshot, 2).state, RepoState::Ok);
 }
 
 #[tokio::test]

@@ -88,13 +88,12 @@ pub(super) fn no_primary(reason: &str, is_late: bool) -> Finding {
     Finding::new(code, "spec.numberOfInstances", format!("requires a primary, but {reason}"), remedy)
 }
 
-pub(super) fn no_repo_host(reason: &str) -> Finding {
+pub(super) fn no_repo_host(reason: &str, has_volumes: bool) -> Finding {
+    let what = if has_volumes { "archiving fails for all repos" } else { "no backup can be made" };
     Finding::new(
         &codes::REPO_HOST_NOT_READY,
         repos(),
-        format!(
-            "needs the volume of the repo host, but {reason}. Until it is, archiving fails for all repos"
-        ),
+        format!("needs the repo host, but {reason}. Until it is ready, {what}"),
         "check the Events and the log of the repo host's pod",
     )
 }

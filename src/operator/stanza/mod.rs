@@ -263,7 +263,7 @@ impl<Runner: RunInPod> Attempt<'_, Runner> {
         let StanzaTask { cluster, settings, desired, pods, .. } = *self.task;
         let pod = target::repo_host(pods, &cluster.name, settings).map_err(|reason| {
             if self.is_late {
-                ensured.find(findings::no_repo_host(&reason.to_string()));
+                ensured.find(findings::no_repo_host(&reason.to_string(), cluster.has_volumes()));
             }
             reason.to_string()
         })?;

@@ -60,7 +60,7 @@ pub(super) async fn reload(attempt: &Attempt<'_, impl RunInPod>, ensured: &mut E
         Err(reason) => {
             // It loads everything when it starts, and is checked then.
             if attempt.is_late {
-                ensured.find(findings::no_repo_host(&reason.to_string()));
+                ensured.find(findings::no_repo_host(&reason.to_string(), cluster.has_volumes()));
             }
             ensured.retry_after(SOON);
             return;

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{cluster, judged, with_secret};
 use crate::cluster::references::{Lookup, References};
-use crate::cluster::validated::{GcsCredentials, KeyFile, Storage};
+use crate::cluster::validated::{BackupStandby, GcsCredentials, KeyFile, Storage};
 use crate::pgbackrest::version;
 
 const KEYS: &str = "[global]\nrepo1-s3-key=a\nrepo1-s3-key-secret=b\n";
@@ -145,6 +145,59 @@ fn options_that_fail_in_a_container_are_left_out_there() {
     assert_eq!(of("backup-standby", "y", 1), ["option-left-out", "option-left-out"]);
     assert_eq!(of("lock-path", "/tmp/locks", 3), [""; 0]);
     assert_eq!(of("lock-path", "/home/postgres/locks", 3), ["option-left-out"]);
+}
+
+#[test]
+fn backups_from_a_standby_are_made_on_the_repo_host() {
+    let of = |value: &str, change: Change, references: &References| {
+        let mut document = cluster(&section(change));
+        document["metadata"]["annotations"] = json!({"pgbackrest-keeper.io/backup-standby": value});
+        let (cluster, findings) = judged(document, references);
+        let cluster = cluster.unwrap_or_else(|| panic!("{findings:?}"));
+        let places: Vec<bool> = cluster.repos.iter().map(|repo| repo.on_repo_host).collect();
+        let codes: Vec<&str> = findings.into_iter().map(|(code, _)| code).collect();
+        (cluster.backup_standby.map(BackupStandby::as_str), places, codes)
+    };
+    let same: Change = |_| {};
+    let none = Vec::<&str>::new();
+    let both = vec![true, true];
+    let only_volume = vec![false, true];
+    let (newest, oldest) = (seen("pgBackRest 2.58.0"), seen("pgBackRest 2.45"));
+    for references in [&newest, &oldest] {
+        assert_eq!(of("y", same, references), (Some("y"), both.clone(), none.clone()));
+        assert_eq!(of("n", same, references), (None, only_volume.clone(), none.clone()));
+    }
+    assert_eq!(of("prefer", same, &newest), (Some("prefer"), both.clone(), none));
+    assert_eq!(of("prefer", same, &oldest), (None, only_volume.clone(), vec!["version-too-old"]));
+    assert_eq!(of("prefer", same, &seen("")), (Some("prefer"), both.clone(), vec!["version-not-checked"]));
+    let overrides: Change = |section| section["global"]["backup-standby"] = json!("n");
+    assert_eq!(of("y", overrides, &newest), (Some("y"), both, vec!["option-overrides"]));
+    let twice = with_secret(&[("s.conf", &format!("{KEYS}backup-standby=y\n"))]);
+    for (value, references) in [("yes", &newest), ("Y", &newest), ("", &newest), ("y", &twice)] {
+        assert_eq!(
+            of(value, same, references),
+            (None, only_volume.clone(), vec!["annotation-invalid"]),
+            "{value}"
+        );
+    }
+}
+
+#[test]
+fn the_repo_host_gets_what_it_needs_for_backups_from_a_standby() {
+    let keys = || json!([variable("repo1-s3-key"), variable("repo1-s3-key-secret")]);
+    let of = |spec: Value, backup: Value| {
+        let mut document = cluster(&section(|section| {
+            section["configuration"] = json!({});
+            section["env"] = backup;
+        }));
+        document["spec"]["env"] = spec;
+        document["metadata"]["annotations"] = json!({"pgbackrest-keeper.io/backup-standby": "y"});
+        codes(document, &References { taken: Lookup::Missing, ..References::default() })
+    };
+    assert_eq!(of(keys(), keys()), [""; 0]);
+    assert_eq!(of(keys(), json!([])), ["annotation-invalid"]);
+    let elsewhere = of(json!([]), keys());
+    assert_eq!(elsewhere.iter().filter(|code| **code == "env-elsewhere").count(), 2, "{elsewhere:?}");
 }
 
 #[test]

@@ -1,0 +1,132 @@
+//! A primary with a standby: backups from the standby into an object store.
+
+use serde_json::{Value, json};
+
+use crate::support::example::{CLUSTER, Example, complete, node_with_operator};
+use crate::support::kubernetes::images::POSTGRES;
+use crate::support::machine::skip;
+use crate::support::node::Node;
+use crate::support::object_store::{Kind, ObjectStore};
+use crate::support::web::Authority;
+
+const NAMESPACE: &str = "standby";
+const PRIMARY: &str = "cluster-0";
+const STANDBY: &str = "cluster-1";
+const REPO_HOST: &str = "cluster-pgbackrest-repo-host-0";
+const ROLE: &str = "member.cpo.opensource.cybertec.at/role";
+
+#[test]
+fn backups_are_made_from_a_standby() {
+    let test = "backups_are_made_from_a_standby";
+    let Some(node) = node_with_operator(test) else { return };
+    let authority = Authority::new();
+    let directory = node.directory().join("stores-of-standby");
+    let store = match ObjectStore::start(Kind::S3, node.host("s3-standby"), &authority, &directory) {
+        Ok(store) => store,
+        Err(missing) => return skip(test, missing),
+    };
+    let cluster = with_a_standby(node);
+    let annotation = json!({"metadata": {"annotations": {"pgbackrest-keeper.io/backup-standby": "y"}}});
+    cluster.patch("postgresql", CLUSTER, &annotation);
+    cluster.add_repos(std::slice::from_ref(&store), &authority);
+
+    files_come_from_the_standby(&cluster);
+}
+
+fn files_come_from_the_standby(cluster: &Example<'_>) {
+    cluster.wait("the stanza", || cluster.record("stanzas").filter(|seen| seen.contains("repo2=")));
+    // It failed while there was no stanza, and would wait for a minute.
+    cluster.psql("select pg_terminate_backend(pid) from pg_stat_activity where backend_type = 'archiver'");
+    let first = cluster.wait("the Job of the first full backup", || cluster.jobs().pop());
+    cluster.wait_for_job(&first, "Complete");
+    let said = cluster.log_of_job(&first);
+    assert!(said.contains("replay on the standby reached"), "{said}");
+    let log = cluster.said(REPO_HOST, "pgbackrest", &["cat", "/var/log/pgbackrest/db-backup.log"]);
+    // Detail of a file: its host, and its path there.
+    let hosts = |part: &str| -> Vec<String> {
+        let files = log.lines().filter_map(|line| line.split_once(" backup file ")).map(|(_, file)| file);
+        let files = files.filter(|file| file.contains(part));
+        files.map(|file| file.split(['.', ':']).next().unwrap().to_owned()).collect()
+    };
+    let tables = hosts("/pgroot/data/base/");
+    assert!(tables.len() > 100 && tables.iter().all(|host| host == STANDBY), "{log}");
+    assert!(hosts("/global/pg_control").iter().all(|host| host == PRIMARY), "{log}");
+    // The backup is in the store, wherever one asks.
+    for (pod, container) in [(REPO_HOST, "pgbackrest"), (PRIMARY, "postgres"), (STANDBY, "postgres")] {
+        let makers = cluster.makers(pod, container);
+        assert!(makers.iter().any(|maker| maker.starts_with(&format!("{first}/"))), "{pod}: {makers:?}");
+    }
+    let set = cluster.kubectl().get(NAMESPACE, "statefulset", "cluster-pgbackrest-repo-host").unwrap();
+    let volumes = set["spec"]["template"]["spec"]["volumes"].as_array().unwrap();
+    assert!(volumes.iter().all(|volume| volume["persistentVolumeClaim"].is_null()), "{set}");
+}
+
+/// The example with two instances, the second of which streams from the first, and without a repo. Labels for roles are set as Patroni
+/// does.
+fn with_a_standby(node: &Node) -> Example<'_> {
+    let kubectl = node.kubectl();
+    node.provide_volumes(2, "10Gi");
+    let text = complete(kubectl, POSTGRES, NAMESPACE);
+    let mut objects: Vec<Value> = serde_saphyr::from_multiple(&text).unwrap();
+    for object in &mut objects {
+        match object["kind"].as_str().unwrap() {
+            "StatefulSet" => {
+                object["spec"]["replicas"] = json!(2);
+                let template = &mut object["spec"]["template"];
+                template["metadata"]["labels"].as_object_mut().unwrap().remove(ROLE).unwrap();
+                let script = &mut template["spec"]["initContainers"][0]["args"][0];
+                *script = json!(streaming(script.as_str().unwrap()));
+            }
+            "postgresql" => {
+                object["spec"]["numberOfInstances"] = json!(2);
+                let section = &mut object["spec"]["backup"]["pgbackrest"];
+                section["repos"] = json!([]);
+                section["global"] = json!({"start-fast": "y", "log-level-file": "detail"});
+            }
+            _ => {}
+        }
+    }
+    // The operator would make it, but there is no repo yet, and the standby needs the name of the primary.
+    objects.push(json!({
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "cluster-clusterpods", "namespace": NAMESPACE},
+        "spec": {
+            "clusterIP": "None",
+            "publishNotReadyAddresses": true,
+            "selector": {"application": "cpo", "cluster.cpo.opensource.cybertec.at/name": CLUSTER},
+        },
+    }));
+    kubectl.apply(&json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string(), &[]);
+    let cluster = Example { node, namespace: NAMESPACE };
+    for (pod, role) in [(PRIMARY, "master"), (STANDBY, "replica")] {
+        kubectl.wait(NAMESPACE, &format!("pod/{pod}"), "condition=Ready");
+        label(&cluster, pod, role);
+    }
+    cluster.wait("the standby to stream", || {
+        (cluster.psql("select state from pg_stat_replication") == "streaming").then_some(())
+    });
+    cluster
+}
+
+fn label(cluster: &Example<'_>, pod: &str, role: &str) {
+    let label = format!("{ROLE}={role}");
+    cluster.kubectl().run(&["--namespace", NAMESPACE, "label", "--overwrite", "pod", pod, &label]);
+}
+
+/// The script of the example's init container, which copies the first pod's data into others.
+fn streaming(script: &str) -> String {
+    let (remove, trust) =
+        ("rm -rf pgroot/new\n", "echo 'host all all all scram-sha-256' >>pgroot/new/pg_hba.conf\n");
+    let copy = "case $HOSTNAME in *-0) ;; *)
+            until pg_basebackup --host=cluster-0.cluster-clusterpods --username=postgres --checkpoint=fast \\
+                --write-recovery-conf --pgdata=pgroot/new; do rm -rf pgroot/new; sleep 1; done
+            mv pgroot/new pgroot/data
+            exit 0
+        esac\n";
+    let replication = "echo 'host replication all all trust' >>pgroot/new/pg_hba.conf\n";
+    for part in [remove, trust] {
+        assert_eq!(script.matches(part).count(), 1, "{script}");
+    }
+    script.replace(remove, &format!("{remove}{copy}")).replace(trust, &format!("{trust}{replication}"))
+}
