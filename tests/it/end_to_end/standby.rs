@@ -1,7 +1,8 @@
-//! A primary with a standby: backups from the standby into an object store.
+//! A primary with a standby: backups from the standby into an object store, and which of two pods is the primary.
 
 use serde_json::{Value, json};
 
+use crate::end_to_end::node::pod;
 use crate::support::example::{CLUSTER, Example, complete, node_with_operator};
 use crate::support::kubernetes::images::POSTGRES;
 use crate::support::machine::skip;
@@ -13,11 +14,13 @@ const NAMESPACE: &str = "standby";
 const PRIMARY: &str = "cluster-0";
 const STANDBY: &str = "cluster-1";
 const REPO_HOST: &str = "cluster-pgbackrest-repo-host-0";
+/// The CronJob of full backups.
+const FULL: &str = "pgbackrest-cluster-repo2-full";
 const ROLE: &str = "member.cpo.opensource.cybertec.at/role";
 
 #[test]
-fn backups_are_made_from_a_standby() {
-    let test = "backups_are_made_from_a_standby";
+fn backups_are_made_from_a_standby_and_never_of_one() {
+    let test = "backups_are_made_from_a_standby_and_never_of_one";
     let Some(node) = node_with_operator(test) else { return };
     let authority = Authority::new();
     let directory = node.directory().join("stores-of-standby");
@@ -31,6 +34,7 @@ fn backups_are_made_from_a_standby() {
     cluster.add_repos(std::slice::from_ref(&store), &authority);
 
     files_come_from_the_standby(&cluster);
+    postgresql_is_asked_which_of_two_pods_is_the_primary(&cluster);
 }
 
 fn files_come_from_the_standby(cluster: &Example<'_>) {
@@ -59,6 +63,65 @@ fn files_come_from_the_standby(cluster: &Example<'_>) {
     let set = cluster.kubectl().get(NAMESPACE, "statefulset", "cluster-pgbackrest-repo-host").unwrap();
     let volumes = set["spec"]["template"]["spec"]["volumes"].as_array().unwrap();
     assert!(volumes.iter().all(|volume| volume["persistentVolumeClaim"].is_null()), "{set}");
+}
+
+/// By a job into the store, which runs in the primary's pod again, and by the care for stanzas.
+fn postgresql_is_asked_which_of_two_pods_is_the_primary(cluster: &Example<'_>) {
+    let annotate = |annotations: Value| {
+        cluster.patch("postgresql", CLUSTER, &json!({"metadata": {"annotations": annotations}}));
+    };
+    annotate(json!({"pgbackrest-keeper.io/backup-standby": null}));
+    cluster.wait("jobs for the primary", || {
+        let job = cluster.kubectl().get(NAMESPACE, "cronjob", FULL)?;
+        job.to_string().contains("--target=primary").then_some(())
+    });
+    cluster.wait("the end of the repo host", || {
+        cluster.kubectl().get(NAMESPACE, "pod", REPO_HOST).is_none().then_some(())
+    });
+
+    // One that has failed, as after an eviction, and one that is not ready, as on a node that died.
+    for (name, command) in [("cluster-8", "exit 1"), ("cluster-9", "sleep 1000")] {
+        let mut other = pod(NAMESPACE, name, POSTGRES, &["sh", "-c", command], None);
+        other["metadata"]["labels"] =
+            cluster.kubectl().get(NAMESPACE, "pod", PRIMARY).unwrap()["metadata"]["labels"].clone();
+        let labels = other["metadata"]["labels"].as_object_mut().unwrap();
+        // They belong to no set.
+        labels
+            .retain(|key, _| !key.contains("hash") && !key.contains("statefulset") && !key.contains("index"));
+        labels.insert("member.cpo.opensource.cybertec.at/type".to_owned(), json!("gone"));
+        let container = &mut other["spec"]["containers"][0];
+        container["name"] = json!("postgres");
+        container["readinessProbe"] = json!({"tcpSocket": {"port": 1}});
+        cluster.kubectl().apply(&other.to_string(), &[]);
+    }
+    cluster.kubectl().wait(NAMESPACE, "pod/cluster-8", "jsonpath={.status.phase}=Failed");
+    cluster.kubectl().wait(NAMESPACE, "pod/cluster-9", "jsonpath={.status.phase}=Running");
+    cluster.start_job("beside-unready-pods", FULL, &[]);
+    cluster.wait_for_job("beside-unready-pods", "Complete");
+
+    label(cluster, STANDBY, "master");
+    annotate(
+        json!({"pgbackrest-keeper.io/stanza-upgrade": "asked", "pgbackrest-keeper.io/backup-now": "full@repo2#asked"}),
+    );
+    for served in ["stanza-upgrade-served", "backup-now-served"] {
+        cluster.wait(served, || cluster.record(served).filter(|token| token.ends_with("asked")));
+    }
+    let ordered = || {
+        let jobs = cluster.jobs().into_iter().filter(|job| job.starts_with(FULL));
+        jobs.max_by_key(|job| {
+            cluster.kubectl().get(NAMESPACE, "job", job).unwrap()["metadata"]["creationTimestamp"].to_string()
+        })
+    };
+    let ordered = ordered().unwrap();
+    cluster.wait_for_job(&ordered, "Complete");
+    for job in ["beside-unready-pods", &ordered] {
+        let pods = cluster.pods(job);
+        assert_eq!(pods.len(), 1, "{job} had to be tried again\n{}", cluster.state());
+        let said = cluster.log_of_job(job);
+        assert!(said.contains("Running pgBackRest") && said.contains(PRIMARY), "{said}");
+        let makers = cluster.makers(PRIMARY, "postgres");
+        assert!(makers.iter().any(|maker| maker.starts_with(&format!("{job}/"))), "{job}: {makers:?}");
+    }
 }
 
 /// The example with two instances, the second of which streams from the first, and without a repo. Labels for roles are set as Patroni
