@@ -3,6 +3,7 @@
 mod faults;
 mod interrupted;
 mod operator;
+mod registry;
 mod stopped;
 mod wal;
 
@@ -36,8 +37,14 @@ fn a_fleet_is_told_whatever_happens() {
         "--collect.wal-interval=10",
         "--collect.wal-timeout=30",
     ];
-    install_operator(node.kubectl(), KEEPER, operator::NAMESPACE, &pace);
+    let images = registry::start(node);
+    let arguments = images.as_ref().map(registry::JobImages::arguments).unwrap_or_default();
+    let arguments: Vec<&str> = pace.into_iter().chain(arguments.iter().map(String::as_str)).collect();
+    install_operator(node.kubectl(), KEEPER, operator::NAMESPACE, &arguments);
     let cluster = Example::apply(node, NAMESPACE);
+    if let Some(images) = &images {
+        images.give_credentials(&cluster);
+    }
     let operator = Operator { cluster: &cluster };
     cluster.kubectl().wait(NAMESPACE, "pod/cluster-0", "condition=Ready");
     cluster.add_repos(std::slice::from_ref(&store), &authority);
@@ -49,6 +56,9 @@ fn a_fleet_is_told_whatever_happens() {
     stopped::a_stop_file_keeps_wal_waiting(&cluster, &operator);
     faults::a_store_that_hangs(&cluster, &operator, &store);
     a_failed_job_has_its_reason(&cluster, &operator);
+    if let Some(images) = &images {
+        images.were_pulled_only_with_credentials(&cluster, &operator);
+    }
     faults::a_leader_that_goes(&cluster, &operator);
     cluster.have_much_to_copy();
     interrupted::a_job_that_goes(&cluster, &operator);

@@ -26,6 +26,7 @@ pub(crate) mod operator;
 pub(crate) mod postgres;
 pub(crate) mod process;
 pub(crate) mod prometheus;
+pub(crate) mod registry;
 pub(crate) mod relay;
 pub(crate) mod stack;
 pub(crate) mod web;

@@ -29,6 +29,8 @@ pub(crate) const NODE: &str = "node";
 /// The storage class of all volumes, which is the default one.
 pub(crate) const STORAGE_CLASS: &str = "local";
 
+const REGISTRIES: &str = "registries";
+
 /// How long a part of the node may take to start.
 const LONGEST_START: Duration = Duration::from_mins(10);
 
@@ -80,7 +82,8 @@ impl Node {
         fs::create_dir(&network).unwrap();
         fs::write(network.join("pods.conflist"), kubelet::network().to_string()).unwrap();
         let config = directory.join("containerd.toml");
-        fs::write(&config, kubelet::containerd(&network, networks, &runc)).unwrap();
+        fs::write(&config, kubelet::containerd(&network, networks, &runc, &directory.join(REGISTRIES)))
+            .unwrap();
         let mut command = node.namespaces.place().command(containerd);
         command.arg("--config").arg(config);
         // Its shims, when they are ended amid an exec, leave a file there.
@@ -183,7 +186,13 @@ impl Node {
         successful(&mut self.ctr(&["--namespace=k8s.io", "images", "import", "--all-platforms", &archive]));
     }
 
-    fn ctr(&self, arguments: &[&str]) -> Command {
+    /// A directory for each registry that its containerd pulls from.
+    pub(crate) fn registries(&self) -> PathBuf {
+        self.namespaces.directory().join(REGISTRIES)
+    }
+
+    /// A client of containerd.
+    pub(crate) fn ctr(&self, arguments: &[&str]) -> Command {
         let mut command = self.namespaces.place().call("ctr");
         command.args(arguments);
         command

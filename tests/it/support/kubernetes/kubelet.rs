@@ -13,7 +13,12 @@ pub(crate) const NODE_ADDRESS: &str = "10.77.0.2";
 pub(crate) const POD_RANGE: &str = "10.88.0.0/24";
 
 /// containerd's configuration. What it writes lies in /var/lib and /run, which are the node's own.
-pub(crate) fn containerd(network_directory: &Path, programs: &Path, runc: &Path) -> String {
+pub(crate) fn containerd(
+    network_directory: &Path,
+    programs: &Path,
+    runc: &Path,
+    registries: &Path,
+) -> String {
     format!(
         r#"version = 2
 [plugins."io.containerd.grpc.v1.cri"]
@@ -23,6 +28,8 @@ pub(crate) fn containerd(network_directory: &Path, programs: &Path, runc: &Path)
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = "{programs}"
     conf_dir = "{network}"
+  [plugins."io.containerd.grpc.v1.cri".registry]
+    config_path = "{registries}"
   [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
     runtime_type = "io.containerd.runc.v2"
     [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
@@ -34,6 +41,7 @@ pub(crate) fn containerd(network_directory: &Path, programs: &Path, runc: &Path)
         programs = programs.display(),
         network = network_directory.display(),
         runc = runc.display(),
+        registries = registries.display(),
     )
 }
 
