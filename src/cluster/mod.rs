@@ -2,6 +2,7 @@
 //!
 //! Only `validate` creates a `ValidatedCluster`, and only that is used to build objects.
 
+pub mod address;
 pub mod containers;
 pub mod desired;
 pub mod finding;

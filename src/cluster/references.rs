@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::address::IpFamilies;
 use super::names;
 use super::validated::RepoNumber;
 use crate::pgbackrest::options;
@@ -34,6 +35,8 @@ pub struct References {
     pub established: BTreeSet<RepoNumber>,
     /// The version of pgBackRest that was seen in the cluster's pods.
     pub version: Option<Version>,
+    /// The families of the Service of the cluster's pods, if it exists.
+    pub families: Option<IpFamilies>,
 }
 
 impl References {

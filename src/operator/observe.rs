@@ -7,18 +7,19 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Secret};
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Secret, Service};
 use k8s_openapi::api::storage::v1::StorageClass;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Api;
 use parking_lot::Mutex;
 
+use crate::cluster::address::IpFamilies;
 use crate::cluster::names;
 use crate::cluster::record::Record;
 use crate::cluster::references::{Lookup, References, SecretFacts, StorageClassFacts, VolumeFacts};
 use crate::cluster::resource::{Pgbackrest, Postgresql};
 use crate::cluster::settings::Settings;
-use crate::cluster::validated::RepoNumber;
+use crate::cluster::validated::{RepoNumber, ValidatedCluster};
 use crate::kubernetes::client::{CALL_DEADLINE, CallError, CallFailure, call};
 
 use super::apply::{ApplyCache, Owner, Writer, is_ours, version};
@@ -27,7 +28,7 @@ use super::inventory::Inventory;
 use crate::pgbackrest::conf::Conf;
 use secret::SecretWords;
 
-/// How long a Secret that is not watched, or a storage class, is cached.
+/// How long an object that is not watched is cached: the resource's Secret, a storage class, a Service of another owner.
 const STAYS: Duration = Duration::from_hours(1);
 
 /// Bounds the cache: there are few storage classes, but a resource can name any.
@@ -70,6 +71,14 @@ struct KnownCluster {
     secret: Option<KnownSecret>,
     volumes: BTreeMap<RepoNumber, (u64, VolumeFacts)>,
     certificates: BTreeMap<String, (u64, BTreeMap<String, Vec<u8>>)>,
+    service: Option<KnownService>,
+}
+
+#[derive(Clone, Copy)]
+struct KnownService {
+    version: u64,
+    read: Instant,
+    families: IpFamilies,
 }
 
 #[derive(Clone)]
@@ -123,6 +132,7 @@ impl Observer {
         observation.volumes(section, &mut observed.references).await?;
         if volume_repos(section).next().is_some() {
             observed.stored = observation.stored().await?;
+            observed.references.families = observation.families().await?;
         }
         Ok(observed)
     }
@@ -133,6 +143,13 @@ impl Observer {
             return Ok(Conf::default());
         };
         Ok(observation.secret(secret).await?.1.options)
+    }
+
+    /// The families of the Service of a cluster's pods, if it exists.
+    pub async fn families(&self, cluster: &ValidatedCluster) -> Result<Option<IpFamilies>, CallError> {
+        let Some(uid) = cluster.uid.as_deref() else { return Ok(None) };
+        let owner = Owner { namespace: &cluster.namespace, name: &cluster.name, uid };
+        Observation { observer: self, owner, generation: None }.families().await
     }
 
     fn observation<'a>(&'a self, resource: &'a Postgresql) -> Option<Observation<'a>> {
@@ -250,6 +267,27 @@ impl Observation<'_> {
         };
         self.with(|of_cluster| of_cluster.secret = Some(known));
         Ok((Lookup::Found(facts), words))
+    }
+
+    /// From the Service of the pods, whoever owns it.
+    async fn families(&self) -> Result<Option<IpFamilies>, CallError> {
+        let name = names::pods_service(self.owner.name);
+        let watched = self.known("Service", &name).map(|known| version(&known.metadata));
+        let still_good = |known: &KnownService| {
+            known.read.elapsed() < STAYS && watched.is_none_or(|watched| watched <= known.version)
+        };
+        if let Some(known) = self.with(|known| known.service.filter(still_good)) {
+            return Ok(Some(known.families));
+        }
+        let api: Api<Service> = Api::namespaced(self.observer.client.clone(), self.owner.namespace);
+        let found = call(format!("read Service {name}"), CALL_DEADLINE, api.get_opt(&name)).await?;
+        let known = found.map(|found| KnownService {
+            version: version(&found.metadata),
+            read: Instant::now(),
+            families: IpFamilies::of_service(&found.spec.unwrap_or_default().ip_families.unwrap_or_default()),
+        });
+        self.with(|of_cluster| of_cluster.service = known);
+        Ok(known.map(|known| known.families))
     }
 
     async fn volumes(&self, section: &Pgbackrest, references: &mut References) -> Result<(), CallError> {

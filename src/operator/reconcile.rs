@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use kube::core::DynamicObject;
 use tokio::time::timeout;
 
+use crate::cluster::address::IpFamilies;
 use crate::cluster::desired::{self, BuildInputs, CertificatePem, Desired};
 use crate::cluster::finding::{Finding, codes};
 use crate::cluster::labels;
@@ -278,13 +279,15 @@ impl Reconciler {
     ) -> Result<Option<Duration>, ReconcileError> {
         let mut again = Vec::new();
         let mut pem = None;
+        let mut families = IpFamilies::default();
         if cluster.needs_repo_host() {
-            pem = Some(self.certificates(cluster, &observed, outcome, &mut again)?);
+            families = self.families(cluster, conduct, &observed, outcome).await?;
+            pem = Some(self.certificates(cluster, families, &observed, outcome, &mut again)?);
         }
         let repo_hashes = desired::repo_hashes(cluster, &self.settings);
         let build = |record: &Record| -> Desired {
             let waiting = stanza::waiting(cluster, &repo_hashes, record);
-            let inputs = BuildInputs { certificates: pem.clone(), waiting, record: record.clone() };
+            let inputs = BuildInputs { certificates: pem.clone(), waiting, record: record.clone(), families };
             desired::build(cluster, &self.settings, &inputs)
         };
         let desired = build(&observed.record);
@@ -314,17 +317,38 @@ impl Reconciler {
         Ok(again.into_iter().min())
     }
 
+    /// The families of addresses by which pods reach each other. The API server chooses them when it creates the Service of
+    /// the pods, so that must exist first.
+    async fn families(
+        &self,
+        cluster: &ValidatedCluster,
+        conduct: Conduct,
+        observed: &Observed,
+        outcome: &mut ReconcileOutcome,
+    ) -> Result<IpFamilies, ReconcileError> {
+        if let Some(families) = observed.references.families {
+            return Ok(families);
+        }
+        let service = desired::pods_service(cluster, &self.settings);
+        let applied = self.writer.apply_first(cluster, &service, conduct).await;
+        outcome.add(applied.map_err(ReconcileError::Apply)?);
+        let families = self.observer.families(cluster).await.map_err(ReconcileError::Observe)?;
+        Ok(families.unwrap_or_default())
+    }
+
     fn certificates(
         &self,
         cluster: &ValidatedCluster,
+        families: IpFamilies,
         observed: &Observed,
         outcome: &mut ReconcileOutcome,
         again: &mut Vec<Duration>,
     ) -> Result<CertificatePem, ReconcileError> {
         let now = Utc::now();
         let stored = observed.stored.as_ref();
-        let in_use =
-            stored.and_then(Stored::pem).and_then(|pem| desired::servers_hash(cluster, &self.settings, &pem));
+        let in_use = stored
+            .and_then(Stored::pem)
+            .and_then(|pem| desired::servers_hash(cluster, &self.settings, families, &pem));
         let reloaded = in_use.is_some() && in_use == observed.record.servers;
         let made = certificates::renew(cluster, &self.settings, stored, reloaded, now)?;
         outcome.actions.extend(made.actions);

@@ -148,12 +148,15 @@ pub fn backup(stanza: &str, repo: u32, backup_type: BackupType, annotation: Opti
 /// Runs the server for other hosts, in a container of its own.
 pub const SERVER: [&str; 2] = ["pgbackrest", "server"];
 
+/// The variable with the address of the pod, for `SERVER_PING`.
+pub const POD_IP: &str = "POD_IP";
+
 /// Pings the server in the same pod, for a probe whose output only people read. pgBackRest takes up to twice its
-/// timeout. The address is explicit because pgBackRest would otherwise ping the value of `tls-server-address`, and
-/// `*` is not a host. It is numeric because `localhost` resolves to `::1` first in a pod, `*` listens on IPv4 only,
-/// and pgBackRest 2.45 tries only one address of a name.
-pub const SERVER_PING: [&str; 5] =
-    ["pgbackrest", "server-ping", "127.0.0.1", "--io-timeout=3", "--log-level-file=off"];
+/// timeout. The address is that of the pod, as for other pods: a server that listens only on IPv4 answers on 127.0.0.1
+/// even if the pod has only an IPv6 address. It is numeric because pgBackRest before 2.48 tries only one address of a
+/// name. Kubernetes does not insert variables into the command of a probe, so a shell does.
+pub const SERVER_PING: [&str; 3] =
+    ["sh", "-c", r#"exec pgbackrest server-ping "$POD_IP" --io-timeout=3 --log-level-file=off"#];
 
 fn answer(
     name: &'static str,

@@ -3,6 +3,7 @@
 //! Covers what fakes cannot: that values match pgBackRest's own, that restores lead to the predicted state, and that child processes
 //! leave nothing behind.
 
+pub(crate) mod addresses;
 pub(crate) mod archiver;
 pub(crate) mod attempts;
 pub(crate) mod campaign;

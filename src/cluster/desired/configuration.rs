@@ -8,6 +8,7 @@ use std::fmt::Write;
 
 use super::certificates::{self, Side};
 use super::{hash_of, paths};
+use crate::cluster::address::IpFamilies;
 use crate::cluster::containers::{self, Container};
 use crate::cluster::labels;
 use crate::cluster::line::Line;
@@ -35,7 +36,11 @@ pub(super) struct DesiredConfiguration {
 }
 
 /// The file in PostgreSQL's pods: how to reach all repos.
-pub(super) fn for_instances(cluster: &ValidatedCluster, settings: &Settings) -> DesiredConfiguration {
+pub(super) fn for_instances(
+    cluster: &ValidatedCluster,
+    settings: &Settings,
+    families: IpFamilies,
+) -> DesiredConfiguration {
     let global = fitting(cluster, Container::Database);
     let mut configuration = DesiredConfiguration { global, ..DesiredConfiguration::default() };
     configuration.fill("log-path", &settings.database_log_path);
@@ -44,7 +49,7 @@ pub(super) fn for_instances(cluster: &ValidatedCluster, settings: &Settings) -> 
         configuration.fill_repo(cluster, settings, repo);
     }
     if cluster.needs_repo_host() {
-        configuration.fill_server(cluster, Side::Database);
+        configuration.fill_server(cluster, Side::Database, families);
     }
     if cluster.has_volumes() {
         configuration.fill_archive_push();
@@ -57,7 +62,11 @@ pub(super) fn for_instances(cluster: &ValidatedCluster, settings: &Settings) -> 
 /// The file on the repo host: the repos whose backups are made there, and the possible pods of PostgreSQL.
 ///
 /// It omits the other repos: an option of such a repo would define a repo on the container's own disk.
-pub(super) fn for_repo_host(cluster: &ValidatedCluster, settings: &Settings) -> DesiredConfiguration {
+pub(super) fn for_repo_host(
+    cluster: &ValidatedCluster,
+    settings: &Settings,
+    families: IpFamilies,
+) -> DesiredConfiguration {
     let on_volumes: Vec<RepoNumber> =
         cluster.repos.iter().filter(|repo| repo.storage.is_volume()).map(|repo| repo.number).collect();
     let here = Container::RepoHost { instances: cluster.instances, volumes: &on_volumes };
@@ -78,7 +87,7 @@ pub(super) fn for_repo_host(cluster: &ValidatedCluster, settings: &Settings) -> 
             configuration.fill_repo(cluster, settings, repo);
         }
     }
-    configuration.fill_server(cluster, Side::RepoHost);
+    configuration.fill_server(cluster, Side::RepoHost, families);
     // Without any pg1, every command including `info` fails, so the first pod is configured even if none is running.
     for index in 1..=cluster.instances.max(1) {
         let pod = names::database_pod(&cluster.name, index - 1);
@@ -232,8 +241,8 @@ impl DesiredConfiguration {
     }
 
     /// The options of `pgbackrest server` on `side`.
-    fn fill_server(&mut self, cluster: &ValidatedCluster, side: Side) {
-        self.fill("tls-server-address", "*");
+    fn fill_server(&mut self, cluster: &ValidatedCluster, side: Side, families: IpFamilies) {
+        self.fill("tls-server-address", families.server_address());
         self.fill("tls-server-port", paths::server_port(cluster).to_string());
         self.fill("tls-server-ca-file", certificates::path(certificates::ROOTS));
         self.fill("tls-server-cert-file", certificates::path(side.certificate()));

@@ -28,6 +28,7 @@ pub use paths::configuration_file;
 use k8s_openapi::api::batch::v1::Job;
 use ring::digest::{SHA256, digest};
 
+use crate::cluster::address::IpFamilies;
 use crate::cluster::names;
 use crate::cluster::record::Record;
 use crate::cluster::settings::Settings;
@@ -62,13 +63,15 @@ pub struct BuildInputs {
     pub waiting: BTreeMap<RepoNumber, String>,
     /// The record of the cluster.
     pub record: Record,
+    /// How the pods reach each other.
+    pub families: IpFamilies,
 }
 
 /// A hash per repo of the options that determine its location and access. Retention and schedules are not included:
 /// they do not change the stanza.
 #[must_use]
 pub fn repo_hashes(cluster: &ValidatedCluster, settings: &Settings) -> BTreeMap<RepoNumber, String> {
-    configuration::for_instances(cluster, settings).repo_hashes(cluster)
+    configuration::for_instances(cluster, settings, IpFamilies::default()).repo_hashes(cluster)
 }
 
 /// What pgBackRest reads where its commands run: the generated options, and those in the resource's Secret.
@@ -88,9 +91,11 @@ impl Configurations {
             let ours = Conf::parse(&[(names::CONFIGURATION_KEY, text)]).unwrap_or_default();
             ours.including(secret.clone())
         };
-        let repo_host = || read(&configuration::for_repo_host(cluster, settings).text());
+        // Nothing that is read from it depends on them.
+        let families = IpFamilies::default();
+        let repo_host = || read(&configuration::for_repo_host(cluster, settings, families).text());
         Self {
-            instance: read(&configuration::for_instances(cluster, settings).text()),
+            instance: read(&configuration::for_instances(cluster, settings, families).text()),
             repo_host: cluster.needs_repo_host().then(repo_host),
         }
     }
@@ -110,9 +115,15 @@ impl Configurations {
 
 /// `Desired::servers_hash` of these certificates. `None` without a repo host.
 #[must_use]
-pub fn servers_hash(cluster: &ValidatedCluster, settings: &Settings, pem: &CertificatePem) -> Option<String> {
-    let instance = configuration::for_instances(cluster, settings);
-    let repo_host = cluster.needs_repo_host().then(|| configuration::for_repo_host(cluster, settings))?;
+pub fn servers_hash(
+    cluster: &ValidatedCluster,
+    settings: &Settings,
+    families: IpFamilies,
+    pem: &CertificatePem,
+) -> Option<String> {
+    let instance = configuration::for_instances(cluster, settings, families);
+    let repo_host =
+        cluster.needs_repo_host().then(|| configuration::for_repo_host(cluster, settings, families))?;
     Some(hash_for_servers(&instance.hash(), &repo_host.hash(), pem))
 }
 
@@ -127,14 +138,23 @@ fn hash_of(texts: &[&str]) -> String {
     hash
 }
 
+/// The Service of the cluster's pods, which is also among the objects of `build`. The API server decides by which families
+/// of addresses it names them.
+#[must_use]
+pub fn pods_service(cluster: &ValidatedCluster, settings: &Settings) -> Object {
+    network::pods_service(cluster, settings)
+}
+
 /// Builds every object of a cluster.
 ///
 /// They include the Service of the pods although it may have another owner; when applying, objects of other owners
 /// are not changed.
 #[must_use]
 pub fn build(cluster: &ValidatedCluster, settings: &Settings, inputs: &BuildInputs) -> Desired {
-    let instance = configuration::for_instances(cluster, settings);
-    let repo_host = cluster.needs_repo_host().then(|| configuration::for_repo_host(cluster, settings));
+    let families = inputs.families;
+    let instance = configuration::for_instances(cluster, settings, families);
+    let repo_host =
+        cluster.needs_repo_host().then(|| configuration::for_repo_host(cluster, settings, families));
     let mut objects = accounts::for_jobs(cluster, settings);
     if let Some(configuration) = &repo_host {
         let pem = inputs.certificates.as_ref();

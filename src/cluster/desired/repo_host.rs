@@ -71,7 +71,7 @@ fn container(cluster: &ValidatedCluster) -> Container {
             protocol: Some("TCP".to_owned()),
             ..ContainerPort::default()
         }]),
-        env: pod::environment(Vec::new(), template),
+        env: pod::environment(vec![pod::field(command::POD_IP, "status.podIP")], template),
         resources: Some(
             template.resources.clone().unwrap_or_else(|| pod::resources("100m", "128Mi", "512Mi")),
         ),

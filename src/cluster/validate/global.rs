@@ -6,6 +6,7 @@ use super::Checks;
 use super::environment::Environment;
 use super::parts::{self, Part};
 use super::standby;
+use crate::cluster::address::IpFamilies;
 use crate::cluster::containers::{self, Container};
 use crate::cluster::finding::{Code, codes};
 use crate::cluster::line::Line;
@@ -273,7 +274,13 @@ fn agrees_with_repos(
     checks: &mut Checks<'_>,
 ) {
     if known.canonical.starts_with("tls-server-") && repos.iter().any(|repo| repo.on_repo_host) {
-        overrides(path, value, checks);
+        if known.canonical == "tls-server-address"
+            && let Some(served) = IpFamilies::served_by(value)
+        {
+            serves_all_families(served, path, value, checks);
+        } else {
+            overrides(path, value, checks);
+        }
     }
     let repo = repos.iter().find(|repo| Some(u32::from(repo.number.get())) == known.repo);
     let Some(repo) = repo else { return };
@@ -311,6 +318,20 @@ fn agrees_with_repos(
         }
         _ if volume && (option == "host" || option.starts_with("host-")) => overrides(path, value, checks),
         _ => {}
+    }
+}
+
+/// An address for all interfaces is as good as the generated one, if it serves IPv6 where there is IPv6.
+fn serves_all_families(served: IpFamilies, path: &str, value: &str, checks: &mut Checks<'_>) {
+    let needed = checks.references.families.unwrap_or_default();
+    if needed.has_ipv6 && !served.has_ipv6 {
+        checks.note_value(
+            &codes::OPTION_OVERRIDES,
+            path,
+            value,
+            "serves only IPv4, but the names of the pods also stand for IPv6 addresses",
+            "remove it: the generated address serves both",
+        );
     }
 }
 

@@ -21,7 +21,7 @@ use k8s_openapi::api::batch::v1::Job;
 use kube::Api;
 use kube::api::PostParams;
 
-use crate::cluster::desired::Desired;
+use crate::cluster::desired::{Desired, Object};
 use crate::cluster::finding::Finding;
 use crate::cluster::names;
 use crate::cluster::settings::Settings;
@@ -126,6 +126,20 @@ impl Writer {
         let mut applied = pass.end();
         applied.in_place = in_place.into_iter().collect();
         Ok(applied)
+    }
+
+    /// Applies one object before the others.
+    pub async fn apply_first(
+        &self,
+        cluster: &ValidatedCluster,
+        object: &Object,
+        conduct: Conduct,
+    ) -> Result<Applied, CallError> {
+        let Some(uid) = cluster.uid.as_deref() else { return Ok(Applied::default()) };
+        let owner = Owner { namespace: &cluster.namespace, name: &cluster.name, uid };
+        let mut pass = Pass::new(self, owner, conduct.adopt);
+        pass.object(object).await?;
+        Ok(pass.end())
     }
 
     /// The resource no longer configures backups: suspends the CronJobs, and removes our objects if `authorized`.

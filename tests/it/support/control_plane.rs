@@ -26,7 +26,8 @@ const LONGEST_START: Duration = Duration::from_mins(10);
 
 /// Where the API server is found by pods, and by its certificate's names.
 const SERVICE_ADDRESS: &str = "10.0.0.1";
-const SERVICE_RANGE: &str = "10.0.0.0/24";
+/// Of both families, the first of which Services have unless they say otherwise.
+const SERVICE_RANGES: &str = "10.0.0.0/24,fd00:10::/112";
 
 /// What is noted in the audit log: what service accounts outside of Kubernetes' own namespaces ask for.
 const AUDIT_POLICY: &str = r#"
@@ -212,7 +213,7 @@ impl ControlPlane {
         command
             .arg(format!("--etcd-servers=http://127.0.0.1:{}", self.ports.etcd))
             .arg(format!("--secure-port={}", self.ports.api_server))
-            .arg(format!("--service-cluster-ip-range={SERVICE_RANGE}"))
+            .arg(format!("--service-cluster-ip-range={SERVICE_RANGES}"))
             .arg(format!("--tls-cert-file={}", file("api-server.crt")))
             .arg(format!("--tls-private-key-file={}", file("api-server.key")))
             .arg(format!("--client-ca-file={}", file("ca.crt")))

@@ -14,7 +14,7 @@ use super::process::{wait_telling, wait_up_to};
 
 const OPERATOR: &str = "pgbackrest-keeper";
 /// What the operator that all node tests share looks after; another has the rest.
-const SHARED_NAMESPACES: &str = "--namespaces=backups,cpo,failures,standby";
+const SHARED_NAMESPACES: &str = "--namespaces=backups,cpo,failures,ipv6,standby";
 /// The name of the example's cluster.
 pub(crate) const CLUSTER: &str = "cluster";
 /// A kubelet brings a changed file after some ten seconds, an image starts, a stanza is made: each well within it.

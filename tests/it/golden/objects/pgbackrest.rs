@@ -1,17 +1,13 @@
-//! The recorded configuration and the repo host's own command and probe, given to the real pgBackRest.
+//! The recorded configuration, given to the real pgBackRest.
 
 use std::fmt::Write as _;
 use std::fs;
-use std::net::TcpListener;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Output, Stdio};
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use serde_json::Value;
 
-use super::{objects, recorded, skip};
+use super::recorded;
 use crate::support::machine::{self, Pgbackrest};
 
 const KEY: &str = "pgbackrest_instance.conf";
@@ -63,58 +59,6 @@ fn every_version_reads_every_recorded_configuration() {
     }
 }
 
-#[test]
-fn the_repo_hosts_command_serves_and_its_probe_tells() {
-    let version = match Pgbackrest::installed() {
-        Ok(version) => version,
-        Err(missing) => return skip(&missing),
-    };
-    let name = "ledger-pgbackrest-repohost-config";
-    let object = parsed(&objects().join(format!("pvc/configmap-{name}.yaml")));
-    let directory = configuration(object["data"][KEY].as_str().unwrap());
-    let set = parsed(&objects().join("pvc/statefulset-ledger-pgbackrest-repo-host.yaml"));
-    let container = &set["spec"]["template"]["spec"]["containers"][0];
-    let certificates = certificates();
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-
-    let probe = |expected: i32, until: Duration| {
-        let started = Instant::now();
-        loop {
-            let mut ping = pgbackrest(directory.path(), &version);
-            let output = run(ping
-                .args(words(&container["readinessProbe"]["exec"]["command"]))
-                .arg(format!("--tls-server-port={port}")));
-            let said = String::from_utf8_lossy(&output.stderr) + String::from_utf8_lossy(&output.stdout);
-            match output.status.code() {
-                Some(code) if code == expected => break,
-                code => assert!(started.elapsed() < until, "probe ends with {code:?}: {said}"),
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
-    };
-    // 49: nobody answers.
-    probe(49, Duration::ZERO);
-
-    let mut command = pgbackrest(directory.path(), &version);
-    command.args(words(&container["command"])).arg(format!("--tls-server-port={port}"));
-    for (option, file) in [("ca", "ca.crt"), ("cert", "server.crt"), ("key", "server.key")] {
-        let path = certificates.path().join(file);
-        command.arg(format!("--tls-server-{option}-file={}", path.display()));
-    }
-    let _server = Server(command.stdout(Stdio::null()).spawn().unwrap());
-    probe(0, Duration::from_mins(2));
-}
-
-/// A running server, gone when this goes.
-struct Server(Child);
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 /// A directory as the pod's volume is, with the one file.
 fn configuration(text: &str) -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();
@@ -143,28 +87,6 @@ fn secret_for(configuration: &str) -> String {
     secret
 }
 
-/// A CA and a server's certificate, in the files that their names say.
-fn certificates() -> tempfile::TempDir {
-    let directory = tempfile::tempdir().unwrap();
-    let mut params = CertificateParams::new(Vec::new()).unwrap();
-    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-    let authority_key = KeyPair::generate().unwrap();
-    let authority = params.self_signed(&authority_key).unwrap();
-    let issuer = Issuer::new(params, authority_key);
-    let key = KeyPair::generate().unwrap();
-    let leaf =
-        CertificateParams::new(vec!["localhost".to_owned()]).unwrap().signed_by(&key, &issuer).unwrap();
-    for (file, pem) in
-        [("ca.crt", authority.pem()), ("server.crt", leaf.pem()), ("server.key", key.serialize_pem())]
-    {
-        let path = directory.path().join(file);
-        fs::write(&path, pem).unwrap();
-        // pgBackRest refuses a key of ours that others may read.
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
-    }
-    directory
-}
-
 /// A pgBackRest with the files of a directory and nothing else of this machine.
 fn pgbackrest(include: &Path, version: &Pgbackrest) -> Command {
     let mut command = Command::new(&version.program);
@@ -179,13 +101,6 @@ fn pgbackrest(include: &Path, version: &Pgbackrest) -> Command {
 
 fn run(command: &mut Command) -> Output {
     command.stdin(Stdio::null()).output().unwrap()
-}
-
-/// The arguments behind the program's name.
-fn words(command: &Value) -> Vec<&str> {
-    let words: Vec<&str> = command.as_array().unwrap().iter().map(|word| word.as_str().unwrap()).collect();
-    assert_eq!(words[0], "pgbackrest");
-    words[1..].to_vec()
 }
 
 fn parsed(path: &PathBuf) -> Value {

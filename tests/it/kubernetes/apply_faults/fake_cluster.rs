@@ -143,7 +143,12 @@ fn build(document: &Value, waiting: &[&str], record: &Record) -> (ValidatedClust
     let cluster = cluster.unwrap_or_else(|| panic!("{findings:?}"));
     let repo1 = RepoNumber::of_name("repo1").unwrap();
     let waiting = waiting.iter().map(|reason| (repo1, (*reason).to_owned())).collect();
-    let inputs = BuildInputs { certificates: Some(certificates()), waiting, record: record.clone() };
+    let inputs = BuildInputs {
+        certificates: Some(certificates()),
+        waiting,
+        record: record.clone(),
+        ..BuildInputs::default()
+    };
     let desired = desired::build(&cluster, &settings, &inputs);
     (cluster, desired)
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use pgbackrest_keeper::cluster::address::IpFamilies;
 use pgbackrest_keeper::cluster::desired;
 use pgbackrest_keeper::cluster::record::Record;
 use pgbackrest_keeper::cluster::references::{Lookup, References, StorageClassFacts};
@@ -186,7 +187,9 @@ pub(super) fn pretend_that_stanzas_were_seen(kubectl: &Kubectl, namespace: &str,
     };
     let record = Record {
         stanzas: desired::repo_hashes(&cluster, &settings),
-        servers: stored.pem().and_then(|pem| desired::servers_hash(&cluster, &settings, &pem)),
+        servers: stored
+            .pem()
+            .and_then(|pem| desired::servers_hash(&cluster, &settings, IpFamilies::default(), &pem)),
         ..Record::default()
     };
     let annotations: Vec<String> =

@@ -9,8 +9,9 @@ use super::images::PAUSE;
 /// As `scripts/kubernetes-namespaces` has it.
 pub(crate) const NODE_ADDRESS: &str = "10.77.0.2";
 
-/// The addresses of pods.
+/// The addresses of pods: each has one of IPv4, the first, and one of IPv6.
 pub(crate) const POD_RANGE: &str = "10.88.0.0/24";
+const POD_RANGE_OF_IPV6: &str = "fd00:10:88::/64";
 
 /// containerd's configuration. What it writes lies in /var/lib and /run, which are the node's own.
 pub(crate) fn containerd(
@@ -54,8 +55,8 @@ pub(crate) fn network() -> Value {
             "type": "ptp",
             "ipam": {
                 "type": "host-local",
-                "ranges": [[{"subnet": POD_RANGE}]],
-                "routes": [{"dst": "0.0.0.0/0"}],
+                "ranges": [[{"subnet": POD_RANGE}], [{"subnet": POD_RANGE_OF_IPV6}]],
+                "routes": [{"dst": "0.0.0.0/0"}, {"dst": "::/0"}],
             },
         }],
     })
