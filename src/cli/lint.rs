@@ -11,11 +11,9 @@ use serde::Serialize;
 
 use super::args::cluster::{ClusterArgs, NamespaceArgs};
 use super::manifest::Manifests;
-use super::output;
+use super::{judged, output};
 use crate::cluster::finding::{Finding, Severity};
-use crate::cluster::location;
 use crate::cluster::settings::Settings;
-use crate::cluster::validate;
 use crate::text::{self, escaped};
 
 /// Longer titles are cut; names in a manifest may contain anything.
@@ -113,30 +111,19 @@ impl Summary {
 }
 
 impl Report {
-    fn of(mut manifests: Manifests, settings: &Settings) -> Self {
-        let mut clusters = Vec::new();
-        let mut located = Vec::new();
-        for resource in std::mem::take(&mut manifests.resources) {
-            let references = manifests.references(&resource, &settings.default_namespace);
-            let (file, name) = (resource.file.clone(), resource.name().to_owned());
-            let namespace = resource.namespace(&settings.default_namespace).to_owned();
-            let (cluster, findings) = validate::document(resource.document, &references, settings);
-            located.extend(cluster.iter().flat_map(|cluster| location::of_cluster(cluster, &references)));
-            clusters.push(Judged { file, namespace, name, valid: false, findings });
-        }
-        for (key, finding) in location::shared(&located) {
-            let is_it = |judged: &&mut Judged| judged.namespace == key.namespace && judged.name == key.name;
-            if let Some(judged) = clusters.iter_mut().find(is_it) {
-                judged.findings.push(finding);
-                validate::sort(&mut judged.findings);
-            }
-        }
+    fn of(manifests: Manifests, settings: &Settings) -> Self {
         let mut summary = Summary::default();
-        for judged in &mut clusters {
-            judged.valid = !judged.findings.iter().any(Finding::is_error);
+        let clusters = judged::all(manifests, settings).into_iter().map(|judged| {
             judged.findings.iter().for_each(|finding| summary.count(finding.severity));
-        }
-        Self { clusters, summary }
+            Judged {
+                valid: !judged.findings.iter().any(Finding::is_error),
+                file: judged.file,
+                namespace: judged.key.namespace,
+                name: judged.key.name,
+                findings: judged.findings,
+            }
+        });
+        Self { clusters: clusters.collect(), summary }
     }
 
     fn text(&self, colour: bool) -> String {

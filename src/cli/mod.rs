@@ -12,6 +12,7 @@ pub mod info_fleet;
 pub mod info_json;
 pub mod info_table;
 pub mod install;
+mod judged;
 mod kingpin;
 pub mod lint;
 pub mod manifest;

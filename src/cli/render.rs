@@ -9,12 +9,12 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use super::args::cluster::{ClusterArgs, NamespaceArgs};
+use super::judged::{self, Judged};
 use super::manifest::Manifests;
 use super::output;
 use crate::cluster::desired::{self, BuildInputs, Object};
 use crate::cluster::finding::{Finding, Severity};
 use crate::cluster::settings::Settings;
-use crate::cluster::validate;
 use crate::text;
 
 /// Arguments of `render`.
@@ -50,17 +50,14 @@ pub enum RenderOutput {
 /// printed, so that no partial result gets applied. 2: a file could not be used.
 pub fn run(args: RenderArgs) -> anyhow::Result<ExitCode> {
     let settings = Settings { default_namespace: args.namespace.namespace, ..Settings::from(args.clusters) };
-    let mut manifests = match Manifests::read(&args.files, &settings.default_namespace) {
+    let manifests = match Manifests::read(&args.files, &settings.default_namespace) {
         Ok(manifests) => manifests,
         Err(unusable) => return Ok(super::unusable(&unusable)),
     };
     let mut objects = Vec::new();
     let mut reported = String::new();
     let mut failed = false;
-    for resource in std::mem::take(&mut manifests.resources) {
-        let references = manifests.references(&resource, &settings.default_namespace);
-        let file = resource.file;
-        let (cluster, findings) = validate::document(resource.document, &references, &settings);
+    for Judged { file, cluster, findings, .. } in judged::all(manifests, &settings) {
         failed |= findings.iter().any(Finding::is_error);
         for finding in findings.iter().filter(|finding| finding.severity <= Severity::Warning) {
             writeln!(reported, "{file}: {finding}")?;

@@ -3,54 +3,88 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use ring::digest::{SHA256, digest};
+
 use super::finding::{Finding, codes};
 use super::key::Key;
-use super::references::{Lookup, References, SecretFacts};
 use super::resource::BACKUP;
-use super::validated::{RepoNumber, Storage, Suspension, ValidatedCluster};
+use super::validated::RepoNumber;
 
 /// pgBackRest's default of `repoN-path`.
 const DEFAULT_PATH: &str = "/var/lib/pgbackrest";
+const HTTPS: &str = "443";
 
-/// A place in an object store. All clusters use the same stanza, so its name makes no difference.
+/// A place in an object store. All clusters use the same stanza, so its name makes no difference. A volume belongs to its
+/// cluster, and is no such place.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Location {
     kind: &'static str,
-    /// The host of the store, and the account.
+    /// The host of the store, with its port unless that is 443.
     store: String,
+    account: Option<AccountHash>,
     bucket: String,
     path: String,
 }
 
+/// Distinguishes accounts of Azure without their names, which may be from a Secret.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct AccountHash(String);
+
 /// A repo, and where it is.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Located {
-    cluster: Key,
-    repo: RepoNumber,
-    location: Location,
-    /// Whether the path may be another one, which is in a Secret that was not read.
-    is_guess: bool,
+    pub repo: RepoNumber,
+    pub location: Location,
+    /// Whether it may be elsewhere, because a Secret that may set another path was not read.
+    pub is_guess: bool,
+}
+
+/// The repos of a cluster, and which of them are in use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claimant {
+    pub key: Key,
+    /// When the resource was created, in Unix seconds.
+    pub created: Option<i64>,
+    pub claims: Vec<Claim>,
+}
+
+/// A location that a cluster uses or is to use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    pub located: Located,
+    /// Whether the cluster archives there, or that has to be assumed.
+    pub in_use: bool,
+}
+
+/// A repo that is where another cluster has one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Conflict {
+    pub repo: RepoNumber,
+    pub finding: Finding,
+    /// Whether the repo must not be set up: the other cluster has a better right to the location.
+    pub yields: bool,
+}
+
+impl AccountHash {
+    #[must_use]
+    pub fn of(account: &str) -> Self {
+        Self(hex::encode(digest(&SHA256, account.as_bytes())))
+    }
 }
 
 impl Location {
-    /// The location of a repo with this `repoN-path`. `None` for a volume, which belongs to its cluster.
+    /// `endpoint` may be a URL, and `port` takes precedence over that in it.
     #[must_use]
-    pub fn of(storage: &Storage, path: Option<&str>) -> Option<Self> {
-        let endpoint = |given: Option<&str>, default: &str| host(given.unwrap_or(default));
-        let (store, bucket) = match storage {
-            Storage::Volume(_) => return None,
-            Storage::S3 { bucket, endpoint, .. } => (host(endpoint), bucket),
-            Storage::Azure { container, account, endpoint: given } => {
-                let account = account.as_deref().unwrap_or_default();
-                let host = endpoint(given.as_deref(), "blob.core.windows.net");
-                (format!("{account}@{host}"), container)
-            }
-            Storage::Gcs { bucket, endpoint: given, .. } => {
-                (endpoint(given.as_deref(), "storage.googleapis.com"), bucket)
-            }
-        };
+    pub fn new(
+        kind: &'static str,
+        endpoint: &str,
+        port: Option<&str>,
+        account: Option<AccountHash>,
+        bucket: &str,
+        path: Option<&str>,
+    ) -> Self {
         let path = format!("/{}", path.unwrap_or(DEFAULT_PATH).trim_matches('/'));
-        Some(Self { kind: storage.as_str(), store, bucket: bucket.to_string(), path })
+        Self { kind, store: store(endpoint, port), account, bucket: bucket.to_owned(), path }
     }
 }
 
@@ -60,119 +94,196 @@ impl fmt::Display for Location {
     }
 }
 
-/// The host of an endpoint, without what makes no difference.
-fn host(endpoint: &str) -> String {
-    let host = endpoint.split_once("://").map_or(endpoint, |(_, rest)| rest);
-    let host = host.split('/').next().unwrap_or_default().to_ascii_lowercase();
-    host.strip_suffix(":443").map_or(host.clone(), str::to_owned)
-}
-
-/// The locations of a cluster's repos. A standby has none of its own: it reads those of its primary.
-#[must_use]
-pub fn of_cluster(cluster: &ValidatedCluster, references: &References) -> Vec<Located> {
-    if cluster.suspension == Some(Suspension::Standby) {
-        return Vec::new();
-    }
-    let facts = match &references.secret {
-        Lookup::Found(facts) => Some(facts),
-        Lookup::NotChecked | Lookup::Missing => None,
+/// Host and port of an endpoint, without what makes no difference.
+fn store(endpoint: &str, port: Option<&str>) -> String {
+    let (scheme, rest) = endpoint.split_once("://").unwrap_or(("https", endpoint));
+    let authority = rest.split('/').next().unwrap_or_default().to_ascii_lowercase();
+    // The colons of an IPv6 address are within brackets.
+    let end = authority.rfind(']').unwrap_or_default();
+    let colon = authority.get(end..).and_then(|rest| rest.find(':')).map(|colon| end + colon);
+    let (host, given) = match colon {
+        Some(colon) => (authority.get(..colon).unwrap_or_default(), authority.get(colon + 1..)),
+        None => (authority.as_str(), None),
     };
-    let is_unread = cluster.secret.is_some() && facts.is_none_or(SecretFacts::is_veiled);
-    let located = cluster.repos.iter().filter_map(|repo| {
-        let option = format!("{}-path", repo.number);
-        let in_global = cluster.global.get(&option).map(|path| &**path);
-        let path = in_global.or_else(|| facts?.path(&option));
-        Some(Located {
-            cluster: Key::new(&cluster.namespace, &cluster.name),
-            repo: repo.number,
-            location: Location::of(&repo.storage, path)?,
-            is_guess: path.is_none() && is_unread,
-        })
-    });
-    located.collect()
+    let default = if scheme.eq_ignore_ascii_case("http") { "80" } else { HTTPS };
+    match port.or(given).unwrap_or(default) {
+        HTTPS => host.to_owned(),
+        port => format!("{host}:{port}"),
+    }
 }
 
-/// The findings about locations that several clusters use, each with its cluster.
+/// The findings about locations that several clusters of a set of manifests use, each with its cluster.
 #[must_use]
-pub fn shared(all: &[Located]) -> Vec<(Key, Finding)> {
-    let mut by_location: BTreeMap<&Location, Vec<&Located>> = BTreeMap::new();
-    for located in all {
-        by_location.entry(&located.location).or_default().push(located);
+pub fn shared(all: &[(Key, Located)]) -> Vec<(Key, Finding)> {
+    let mut by_location: BTreeMap<&Location, Vec<&(Key, Located)>> = BTreeMap::new();
+    for one in all {
+        by_location.entry(&one.1.location).or_default().push(one);
     }
     let mut findings = Vec::new();
-    for (location, users) in by_location {
-        for one in &users {
-            let Some(other) = users.iter().find(|other| other.cluster != one.cluster) else { continue };
-            let (code, may) = if one.is_guess || other.is_guess {
-                (&codes::LOCATION_NOT_CHECKED, "may use, if no Secret sets another path,")
-            } else {
-                (&codes::LOCATION_SHARED, "uses")
-            };
-            let finding = Finding::new(
-                code,
-                format!("{BACKUP}.repos"),
-                format!(
-                    "{may} for {} the same location as {} of {}: {location}",
-                    one.repo, other.repo, other.cluster
-                ),
-                format!(
-                    "set {}-path in global to a path of its own, such as /{}",
-                    one.repo, one.cluster.name
-                ),
-            );
-            findings.push((one.cluster.clone(), finding));
+    for users in by_location.values() {
+        for (key, located) in users {
+            let Some((other, theirs)) = users.iter().find(|(other, _)| other != key) else { continue };
+            let why = "uses";
+            findings.push((key.clone(), finding(key, located, other, theirs, why)));
         }
     }
     findings
 }
 
+/// The conflicts of a cluster with others. A location belongs to the cluster that uses it; if none or several do, to that
+/// with the oldest resource. A cluster that already uses a location keeps it: without the repo, its archive would get a gap.
+#[must_use]
+pub fn conflicts<'a>(one: &Claimant, others: impl Iterator<Item = &'a Claimant>) -> Vec<Conflict> {
+    let others: Vec<&Claimant> = others.filter(|other| other.key != one.key).collect();
+    one.claims.iter().filter_map(|claim| conflict(one, claim, &others)).collect()
+}
+
+fn conflict(one: &Claimant, claim: &Claim, others: &[&Claimant]) -> Option<Conflict> {
+    let here = |theirs: &&Claim| theirs.located.location == claim.located.location;
+    let counts = |other: &Claimant, theirs: &Claim| {
+        if claim.in_use { theirs.in_use } else { rank(other, theirs) < rank(one, claim) }
+    };
+    let rivals =
+        others.iter().flat_map(|other| other.claims.iter().filter(here).map(move |theirs| (*other, theirs)));
+    let rivals = rivals.filter(|(other, theirs)| counts(other, theirs));
+    let (other, theirs) =
+        rivals.min_by_key(|(other, theirs)| (theirs.located.is_guess, rank(other, theirs)))?;
+    let why = match (claim.in_use, theirs.in_use) {
+        (true, _) => "uses",
+        (false, true) => "is not set up: it would use",
+        (false, false) => "is not set up, because the other resource is older: it would use",
+    };
+    let finding = finding(&one.key, &claim.located, &other.key, &theirs.located, why);
+    Some(Conflict { repo: claim.located.repo, yields: !claim.in_use && finding.is_error(), finding })
+}
+
+/// The least has the best right.
+fn rank<'a>(claimant: &'a Claimant, claim: &Claim) -> (bool, bool, Option<i64>, &'a Key) {
+    (!claim.in_use, claimant.created.is_none(), claimant.created, &claimant.key)
+}
+
+fn finding(key: &Key, located: &Located, other: &Key, theirs: &Located, why: &str) -> Finding {
+    let (code, why) = if located.is_guess || theirs.is_guess {
+        (&codes::LOCATION_NOT_CHECKED, "may use, if no Secret sets another path,")
+    } else {
+        (&codes::LOCATION_SHARED, why)
+    };
+    Finding::new(
+        code,
+        format!("{BACKUP}.repos"),
+        format!(
+            "{why} for {} the same location as {} of {other}: {}",
+            located.repo, theirs.repo, located.location
+        ),
+        format!("set {}-path in global to a path of its own, such as /{}", located.repo, key.name),
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::line::Line;
 
-    fn s3(endpoint: &str, path: Option<&str>) -> Option<Location> {
-        let line = |text: &str| Line::of(text).unwrap();
-        let storage = Storage::S3 { bucket: line("b"), endpoint: line(endpoint), region: line("r") };
-        Location::of(&storage, path)
+    fn s3(endpoint: &str, path: Option<&str>) -> Location {
+        Location::new("s3", endpoint, None, None, "b", path)
+    }
+
+    fn located(path: &str, is_guess: bool) -> Located {
+        let repo = RepoNumber::of_name("repo1").unwrap();
+        Located { repo, location: s3("s3.example", Some(path)), is_guess }
     }
 
     #[test]
     fn spellings_of_one_place_are_the_same() {
         let one = s3("s3.example", Some("/x"));
-        for (endpoint, path) in
-            [("https://S3.example:443/", "/x"), ("s3.example:443", "/x/"), ("s3.example", "/x")]
-        {
+        for (endpoint, path) in [
+            ("https://S3.example:443/", "/x"),
+            ("s3.example:443", "/x/"),
+            ("s3.example", "/x"),
+            ("http://s3.example:443", "/x"),
+        ] {
             assert_eq!(s3(endpoint, Some(path)), one, "{endpoint} {path}");
         }
+        assert_eq!(Location::new("s3", "s3.example:9000", Some("443"), None, "b", Some("/x")), one);
         assert_eq!(s3("s3.example", None), s3("s3.example", Some("/var/lib/pgbackrest")));
-        assert_ne!(s3("s3.example:9000", Some("/x")), one);
+        assert_eq!(s3("[2001:DB8::1]:443", None), s3("[2001:db8::1]", None));
+        assert_ne!(s3("[2001:db8::1]:9000", None), s3("[2001:db8::1]", None));
+        for endpoint in ["s3.example:9000", "http://s3.example", "s3.example:80"] {
+            assert_ne!(s3(endpoint, Some("/x")), one, "{endpoint}");
+        }
+        assert_eq!(s3("http://s3.example", None), s3("s3.example:80", None));
         assert_ne!(s3("s3.example", Some("/x/y")), one);
     }
 
     #[test]
-    fn two_clusters_in_one_place_are_told_of_each_other() {
-        let located = |cluster: &str, path: &str, is_guess| Located {
-            cluster: Key::new("shop", cluster),
-            repo: RepoNumber::of_name("repo1").unwrap(),
-            location: s3("s3.example", Some(path)).unwrap(),
-            is_guess,
+    fn accounts_are_told_apart_and_not_named() {
+        let azure = |account: Option<&str>| {
+            Location::new("azure", "blob.example", None, account.map(AccountHash::of), "c", None)
         };
-        let told = |all: &[Located]| -> Vec<(String, &str)> {
+        assert_ne!(azure(Some("hunter2")), azure(Some("other")));
+        assert_ne!(azure(Some("hunter2")), azure(None));
+        let shown = format!("{0} {0:?}", azure(Some("hunter2")));
+        assert!(!shown.contains("hunter2"), "{shown}");
+    }
+
+    #[test]
+    fn two_clusters_in_one_place_are_told_of_each_other() {
+        let of = |cluster: &str, path: &str, is_guess| (Key::new("shop", cluster), located(path, is_guess));
+        let told = |all: &[(Key, Located)]| -> Vec<(String, &str)> {
             let findings = shared(all).into_iter();
             findings.map(|(key, finding)| (key.name, finding.code.word)).collect()
         };
         let both = |word| vec![("a".to_owned(), word), ("b".to_owned(), word)];
-        assert_eq!(told(&[located("a", "/x", false), located("b", "/x", false)]), both("location-shared"));
-        assert_eq!(
-            told(&[located("a", "/x", false), located("b", "/x", true)]),
-            both("location-not-checked")
-        );
-        assert_eq!(told(&[located("a", "/x", false), located("b", "/y", false)]), []);
-        assert_eq!(
-            told(&[located("a", "/x", false), located("a", "/x", false)]),
-            [],
-            "one resource, given twice"
-        );
+        assert_eq!(told(&[of("a", "/x", false), of("b", "/x", false)]), both("location-shared"));
+        assert_eq!(told(&[of("a", "/x", false), of("b", "/x", true)]), both("location-not-checked"));
+        assert_eq!(told(&[of("a", "/x", false), of("b", "/y", false)]), []);
+        assert_eq!(told(&[of("a", "/x", false), of("a", "/x", false)]), [], "one resource, given twice");
+    }
+
+    /// A cluster in one location.
+    fn claimant(name: &str, created: i64, in_use: bool, is_guess: bool) -> Claimant {
+        let claim = Claim { located: located("/x", is_guess), in_use };
+        Claimant { key: Key::new("shop", name), created: Some(created), claims: vec![claim] }
+    }
+
+    /// Who yields, and who is told of another.
+    fn outcome(all: &[Claimant]) -> (Vec<&str>, Vec<&str>) {
+        let of = |one: &Claimant| conflicts(one, all.iter());
+        let told = all.iter().filter(|one| !of(one).is_empty()).map(|one| one.key.name.as_str()).collect();
+        let yields = all.iter().filter(|one| of(one).iter().any(|conflict| conflict.yields));
+        (yields.map(|one| one.key.name.as_str()).collect(), told)
+    }
+
+    #[test]
+    fn a_location_belongs_to_who_uses_it_and_then_to_the_oldest() {
+        let (uses, new) = (true, false);
+        for (old, young, yields, told) in [
+            // The old cluster is not told of one that does it no harm.
+            (new, new, vec!["young"], vec!["young"]),
+            (uses, new, vec!["young"], vec!["young"]),
+            (new, uses, vec!["old"], vec!["old"]),
+            // A repo that is in use is never left out.
+            (uses, uses, vec![], vec!["old", "young"]),
+        ] {
+            let all = [claimant("young", 2, young, false), claimant("old", 1, old, false)];
+            let (found_yields, mut found_told) = outcome(&all);
+            found_told.sort_unstable();
+            assert_eq!((found_yields, found_told), (yields, told), "{old} {young}");
+        }
+        let same_age = [claimant("b", 1, new, false), claimant("a", 1, new, false)];
+        assert_eq!(outcome(&same_age).0, ["b"]);
+        let three =
+            [claimant("a", 1, new, false), claimant("b", 2, new, false), claimant("c", 3, new, false)];
+        assert_eq!(outcome(&three).0, ["b", "c"], "one of them has it");
+    }
+
+    #[test]
+    fn what_may_be_elsewhere_is_not_left_out() {
+        let all = [claimant("old", 1, true, true), claimant("young", 2, false, false)];
+        assert_eq!(outcome(&all), (vec![], vec!["young"]));
+        let conflict = &conflicts(&all[1], all.iter())[0];
+        assert_eq!(conflict.finding.code.word, "location-not-checked");
+        // A certain conflict counts more than a possible one.
+        let certain = [&all[..], &[claimant("between", 3, true, false)]].concat();
+        assert_eq!(conflicts(&all[1], certain.iter())[0].finding.code.word, "location-shared");
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::address::IpFamilies;
+use super::location::{AccountHash, Conflict};
 use super::names;
 use super::validated::RepoNumber;
 use crate::pgbackrest::options;
@@ -37,6 +38,8 @@ pub struct References {
     pub version: Option<Version>,
     /// The families of the Service of the cluster's pods, if it exists.
     pub families: Option<IpFamilies>,
+    /// Repos that are where another cluster has one.
+    pub conflicts: Vec<Conflict>,
 }
 
 impl References {
@@ -111,6 +114,8 @@ pub struct SecretOption {
     pub file: Option<String>,
     /// The value of `repoN-path`, if it is one.
     pub path: Option<String>,
+    /// The value of `repoN-azure-account`, which can only be compared.
+    pub account: Option<AccountHash>,
 }
 
 /// The name of a file beside the configuration, if this is the path of one.
@@ -137,12 +142,6 @@ impl SecretFacts {
     #[must_use]
     pub fn is_veiled(&self) -> bool {
         self.files.iter().any(|(key, file)| file.veiled && is_configuration_file(key))
-    }
-
-    /// The value of an option such as `repo1-path`.
-    #[must_use]
-    pub fn path(&self, option: &str) -> Option<&str> {
-        self.options().find(|(_, given)| given.name == option)?.1.path.as_deref()
     }
 
     /// The options of all configuration files, with the file's name.
@@ -189,6 +188,7 @@ impl SecretFile {
                 empty: value.is_empty(),
                 choice: name.ends_with("-type").then(|| value.to_owned()),
                 file: file_beside_configuration(value).map(str::to_owned),
+                account: name.ends_with("-azure-account").then(|| AccountHash::of(value)),
                 path: (name.ends_with("-path") && options::is_plain_path(value)).then(|| value.to_owned()),
             });
         }

@@ -146,7 +146,7 @@ pub struct ValidatedRepo {
     /// Types whose schedule has an error: their CronJobs stay as they are.
     pub held: BTreeSet<BackupType>,
     /// Options of pgBackRest in the environment of the container that makes its backups, by name. The values are those of
-    /// options that end in `-type`, if they are known.
+    /// options that end in `-type` or `-path`, if they are known.
     pub environment: BTreeMap<String, Option<String>>,
 }
 

@@ -31,10 +31,12 @@ use crate::state::jobs::ClusterKey;
 use super::debounce::{Debounce, debounced};
 use super::inventory::Inventory;
 use super::jobs;
+use super::locations::Locations;
 use super::mode::Mode;
 use super::progress::{HEARTBEAT, OperatorProgress};
 use super::reconcile::{Collect, ReconcileError, ReconcileOutcome, Reconciler};
 use super::report::{ReconcileFailure, Report, Reporter};
+use super::revisits::Revisits;
 use super::scope::{Key, Scope, postgresql};
 use super::watch::{self, OBJECTS_PAGE, Touch, Watch};
 
@@ -101,8 +103,19 @@ impl Controller {
     pub async fn run(&self, stop: CancellationToken) -> Result<(), EndedByItself> {
         let (inventory, changes) = self.mode.inventory(&self.client, &self.scopes, &self.progress);
         let shared = Arc::new(inventory.clone());
+        let kind = postgresql();
+        let writers: Vec<_> = self.scopes.iter().map(|_| Writer::new(kind.clone())).collect();
+        let revisits: Vec<_> = self.scopes.iter().map(|_| Arc::new(Revisits::default())).collect();
+        let resources = writers.iter().map(Writer::as_reader).collect();
+        let locations = Locations::new(resources, revisits.clone());
         let context = Arc::new(Context {
-            reconciler: Reconciler::new(self.client.clone(), Arc::clone(&self.settings), shared, self.mode),
+            reconciler: Reconciler::new(
+                self.client.clone(),
+                Arc::clone(&self.settings),
+                shared,
+                self.mode,
+                locations,
+            ),
             reporter: Reporter::new(self.client.clone(), &self.instance, Arc::clone(&self.metrics))
                 .in_mode(self.mode),
             metrics: Arc::clone(&self.metrics),
@@ -113,10 +126,12 @@ impl Controller {
             progress: Arc::clone(&self.progress),
             failures: Mutex::default(),
         });
-        let kind = postgresql();
-        let parts = self.scopes.iter().zip(changes);
-        let parts: Vec<_> =
-            parts.map(|(scope, changes)| self.part(scope, changes, &kind, &context, &stop)).collect();
+        let changes = changes.into_iter().zip(revisits);
+        let changes = changes.map(|(changes, revisits)| stream::select(changes, revisits.stream()).boxed());
+        let parts = self.scopes.iter().zip(writers).zip(changes);
+        let parts =
+            parts.map(|((scope, writer), changes)| self.part(scope, writer, changes, &kind, &context, &stop));
+        let parts: Vec<_> = parts.collect();
         let reader = Arc::new(self.mode.reader(&self.settings));
         let metrics = Arc::clone(&self.metrics);
         let _lead = self.fleet.as_ref().map(|fleet| fleet.term());
@@ -139,12 +154,12 @@ impl Controller {
     fn part(
         &self,
         scope: &Scope,
+        writer: Writer<DynamicObject>,
         changes: BoxStream<'static, Key>,
         kind: &ApiResource,
         context: &Arc<Context>,
         stop: &CancellationToken,
     ) -> BoxStream<'static, ()> {
-        let writer = Writer::new(kind.clone());
         let store = writer.as_reader();
         let watch = Watch {
             kind: KIND,
@@ -301,7 +316,9 @@ impl Context {
     /// The panic itself is logged elsewhere.
     fn panicked(&self, object: &DynamicObject) -> ReconcileError {
         let error = ReconcileError::Panic;
-        if let Some(Key { namespace, name: pg_cluster }) = Key::of(object) {
+        if let Some(key) = Key::of(object) {
+            self.reconciler.give_up(&key);
+            let Key { namespace, name: pg_cluster } = key;
             tracing::error!(namespace, pg_cluster, %error, "Reconcile failed; retrying");
             self.metrics.reconciled(
                 &namespace,

@@ -25,7 +25,6 @@ use crate::kubernetes::client::{CALL_DEADLINE, CallError, CallFailure, call};
 use super::apply::{ApplyCache, Owner, Writer, is_ours, version};
 use super::certificates::Stored;
 use super::inventory::Inventory;
-use crate::pgbackrest::conf::Conf;
 use secret::SecretWords;
 
 /// How long an object that is not watched is cached: the resource's Secret, a storage class, a Service of another owner.
@@ -137,12 +136,15 @@ impl Observer {
         Ok(observed)
     }
 
-    /// pgBackRest's options in the resource's Secret; none if it is missing or cannot be read.
-    pub async fn options(&self, resource: &Postgresql) -> Result<Conf, CallError> {
+    /// The resource's Secret.
+    pub async fn secret(
+        &self,
+        resource: &Postgresql,
+    ) -> Result<(Lookup<SecretFacts>, SecretWords), CallError> {
         let Some((observation, secret)) = self.observation(resource).zip(secret::named(resource)) else {
-            return Ok(Conf::default());
+            return Ok(Default::default());
         };
-        Ok(observation.secret(secret).await?.1.options)
+        observation.secret(secret).await
     }
 
     /// The families of the Service of a cluster's pods, if it exists.

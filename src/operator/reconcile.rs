@@ -14,6 +14,7 @@ use crate::cluster::labels;
 use crate::cluster::policy;
 use crate::cluster::record::Record;
 use crate::cluster::references::References;
+use crate::cluster::resource::Postgresql;
 use crate::cluster::settings::Settings;
 use crate::cluster::validate::{self, Conduct};
 use crate::cluster::validated::ValidatedCluster;
@@ -24,10 +25,13 @@ use crate::pgbackrest::version::Version;
 use super::action::Action;
 use super::apply::{Applied, Owner, Writer};
 use super::certificates::{self, CertificateError, Stored};
+use super::locations::{Compared, Locations};
 use super::mode::Mode;
 use super::observe::{Observed, Observer};
 use super::scope::Key;
 use super::stanza;
+
+mod compare;
 
 /// The timeout of one reconcile, including commands in pods.
 const DEADLINE: Duration = Duration::from_mins(15);
@@ -35,6 +39,8 @@ const DEADLINE: Duration = Duration::from_mins(15);
 const USUAL: Duration = Duration::from_hours(1);
 /// A resource with errors may become valid through an object that is not watched, such as its Secret.
 const UNTIL_MENDED: Duration = Duration::from_secs(100);
+/// A new cluster waits until the older ones were looked at.
+const UNTIL_COMPARED: Duration = Duration::from_secs(5);
 /// The shortest time until the next reconcile.
 const SOONEST: Duration = Duration::from_secs(1);
 
@@ -137,6 +143,7 @@ pub(super) struct Reconciler {
     mode: Mode,
     writer: Writer,
     observer: Observer,
+    locations: Locations,
 }
 
 impl Reconciler {
@@ -145,16 +152,23 @@ impl Reconciler {
         settings: Arc<Settings>,
         inventory: Arc<super::inventory::Inventory>,
         mode: Mode,
+        locations: Locations,
     ) -> Self {
         let writer = Writer::new(client.clone(), Arc::clone(&inventory), Arc::clone(&settings));
         let observer = Observer::new(client.clone(), inventory, Arc::clone(&settings), &writer);
-        Self { client, settings, mode, writer, observer }
+        Self { client, settings, mode, writer, observer, locations }
     }
 
     /// The resource was deleted.
     pub(super) fn forget(&self, key: &Key) {
+        self.locations.forget(key);
         self.observer.forget(&key.namespace, &key.name);
         self.writer.forget(&key.namespace, &key.name);
+    }
+
+    /// Reconciling panicked. Other clusters need not wait for this one.
+    pub(super) fn give_up(&self, key: &Key) {
+        self.locations.give_up(key);
     }
 
     /// Reconciles one cluster, in whose pods this version of pgBackRest was seen. The first value is when to reconcile
@@ -180,43 +194,43 @@ impl Reconciler {
         outcome: &mut ReconcileOutcome,
     ) -> Result<Option<Duration>, ReconcileError> {
         let Some((key, uid)) = Key::of(object).zip(object.metadata.uid.as_deref()) else { return Ok(None) };
+        let owner = Owner { namespace: &key.namespace, name: &key.name, uid };
+        let (resource, found) = validate::read(serde_json::to_value(object).unwrap_or_default());
         if object.metadata.deletion_timestamp.is_some() {
             // Its objects are being removed, and must not be recreated meanwhile.
             (outcome.hands_off, outcome.collect) = (true, Collect::Nothing);
+            self.compare_unless_known(&key, object, &resource).await;
             return Ok(None);
         }
-        let owner = Owner { namespace: &key.namespace, name: &key.name, uid };
-        let (mut resource, found) = validate::read(serde_json::to_value(object).unwrap_or_default());
         if self.mode == Mode::Observe {
-            // CPO has no repo host for it.
-            resource.metadata.annotations.get_or_insert_default().remove(labels::BACKUP_STANDBY);
-            // Whatever controller manages it: its references are not checked.
-            let references = References { version, ..References::default() };
-            let (cluster, findings) = validate::judge(&resource, found, &references, &self.settings);
-            outcome.collect = match cluster {
-                Some(cluster) => {
-                    let secret = self.observer.options(&resource).await.map_err(ReconcileError::Observe)?;
-                    Collect::Of(Box::new(Subject::of(&cluster, &self.settings, &secret)))
-                }
-                None if asks_for_nothing(&findings) => Collect::Nothing,
-                None => {
-                    let secret = self.observer.options(&resource).await.unwrap_or_default();
-                    Subject::of_invalid(&resource, &self.settings, &secret)
-                        .map_or(Collect::AsBefore, |subject| Collect::Of(Box::new(subject)))
-                }
-            };
-            outcome.findings = findings;
-            return Ok(None);
+            return self.look(object, resource, found, version, outcome).await;
         }
         let conduct = validate::conduct(&resource, &self.settings);
         if conduct.other_controller {
             (outcome.hands_off, outcome.collect) = (true, Collect::Nothing);
+            self.compare_unmanaged(object, &resource).await;
             return Ok(None);
         }
-        let mut observed = self.observer.observe(&resource).await.map_err(ReconcileError::Observe)?;
+        let mut observed = match self.observer.observe(&resource).await {
+            Ok(observed) => observed,
+            Err(error) => {
+                self.compare_unless_known(&key, object, &resource).await;
+                return Err(ReconcileError::Observe(error));
+            }
+        };
         observed.references.version = version;
         outcome.expiries.clone_from(&observed.secret.expiries);
-        let (cluster, findings) = validate::judge(&resource, found, &observed.references, &self.settings);
+        let judge =
+            |references: &References| validate::judge(&resource, found.clone(), references, &self.settings);
+        let (mut cluster, mut findings) = judge(&observed.references);
+        let compared = self.compare(object, &resource, cluster.as_ref(), conduct, &observed);
+        let is_early = compared == Compared::TooEarly;
+        if let Compared::Conflicts(conflicts) = compared
+            && !conflicts.is_empty()
+        {
+            observed.references.conflicts = conflicts;
+            (cluster, findings) = judge(&observed.references);
+        }
         let secret = &observed.secret.options;
         outcome.collect = match &cluster {
             Some(cluster) => Collect::Of(Box::new(Subject::of(cluster, &self.settings, secret))),
@@ -236,6 +250,10 @@ impl Reconciler {
             return Ok(outcome.add(released));
         }
         match cluster {
+            Some(_) if is_early && !conduct.paused => {
+                outcome.pending = true;
+                Ok(Some(UNTIL_COMPARED))
+            }
             Some(cluster) if !conduct.paused => {
                 let again = self.keep(&cluster, conduct, observed, outcome).await?;
                 if !has_errors {
@@ -247,6 +265,37 @@ impl Reconciler {
             Some(_) => Ok(None),
             None => self.without_cluster(owner, conduct, outcome).await,
         }
+    }
+
+    /// In mode observe: nothing is written, and the references of a resource are not checked, whatever controller manages it.
+    async fn look(
+        &self,
+        object: &DynamicObject,
+        mut resource: Postgresql,
+        found: Vec<Finding>,
+        version: Option<Version>,
+        outcome: &mut ReconcileOutcome,
+    ) -> Result<Option<Duration>, ReconcileError> {
+        // CPO has no repo host for it.
+        resource.metadata.annotations.get_or_insert_default().remove(labels::BACKUP_STANDBY);
+        let resource = &resource;
+        let secret = self.observer.secret(resource).await;
+        let facts = secret.as_ref().map(|(facts, _)| facts.clone()).unwrap_or_default();
+        let conflicts = self.compare_all_in_use(object, resource, facts);
+        let references = References { version, conflicts, ..References::default() };
+        let (cluster, findings) = validate::judge(resource, found, &references, &self.settings);
+        let secret = secret.map(|(_, words)| words.options);
+        outcome.collect = match cluster {
+            Some(cluster) => {
+                let secret = secret.map_err(ReconcileError::Observe)?;
+                Collect::Of(Box::new(Subject::of(&cluster, &self.settings, &secret)))
+            }
+            None if asks_for_nothing(&findings) => Collect::Nothing,
+            None => Subject::of_invalid(resource, &self.settings, &secret.unwrap_or_default())
+                .map_or(Collect::AsBefore, |subject| Collect::Of(Box::new(subject))),
+        };
+        outcome.findings = findings;
+        Ok(None)
     }
 
     /// There is nothing to build, because the resource configures no backup or has errors that affect everything. Then

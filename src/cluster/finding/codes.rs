@@ -41,7 +41,7 @@ codes! {
     REPO_HELD "repo-held" Error "A repo with errors cannot be left out, because it is in use, so nothing is changed."
     STORAGE_UNKNOWN "storage-unknown" Error "A repo's storage is not pvc, s3, azure or gcs."
     STORAGE_SHARED "storage-shared" Error "Two repos use the same location in the same storage and would destroy each other."
-    LOCATION_SHARED "location-shared" Error "Two clusters use the same location in the same storage and would destroy each other's archive."
+    LOCATION_SHARED "location-shared" Error "Two clusters use the same location in the same storage and destroy each other's archive. A repo that is not in use yet is not set up there."
     LOCATION_NOT_CHECKED "location-not-checked" NotChecked "Two clusters use the same bucket, and the path of one may be in a Secret that was not checked."
     VOLUME_SIZE_INVALID "volume-size-invalid" Error "A volume's size is missing, malformed or zero."
     VOLUME_SHRINKS "volume-shrinks" Warning "The size of a volume was reduced; Kubernetes cannot shrink volumes."

@@ -11,7 +11,8 @@ use crate::cluster::resource::{BACKUP, Pgbackrest, Postgresql};
 use crate::cluster::validated::ValidatedRepo;
 use crate::pgbackrest::options;
 
-/// Options by their current name. The values are those of options that end in `-type`, unless they are in another object.
+/// Options by their current name. The values are those of options that end in `-type` or `-path`, unless they are in another
+/// object.
 pub(super) type Options = BTreeMap<String, Option<String>>;
 
 /// The options of each container.
@@ -114,7 +115,9 @@ fn named(list: &[Value]) -> impl DoubleEndedIterator<Item = (usize, String, Opti
         if value.is_none() && variable.get("valueFrom").is_none() {
             return None;
         }
-        let choice = value.filter(|_| name.ends_with("-type")).map(str::to_owned);
+        let is_shown =
+            |value: &str| name.ends_with("-type") || name.ends_with("-path") && options::is_plain_path(value);
+        let choice = value.filter(|value| is_shown(value)).map(str::to_owned);
         Some((index, options::find(&name).map_or(name, |known| known.canonical), choice))
     })
 }

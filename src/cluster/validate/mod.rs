@@ -6,6 +6,7 @@ mod annotations;
 mod environment;
 mod global;
 mod identity;
+mod locations;
 mod parts;
 mod pods;
 mod repos;
@@ -30,6 +31,7 @@ use parts::{LeftOut, Part};
 use versions::Versions;
 
 pub use annotations::Conduct;
+pub use locations::locations;
 
 /// Validates any document: findings of `resource::read`, unknown fields, and the findings of `validate`.
 #[must_use]

@@ -3,12 +3,11 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::environment::Environment;
+use super::locations::GivenOptions;
 use super::parts::Part;
 use super::schedules::Schedules;
 use super::{Checks, schedules, storage};
 use crate::cluster::finding::codes;
-use crate::cluster::location::Location;
-use crate::cluster::references::Lookup;
 use crate::cluster::resource::{self, BACKUP, Pgbackrest};
 use crate::cluster::validated::{RepoNumber, ValidatedRepo};
 
@@ -51,7 +50,8 @@ pub(super) fn look(
         }
     }
     repos.sort_by_key(|repo| repo.number);
-    shared_places(&repos, section, checks);
+    shared_places(&repos, section, environment, checks);
+    places_of_others(checks);
     repos
 }
 
@@ -73,17 +73,19 @@ fn number(given: &resource::RepoSpec, path: &str, checks: &mut Checks<'_>) -> Op
 }
 
 /// Two repos in the same location overwrite each other's stanza.
-fn shared_places(repos: &[ValidatedRepo], section: &Pgbackrest, checks: &mut Checks<'_>) {
+fn shared_places(
+    repos: &[ValidatedRepo],
+    section: &Pgbackrest,
+    environment: &Environment,
+    checks: &mut Checks<'_>,
+) {
+    let given = GivenOptions::of(section, environment, checks.references);
     let mut seen = BTreeMap::new();
     for repo in repos {
-        let option = format!("{}-path", repo.number);
-        let in_secret = || match &checks.references.secret {
-            Lookup::Found(facts) => facts.path(&option),
-            Lookup::NotChecked | Lookup::Missing => None,
-        };
-        let path = section.global.get(&option).map(String::as_str).or_else(in_secret);
-        let Some(place) = Location::of(&repo.storage, path) else { continue };
-        if let Some(other) = seen.insert(place, repo.number) {
+        let name = repo.number.to_string();
+        let spec = section.repos.iter().find(|spec| spec.name.as_ref() == Some(&name));
+        let Some(located) = spec.and_then(|spec| given.locate(repo.number, spec)) else { continue };
+        if let Some(other) = seen.insert(located.location, repo.number) {
             checks.within(Part::from(Some(repo.number)), |checks| {
                 checks.note(
                     &codes::STORAGE_SHARED,
@@ -93,5 +95,14 @@ fn shared_places(repos: &[ValidatedRepo], section: &Pgbackrest, checks: &mut Che
                 );
             });
         }
+    }
+}
+
+/// Two clusters in the same location do so too.
+fn places_of_others(checks: &mut Checks<'_>) {
+    let references = checks.references;
+    for conflict in &references.conflicts {
+        let part = if conflict.yields { Part::from(Some(conflict.repo)) } else { Part::Field };
+        checks.within(part, |checks| checks.add(conflict.finding.clone()));
     }
 }

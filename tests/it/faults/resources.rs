@@ -42,6 +42,16 @@ const ELSEWHERE: &[Elsewhere] = &[
         "operator::process::defect::a_defect_of_one_cluster_leaves_the_others_alone_and_is_tried_again",
     ),
     Elsewhere(
+        "A resource is a copy of another one, with the same location in an object store",
+        "it is not set up there, and the other one goes on",
+        "operator::objects::locations::a_copy_is_not_set_up_where_its_source_archives",
+    ),
+    Elsewhere(
+        "A repository that is in use is moved to the location of another cluster",
+        "nothing is changed",
+        "operator::objects::locations::a_cluster_does_not_move_to_where_another_one_is",
+    ),
+    Elsewhere(
         "All repositories disappear from a resource",
         "schedules are suspended, and all else stays until a second key",
         "operator::objects::lifecycle::removal_takes_a_second_key",

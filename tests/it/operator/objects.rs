@@ -4,6 +4,7 @@ mod adoption;
 mod families;
 mod keeper;
 mod lifecycle;
+mod locations;
 mod renaming;
 
 use std::sync::Once;

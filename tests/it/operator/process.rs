@@ -31,7 +31,7 @@ fn in_bucket(namespace: &str, name: &str) -> Value {
         "spec": {"teamId": "team", "numberOfInstances": 1, "postgresql": {"version": "15"}, "volume": {"size": "1Gi"},
             "backup": {"pgbackrest": {"image": "registry.example/pgbackrest:2",
                 "configuration": {"secret": "bucket"},
-                "global": {"repo1-path": format!("/{name}"), "repo1-retention-full": "2"},
+                "global": {"repo1-path": format!("/{namespace}/{name}"), "repo1-retention-full": "2"},
                 "repos": [{"name": "repo1", "storage": "s3", "endpoint": "s3.example", "region": "eu",
                     "resource": "bucket", "schedule": {"full": "0 1 * * 0", "incr": "0 1 * * 1-6"}}]}}},
     })

@@ -1,0 +1,209 @@
+//! Which clusters are in one location, compared across all resources that the operator sees.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::FutureExt;
+use kube::core::DynamicObject;
+use kube::runtime::reflector::store::Store;
+use parking_lot::Mutex;
+
+use super::revisits::Revisits;
+use super::scope::Key;
+use crate::cluster::location::{self, Claim, Claimant, Conflict, Located, Location};
+use crate::cluster::validated::RepoNumber;
+
+/// How long a namespace that cannot be listed keeps new clusters waiting.
+const LISTED_WITHIN: Duration = Duration::from_mins(1);
+
+/// The locations of all clusters, during one term of leadership.
+#[derive(Debug)]
+pub(super) struct Locations {
+    claimants: Mutex<BTreeMap<Key, Claimant>>,
+    /// All resources, by scope.
+    resources: Vec<Store<DynamicObject>>,
+    since: Instant,
+    /// Where clusters go that have to be looked at again, by scope.
+    revisits: Vec<Arc<Revisits>>,
+}
+
+/// The result of a comparison.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Compared {
+    Conflicts(Vec<Conflict>),
+    /// An older resource was not looked at yet, and a new repo may be in its location.
+    TooEarly,
+}
+
+impl Locations {
+    pub(super) fn new(resources: Vec<Store<DynamicObject>>, revisits: Vec<Arc<Revisits>>) -> Self {
+        Self { claimants: Mutex::default(), resources, since: Instant::now(), revisits }
+    }
+
+    /// Records where the repos of a cluster are, and compares that with all others. Those that are concerned by a change
+    /// are looked at again.
+    pub(super) fn compare(
+        &self,
+        object: &DynamicObject,
+        located: Vec<Located>,
+        is_in_use: impl Fn(RepoNumber, &Location) -> bool,
+    ) -> Compared {
+        let Some(key) = Key::of(object) else { return Compared::Conflicts(Vec::new()) };
+        let claims = located
+            .into_iter()
+            .map(|located| Claim { in_use: is_in_use(located.repo, &located.location), located });
+        let claimant = Claimant { key, created: created(object), claims: claims.collect() };
+        let is_new = claimant.claims.iter().any(|claim| !claim.in_use);
+        let conflicts = self.set(&claimant);
+        if is_new && !self.knows_older_than(&claimant) {
+            Compared::TooEarly
+        } else {
+            Compared::Conflicts(conflicts)
+        }
+    }
+
+    /// Whether the cluster was using the location of this repo when it was last compared.
+    pub(super) fn was_in_use(&self, key: &Key, repo: RepoNumber, location: &Location) -> bool {
+        let claimants = self.claimants.lock();
+        let mut claims = claimants.get(key).into_iter().flat_map(|claimant| &claimant.claims);
+        claims.any(|claim| claim.in_use && claim.located.repo == repo && claim.located.location == *location)
+    }
+
+    pub(super) fn knows(&self, key: &Key) -> bool {
+        self.claimants.lock().contains_key(key)
+    }
+
+    /// Nothing can be found out about a cluster.
+    pub(super) fn give_up(&self, key: &Key) {
+        let nothing = || Claimant { key: key.clone(), created: None, claims: Vec::new() };
+        self.claimants.lock().entry(key.clone()).or_insert_with(nothing);
+    }
+
+    /// The resource was deleted.
+    pub(super) fn forget(&self, key: &Key) {
+        let mut claimants = self.claimants.lock();
+        if let Some(gone) = claimants.remove(key) {
+            self.revisit(claimants.values(), &gone, None);
+        }
+    }
+
+    fn set(&self, claimant: &Claimant) -> Vec<Conflict> {
+        let mut claimants = self.claimants.lock();
+        let before = claimants.insert(claimant.key.clone(), claimant.clone());
+        if before.as_ref() != Some(claimant) {
+            self.revisit(claimants.values(), claimant, before.as_ref());
+        }
+        location::conflicts(claimant, claimants.values())
+    }
+
+    /// Looks again at the clusters that are where this one is or was.
+    fn revisit<'a>(
+        &self,
+        all: impl Iterator<Item = &'a Claimant>,
+        one: &Claimant,
+        before: Option<&Claimant>,
+    ) {
+        let changed: Vec<&Location> = [Some(one), before].into_iter().flatten().flat_map(places).collect();
+        for other in all.filter(|other| other.key != one.key) {
+            if places(other).any(|place| changed.contains(&place)) {
+                self.revisits.iter().for_each(|revisits| revisits.add(&other.key));
+            }
+        }
+    }
+
+    /// Whether every older resource was looked at in this term.
+    fn knows_older_than(&self, one: &Claimant) -> bool {
+        let is_listed =
+            |store: &Store<DynamicObject>| matches!(store.wait_until_ready().now_or_never(), Some(Ok(())));
+        if self.since.elapsed() < LISTED_WITHIN && !self.resources.iter().all(is_listed) {
+            return false;
+        }
+        let age = |created: Option<i64>, key: &Key| (created.is_none(), created, key.clone());
+        let mine = age(one.created, &one.key);
+        let is_older = |object: &DynamicObject| {
+            let key = Key::of(object);
+            key.is_some_and(|key| age(created(object), &key) < mine && !self.knows(&key))
+        };
+        !self.resources.iter().any(|store| !store.state_filter(|object| is_older(object)).is_empty())
+    }
+}
+
+fn places(claimant: &Claimant) -> impl Iterator<Item = &Location> {
+    claimant.claims.iter().map(|claim| &claim.located.location)
+}
+
+fn created(object: &DynamicObject) -> Option<i64> {
+    object.metadata.creation_timestamp.as_ref().map(|time| time.0.as_second())
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::runtime::reflector::store::Writer;
+    use kube::runtime::watcher::Event;
+    use serde_json::json;
+
+    use super::super::scope::postgresql;
+    use super::*;
+
+    fn object(name: &str, created: &str) -> DynamicObject {
+        serde_json::from_value(
+            json!({"metadata": {"name": name, "namespace": "shop", "creationTimestamp": created}}),
+        )
+        .unwrap()
+    }
+
+    fn located(path: &str) -> Vec<Located> {
+        let repo = RepoNumber::of_name("repo1").unwrap();
+        let location = Location::new("s3", "s3.example", None, None, "b", Some(path));
+        vec![Located { repo, location, is_guess: false }]
+    }
+
+    fn key(name: &str) -> Key {
+        Key::new("shop", name)
+    }
+
+    fn yields(compared: &Compared) -> Option<bool> {
+        match compared {
+            Compared::Conflicts(conflicts) => Some(conflicts.iter().any(|conflict| conflict.yields)),
+            Compared::TooEarly => None,
+        }
+    }
+
+    #[test]
+    fn a_new_cluster_waits_until_older_ones_are_known_and_is_told_when_they_go() {
+        let mut writer = Writer::new(postgresql());
+        let revisits = Arc::new(Revisits::default());
+        let locations = Locations::new(vec![writer.as_reader()], vec![Arc::clone(&revisits)]);
+        let (old, young) = (object("old", "2026-01-01T00:00:00Z"), object("young", "2026-02-01T00:00:00Z"));
+        let look = |object: &DynamicObject, path: &str, in_use: bool| {
+            locations.compare(object, located(path), |_, _| in_use)
+        };
+        assert_eq!(look(&young, "/x", false), Compared::TooEarly, "nothing is listed");
+        for event in
+            [Event::Init, Event::InitApply(old.clone()), Event::InitApply(young.clone()), Event::InitDone]
+        {
+            writer.apply_watcher_event(&event);
+        }
+        assert_eq!(look(&young, "/x", false), Compared::TooEarly);
+        assert_eq!(yields(&look(&young, "/x", true)), Some(false), "what is in use does not wait");
+        assert_eq!(look(&young, "/x", false), Compared::TooEarly);
+        assert_eq!(yields(&look(&old, "/x", false)), Some(false), "nobody waits for a younger one");
+        assert_eq!(revisits.take(), [key("young")]);
+        assert_eq!(yields(&look(&young, "/x", false)), Some(true));
+        assert_eq!(revisits.take(), [], "nothing has changed");
+        assert!(!locations.was_in_use(&key("old"), located("/x")[0].repo, &located("/x")[0].location));
+
+        // It moves, or its resource goes.
+        look(&old, "/y", true);
+        assert!(locations.was_in_use(&key("old"), located("/y")[0].repo, &located("/y")[0].location));
+        assert_eq!(revisits.take(), [key("young")]);
+        assert_eq!(yields(&look(&young, "/x", false)), Some(false));
+        look(&old, "/x", true);
+        revisits.take();
+        locations.forget(&key("old"));
+        assert_eq!(revisits.take(), [key("young")]);
+        locations.forget(&key("old"));
+        assert_eq!(revisits.take(), []);
+    }
+}
