@@ -14,6 +14,7 @@ use kube::Api;
 use parking_lot::Mutex;
 
 use crate::cluster::address::IpFamilies;
+use crate::cluster::labels;
 use crate::cluster::names;
 use crate::cluster::record::Record;
 use crate::cluster::references::{Lookup, References, SecretFacts, StorageClassFacts, VolumeFacts};
@@ -129,7 +130,9 @@ impl Observer {
             (observed.references.secret, observed.secret) = observation.secret(secret).await?;
         }
         observation.volumes(section, &mut observed.references).await?;
-        if volume_repos(section).next().is_some() {
+        // For a repo host, which both need.
+        let is_from_standby = resource.annotation(labels::BACKUP_STANDBY).is_some();
+        if is_from_standby || volume_repos(section).next().is_some() {
             observed.stored = observation.stored().await?;
             observed.references.families = observation.families().await?;
         }

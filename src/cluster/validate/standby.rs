@@ -129,13 +129,13 @@ fn key_elsewhere(repo: &ValidatedRepo, section: &Pgbackrest, checks: &Checks<'_>
     match key {
         KeyFile::InSecret(_) => None,
         KeyFile::Mounted(path) => Some(format!(" {path}")),
-        KeyFile::Named => match section.global.get(&option) {
-            Some(path) => file_beside_configuration(path).is_none().then(|| format!(" {path}")),
-            None => {
-                let Lookup::Found(facts) = &checks.references.secret else { return None };
-                let (_, given) = facts.options().find(|(_, given)| given.name == option)?;
-                given.file.is_none().then(String::new)
+        KeyFile::Named => {
+            if let Some(path) = section.global.get(&option) {
+                return file_beside_configuration(path).is_none().then(|| format!(" {path}"));
             }
-        },
+            let Lookup::Found(facts) = &checks.references.secret else { return None };
+            let (_, given) = facts.options().find(|(_, given)| given.name == option)?;
+            given.file.is_none().then(String::new)
+        }
     }
 }

@@ -82,6 +82,8 @@ pub(crate) fn kubelet(directory: &Path, authority: &Path, group: &str) -> Value 
         // The machine's disk and memory are not this node's to judge.
         "evictionHard": {"imagefs.available": "1%", "nodefs.available": "1%", "memory.available": "50Mi"},
         "imageGCHighThresholdPercent": 100,
+        // Images that were imported have the contents of those that were pulled.
+        "imagePullCredentialsVerificationPolicy": "NeverVerify",
         "failCgroupV1": false,
         "failSwapOn": false,
         "resolvConf": directory.join("resolv.conf"),
