@@ -70,7 +70,11 @@ async fn what_was_read_is_not_read_again() {
     let observer = observer(&fake_cluster);
     fake_cluster.api.take_seen();
     let first = observer.observe(&resource(1)).await.unwrap();
-    assert_eq!(paths(&fake_cluster).len(), 5, "the Secret, the class, the claim, and two Secrets of ours");
+    assert_eq!(
+        paths(&fake_cluster).len(),
+        6,
+        "the Secret, the class, the claim, the Service, and two Secrets of ours"
+    );
     let Lookup::Found(facts) = &first.references.secret else { panic!("{first:?}") };
     assert_eq!(facts.files["s3.conf"].options[0].name, "repo1-s3-key");
     let Lookup::Found(class) = &first.references.storage_classes["fast"] else { panic!("{first:?}") };
@@ -102,7 +106,7 @@ async fn what_was_read_is_not_read_again() {
     assert_eq!(paths(&fake_cluster), [SECRET]);
     observer.forget("shop", "orders");
     observer.observe(&resource(2)).await.unwrap();
-    assert_eq!(paths(&fake_cluster).len(), 4);
+    assert_eq!(paths(&fake_cluster).len(), 5);
 }
 
 #[tokio::test(start_paused = true)]
