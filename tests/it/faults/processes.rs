@@ -73,7 +73,7 @@ static ROWS: [Row<Injection>; 25] = [
     ),
     row(
         "It answers, and leaves a child in a session of its own",
-        "the answer counts, and the child is ended",
+        "the answer counts, and the child is ended when the exporter stops",
         |it| it.info("setsid sleep 600 >/dev/null 2>&1 & exec cat \"${0%/*}/document\""),
         Told::Usual,
     ),
