@@ -123,8 +123,7 @@ pub fn shared(all: &[(Key, Located)]) -> Vec<(Key, Finding)> {
     for users in by_location.values() {
         for (key, located) in users {
             let Some((other, theirs)) = users.iter().find(|(other, _)| other != key) else { continue };
-            let why = "uses";
-            findings.push((key.clone(), finding(key, located, other, theirs, why)));
+            findings.push((key.clone(), finding(key, located, other, theirs, "uses")));
         }
     }
     findings
@@ -158,8 +157,17 @@ fn conflict(one: &Claimant, claim: &Claim, others: &[&Claimant]) -> Option<Confl
 }
 
 /// The least has the best right.
-fn rank<'a>(claimant: &'a Claimant, claim: &Claim) -> (bool, bool, Option<i64>, &'a Key) {
-    (!claim.in_use, claimant.created.is_none(), claimant.created, &claimant.key)
+fn rank<'a>(claimant: &'a Claimant, claim: &Claim) -> (bool, Age<'a>) {
+    (!claim.in_use, age(claimant.created, &claimant.key))
+}
+
+/// Resources in the order of this are the oldest first. Those of unknown age are the youngest.
+pub type Age<'a> = (bool, Option<i64>, &'a Key);
+
+/// Of a resource that was created at this Unix time.
+#[must_use]
+pub const fn age(created: Option<i64>, key: &Key) -> Age<'_> {
+    (created.is_none(), created, key)
 }
 
 fn finding(key: &Key, located: &Located, other: &Key, theirs: &Located, why: &str) -> Finding {
@@ -245,7 +253,7 @@ mod tests {
         Claimant { key: Key::new("shop", name), created: Some(created), claims: vec![claim] }
     }
 
-    /// Who yields, and who is told of another.
+    /// The clusters that yield, and those with a conflict.
     fn outcome(all: &[Claimant]) -> (Vec<&str>, Vec<&str>) {
         let of = |one: &Claimant| conflicts(one, all.iter());
         let told = all.iter().filter(|one| !of(one).is_empty()).map(|one| one.key.name.as_str()).collect();

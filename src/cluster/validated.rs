@@ -62,7 +62,7 @@ impl ValidatedCluster {
     /// Whether backups are made on a repo host, which needs mutual TLS.
     #[must_use]
     pub fn needs_repo_host(&self) -> bool {
-        self.repos.iter().any(|repo| repo.on_repo_host)
+        need_repo_host(&self.repos)
     }
 
     /// Whether the repo host has volumes with repos.
@@ -298,6 +298,12 @@ pub struct PodTemplate {
     pub scheduler: Option<String>,
     /// `spec.podPriorityClassName`.
     pub priority_class: Option<String>,
+}
+
+/// Whether any of these repos is backed up on a repo host.
+#[must_use]
+pub fn need_repo_host(repos: &[ValidatedRepo]) -> bool {
+    repos.iter().any(|repo| repo.on_repo_host)
 }
 
 /// How pgBackRest chooses the PostgreSQL whose files it copies (`backup-standby`).

@@ -119,13 +119,13 @@ impl Locations {
         if self.since.elapsed() < LISTED_WITHIN && !self.resources.iter().all(is_listed) {
             return false;
         }
-        let age = |created: Option<i64>, key: &Key| (created.is_none(), created, key.clone());
-        let mine = age(one.created, &one.key);
-        let is_older = |object: &DynamicObject| {
+        let is_older =
+            |created, key: &Key| location::age(created, key) < location::age(one.created, &one.key);
+        let is_unknown = |object: &DynamicObject| {
             let key = Key::of(object);
-            key.is_some_and(|key| age(created(object), &key) < mine && !self.knows(&key))
+            key.is_some_and(|key| is_older(created(object), &key) && !self.knows(&key))
         };
-        !self.resources.iter().any(|store| !store.state_filter(|object| is_older(object)).is_empty())
+        !self.resources.iter().any(|store| !store.state_filter(|object| is_unknown(object)).is_empty())
     }
 }
 
@@ -188,7 +188,7 @@ mod tests {
         assert_eq!(look(&young, "/x", false), Compared::TooEarly);
         assert_eq!(yields(&look(&young, "/x", true)), Some(false), "what is in use does not wait");
         assert_eq!(look(&young, "/x", false), Compared::TooEarly);
-        assert_eq!(yields(&look(&old, "/x", false)), Some(false), "nobody waits for a younger one");
+        assert_eq!(yields(&look(&old, "/x", false)), Some(false), "it does not wait for a younger one");
         assert_eq!(revisits.take(), [key("young")]);
         assert_eq!(yields(&look(&young, "/x", false)), Some(true));
         assert_eq!(revisits.take(), [], "nothing has changed");

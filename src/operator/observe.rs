@@ -152,8 +152,7 @@ impl Observer {
 
     /// The families of the Service of a cluster's pods, if it exists.
     pub async fn families(&self, cluster: &ValidatedCluster) -> Result<Option<IpFamilies>, CallError> {
-        let Some(uid) = cluster.uid.as_deref() else { return Ok(None) };
-        let owner = Owner { namespace: &cluster.namespace, name: &cluster.name, uid };
+        let Some(owner) = Owner::of(cluster) else { return Ok(None) };
         Observation { observer: self, owner, generation: None }.families().await
     }
 
@@ -274,7 +273,7 @@ impl Observation<'_> {
         Ok((Lookup::Found(facts), words))
     }
 
-    /// From the Service of the pods, whoever owns it.
+    /// From the Service of the pods, which may have another owner.
     async fn families(&self) -> Result<Option<IpFamilies>, CallError> {
         let name = names::pods_service(self.owner.name);
         let watched = self.known("Service", &name).map(|known| version(&known.metadata));

@@ -13,7 +13,7 @@ use crate::cluster::line::Line;
 use crate::cluster::names;
 use crate::cluster::references::Lookup;
 use crate::cluster::resource::{BACKUP, Pgbackrest};
-use crate::cluster::validated::{RepoNumber, ValidatedRepo};
+use crate::cluster::validated::{RepoNumber, ValidatedRepo, need_repo_host};
 use crate::pgbackrest::options::{self, Group, KnownOption};
 
 const SECRET: &str = "is a secret in plain text, and would end up in a ConfigMap";
@@ -118,9 +118,7 @@ pub(super) fn look_at_containers(
             format!("in PostgreSQL's containers, where {} is backed up", elsewhere.join(", ")),
         )
     });
-    let on_repo_host = repos
-        .iter()
-        .any(|repo| repo.on_repo_host)
+    let on_repo_host = need_repo_host(repos)
         .then(|| (Container::RepoHost { instances, volumes: &volumes }, "on the repo host".to_owned()));
     for (container, place) in in_database.into_iter().chain(on_repo_host) {
         for (option, value) in global {
@@ -273,7 +271,7 @@ fn agrees_with_repos(
     repos: &[ValidatedRepo],
     checks: &mut Checks<'_>,
 ) {
-    if known.canonical.starts_with("tls-server-") && repos.iter().any(|repo| repo.on_repo_host) {
+    if known.canonical.starts_with("tls-server-") && need_repo_host(repos) {
         if known.canonical == "tls-server-address"
             && let Some(served) = IpFamilies::served_by(value)
         {

@@ -5,7 +5,7 @@ use super::parts::Part;
 use crate::cluster::finding::codes;
 use crate::cluster::references::Lookup;
 use crate::cluster::resource::{BACKUP, Pgbackrest, Postgresql};
-use crate::cluster::validated::{PostgresVersion, RepoNumber, ValidatedRepo};
+use crate::cluster::validated::{PostgresVersion, RepoNumber, ValidatedRepo, need_repo_host};
 use crate::cluster::{labels, names};
 
 /// The identity of the cluster.
@@ -181,7 +181,7 @@ fn image_for(is_needed: bool, section: &Pgbackrest, checks: &mut Checks<'_>) -> 
 
 /// Names that are shortened, or belong to another owner.
 pub(super) fn names(identity: &Identity, repos: &[ValidatedRepo], checks: &mut Checks<'_>) {
-    let with_repo_host = repos.iter().any(|repo| repo.on_repo_host);
+    let with_repo_host = need_repo_host(repos);
     if identity.name.len() <= names::LONGEST_CLUSTER && names::shortens(&identity.name, with_repo_host) {
         checks.note_value(
             &codes::NAME_SHORTENED,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::environment::{Environment, Options};
+use super::storage::AZURE_ENDPOINT;
 use crate::cluster::location::{AccountHash, Located, Location};
 use crate::cluster::references::{Lookup, References, SecretFacts, SecretOption};
 use crate::cluster::resource::{Pgbackrest, Postgresql, RepoSpec};
@@ -61,7 +62,7 @@ impl<'a> GivenOptions<'a> {
     pub(super) fn locate(&self, number: RepoNumber, repo: &RepoSpec) -> Option<Located> {
         let (kind, endpoint, bucket) = match repo.storage.as_deref()? {
             "s3" => ("s3", None, "s3-bucket"),
-            "azure" => ("azure", Some("blob.core.windows.net"), "azure-container"),
+            "azure" => ("azure", Some(AZURE_ENDPOINT), "azure-container"),
             "gcs" => ("gcs", Some("storage.googleapis.com"), "gcs-bucket"),
             _ => return None,
         };

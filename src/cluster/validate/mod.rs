@@ -25,7 +25,7 @@ use super::names;
 use super::references::References;
 use super::resource::{self, BACKUP, Pgbackrest, Postgresql};
 use super::settings::Settings;
-use super::validated::{Suspension, ValidatedCluster};
+use super::validated::{Suspension, ValidatedCluster, need_repo_host};
 use environment::Environment;
 use parts::{LeftOut, Part};
 use versions::Versions;
@@ -128,8 +128,7 @@ fn look(resource: &Postgresql, checks: &mut Checks<'_>) -> Option<ValidatedClust
     if annotations::time_zone_is_wrong(resource, &jobs) {
         schedules::hold_all(&mut repos);
     }
-    let with_repo_host = repos.iter().any(|repo| repo.on_repo_host);
-    let versions = Versions::of(resource, section, with_repo_host, checks.references);
+    let versions = Versions::of(resource, section, need_repo_host(&repos), checks.references);
     versions::look(&repos, &mut global, &versions, checks);
     global::look_at_containers(identity.instances, &repos, &global, checks);
     schedules::collisions(&repos, jobs.time_zone.as_deref(), &versions, checks);

@@ -13,6 +13,9 @@ use crate::cluster::resource::{Pgbackrest, RepoSpec};
 use crate::cluster::validated::{GcsCredentials, KeyFile, RepoNumber, Storage, Volume};
 use crate::pgbackrest::options;
 
+/// pgBackRest's default of `repoN-azure-endpoint`.
+pub(super) const AZURE_ENDPOINT: &str = "blob.core.windows.net";
+
 const IN_SECRET: &str = "remove it from the resource, replace it if it was exposed, and put it into the Secret named \
      in configuration.secret";
 
@@ -80,7 +83,7 @@ fn azure(repo: &RepoSpec, number: RepoNumber, path: &str, checks: &mut Checks<'_
     match &endpoint {
         Some(endpoint) if !endpoint_is_clean(endpoint, path, checks) => return None,
         Some(_) => {}
-        None => default_used(path, "endpoint", "blob.core.windows.net", checks),
+        None => default_used(path, "endpoint", AZURE_ENDPOINT, checks),
     }
     Some(Storage::Azure { container: container?, account, endpoint })
 }

@@ -8,7 +8,7 @@ use crate::cluster::finding::codes;
 use crate::cluster::line::Line;
 use crate::cluster::references::{Lookup, References};
 use crate::cluster::resource::{BACKUP, Pgbackrest, Postgresql};
-use crate::cluster::validated::{RepoNumber, Storage, ValidatedRepo};
+use crate::cluster::validated::{RepoNumber, Storage, ValidatedRepo, need_repo_host};
 use crate::pgbackrest::options::{self, since};
 use crate::pgbackrest::version::{self, Version};
 
@@ -55,8 +55,7 @@ impl Versions {
 
     /// Those of all containers that run pgBackRest.
     fn in_use(&self, repos: &[ValidatedRepo]) -> Vec<Option<Version>> {
-        let with_repo_host = repos.iter().any(|repo| repo.on_repo_host);
-        let repo_host = with_repo_host.then_some(self.repo_host);
+        let repo_host = need_repo_host(repos).then_some(self.repo_host);
         [Some(self.database), repo_host].into_iter().flatten().collect()
     }
 }

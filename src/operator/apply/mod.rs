@@ -82,6 +82,15 @@ pub struct Owner<'a> {
     pub uid: &'a str,
 }
 
+impl<'a> Owner<'a> {
+    /// None without a UID: nothing can belong to a resource that is only in a file.
+    #[must_use]
+    pub fn of(cluster: &'a ValidatedCluster) -> Option<Self> {
+        let uid = cluster.uid.as_deref()?;
+        Some(Self { namespace: &cluster.namespace, name: &cluster.name, uid })
+    }
+}
+
 impl Writer {
     /// Writes with `client` the objects that are not in `inventory`.
     #[must_use]
@@ -107,8 +116,7 @@ impl Writer {
         desired: &Desired,
         conduct: Conduct,
     ) -> Result<Applied, CallError> {
-        let Some(uid) = cluster.uid.as_deref() else { return Ok(Applied::default()) };
-        let owner = Owner { namespace: &cluster.namespace, name: &cluster.name, uid };
+        let Some(owner) = Owner::of(cluster) else { return Ok(Applied::default()) };
         let mut pass = Pass::new(self, owner, conduct.adopt);
         let mut in_place: BTreeMap<&'static str, bool> = BTreeMap::new();
         for object in &desired.objects {
@@ -135,8 +143,7 @@ impl Writer {
         object: &Object,
         conduct: Conduct,
     ) -> Result<Applied, CallError> {
-        let Some(uid) = cluster.uid.as_deref() else { return Ok(Applied::default()) };
-        let owner = Owner { namespace: &cluster.namespace, name: &cluster.name, uid };
+        let Some(owner) = Owner::of(cluster) else { return Ok(Applied::default()) };
         let mut pass = Pass::new(self, owner, conduct.adopt);
         pass.object(object).await?;
         Ok(pass.end())

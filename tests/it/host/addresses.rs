@@ -76,7 +76,7 @@ fn neither_address_fits_everywhere() {
         let pod = Pod::new(&version, &IPV6_ONLY);
         let server = pod.start_server("*");
         pod.wait_for_probe("127.0.0.1", 0);
-        assert_eq!(pod.probe(IPV6).status.code(), Some(49), "nobody answers where clients ask");
+        assert_eq!(pod.probe(IPV6).status.code(), Some(49), "clients do not reach it");
         pod.write_repo_host("::");
         server.signal_group(Signal::SIGHUP);
         pod.wait_for_probe(IPV6, 0);

@@ -143,14 +143,22 @@ impl Shop {
 
 /// A cluster with a repo on a volume, in a namespace without that storage class.
 fn with_volume(name: &str) -> Value {
+    resource(
+        name,
+        &json!({"image": "registry.example/pgbackrest:2",
+            "global": {"repo1-retention-full": "2"},
+            "repos": [{"name": "repo1", "storage": "pvc", "volume": {"size": "2Gi"},
+                "schedule": {"full": "30 1 * * 0", "incr": "30 1 * * 1-6"}}]}),
+    )
+}
+
+/// A cluster with this backup section.
+fn resource(name: &str, pgbackrest: &Value) -> Value {
     json!({
         "apiVersion": "cpo.opensource.cybertec.at/v1",
         "kind": "postgresql",
         "metadata": {"name": name},
         "spec": {"teamId": "shop", "numberOfInstances": 1, "postgresql": {"version": "15"}, "volume": {"size": "1Gi"},
-            "backup": {"pgbackrest": {"image": "registry.example/pgbackrest:2",
-                "global": {"repo1-retention-full": "2"},
-                "repos": [{"name": "repo1", "storage": "pvc", "volume": {"size": "2Gi"},
-                    "schedule": {"full": "30 1 * * 0", "incr": "30 1 * * 1-6"}}]}}},
+            "backup": {"pgbackrest": pgbackrest}},
     })
 }

@@ -7,7 +7,7 @@ use super::{Shop, with_volume};
 #[test]
 fn servers_listen_on_the_families_of_the_service() {
     let Some(shop) = Shop::open("servers_listen_on_the_families_of_the_service") else { return };
-    // Somebody else's Service, with IPv6 alone.
+    // A Service of another owner, with IPv6 only.
     shop.apply(&json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "ledger-clusterpods"},
         "spec": {"clusterIP": "None", "selector": {"application": "cpo"}, "ipFamilies": ["IPv6"]}}));
     shop.apply(&with_volume("ledger"));

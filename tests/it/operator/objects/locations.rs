@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::Shop;
+use super::{Shop, resource};
 
 #[test]
 fn a_copy_is_not_set_up_where_its_source_archives() {
@@ -83,17 +83,14 @@ fn a_cluster_does_not_move_to_where_another_one_is() {
 
 /// A cluster in a bucket, at pgBackRest's default path.
 fn in_bucket(name: &str, secret: &str) -> Value {
-    json!({
-        "apiVersion": "cpo.opensource.cybertec.at/v1",
-        "kind": "postgresql",
-        "metadata": {"name": name},
-        "spec": {"teamId": "shop", "numberOfInstances": 1, "postgresql": {"version": "15"}, "volume": {"size": "1Gi"},
-            "backup": {"pgbackrest": {"image": "registry.example/pgbackrest:2",
-                "configuration": {"secret": secret},
-                "global": {"repo1-retention-full": "2", "repo2-retention-full": "2"},
-                "repos": [{"name": "repo1", "storage": "s3", "endpoint": "s3.example", "region": "eu",
-                    "resource": "bucket", "schedule": {"full": "0 1 * * 0"}}]}}},
-    })
+    resource(
+        name,
+        &json!({"image": "registry.example/pgbackrest:2",
+            "configuration": {"secret": secret},
+            "global": {"repo1-retention-full": "2", "repo2-retention-full": "2"},
+            "repos": [{"name": "repo1", "storage": "s3", "endpoint": "s3.example", "region": "eu",
+                "resource": "bucket", "schedule": {"full": "0 1 * * 0"}}]}),
+    )
 }
 
 fn with_path(path: &str) -> Value {
