@@ -105,6 +105,7 @@ fn a_cut_connection_is_followed(cluster: &Example<'_>) {
     let port: u16 = server.rsplit_once(':').unwrap().1.parse().unwrap();
     let directory = tempfile::tempdir_in(node.directory()).unwrap();
     let kubeconfig = directory.path().join("kubeconfig");
+    let archiver = cluster.stop_archiver();
     // What is started there ends with it.
     let (code, log) = node.in_network(|| {
         let cable = Cable::lay(port);
@@ -124,6 +125,7 @@ fn a_cut_connection_is_followed(cluster: &Example<'_>) {
             log.contains(COPYING).then_some(())
         });
         cable.cut();
+        drop(archiver);
         let code = cluster.wait("the end of the backup", || job.ended()).code();
         (code, job.log())
     });
@@ -136,8 +138,10 @@ fn a_cut_connection_is_followed(cluster: &Example<'_>) {
 fn a_deleted_repo_host_is_waited_for(cluster: &Example<'_>) {
     cluster.start_job("interrupted", FULL, &[]);
     cluster.wait_until_it_copies("interrupted");
-    cluster.kubectl().run(&["--namespace", cluster.namespace, "delete", "pod", REPO_HOST, "--wait=false"]);
+    cluster.kubectl().run(&["--namespace", cluster.namespace, "delete", "pod", REPO_HOST]);
     cluster.wait_for_job("interrupted", "Complete");
+    // Usually the Job needs it as well.
+    cluster.kubectl().wait(cluster.namespace, &format!("pod/{REPO_HOST}"), "condition=Ready");
     let made = cluster.makers(REPO_HOST, "pgbackrest");
     assert!(
         made.iter().any(|maker| maker.starts_with("interrupted/")),

@@ -50,6 +50,7 @@ fn a_fleet_is_told_whatever_happens() {
     cluster.add_repos(std::slice::from_ref(&store), &authority);
 
     both_repos_are_backed_up(&cluster, &operator);
+    the_repo_host_is_replaced(&cluster);
     info_tells_the_same(&cluster);
     prometheus_scrapes_it(&operator);
     wal::a_hole_is_seen(&cluster, &operator);
@@ -94,6 +95,16 @@ fn both_repos_are_backed_up(cluster: &Example<'_>, operator: &Operator<'_>) {
     }
 }
 
+/// By one with the Secret of the added repo, once no backup runs. Until then it may lose what tests put there.
+fn the_repo_host_is_replaced(cluster: &Example<'_>) {
+    let pod = "cluster-pgbackrest-repo-host-0";
+    cluster.wait("another repo host", || {
+        let pod = cluster.kubectl().get(NAMESPACE, "pod", pod)?;
+        pod["spec"].to_string().contains("cluster-s3-credential").then_some(())
+    });
+    cluster.kubectl().wait(NAMESPACE, &format!("pod/{pod}"), "condition=Ready");
+}
+
 /// Unix seconds at which the Job was completed.
 fn completed(cluster: &Example<'_>, job: &str) -> f64 {
     let job = cluster.kubectl().get(NAMESPACE, "job", job).unwrap();
@@ -128,7 +139,8 @@ fn prometheus_scrapes_it(operator: &Operator<'_>) {
             prometheus.wait_for_value(&query.replace("OURS", r#"namespace="fleet",pg_cluster="cluster""#))
         };
         for repo in ["1", "2"] {
-            assert_eq!(value(&format!(r#"pgbackrest_repo_up{{OURS,repo_key="{repo}"}}"#)), 1.0);
+            // On a busy machine, a repo may be too slow once.
+            value(&format!(r#"pgbackrest_repo_up{{OURS,repo_key="{repo}"}} == 1"#));
             assert_eq!(
                 value(&format!(r#"pgbackrest_backups{{OURS,repo_key="{repo}",backup_type="full"}}"#)),
                 1.0

@@ -7,6 +7,20 @@ use super::example::Example;
 /// What pgBackRest says when it has begun to copy.
 pub(crate) const COPYING: &str = "backup start archive";
 
+/// PostgreSQL archives nothing until this is dropped, so a backup waits for WAL for as long as its archive-timeout.
+pub(crate) struct StoppedArchiver<'test> {
+    example: &'test Example<'test>,
+    process: String,
+}
+
+impl Drop for StoppedArchiver<'_> {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.example.signal_archiver("CONT", &self.process);
+        }
+    }
+}
+
 impl Example<'_> {
     /// A Job as `kubectl create job --from` makes it, with arguments in place of others.
     pub(crate) fn start_job(&self, name: &str, cron_job: &str, instead: &[(&str, &str)]) {
@@ -30,6 +44,16 @@ impl Example<'_> {
 
     pub(crate) fn wait_until_it_copies(&self, job: &str) {
         self.wait_closely("the backup to copy", || self.log_of_job(job).contains(COPYING).then_some(()));
+    }
+
+    pub(crate) fn stop_archiver(&self) -> StoppedArchiver<'_> {
+        let process = self.psql("select pid from pg_stat_activity where backend_type = 'archiver'");
+        self.signal_archiver("STOP", &process);
+        StoppedArchiver { example: self, process }
+    }
+
+    fn signal_archiver(&self, signal: &str, process: &str) {
+        self.said("cluster-0", "postgres", &["sh", "-c", r#"kill -s "$0" "$1""#, signal, process]);
     }
 
     /// Enough that something can happen while it is copied, which takes seconds of a processor.

@@ -9,13 +9,16 @@ const PRIMARY: &str = "cluster-0";
 /// The Job tries again when the pod is back, and tells the truth.
 pub(super) fn a_primary_that_goes(cluster: &Example<'_>, operator: &Operator<'_>) {
     begin(cluster, "bereft");
-    cluster.kubectl().run(&["--namespace", NAMESPACE, "delete", "pod", PRIMARY, "--wait=false"]);
+    cluster.kubectl().run(&["--namespace", NAMESPACE, "delete", "pod", PRIMARY]);
     cluster.wait_for_job("bereft", "Complete");
+    // Usually the Job needs it as well.
+    cluster.kubectl().wait(NAMESPACE, "pod/cluster-0", "condition=Ready");
     is_made_and_told(cluster, operator, "bereft");
 }
 
 /// The job is told to end and ends what it has begun in the other pod: the next one finds no lock.
 pub(super) fn a_job_that_goes(cluster: &Example<'_>, operator: &Operator<'_>) {
+    let archiver = cluster.stop_archiver();
     begin(cluster, "halted");
     assert!(is_backing_up(cluster), "{}", cluster.state());
     cluster.kubectl().run(&["--namespace", NAMESPACE, "delete", "job", "halted", "--cascade=foreground"]);
@@ -24,6 +27,7 @@ pub(super) fn a_job_that_goes(cluster: &Example<'_>, operator: &Operator<'_>) {
         !cluster.makers(PRIMARY, "postgres").iter().any(|maker| maker.starts_with("halted/")),
         "it was ended, not made"
     );
+    drop(archiver);
     cluster.start_job("after", S3_FULL, &[]);
     cluster.wait_for_job("after", "Complete");
     let job = cluster.kubectl().get(NAMESPACE, "job", "after").unwrap();

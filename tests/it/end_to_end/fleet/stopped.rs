@@ -21,13 +21,14 @@ pub(super) fn a_stop_file_keeps_wal_waiting(cluster: &Example<'_>, operator: &Op
         samples.find("pgbackrest_archiver_waiting_since_timestamp_seconds", &stanza)
     });
     operator.wait("a later look at it", |samples| {
-        samples.assert("pgbackrest_archiver_up", &stanza, 1.0);
         samples.assert(
             "pgbackrest_archiver_queued_bytes",
             &stanza,
             samples.value(WAITING, &stanza) * 16_777_216.0,
         );
-        (samples.find("pgbackrest_archiver_collected_timestamp_seconds", &stanza)? > since).then_some(())
+        let is_up = samples.find("pgbackrest_archiver_up", &stanza)? == 1.0;
+        let newer = samples.find("pgbackrest_archiver_collected_timestamp_seconds", &stanza)? > since;
+        (is_up && newer).then_some(())
     });
     let told = info(cluster);
     for part in ["archiver: ", " to be archived, the first for ", REPO_HOST.0, "pgbackrest --stanza=db start"]
