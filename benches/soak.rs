@@ -9,6 +9,7 @@
 mod usage;
 
 use std::error::Error;
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -35,11 +36,13 @@ const STANZAS: &str = "fixtures/scale/stanzas-200x30.json.gz";
 const SCRAPERS: u64 = 8;
 const BETWEEN_SAMPLES: Duration = Duration::from_secs(30);
 const SAMPLES_PER_ROW: usize = 10;
-const INTERVAL: Duration = Duration::from_secs(10);
+/// Longer than the ten seconds for which the runtime keeps idle threads: otherwise each collection would use all of them again, and
+/// as many as ever were in use would stay.
+const INTERVAL: Duration = Duration::from_secs(15);
 const TIMEOUT: Duration = Duration::from_secs(3);
 /// How long after the last fault everything must be as at the start.
 const RECOVERY: Duration = Duration::from_mins(3);
-/// Threads and files that may be in use at any moment: threads that read documents live on for ten seconds.
+/// Threads and files that may be in use at any moment.
 const SLACK: u64 = 4;
 /// The growth of memory that fails, in parts of it per hour.
 const MAX_SLOPE: f64 = 0.05;
@@ -311,27 +314,32 @@ impl Lab {
                 && is_fresh()
                 && more.is_none_or(|(threads, files)| threads <= SLACK && files as u64 <= SLACK)
                 && self.processes()?.is_empty()
+                && exporter.zombies()?.is_empty()
             {
                 return Ok(sample);
             }
             if began.elapsed() > RECOVERY {
-                let processes = self.processes()?;
-                return Err(format!("more threads and open files: {more:?}; processes: {processes:?}").into());
+                let (processes, zombies) = (self.processes()?, exporter.zombies()?);
+                return Err(format!(
+                    "more threads and open files: {more:?}; processes: {processes:?}; zombies: {zombies:?}"
+                )
+                .into());
             }
         }
     }
 
-    /// Processes of the fake, which are known by their `PATH`.
+    /// Processes of the fake, which are known by their `PATH`, or by their directory if they have cleared their environment.
     fn processes(&self) -> Result<Vec<String>> {
-        let path = self.directory.path().as_os_str().as_bytes();
+        let directory = self.directory.path();
         let mut found = Vec::new();
         for process in procfs::process::all_processes()?.flatten() {
-            let Ok(environment) = process.environ() else { continue };
-            let is_of_fake = environment.contains_key(std::ffi::OsStr::new("KEEPER_CALL"))
-                && environment
-                    .get(std::ffi::OsStr::new("PATH"))
-                    .is_some_and(|value| value.as_bytes().starts_with(path));
-            if is_of_fake {
+            let is_marked = || {
+                let environment = process.environ().unwrap_or_default();
+                let path = environment.get(OsStr::new("PATH"));
+                environment.contains_key(OsStr::new("KEEPER_CALL"))
+                    && path.is_some_and(|path| path.as_bytes().starts_with(directory.as_os_str().as_bytes()))
+            };
+            if process.cwd().is_ok_and(|cwd| cwd == directory) || is_marked() {
                 found.push(process.cmdline().unwrap_or_default().join(" "));
             }
         }
@@ -351,7 +359,10 @@ cd 'DIRECTORY'
 read -r fault <fault
 case $fault in
 hang) exec sleep 3600 ;;
-leave) setsid sleep 3600 >&- 2>&- & ;;
+leave)
+    setsid sleep 3600 >&- 2>&- &
+    setsid sh -c 'sleep 3600 & :' >&- 2>&-
+    env -i "PATH=$PATH" setsid sleep 3600 >&- 2>&- & ;;
 fail) echo 'ERROR: [058]: unable to find a server' >&2; exit 58 ;;
 flood) exec cat /dev/zero ;;
 noise) exec cat /dev/zero >&2 ;;
@@ -383,6 +394,13 @@ impl Drop for Exporter {
 }
 
 impl Exporter {
+    /// Children that have ended and were not waited for.
+    fn zombies(&self) -> Result<Vec<i32>> {
+        let processes = procfs::process::all_processes()?.flatten().filter_map(|process| process.stat().ok());
+        let parent = self.pid()?.as_raw();
+        Ok(processes.filter(|stat| stat.ppid == parent && stat.state == 'Z').map(|stat| stat.pid).collect())
+    }
+
     fn pid(&self) -> Result<Pid> {
         Ok(Pid::from_raw(i32::try_from(self.child.id())?))
     }

@@ -159,6 +159,7 @@ fn run(command: CliCommand, flags: &Flags) -> anyhow::Result<ExitCode> {
 /// Does not wait for threads that hang on a dead file system, so that shutdown never blocks. Ends what calls left behind.
 fn block_on<T>(future: impl Future<Output = T>) -> anyhow::Result<T> {
     check_threads()?;
+    leavers::adopt();
     let runtime = Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

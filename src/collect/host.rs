@@ -15,6 +15,7 @@ use crate::source::archivers::Archivers;
 use crate::source::backup_logs::BackupLogs;
 use crate::source::config_files::{ConfigFiles, Configuration};
 use crate::source::environment::Environment;
+use crate::source::leavers;
 use crate::source::local::Local;
 use crate::source::lock_files::LockFiles;
 use crate::source::stop_files::StopFiles;
@@ -77,6 +78,9 @@ pub async fn run(
                 scheduler.registry.plan(&key, Job::Collect, Instant::now());
             }
         } => {}
+        end = leavers::end_with_their_calls() => {
+            tracing::error!(error = ?end, "Daemons that calls leave behind are no longer ended");
+        }
     }
 }
 

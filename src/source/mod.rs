@@ -21,4 +21,5 @@ pub mod stop_files;
 
 mod document;
 mod failure;
+mod marks;
 mod notices;

@@ -2,7 +2,7 @@
 //!
 //! The child leads a process group of its own. At the timeout, at an output cap and on cancellation the group gets
 //! SIGTERM, so that pgBackRest can end in order, and SIGKILL after a short grace. When the future is dropped it gets
-//! SIGKILL at once. So do processes that left the group, when the end is forced. No shell, no stdin, a clean environment. May not know what pgBackRest is.
+//! SIGKILL at once. So do processes that left the group, when the end is forced; otherwise `leavers` ends them after the call. No shell, no stdin, a clean environment. May not know what pgBackRest is.
 
 use std::ffi::OsString;
 use std::io;
@@ -23,7 +23,8 @@ use tokio_util::sync::CancellationToken;
 use crate::memory::{self, Captured, ReadError, Refusal};
 
 use super::environment::Environment;
-use super::leavers::{self, Mark};
+use super::leavers;
+use super::marks::{self, Mark};
 
 /// How long output may still arrive after the child's end, from a grandchild that left the group and kept the pipe.
 const DRAIN: Duration = Duration::from_secs(1);
@@ -99,7 +100,7 @@ pub enum Stream {
 /// A killed child that is not gone yet.
 #[derive(Debug)]
 pub struct Survivor {
-    group: Group,
+    group: Box<Group>,
 }
 
 impl Survivor {
@@ -107,7 +108,9 @@ impl Survivor {
     pub fn is_gone(&mut self) -> bool {
         // An error means that there is nothing left to wait for.
         let gone = !matches!(self.group.child.try_wait(), Ok(None));
-        self.group.armed &= !gone;
+        if gone {
+            self.group.disarm();
+        }
         gone
     }
 }
@@ -136,8 +139,7 @@ pub async fn run(
     let stderr = Mutex::new(Captured::little(limits.stderr));
     // Registered before the child exists, so that no end is missed.
     let mut ends_of_children = signal(SignalKind::child())?;
-    let mark = Mark::new();
-    let mut group = Group::spawn(argv, environment, &mark)?;
+    let mut group = Group::spawn(argv, environment)?;
     let (mut stdout_pipe, mut stderr_pipe) = (group.child.stdout.take(), group.child.stderr.take());
     let mut forced = {
         let reads = async {
@@ -193,16 +195,17 @@ pub async fn run(
         }
         group.send(Signal::SIGKILL);
         // A process that hangs in the kernel may hold up who looks at it.
-        let started = group.id.as_raw();
-        let _ = timeout(REAP, tokio::task::spawn_blocking(move || mark.kill(started))).await;
+        let (mark, started) = (group.mark.value(), group.id.as_raw());
+        let _ = timeout(REAP, tokio::task::spawn_blocking(move || leavers::kill(&mark, started))).await;
     }
     let status = group.reap().await;
+    group.mark.end();
     let survivor = match &status {
         Ok(status) => {
             forced = forced.or_else(|| Some(Ending::of_status(*status)));
             None
         }
-        Err(_) => Some(Survivor { group }),
+        Err(_) => Some(Survivor { group: Box::new(group) }),
     };
     Ok(Output {
         // Without a status the child was killed: a child that ended by itself can be reaped at once.
@@ -233,27 +236,35 @@ impl Ending {
 struct Group {
     child: Child,
     id: Pid,
+    mark: Mark,
     /// The leader has not been reaped, so its number cannot have gone to somebody else.
     armed: bool,
 }
 
 impl Group {
-    fn spawn(argv: &[OsString], environment: &Environment, mark: &Mark) -> io::Result<Self> {
+    fn spawn(argv: &[OsString], environment: &Environment) -> io::Result<Self> {
         let [program, arguments @ ..] = argv else {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "no program given"));
         };
+        let mark = Mark::new();
         let child = Command::new(program)
             .args(arguments)
             .env_clear()
             .envs(environment.variables())
-            .env(leavers::VARIABLE, mark.value())
+            .env(marks::VARIABLE, mark.value())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0)
             .spawn()?;
         let id = child.id().and_then(|id| i32::try_from(id).ok()).ok_or(io::ErrorKind::NotFound)?;
-        Ok(Self { child, id: Pid::from_raw(id), armed: true })
+        mark.set_leader(id);
+        Ok(Self { child, id: Pid::from_raw(id), mark, armed: true })
+    }
+
+    fn disarm(&mut self) {
+        self.armed = false;
+        self.mark.forget_leader();
     }
 
     fn send(&self, signal: Signal) {
@@ -276,10 +287,10 @@ impl Group {
     /// Reaps the leader and waits a moment for the rest of the group.
     async fn reap(&mut self) -> io::Result<ExitStatus> {
         let status = timeout(REAP, self.child.wait()).await.map_err(io::Error::from).flatten()?;
-        self.armed = false;
+        self.disarm();
         let rest = async {
             loop {
-                // As process 1 of a container we inherit the rest of the group and must bury it.
+                // Who adopts the rest of the group must bury it.
                 let buried = waitpid(Pid::from_raw(-self.id.as_raw()), Some(WaitPidFlag::WNOHANG));
                 if matches!(buried, Ok(WaitStatus::Exited(..) | WaitStatus::Signaled(..))) {
                     continue;

@@ -17,10 +17,10 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::{MEMORY_LIMIT, Row};
-use crate::host::fake::script;
+use crate::host::fake::{numbers_in, script};
 use crate::support::exposition::{Sample, Samples};
 use crate::support::http;
-use crate::support::process::{Running, children, command, wait_telling};
+use crate::support::process::{Running, children, command, is_alive, wait_telling};
 
 const FIXTURE: &str = "fixtures/info/2.60.0/one_repo_full_diff_incr.json";
 /// Longer only where something hangs.
@@ -52,6 +52,7 @@ pub(crate) struct Injection(pub(crate) fn(&Exporter), pub(crate) Told);
 /// The real program, with a `pgbackrest` that does what files say.
 pub(crate) struct Exporter {
     process: Running,
+    id: u32,
     pub(crate) address: SocketAddr,
     pub(crate) directory: TempDir,
     /// Files that a fault holds open until it is taken back.
@@ -69,11 +70,19 @@ struct Usual {
 
 impl Exporter {
     pub(crate) fn start(arguments: &[&str]) -> Self {
+        Self::start_in(&[], arguments)
+    }
+
+    /// The same in what these arguments start.
+    pub(crate) fn start_in(container: &[&str], arguments: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let document = document();
         write_all(directory.path(), &document);
-        let mut command = command(None, env!("CARGO_BIN_EXE_pgbackrest-keeper"));
+        script(directory.path(), "daemon", "echo $$ >\"$1\"\nexec sleep 600");
+        let line = [container, &[env!("CARGO_BIN_EXE_pgbackrest-keeper")]].concat();
+        let mut command = command(None, line[0]);
         command
+            .args(&line[1..])
             .args([
                 "exporter",
                 "--web.listen-address=127.0.0.1:0",
@@ -91,7 +100,11 @@ impl Exporter {
             let mut lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
             lines.find_map(|line| line.get("address")?.as_str()?.parse().ok())
         });
-        Self { process, address, directory, held: Mutex::default(), document, usual: None }
+        let id = match container {
+            [] => process.id(),
+            _ => children(process.id())[0].cast_unsigned(),
+        };
+        Self { process, id, address, directory, held: Mutex::default(), document, usual: None }
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -132,7 +145,7 @@ impl Exporter {
 
     /// Its calls are not in its group before they have begun.
     pub(crate) fn reload(&self) {
-        kill(Pid::from_raw(self.process.id().cast_signed()), Signal::SIGHUP).unwrap();
+        kill(Pid::from_raw(self.id.cast_signed()), Signal::SIGHUP).unwrap();
     }
 
     pub(crate) fn log(&self) -> String {
@@ -237,6 +250,21 @@ impl Exporter {
             self.usual = Some(Usual { facts: now, threads, files });
         }
         self.has_left_nothing();
+        for file in self.daemon_files("") {
+            remove(&file);
+        }
+    }
+
+    /// Daemons that have started. A fake writes the number of each into a file, whose name begins with `of`.
+    pub(crate) fn daemons(&self, of: &str) -> Vec<i32> {
+        self.daemon_files(of).iter().flat_map(|file| numbers_in(file)).collect()
+    }
+
+    fn daemon_files(&self, of: &str) -> Vec<PathBuf> {
+        let names = fs::read_dir(self.directory.path()).unwrap().map(|file| file.unwrap().file_name());
+        let names = names.filter_map(|name| name.into_string().ok());
+        let names = names.filter(|name| name.starts_with(of) && name.ends_with(".daemon"));
+        names.map(|name| self.path(&name)).collect()
     }
 
     /// Waits until the program has no more threads, files and child processes than at first.
@@ -245,20 +273,30 @@ impl Exporter {
         let is_left = || {
             let (threads, files) = self.resources()?;
             let fits = threads <= usual.threads + MORE_THREADS && files <= usual.files + MORE_FILES;
-            (fits && children(self.process.id()).is_empty()).then_some(())
+            let are_gone = !self.daemons("").into_iter().any(is_alive);
+            (fits && are_gone && self.children().is_empty()).then_some(())
         };
-        let state = || format!("{:?}, {:?}\n{}", self.resources(), children(self.process.id()), self.log());
+        let state = || format!("{:?}, {:?}\n{}", self.resources(), self.children(), self.log());
         wait_telling(PATIENCE, Duration::from_millis(20), "nothing to be left", is_left, state);
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.id
+    }
+
+    /// Including zombies.
+    pub(crate) fn children(&self) -> Vec<i32> {
+        children(self.id)
+    }
+
     fn resources(&self) -> Option<(usize, usize)> {
-        let process = procfs::process::Process::new(self.process.id().cast_signed()).ok()?;
+        let process = procfs::process::Process::new(self.id.cast_signed()).ok()?;
         Some((usize::try_from(process.stat().ok()?.num_threads).ok()?, process.fd_count().ok()?))
     }
 
     /// Ends it, and checks that it never took too much memory and never panicked.
     pub(crate) fn stop(mut self) {
-        let process = procfs::process::Process::new(self.process.id().cast_signed()).unwrap();
+        let process = procfs::process::Process::new(self.id.cast_signed()).unwrap();
         let peak = process.status().unwrap().vmhwm.unwrap() << 10;
         assert!(peak < MEMORY_LIMIT, "{peak} bytes of memory");
         self.process.signal_group(Signal::SIGTERM);
