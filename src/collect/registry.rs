@@ -277,12 +277,12 @@ impl Turn {
     /// Ends a collection, and keeps its history for the next.
     pub(super) fn end_collection(self, history: History) {
         let mut inner = self.registry.inner.lock();
-        if let Some(member) = self.member(&mut inner) {
-            member.is_collected = true;
-            member.history = history;
+        let Some(member) = self.member(&mut inner) else { return };
+        member.history = history;
+        // What is known of it was reported. Publishing that takes time, so it is not done twice.
+        if !std::mem::replace(&mut member.is_collected, true) {
+            self.registry.has_news.notify_one();
         }
-        drop(inner);
-        self.registry.has_news.notify_one();
     }
 
     /// Plans the other job of the cluster.

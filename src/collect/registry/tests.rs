@@ -1,5 +1,7 @@
 //! When jobs are due.
 
+use futures_util::FutureExt as _;
+
 use super::*;
 use crate::metrics::Options;
 
@@ -66,4 +68,18 @@ async fn a_cluster_that_comes_back_is_another() {
     assert!(!again.state().unwrap().history.listings.has_news(&Snapshot::default()));
     registry.publish(Utc::now()).unwrap();
     assert!(registry.store.load().fleet.clusters.is_empty(), "what was known of it is forgotten");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_collection_reports_is_published_once() {
+    let (registry, key) = registry();
+    let has_news = || registry.has_news.notified().now_or_never().is_some();
+    for is_first in [true, false] {
+        registry.plan(&key, Job::Collect, Instant::now());
+        let turn = next(&registry).unwrap();
+        turn.report(&Arc::default());
+        assert!(has_news());
+        turn.end_collection(History::default());
+        assert_eq!(has_news(), is_first, "the end of the first is news: all is ready");
+    }
 }
