@@ -7,12 +7,16 @@
 
 use std::borrow::Cow;
 
+use memchr::memchr;
+
 use super::redact::Said;
 
 /// Maximum number of lines kept before the document.
 const MAX_PREAMBLE_LINES: usize = 50;
 /// Maximum characters of each.
 const MAX_PREAMBLE_LINE: usize = 500;
+/// Bytes that are checked at once.
+const CHUNK: usize = 4 << 10;
 
 /// The output of one call, split and repaired.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,14 +51,15 @@ pub fn document(bytes: &[u8]) -> &[u8] {
 }
 
 /// The start of the first line that starts with `[`; the document is always an array, and no log line starts like
-/// that.
+/// that. The end of that line is not looked for: it is usually the whole document.
 fn start_of_document(bytes: &[u8]) -> usize {
     let mut start = 0;
-    for line in bytes.split_inclusive(|byte| *byte == b'\n') {
-        if line.trim_ascii_start().first() == Some(&b'[') {
+    while let Some(rest) = bytes.get(start..).filter(|rest| !rest.is_empty()) {
+        let is_indent = |byte: &&u8| **byte != b'\n' && byte.is_ascii_whitespace();
+        if rest.get(rest.iter().take_while(is_indent).count()) == Some(&b'[') {
             return start;
         }
-        start += line.len();
+        start += length_of_line(rest);
     }
     bytes.len()
 }
@@ -64,21 +69,27 @@ fn start_of_document(bytes: &[u8]) -> usize {
 #[must_use]
 pub fn split_log(bytes: &[u8]) -> (Vec<Said<'static>>, &[u8]) {
     let mut end = 0;
-    for line in bytes.split_inclusive(|byte| *byte == b'\n') {
-        let goes_on = end > 0 && line.starts_with(b"          ");
-        if !goes_on && !is_log_line(line) {
+    while let Some(rest) = bytes.get(end..).filter(|rest| !rest.is_empty()) {
+        let goes_on = end > 0 && rest.starts_with(b"          ");
+        if !goes_on && !starts_log_line(rest) {
             break;
         }
-        end += line.len();
+        end += length_of_line(rest);
     }
     let (log, answer) = bytes.split_at(end);
     (preamble(log), answer)
 }
 
-fn is_log_line(line: &[u8]) -> bool {
-    let Some([b'0'..=b'9', b'0'..=b'9', b' ', rest @ ..]) = line.strip_prefix(b"P") else { return false };
-    let level = rest.trim_ascii_start();
+fn starts_log_line(text: &[u8]) -> bool {
+    let Some([b'0'..=b'9', b'0'..=b'9', b' ', rest @ ..]) = text.strip_prefix(b"P") else { return false };
+    let padding = rest.iter().take_while(|byte| **byte == b' ').count();
+    let level = rest.get(padding..).unwrap_or_default();
     [b"WARN: ".as_slice(), b"INFO: ", b"ERROR: "].iter().any(|word| level.starts_with(word))
+}
+
+/// With its line break.
+fn length_of_line(text: &[u8]) -> usize {
+    memchr(b'\n', text).map_or(text.len(), |end| end + 1)
 }
 
 fn preamble(before: &[u8]) -> Vec<Said<'static>> {
@@ -98,8 +109,10 @@ fn preamble(before: &[u8]) -> Vec<Said<'static>> {
 
 /// Whether a string contains a control byte, which JSON forbids.
 fn has_raw_control(text: &str) -> bool {
-    // Almost every document is one line, and this check is faster than tracking strings.
-    if !text.bytes().any(|byte| byte < 0x20) {
+    // Almost every document is one line, and this check is faster than tracking strings; in chunks, which are compared as
+    // vectors.
+    let has_control = |chunk: &[u8]| chunk.iter().fold(0, |found, byte| found | u8::from(*byte < 0x20)) != 0;
+    if !text.as_bytes().chunks(CHUNK).any(has_control) {
         return false;
     }
     let mut state = StringState::default();
@@ -134,14 +147,14 @@ fn hexadecimal(digit: u32) -> char {
 
 /// Tracks strings in a document.
 #[derive(Default)]
-pub(super) struct StringState {
+struct StringState {
     in_string: bool,
     escaped: bool,
 }
 
 impl StringState {
     /// Reads the next byte; returns whether it is within a string.
-    pub(super) fn step(&mut self, byte: u8) -> bool {
+    fn step(&mut self, byte: u8) -> bool {
         let was_in_string = self.in_string;
         if self.escaped {
             self.escaped = false;

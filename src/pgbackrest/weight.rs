@@ -4,7 +4,9 @@
 //! The estimate counts the values for which parsing creates a structure, by their position: `[{"backup":[{"info":{}}]}]`. The
 //! factors are rounded up from the sizes of the model and of the facts that are created from it.
 
-use super::sanitize::{self, StringState};
+use memchr::memchr2;
+
+use super::sanitize;
 
 /// A stanza, with its facts and those of its only repository.
 const STANZA: u64 = 4096;
@@ -32,30 +34,20 @@ pub fn of(output: &[u8]) -> u64 {
 }
 
 fn of_document(document: &[u8]) -> u64 {
-    let mut counts = Counts::default();
+    let unclean = document.iter().filter(|byte| !byte.is_ascii() || **byte < 0x20).count();
+    let mut counts = Counts { unclean: unclean as u64, ..Counts::default() };
     let mut depth = 0_u32;
-    let mut state = StringState::default();
-    // The name that was read last in a stanza, which is that of the list that follows.
-    let (mut name, mut is_backup) = (Vec::new(), false);
-    for byte in document {
-        if !byte.is_ascii() || *byte < 0x20 {
-            counts.unclean += 1;
-        }
-        let in_string = state.step(*byte);
-        if in_string {
-            // Longer ones are not that name; one with an escape may be.
-            if depth == STANZA_DEPTH && name.len() <= MAX_NAME {
-                name.push(*byte);
+    // Of the text that was read last in a stanza, and of the list that it names.
+    let (mut may_name_backups, mut is_backup) = (false, false);
+    for token in Tokens(document) {
+        match token {
+            Token::Text(text) if depth == STANZA_DEPTH => {
+                // With an escape it may be that name, too.
+                may_name_backups = text == b"backup" || text.contains(&b'\\');
             }
-            continue;
-        }
-        match byte {
-            b'"' if depth == STANZA_DEPTH => name.clear(),
-            b':' if depth == STANZA_DEPTH => {
-                is_backup = name.starts_with(b"backup\"") || name.contains(&b'\\');
-            }
-            b':' if depth > ENTRY_DEPTH => counts.details += 1,
-            b'{' | b'[' => {
+            Token::Other(b':') if depth == STANZA_DEPTH => is_backup = may_name_backups,
+            Token::Other(b':') if depth > ENTRY_DEPTH => counts.details += 1,
+            Token::Other(b'{' | b'[') => {
                 depth = depth.saturating_add(1);
                 match depth {
                     STANZA_DEPTH => counts.stanzas += 1,
@@ -65,8 +57,8 @@ fn of_document(document: &[u8]) -> u64 {
                     _ => {}
                 }
             }
-            b'}' | b']' => depth = depth.saturating_sub(1),
-            _ => {}
+            Token::Other(b'}' | b']') => depth = depth.saturating_sub(1),
+            Token::Text(_) | Token::Other(_) => {}
         }
     }
     counts.weight()
@@ -76,8 +68,6 @@ fn of_document(document: &[u8]) -> u64 {
 const STANZA_DEPTH: u32 = 2;
 /// Of an object in a list of a stanza.
 const ENTRY_DEPTH: u32 = 4;
-/// Bytes of the name of a list, with the quote at its end.
-const MAX_NAME: usize = 16;
 
 #[derive(Default)]
 struct Counts {
@@ -103,14 +93,47 @@ impl Counts {
 }
 
 fn of_listing(listing: &[u8]) -> u64 {
-    let mut state = StringState::default();
     let (mut files, mut bytes) = (0_u64, 0_u64);
-    for byte in listing {
-        let in_string = state.step(*byte);
-        bytes += u64::from(in_string);
-        files += u64::from(!in_string && matches!(byte, b'{' | b'['));
+    for token in Tokens(listing) {
+        match token {
+            Token::Text(text) => bytes += text.len() as u64 + 1,
+            Token::Other(byte) => files += u64::from(matches!(byte, b'{' | b'[')),
+        }
     }
     files.saturating_mul(FILE).saturating_add(bytes)
+}
+
+/// Splits JSON, valid or not, into strings and the bytes between them.
+struct Tokens<'a>(&'a [u8]);
+
+enum Token<'a> {
+    /// A string without its quotes, as it is printed.
+    Text(&'a [u8]),
+    Other(u8),
+}
+
+impl<'a> Iterator for Tokens<'a> {
+    type Item = Token<'a>;
+
+    fn next(&mut self) -> Option<Token<'a>> {
+        let (byte, rest) = self.0.split_first()?;
+        self.0 = rest;
+        if *byte != b'"' {
+            return Some(Token::Other(*byte));
+        }
+        let mut end = 0;
+        while let Some(found) = rest.get(end..).and_then(|rest| memchr2(b'"', b'\\', rest)) {
+            end += found;
+            if let (text, [b'"', rest @ ..]) = rest.split_at(end) {
+                self.0 = rest;
+                return Some(Token::Text(text));
+            }
+            // What follows a backslash ends nothing.
+            end += 2;
+        }
+        self.0 = &[];
+        Some(Token::Text(rest))
+    }
 }
 
 #[cfg(test)]
