@@ -83,7 +83,7 @@ fn mark(job: Option<&str>, pod: Option<String>) -> String {
 
 fn task(args: &BackupArgs, namespace: String, mark: &str) -> Task {
     let settings = Settings::default();
-    let BackupOrder { cluster, stanza, repo, backup_type } = args.order.clone();
+    let BackupOrder { cluster, stanza, repo, backup_type, backup_options } = args.order.clone();
     let (selector, container) = match args.target.target {
         TargetArg::RepoHost => {
             (labels::repo_host_selector(&cluster, &settings).into(), PGBACKREST_CONTAINER.to_owned())
@@ -98,6 +98,7 @@ fn task(args: &BackupArgs, namespace: String, mark: &str) -> Task {
         stanza,
         repo,
         backup_type: backup_type.into(),
+        options: backup_options.unwrap_or_default(),
         container: args.target.container.clone().unwrap_or(container),
         selector: args.target.selector.clone().unwrap_or_else(|| selector.to_string()),
         is_primary: args.target.target == TargetArg::Primary,

@@ -12,6 +12,7 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
+use crate::pgbackrest::backup_options::BackupOptions;
 use crate::pgbackrest::label::BackupType;
 
 use super::line::Line;
@@ -145,6 +146,8 @@ pub struct ValidatedRepo {
     pub schedules: BTreeMap<BackupType, String>,
     /// Types whose schedule has an error: their CronJobs stay as they are.
     pub held: BTreeSet<BackupType>,
+    /// `backup-options…`: options of pgBackRest for the backups of each type; none for a type without any.
+    pub backup_options: BTreeMap<BackupType, BackupOptions>,
     /// Options of pgBackRest in the environment of the container that makes its backups, by name. The values are those of
     /// options that end in `-type` or `-path`, if they are known.
     pub environment: BTreeMap<String, Option<String>>,
@@ -326,12 +329,15 @@ impl BackupStandby {
     }
 }
 
-/// A backup asked for by annotation: `full@repo1`, or `full@repo1#why` to ask for the same again.
+/// A backup asked for by annotation: `full@repo1`, or `full@repo1#why` to ask for the same again, with optional options of
+/// pgBackRest, such as ` --process-max=8`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BackupNow {
     pub backup_type: BackupType,
     /// Into which repo of the cluster.
     pub repo: RepoNumber,
+    /// Options of pgBackRest, including those for all backups of the repo and type.
+    pub options: BackupOptions,
     /// The annotation's whole value. A value that was served before is not served again.
     pub token: String,
 }

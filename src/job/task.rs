@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::cluster::labels;
+use crate::pgbackrest::backup_options::BackupOptions;
 use crate::pgbackrest::command::{self, Command, InfoQuery};
 use crate::pgbackrest::label::BackupType;
 use crate::source::pod::Place;
@@ -19,6 +20,8 @@ pub struct Task {
     pub repo: u32,
     /// The requested type. Without a prior backup, pgBackRest makes a full one instead.
     pub backup_type: BackupType,
+    /// Options of pgBackRest for this backup.
+    pub options: BackupOptions,
     /// The container in which pgBackRest runs.
     pub container: String,
     /// The label selector of the pod, as for `kubectl --selector`.
@@ -43,7 +46,7 @@ impl Task {
     /// `pgbackrest backup`, with the mark if this version supports annotations.
     pub(super) fn command(&self, annotates: bool) -> Command {
         let annotation = annotates.then(|| self.annotation());
-        command::backup(&self.stanza, self.repo, self.backup_type, annotation)
+        command::backup(&self.stanza, self.repo, self.backup_type, &self.options, annotation)
     }
 
     /// `info` of the repo.
@@ -106,6 +109,7 @@ pub(super) fn example() -> Task {
         stanza: "db".to_owned(),
         repo: 2,
         backup_type: BackupType::Incr,
+        options: BackupOptions::default(),
         container: "postgres".to_owned(),
         selector: "role=master".to_owned(),
         is_primary: true,

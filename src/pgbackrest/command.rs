@@ -9,6 +9,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
 
+use super::backup_options::BackupOptions;
 use super::label::BackupType;
 use super::repository::RepoPath;
 use super::version::Feature;
@@ -135,13 +136,19 @@ pub fn stanza_upgrade(stanza: &str) -> Command {
     of_stanza("stanza-upgrade", stanza)
 }
 
-/// Makes a backup, with an optional `--annotation=KEY=VALUE` (2.41 and later). Log file and timeouts are those of the
-/// configuration.
+/// Makes a backup, with options for it, and with an optional `--annotation=KEY=VALUE` (2.41 and later). The log file and
+/// everything else are as configured.
 #[must_use]
-pub fn backup(stanza: &str, repo: u32, backup_type: BackupType, annotation: Option<String>) -> Command {
+pub fn backup(
+    stanza: &str,
+    repo: u32,
+    backup_type: BackupType,
+    options: &BackupOptions,
+    annotation: Option<String>,
+) -> Command {
     let backup_type = format!("--type={}", backup_type.as_str());
-    let subject = [stanza_option(stanza), repo_option(repo), backup_type].into_iter().chain(annotation);
-    let subject = subject.collect();
+    let subject = [stanza_option(stanza), repo_option(repo), backup_type].into_iter();
+    let subject = subject.chain(options.arguments()).chain(annotation).collect();
     Command { name: "backup", subject, pinned: LOG.to_vec(), path: None, has_io_timeout: false }
 }
 
@@ -298,12 +305,17 @@ mod tests {
             format!("pgbackrest stanza-create --io-timeout=10 {log} --log-level-file=off --stanza=db")
         );
         assert_eq!(stanza_upgrade("db").to_string(), "pgbackrest stanza-upgrade --stanza=db");
-        let backup = |annotation: Option<&str>| {
-            backup("db", 2, BackupType::Incr, annotation.map(str::to_owned)).in_pod().join(" ")
+        let backup = |options: &str, annotation: Option<&str>| {
+            let options = options.parse().unwrap();
+            backup("db", 2, BackupType::Incr, &options, annotation.map(str::to_owned)).in_pod().join(" ")
         };
         let plain = format!("pgbackrest backup {log} --stanza=db --repo=2 --type=incr");
-        assert_eq!(backup(None), plain);
-        assert_eq!(backup(Some("--annotation=k=v")), format!("{plain} --annotation=k=v"));
+        assert_eq!(backup("", None), plain);
+        assert_eq!(backup("", Some("--annotation=k=v")), format!("{plain} --annotation=k=v"));
+        assert_eq!(
+            backup("--no-resume --process-max=8", Some("--annotation=k=v")),
+            format!("{plain} --process-max=8 --no-resume --annotation=k=v")
+        );
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 pub mod archive;
 pub mod backup_log;
+pub mod backup_options;
 pub mod command;
 pub mod conf;
 pub mod exit_code;

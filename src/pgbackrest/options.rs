@@ -333,16 +333,51 @@ fn is_time(value: &str) -> bool {
         && number.parse::<f64>().is_ok_and(|seconds| seconds > 0.0)
 }
 
+/// A time as `5m`, `90` or `0.5` (seconds). `None` if it is not one.
+#[must_use]
+pub fn milliseconds(value: &str) -> Option<u64> {
+    let unit = value.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(value.len());
+    let (number, unit) = value.split_at_checked(unit).filter(|_| is_time(value))?;
+    let of_unit: u64 = match unit {
+        "ms" => 1,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        "w" => 604_800_000,
+        _ => 1000,
+    };
+    if let Ok(whole) = number.parse::<u64>() {
+        return whole.checked_mul(of_unit);
+    }
+    // Only fractions of seconds are in use.
+    let (whole, fraction) = number.split_once('.')?;
+    let digits: String = fraction.chars().chain("000".chars()).take(3).collect();
+    let thousandths = whole.parse::<u64>().or_else(|error| if whole.is_empty() { Ok(0) } else { Err(error) });
+    let thousandths = thousandths.ok()?.checked_mul(1000)?.checked_add(digits.parse().ok()?)?;
+    thousandths.checked_mul(of_unit).map(|time| time / 1000)
+}
+
 fn is_size(value: &str) -> bool {
+    bytes(value).is_some()
+}
+
+/// A size such as `20MiB`, `20MB`, `20m` or a number of bytes, all in powers of 1024. `None` if it is not one.
+#[must_use]
+pub fn bytes(value: &str) -> Option<u64> {
     let unit = value.find(|c: char| !c.is_ascii_digit()).unwrap_or(value.len());
-    let Some((number, unit)) = value.split_at_checked(unit) else { return false };
+    let (number, unit) = value.split_at_checked(unit)?;
     let unit = unit.to_ascii_lowercase();
-    let known = unit.is_empty()
-        || unit == "b"
-        || ["", "b", "ib"].iter().any(|end| {
-            unit.strip_suffix(end).is_some_and(|letter| matches!(letter, "k" | "m" | "g" | "t" | "p"))
-        });
-    known && number.parse::<u64>().is_ok()
+    let letter = ["ib", "b", ""].iter().find_map(|end| unit.strip_suffix(end))?;
+    let power = match letter {
+        "" if unit != "ib" => 0,
+        "k" => 10,
+        "m" => 20,
+        "g" => 30,
+        "t" => 40,
+        "p" => 50,
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(1 << power)
 }
 
 #[cfg(test)]

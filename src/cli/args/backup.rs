@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use super::{duration, path};
+use crate::pgbackrest::backup_options::BackupOptions;
 use crate::pgbackrest::label::BackupType;
 
 /// Which backup is made. The operator writes these flags into its CronJobs.
@@ -27,6 +28,11 @@ pub struct BackupOrder {
     /// Type of the backup. Without a prior backup, pgBackRest makes a full one.
     #[arg(long = "type", env = "KEEPER_TYPE", value_name = "TYPE", value_enum)]
     pub backup_type: TypeArg,
+
+    /// Options of pgBackRest for this backup, such as `--process-max=8 --start-fast`. docs/backup.md lists those that can be
+    /// set.
+    #[arg(long, env = "KEEPER_BACKUP_OPTIONS", value_name = "OPTIONS", allow_hyphen_values = true)]
+    pub backup_options: Option<BackupOptions>,
 }
 
 /// Where pgBackRest is run.

@@ -17,6 +17,7 @@ use crate::cluster::labels::{self, Labels};
 use crate::cluster::names;
 use crate::cluster::settings::Settings;
 use crate::cluster::validated::{RepoNumber, STANZA, Suspension, ValidatedCluster, ValidatedRepo};
+use crate::pgbackrest::backup_options::BackupOptions;
 use crate::pgbackrest::label::BackupType;
 
 /// The only container of a job's pod.
@@ -48,7 +49,11 @@ pub(super) fn one_time(
     let name = names::one_time_job(&cluster.name, repo.number, backup_type, token);
     let mut metadata = object::owned(cluster, name, labels.clone());
     metadata.annotations = Some(BTreeMap::from([(labels::MANUAL.0.to_owned(), labels::MANUAL.1.to_owned())]));
-    let mut spec = job(cluster, settings, repo, backup_type, labels);
+    let asked = cluster.backup_now.as_ref().filter(|asked| {
+        (asked.repo, asked.backup_type, asked.token.as_str()) == (repo.number, backup_type, token)
+    });
+    let options = asked.map(|asked| &asked.options).or_else(|| repo.backup_options.get(&backup_type));
+    let mut spec = job(cluster, settings, repo, (backup_type, options), labels);
     spec.ttl_seconds_after_finished.get_or_insert(whole_seconds(ONE_TIME_STAYS));
     Some(Job { metadata, spec: Some(spec), ..Job::default() })
 }
@@ -83,6 +88,7 @@ fn cron_job(
     suspended_because: Option<&str>,
 ) -> Object {
     let labels = labels::of_backup(cluster, repo.number, backup_type, settings);
+    let options = repo.backup_options.get(&backup_type);
     let name = names::cron_job(&cluster.name, repo.number, backup_type);
     let mut metadata = object::owned(cluster, name, labels.clone());
     metadata.annotations = suspended_because
@@ -100,7 +106,7 @@ fn cron_job(
             suspend: suspended_because.map(|_| true),
             job_template: JobTemplateSpec {
                 metadata: Some(ObjectMeta { labels: Some(labels.clone()), ..ObjectMeta::default() }),
-                spec: Some(job(cluster, settings, repo, backup_type, labels)),
+                spec: Some(job(cluster, settings, repo, (backup_type, options), labels)),
             },
         }),
         ..CronJob::default()
@@ -112,14 +118,14 @@ fn job(
     cluster: &ValidatedCluster,
     settings: &Settings,
     repo: &ValidatedRepo,
-    backup_type: BackupType,
+    (backup_type, options): (BackupType, Option<&BackupOptions>),
     labels: Labels,
 ) -> JobSpec {
     let template = &cluster.jobs.pod;
     let container = Container {
         name: CONTAINER.to_owned(),
         image: Some(settings.keeper_image.clone()),
-        args: Some(arguments(cluster, settings, repo, backup_type)),
+        args: Some(arguments(cluster, settings, repo, (backup_type, options))),
         env: pod::environment(
             vec![
                 pod::field("POD_NAMESPACE", "metadata.namespace"),
@@ -157,7 +163,7 @@ fn arguments(
     cluster: &ValidatedCluster,
     settings: &Settings,
     repo: &ValidatedRepo,
-    backup_type: BackupType,
+    (backup_type, options): (BackupType, Option<&BackupOptions>),
 ) -> Vec<String> {
     let on_repo_host = repo.on_repo_host;
     let (selector, container) = if on_repo_host {
@@ -175,6 +181,8 @@ fn arguments(
         format!("--selector={selector}"),
         format!("--container={container}"),
     ];
+    let options = options.filter(|options| !options.is_empty());
+    arguments.extend(options.map(|options| format!("--backup-options={options}")));
     arguments.extend(cluster.jobs.deadline.map(|deadline| format!("--job-deadline={}s", deadline.as_secs())));
     arguments
 }

@@ -1,5 +1,6 @@
 //! What no golden file shows: what must hold for every cluster, and what changes an answer.
 
+mod backup_options;
 mod lines;
 
 use std::collections::{BTreeMap, BTreeSet};

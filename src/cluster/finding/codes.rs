@@ -79,6 +79,7 @@ codes! {
     OPTION_MALFORMED "option-malformed" Error "The name or value of an option is not valid in a configuration file."
     OPTION_TWICE "option-twice" Error "An option is given twice, under two names or in two places; every pgBackRest command would fail."
     OPTION_WITHOUT_REPO "option-without-repo" Warning "An option is for a repo that the cluster does not have; it is ignored."
+    OPTION_NOT_ALLOWED "option-not-allowed" Error "An option cannot be set for single backups."
     OPTION_CONTRADICTS "option-contradicts" Error "An option contradicts another part of the resource."
     OPTION_LEFT_OUT "option-left-out" Warning "An option would fail in a container, and is left out there."
     VERSION_TOO_OLD "version-too-old" Error "The version of pgBackRest in a container would reject a setting."

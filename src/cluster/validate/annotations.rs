@@ -4,20 +4,21 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ResourceRequirements;
 
-use super::{Checks, parts, pods};
+use super::scope::{BACKUP_OPTIONS, Scope};
+use super::{Checks, pods};
 use crate::cluster::finding::codes;
 use crate::cluster::labels::{CPO_CONTROLLER, PREFIX};
-use crate::cluster::resource::{Pgbackrest, Postgresql};
+use crate::cluster::resource::Postgresql;
 use crate::cluster::settings::Settings;
-use crate::cluster::validated::{BackupNow, JobTemplate, PodTemplate, RepoNumber};
-use crate::pgbackrest::label::BackupType;
+use crate::cluster::validated::{JobTemplate, PodTemplate};
 use crate::schedule::zone;
 
-/// All annotations, without the prefix.
+/// All annotations, without the prefix. Some can have a scope behind their name.
 pub(super) const KNOWN: &[&str] = &[
     "adopt",
     "authorize-removal",
     "backup-now",
+    BACKUP_OPTIONS,
     "backup-standby",
     "failed-jobs-history",
     "job-deadline",
@@ -78,10 +79,14 @@ impl Conduct {
 /// Notes unknown annotations, invalid booleans, and annotations that prevent writes.
 pub(super) fn conduct(resource: &Postgresql, checks: &mut Checks<'_>) {
     for key in resource.metadata.annotations.iter().flatten().map(|(key, _)| key) {
-        let Some(annotation) = key.strip_prefix(PREFIX).filter(|annotation| !KNOWN.contains(annotation))
-        else {
+        let Some(annotation) = key.strip_prefix(PREFIX).filter(|annotation| !is_known(annotation)) else {
             continue;
         };
+        if let Some(scopes) = scopes(annotation) {
+            let message = "has an unknown ending, so it is not known what it is about";
+            checks.note(&codes::ANNOTATION_UNKNOWN, field(annotation), message, scopes);
+            continue;
+        }
         let nearest = KNOWN.iter().find(|known| strsim::jaro_winkler(known, annotation) > 0.85);
         checks.note(
             &codes::ANNOTATION_UNKNOWN,
@@ -119,6 +124,20 @@ pub(super) fn conduct(resource: &Postgresql, checks: &mut Checks<'_>) {
     }
 }
 
+fn is_known(annotation: &str) -> bool {
+    KNOWN.contains(&annotation) || Scope::of(annotation, BACKUP_OPTIONS).is_some()
+}
+
+/// The possible endings of an annotation that can have one.
+fn scopes(annotation: &str) -> Option<&'static str> {
+    match annotation.split_once('.')?.0 {
+        BACKUP_OPTIONS => {
+            Some("end it with .full, .diff, .incr, the name of a repo, or both, such as .repo1.full")
+        }
+        _ => None,
+    }
+}
+
 /// The annotations about jobs. An invalid one is noted and ignored.
 pub(super) fn jobs(resource: &Postgresql, checks: &mut Checks<'_>) -> JobTemplate {
     let deadline = duration(resource, "job-deadline", SHORTEST_JOB, checks);
@@ -134,56 +153,6 @@ pub(super) fn jobs(resource: &Postgresql, checks: &mut Checks<'_>) -> JobTemplat
         resources: resources(resource, checks),
         pod: PodTemplate::default(),
     }
-}
-
-/// Actions that are requested once.
-pub(super) struct Requests {
-    pub(super) backup_now: Option<BackupNow>,
-    pub(super) stanza_upgrade: Option<String>,
-}
-
-pub(super) fn requests(resource: &Postgresql, section: &Pgbackrest, checks: &mut Checks<'_>) -> Requests {
-    Requests {
-        backup_now: backup_now(resource, section, checks),
-        stanza_upgrade: stanza_upgrade(resource, checks),
-    }
-}
-
-/// `full@repo1`, or `full@repo1#anything`.
-fn backup_now(resource: &Postgresql, section: &Pgbackrest, checks: &mut Checks<'_>) -> Option<BackupNow> {
-    let value = given(resource, "backup-now")?;
-    let order = value.split_once('#').map_or(value, |(order, _)| order);
-    let parsed = order.split_once('@').and_then(|(word, repo)| {
-        let backup_type = BackupType::ALL.into_iter().find(|known| known.as_str() == word)?;
-        Some((backup_type, RepoNumber::of_name(repo)?))
-    });
-    let Some((backup_type, repo)) = parsed.filter(|_| value.len() <= 128) else {
-        let remedy = "use type@repo, such as full@repo1, or full@repo1#2 to request the same backup again";
-        invalid("backup-now", value, "is not a backup request", remedy, checks);
-        return None;
-    };
-    if !parts::declared(section).any(|known| known == repo) {
-        invalid(
-            "backup-now",
-            value,
-            "is for a repo that this cluster does not have",
-            "use one of its repos",
-            checks,
-        );
-        return None;
-    }
-    Some(BackupNow { backup_type, repo, token: value.to_owned() })
-}
-
-fn stanza_upgrade(resource: &Postgresql, checks: &mut Checks<'_>) -> Option<String> {
-    let value = given(resource, "stanza-upgrade").filter(|value| *value != "false")?;
-    let token = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    if value.is_empty() || value.len() > 63 || !value.chars().all(token) {
-        let remedy = "use a word that was not used before, such as the new PostgreSQL version";
-        invalid("stanza-upgrade", value, "is not a valid upgrade token", remedy, checks);
-        return None;
-    }
-    Some(value.to_owned())
 }
 
 fn duration(
@@ -253,10 +222,12 @@ fn resources(resource: &Postgresql, checks: &mut Checks<'_>) -> Option<ResourceR
     }
 }
 
+/// The value of an annotation.
 pub(super) fn given<'resource>(resource: &'resource Postgresql, annotation: &str) -> Option<&'resource str> {
     resource.annotation(&format!("{PREFIX}{annotation}"))
 }
 
+/// The path of an annotation in findings.
 pub(super) fn field(annotation: &str) -> String {
     format!("metadata.annotations.{PREFIX}{annotation}")
 }

@@ -3,14 +3,18 @@
 //! Each module checks one subject, adds findings to `Checks`, and returns what is valid.
 
 mod annotations;
+mod backup_options;
 mod environment;
+mod fields;
 mod global;
 mod identity;
 mod locations;
 mod parts;
 mod pods;
 mod repos;
+mod requests;
 mod schedules;
+mod scope;
 mod secrets;
 mod standby;
 mod storage;
@@ -132,7 +136,12 @@ fn look(resource: &Postgresql, checks: &mut Checks<'_>) -> Option<ValidatedClust
     versions::look(&repos, &mut global, &versions, checks);
     global::look_at_containers(identity.instances, &repos, &global, checks);
     schedules::collisions(&repos, jobs.time_zone.as_deref(), &versions, checks);
-    let requests = checks.within(Part::Field, |checks| annotations::requests(resource, section, checks));
+    let configured =
+        backup_options::Configured { global: &global, environment: &environment, versions: &versions };
+    let requests = checks.within(Part::Field, |checks| {
+        backup_options::look(resource, section, &mut repos, configured, checks);
+        requests::look(resource, section, &repos, configured, checks)
+    });
     let image = identity::image(section, &repos, checks);
     let suspension = suspension(resource, checks);
     let pods = checks.within(Part::Field, |checks| pods::look(resource, section, checks));

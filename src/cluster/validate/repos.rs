@@ -44,9 +44,15 @@ pub(super) fn look(
             checks.within(part, |checks| storage::look(given, number, &path, section, environment, checks))
         });
         if let (Some(number), Some(storage)) = (number, storage) {
-            let environment = BTreeMap::new();
-            let on_repo_host = storage.is_volume();
-            repos.push(ValidatedRepo { number, storage, on_repo_host, schedules: good, held, environment });
+            repos.push(ValidatedRepo {
+                number,
+                on_repo_host: storage.is_volume(),
+                storage,
+                schedules: good,
+                held,
+                backup_options: BTreeMap::new(),
+                environment: BTreeMap::new(),
+            });
         }
     }
     repos.sort_by_key(|repo| repo.number);

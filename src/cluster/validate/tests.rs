@@ -1,5 +1,6 @@
 //! The rules that cross subjects, and that nothing can make the checks fall over.
 
+mod annotated;
 mod containers;
 mod left_out;
 

@@ -124,6 +124,19 @@ fn option(
     false
 }
 
+/// Whether no version that makes backups of these repos is known to lack an option of `backup`.
+pub(super) fn have_backup_option(
+    versions: &Versions,
+    repos: &[&ValidatedRepo],
+    name: &str,
+    field: &str,
+    checks: &mut Checks<'_>,
+) -> bool {
+    let Some(since) = since::option(name) else { return true };
+    let containers: Vec<Option<Version>> = repos.iter().map(|repo| versions.of_repo(repo)).collect();
+    needs(&containers, since, None, field, &format!("contains --{name}"), checks)
+}
+
 /// Whether no version in use is known to fail with a setting. `containers` are the versions where it matters.
 fn needs(
     containers: &[Option<Version>],

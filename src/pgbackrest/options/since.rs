@@ -6,6 +6,7 @@ const OPTIONS: &[(&str, (u32, u32))] = &[
     ("annotation", (2, 41)),
     ("archive-missing-retry", (2, 38)),
     ("archive-push-batch-size", (2, 59)),
+    ("checksum-page-error", (2, 60)),
     ("page-header-check", (2, 46)),
     ("pg-version-force", (2, 49)),
     ("priority", (2, 58)),

@@ -1,8 +1,9 @@
-//! docs/backup.md lists every exit code of this program with its reason.
+//! docs/backup.md lists every exit code of this program with its reason, and every option that can be set for single backups.
 
 use std::collections::BTreeMap;
 
 use pgbackrest_keeper::job::outcome::{self, ExitReason};
+use pgbackrest_keeper::pgbackrest::backup_options;
 
 #[test]
 fn the_document_names_every_exit_code_of_ours() {
@@ -25,4 +26,12 @@ fn the_document_names_every_exit_code_of_ours() {
     for code in [27, 31, 49, 56, 82, 101, 105, 44, 55, 62, 63, 137, 95] {
         assert!(text.contains(&format!("`{}`", outcome::reason(code))), "{code}");
     }
+}
+
+#[test]
+fn the_document_names_every_option_of_single_backups() {
+    let text = include_str!("../../../docs/backup.md");
+    let row = |line: &'static str| Some(line.strip_prefix("| `--")?.split_once('`')?.0);
+    let documented: Vec<&str> = text.lines().filter_map(row).collect();
+    assert_eq!(documented, backup_options::allowed().collect::<Vec<_>>());
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::CommandFactory;
 use pgbackrest_keeper::cli::Cli;
 use pgbackrest_keeper::metrics::catalogue::{self, Layer, Metric};
+use pgbackrest_keeper::pgbackrest::backup_options;
 
 #[test]
 fn every_link_leads_somewhere() {
@@ -42,6 +43,8 @@ fn every_flag_is_a_flag() {
             known.extend(argument.get_all_aliases().into_iter().flatten().map(str::to_owned));
         }
     }
+    // pgBackRest's, which are passed on.
+    known.extend(backup_options::allowed().flat_map(|name| [name.to_owned(), format!("no-{name}")]));
     let mut wrong = Vec::new();
     let mut flags = 0;
     for document in documents() {

@@ -42,7 +42,35 @@ fn jobs_make_backups_and_outlive_what_happens_meanwhile() {
     cluster.have_much_to_copy();
     a_cut_connection_is_followed(&cluster);
     a_deleted_repo_host_is_waited_for(&cluster);
+    annotate(&cluster, "backup-options.full=--process-max=2 --annotation=kind='every minute'");
     two_schedules_of_a_minute_are_both_made(&cluster);
+    a_requested_backup_has_options_of_its_own(&cluster);
+}
+
+fn annotate(cluster: &Example<'_>, annotation: &str) {
+    let annotation = format!("pgbackrest-keeper.io/{annotation}");
+    let annotate = ["annotate", "--overwrite", "postgresql", CLUSTER, &annotation];
+    cluster.kubectl().run(&[&["--namespace", cluster.namespace][..], &annotate].concat());
+}
+
+fn a_requested_backup_has_options_of_its_own(cluster: &Example<'_>) {
+    annotate(cluster, "backup-now=incr@repo1 --process-max=3 --no-resume --annotation=why='asked for'");
+    let with_letters = |job: &String| {
+        let end = job.strip_prefix("pgbackrest-cluster-repo1-incr-")?;
+        end.bytes().any(|byte| byte.is_ascii_lowercase()).then(|| job.clone())
+    };
+    let job = cluster.wait("the requested Job", || cluster.jobs().iter().find_map(with_letters));
+    cluster.wait_for_job(&job, "Complete");
+    let log = cluster.log_of_job(&job);
+    assert!(log.contains("--process-max=3") && log.contains("--no-resume"), "{log}");
+    let info = cluster.info(REPO_HOST, "pgbackrest");
+    let backups = info[0]["backup"].as_array().unwrap();
+    let asked: Vec<&Value> =
+        backups.iter().filter(|backup| backup["annotation"]["why"] == "asked for").collect();
+    assert_eq!(asked.len(), 1, "{info}");
+    assert_eq!(asked[0]["type"], "incr");
+    let every_minute = backups.iter().filter(|backup| backup["annotation"]["kind"] == "every minute").count();
+    assert!(every_minute > 0, "{info}");
 }
 
 fn a_wrong_configuration_fails_at_once(cluster: &Example<'_>) {
@@ -91,6 +119,7 @@ fn two_schedules_of_a_minute_are_both_made(cluster: &Example<'_>) {
         );
         let log = cluster.log_of_job(&job);
         assert!(log.contains("pgBackRest: backup command begin") && log.contains(&message), "{log}");
+        assert_eq!(log.contains("--process-max=2"), backup_type == "full", "{log}");
         let makers = cluster.makers(REPO_HOST, "pgbackrest");
         assert!(makers.iter().any(|maker| maker.starts_with(&format!("{job}/"))), "{job}: {makers:?}");
     }

@@ -8,6 +8,7 @@ use pgbackrest_keeper::job::outcome::{ExitReason, JobOutcome};
 use pgbackrest_keeper::job::run;
 use pgbackrest_keeper::job::task::{Patience, Task};
 use pgbackrest_keeper::kubernetes::client::CallFailure;
+use pgbackrest_keeper::pgbackrest::backup_options::BackupOptions;
 use pgbackrest_keeper::pgbackrest::label::BackupType;
 use pgbackrest_keeper::source::pod::{NoEnd, Ran};
 use serde_json::json;
@@ -52,6 +53,7 @@ async fn back_up_until(pods: &FakePods<'_>, until: Instant, terminated: Cancella
         stanza: "db".to_owned(),
         repo: 1,
         backup_type: BackupType::Full,
+        options: BackupOptions::default(),
         container: "postgres".to_owned(),
         selector: "role=master".to_owned(),
         is_primary: true,

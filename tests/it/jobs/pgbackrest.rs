@@ -1,5 +1,6 @@
 //! Backup jobs with real PostgreSQL and real pgBackRest, which run here instead of in pods.
 
+mod options;
 mod pod;
 
 use std::time::Duration;

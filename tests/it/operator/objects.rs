@@ -1,6 +1,7 @@
 //! Objects on the real API server with its controllers: created, maintained, adopted, released, removed.
 
 mod adoption;
+mod annotated;
 mod families;
 mod keeper;
 mod lifecycle;

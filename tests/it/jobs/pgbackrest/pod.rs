@@ -10,6 +10,7 @@ use pgbackrest_keeper::job::limits::JobLimits;
 use pgbackrest_keeper::job::outcome::JobOutcome;
 use pgbackrest_keeper::job::run;
 use pgbackrest_keeper::job::task::{Patience, Task};
+use pgbackrest_keeper::pgbackrest::backup_options::BackupOptions;
 use pgbackrest_keeper::pgbackrest::label::BackupType;
 use procfs::process::all_processes;
 use tokio::task::block_in_place;
@@ -39,12 +40,18 @@ pub(super) enum Fault {
 pub(super) struct Here<'a> {
     pods: FakePods<'a>,
     terminated: CancellationToken,
+    options: BackupOptions,
 }
 
 impl<'a> Here<'a> {
     pub(super) fn new(site: &'a Site, configuration: &'a Path) -> Self {
         let pods = site.as_pods(&[pod("ledger-0", &["postgres"])], configuration);
-        Self { pods, terminated: CancellationToken::new() }
+        Self { pods, terminated: CancellationToken::new(), options: BackupOptions::default() }
+    }
+
+    /// With options for each backup.
+    pub(super) fn with_options(self, options: &BackupOptions) -> Self {
+        Self { options: options.clone(), ..self }
     }
 
     /// Once.
@@ -92,6 +99,7 @@ impl<'a> Here<'a> {
             stanza: STANZA.to_owned(),
             repo,
             backup_type,
+            options: self.options.clone(),
             container: "postgres".to_owned(),
             selector: "role=master".to_owned(),
             is_primary: true,
