@@ -67,6 +67,8 @@ pub struct VolumeFacts {
     pub size: String,
     /// `spec.storageClassName`.
     pub storage_class: Option<String>,
+    /// `spec.accessModes`.
+    pub access_modes: Vec<String>,
 }
 
 /// An object with one of our names and another owner.

@@ -215,6 +215,37 @@ pub struct Volume {
     pub storage_class: Option<String>,
     /// Which existing volumes may be taken.
     pub selector: Option<LabelSelector>,
+    /// `volume-access-modes…`: not empty. What exists is not changed.
+    pub access_modes: Vec<AccessMode>,
+}
+
+/// How a volume can be mounted, if the repo host can write to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum AccessMode {
+    /// On one node.
+    ReadWriteOnce,
+    /// On several nodes, as with NFS.
+    ReadWriteMany,
+    /// In one pod. Cannot be combined with others.
+    ReadWriteOncePod,
+    /// On several nodes, for reading; in addition to another one.
+    ReadOnlyMany,
+}
+
+impl AccessMode {
+    pub const ALL: [Self; 4] =
+        [Self::ReadWriteOnce, Self::ReadWriteMany, Self::ReadWriteOncePod, Self::ReadOnlyMany];
+
+    /// The name in Kubernetes.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ReadWriteOnce => "ReadWriteOnce",
+            Self::ReadWriteMany => "ReadWriteMany",
+            Self::ReadWriteOncePod => "ReadWriteOncePod",
+            Self::ReadOnlyMany => "ReadOnlyMany",
+        }
+    }
 }
 
 /// `repos[].keyType` and `repos[].key` of a gcs repo.

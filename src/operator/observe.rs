@@ -399,5 +399,9 @@ fn volume_repos(section: &Pgbackrest) -> impl Iterator<Item = (RepoNumber, Optio
 fn facts(claim: &PersistentVolumeClaim) -> Option<VolumeFacts> {
     let spec = claim.spec.as_ref()?;
     let size = spec.resources.as_ref()?.requests.as_ref()?.get("storage")?.0.clone();
-    Some(VolumeFacts { size, storage_class: spec.storage_class_name.clone() })
+    Some(VolumeFacts {
+        size,
+        storage_class: spec.storage_class_name.clone(),
+        access_modes: spec.access_modes.clone().unwrap_or_default(),
+    })
 }

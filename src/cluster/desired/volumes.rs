@@ -34,7 +34,7 @@ fn claim(cluster: &ValidatedCluster, settings: &Settings, repo: RepoNumber, volu
     PersistentVolumeClaim {
         metadata: object::free(cluster, names::volume_claim(&cluster.name, repo), labels),
         spec: Some(PersistentVolumeClaimSpec {
-            access_modes: Some(vec!["ReadWriteOnce".to_owned()]),
+            access_modes: Some(volume.access_modes.iter().map(|mode| mode.as_str().to_owned()).collect()),
             volume_mode: Some("Filesystem".to_owned()),
             resources: Some(VolumeResourceRequirements { requests: Some(size), ..Default::default() }),
             storage_class_name: volume.storage_class.clone(),

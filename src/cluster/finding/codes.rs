@@ -47,6 +47,7 @@ codes! {
     VOLUME_SHRINKS "volume-shrinks" Warning "The size of a volume was reduced; Kubernetes cannot shrink volumes."
     VOLUME_CANNOT_GROW "volume-cannot-grow" Warning "The size of a volume was increased, but its storage class does not allow expansion."
     VOLUME_CLASS_FIXED "volume-class-fixed" Warning "A volume already exists with another storage class, which cannot be changed."
+    VOLUME_MODES_FIXED "volume-modes-fixed" Warning "A volume already exists with other access modes, which cannot be changed."
     STORAGE_CLASS_MISSING "storage-class-missing" Error "The storage class of a volume does not exist."
     STORAGE_CLASS_NOT_CHECKED "storage-class-not-checked" NotChecked "The existence of the storage class was not checked."
     IMAGE_MISSING "image-missing" Error "A repo is on a volume, but no image for the repo host is set."

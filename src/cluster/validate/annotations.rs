@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ResourceRequirements;
 
-use super::scope::{BACKUP_OPTIONS, Scope};
+use super::scope::{BACKUP_OPTIONS, Scope, VOLUME_ACCESS_MODES};
 use super::{Checks, pods};
 use crate::cluster::finding::codes;
 use crate::cluster::labels::{CPO_CONTROLLER, PREFIX};
@@ -30,6 +30,7 @@ pub(super) const KNOWN: &[&str] = &[
     "starting-deadline",
     "successful-jobs-history",
     "time-zone",
+    VOLUME_ACCESS_MODES,
 ];
 
 /// Kubernetes looks at schedules every ten seconds; a shorter deadline can miss every run.
@@ -125,7 +126,10 @@ pub(super) fn conduct(resource: &Postgresql, checks: &mut Checks<'_>) {
 }
 
 fn is_known(annotation: &str) -> bool {
-    KNOWN.contains(&annotation) || Scope::of(annotation, BACKUP_OPTIONS).is_some()
+    let of_volumes = Scope::of(annotation, VOLUME_ACCESS_MODES);
+    KNOWN.contains(&annotation)
+        || Scope::of(annotation, BACKUP_OPTIONS).is_some()
+        || of_volumes.is_some_and(|scope| scope.backup_type.is_none())
 }
 
 /// The possible endings of an annotation that can have one.
@@ -134,6 +138,7 @@ fn scopes(annotation: &str) -> Option<&'static str> {
         BACKUP_OPTIONS => {
             Some("end it with .full, .diff, .incr, the name of a repo, or both, such as .repo1.full")
         }
+        VOLUME_ACCESS_MODES => Some("end it with the name of a repo, such as .repo1"),
         _ => None,
     }
 }

@@ -20,6 +20,7 @@ mod standby;
 mod storage;
 mod unknown;
 mod versions;
+mod volumes;
 
 use serde_json::Value;
 
@@ -121,6 +122,7 @@ fn look(resource: &Postgresql, checks: &mut Checks<'_>) -> Option<ValidatedClust
     }
     let environment = Environment::of(resource, section);
     let mut repos = repos::look(section, &environment, checks);
+    checks.within(Part::Field, |checks| volumes::access_modes(resource, section, &mut repos, checks));
     let backup_standby = checks.within(Part::Field, |checks| {
         standby::look(resource, section, identity.instances, &mut repos, &environment, checks)
     });

@@ -6,6 +6,9 @@ use crate::pgbackrest::label::BackupType;
 /// Options of pgBackRest for backups.
 pub(super) const BACKUP_OPTIONS: &str = "backup-options";
 
+/// Access modes of volumes. Only for all repos, or for one.
+pub(super) const VOLUME_ACCESS_MODES: &str = "volume-access-modes";
+
 /// What an annotation is about. Ordered: of two that are about the same backup, the greater is more specific.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Scope {

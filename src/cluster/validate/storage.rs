@@ -1,16 +1,12 @@
 //! The settings of each kind of storage.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
-
 use super::environment::Environment;
 use super::fields::{IN_SECRET, default_used, no_key, optional, required, unused};
-use super::{Checks, object_name};
+use super::{Checks, volumes};
 use crate::cluster::finding::codes;
 use crate::cluster::names;
-use crate::cluster::quantity;
-use crate::cluster::references::Lookup;
 use crate::cluster::resource::{Pgbackrest, RepoSpec};
-use crate::cluster::validated::{GcsCredentials, KeyFile, RepoNumber, Storage, Volume};
+use crate::cluster::validated::{GcsCredentials, KeyFile, RepoNumber, Storage};
 use crate::pgbackrest::options;
 
 /// pgBackRest's default of `repoN-azure-endpoint`.
@@ -27,7 +23,7 @@ pub(super) fn look(
 ) -> Option<Storage> {
     let given = repo.storage.as_deref().unwrap_or_default();
     match given {
-        "pvc" => volume(repo, number, path, checks).map(Storage::Volume),
+        "pvc" => volumes::look(repo, number, path, checks).map(Storage::Volume),
         "s3" => s3(repo, path, checks),
         "azure" => azure(repo, number, path, checks),
         "gcs" => gcs(repo, number, path, section, environment, checks),
@@ -185,125 +181,6 @@ fn key_file(
 fn is_secret_key(text: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
     !text.is_empty() && text.chars().all(plain) && !text.starts_with("..") && text != "."
-}
-
-fn volume(repo: &RepoSpec, number: RepoNumber, path: &str, checks: &mut Checks<'_>) -> Option<Volume> {
-    no_key(repo, "pvc", path, checks);
-    for (field, given) in [
-        ("resource", &repo.resource),
-        ("endpoint", &repo.endpoint),
-        ("region", &repo.region),
-        ("account", &repo.account),
-    ] {
-        unused(given.as_deref(), path, field, "a volume does not need it", checks);
-    }
-    let given = repo.volume.clone().unwrap_or_default();
-    let path = format!("{path}.volume");
-    for (field, present) in [
-        ("iops", given.iops.is_some()),
-        ("throughput", given.throughput.is_some()),
-        ("subPath", given.sub_path.is_some()),
-    ] {
-        unused(present.then_some("x"), &path, field, "use a storage class that provides it", checks);
-    }
-    let size = size(given.size.as_deref().unwrap_or_default(), &path, checks);
-    // Charts write an empty class if none was chosen.
-    let class = given.storage_class.as_deref().filter(|class| !class.trim().is_empty());
-    let storage_class = match optional(class, &path, "storageClass", checks)? {
-        Some(class) => Some(object_name(&class, &format!("{path}.storageClass"), checks)?),
-        None => None,
-    };
-    let selector = match given.selector.map(serde_json::from_value::<LabelSelector>).transpose() {
-        Ok(selector) => selector,
-        Err(error) => {
-            checks.note(
-                &codes::FIELD_MALFORMED,
-                format!("{path}.selector"),
-                format!("is not a label selector: {error}"),
-                "use matchLabels or matchExpressions, as in a PersistentVolumeClaim",
-            );
-            return None;
-        }
-    };
-    let volume = Volume { size: size?, storage_class, selector };
-    compare_with_cluster(&volume, number, &path, checks);
-    Some(volume)
-}
-
-fn size(size: &str, path: &str, checks: &mut Checks<'_>) -> Option<String> {
-    if quantity::thousandths(size).is_some_and(|size| size >= 1000) && !size.ends_with('m') {
-        return Some(size.to_owned());
-    }
-    checks.note_value(
-        &codes::VOLUME_SIZE_INVALID,
-        format!("{path}.size"),
-        size,
-        "is not a valid volume size",
-        "use a quantity such as 15Gi",
-    );
-    None
-}
-
-/// Compares with the existing volume and its class, if they were looked up.
-fn compare_with_cluster(volume: &Volume, number: RepoNumber, path: &str, checks: &mut Checks<'_>) {
-    let mut expands = None;
-    if let Some(class) = &volume.storage_class {
-        match checks.references.storage_classes.get(class).unwrap_or(&Lookup::NotChecked) {
-            Lookup::Found(facts) => expands = Some(facts.allows_expansion),
-            Lookup::Missing => checks.note_value(
-                &codes::STORAGE_CLASS_MISSING,
-                format!("{path}.storageClass"),
-                class,
-                "does not exist",
-                "use a class listed by `kubectl get storageclass`, or omit the field to use the default class",
-            ),
-            Lookup::NotChecked => checks.note_value(
-                &codes::STORAGE_CLASS_NOT_CHECKED,
-                format!("{path}.storageClass"),
-                class,
-                "was not checked",
-                "check with `kubectl get storageclass`",
-            ),
-        }
-    }
-    let Some(existing) = checks.references.volumes.get(&number) else { return };
-    let field = format!("{path}.size");
-    let (wanted, has) = (quantity::thousandths(&volume.size), quantity::thousandths(&existing.size));
-    if wanted < has {
-        checks.note_value(
-            &codes::VOLUME_SHRINKS,
-            field,
-            &volume.size,
-            format!("is less than the current size of the volume, {}", existing.size),
-            format!(
-                "set it to {} again; for a smaller volume, add another repo and remove this one",
-                existing.size
-            ),
-        );
-    } else if wanted > has && expands == Some(false) {
-        checks.note_value(
-            &codes::VOLUME_CANNOT_GROW,
-            field,
-            &volume.size,
-            format!("is more than the current size of the volume ({}), but its storage class does not allow expansion", existing.size),
-            "set allowVolumeExpansion on the class if its driver supports it, or add a repo with a larger volume",
-        );
-    }
-    if volume.storage_class.is_some()
-        && existing.storage_class.is_some()
-        && volume.storage_class != existing.storage_class
-    {
-        checks.note_value(
-            &codes::VOLUME_CLASS_FIXED,
-            format!("{path}.storageClass"),
-            volume.storage_class.as_deref().unwrap_or_default(),
-            format!(
-                "differs from the class of the existing volume, {}",
-                existing.storage_class.as_deref().unwrap_or_default()
-            ),
-            "the class of a volume cannot change: use the existing one, or add a repo with another volume",
-        );
-    }
 }
 
 /// An endpoint that pgBackRest can parse: `host`, `host:port`, or either after `https://` (`http://` since 2.58, pgBackRest commit 2398dd4d4).

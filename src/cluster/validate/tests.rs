@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::cluster::line::Line;
 use crate::cluster::references::{Lookup, SecretFacts, StorageClassFacts, TakenName, VolumeFacts};
-use crate::cluster::validated::{GcsCredentials, KeyFile, RepoNumber, Storage};
+use crate::cluster::validated::{AccessMode, GcsCredentials, KeyFile, RepoNumber, Storage};
 
 fn judged(
     document: Value,
@@ -178,11 +178,13 @@ fn what_the_kubernetes_cluster_holds_is_compared() {
     let facts = StorageClassFacts { allows_expansion: false };
     references.storage_classes.insert("slow".to_owned(), Lookup::Found(facts));
     assert_eq!(codes_of(&references), Vec::<&str>::new());
-    references.volumes.insert(repo3, VolumeFacts { size: "10Gi".to_owned(), storage_class: None });
+    let access_modes = vec!["ReadWriteOnce".to_owned()];
+    let small =
+        VolumeFacts { size: "10Gi".to_owned(), storage_class: None, access_modes: access_modes.clone() };
+    references.volumes.insert(repo3, small);
     assert_eq!(codes_of(&references), ["volume-cannot-grow"]);
-    references
-        .volumes
-        .insert(repo3, VolumeFacts { size: "16Gi".to_owned(), storage_class: Some("fast".to_owned()) });
+    let fast = VolumeFacts { size: "16Gi".to_owned(), storage_class: Some("fast".to_owned()), access_modes };
+    references.volumes.insert(repo3, fast);
     assert_eq!(codes_of(&references), ["volume-shrinks", "volume-class-fixed"]);
     references.volumes.clear();
     references.taken = Lookup::Found(vec![TakenName {

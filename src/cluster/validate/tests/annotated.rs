@@ -1,4 +1,4 @@
-//! Options of backups, which only annotations set.
+//! Options of backups and access modes, which only annotations set.
 
 use super::*;
 use crate::pgbackrest::label::BackupType;
@@ -129,10 +129,18 @@ fn options_are_compared_with_what_applies_to_a_backup() {
 
 #[test]
 fn annotations_about_nothing_are_told() {
-    let (options, findings) =
-        options(&[("backup-options.repo3", "--delta"), ("backup-options.weekly", "--delta")]);
+    let (options, findings) = options(&[
+        ("backup-options.repo3", "--delta"),
+        ("backup-options.weekly", "--delta"),
+        ("volume-access-modes.repo2", "ReadWriteMany"),
+        ("volume-access-modes.repo1.full", "ReadWriteMany"),
+    ]);
     let codes: Vec<&str> = findings.iter().map(|(code, _)| *code).collect();
-    assert_eq!(codes, ["option-without-repo", "annotation-unknown"], "{findings:?}");
+    assert_eq!(
+        codes,
+        ["option-without-repo", "annotation-unknown", "annotation-unknown", "field-not-used"],
+        "{findings:?}"
+    );
     assert_eq!(options, [""; 0]);
 }
 
@@ -183,4 +191,39 @@ fn options_need_the_version_that_is_seen() {
     };
     assert_eq!(with("pgBackRest 2.57"), (0, vec!["version-too-old"]));
     assert_eq!(with("pgBackRest 2.58"), (3, vec![]));
+}
+
+#[test]
+fn volumes_get_the_access_modes_that_are_asked_for() {
+    let number = RepoNumber::of_name("repo1").unwrap();
+    let modes = |text: &str, existing: Option<&[&str]>| {
+        let mut references = references();
+        if let Some(existing) = existing {
+            let access_modes = existing.iter().map(|mode| (*mode).to_owned()).collect();
+            let facts = VolumeFacts { size: "15Gi".to_owned(), storage_class: None, access_modes };
+            references.volumes.insert(number, facts);
+        }
+        let (cluster, findings) = judged(annotated(&[("volume-access-modes", text)]), &references);
+        let repos = cluster.unwrap().repos;
+        let modes = match &repos[0].storage {
+            Storage::Volume(volume) => volume.access_modes.clone(),
+            _ => Vec::new(),
+        };
+        (modes, findings.into_iter().map(|(code, _)| code).collect::<Vec<_>>())
+    };
+    let (once, many) = (AccessMode::ReadWriteOnce, AccessMode::ReadWriteMany);
+    assert_eq!(modes("ReadWriteMany", None), (vec![many], vec![]));
+    assert_eq!(modes("ReadWriteMany, ReadWriteOnce", None), (vec![many, once], vec![]));
+    assert_eq!(modes("ReadWriteOncePod", None), (vec![AccessMode::ReadWriteOncePod], vec![]));
+    assert_eq!(modes("ReadWriteMany", Some(&["ReadWriteMany"])), (vec![many], vec![]));
+    assert_eq!(
+        modes("ReadWriteOnce,ReadWriteMany", Some(&["ReadWriteMany", "ReadWriteOnce"])),
+        (vec![once, many], vec![])
+    );
+    assert_eq!(modes("ReadWriteMany", Some(&["ReadWriteOnce"])), (vec![many], vec!["volume-modes-fixed"]));
+    // A volume with other modes than meant is not created. One that exists stays in use.
+    for text in ["RWX", "", "ReadWriteOncePod,ReadWriteOnce", "ReadOnlyMany", "ReadWriteMany,ReadWriteMany"] {
+        assert_eq!(modes(text, None), (vec![], vec!["annotation-invalid", "repo-left-out"]), "{text}");
+        assert_eq!(modes(text, Some(&["ReadWriteOnce"])), (vec![once], vec!["annotation-invalid"]), "{text}");
+    }
 }
