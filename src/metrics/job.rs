@@ -13,7 +13,7 @@ use prometheus_client::metrics::histogram::Histogram;
 
 use crate::pgbackrest::label::BackupType;
 use crate::state::jobs::history::RunHistoryView;
-use crate::state::jobs::index::{ClusterRuns, JobIndex};
+use crate::state::jobs::index::{ClusterRuns, JobIndex, RunResults};
 use crate::state::jobs::timer::ScheduleView;
 use crate::state::jobs::{ClusterKey, Concern, JobFact, RunHistory, Slot, Tally, Trigger};
 
@@ -134,6 +134,13 @@ impl JobMetrics {
         let key = ClusterKey::new(namespace, name);
         let cluster = self.present.lock().index.clusters().get(&key).map(Arc::clone);
         cluster.map(|cluster| cluster.concerns(now).into()).unwrap_or_default()
+    }
+
+    /// How the runs of a cluster have ended.
+    #[must_use]
+    pub fn results(&self, cluster: &ClusterKey) -> RunResults {
+        let cluster = self.present.lock().index.clusters().get(cluster).map(Arc::clone);
+        cluster.map(|cluster| cluster.results()).unwrap_or_default()
     }
 
     /// Increases whenever something may have changed.

@@ -30,7 +30,7 @@ use crate::state::jobs::ClusterKey;
 
 use super::debounce::{Debounce, debounced};
 use super::inventory::Inventory;
-use super::jobs;
+use super::jobs::{self, JobNews};
 use super::locations::Locations;
 use super::mode::Mode;
 use super::progress::{HEARTBEAT, OperatorProgress};
@@ -89,6 +89,7 @@ struct Context {
     metrics: Arc<OperatorMetrics>,
     fleet: Option<Arc<FleetCollector>>,
     inventory: Inventory,
+    jobs: Arc<JobNews>,
     limit: Semaphore,
     /// The number of running reconciles.
     running: AtomicUsize,
@@ -121,6 +122,7 @@ impl Controller {
             metrics: Arc::clone(&self.metrics),
             fleet: self.fleet.clone(),
             inventory,
+            jobs: Arc::new(JobNews::new(&self.scopes)),
             limit: Semaphore::new(usize::from(self.concurrency)),
             running: AtomicUsize::new(0),
             progress: Arc::clone(&self.progress),
@@ -133,11 +135,11 @@ impl Controller {
             parts.map(|((scope, writer), changes)| self.part(scope, writer, changes, &kind, &context, &stop));
         let parts: Vec<_> = parts.collect();
         let reader = Arc::new(self.mode.reader(&self.settings));
-        let metrics = Arc::clone(&self.metrics);
+        let (metrics, news) = (Arc::clone(&self.metrics), Arc::clone(&context.jobs));
         let _lead = self.fleet.as_ref().map(|fleet| fleet.term());
         let end = tokio::select! {
             end = drive(stream::select_all(parts), &context, &stop) => end,
-            () = jobs::follow(self.client.clone(), &self.scopes, &reader, &self.progress, metrics) => Err(EndedByItself),
+            () = jobs::follow(self.client.clone(), &self.scopes, &reader, &self.progress, metrics, news) => Err(EndedByItself),
             () = self.collect() => Err(EndedByItself),
         };
         self.progress.leadership_ended();
@@ -184,6 +186,7 @@ impl Controller {
             std::future::ready(key)
         });
         // Remaining objects of a deleted cluster need no reconcile.
+        let changes = stream::select(changes, context.jobs.changes(scope));
         let changes =
             changes.filter(move |key| std::future::ready(in_store.get(&key.reference(&of_kind)).is_some()));
         let (of_kind, progress) = (kind.clone(), Arc::clone(&self.progress));
@@ -359,8 +362,13 @@ impl Context {
             }
         }
         let message = error.map(ToString::to_string).unwrap_or_default();
+        let results = self.jobs.is_complete().await;
+        let results = results.then(|| self.metrics.jobs.results(&ClusterKey::new(namespace, pg_cluster)));
+        let mut findings = outcome.findings.clone();
+        findings.extend(results.iter().flat_map(jobs::failed));
         let report = Report {
-            findings: &outcome.findings,
+            findings: &findings,
+            results: results.as_ref(),
             actions: &outcome.actions,
             hands_off: outcome.hands_off,
             released: outcome.released,

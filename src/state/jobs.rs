@@ -14,6 +14,6 @@ mod tests;
 
 pub use concern::Concern;
 pub use fact::{ClusterKey, CronFact, JobEnd, JobFact, JobFailure, Slot, Suspension, Trigger};
-pub use history::{RunHistory, RunHistoryView, Tally};
-pub use index::{ClusterRuns, JobIndex};
+pub use history::{RunHistory, RunHistoryView, RunResult, Tally};
+pub use index::{ClusterRuns, JobIndex, RunResults};
 pub use timer::{ScheduleView, Timer};

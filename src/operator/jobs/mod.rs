@@ -5,11 +5,13 @@
 
 mod batch;
 mod events;
+mod findings;
+mod news;
 mod pending;
 mod read;
 mod why;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::future::ready;
 use std::sync::Arc;
 
@@ -24,12 +26,14 @@ use kube::runtime::watcher::{Config, Event};
 use tokio::sync::Semaphore;
 
 use crate::metrics::OperatorMetrics;
-use crate::state::jobs::{CronFact, JobFact, JobFailure};
+use crate::state::jobs::{ClusterKey, CronFact, JobFact, JobFailure};
 
 use super::progress::OperatorProgress;
 use super::scope::Scope;
 use batch::{Batch, Batches, Fact};
 use events::events;
+pub(super) use findings::failed;
+pub(super) use news::JobNews;
 use pending::{PENDING, Pending};
 pub use read::Reader;
 use read::SeenJob;
@@ -50,6 +54,11 @@ pub(super) struct Follower {
     pending: Pending,
     /// Watches that have not completed their first list.
     unlisted: usize,
+    /// Clusters whose results may have changed.
+    untold: BTreeSet<ClusterKey>,
+    /// Jobs of the first list whose pods are being listed.
+    asked_first: HashSet<Box<str>>,
+    news: Arc<JobNews>,
 }
 
 /// A failed Job with its reason, and whether to count it.
@@ -71,6 +80,7 @@ pub(super) async fn follow(
     reader: &Arc<Reader>,
     progress: &Arc<OperatorProgress>,
     metrics: Arc<OperatorMetrics>,
+    news: Arc<JobNews>,
 ) {
     let changes = scopes.iter().flat_map(|scope| changes(&client, scope, reader, progress));
     let mut changes = stream::select_all(changes);
@@ -82,6 +92,9 @@ pub(super) async fn follow(
         limit: Arc::new(Semaphore::new(QUESTIONS)),
         pending: Pending::default(),
         unlisted: scopes.len() * COUNTED,
+        untold: BTreeSet::new(),
+        asked_first: HashSet::new(),
+        news,
     };
     loop {
         tokio::select! {
@@ -119,6 +132,7 @@ fn changes(
 
 impl Follower {
     fn take(&mut self, change: Change, now: DateTime<Utc>) {
+        let touched = change.clusters();
         let is_first = match change {
             Change::CronJobs(batch) => self.cron_jobs(batch, now),
             Change::Jobs(batch) => self.jobs(batch, now),
@@ -132,6 +146,19 @@ impl Follower {
             if self.unlisted == 0 {
                 self.metrics.jobs.listed();
             }
+        }
+        self.tell(&touched);
+    }
+
+    /// Nothing is told before everything is known, or a Job that is not listed yet would seem not to exist.
+    fn tell(&mut self, touched: &BTreeSet<ClusterKey>) {
+        self.untold.extend(touched.iter().cloned());
+        if self.unlisted > 0 || !self.asked_first.is_empty() {
+            return;
+        }
+        let queues = self.news.complete();
+        for cluster in std::mem::take(&mut self.untold) {
+            self.news.take(&cluster, self.metrics.jobs.results(&cluster), queues);
         }
     }
 
@@ -186,6 +213,9 @@ impl Follower {
         if known || !self.asked.insert(seen.fact.uid.clone()) {
             return;
         }
+        if !counts {
+            self.asked_first.insert(seen.fact.uid.clone());
+        }
         let (client, limit) = (self.client.clone(), Arc::clone(&self.limit));
         let question = async move {
             let _slot = limit.acquire_owned().await;
@@ -205,6 +235,23 @@ impl Follower {
         if !self.asked.remove(&fact.uid) {
             // It was deleted while its pods were listed.
             self.metrics.jobs.with_index(|index| index.job_gone(&fact.place(), &fact.uid));
+        }
+        self.asked_first.remove(&fact.uid);
+        self.tell(&BTreeSet::from([fact.cluster.clone()]));
+    }
+}
+
+impl Change {
+    /// The clusters that it is about.
+    fn clusters(&self) -> BTreeSet<ClusterKey> {
+        fn of<F: Fact>(batch: &Batch<F>) -> BTreeSet<ClusterKey> {
+            let present = batch.facts.iter().map(|fact| fact.place().0);
+            present.chain(batch.gone.iter().map(|((cluster, _), _)| cluster.clone())).collect()
+        }
+        match self {
+            Self::CronJobs(batch) => of(batch),
+            Self::Jobs(batch) => of(batch),
+            Self::Pods(_) => BTreeSet::new(),
         }
     }
 }

@@ -22,6 +22,7 @@ use crate::cluster::finding::{Finding, Severity};
 use crate::kubernetes::client::{CallError, CallFailure, call};
 use crate::metrics::OperatorMetrics;
 use crate::metrics::operator::Judgement;
+use crate::state::jobs::RunResults;
 
 use super::action::Action;
 use super::apply::FIELD_MANAGER;
@@ -29,13 +30,19 @@ use super::mode::Mode;
 use super::scope::{Key, postgresql};
 use event::Notice;
 use history::EventHistory;
-pub use status::{BackupStatus, Status};
+pub use status::{BackupStatus, JobsStatus, Status};
 
 /// The timeout of one call. Reporting must not delay other clusters.
 const DEADLINE: Duration = Duration::from_secs(5);
 /// Our keys in the status of the resource, whose values must be strings.
 const STATUS: &str = "BackupStatus";
 const MESSAGE: &str = "BackupMessage";
+/// The `metadata.generation` that the status is about.
+const GENERATION: &str = "BackupObservedGeneration";
+/// How the newest jobs have ended.
+const JOBS: &str = "BackupJobs";
+/// When a job last succeeded.
+const LAST_SUCCESS: &str = "BackupLastSuccess";
 /// Kubernetes rejects longer names of reporters.
 const LONGEST_INSTANCE: usize = 128;
 
@@ -45,6 +52,8 @@ const LONGEST_INSTANCE: usize = 128;
 pub struct Report<'a> {
     /// Everything that is wrong or risky, as far as the reconcile got.
     pub findings: &'a [Finding],
+    /// How the jobs of the cluster have ended, if that is known.
+    pub results: Option<&'a RunResults>,
     /// All actions.
     pub actions: &'a [Action],
     /// Nothing may be written for this resource: it has another controller, or is being deleted.
@@ -119,7 +128,7 @@ impl Reporter {
             return;
         }
         let before = PreviousStatus::of(object);
-        let status = BackupStatus::of(&report);
+        let status = BackupStatus::of(&report).of_generation(object.metadata.generation).after(before);
         let history = self.histories.lock().remove(&key).filter(|history| history.uid == uid);
         let mut history = history.unwrap_or_else(|| EventHistory::restored(uid, before, &status, &report));
         let confirmed = history.ended(report.failure.is_some());
@@ -127,7 +136,7 @@ impl Reporter {
         let is_irrelevant = status.status == Status::NotConfigured && before.status.is_none();
         if !is_irrelevant {
             let version = object.metadata.resource_version.as_deref();
-            let is_news = confirmed && !before.says(&status) && !history.wrote(version, &status);
+            let is_news = confirmed && !before.is(&status) && !history.wrote(version, &status);
             if is_news
                 && self.mode == Mode::Manage
                 && self.write_status(&key, uid, &status).await == Sent::Done
@@ -182,11 +191,15 @@ impl Reporter {
     async fn write_status(&self, key: &Key, uid: &str, status: &BackupStatus) -> Sent {
         let api: Api<DynamicObject> =
             Api::namespaced_with(self.client.clone(), &key.namespace, &postgresql());
+        let mut keys =
+            BTreeMap::from([(STATUS, json!(status.status.as_str())), (MESSAGE, json!(status.message))]);
+        // What is not known stays as it is.
+        keys.extend(status.generation.map(|generation| (GENERATION, json!(generation.to_string()))));
+        // Null removes the key.
+        keys.extend(status.jobs_are_known.then(|| (JOBS, json!(status.jobs.map(JobsStatus::as_str)))));
+        keys.extend(status.last_success.as_ref().map(|at| (LAST_SUCCESS, json!(at))));
         // With its UID, so that a resource that was recreated does not get the status of its predecessor.
-        let patch = json!({
-            "metadata": {"uid": uid},
-            "status": {STATUS: status.status.as_str(), MESSAGE: status.message},
-        });
+        let patch = json!({"metadata": {"uid": uid}, "status": keys});
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         let patch = Patch::Merge(&patch);
         let written = call("patch status", DEADLINE, api.patch_status(&key.name, &params, &patch)).await;
@@ -219,12 +232,30 @@ impl Reporter {
 struct PreviousStatus<'a> {
     status: Option<&'a str>,
     message: Option<&'a str>,
+    generation: Option<&'a str>,
+    jobs: Option<&'a str>,
+    last_success: Option<&'a str>,
 }
 
 impl<'a> PreviousStatus<'a> {
     fn of(object: &'a DynamicObject) -> Self {
         let text = |key: &str| object.data.get("status")?.get(key).and_then(Value::as_str);
-        Self { status: text(STATUS), message: text(MESSAGE) }
+        Self {
+            status: text(STATUS),
+            message: text(MESSAGE),
+            generation: text(GENERATION),
+            jobs: text(JOBS),
+            last_success: text(LAST_SUCCESS),
+        }
+    }
+
+    /// Whether nothing needs to be written.
+    fn is(&self, status: &BackupStatus) -> bool {
+        let generation = status.generation.map(|generation| generation.to_string());
+        self.says(status)
+            && (generation.is_none() || self.generation == generation.as_deref())
+            && (!status.jobs_are_known || self.jobs == status.jobs.map(JobsStatus::as_str))
+            && status.last_success.as_deref().is_none_or(|at| self.last_success == Some(at))
     }
 
     /// A failure of the same phase is the same, although the message of a server may differ each time.

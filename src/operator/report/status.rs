@@ -1,9 +1,12 @@
 //! The status of a resource: one word and a message. Pure.
 
+use chrono::{DateTime, SecondsFormat};
+
 use crate::cluster::finding::{Code, Finding, Severity, codes};
+use crate::state::jobs::RunResults;
 use crate::text;
 
-use super::{Report, event};
+use super::{PreviousStatus, Report, event};
 
 /// Longer messages are cut: a status is read in terminals.
 const LONGEST_MESSAGE: usize = 1000;
@@ -78,6 +81,28 @@ impl Status {
     }
 }
 
+/// The value of `BackupJobs`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JobsStatus {
+    /// The newest run of each repo and backup type has succeeded.
+    Succeeded,
+    /// The newest run of a repo and backup type has failed.
+    Failed,
+}
+
+impl JobsStatus {
+    pub const ALL: [Self; 2] = [Self::Succeeded, Self::Failed];
+
+    /// The value in the status.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Succeeded => "Succeeded",
+            Self::Failed => "Failed",
+        }
+    }
+}
+
 /// The status of the resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BackupStatus {
@@ -87,6 +112,13 @@ pub struct BackupStatus {
     pub lines: Vec<String>,
     /// The reasons as one bounded text.
     pub message: String,
+    /// The `metadata.generation` that it is about.
+    pub(super) generation: Option<i64>,
+    /// How the newest jobs have ended, if any has and if that is known.
+    pub(super) jobs: Option<JobsStatus>,
+    pub(super) jobs_are_known: bool,
+    /// When a job last succeeded, as RFC 3339.
+    pub(super) last_success: Option<String>,
     /// The start of the message if the reconcile failed. The rest may differ for each failure.
     pub(super) failing: Option<String>,
 }
@@ -108,8 +140,39 @@ impl BackupStatus {
         lines.extend(findings.iter().map(ToString::to_string));
         let mut lines: Vec<String> = lines.iter().map(|line| text::lines(line).into_owned()).collect();
         let message = text::cut(&lines.join(" | "), LONGEST_MESSAGE);
+        // The status page shows jobs in a place of their own.
+        let of_jobs = format!("{} {}:", codes::BACKUP_FAILED.severity.as_str(), codes::BACKUP_FAILED.word);
+        lines.retain(|line| !line.starts_with(&of_jobs));
         lines.truncate(MOST_LINES);
-        Self { status, lines, message, failing }
+        let has_failed = report.results.and_then(RunResults::has_failed);
+        let jobs = has_failed.map(|failed| if failed { JobsStatus::Failed } else { JobsStatus::Succeeded });
+        let last_success = report.results.and_then(RunResults::last_success);
+        let last_success = last_success.map(|at| at.to_rfc3339_opts(SecondsFormat::Secs, true));
+        Self {
+            status,
+            lines,
+            message,
+            generation: None,
+            jobs,
+            jobs_are_known: report.results.is_some(),
+            last_success,
+            failing,
+        }
+    }
+
+    pub(super) fn of_generation(self, generation: Option<i64>) -> Self {
+        Self { generation, ..self }
+    }
+
+    /// A Job that was deleted is no longer known, but what was told of it remains true.
+    pub(super) fn after(self, before: PreviousStatus<'_>) -> Self {
+        let time = |text: &str| DateTime::parse_from_rfc3339(text).ok();
+        let told = before.last_success.filter(|told| {
+            let now = self.last_success.as_deref().and_then(time);
+            time(told).zip(now).is_some_and(|(told, now)| told > now)
+        });
+        let last_success = told.map(str::to_owned).or(self.last_success);
+        Self { last_success, ..self }
     }
 }
 

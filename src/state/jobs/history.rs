@@ -65,6 +65,15 @@ pub struct RunHistoryView {
     pub schedule: Option<ScheduleView>,
 }
 
+/// How the runs of a repo and backup type have ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RunResult {
+    /// When a run last succeeded.
+    pub last_success: Option<DateTime<Utc>>,
+    /// Why the newest run failed, if it did.
+    pub failing: Option<JobFailure>,
+}
+
 /// What is new in a fact about a Job.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Tally {
@@ -158,6 +167,22 @@ impl RunHistory {
         self.timers.values().map(|timer| timer.fact.last_success).max().flatten().max(self.last_success)
     }
 
+    /// The newest failure, if no run has succeeded since.
+    fn failing(&self) -> Option<JobFailure> {
+        let last_success = self.last_success();
+        let failing = self.last_failure.filter(|(at, _)| {
+            self.newest.is_some_and(|newest| newest.failed)
+                && last_success.is_none_or(|success| success < *at)
+        });
+        failing.map(|(_, failure)| failure)
+    }
+
+    /// How its runs have ended so far.
+    #[must_use]
+    pub fn result(&self) -> RunResult {
+        RunResult { last_success: self.last_success(), failing: self.failing() }
+    }
+
     /// The state at `now`.
     #[must_use]
     pub fn view(&self, now: DateTime<Utc>) -> RunHistoryView {
@@ -166,11 +191,7 @@ impl RunHistory {
             State::Runs(since) => Some(since),
             State::Waits | State::Ended => None,
         }));
-        let last_success = self.last_success();
-        let failing = self.last_failure.filter(|(at, _)| {
-            self.newest.is_some_and(|newest| newest.failed)
-                && last_success.is_none_or(|success| success < *at)
-        });
+        let RunResult { last_success, failing } = self.result();
         RunHistoryView {
             last_success,
             last_failure: self.last_failure.map(|(at, _)| at),
@@ -178,7 +199,7 @@ impl RunHistory {
             consecutive_failures: self
                 .newest
                 .map(|_| if failing.is_some() { self.consecutive_failures } else { 0 }),
-            failing: failing.map(|(_, failure)| failure),
+            failing,
             active: active.len() as u64,
             active_since: active.iter().min().copied(),
             schedule: self.timer().map(|timer| timer.view(self.usual, &active, now)),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use super::fact::{ClusterKey, CronFact, JobFact, Slot};
-use super::history::{RunHistory, Tally};
+use super::history::{RunHistory, RunResult, Tally};
 use super::timer::Timer;
 
 /// The state of a fleet.
@@ -23,6 +23,28 @@ pub struct ClusterRuns {
     locks_each_repo: bool,
 }
 
+/// How the runs of a cluster have ended, as far as any have.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RunResults {
+    /// By repo and backup type.
+    pub runs: BTreeMap<Slot, RunResult>,
+}
+
+impl RunResults {
+    /// Whether the newest run of a repo and type has failed; `None` if no run has ended.
+    #[must_use]
+    pub fn has_failed(&self) -> Option<bool> {
+        let failed = self.runs.values().any(|run| run.failing.is_some());
+        (!self.runs.is_empty()).then_some(failed)
+    }
+
+    /// When a run last succeeded.
+    #[must_use]
+    pub fn last_success(&self) -> Option<DateTime<Utc>> {
+        self.runs.values().filter_map(|run| run.last_success).max()
+    }
+}
+
 /// The cluster, repo and type of a Job or CronJob.
 pub type JobPlace = (ClusterKey, Slot);
 
@@ -30,6 +52,14 @@ impl ClusterRuns {
     /// By repo and backup type.
     pub fn histories(&self) -> impl Iterator<Item = (Slot, &RunHistory)> {
         self.histories.iter().map(|(slot, history)| (*slot, history))
+    }
+
+    /// How its runs have ended.
+    #[must_use]
+    pub fn results(&self) -> RunResults {
+        let results = self.histories.iter().map(|(slot, history)| (*slot, history.result()));
+        let ended = |(_, run): &(Slot, RunResult)| run.last_success.is_some() || run.failing.is_some();
+        RunResults { runs: results.filter(ended).collect() }
     }
 
     /// Marks schedules that fire in the same minute and use the same lock: before pgBackRest 2.53, even those for different

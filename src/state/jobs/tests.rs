@@ -319,3 +319,22 @@ fn what_nothing_is_left_of_is_forgotten() {
     index.job_gone(&place(FULL), "a");
     assert!(index.clusters().is_empty());
 }
+
+#[test]
+fn the_newest_run_of_each_kind_counts_for_the_result() {
+    let mut index = scheduled("0 2 * * *", "2026-11-01T12:00:00Z");
+    let results = |index: &JobIndex| index.clusters()[&key()].results();
+    assert_eq!((results(&index).has_failed(), results(&index).last_success()), (None, None));
+    let first = ended("a", "2026-11-02T02:00:00Z", "2026-11-02T02:10:00Z", Some(LOCKED));
+    index.job(&first, at("2026-11-02T02:10:00Z"));
+    assert_eq!((results(&index).has_failed(), results(&index).last_success()), (Some(true), None));
+    assert_eq!(results(&index).runs[&FULL].failing, Some(LOCKED));
+    index.job(&ended("b", "2026-11-03T02:00:00Z", "2026-11-03T02:10:00Z", None), at("2026-11-03T02:10:00Z"));
+    let success = Some(at("2026-11-03T02:10:00Z"));
+    assert_eq!((results(&index).has_failed(), results(&index).last_success()), (Some(false), success));
+    // Another kind fails.
+    let other =
+        JobFact { slot: INCR, ..ended("c", "2026-11-03T03:00:00Z", "2026-11-03T03:10:00Z", Some(LOCKED)) };
+    index.job(&other, at("2026-11-03T03:10:00Z"));
+    assert_eq!((results(&index).has_failed(), results(&index).last_success()), (Some(true), success));
+}

@@ -71,6 +71,8 @@ fn a_requested_backup_has_options_of_its_own(cluster: &Example<'_>) {
     assert_eq!(asked[0]["type"], "incr");
     let every_minute = backups.iter().filter(|backup| backup["annotation"]["kind"] == "every minute").count();
     assert!(every_minute > 0, "{info}");
+    let so = "jsonpath={.status.BackupJobs}=Succeeded";
+    cluster.kubectl().wait(cluster.namespace, &format!("postgresql/{CLUSTER}"), so);
 }
 
 fn a_wrong_configuration_fails_at_once(cluster: &Example<'_>) {

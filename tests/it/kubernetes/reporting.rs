@@ -14,7 +14,9 @@ use kube::core::DynamicObject;
 use pgbackrest_keeper::cluster::finding::{Finding, codes};
 use pgbackrest_keeper::metrics::OperatorMetrics;
 use pgbackrest_keeper::operator::action::Action;
-use pgbackrest_keeper::operator::report::{ReconcileFailure, Report, Reporter, Status};
+use pgbackrest_keeper::operator::report::{JobsStatus, ReconcileFailure, Report, Reporter, Status};
+use pgbackrest_keeper::pgbackrest::label::BackupType;
+use pgbackrest_keeper::state::jobs::{JobFailure, RunResult, RunResults, Slot};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -329,12 +331,66 @@ async fn a_watch_that_lags_behind_brings_no_second_write() {
     assert!(reporting.report(about(&findings())).await.is_empty());
 }
 
+#[tokio::test(start_paused = true)]
+async fn the_status_tells_the_generation_and_how_jobs_have_ended() {
+    let mut reporting = ReportTest::new();
+    reporting.object.metadata.generation = Some(3);
+    let slot = Slot { repo_key: 2, backup_type: BackupType::Full };
+    let results = |last_success: Option<&str>, failing: Option<JobFailure>| RunResults {
+        runs: [(slot, RunResult { last_success: last_success.map(|at| at.parse().unwrap()), failing })]
+            .into(),
+    };
+    let status = |asked: &[Asked]| {
+        let patch = asked.iter().find(|asked| asked.path == STATUS);
+        let mut keys = patch?.body["status"].clone();
+        keys.as_object_mut().unwrap().remove("BackupMessage");
+        Some(keys)
+    };
+    let with = |results| Report { results: Some(results), ..Report::default() };
+
+    let nothing = RunResults::default();
+    let asked = reporting.report(with(&nothing)).await;
+    let mut expected =
+        json!({"BackupStatus": "Ok", "BackupObservedGeneration": "3", "BackupJobs": Value::Null});
+    assert_eq!(status(&asked), Some(expected.clone()));
+    assert!(reporting.report(with(&nothing)).await.is_empty());
+    let good = results(Some("2026-11-23T02:10:00Z"), None);
+    let asked = reporting.report(with(&good)).await;
+    expected["BackupJobs"] = json!("Succeeded");
+    expected["BackupLastSuccess"] = json!("2026-11-23T02:10:00Z");
+    assert_eq!(status(&asked), Some(expected.clone()));
+    assert!(reporting.report(with(&good)).await.is_empty());
+
+    // The spec changes; it is not known yet how jobs have ended.
+    reporting.object.metadata.generation = Some(4);
+    let asked = reporting.report(Report::default()).await;
+    assert_eq!(status(&asked), Some(json!({"BackupStatus": "Ok", "BackupObservedGeneration": "4"})));
+    assert!(reporting.report(with(&good)).await.is_empty());
+
+    let bad =
+        results(Some("2026-11-23T02:10:00Z"), Some(JobFailure { reason: "config", exit_code: Some(32) }));
+    let asked = reporting.report(with(&bad)).await;
+    expected["BackupJobs"] = json!("Failed");
+    expected["BackupObservedGeneration"] = json!("4");
+    assert_eq!(status(&asked), Some(expected.clone()));
+    // The only Job that has succeeded was deleted meanwhile, and the process ends.
+    let mut reporting = reporting.restarted();
+    reporting.object.metadata.generation = Some(4);
+    let earlier = results(Some("2026-11-20T02:10:00Z"), None);
+    let asked = reporting.report(with(&earlier)).await;
+    expected["BackupJobs"] = json!("Succeeded");
+    assert_eq!(status(&asked), Some(expected.clone()), "a later success remains true");
+    let asked = reporting.report(with(&nothing)).await;
+    assert_eq!(status(&asked).unwrap()["BackupJobs"], Value::Null);
+}
+
 #[test]
 fn the_documents_name_every_status_and_every_reason() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let document = fs::read_to_string(root.join("docs/operator.md")).unwrap();
     let mut words: Vec<String> = Status::ALL.iter().map(|status| status.as_str().to_owned()).collect();
-    words.extend(["Resolved", "ReconcileFailed"].map(str::to_owned));
+    words.extend(JobsStatus::ALL.iter().map(|status| status.as_str().to_owned()));
+    words.extend(["Resolved", "ReconcileFailed", "BackupFailed"].map(str::to_owned));
     let reasons = reasons_in(&root.join("src/operator"));
     assert!(reasons.len() > 15, "{reasons:?}");
     words.extend(reasons);

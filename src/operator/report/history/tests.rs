@@ -114,7 +114,11 @@ fn a_restart_takes_the_status_for_what_was_told() {
     let one = [finding(&codes::RETENTION_UNSET, "a")];
     let more = [finding(&codes::RETENTION_UNSET, "a"), finding(&codes::SECRET_MISSING, "s")];
     let written = BackupStatus::of(&about(&one));
-    let before = PreviousStatus { status: Some("Warning"), message: Some(&written.message) };
+    let before = PreviousStatus {
+        status: Some("Warning"),
+        message: Some(&written.message),
+        ..PreviousStatus::default()
+    };
     let restored =
         |report: &Report<'_>| EventHistory::restored("u", before, &BackupStatus::of(report), report);
     assert!(heard(&mut restored(&about(&one)), &about(&one)).is_empty());
@@ -122,7 +126,7 @@ fn a_restart_takes_the_status_for_what_was_told() {
     assert_eq!(report, ["SecretMissing: error secret-missing: s is wrong; mend it"]);
     let report = heard(&mut restored(&about(&[])), &about(&[]));
     assert_eq!(report, ["Resolved: warning retention-unset: a is wrong; mend it"]);
-    let well = PreviousStatus { status: Some("Ok"), message: Some("") };
+    let well = PreviousStatus { status: Some("Ok"), message: Some(""), ..PreviousStatus::default() };
     let mut history = EventHistory::restored("u", well, &BackupStatus::of(&about(&[])), &about(&[]));
     assert!(heard(&mut history, &about(&[])).is_empty());
 }
@@ -133,7 +137,11 @@ fn a_restart_knows_a_message_that_had_to_be_cut() {
         (0..40).map(|number| finding(&codes::RETENTION_UNSET, &format!("spec.a[{number}]"))).collect();
     let written = BackupStatus::of(&about(&many));
     assert!(written.message.ends_with('…'));
-    let before = PreviousStatus { status: Some("Warning"), message: Some(&written.message) };
+    let before = PreviousStatus {
+        status: Some("Warning"),
+        message: Some(&written.message),
+        ..PreviousStatus::default()
+    };
     let mut history = EventHistory::restored("u", before, &written, &about(&many));
     assert!(heard(&mut history, &about(&many)).is_empty());
 }
@@ -143,6 +151,7 @@ fn a_restart_knows_a_failure_by_its_phase() {
     let before = PreviousStatus {
         status: Some("Failing"),
         message: Some("reconcile failed (observe): no answer within 15s"),
+        ..PreviousStatus::default()
     };
     let report = failed("observe", "connection refused");
     let mut history = EventHistory::restored("u", before, &BackupStatus::of(&report), &report);

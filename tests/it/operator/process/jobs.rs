@@ -114,10 +114,43 @@ fn jobs_and_schedules_are_told_and_told_again_after_a_restart() {
     assert!(samples.find("pgbackrest_job_consecutive_failures", &with("orders", "full", &[])).is_none());
 
     by_hand_and_by_the_clock(&kubectl, &operator);
+    people_see_and_wait(&kubectl, "Warning", "Succeeded");
     failures(&kubectl, &operator);
+    people_see_and_wait(&kubectl, "Warning", "Failed");
+    let described = wait_for("the failure among the Events", || {
+        let described = kubectl.run(&["--namespace=shop", "describe", "postgresql", "orders"]);
+        described.contains("BackupFailed").then_some(described)
+    });
+    let failure = "The last full backup into repo1 failed: ";
+    assert!(described.contains(failure), "{described}");
     without_image(&kubectl, &operator);
     restarted(&kubectl, &installation, operator);
     assert_nothing_forbidden(&installation);
+}
+
+/// The commands of docs/operator.md.
+fn people_see_and_wait(kubectl: &Kubectl, status: &str, jobs: &str) {
+    let generation = kubectl.run(&[
+        "--namespace=shop",
+        "get",
+        "postgresql",
+        "orders",
+        "--output=jsonpath={.metadata.generation}",
+    ]);
+    for (key, value) in
+        [("BackupObservedGeneration", generation.as_str()), ("BackupStatus", status), ("BackupJobs", jobs)]
+    {
+        let so = format!("--for=jsonpath={{.status.{key}}}={value}");
+        kubectl.run(&["--namespace=shop", "wait", "postgresql/orders", &so, "--timeout=10m"]);
+    }
+    let table = kubectl.run(&["--namespace=shop", "get", "postgresqls"]);
+    let (head, row) = table.trim().split_once('\n').unwrap();
+    assert!(head.contains("BACKUP") && head.contains("JOBS") && head.contains("LAST SUCCESS"), "{table}");
+    assert!(row.contains(status) && row.contains(jobs), "{table}");
+    let columns = "--output=custom-columns=NAME:.metadata.name,BACKUP:.status.BackupStatus,\
+        JOBS:.status.BackupJobs,SUCCESS:.status.BackupLastSuccess";
+    let table = kubectl.run(&["--namespace=shop", "get", "postgresqls", columns]);
+    assert!(table.contains(jobs) && !table.contains("<none>"), "{table}");
 }
 
 fn by_hand_and_by_the_clock(kubectl: &Kubectl, operator: &Operator) {
