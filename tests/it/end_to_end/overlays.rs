@@ -1,5 +1,6 @@
 //! Overlays and components of deploy/ on a real node. The default one is what the other tests of the node install.
 
+mod kinds;
 mod scraping;
 
 use std::fs;
@@ -112,21 +113,31 @@ fn monitor(node: &Node, kind: &str) -> Value {
     objects.into_iter().find(|object| object["kind"] == kind).unwrap()
 }
 
-/// With the rights of deploy/overlays/observe, which are few, pgBackRest is asked all the same.
+/// With the rights of deploy/overlays/observe, which are few, pgBackRest is asked all the same, also where a resource is not valid.
 fn who_observes_sees_the_same(cluster: &Example<'_>) {
     let (node, namespace) = (cluster.node, "observer");
-    install_overlay(node, "observe", namespace, &["--namespaces=shop", "--collect.interval=5"]);
-    let ours = [("namespace", PART), ("pg_cluster", "cluster"), ("repo_key", "1"), ("backup_type", "full")];
-    cluster.wait("the observer to tell of both backups", || {
-        let pods = node.kubectl().list(namespace, "pod", "");
-        let mut tells = pods.iter().filter_map(|pod| pod["status"]["podIP"].as_str()).map(|address| {
-            let answer =
-                node.in_network(|| http::get(&format!("http://{address}:9854/metrics"), &[])).ok()?;
-            Samples::parse(answer.text()).find("pgbackrest_backups", &ours)
+    let names = kinds::apply(cluster);
+    let namespaces = format!("--namespaces={PART},{}", kinds::NAMESPACE);
+    install_overlay(node, "observe", namespace, &[&namespaces, "--collect.interval=5"]);
+    let others = names.iter().map(|name| (kinds::NAMESPACE, *name));
+    for (of_cluster, name) in std::iter::once((PART, "cluster")).chain(others) {
+        let labels =
+            [("namespace", of_cluster), ("pg_cluster", name), ("repo_key", "1"), ("backup_type", "full")];
+        cluster.wait(&format!("the observer to tell of both backups of {name}"), || {
+            let pods = node.kubectl().list(namespace, "pod", "");
+            let mut tells = pods.iter().filter_map(|pod| pod["status"]["podIP"].as_str()).map(|address| {
+                let answer =
+                    node.in_network(|| http::get(&format!("http://{address}:9854/metrics"), &[])).ok()?;
+                Samples::parse(answer.text()).find("pgbackrest_backups", &labels)
+            });
+            tells.any(|count| count == Some(2.0)).then_some(())
         });
-        tells.any(|count| count == Some(2.0)).then_some(())
-    });
-    node.kubectl().delete_namespaces(&[namespace]);
+    }
+    for name in names {
+        let get = ["--namespace", kinds::NAMESPACE, "get", "postgresql", name, "--output=jsonpath={.status}"];
+        assert_eq!(node.kubectl().run(&get), "", "who observes writes no status");
+    }
+    node.kubectl().delete_namespaces(&[namespace, kinds::NAMESPACE]);
 }
 
 /// Helm says that a release is there when its pods are ready.
