@@ -182,7 +182,9 @@ fn arguments(
         format!("--container={container}"),
     ];
     let options = options.filter(|options| !options.is_empty());
-    arguments.extend(options.map(|options| format!("--backup-options={options}")));
+    // Kubernetes replaces $(VARIABLE) in arguments, and $$ by $.
+    let verbatim = |options: &BackupOptions| options.to_string().replace('$', "$$");
+    arguments.extend(options.map(|options| format!("--backup-options={}", verbatim(options))));
     arguments.extend(cluster.jobs.deadline.map(|deadline| format!("--job-deadline={}s", deadline.as_secs())));
     arguments
 }

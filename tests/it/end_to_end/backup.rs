@@ -54,7 +54,10 @@ fn annotate(cluster: &Example<'_>, annotation: &str) {
 }
 
 fn a_requested_backup_has_options_of_its_own(cluster: &Example<'_>) {
-    annotate(cluster, "backup-now=incr@repo1 --process-max=3 --no-resume --annotation=why='asked for'");
+    annotate(
+        cluster,
+        "backup-now=incr@repo1 --process-max=3 --no-resume --annotation=why='asked for: $(POD_NAME) $$'",
+    );
     let with_letters = |job: &String| {
         let end = job.strip_prefix("pgbackrest-cluster-repo1-incr-")?;
         end.bytes().any(|byte| byte.is_ascii_lowercase()).then(|| job.clone())
@@ -66,7 +69,7 @@ fn a_requested_backup_has_options_of_its_own(cluster: &Example<'_>) {
     let info = cluster.info(REPO_HOST, "pgbackrest");
     let backups = info[0]["backup"].as_array().unwrap();
     let asked: Vec<&Value> =
-        backups.iter().filter(|backup| backup["annotation"]["why"] == "asked for").collect();
+        backups.iter().filter(|backup| backup["annotation"]["why"] == "asked for: $(POD_NAME) $$").collect();
     assert_eq!(asked.len(), 1, "{info}");
     assert_eq!(asked[0]["type"], "incr");
     let every_minute = backups.iter().filter(|backup| backup["annotation"]["kind"] == "every minute").count();

@@ -8,6 +8,7 @@ fn jobs_get_the_options_of_their_backups() {
         document["metadata"]["annotations"] = json!({
             "pgbackrest-keeper.io/backup-options": "--process-max=2",
             "pgbackrest-keeper.io/backup-options.full": "--annotation=why='every night'",
+            "pgbackrest-keeper.io/backup-options.incr": "--annotation=cost='$$ $(POD_NAME)'",
             "pgbackrest-keeper.io/backup-now": "full@repo2 --process-max=8",
         });
     };
@@ -26,7 +27,11 @@ fn jobs_get_the_options_of_their_backups() {
         options(of_schedule("pgbackrest-orders-repo1-full")),
         "--backup-options=--annotation=why='every night' --process-max=2"
     );
-    assert_eq!(options(of_schedule("pgbackrest-orders-repo1-incr")), "--backup-options=--process-max=2");
+    assert_eq!(
+        options(of_schedule("pgbackrest-orders-repo1-incr")),
+        "--backup-options=--annotation=cost='$$$$ $$(POD_NAME)' --process-max=2",
+        "what Kubernetes replaces is escaped"
+    );
     let once = |token: &str| {
         let repo2 = RepoNumber::of_name("repo2").unwrap();
         let job = one_time_job(&cluster, &Settings::default(), repo2, BackupType::Full, token).unwrap();
