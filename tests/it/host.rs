@@ -18,6 +18,7 @@ pub(crate) mod hangs;
 pub(crate) mod healthcheck;
 pub(crate) mod info_table;
 pub(crate) mod install;
+pub(crate) mod messages;
 pub(crate) mod package;
 pub(crate) mod pgbackrest;
 pub(crate) mod pod_files;
