@@ -37,10 +37,14 @@ impl Template {
     fn matched<'a>(&self, message: &'a str) -> Option<Vec<&'a str>> {
         let mut left = message.strip_prefix(self.start)?;
         let mut found = Vec::with_capacity(self.rest.len());
-        for (place, (_, text)) in self.rest.iter().enumerate() {
+        for (place, (slot, text)) in self.rest.iter().enumerate() {
             let is_last = place + 1 == self.rest.len();
             let (value, after) =
                 if is_last { (left.strip_suffix(text)?, "") } else { left.split_once(text)? };
+            // Classes are words of pgBackRest, so anything else is another message.
+            if *slot == Slot::Class && slot.shown(value).is_none() {
+                return None;
+            }
             found.push(value);
             left = after;
         }

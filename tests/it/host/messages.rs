@@ -29,9 +29,9 @@ fn check(test: &str, pgbackrest: Result<Pgbackrest, String>) {
     let mut run = |arguments: &[&str], expected: &str| {
         let line = [arguments, &["--repo=1", &stanza, "--log-level-console=detail"]].concat();
         let output = site.run(&lab.both, &line);
-        let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-        assert!(text.contains(expected), "{arguments:?}: no {expected}\n{text}");
-        unknown.extend(text.lines().filter(|line| is_hidden(line)).map(str::to_owned));
+        let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains(expected), "{arguments:?}: no {expected}\n{said}");
+        unknown.extend(said.lines().filter(|line| is_hidden(line)).map(str::to_owned));
     };
     let verify: &[&str] = &["verify", "--output=text", "--verbose"];
     run(verify, "status: ok");
