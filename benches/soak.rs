@@ -24,6 +24,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::Mode;
 use nix::unistd::{Pid, mkfifo};
+use parking_lot::Mutex;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
@@ -80,7 +81,6 @@ fn main() -> Result<()> {
     lab.recover(&exporter)?;
     let end = lab.wait_for_quiet(&exporter, Some(&baseline));
     tell_end(&samples, &baseline, end.as_ref().ok())?;
-    let wrong = counts.wrong.load(Ordering::Relaxed);
     end?;
     kill(exporter.pid()?, Signal::SIGTERM)?;
     let status = exporter.child.wait()?;
@@ -88,8 +88,9 @@ fn main() -> Result<()> {
     if !status.success() || !left.is_empty() {
         return Err(format!("it ended with {status} and left the processes {left:?}").into());
     }
-    if wrong > 0 {
-        return Err(format!("{wrong} of the scrapes went wrong").into());
+    let wrong = counts.wrong.lock();
+    if !wrong.is_empty() {
+        return Err(format!("{} of the scrapes went wrong: {wrong:?}", wrong.len()).into());
     }
     let slope = slope(&samples);
     if slope > MAX_SLOPE * baseline.mib {
@@ -106,7 +107,8 @@ fn number(variable: &str) -> Option<u64> {
 #[derive(Default)]
 struct Counts {
     scrapes: AtomicU64,
-    wrong: AtomicU64,
+    /// Why they went wrong.
+    wrong: Mutex<Vec<String>>,
     faults: AtomicU64,
     reloads: AtomicU64,
 }
@@ -147,7 +149,7 @@ fn measure(exporter: &Exporter, counts: &Counts, length: Duration) -> Result<Vec
                 sample.files,
                 exporter.value(COLLECTIONS)?,
                 count(&counts.scrapes),
-                count(&counts.wrong),
+                counts.wrong.lock().len(),
                 count(&counts.faults),
                 count(&counts.reloads),
             );
@@ -431,8 +433,9 @@ fn scrape(port: u16, seed: u64, counts: &Counts, over: &AtomicBool) {
     while !over.load(Ordering::Relaxed) {
         let (path, headers) = REQUESTS.choose(&mut random).copied().unwrap_or_default();
         counts.scrapes.fetch_add(1, Ordering::Relaxed);
-        if get(port, path, headers).is_err() {
-            counts.wrong.fetch_add(1, Ordering::Relaxed);
+        let began = Instant::now();
+        if let Err(error) = get(port, path, headers) {
+            counts.wrong.lock().push(format!("{path} after {:?}: {error}", began.elapsed()));
         }
         sleep_until_over(Duration::from_millis(random.random_range(500..4000)), over);
     }
