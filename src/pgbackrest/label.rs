@@ -107,6 +107,12 @@ impl BackupType {
         }
     }
 
+    /// The type with this name.
+    #[must_use]
+    pub fn of_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|known| known.as_str() == name)
+    }
+
     /// The type according to the last letter of a label.
     #[must_use]
     pub fn of_label(label: &str) -> Option<Self> {

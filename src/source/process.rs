@@ -2,7 +2,8 @@
 //!
 //! The child leads a process group of its own. At the timeout, at an output cap and on cancellation the group gets
 //! SIGTERM, so that pgBackRest can end in order, and SIGKILL after a short grace. When the future is dropped it gets
-//! SIGKILL at once. So do processes that left the group, when the end is forced; otherwise `leavers` ends them after the call. No shell, no stdin, a clean environment. May not know what pgBackRest is.
+//! SIGKILL at once. So do processes that left the group, when the end is forced; otherwise `leavers` ends them after the
+//! call. No shell, no stdin, a clean environment. May not know what pgBackRest is.
 
 use std::ffi::OsString;
 use std::io;

@@ -125,8 +125,5 @@ fn label(text: &str) -> Result<(String, String), String> {
 }
 
 fn backup_type(text: &str) -> Result<BackupType, String> {
-    BackupType::ALL
-        .into_iter()
-        .find(|known| known.as_str() == text)
-        .ok_or_else(|| "must be full, diff or incr".to_owned())
+    BackupType::of_name(text).ok_or_else(|| "must be full, diff or incr".to_owned())
 }

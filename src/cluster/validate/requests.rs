@@ -40,7 +40,7 @@ fn backup_now(
     let is_short = order.len() <= 128;
     let wanted = order.split_once('#').map_or(order, |(wanted, _)| wanted).trim_end();
     let parsed = wanted.split_once('@').and_then(|(word, repo)| {
-        let backup_type = BackupType::ALL.into_iter().find(|known| known.as_str() == word)?;
+        let backup_type = BackupType::of_name(word)?;
         Some((backup_type, RepoNumber::of_name(repo)?))
     });
     let Some((backup_type, repo)) = parsed.filter(|_| is_short) else {

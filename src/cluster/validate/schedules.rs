@@ -35,7 +35,7 @@ pub(super) fn look(repo: &resource::RepoSpec, path: &str, checks: &mut Checks<'_
     let mut schedules = Schedules::default();
     for (word, expression) in &repo.schedule {
         let field = format!("{path}.schedule.{word}");
-        let Some(backup_type) = BackupType::ALL.into_iter().find(|known| known.as_str() == word) else {
+        let Some(backup_type) = BackupType::of_name(word) else {
             checks.note(
                 &codes::SCHEDULE_TYPE_UNKNOWN,
                 field,

@@ -31,7 +31,7 @@ impl Scope {
             words.next();
         }
         let backup_type = match words.next() {
-            Some(word) => Some(BackupType::ALL.into_iter().find(|known| known.as_str() == word)?),
+            Some(word) => Some(BackupType::of_name(word)?),
             None => None,
         };
         words.next().is_none().then_some(Self { repo, backup_type })

@@ -164,7 +164,7 @@ impl Reader {
 }
 
 fn slot(repo: &str, backup_type: &str) -> Option<Slot> {
-    let backup_type = BackupType::ALL.into_iter().find(|known| known.as_str() == backup_type)?;
+    let backup_type = BackupType::of_name(backup_type)?;
     let repo_key = repo.parse().ok().filter(|key| (1..=256).contains(key))?;
     Some(Slot { repo_key, backup_type })
 }

@@ -103,7 +103,7 @@ fn began<'a>(text: &str) -> Option<Event<'a>> {
         let (name, value) = option.split_once('=').unwrap_or((option, ""));
         match name {
             "repo" => repo = value.parse::<u32>().ok(),
-            "type" => backup_type = type_of(value)?,
+            "type" => backup_type = BackupType::of_name(value)?,
             _ => {
                 // The first repository is the default.
                 let number = name.strip_prefix("repo").and_then(|rest| rest.split_once('-'));
@@ -114,10 +114,6 @@ fn began<'a>(text: &str) -> Option<Event<'a>> {
     }
     let locks_stanza = numbers(version).is_none_or(|version| version < LOCKS_REPOS);
     Some(Event::Began { repo: repo.or(configured).unwrap_or(1), backup_type, locks_stanza })
-}
-
-fn type_of(word: &str) -> Option<BackupType> {
-    BackupType::ALL.into_iter().find(|kind| kind.as_str() == word)
 }
 
 /// The options; a value with spaces is in quotes (`cmdOption` in `src/command/command.c`).

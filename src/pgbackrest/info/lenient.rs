@@ -161,7 +161,7 @@ impl<'de> Visitor<'de> for ScalarVisitor {
     }
 
     fn visit_str<E>(self, text: &str) -> Result<Scalar, E> {
-        let known = BackupType::ALL.into_iter().find(|known| known.as_str() == text);
+        let known = BackupType::of_name(text);
         let number = || text.parse::<i64>().map(|number| Scalar::Number(i128::from(number)));
         Ok(known.map(Scalar::Type).or_else(|| number().ok()).unwrap_or(Scalar::Other))
     }
