@@ -1,4 +1,7 @@
-//! A primary with a standby: backups from the standby into an object store, and which of two pods is the primary.
+//! A primary with a standby: backups from the standby into an object store, and which of two pods is the primary. Meanwhile, copies of
+//! its manifest are in the same location.
+
+mod copies;
 
 use serde_json::{Value, json};
 
@@ -34,13 +37,14 @@ fn backups_are_made_from_a_standby_and_never_of_one() {
     cluster.add_repos(std::slice::from_ref(&store), &authority);
 
     files_come_from_the_standby(&cluster);
+    let copy = copies::apply(&cluster);
     postgresql_is_asked_which_of_two_pods_is_the_primary(&cluster);
+    copies::are_not_set_up_before_they_move(&cluster, PRIMARY, &copy);
 }
 
 fn files_come_from_the_standby(cluster: &Example<'_>) {
     cluster.wait("the stanza", || cluster.record("stanzas").filter(|seen| seen.contains("repo2=")));
-    // It failed while there was no stanza, and would wait for a minute.
-    cluster.psql("select pg_terminate_backend(pid) from pg_stat_activity where backend_type = 'archiver'");
+    cluster.wake_archiver(PRIMARY);
     let first = cluster.wait("the Job of the first full backup", || cluster.jobs().pop());
     cluster.wait_for_job(&first, "Complete");
     let said = cluster.log_of_job(&first);

@@ -14,7 +14,7 @@ use super::process::{wait_telling, wait_up_to};
 
 const OPERATOR: &str = "pgbackrest-keeper";
 /// What the operator that all node tests share looks after; another has the rest.
-const SHARED_NAMESPACES: &str = "--namespaces=backups,cpo,failures,ipv6,standby";
+const SHARED_NAMESPACES: &str = "--namespaces=backups,copies,cpo,failures,ipv6,standby";
 /// The name of the example's cluster.
 pub(crate) const CLUSTER: &str = "cluster";
 /// A kubelet brings a changed file after some ten seconds, an image starts, a stanza is made: each well within it.
@@ -175,11 +175,15 @@ impl<'node> Example<'node> {
 
     /// The same of several, each in a transaction of its own.
     pub(crate) fn psql_all(&self, statements: &[&str]) -> String {
+        self.psql_in("cluster-0", statements)
+    }
+
+    pub(crate) fn psql_in(&self, pod: &str, statements: &[&str]) -> String {
         let commands: Vec<String> =
             statements.iter().map(|statement| format!("--command={statement}")).collect();
         let mut psql = vec!["psql", "--host=/var/run/postgresql", "--no-align", "--tuples-only", "--quiet"];
         psql.extend(commands.iter().map(String::as_str));
-        self.said("cluster-0", "postgres", &psql).trim().to_owned()
+        self.said(pod, "postgres", &psql).trim().to_owned()
     }
 
     pub(crate) fn info(&self, pod: &str, container: &str) -> Value {
@@ -214,6 +218,12 @@ impl<'node> Example<'node> {
         wait_up_to(LONGEST, "WAL to be archived", || {
             (self.psql_all(&[&wait, &is_more]) == "t").then_some(())
         });
+    }
+
+    /// After three failures, as without a stanza, it waits for a minute.
+    pub(crate) fn wake_archiver(&self, pod: &str) {
+        let end = "select pg_terminate_backend(pid) from pg_stat_activity where backend_type = 'archiver'";
+        self.psql_in(pod, &[end]);
     }
 
     pub(crate) fn patch(&self, kind: &str, name: &str, patch: &Value) {
