@@ -1,7 +1,8 @@
-//! A primary with a standby: backups from the standby into an object store, and which of two pods is the primary. Meanwhile, copies of
-//! its manifest are in the same location.
+//! A primary with a standby, which Patroni manages: backups from the standby into an object store, also after they have changed places,
+//! and which of two pods is the primary. Meanwhile, copies of the manifest are in the same location.
 
 mod copies;
+mod patroni;
 
 use serde_json::{Value, json};
 
@@ -12,14 +13,15 @@ use crate::support::machine::skip;
 use crate::support::node::Node;
 use crate::support::object_store::{Kind, ObjectStore};
 use crate::support::web::Authority;
+use patroni::ROLE;
 
 const NAMESPACE: &str = "standby";
-const PRIMARY: &str = "cluster-0";
-const STANDBY: &str = "cluster-1";
+/// The pod that is there first is the primary.
+const FIRST: &str = "cluster-0";
+const SECOND: &str = "cluster-1";
 const REPO_HOST: &str = "cluster-pgbackrest-repo-host-0";
 /// The CronJob of full backups.
 const FULL: &str = "pgbackrest-cluster-repo2-full";
-const ROLE: &str = "member.cpo.opensource.cybertec.at/role";
 
 #[test]
 fn backups_are_made_from_a_standby_and_never_of_one() {
@@ -36,20 +38,40 @@ fn backups_are_made_from_a_standby_and_never_of_one() {
     cluster.patch("postgresql", CLUSTER, &annotation);
     cluster.add_repos(std::slice::from_ref(&store), &authority);
 
-    files_come_from_the_standby(&cluster);
+    cluster.wait("the stanza", || cluster.record("stanzas").filter(|seen| seen.contains("repo2=")));
+    cluster.wake_archiver(FIRST);
+    let first = cluster.wait("the Job of the first full backup", || cluster.jobs().pop());
+    files_come_from_the_standby(&cluster, &first, "", (FIRST, SECOND));
+    let set = cluster.kubectl().get(NAMESPACE, "statefulset", "cluster-pgbackrest-repo-host").unwrap();
+    let volumes = set["spec"]["template"]["spec"]["volumes"].as_array().unwrap();
+    assert!(volumes.iter().all(|volume| volume["persistentVolumeClaim"].is_null()), "{set}");
+
     let copy = copies::apply(&cluster);
-    postgresql_is_asked_which_of_two_pods_is_the_primary(&cluster);
-    copies::are_not_set_up_before_they_move(&cluster, PRIMARY, &copy);
+    let logged = log_of_repo_host(&cluster);
+    patroni::switch_over(&cluster, FIRST, SECOND);
+    cluster.start_job("after-the-switchover", FULL, &[]);
+    files_come_from_the_standby(&cluster, "after-the-switchover", &logged, (SECOND, FIRST));
+
+    postgresql_is_asked_which_of_two_pods_is_the_primary(&cluster, (SECOND, FIRST));
+    copies::are_not_set_up_before_they_move(&cluster, SECOND, &copy);
 }
 
-fn files_come_from_the_standby(cluster: &Example<'_>) {
-    cluster.wait("the stanza", || cluster.record("stanzas").filter(|seen| seen.contains("repo2=")));
-    cluster.wake_archiver(PRIMARY);
-    let first = cluster.wait("the Job of the first full backup", || cluster.jobs().pop());
-    cluster.wait_for_job(&first, "Complete");
-    let said = cluster.log_of_job(&first);
+fn log_of_repo_host(cluster: &Example<'_>) -> String {
+    cluster.said(REPO_HOST, "pgbackrest", &["cat", "/var/log/pgbackrest/db-backup.log"])
+}
+
+/// In the backup of this Job, which is the only one that was made since this had been logged.
+fn files_come_from_the_standby(
+    cluster: &Example<'_>,
+    job: &str,
+    logged: &str,
+    (primary, standby): (&str, &str),
+) {
+    cluster.wait_for_job(job, "Complete");
+    let said = cluster.log_of_job(job);
     assert!(said.contains("replay on the standby reached"), "{said}");
-    let log = cluster.said(REPO_HOST, "pgbackrest", &["cat", "/var/log/pgbackrest/db-backup.log"]);
+    let log = log_of_repo_host(cluster);
+    let log = log.strip_prefix(logged).unwrap();
     // Detail of a file: its host, and its path there.
     let hosts = |part: &str| -> Vec<String> {
         let files = log.lines().filter_map(|line| line.split_once(" backup file ")).map(|(_, file)| file);
@@ -57,20 +79,20 @@ fn files_come_from_the_standby(cluster: &Example<'_>) {
         files.map(|file| file.split(['.', ':']).next().unwrap().to_owned()).collect()
     };
     let tables = hosts("/pgroot/data/base/");
-    assert!(tables.len() > 100 && tables.iter().all(|host| host == STANDBY), "{log}");
-    assert!(hosts("/global/pg_control").iter().all(|host| host == PRIMARY), "{log}");
+    assert!(tables.len() > 100 && tables.iter().all(|host| host == standby), "{log}");
+    assert_eq!(hosts("/global/pg_control"), [primary], "{log}");
     // The backup is in the store, wherever one asks.
-    for (pod, container) in [(REPO_HOST, "pgbackrest"), (PRIMARY, "postgres"), (STANDBY, "postgres")] {
+    for (pod, container) in [(REPO_HOST, "pgbackrest"), (primary, "postgres"), (standby, "postgres")] {
         let makers = cluster.makers(pod, container);
-        assert!(makers.iter().any(|maker| maker.starts_with(&format!("{first}/"))), "{pod}: {makers:?}");
+        assert!(makers.iter().any(|maker| maker.starts_with(&format!("{job}/"))), "{pod}: {makers:?}");
     }
-    let set = cluster.kubectl().get(NAMESPACE, "statefulset", "cluster-pgbackrest-repo-host").unwrap();
-    let volumes = set["spec"]["template"]["spec"]["volumes"].as_array().unwrap();
-    assert!(volumes.iter().all(|volume| volume["persistentVolumeClaim"].is_null()), "{set}");
 }
 
 /// By a job into the store, which runs in the primary's pod again, and by the care for stanzas.
-fn postgresql_is_asked_which_of_two_pods_is_the_primary(cluster: &Example<'_>) {
+fn postgresql_is_asked_which_of_two_pods_is_the_primary(
+    cluster: &Example<'_>,
+    (primary, standby): (&str, &str),
+) {
     let annotate = |annotations: Value| {
         cluster.patch("postgresql", CLUSTER, &json!({"metadata": {"annotations": annotations}}));
     };
@@ -87,7 +109,7 @@ fn postgresql_is_asked_which_of_two_pods_is_the_primary(cluster: &Example<'_>) {
     for (name, command) in [("cluster-8", "exit 1"), ("cluster-9", "sleep 1000")] {
         let mut other = pod(NAMESPACE, name, POSTGRES, &["sh", "-c", command], None);
         other["metadata"]["labels"] =
-            cluster.kubectl().get(NAMESPACE, "pod", PRIMARY).unwrap()["metadata"]["labels"].clone();
+            cluster.kubectl().get(NAMESPACE, "pod", primary).unwrap()["metadata"]["labels"].clone();
         let labels = other["metadata"]["labels"].as_object_mut().unwrap();
         // They belong to no set.
         labels
@@ -103,7 +125,9 @@ fn postgresql_is_asked_which_of_two_pods_is_the_primary(cluster: &Example<'_>) {
     cluster.start_job("beside-unready-pods", FULL, &[]);
     cluster.wait_for_job("beside-unready-pods", "Complete");
 
-    label(cluster, STANDBY, "master");
+    // As after a failover that its Patroni has not noticed.
+    patroni::signal(cluster, standby, "STOP");
+    label(cluster, standby, "master");
     annotate(
         json!({"pgbackrest-keeper.io/stanza-upgrade": "asked", "pgbackrest-keeper.io/backup-now": "full@repo2#asked"}),
     );
@@ -122,14 +146,14 @@ fn postgresql_is_asked_which_of_two_pods_is_the_primary(cluster: &Example<'_>) {
         let pods = cluster.pods(job);
         assert_eq!(pods.len(), 1, "{job} had to be tried again\n{}", cluster.state());
         let said = cluster.log_of_job(job);
-        assert!(said.contains("Running pgBackRest") && said.contains(PRIMARY), "{said}");
-        let makers = cluster.makers(PRIMARY, "postgres");
+        assert!(said.contains("Running pgBackRest") && said.contains(primary), "{said}");
+        let makers = cluster.makers(primary, "postgres");
         assert!(makers.iter().any(|maker| maker.starts_with(&format!("{job}/"))), "{job}: {makers:?}");
     }
+    patroni::signal(cluster, standby, "CONT");
 }
 
-/// The example with two instances, the second of which streams from the first, and without a repo. Labels for roles are set as Patroni
-/// does.
+/// The example with two instances and without a repo.
 fn with_a_standby(node: &Node) -> Example<'_> {
     let kubectl = node.kubectl();
     node.provide_volumes(2, "10Gi");
@@ -137,13 +161,7 @@ fn with_a_standby(node: &Node) -> Example<'_> {
     let mut objects: Vec<Value> = serde_saphyr::from_multiple(&text).unwrap();
     for object in &mut objects {
         match object["kind"].as_str().unwrap() {
-            "StatefulSet" => {
-                object["spec"]["replicas"] = json!(2);
-                let template = &mut object["spec"]["template"];
-                template["metadata"]["labels"].as_object_mut().unwrap().remove(ROLE).unwrap();
-                let script = &mut template["spec"]["initContainers"][0]["args"][0];
-                *script = json!(streaming(script.as_str().unwrap()));
-            }
+            "StatefulSet" => object["spec"]["replicas"] = json!(2),
             "postgresql" => {
                 object["spec"]["numberOfInstances"] = json!(2);
                 let section = &mut object["spec"]["backup"]["pgbackrest"];
@@ -153,47 +171,14 @@ fn with_a_standby(node: &Node) -> Example<'_> {
             _ => {}
         }
     }
-    // The operator would make it, but there is no repo yet, and the standby needs the name of the primary.
-    objects.push(json!({
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": {"name": "cluster-clusterpods", "namespace": NAMESPACE},
-        "spec": {
-            "clusterIP": "None",
-            "publishNotReadyAddresses": true,
-            "selector": {"application": "cpo", "cluster.cpo.opensource.cybertec.at/name": CLUSTER},
-        },
-    }));
+    patroni::manage(&mut objects, NAMESPACE);
     kubectl.apply(&json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string(), &[]);
     let cluster = Example { node, namespace: NAMESPACE };
-    for (pod, role) in [(PRIMARY, "master"), (STANDBY, "replica")] {
-        kubectl.wait(NAMESPACE, &format!("pod/{pod}"), "condition=Ready");
-        label(&cluster, pod, role);
-    }
-    cluster.wait("the standby to stream", || {
-        (cluster.psql("select state from pg_stat_replication") == "streaming").then_some(())
-    });
+    patroni::wait_for_roles(&cluster, FIRST, SECOND);
     cluster
 }
 
 fn label(cluster: &Example<'_>, pod: &str, role: &str) {
     let label = format!("{ROLE}={role}");
     cluster.kubectl().run(&["--namespace", NAMESPACE, "label", "--overwrite", "pod", pod, &label]);
-}
-
-/// The script of the example's init container, which copies the first pod's data into others.
-fn streaming(script: &str) -> String {
-    let (remove, trust) =
-        ("rm -rf pgroot/new\n", "echo 'host all all all scram-sha-256' >>pgroot/new/pg_hba.conf\n");
-    let copy = "case $HOSTNAME in *-0) ;; *)
-            until pg_basebackup --host=cluster-0.cluster-clusterpods --username=postgres --checkpoint=fast \\
-                --write-recovery-conf --pgdata=pgroot/new; do rm -rf pgroot/new; sleep 1; done
-            mv pgroot/new pgroot/data
-            exit 0
-        esac\n";
-    let replication = "echo 'host replication all all trust' >>pgroot/new/pg_hba.conf\n";
-    for part in [remove, trust] {
-        assert_eq!(script.matches(part).count(), 1, "{script}");
-    }
-    script.replace(remove, &format!("{remove}{copy}")).replace(trust, &format!("{trust}{replication}"))
 }

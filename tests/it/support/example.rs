@@ -155,6 +155,19 @@ impl<'node> Example<'node> {
         self.kubectl().output(&[&before[..], command].concat())
     }
 
+    /// Sends a signal to all processes whose command lines begin so. `false`: there are none.
+    pub(crate) fn signal(&self, pod: &str, container: &str, command_line: &str, signal: &str) -> bool {
+        let script = format!(
+            r#"for process in /proc/[0-9]*; do
+                case "$(tr '\0' ' ' <"$process/cmdline" 2>/dev/null)" in
+                '{command_line}'*) kill -{signal} "${{process#/proc/}}" && found=yes ;;
+                esac
+            done
+            test "$found""#
+        );
+        self.exec(pod, container, &["sh", "-c", &script]).status.success()
+    }
+
     /// Standard output of a command that must end well.
     pub(crate) fn said(&self, pod: &str, container: &str, command: &[&str]) -> String {
         let output = self.exec(pod, container, command);
@@ -275,7 +288,15 @@ impl<'node> Example<'node> {
                 "--tail=20",
             ],
             &["--namespace", OPERATOR, "logs", "deployment/pgbackrest-keeper-operator", "--tail=60"],
-            &["--namespace", self.namespace, "logs", "cluster-0", "--all-containers", "--tail=30"],
+            &[
+                "--namespace",
+                self.namespace,
+                "logs",
+                "--selector=member.cpo.opensource.cybertec.at/type=postgresql",
+                "--all-containers",
+                "--prefix",
+                "--tail=30",
+            ],
             &["--namespace", self.namespace, "logs", "cluster-pgbackrest-repo-host-0", "--tail=30"],
             &[
                 "--namespace",

@@ -68,13 +68,5 @@ fn start_backup(cluster: &Example<'_>) -> Child {
 
 /// Sends a signal to the backup's own process. `false`: there is none.
 fn signal(cluster: &Example<'_>, name: &str) -> bool {
-    let script = format!(
-        r#"for process in /proc/[0-9]*; do
-            case "$(tr '\0' ' ' <"$process/cmdline" 2>/dev/null)" in
-            'pgbackrest backup '*) kill -{name} "${{process#/proc/}}" && found=yes ;;
-            esac
-        done
-        test "$found""#
-    );
-    cluster.exec(HOST, CONTAINER, &["sh", "-c", &script]).status.success()
+    cluster.signal(HOST, CONTAINER, "pgbackrest backup ", name)
 }

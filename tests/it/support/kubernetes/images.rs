@@ -13,7 +13,7 @@ pub(crate) const PAUSE: &str = "localhost/pause:1";
 /// This program, and nothing else; as user and group 26.
 pub(crate) const KEEPER: &str = "localhost/pgbackrest-keeper:test";
 
-/// A Debian with PostgreSQL 15 and pgBackRest; as user and group 26, who owns /home/postgres.
+/// A Debian with PostgreSQL 15, pgBackRest and Patroni; as user and group 26, who owns /home/postgres.
 pub(crate) const POSTGRES: &str = "localhost/postgres:15";
 
 fn script(name: &str) -> Command {
