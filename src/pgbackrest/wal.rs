@@ -5,7 +5,8 @@
 
 use std::fmt;
 
-use serde::{Serialize, Serializer};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Bytes with the same high word of their position.
 const HIGH_WORD_BYTES: u64 = 1 << 32;
@@ -134,6 +135,15 @@ impl Serialize for Lsn {
     /// As `HIGH/LOW`.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Lsn {
+    /// From `HIGH/LOW`.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text)
+            .ok_or_else(|| D::Error::custom("a WAL position is two hexadecimal numbers: 0/3000028"))
     }
 }
 

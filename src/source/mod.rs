@@ -17,6 +17,7 @@ pub mod pod_files;
 pub mod pods;
 pub mod primary;
 pub mod process;
+pub mod proofs;
 pub mod stop_files;
 
 mod document;

@@ -15,6 +15,7 @@ pub mod human;
 pub mod jobs;
 pub mod merge;
 pub mod programs;
+pub mod proofs;
 pub mod recovery;
 pub mod removal;
 pub mod restore;

@@ -1,0 +1,54 @@
+//! Where records are in the state directory: `restore-tests/STANZA/repoN/START.json`, the last fifty of each repository.
+//!
+//! A file is written under another name and then renamed, so each file is a whole record, and a damaged one costs no other.
+
+use std::path::{Component, Path, PathBuf};
+
+use chrono::{DateTime, NaiveDateTime, Utc};
+
+/// The directory of all records below the state directory.
+pub const DIRECTORY: &str = "restore-tests";
+/// Records that are kept of each stanza and repository.
+pub const KEPT: usize = 50;
+
+/// UTC to the millisecond, so that names sort by time.
+const TIME: &str = "%Y%m%dT%H%M%S%.3fZ";
+const ENDING: &str = ".json";
+
+/// The directory of the records of a repository, below the state directory; None for a stanza that is not the name of a single file.
+#[must_use]
+pub fn directory(stanza: &str, repo: u32) -> Option<PathBuf> {
+    let mut parts = Path::new(stanza).components();
+    let is_name =
+        matches!((parts.next(), parts.next()), (Some(Component::Normal(name)), None) if name == stanza);
+    (is_name && !stanza.contains('\0')).then(|| Path::new(DIRECTORY).join(stanza).join(format!("repo{repo}")))
+}
+
+/// The name of the file of a test that started then.
+#[must_use]
+pub fn name(start: DateTime<Utc>) -> String {
+    format!("{}{ENDING}", start.format(TIME))
+}
+
+/// When the test of that file started; None if the file is not a record.
+#[must_use]
+pub fn start(name: &str) -> Option<DateTime<Utc>> {
+    let start = NaiveDateTime::parse_from_str(name.strip_suffix(ENDING)?, TIME).ok()?.and_utc();
+    (self::name(start) == name).then_some(start)
+}
+
+/// The number of the repository of a directory.
+#[must_use]
+pub fn repo(directory: &str) -> Option<u32> {
+    let number = directory.strip_prefix("repo")?;
+    number.parse().ok().filter(|repo: &u32| repo.to_string() == number)
+}
+
+/// Which of the files of a repository are no longer kept, given the names of all.
+#[must_use]
+pub fn outdated(mut names: Vec<String>) -> Vec<String> {
+    names.retain(|name| start(name).is_some());
+    names.sort_unstable();
+    names.truncate(names.len().saturating_sub(KEPT));
+    names
+}
