@@ -13,6 +13,8 @@ pub mod memory;
 pub mod metrics;
 pub mod operator;
 pub mod pgbackrest;
+pub mod postgres;
+pub mod restore_test;
 pub mod schedule;
 pub mod shutdown;
 pub mod source;

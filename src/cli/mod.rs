@@ -20,6 +20,7 @@ pub mod operator;
 mod output;
 pub mod render;
 pub mod restore_command;
+pub mod restore_test;
 mod settings;
 mod startup;
 mod web;
@@ -65,6 +66,8 @@ pub enum CliCommand {
     Backup(Box<backup::BackupArgs>),
     /// Query pgBackRest once, on this host or in Kubernetes, and print the state of the backups.
     Info(Box<info::InfoArgs>),
+    /// Restore a backup on this host into a PostgreSQL that is thrown away, recover it to a target, check it, and record the result.
+    RestoreTest(Box<args::restore_test::RestoreTestArgs>),
     /// Check whether the exporter on this host is healthy, for exec probes.
     Healthcheck(healthcheck::HealthcheckArgs),
     /// Check the backup section of postgresql manifests for errors and risks.
@@ -141,6 +144,7 @@ fn run(command: CliCommand, flags: &Flags) -> anyhow::Result<ExitCode> {
         CliCommand::Operator(args) => block_on(operator::run(*args, flags))?,
         CliCommand::Backup(args) => block_on(backup::run(*args, flags))?,
         CliCommand::Info(args) => block_on(info::run(*args))?,
+        CliCommand::RestoreTest(args) => block_on(restore_test::run(*args))?,
         CliCommand::Healthcheck(args) => {
             let said = block_on(healthcheck::run(&args))??;
             output::print(&format!("{said}\n"))?;

@@ -1,4 +1,4 @@
-//! From command-line flags to the settings of collection. Shared by `exporter` and `info`.
+//! From command-line flags to the settings of collection. Shared by `exporter`, `info` and `restore-test`.
 
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use crate::pgbackrest::command::Program;
 use crate::state::filter::Filter;
 
 use super::args::collect::{IntervalArgs, SourceArgs};
+use super::args::restore_test::{RepoArg, RestoreTestArgs};
 
 /// Maximum duration of the scan of `info --wal`. The user waits, but an archive of a million segments takes minutes.
 const WAL_ONCE: Duration = Duration::from_hours(1);
@@ -37,6 +38,19 @@ pub(super) fn once(source: &SourceArgs, wal: bool) -> anyhow::Result<Settings> {
     settings(source, Settings::USUAL_INTERVAL, None, wal_once(wal))
 }
 
+/// The settings of `restore-test`: one stanza, and one repository or all.
+pub(super) fn of_restore_test(args: &RestoreTestArgs) -> anyhow::Result<Settings> {
+    let repos: Vec<u32> = match args.what.repo {
+        RepoArg::Number(number) => vec![number],
+        RepoArg::Any => Vec::new(),
+    };
+    let filter = Filter::new(std::slice::from_ref(&args.what.stanza), &[], None, None, &repos)?;
+    let program = Program::from(&args.program);
+    let usual = Settings::new(program, Settings::USUAL_INTERVAL, args.timeout.timeout, None);
+    let pace = Pace { wal: wal_once(true), ..usual.pace };
+    Ok(Settings { pace, pass_environment: args.pass_env.clone(), filter, ..usual })
+}
+
 /// The WAL scan of `info --wal`, if requested.
 pub(super) fn wal_once(is_wanted: bool) -> Option<WalSettings> {
     is_wanted.then_some(WalSettings { interval: Settings::USUAL_INTERVAL, timeout: WAL_ONCE })
@@ -48,11 +62,6 @@ fn settings(
     max_staleness: Option<Duration>,
     wal: Option<WalSettings>,
 ) -> anyhow::Result<Settings> {
-    let program = Program {
-        binary: source.binary.clone(),
-        config: source.config.clone().filter(|file| !file.as_os_str().is_empty()),
-        config_include_path: source.config_include_path.clone().filter(|path| !path.as_os_str().is_empty()),
-    };
     let filter = Filter::new(
         &source.stanza_include,
         &source.stanza_exclude,
@@ -61,7 +70,8 @@ fn settings(
         &source.repo,
     )
     .context("--collect.stanza-include-regex or --collect.stanza-exclude-regex")?;
-    let usual = Settings::new(program, interval, source.timeout.timeout, max_staleness);
+    let usual =
+        Settings::new(Program::from(&source.program), interval, source.timeout.timeout, max_staleness);
     let pace = Pace { concurrency: source.max_processes as usize, wal, ..usual.pace };
     Ok(Settings { pace, pass_environment: source.pass_env.clone(), filter, ..usual })
 }

@@ -1,6 +1,7 @@
 //! pgBackRest's command lines, output and configuration. Pure: no I/O, no clock.
 
 pub mod archive;
+pub mod archive_get;
 pub mod backup_log;
 pub mod backup_options;
 pub mod command;

@@ -41,6 +41,15 @@ impl Environment {
         Self { variables }
     }
 
+    /// The same with a variable, in place of one of that name.
+    #[must_use]
+    pub fn with(&self, name: &str, value: impl Into<OsString>) -> Self {
+        let mut variables = self.variables.clone();
+        variables.retain(|(known, _)| known != name);
+        variables.push((name.into(), value.into()));
+        Self { variables }
+    }
+
     /// Names and values.
     pub fn variables(&self) -> impl Iterator<Item = (&OsStr, &OsStr)> {
         self.variables.iter().map(|(name, value)| (name.as_os_str(), value.as_os_str()))

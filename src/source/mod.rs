@@ -17,7 +17,10 @@ pub mod pod_files;
 pub mod pods;
 pub mod primary;
 pub mod process;
+pub mod processes_in;
 pub mod proofs;
+pub mod running;
+pub mod sandbox;
 pub mod stop_files;
 
 mod document;

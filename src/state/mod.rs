@@ -27,4 +27,4 @@ pub mod weight;
 
 #[cfg(test)]
 #[path = "../../tests/unit/examples.rs"]
-mod examples;
+pub(crate) mod examples;

@@ -187,7 +187,7 @@ pub struct Check {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     pub verdict: Verdict,
-    /// Why it failed or was not made, and the remedy.
+    /// Why it failed or was not made, and the remedy; or a remark.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
 }
@@ -352,7 +352,6 @@ impl Outcome {
 }
 
 /// To the millisecond.
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
 fn seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_f64((duration.as_secs_f64() * 1000.0).round() / 1000.0)
 }

@@ -12,12 +12,12 @@ use super::archive::{ArchiveRetention, DatabaseFacts, DirectoryFacts, Expected, 
 use super::snapshot::{Activity, Archive, Backup, Database, Repo, RepoState, Stanza};
 
 /// Midnight of a day, counted from 2026-01-01.
-pub(super) fn day(number: i64) -> DateTime<Utc> {
+pub(crate) fn day(number: i64) -> DateTime<Utc> {
     DateTime::from_timestamp(1_767_225_600, 0).unwrap() + Duration::days(number)
 }
 
 /// An online backup that stops at `stop` and needs exactly the WAL segment of that number (16 MiB, timeline 1).
-pub(super) fn backup(label: &str, stop: DateTime<Utc>, segment: u32) -> Backup {
+pub(crate) fn backup(label: &str, stop: DateTime<Utc>, segment: u32) -> Backup {
     let wal = WalSegment { timeline: 1, high: 0, low: segment };
     let position = Lsn(u64::from(segment) << 24 | 0x28);
     Backup {
@@ -46,21 +46,21 @@ pub(super) fn backup(label: &str, stop: DateTime<Utc>, segment: u32) -> Backup {
 }
 
 /// A backup made while PostgreSQL was down.
-pub(super) fn offline(label: &str, stop: DateTime<Utc>) -> Backup {
+pub(crate) fn offline(label: &str, stop: DateTime<Utc>) -> Backup {
     Backup { wal_start: None, wal_stop: None, lsn_start: None, lsn_stop: None, ..backup(label, stop, 0) }
 }
 
-pub(super) fn archive(database_id: u64, min: &str, max: &str) -> Archive {
+pub(crate) fn archive(database_id: u64, min: &str, max: &str) -> Archive {
     let name = |name: &str| (!name.is_empty()).then(|| name.to_owned());
     Archive { database_id, id: format!("15-{database_id}"), min: name(min), max: name(max) }
 }
 
-pub(super) fn database(id: u64, system_id: u64) -> Database {
+pub(crate) fn database(id: u64, system_id: u64) -> Database {
     Database { id, system_id: Some(system_id), version: "15".to_owned() }
 }
 
 /// A repository that holds these backups of one cluster, and WAL 1 to 0x20 of timeline 1.
-pub(super) fn repo(key: u32, backups: Vec<Backup>) -> Repo {
+pub(crate) fn repo(key: u32, backups: Vec<Backup>) -> Repo {
     Repo {
         key,
         state: RepoState::Ok,
@@ -88,7 +88,7 @@ pub(super) fn repo(key: u32, backups: Vec<Backup>) -> Repo {
 
 /// The same after a listing that found these segments of timeline 1, each archived on the day of its number, and the
 /// directory of every backup.
-pub(super) fn listed(mut repo: Repo, segments: impl IntoIterator<Item = u32>) -> Repo {
+pub(crate) fn listed(mut repo: Repo, segments: impl IntoIterator<Item = u32>) -> Repo {
     let directory = DirectoryName { timeline: 1, high: 0 };
     let name = |low: u32| format!("{directory}{low:08X}-{}.gz", "a".repeat(40));
     let names: Vec<(String, i64)> = segments.into_iter().map(|low| (name(low), i64::from(low))).collect();
@@ -108,7 +108,7 @@ pub(super) fn listed(mut repo: Repo, segments: impl IntoIterator<Item = u32>) ->
     repo
 }
 
-pub(super) fn stanza(repos: Vec<Repo>) -> Stanza {
+pub(crate) fn stanza(repos: Vec<Repo>) -> Stanza {
     Stanza {
         name: Arc::from("demo"),
         status_code: 0,

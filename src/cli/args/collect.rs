@@ -7,13 +7,14 @@ use clap::Args;
 use regex::Regex;
 
 use crate::collect::settings::WalSettings;
+use crate::pgbackrest::command::Program;
 
 use super::{SWITCH, duration, path, switch};
 
-/// Which pgBackRest to query, and for what. Shared by `exporter` and `info`.
+/// Which pgBackRest to run.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "pgBackRest")]
-pub struct SourceArgs {
+pub struct ProgramArgs {
     /// The pgbackrest program: a path, or a name to look up in PATH.
     #[arg(
         long = "backrest.binary",
@@ -36,6 +37,26 @@ pub struct SourceArgs {
         value_parser = path()
     )]
     pub config_include_path: Option<PathBuf>,
+}
+
+impl From<&ProgramArgs> for Program {
+    fn from(args: &ProgramArgs) -> Self {
+        let given = |path: &Option<PathBuf>| path.clone().filter(|path| !path.as_os_str().is_empty());
+        Self {
+            binary: args.binary.clone(),
+            config: given(&args.config),
+            config_include_path: given(&args.config_include_path),
+        }
+    }
+}
+
+/// Which pgBackRest to query, and for what. Shared by `exporter` and `info`.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "pgBackRest")]
+pub struct SourceArgs {
+    /// Which program.
+    #[command(flatten)]
+    pub program: ProgramArgs,
 
     /// Collect only this stanza. Can be repeated or comma-separated.
     #[arg(

@@ -10,6 +10,7 @@ pub mod info;
 pub mod log;
 pub mod metrics;
 pub mod operator;
+pub mod restore_test;
 pub mod web;
 
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! The command lines for restores. They are only printed.
+//! The command lines for restores by users. They are only printed.
 
 use std::ffi::OsString;
 use std::fmt::{self, Write as _};
@@ -87,11 +87,11 @@ impl CopyPaths {
         self.path("tablespaces")
     }
 
-    fn spool(&self) -> String {
+    pub(super) fn spool(&self) -> String {
         self.path("spool")
     }
 
-    fn own(&self) -> [String; 3] {
+    pub(super) fn own(&self) -> [String; 3] {
         let (data, lock, log) = (self.data(), self.path("lock"), self.path("log"));
         [format!("--pg1-path={data}"), format!("--lock-path={lock}"), format!("--log-path={log}")]
     }

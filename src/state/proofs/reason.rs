@@ -56,12 +56,14 @@ pub enum ReasonClass {
     Repository,
     /// The configuration or the command line is wrong.
     Configuration,
+    /// `expire` removed the backup during the test.
+    Expired,
     /// The target lies outside of what can be recovered, or cannot be proven.
     UnreachableTarget,
+    /// WAL since the backup creates a tablespace outside of the copy, where the original database has it.
+    Tablespace,
     /// The settings of the copy are too small for the WAL, or are refused by PostgreSQL.
     Settings,
-    /// Another restore test is running.
-    Busy,
     /// The test was interrupted by a signal.
     Interrupted,
     /// A phase exceeded its deadline.
@@ -73,7 +75,7 @@ pub enum ReasonClass {
 }
 
 impl ReasonClass {
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::NoBackup,
         Self::MissingBackup,
         Self::DamagedBackup,
@@ -93,9 +95,10 @@ impl ReasonClass {
         Self::Permission,
         Self::Repository,
         Self::Configuration,
+        Self::Expired,
         Self::UnreachableTarget,
+        Self::Tablespace,
         Self::Settings,
-        Self::Busy,
         Self::Interrupted,
         Self::Deadline,
         Self::Unclassified,
@@ -124,9 +127,10 @@ impl ReasonClass {
             Self::Permission => "permission",
             Self::Repository => "repository",
             Self::Configuration => "configuration",
+            Self::Expired => "expired",
             Self::UnreachableTarget => "unreachable_target",
+            Self::Tablespace => "tablespace",
             Self::Settings => "settings",
-            Self::Busy => "busy",
             Self::Interrupted => "interrupted",
             Self::Unclassified => "unclassified",
             Self::Deadline => "deadline",
@@ -156,9 +160,10 @@ impl ReasonClass {
             | Self::Permission
             | Self::Repository
             | Self::Configuration
+            | Self::Expired
             | Self::UnreachableTarget
+            | Self::Tablespace
             | Self::Settings
-            | Self::Busy
             | Self::Interrupted
             | Self::Unclassified => Outcome::Inconclusive,
             Self::Deadline => Outcome::TimedOut,

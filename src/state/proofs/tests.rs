@@ -1,3 +1,5 @@
+//! Records that are written, and those of other versions that are read.
+
 use std::path::Path;
 
 use super::*;

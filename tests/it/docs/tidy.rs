@@ -13,10 +13,12 @@ const FLOORS: &[(&str, u8)] = &[
     ("operator", 5),
     ("collect", 4),
     ("job", 4),
+    ("restore_test", 4),
     ("source", 3),
     ("metrics", 3),
     ("state", 2),
     ("cluster", 2),
+    ("postgres", 2),
     ("pgbackrest", 1),
     ("schedule", 1),
     ("kubernetes", 1),
@@ -28,7 +30,7 @@ const FLOORS: &[(&str, u8)] = &[
 ];
 
 /// Rooms that take everything from their caller.
-const PURE: &[&str] = &["metrics", "state", "cluster", "schedule", "pgbackrest", "text"];
+const PURE: &[&str] = &["metrics", "state", "cluster", "schedule", "pgbackrest", "postgres", "text"];
 
 /// What a pure room may not name.
 const IMPURE: &[&str] = &[

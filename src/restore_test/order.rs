@@ -1,0 +1,119 @@
+//! What is to be tested, and how.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use crate::state::proofs::Phase;
+
+use super::assertion::Assertion;
+
+/// A restore test as the user wants it.
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
+#[derive(Debug, Clone)]
+pub struct Order {
+    pub stanza: String,
+    pub repo: RepoWish,
+    pub backup: BackupWish,
+    pub target: TargetWish,
+    /// The directory of PostgreSQL's programs; searched in the usual places if absent.
+    pub programs: Option<PathBuf>,
+    pub deadlines: Deadlines,
+    pub space: SpaceLimits,
+    pub process_max: Option<u32>,
+    /// Databases to restore; all if empty.
+    pub databases: Vec<String>,
+    /// A superuser of the database.
+    pub user: String,
+    /// Settings of PostgreSQL, by name.
+    pub settings: Vec<(String, String)>,
+    /// Whether `pg_amcheck` runs.
+    pub amcheck: bool,
+    pub assertions: Vec<Assertion>,
+    /// The user's program.
+    pub hook: Option<PathBuf>,
+    pub keeps_failed: bool,
+    /// Whether to go on if the kernel cannot keep the copy from writing elsewhere.
+    pub allows_unsandboxed: bool,
+    /// Whether progress is shown.
+    pub tells_progress: bool,
+}
+
+/// Which repository.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RepoWish {
+    Number(u32),
+    /// The one whose last test is the oldest.
+    Any,
+}
+
+impl RepoWish {
+    /// The number that is recorded if the repository is not found.
+    #[must_use]
+    pub const fn number(self) -> u32 {
+        match self {
+            Self::Number(number) => number,
+            Self::Any => 1,
+        }
+    }
+}
+
+/// Which backup.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BackupWish {
+    /// The newest one; for a point in time, the newest one that leads there.
+    Latest,
+    Oldest,
+    Random,
+    Label(String),
+}
+
+/// Which target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TargetWish {
+    /// The end of the archived WAL.
+    Latest,
+    /// A random point in time in the recovery window, if that is proven.
+    Random,
+    /// The end of the backup.
+    Immediate,
+    Time(DateTime<Utc>),
+}
+
+/// How long phases may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Deadlines {
+    pub restore: Duration,
+    pub replay: Duration,
+    /// For each check that is made while PostgreSQL runs, and for that of the pages.
+    pub check: Duration,
+}
+
+/// How much space a test may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SpaceLimits {
+    /// Bytes of the copy with its WAL.
+    pub most: Option<u64>,
+    /// Bytes that must remain free.
+    pub reserve: u64,
+}
+
+impl Deadlines {
+    /// PostgreSQL takes this long to stop only where a file system hangs.
+    const STOP: Duration = Duration::from_mins(5);
+    const CLEAN: Duration = Duration::from_mins(10);
+    const PLAN: Duration = Duration::from_mins(2);
+
+    #[must_use]
+    pub const fn of(&self, phase: Phase) -> Duration {
+        match phase {
+            Phase::Plan => Self::PLAN,
+            Phase::Restore => self.restore,
+            Phase::Replay => self.replay,
+            Phase::Check | Phase::Pages | Phase::Unknown => self.check,
+            Phase::Stop => Self::STOP,
+            Phase::Clean => Self::CLEAN,
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! What is told while a test runs.
+
+use crate::pgbackrest::wal::WalSegment;
+use crate::state::proofs::Phase;
+
+/// What happens during a test.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Progress {
+    /// A phase begins.
+    Begins {
+        phase: Phase,
+        what: String,
+    },
+    Restored {
+        percent: f64,
+    },
+    Replayed {
+        segment: WalSegment,
+    },
+}
+
+/// Receives the progress.
+pub type Tell<'a> = &'a (dyn Fn(Progress) + Sync);

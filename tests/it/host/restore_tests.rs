@@ -1,0 +1,8 @@
+//! `restore-test` on real PostgreSQL with pgBackRest 2.45 and the newest: what passes, what fails with which reason, and that nothing
+//! else is touched.
+
+pub(crate) mod failing;
+pub(crate) mod harmless;
+pub(crate) mod interrupted;
+pub(crate) mod passing;
+pub(crate) mod trial;
