@@ -17,6 +17,7 @@ mod questions;
 mod report;
 mod rules;
 mod run;
+mod tested;
 mod turns;
 mod world;
 

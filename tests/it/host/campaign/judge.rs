@@ -29,6 +29,8 @@ pub(super) enum Question {
     Backup { repo: u32, label: String, is_restorable: bool },
     /// What a restore without options leads to.
     Plain,
+    /// A restore test of a repository, to the end of its WAL or to a time.
+    Test { repo: u32, at: Option<DateTime<Utc>> },
     /// The same claims as metrics.
     Metrics,
 }
@@ -58,6 +60,7 @@ impl<'w, 'a> Judge<'w, 'a> {
                 ("unrestorable backup", self.unrestorable(*repo, label))
             }
             Question::Plain => ("health", self.plain()),
+            Question::Test { repo, at } => ("restore test", self.tested(*repo, *at)),
             Question::Metrics => ("metrics", self.metrics()),
         };
         let grade = match grade {
@@ -154,7 +157,7 @@ impl<'w, 'a> Judge<'w, 'a> {
     }
 
     /// How a copy compares with the branch that was live, or with either where two are as good.
-    fn likeness(&self, at: DateTime<Utc>, repo: Option<u32>, found: &[u32]) -> Likeness {
+    pub(super) fn likeness(&self, at: DateTime<Utc>, repo: Option<u32>, found: &[u32]) -> Likeness {
         let journal = &self.world.journal;
         let likeness = |branch| journal.compare(branch, at, repo, found);
         let all: Vec<Likeness> = journal.live(at).into_iter().map(likeness).collect();
@@ -164,7 +167,7 @@ impl<'w, 'a> Judge<'w, 'a> {
 
     /// A copy ends where the archive does, as far as whole seconds tell: what is missing came to the archive after the last
     /// segment before it, and the time is not behind the second in which that one came, or the last backup before it ended.
-    fn is_at_the_end(&self, at: DateTime<Utc>, repo: Option<u32>, found: &[u32]) -> bool {
+    pub(super) fn is_at_the_end(&self, at: DateTime<Utc>, repo: Option<u32>, found: &[u32]) -> bool {
         let (world, journal) = (self.world, &self.world.journal);
         let ends_there = |branch: usize| {
             let state = journal.state(branch, at);
@@ -179,7 +182,7 @@ impl<'w, 'a> Judge<'w, 'a> {
         journal.live(at).into_iter().any(ends_there)
     }
 
-    fn told_state(&self, at: DateTime<Utc>) -> String {
+    pub(super) fn told_state(&self, at: DateTime<Utc>) -> String {
         let journal = &self.world.journal;
         let told = |branch: usize| {
             let timeline = journal.branches[branch].timeline;

@@ -12,6 +12,7 @@ pub(super) fn all(judge: &Judge<'_, '_>) -> Vec<Question> {
         questions.extend([true, false].map(|scans| Question::Command { at, scans }));
     }
     questions.extend(of_repos(judge, None));
+    questions.extend(judge.claims.repos.iter().map(|of_repo| Question::Test { repo: of_repo.key, at: None }));
     questions
 }
 
@@ -22,6 +23,13 @@ pub(super) fn sample(judge: &Judge<'_, '_>, random: &mut Random, restores: u64) 
     let is_end = |question: &Question| matches!(question, Question::Window { at, .. } if ends.contains(at));
     let (mut first, mut rest): (Vec<_>, Vec<_>) = of_repos(judge, Some(random)).into_iter().partition(is_end);
     first.push(Question::Plain);
+    let place = usize::try_from(random.below(judge.claims.repos.len() as u64)).unwrap();
+    if let Some(of_repo) = judge.claims.repos.get(place) {
+        let window = of_repo.window.filter(|window| window.is_verified && random.chance(50));
+        let start = window.and_then(|window| Some((window.continuous_start?, window.latest)));
+        let at = start.map(|(start, latest)| between(random, start + TimeDelta::milliseconds(1), latest));
+        first.push(Question::Test { repo: of_repo.key, at });
+    }
     // An exporter takes as long as a few restores.
     first.extend((random.below(4) == 0).then_some(Question::Metrics));
     random.shuffle(&mut first);
@@ -98,13 +106,15 @@ fn between(random: &mut Random, from: DateTime<Utc>, to: DateTime<Utc>) -> DateT
 /// What the state at its time is can be told.
 fn is_clear(judge: &Judge<'_, '_>, question: &Question) -> bool {
     match question {
-        Question::Command { at, .. } | Question::Window { at, .. } => {
+        Question::Command { at, .. } | Question::Window { at, .. } | Question::Test { at: Some(at), .. } => {
             !judge.world.journal.is_unclear(*at) && !judge.world.journal.live(*at).is_empty()
         }
         // A backup leads along one branch, and so to no time at which another one was live.
         Question::Reach { at, .. } => {
             !judge.world.journal.is_unclear(*at) && judge.world.journal.live(*at) == [judge.world.branch]
         }
-        Question::Backup { .. } | Question::Plain | Question::Metrics => true,
+        Question::Backup { .. } | Question::Plain | Question::Test { at: None, .. } | Question::Metrics => {
+            true
+        }
     }
 }
