@@ -32,8 +32,15 @@ pub(crate) struct Site {
 impl Site {
     /// An empty directory for a lab with this pgBackRest; an error tells what the machine lacks.
     pub(crate) fn new(pgbackrest: Result<Pgbackrest, String>) -> Result<Self, String> {
-        let pgbackrest = pgbackrest?;
-        let programs = postgres_programs()?;
+        Self::with_postgres(postgres_programs(), pgbackrest)
+    }
+
+    /// The same with the programs of another PostgreSQL.
+    pub(crate) fn with_postgres(
+        programs: Result<PathBuf, String>,
+        pgbackrest: Result<Pgbackrest, String>,
+    ) -> Result<Self, String> {
+        let (programs, pgbackrest) = (programs?, pgbackrest?);
         let account = Account::find()?;
         let directory = tempfile::Builder::new().prefix("lab-").tempdir().unwrap();
         let site = Self { account, pgbackrest, programs, directory };

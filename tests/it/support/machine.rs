@@ -63,6 +63,16 @@ pub(crate) fn postgres_programs() -> Result<PathBuf, String> {
         .map_err(|_| "PostgreSQL 15 is not installed; run scripts/setup-debian as root".to_owned())
 }
 
+/// The directory of the programs of the major version that scripts/fetch-postgresql has fetched: 17.
+pub(crate) fn second_postgres_programs() -> Result<PathBuf, String> {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/fetch-postgresql");
+    let said = output(Command::new(script).arg("--path"));
+    if !said.status.success() {
+        return Err("PostgreSQL 17 is not here; run scripts/fetch-postgresql".to_owned());
+    }
+    Ok(PathBuf::from(String::from_utf8(said.stdout).unwrap().trim()))
+}
+
 /// A pgBackRest on this machine.
 #[derive(Debug, Clone)]
 pub(crate) struct Pgbackrest {

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 
 use super::trial::{Trial, long_form, verdict, versions};
 use crate::support::lab::Site;
-use crate::support::machine::{Pgbackrest, skip};
+use crate::support::machine::{Pgbackrest, postgres_programs, second_postgres_programs, skip};
 use crate::support::object_store::{Host, Kind, ObjectStore};
 use crate::support::web::Authority;
 
@@ -94,6 +94,41 @@ fn check(test: &str, pgbackrest: Result<Pgbackrest, String>) {
     assert_eq!(hooked["backup"]["type"], "incr");
     trial.assert_clean();
     assert_eq!((trial.records(1).len(), trial.records(2).len()), (6, 1));
+}
+
+#[test]
+fn another_major_version_of_postgresql_passes() {
+    let test = "another_major_version_of_postgresql_passes";
+    let site = match Site::with_postgres(second_postgres_programs(), Pgbackrest::newest()) {
+        Err(missing) => return skip(test, missing),
+        Ok(site) => site,
+    };
+    let trial = Trial::start(&site);
+    trial.lab.postgres.sql("create extension amcheck");
+    // It is not run for those who connect to the copy.
+    trial.lab.postgres.sql(
+        "create function refuse() returns event_trigger language plpgsql as $$ begin \
+             if pg_catalog.pg_is_in_recovery() then raise exception 'refused'; end if; \
+         end $$; \
+         create event trigger refuse on login execute function refuse(); \
+         alter event trigger refuse enable always",
+    );
+    trial.lab.back_up(1, "full");
+    let between = trial.mark(1);
+    trial.mark(2);
+    trial.lab.postgres.archive_all();
+    let latest = trial.test(&["--repo=1", "--amcheck", &trial.assertions(2, 3)]).passed();
+    assert!(latest["versions"]["postgres"].as_str().unwrap().starts_with("17."), "{latest:#}");
+    for kind in ["target", "relations", "amcheck", "pages"] {
+        assert_eq!(verdict(&latest, kind), "passed", "{latest:#}");
+    }
+    let target = format!("--target={between}");
+    trial.test(&["--repo=1", &target, &trial.assertions(1, 2)]).passed();
+    if let Ok(programs) = postgres_programs() {
+        let programs = format!("--pg-bin-dir={}", programs.display());
+        trial.test(&["--repo=1", &programs]).ended("inconclusive", "missing_programs");
+    }
+    trial.assert_clean();
 }
 
 #[test]
