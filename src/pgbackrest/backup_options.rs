@@ -60,9 +60,6 @@ const ALLOWED: &[(&str, Kind)] = &[
     ("start-fast", Boolean),
 ];
 
-/// The levels of each compression (`compressLevelMin` and `compressLevelMax` of 2.45, `config.yaml` of 2.60).
-const LEVELS: [(&str, i64, i64); 4] = [("bz2", 1, 9), ("gz", -1, 9), ("lz4", -5, 12), ("zst", -7, 22)];
-
 /// Annotations of this program, which identify the backup of a job.
 const RESERVED: &str = "pgbackrest-keeper.io";
 
@@ -255,29 +252,10 @@ impl BackupOptions {
         &'a self,
         configured: impl Fn(&str) -> Option<&'a str>,
     ) -> Vec<(&'static str, String)> {
-        let effective = |name: &str| self.value(name).or_else(|| configured(name));
-        let mut found = Vec::new();
-        let level = effective("compress-level").and_then(|level| level.parse::<i64>().ok());
-        if let Some((level, compression)) = level.zip(effective("compress-type"))
-            && let Some((_, from, to)) = LEVELS.iter().find(|(known, ..)| *known == compression)
-            && !(*from..=*to).contains(&level)
-        {
-            let name =
-                if self.values.contains_key("compress-level") { "compress-level" } else { "compress-type" };
-            found.push((
-                name,
-                format!("compress-level {level} is not a level of {compression}, which has {from} to {to}"),
-            ));
-        }
-        let time = |name: &str| effective(name).and_then(options::milliseconds);
-        if let Some((protocol, database)) = time("protocol-timeout").zip(time("db-timeout"))
-            && protocol <= database
-        {
-            let name = if self.values.contains_key("db-timeout") { "db-timeout" } else { "protocol-timeout" };
-            found.push((name, "protocol-timeout must be greater than db-timeout".to_owned()));
-        }
-        found.retain(|(name, _)| self.values.contains_key(name));
-        found
+        let found = options::contradictions(|name| self.value(name).or_else(|| configured(name)));
+        let of_these =
+            |names: [&'static str; 2]| names.into_iter().find(|name| self.values.contains_key(name));
+        found.into_iter().filter_map(|(names, why)| Some((of_these(names)?, why))).collect()
     }
 
     /// As arguments of `pgbackrest backup`, which all versions take that have the options.
@@ -304,10 +282,8 @@ fn checked(kind: Kind, value: &str) -> Result<String, String> {
             format!("an integer from {from} to {to}"),
         ),
         Time(longest) => {
-            let time = options::milliseconds(value).filter(|time| time.is_multiple_of(1000));
-            let seconds = time.map(|time| time / 1000).filter(|seconds| (1..=longest).contains(seconds));
+            let seconds = options::whole_seconds(value).filter(|seconds| (1..=longest).contains(seconds));
             let wanted = format!("a time such as 90, 90s, 5m or 1h, in whole seconds from 1 to {longest}");
-            // Before 2.53 (commit 3a2266f32), pgBackRest ignores units: 5m would be 5 seconds. Since then, it rejects fractions.
             return seconds.map(|seconds| seconds.to_string()).ok_or(wanted);
         }
         Size(from, to) => (

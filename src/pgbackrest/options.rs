@@ -14,8 +14,8 @@ pub enum ValueType {
     Boolean,
     /// A whole number within bounds.
     Integer(i64, i64),
-    /// Seconds, or a number with ms, s, m, h, d or w; greater than zero.
-    Time,
+    /// Seconds, or a number with ms, s, m, h, d or w: from 0.1 seconds to this many seconds.
+    Time(u64),
     /// Bytes, or a whole number with a unit such as KiB, MB or G.
     Size,
     /// An absolute path.
@@ -59,7 +59,11 @@ pub struct KnownOption {
 use Group::{CommandLine, Global, Repo, Stanza};
 use ValueType::{Boolean, Choice, Integer, Pair, Path, Size, Text, Time};
 
+const DAY: u64 = 24 * 3600;
 const LEVELS: ValueType = Choice(&["off", "error", "warn", "info", "detail", "debug", "trace"]);
+/// The levels of each compression (`compressLevelMin` and `compressLevelMax` of 2.45, `config.yaml` of 2.60).
+const COMPRESSION_LEVELS: [(&str, i64, i64); 4] =
+    [("bz2", 1, 9), ("gz", -1, 9), ("lz4", -5, 12), ("zst", -7, 22)];
 const KEEP: ValueType = Integer(1, 9_999_999);
 const PORT: ValueType = Integer(0, 65_535);
 const HOST_TYPE: ValueType = Choice(&["ssh", "tls"]);
@@ -74,17 +78,17 @@ const OPTIONS: &[(&str, Group, ValueType)] = &[
     ("archive-missing-retry", Global, Boolean), ("archive-mode", Global, Choice(&["off", "preserve"])),
     ("archive-mode-check", Global, Boolean), ("archive-push-batch-size", Global, Size),
     ("archive-push-queue-max", Global, Size),
-    ("archive-timeout", Global, Time), ("backup-full-incr", Global, Boolean),
+    ("archive-timeout", Global, Time(DAY)), ("backup-full-incr", Global, Boolean),
     ("backup-standby", Global, Choice(&["y", "n", "prefer"])), ("beta", Global, Boolean),
     ("buffer-size", Global, Size), ("checksum-page", Global, Boolean), ("checksum-page-error", Global, Boolean), ("cmd", Global, Text),
     ("cmd-ssh", Global, Text), ("compress", Global, Boolean), ("compress-level", Global, Integer(-7, 22)),
     ("compress-level-network", Global, Integer(-5, 12)),
     ("compress-type", Global, Choice(&["none", "bz2", "gz", "lz4", "zst"])), ("config", CommandLine, Text),
     ("config-include-path", CommandLine, Text), ("config-path", CommandLine, Text), ("db-exclude", Global, Text),
-    ("db-include", Global, Text), ("db-timeout", Global, Time), ("delta", Global, Boolean),
+    ("db-include", Global, Text), ("db-timeout", Global, Time(7 * DAY)), ("delta", Global, Boolean),
     ("detail-level", CommandLine, Text), ("dry-run", CommandLine, Text), ("exclude", Global, Text),
     ("exec-id", CommandLine, Text), ("expire-auto", Global, Boolean), ("filter", CommandLine, Text),
-    ("force", CommandLine, Text), ("ignore-missing", CommandLine, Text), ("io-timeout", Global, Time), ("job-retry", Global, Integer(0, 360)),
+    ("force", CommandLine, Text), ("ignore-missing", CommandLine, Text), ("io-timeout", Global, Time(3600)), ("job-retry", Global, Integer(0, 360)),
     ("job-retry-interval", Global, Text), ("link-all", Global, Boolean), ("link-map", Global, Pair),
     ("lock-path", Global, Path), ("log-level-console", Global, LEVELS), ("log-level-file", Global, LEVELS),
     ("log-level-stderr", Global, LEVELS), ("log-path", Global, Path), ("log-subprocess", Global, Boolean),
@@ -97,7 +101,7 @@ const OPTIONS: &[(&str, Group, ValueType)] = &[
     ("pg-host-type", Stanza, HOST_TYPE), ("pg-host-user", Stanza, Text), ("pg-path", Stanza, Path),
     ("pg-port", Stanza, PORT), ("pg-socket-path", Stanza, Path), ("pg-user", Stanza, Text),
     ("pg-version-force", Stanza, Text), ("priority", Global, Integer(-20, 19)), ("process", CommandLine, Text),
-    ("process-max", Global, Integer(1, 999)), ("protocol-timeout", Global, Time), ("raw", CommandLine, Text),
+    ("process-max", Global, Integer(1, 999)), ("protocol-timeout", Global, Time(7 * DAY)), ("raw", CommandLine, Text),
     ("recovery-option", Global, Pair), ("recurse", CommandLine, Text), ("reference", CommandLine, Text), ("remote-type", CommandLine, Text),
     ("repo", CommandLine, Text), ("repo-azure-account", Repo, Text), ("repo-azure-container", Repo, Text),
     ("repo-azure-endpoint", Repo, Text), ("repo-azure-key", Repo, Text),
@@ -310,7 +314,10 @@ pub fn complaint(kind: ValueType, value: &str) -> Option<String> {
             value.parse::<i64>().is_ok_and(|number| (from..=to).contains(&number)),
             format!("an integer from {from} to {to}"),
         ),
-        Time => (is_time(value), "a time such as 90, 90s, 5m or 1h".to_owned()),
+        Time(longest) => (
+            milliseconds(value).is_some_and(|time| (100..=longest * 1000).contains(&time)),
+            format!("a time such as 90, 90s, 5m or 1h, up to {longest} seconds"),
+        ),
         Size => (is_size(value), "an integer number of bytes, or a size such as 20MiB".to_owned()),
         Path => (
             value.starts_with('/') && !value.contains("//"),
@@ -355,6 +362,35 @@ pub fn milliseconds(value: &str) -> Option<u64> {
     let thousandths = whole.parse::<u64>().or_else(|error| if whole.is_empty() { Ok(0) } else { Err(error) });
     let thousandths = thousandths.ok()?.checked_mul(1000)?.checked_add(digits.parse().ok()?)?;
     thousandths.checked_mul(of_unit).map(|time| time / 1000)
+}
+
+/// A time as a number of seconds, which all versions read alike: before 2.53 (commit 3a2266f32), pgBackRest ignores units, and
+/// `5m` is 5 seconds; since then, it rejects fractions. `None` if it is not in whole seconds.
+#[must_use]
+pub fn whole_seconds(value: &str) -> Option<u64> {
+    milliseconds(value).filter(|time| time.is_multiple_of(1000)).map(|time| time / 1000)
+}
+
+/// Options that pgBackRest rejects together (error 32), with the reason, the one to change first. `given` is what is set.
+/// Nothing is said of a level while the type is unknown.
+pub fn contradictions<'a>(given: impl Fn(&str) -> Option<&'a str>) -> Vec<([&'static str; 2], String)> {
+    let mut found = Vec::new();
+    let level = given("compress-level").and_then(|level| level.parse::<i64>().ok());
+    if let Some((level, compression)) = level.zip(given("compress-type"))
+        && let Some((_, from, to)) = COMPRESSION_LEVELS.iter().find(|(known, ..)| *known == compression)
+        && !(*from..=*to).contains(&level)
+    {
+        let why = format!("compress-level {level} is not a level of {compression}, which has {from} to {to}");
+        found.push((["compress-level", "compress-type"], why));
+    }
+    let time = |name: &str| given(name).and_then(milliseconds);
+    if let Some((protocol, database)) = time("protocol-timeout").zip(time("db-timeout"))
+        && protocol <= database
+    {
+        let why = "protocol-timeout must be greater than db-timeout".to_owned();
+        found.push((["db-timeout", "protocol-timeout"], why));
+    }
+    found
 }
 
 fn is_size(value: &str) -> bool {

@@ -14,7 +14,7 @@ use crate::cluster::names;
 use crate::cluster::references::Lookup;
 use crate::cluster::resource::{BACKUP, Pgbackrest};
 use crate::cluster::validated::{RepoNumber, ValidatedRepo, need_repo_host};
-use crate::pgbackrest::options::{self, Group, KnownOption};
+use crate::pgbackrest::options::{self, Group, KnownOption, ValueType};
 
 const SECRET: &str = "is a secret in plain text, and would end up in a ConfigMap";
 const SECRET_REMEDY: &str = "remove it from the resource, replace it if it was exposed, and put it into a *.conf key of the Secret named in \
@@ -38,6 +38,7 @@ pub(super) fn look(
         let line = checks.within(part, |checks| option(name, value, section, repos, &mut seen, checks));
         kept.extend(line.map(|line| (name.clone(), line)));
     }
+    checks.within(Part::Field, |checks| contradictions(&mut kept, checks));
     retention(section, repos, &seen, environment, checks);
     kept
 }
@@ -81,7 +82,26 @@ fn option<'name>(
         return None;
     }
     agrees_with_repos(&known, value, &path, repos, checks);
-    Some(line)
+    match known.kind {
+        ValueType::Time(_) => {
+            options::whole_seconds(value).map_or(Some(line), |seconds| Line::of(&seconds.to_string()))
+        }
+        _ => Some(line),
+    }
+}
+
+/// Removes what pgBackRest rejects together with another option of `global`. A compression that is not set here may be set
+/// elsewhere.
+fn contradictions(global: &mut BTreeMap<String, Line>, checks: &mut Checks<'_>) {
+    for ([name, _], why) in options::contradictions(|name| global.get(name).map(|line| &**line)) {
+        checks.note(
+            &codes::OPTION_CONTRADICTS,
+            format!("{BACKUP}.global.{name}"),
+            format!("is rejected by pgBackRest (error 32) and left out: {why}"),
+            "change one of the two",
+        );
+        global.remove(name);
+    }
 }
 
 /// Whether an option is the path of a key file for Google Cloud Storage, and not a token.

@@ -196,6 +196,30 @@ fn what_the_kubernetes_cluster_holds_is_compared() {
 }
 
 #[test]
+fn options_that_pgbackrest_rejects_together_are_left_out() {
+    let kept = |options: Value| {
+        let mut document = cluster(&volume_section());
+        document["spec"]["backup"]["pgbackrest"]["global"] = options;
+        let (cluster, findings) = judged(document, &References::default());
+        let codes = findings.iter().filter(|(code, _)| *code == "option-contradicts").count();
+        (cluster.unwrap().global.into_keys().collect::<Vec<_>>(), codes)
+    };
+    let found =
+        |options: &[&str], codes| (options.iter().map(ToString::to_string).collect::<Vec<_>>(), codes);
+    assert_eq!(kept(json!({"compress-type": "gz", "compress-level": "12"})), found(&["compress-type"], 1));
+    assert_eq!(
+        kept(json!({"compress-level": "12"})),
+        found(&["compress-level"], 0),
+        "the type may be in the Secret"
+    );
+    assert_eq!(
+        kept(json!({"db-timeout": "30m", "protocol-timeout": "1800"})),
+        found(&["protocol-timeout"], 1)
+    );
+    assert_eq!(kept(json!({"db-timeout": "1h"})), found(&["db-timeout"], 0));
+}
+
+#[test]
 fn conduct_holds_for_an_invalid_resource_too() {
     let of = |annotations: Value| {
         let document = json!({"metadata": {"name": "UPPER", "annotations": annotations}});

@@ -70,11 +70,15 @@ fn values_are_judged_as_pgbackrest_does() {
         (KEEP, "7", true),
         (KEEP, "0", false),
         (KEEP, "x", false),
-        (Time, "0.5", true),
-        (Time, "1h", true),
-        (Time, "0", false),
-        (Time, "-1", false),
-        (Time, "inf", false),
+        (Time(3600), "0.5", true),
+        (Time(3600), "1h", true),
+        (Time(3600), "100ms", true),
+        (Time(3600), "0", false),
+        (Time(3600), "99ms", false),
+        (Time(3600), "3601", false),
+        (Time(3600), "2h", false),
+        (Time(3600), "-1", false),
+        (Time(3600), "inf", false),
         (Size, "1MB", true),
         (Size, "2", true),
         (Size, "1.5M", false),
@@ -89,6 +93,17 @@ fn values_are_judged_as_pgbackrest_does() {
     ];
     for (kind, value, fits) in cases {
         assert_eq!(complaint(kind, value).is_none(), fits, "{kind:?} {value}");
+    }
+}
+
+#[test]
+fn times_are_whole_seconds_or_none() {
+    for (time, seconds) in [("5m", 300), ("90", 90), ("90s", 90), ("2000ms", 2), ("1.0", 1), ("1w", 604_800)]
+    {
+        assert_eq!(whole_seconds(time), Some(seconds), "{time}");
+    }
+    for time in ["0.5", "1500ms", "x", ""] {
+        assert_eq!(whole_seconds(time), None, "{time}");
     }
 }
 

@@ -19,8 +19,8 @@ pub(crate) fn free_port() -> u16 {
     let ephemeral = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap();
     let first: u16 = ephemeral.split_whitespace().next().unwrap().parse().unwrap();
     let range = RANGE.min(first - 2_000);
-    // Test programs that run side by side begin in different places.
-    let start = u16::try_from(std::process::id() % u32::from(range)).unwrap();
+    // Test programs that run side by side begin in different places, which are apart even if the programs start together.
+    let start = u16::try_from(std::process::id().wrapping_mul(211) % u32::from(range)).unwrap();
     for _ in 0..range {
         let offset = (u32::from(start) + u32::from(TRIED.fetch_add(1, Ordering::Relaxed))) % u32::from(range);
         let port = first - 1 - u16::try_from(offset).unwrap();
