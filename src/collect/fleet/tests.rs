@@ -292,7 +292,12 @@ async fn clusters_come_and_go_and_one_that_hangs_holds_up_no_other() {
         case.poller.set(&key(name), subject());
     }
     case.until_served(&["ledger", "orders"]).await;
-    let asked = questions(&fakes).len();
+    // The cluster that hangs may be asked after the others were served.
+    let mut asked = questions(&fakes).len();
+    while asked < 6 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        asked += questions(&fakes).len();
+    }
     assert_eq!(asked, 6);
     case.poller.set(&key("ledger"), subject());
     case.poller.remove(&key("orders"));
