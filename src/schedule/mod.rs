@@ -118,12 +118,20 @@ impl Schedule {
         longest.max(self.next(last).map(|run| run - last))
     }
 
-    /// The shortest time between two consecutive of the first `count` runs after `from`. `None` if there are no two.
+    /// The shortest time between two consecutive of the first `count` runs after `from`, within as many years as
+    /// [`Schedule::next`] looks ahead of the first. `None` if there are no two.
     #[must_use]
     pub fn shortest_interval(&self, from: DateTime<Utc>, count: usize) -> Option<TimeDelta> {
-        let following = |run: &DateTime<Utc>| self.next(*run);
-        let runs = std::iter::successors(self.next(from), following).take(count);
-        runs.clone().zip(runs.skip(1)).map(|(run, next)| next - run).min()
+        let calendar = match &self.recurrence {
+            Recurrence::Every(interval) => return (count > 1).then_some(*interval),
+            Recurrence::Calendar(calendar) => calendar,
+        };
+        let first = self.next(from)?;
+        let end = runs::start_of_year(self.year(first)?.checked_add(SEARCH_YEARS + 1)?)?;
+        let following = first.checked_add_signed(TimeDelta::seconds(1))?;
+        let runs = runs::between(calendar, self.zone, following..end).take(count.saturating_sub(1));
+        let intervals = runs.scan(first, |last, run| Some(run - std::mem::replace(last, run)));
+        intervals.min()
     }
 
     /// Whether no date matches the expression (`0 0 30 2 *`). The API server accepts it, but no job ever starts.
@@ -157,6 +165,10 @@ pub fn fire_at_same_minute(
     else {
         return None;
     };
+    if one.zone == other.zone {
+        let both = runs::Both::of(one_calendar, other_calendar);
+        return runs::between(&both, one.zone, over).next();
+    }
     let mut left = runs::between(one_calendar, one.zone, over.clone()).peekable();
     let mut right = runs::between(other_calendar, other.zone, over).peekable();
     loop {

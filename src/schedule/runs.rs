@@ -14,18 +14,64 @@ use super::calendar::Calendar;
 const DAY: i64 = 86_400;
 const MINUTE: i64 = 60;
 
+/// When a schedule runs: on some dates, at the same minutes of each.
+pub(super) trait Dates {
+    /// Minutes since local midnight, ascending.
+    fn minutes(&self) -> &[u16];
+
+    fn includes(&self, date: NaiveDate) -> bool;
+}
+
+impl Dates for Calendar {
+    fn minutes(&self) -> &[u16] {
+        self.minutes()
+    }
+
+    fn includes(&self, date: NaiveDate) -> bool {
+        self.includes(date)
+    }
+}
+
+/// When two calendars of the same zone both run.
+pub(super) struct Both<'a> {
+    calendars: [&'a Calendar; 2],
+    minutes: Vec<u16>,
+}
+
+impl<'a> Both<'a> {
+    pub(super) fn of(one: &'a Calendar, other: &'a Calendar) -> Self {
+        let is_common = |minute: &u16| other.minutes().binary_search(minute).is_ok();
+        let minutes = one.minutes().iter().copied().filter(is_common).collect();
+        Self { calendars: [one, other], minutes }
+    }
+}
+
+impl Dates for Both<'_> {
+    fn minutes(&self) -> &[u16] {
+        &self.minutes
+    }
+
+    fn includes(&self, date: NaiveDate) -> bool {
+        !self.minutes.is_empty() && self.calendars.iter().all(|calendar| calendar.includes(date))
+    }
+}
+
 /// All runs within `period`, in order, from either end. Lazy: computed on demand.
-pub(super) fn between(
-    calendar: &Calendar,
+pub(super) fn between<D: Dates>(
+    dates: &D,
     zone: Tz,
     period: Range<DateTime<Utc>>,
-) -> impl DoubleEndedIterator<Item = DateTime<Utc>> + '_ {
+) -> impl DoubleEndedIterator<Item = DateTime<Utc>> {
     let (start, end) = (whole_seconds(period.start), whole_seconds(period.end));
     let days = start.div_euclid(DAY)..(end - 1).div_euclid(DAY) + 1;
-    days.map(move |day| (day * DAY).max(start)..((day + 1) * DAY).min(end))
+    // No zone is a whole day away from UTC.
+    let may_run =
+        |day: &i64| (day - 1..=day + 1).any(|day| date_of(day).is_some_and(|date| dates.includes(date)));
+    days.filter(may_run)
+        .map(move |day| (day * DAY).max(start)..((day + 1) * DAY).min(end))
         .filter(|period| !period.is_empty())
         .flat_map(move |period| pieces(zone, period))
-        .flat_map(move |piece| runs_of_piece(calendar, &piece))
+        .flat_map(move |piece| runs_of_piece(dates, &piece))
         .filter_map(|seconds| DateTime::from_timestamp(seconds, 0))
 }
 
@@ -72,15 +118,15 @@ fn first_second_after_change(zone: Tz, period: &Range<i64>, before: i64) -> i64 
     changed
 }
 
-fn runs_of_piece<'calendar>(
-    calendar: &'calendar Calendar,
+fn runs_of_piece<'dates, D: Dates>(
+    dates: &'dates D,
     piece: &Piece,
-) -> impl DoubleEndedIterator<Item = i64> + use<'calendar> {
+) -> impl DoubleEndedIterator<Item = i64> + use<'dates, D> {
     let offset = piece.offset;
     let wall = piece.period.start + offset..piece.period.end + offset;
     let days = wall.start.div_euclid(DAY)..(wall.end - 1).div_euclid(DAY) + 1;
-    days.filter(|day| date_of(*day).is_some_and(|date| calendar.includes(date)))
-        .flat_map(|day| calendar.minutes().iter().map(move |minute| day * DAY + i64::from(*minute) * MINUTE))
+    days.filter(|day| date_of(*day).is_some_and(|date| dates.includes(date)))
+        .flat_map(|day| dates.minutes().iter().map(move |minute| day * DAY + i64::from(*minute) * MINUTE))
         .filter(move |seconds| wall.contains(seconds))
         .map(move |seconds| seconds - offset)
 }
