@@ -207,7 +207,15 @@ impl<'node> Example<'node> {
     pub(crate) fn backup(&self, backup_type: &str) {
         let backup_type = format!("--type={backup_type}");
         let backup = ["pgbackrest", "backup", "--stanza=db", "--repo=1", &backup_type];
-        self.said("cluster-pgbackrest-repo-host-0", "pgbackrest", &backup);
+        let mut was_killed = false;
+        // With its server (see `fell_at` in end_to_end::operator::renewal); a Job then makes the backup again.
+        wait_up_to(LONGEST, "a backup", || {
+            let output = self.exec("cluster-pgbackrest-repo-host-0", "pgbackrest", &backup);
+            was_killed |= output.status.code() == Some(137);
+            let has_ended_well = output.status.success();
+            assert!(has_ended_well || was_killed, "{backup:?}: {output:?}\n{}", self.state());
+            has_ended_well.then_some(())
+        });
     }
 
     /// Writes something, and waits until its WAL is in every repo.
