@@ -16,7 +16,7 @@ const HTTPS: &str = "443";
 
 /// A place in an object store. All clusters use the same stanza, so its name makes no difference. A volume belongs to its
 /// cluster, and is no such place.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Location {
     kind: &'static str,
     /// The host of the store, with its port unless that is 443.
@@ -27,7 +27,7 @@ pub struct Location {
 }
 
 /// Distinguishes accounts of Azure without their names, which may be from a Secret.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AccountHash(String);
 
 /// A repo, and where it is.

@@ -1,6 +1,6 @@
 //! Which clusters are in one location, compared across all resources that the operator sees.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,12 +20,53 @@ const LISTED_WITHIN: Duration = Duration::from_mins(1);
 /// The locations of all clusters, during one term of leadership.
 #[derive(Debug)]
 pub(super) struct Locations {
-    claimants: Mutex<BTreeMap<Key, Claimant>>,
+    claimants: Mutex<Claimants>,
     /// All resources, by scope.
     resources: Vec<Store<DynamicObject>>,
     since: Instant,
     /// Where clusters go that have to be looked at again, by scope.
     revisits: Vec<Arc<Revisits>>,
+}
+
+/// Clusters with the locations of their repos.
+#[derive(Debug, Default)]
+struct Claimants {
+    by_key: HashMap<Key, Claimant>,
+    by_location: HashMap<Location, BTreeSet<Key>>,
+}
+
+impl Claimants {
+    fn insert(&mut self, claimant: &Claimant) -> Option<Claimant> {
+        let before = self.remove(&claimant.key);
+        for place in places(claimant) {
+            self.by_location.entry(place.clone()).or_default().insert(claimant.key.clone());
+        }
+        self.by_key.insert(claimant.key.clone(), claimant.clone());
+        before
+    }
+
+    fn remove(&mut self, key: &Key) -> Option<Claimant> {
+        let removed = self.by_key.remove(key)?;
+        for place in places(&removed) {
+            if let Some(keys) = self.by_location.get_mut(place) {
+                keys.remove(key);
+                if keys.is_empty() {
+                    self.by_location.remove(place);
+                }
+            }
+        }
+        Some(removed)
+    }
+
+    /// All that have a repo in one of these places.
+    fn at<'a>(&self, places: impl Iterator<Item = &'a Location>) -> BTreeSet<&Key> {
+        places.filter_map(|place| self.by_location.get(place)).flatten().collect()
+    }
+
+    fn conflicts(&self, one: &Claimant) -> Vec<Conflict> {
+        let others = self.at(places(one));
+        location::conflicts(one, others.into_iter().filter_map(|key| self.by_key.get(key)))
+    }
 }
 
 /// The result of a comparison.
@@ -66,49 +107,42 @@ impl Locations {
     /// Whether the cluster was using the location of this repo when it was last compared.
     pub(super) fn was_in_use(&self, key: &Key, repo: RepoNumber, location: &Location) -> bool {
         let claimants = self.claimants.lock();
-        let mut claims = claimants.get(key).into_iter().flat_map(|claimant| &claimant.claims);
+        let mut claims = claimants.by_key.get(key).into_iter().flat_map(|claimant| &claimant.claims);
         claims.any(|claim| claim.in_use && claim.located.repo == repo && claim.located.location == *location)
     }
 
     pub(super) fn knows(&self, key: &Key) -> bool {
-        self.claimants.lock().contains_key(key)
+        self.claimants.lock().by_key.contains_key(key)
     }
 
     /// Nothing can be found out about a cluster.
     pub(super) fn give_up(&self, key: &Key) {
         let nothing = || Claimant { key: key.clone(), created: None, claims: Vec::new() };
-        self.claimants.lock().entry(key.clone()).or_insert_with(nothing);
+        self.claimants.lock().by_key.entry(key.clone()).or_insert_with(nothing);
     }
 
     /// The resource was deleted.
     pub(super) fn forget(&self, key: &Key) {
         let mut claimants = self.claimants.lock();
         if let Some(gone) = claimants.remove(key) {
-            self.revisit(claimants.values(), &gone, None);
+            self.revisit(claimants.at(places(&gone)), key);
         }
     }
 
     fn set(&self, claimant: &Claimant) -> Vec<Conflict> {
         let mut claimants = self.claimants.lock();
-        let before = claimants.insert(claimant.key.clone(), claimant.clone());
-        if before.as_ref() != Some(claimant) {
-            self.revisit(claimants.values(), claimant, before.as_ref());
+        if claimants.by_key.get(&claimant.key) != Some(claimant) {
+            let before = claimants.insert(claimant);
+            let changed = [Some(claimant), before.as_ref()].into_iter().flatten().flat_map(places);
+            self.revisit(claimants.at(changed), &claimant.key);
         }
-        location::conflicts(claimant, claimants.values())
+        claimants.conflicts(claimant)
     }
 
-    /// Looks again at the clusters that are where this one is or was.
-    fn revisit<'a>(
-        &self,
-        all: impl Iterator<Item = &'a Claimant>,
-        one: &Claimant,
-        before: Option<&Claimant>,
-    ) {
-        let changed: Vec<&Location> = [Some(one), before].into_iter().flatten().flat_map(places).collect();
-        for other in all.filter(|other| other.key != one.key) {
-            if places(other).any(|place| changed.contains(&place)) {
-                self.revisits.iter().for_each(|revisits| revisits.add(&other.key));
-            }
+    /// Looks again at the clusters that are where another one is or was.
+    fn revisit(&self, all: BTreeSet<&Key>, one: &Key) {
+        for key in all.into_iter().filter(|key| *key != one) {
+            self.revisits.iter().for_each(|revisits| revisits.add(key));
         }
     }
 
@@ -119,13 +153,18 @@ impl Locations {
         if self.since.elapsed() < LISTED_WITHIN && !self.resources.iter().all(is_listed) {
             return false;
         }
-        let is_older =
-            |created, key: &Key| location::age(created, key) < location::age(one.created, &one.key);
+        let claimants = self.claimants.lock();
         let is_unknown = |object: &DynamicObject| {
-            let key = Key::of(object);
-            key.is_some_and(|key| is_older(created(object), &key) && !self.knows(&key))
+            let created = created(object);
+            // Only what is not younger needs a key to compare.
+            let is_younger = (created.is_none(), created) > (one.created.is_none(), one.created);
+            !is_younger
+                && Key::of(object).is_some_and(|key| {
+                    location::age(created, &key) < location::age(one.created, &one.key)
+                        && !claimants.by_key.contains_key(&key)
+                })
         };
-        !self.resources.iter().any(|store| !store.state_filter(|object| is_unknown(object)).is_empty())
+        !self.resources.iter().any(|store| store.find(is_unknown).is_some())
     }
 }
 

@@ -13,6 +13,7 @@ mod kinds;
 pub mod leadership;
 mod locations;
 pub mod mode;
+pub mod objects;
 pub mod observe;
 pub mod pod_identity;
 pub mod progress;

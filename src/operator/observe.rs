@@ -217,7 +217,7 @@ impl Observation<'_> {
     }
 
     /// The watched metadata of an object, unless it is older than our last write.
-    fn known(&self, kind: &str, name: &str) -> Option<Arc<super::inventory::Metadata>> {
+    fn known(&self, kind: &str, name: &str) -> Option<Arc<super::objects::Metadata>> {
         let Owner { namespace, name: cluster, .. } = self.owner;
         let known = self.observer.inventory.find(kind, namespace, name)?;
         let written = self.observer.cache.version(namespace, cluster, kind, name).unwrap_or_default();

@@ -33,28 +33,46 @@ pub(super) enum Touch {
     Gone(Key),
 }
 
-/// A watch and its store.
-pub(super) struct Watch<K, Events>
+/// Where a watch keeps its objects.
+pub(super) trait Cache<K> {
+    /// A list takes effect when it is complete: until then, readers see the previous state.
+    fn apply(&mut self, event: &Event<K>);
+
+    fn all(&self) -> Vec<Arc<K>>;
+}
+
+impl<K> Cache<K> for Writer<K>
 where
     K: Lookup + Clone + 'static,
     K::DynamicType: Eq + Hash + Clone,
 {
+    fn apply(&mut self, event: &Event<K>) {
+        self.apply_watcher_event(event);
+    }
+
+    fn all(&self) -> Vec<Arc<K>> {
+        self.as_reader().state()
+    }
+}
+
+/// A watch and its store.
+pub(super) struct Watch<K, W, Events> {
     pub(super) kind: &'static str,
     pub(super) scope: Scope,
     pub(super) events: Events,
-    pub(super) writer: Writer<K>,
+    pub(super) writer: W,
     /// Determines the cluster of an object.
     pub(super) key: fn(&K) -> Option<Key>,
 }
 
 /// Runs the watch forever. Errors are retried with backoff, and reported to `progress`.
-pub(super) fn follow<K, Events>(
-    watch: Watch<K, Events>,
+pub(super) fn follow<K, W, Events>(
+    watch: Watch<K, W, Events>,
     progress: Arc<OperatorProgress>,
 ) -> impl Stream<Item = Touch> + Send + 'static
 where
-    K: Lookup + Resource + Clone + Debug + Send + Sync + 'static,
-    <K as Lookup>::DynamicType: Eq + Hash + Clone + Send + Sync,
+    K: Resource + Clone + Debug + Send + Sync + 'static,
+    W: Cache<K> + Send + 'static,
     Events: Stream<Item = Result<Event<K>, Error>> + Send + 'static,
 {
     let Watch { kind, scope, events, mut writer, key } = watch;
@@ -78,27 +96,25 @@ where
     })
 }
 
-/// Applies an event to the store. A list takes effect when it is complete: until then, readers see the previous
-/// state.
-fn take<K>(event: Event<K>, writer: &mut Writer<K>, key: fn(&K) -> Option<Key>) -> Vec<Touch>
-where
-    K: Lookup + Resource + Clone + 'static,
-    <K as Lookup>::DynamicType: Eq + Hash + Clone,
-{
+/// Applies an event to the store.
+fn take<K: Resource + Clone>(
+    event: Event<K>,
+    writer: &mut impl Cache<K>,
+    key: fn(&K) -> Option<Key>,
+) -> Vec<Touch> {
     let event = event.modify(|object| prune(object.meta_mut()));
     let mut touched: Vec<Touch> = match &event {
         Event::Apply(object) => key(object).map(Touch::Changed).into_iter().collect(),
         Event::Delete(object) => key(object).map(Touch::Gone).into_iter().collect(),
         Event::Init | Event::InitApply(_) | Event::InitDone => Vec::new(),
     };
-    let in_store = |writer: &Writer<K>| -> BTreeSet<Key> {
-        writer.as_reader().state().iter().filter_map(|object| key(object)).collect()
-    };
+    let in_store =
+        |all: Vec<Arc<K>>| -> BTreeSet<Key> { all.iter().filter_map(|object| key(object)).collect() };
     let listed = matches!(event, Event::InitDone);
-    let before = if listed { in_store(writer) } else { BTreeSet::new() };
-    writer.apply_watcher_event(&event);
+    let before = if listed { in_store(writer.all()) } else { BTreeSet::new() };
+    writer.apply(&event);
     if listed {
-        let now = in_store(writer);
+        let now = in_store(writer.all());
         touched.extend(before.difference(&now).cloned().map(Touch::Gone));
         touched.extend(now.into_iter().map(Touch::Changed));
     }

@@ -13,8 +13,8 @@ use crate::operator::apply::ownership::{self, Ownership};
 use crate::operator::apply::running::{self, RunningJob};
 use crate::operator::apply::server::{Dependents, Trouble};
 use crate::operator::apply::{cron_job, findings};
-use crate::operator::inventory::Metadata;
 use crate::operator::kinds::{ObjectKind, ObjectPath};
+use crate::operator::objects::Metadata;
 
 /// The reason for suspending a CronJob that is no longer desired while its last Job is still running.
 const NOT_DESIRED: &str = "not-desired";

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use kube::core::ApiResource;
-use kube::runtime::reflector::store;
 use kube::runtime::watcher::Event;
 use pgbackrest_keeper::cluster::desired::{self, BuildInputs, CertificatePem, Desired, Object};
 use pgbackrest_keeper::cluster::labels::{MANAGED_BY, MANAGER};
@@ -15,7 +14,8 @@ use pgbackrest_keeper::cluster::validate::{self, Conduct};
 use pgbackrest_keeper::cluster::validated::{RepoNumber, ValidatedCluster};
 use pgbackrest_keeper::kubernetes::client::CallError;
 use pgbackrest_keeper::operator::apply::{Applied, Owner, Writer};
-use pgbackrest_keeper::operator::inventory::{Inventory, Metadata};
+use pgbackrest_keeper::operator::inventory::Inventory;
+use pgbackrest_keeper::operator::objects::ObjectsWriter;
 use serde_json::{Value, json};
 
 use super::api::{Api, Seen};
@@ -41,7 +41,7 @@ pub(super) struct FakeCluster {
     pub(super) conduct: Conduct,
     document: Value,
     pub(super) inventory: Arc<Inventory>,
-    watches: BTreeMap<&'static str, store::Writer<Metadata>>,
+    watches: BTreeMap<&'static str, ObjectsWriter>,
 }
 
 impl FakeCluster {
@@ -58,10 +58,10 @@ impl FakeCluster {
         });
         let (cluster, desired) = build(&document, &[], &Record::default());
         let api = Api::new();
-        let watches: BTreeMap<&'static str, store::Writer<Metadata>> = desired
+        let watches: BTreeMap<&'static str, ObjectsWriter> = desired
             .objects
             .iter()
-            .map(|object| (object.kind(), store::Writer::new(resource(object))))
+            .map(|object| (object.kind(), ObjectsWriter::new(resource(object))))
             .collect();
         let stores = watches.iter().map(|(kind, watch)| (*kind, vec![watch.as_reader()])).collect();
         let inventory = Arc::new(Inventory::new(stores));

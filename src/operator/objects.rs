@@ -1,0 +1,177 @@
+//! A store of the metadata of our objects that finds those of a cluster without a look at all others.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use kube::core::{ApiResource, DynamicObject, PartialObjectMeta};
+use kube::runtime::reflector::store::{Store, Writer, WriterDropped};
+use kube::runtime::reflector::{Lookup, ObjectRef};
+use kube::runtime::watcher::Event;
+use parking_lot::RwLock;
+
+use crate::cluster::labels::CLUSTER;
+
+use super::scope::Key;
+use super::watch::Cache;
+
+/// The metadata of an object of any kind, without `managedFields`.
+pub type Metadata = PartialObjectMeta<DynamicObject>;
+
+/// The objects of one kind in one scope.
+#[derive(Debug, Clone)]
+pub struct Objects {
+    resource: ApiResource,
+    store: Store<Metadata>,
+    names: Arc<RwLock<Names>>,
+}
+
+/// The names of the objects of each cluster: at least of those in the store.
+type Names = HashMap<Key, BTreeSet<String>>;
+
+/// Updates the objects.
+#[derive(Debug)]
+pub struct ObjectsWriter {
+    writer: Writer<Metadata>,
+    objects: Objects,
+}
+
+impl ObjectsWriter {
+    /// Without objects so far.
+    #[must_use]
+    pub fn new(resource: ApiResource) -> Self {
+        let writer = Writer::new(resource.clone());
+        let objects = Objects { resource, store: writer.as_reader(), names: Arc::default() };
+        Self { writer, objects }
+    }
+
+    /// To read them.
+    #[must_use]
+    pub fn as_reader(&self) -> Objects {
+        self.objects.clone()
+    }
+
+    /// A name is there before its object, and leaves after it. A list takes effect when it is complete.
+    pub fn apply_watcher_event(&mut self, event: &Event<Metadata>) {
+        if let Event::Apply(object) | Event::InitApply(object) = event
+            && let (Some(key), Some(name)) = (cluster(object), object.name())
+        {
+            self.objects.names.write().entry(key).or_default().insert(name.into_owned());
+        }
+        self.writer.apply_watcher_event(event);
+        match event {
+            Event::InitDone => *self.objects.names.write() = self.objects.in_store(),
+            Event::Delete(object) => self.objects.forget(object),
+            Event::Init | Event::InitApply(_) | Event::Apply(_) => {}
+        }
+    }
+}
+
+impl Cache<Metadata> for ObjectsWriter {
+    fn apply(&mut self, event: &Event<Metadata>) {
+        self.apply_watcher_event(event);
+    }
+
+    fn all(&self) -> Vec<Arc<Metadata>> {
+        self.objects.store.state()
+    }
+}
+
+impl Objects {
+    /// Waits until the first list is complete.
+    pub(super) async fn wait_until_ready(&self) -> Result<(), WriterDropped> {
+        self.store.wait_until_ready().await
+    }
+
+    /// The object of this name.
+    #[must_use]
+    pub fn get(&self, namespace: &str, name: &str) -> Option<Arc<Metadata>> {
+        self.store.get(&ObjectRef::new_with(name, self.resource.clone()).within(namespace))
+    }
+
+    /// Those that carry our label for a cluster.
+    #[must_use]
+    pub fn of_cluster(&self, key: &Key) -> Vec<Arc<Metadata>> {
+        let names = self.names.read().get(key).cloned().unwrap_or_default();
+        // The label may have changed.
+        let belongs = |object: &Arc<Metadata>| cluster(object).as_ref() == Some(key);
+        names.iter().filter_map(|name| self.get(&key.namespace, name)).filter(belongs).collect()
+    }
+
+    fn in_store(&self) -> Names {
+        let mut names = Names::new();
+        for object in self.store.state() {
+            if let (Some(key), Some(name)) = (cluster(&object), object.name()) {
+                names.entry(key).or_default().insert(name.into_owned());
+            }
+        }
+        names
+    }
+
+    fn forget(&self, object: &Metadata) {
+        let (Some(key), Some(name)) = (cluster(object), object.name()) else { return };
+        let mut names = self.names.write();
+        if let Some(of_cluster) = names.get_mut(&key) {
+            of_cluster.remove(&*name);
+            if of_cluster.is_empty() {
+                names.remove(&key);
+            }
+        }
+    }
+}
+
+/// The cluster of an object.
+pub(super) fn cluster(object: &Metadata) -> Option<Key> {
+    let label = object.metadata.labels.as_ref()?.get(CLUSTER)?;
+    Some(Key::new(object.namespace()?.as_ref(), label))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::kinds::ObjectKind;
+    use super::*;
+
+    fn object(name: &str, cluster: &str) -> Metadata {
+        serde_json::from_value(
+            json!({"metadata": {"name": name, "namespace": "shop", "labels": {CLUSTER: cluster}}}),
+        )
+        .unwrap()
+    }
+
+    #[test]
+    fn objects_are_found_by_cluster() {
+        let mut writer = ObjectsWriter::new(ObjectKind::of("ConfigMap").unwrap().resource());
+        let objects = writer.as_reader();
+        let of = |cluster: &str| -> Vec<String> {
+            let found = objects.of_cluster(&Key::new("shop", cluster)).into_iter();
+            found.map(|object| object.metadata.name.clone().unwrap()).collect()
+        };
+        for event in
+            [Event::Init, Event::InitApply(object("a", "orders")), Event::InitApply(object("b", "ledger"))]
+        {
+            writer.apply_watcher_event(&event);
+        }
+        assert!(of("orders").is_empty(), "a list counts once it is complete");
+        writer.apply_watcher_event(&Event::InitDone);
+        writer.apply_watcher_event(&Event::Apply(object("c", "orders")));
+        assert_eq!(
+            (of("orders"), of("ledger")),
+            (vec!["a".to_owned(), "c".to_owned()], vec!["b".to_owned()])
+        );
+        assert!(objects.get("shop", "b").is_some() && objects.get("other", "b").is_none());
+        // It changes to another cluster, one is deleted, and one goes while the watch is interrupted.
+        writer.apply_watcher_event(&Event::Apply(object("c", "ledger")));
+        assert_eq!(
+            (of("orders"), of("ledger")),
+            (vec!["a".to_owned()], vec!["b".to_owned(), "c".to_owned()])
+        );
+        writer.apply_watcher_event(&Event::Delete(object("b", "ledger")));
+        assert_eq!(of("ledger"), ["c"]);
+        for event in [Event::Init, Event::InitApply(object("c", "ledger")), Event::InitDone] {
+            writer.apply_watcher_event(&event);
+        }
+        assert_eq!((of("orders"), of("ledger")), (vec![], vec!["c".to_owned()]));
+        assert_eq!(objects.names.read().len(), 1);
+    }
+}
