@@ -1,7 +1,7 @@
 //! What it costs to list a WAL archive: a first pass and later ones, over archives of 100,000 and of a million segments in a
 //! repository of plain files, with the installed pgBackRest.
 //!
-//! `make bench` runs it. The segments are empty files in the archive of a real stanza with a backup; only their names and times
+//! `make bench` runs it. The segments are files without contents in the archive of a real stanza with a backup; only their names and times
 //! matter. Absolute figures depend on the machine; quote the ratios.
 
 #![allow(clippy::print_stdout, reason = "a program that measures prints")]
@@ -25,6 +25,8 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 const ARCHIVES: [u32; 2] = [100_000, 1_000_000];
 /// Segments of 16 MiB in one directory.
 const PER_DIRECTORY: u32 = 256;
+/// What a segment takes at least if it is whole; the files are sparse.
+const SEGMENT_BYTES: u64 = 1 << 20;
 /// New segments before each later pass: two directories.
 const NEW: u32 = 2 * PER_DIRECTORY;
 const LATER_PASSES: u32 = 3;
@@ -103,7 +105,7 @@ impl Lab {
                 fs::create_dir_all(&directory)?;
             }
             let name = format!("00000001{high:08X}{low:08X}-{number:040x}.gz");
-            File::create(directory.join(name))?;
+            File::create(directory.join(name))?.set_len(SEGMENT_BYTES)?;
         }
         Ok(())
     }
