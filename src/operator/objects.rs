@@ -1,6 +1,6 @@
 //! A store of the metadata of our objects that finds those of a cluster without a look at all others.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use kube::core::{ApiResource, DynamicObject, PartialObjectMeta};
@@ -25,8 +25,29 @@ pub struct Objects {
     names: Arc<RwLock<Names>>,
 }
 
-/// The names of the objects of each cluster: at least of those in the store.
-type Names = HashMap<Key, BTreeSet<String>>;
+/// The names of the objects of each cluster, in order: at least of those in the store. Most clusters have one or two of a kind.
+#[derive(Debug, Default)]
+struct Names(HashMap<Key, Vec<Box<str>>>);
+
+impl Names {
+    fn add(&mut self, object: &Metadata) {
+        let (Some(key), Some(name)) = (cluster(object), object.name()) else { return };
+        let names = self.0.entry(key).or_default();
+        if let Err(place) = names.binary_search_by(|known| (**known).cmp(&*name)) {
+            names.reserve_exact(1);
+            names.insert(place, name.into());
+        }
+    }
+
+    fn remove(&mut self, object: &Metadata) {
+        let (Some(key), Some(name)) = (cluster(object), object.name()) else { return };
+        let Some(names) = self.0.get_mut(&key) else { return };
+        names.retain(|known| **known != *name);
+        if names.is_empty() {
+            self.0.remove(&key);
+        }
+    }
+}
 
 /// Updates the objects.
 #[derive(Debug)]
@@ -52,15 +73,13 @@ impl ObjectsWriter {
 
     /// A name is there before its object, and leaves after it. A list takes effect when it is complete.
     pub fn apply_watcher_event(&mut self, event: &Event<Metadata>) {
-        if let Event::Apply(object) | Event::InitApply(object) = event
-            && let (Some(key), Some(name)) = (cluster(object), object.name())
-        {
-            self.objects.names.write().entry(key).or_default().insert(name.into_owned());
+        if let Event::Apply(object) | Event::InitApply(object) = event {
+            self.objects.names.write().add(object);
         }
         self.writer.apply_watcher_event(event);
         match event {
             Event::InitDone => *self.objects.names.write() = self.objects.in_store(),
-            Event::Delete(object) => self.objects.forget(object),
+            Event::Delete(object) => self.objects.names.write().remove(object),
             Event::Init | Event::InitApply(_) | Event::Apply(_) => {}
         }
     }
@@ -91,31 +110,16 @@ impl Objects {
     /// Those that carry our label for a cluster.
     #[must_use]
     pub fn of_cluster(&self, key: &Key) -> Vec<Arc<Metadata>> {
-        let names = self.names.read().get(key).cloned().unwrap_or_default();
+        let names = self.names.read().0.get(key).cloned().unwrap_or_default();
         // The label may have changed.
         let belongs = |object: &Arc<Metadata>| cluster(object).as_ref() == Some(key);
         names.iter().filter_map(|name| self.get(&key.namespace, name)).filter(belongs).collect()
     }
 
     fn in_store(&self) -> Names {
-        let mut names = Names::new();
-        for object in self.store.state() {
-            if let (Some(key), Some(name)) = (cluster(&object), object.name()) {
-                names.entry(key).or_default().insert(name.into_owned());
-            }
-        }
+        let mut names = Names::default();
+        self.store.state().iter().for_each(|object| names.add(object));
         names
-    }
-
-    fn forget(&self, object: &Metadata) {
-        let (Some(key), Some(name)) = (cluster(object), object.name()) else { return };
-        let mut names = self.names.write();
-        if let Some(of_cluster) = names.get_mut(&key) {
-            of_cluster.remove(&*name);
-            if of_cluster.is_empty() {
-                names.remove(&key);
-            }
-        }
     }
 }
 
@@ -172,6 +176,6 @@ mod tests {
             writer.apply_watcher_event(&event);
         }
         assert_eq!((of("orders"), of("ledger")), (vec![], vec!["c".to_owned()]));
-        assert_eq!(objects.names.read().len(), 1);
+        assert_eq!(objects.names.read().0.len(), 1);
     }
 }
