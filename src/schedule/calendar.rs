@@ -2,6 +2,14 @@
 
 use chrono::{Datelike, NaiveDate};
 
+/// When a schedule runs: on some dates, at the same minutes of each.
+pub(super) trait Dates {
+    /// Minutes since local midnight, ascending.
+    fn minutes(&self) -> &[u16];
+
+    fn includes(&self, date: NaiveDate) -> bool;
+}
+
 /// The minutes and the dates on which a schedule runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Calendar {
@@ -45,8 +53,18 @@ impl Calendar {
         Self { minutes, days_of_month, months, days_of_week }
     }
 
-    /// Minutes since local midnight, ascending.
-    pub(super) fn minutes(&self) -> &[u16] {
+    /// Whether no date can ever match.
+    pub(super) fn is_impossible(&self) -> bool {
+        // 28 years from 2000 hold every pair of date and weekday, leap days included.
+        let days = (2000..2028)
+            .filter_map(|year| NaiveDate::from_ymd_opt(year, 1, 1))
+            .flat_map(|first| first.iter_days().take_while(move |date| date.year() == first.year()));
+        self.minutes.is_empty() || !days.into_iter().any(|date| self.includes(date))
+    }
+}
+
+impl Dates for Calendar {
+    fn minutes(&self) -> &[u16] {
         &self.minutes
     }
 
@@ -54,7 +72,7 @@ impl Calendar {
     ///
     /// If both day fields are restricted, one of them is enough; if one is a star, the other decides. A star with a
     /// step (`*/2`) is a restriction like any other.
-    pub(super) fn includes(&self, date: NaiveDate) -> bool {
+    fn includes(&self, date: NaiveDate) -> bool {
         if !self.months.contains(date.month()) {
             return false;
         }
@@ -65,13 +83,28 @@ impl Calendar {
         }
         day_of_month || day_of_week
     }
+}
 
-    /// Whether no date can ever match.
-    pub(super) fn is_impossible(&self) -> bool {
-        // 28 years from 2000 hold every pair of date and weekday, leap days included.
-        let days = (2000..2028)
-            .filter_map(|year| NaiveDate::from_ymd_opt(year, 1, 1))
-            .flat_map(|first| first.iter_days().take_while(move |date| date.year() == first.year()));
-        self.minutes.is_empty() || !days.into_iter().any(|date| self.includes(date))
+/// When two calendars of the same zone both run.
+pub(super) struct Both<'a> {
+    calendars: [&'a Calendar; 2],
+    minutes: Vec<u16>,
+}
+
+impl<'a> Both<'a> {
+    pub(super) fn of(one: &'a Calendar, other: &'a Calendar) -> Self {
+        let is_common = |minute: &u16| other.minutes.binary_search(minute).is_ok();
+        let minutes = one.minutes.iter().copied().filter(is_common).collect();
+        Self { calendars: [one, other], minutes }
+    }
+}
+
+impl Dates for Both<'_> {
+    fn minutes(&self) -> &[u16] {
+        &self.minutes
+    }
+
+    fn includes(&self, date: NaiveDate) -> bool {
+        !self.minutes.is_empty() && self.calendars.iter().all(|calendar| calendar.includes(date))
     }
 }

@@ -21,7 +21,7 @@ use std::ops::Range;
 use chrono::{DateTime, Datelike, SubsecRound, TimeDelta, Utc};
 use chrono_tz::Tz;
 
-use calendar::Calendar;
+use calendar::{Both, Calendar};
 pub use error::{Field, FieldProblem, ScheduleError};
 
 /// robfig/cron searches for the next run only until the end of the fifth year after the current one.
@@ -166,7 +166,7 @@ pub fn fire_at_same_minute(
         return None;
     };
     if one.zone == other.zone {
-        let both = runs::Both::of(one_calendar, other_calendar);
+        let both = Both::of(one_calendar, other_calendar);
         return runs::between(&both, one.zone, over).next();
     }
     let mut left = runs::between(one_calendar, one.zone, over.clone()).peekable();

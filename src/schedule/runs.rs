@@ -9,52 +9,10 @@ use std::ops::Range;
 use chrono::{DateTime, NaiveDate, NaiveDateTime, Offset, TimeZone, Utc};
 use chrono_tz::Tz;
 
-use super::calendar::Calendar;
+use super::calendar::Dates;
 
 const DAY: i64 = 86_400;
 const MINUTE: i64 = 60;
-
-/// When a schedule runs: on some dates, at the same minutes of each.
-pub(super) trait Dates {
-    /// Minutes since local midnight, ascending.
-    fn minutes(&self) -> &[u16];
-
-    fn includes(&self, date: NaiveDate) -> bool;
-}
-
-impl Dates for Calendar {
-    fn minutes(&self) -> &[u16] {
-        self.minutes()
-    }
-
-    fn includes(&self, date: NaiveDate) -> bool {
-        self.includes(date)
-    }
-}
-
-/// When two calendars of the same zone both run.
-pub(super) struct Both<'a> {
-    calendars: [&'a Calendar; 2],
-    minutes: Vec<u16>,
-}
-
-impl<'a> Both<'a> {
-    pub(super) fn of(one: &'a Calendar, other: &'a Calendar) -> Self {
-        let is_common = |minute: &u16| other.minutes().binary_search(minute).is_ok();
-        let minutes = one.minutes().iter().copied().filter(is_common).collect();
-        Self { calendars: [one, other], minutes }
-    }
-}
-
-impl Dates for Both<'_> {
-    fn minutes(&self) -> &[u16] {
-        &self.minutes
-    }
-
-    fn includes(&self, date: NaiveDate) -> bool {
-        !self.minutes.is_empty() && self.calendars.iter().all(|calendar| calendar.includes(date))
-    }
-}
 
 /// All runs within `period`, in order, from either end. Lazy: computed on demand.
 pub(super) fn between<D: Dates>(
