@@ -48,7 +48,7 @@ pub(super) fn of_restore_test(args: &RestoreTestArgs) -> anyhow::Result<Settings
     let program = Program::from(&args.program);
     let usual = Settings::new(program, Settings::USUAL_INTERVAL, args.timeout.timeout, None);
     let pace = Pace { wal: wal_once(true), ..usual.pace };
-    Ok(Settings { pace, pass_environment: args.pass_env.clone(), filter, ..usual })
+    Ok(Settings { pace, pass_environment: args.environment.pass_env.clone(), filter, ..usual })
 }
 
 /// The WAL scan of `info --wal`, if requested.
@@ -73,5 +73,5 @@ fn settings(
     let usual =
         Settings::new(Program::from(&source.program), interval, source.timeout.timeout, max_staleness);
     let pace = Pace { concurrency: source.max_processes as usize, wal, ..usual.pace };
-    Ok(Settings { pace, pass_environment: source.pass_env.clone(), filter, ..usual })
+    Ok(Settings { pace, pass_environment: source.environment.pass_env.clone(), filter, ..usual })
 }

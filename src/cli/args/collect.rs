@@ -118,13 +118,22 @@ pub struct SourceArgs {
     )]
     pub max_processes: u32,
 
+    /// What pgBackRest sees of the environment.
+    #[command(flatten)]
+    pub environment: EnvironmentArgs,
+}
+
+/// What pgBackRest sees of the environment.
+#[derive(Debug, Clone, Args)]
+pub struct EnvironmentArgs {
     /// Pass this environment variable to pgbackrest, which otherwise runs with a clean environment. Can be repeated or
     /// comma-separated.
     #[arg(
         long = "collect.pass-env",
         env = "KEEPER_COLLECT_PASS_ENV",
         value_name = "NAME",
-        value_delimiter = ','
+        value_delimiter = ',',
+        help_heading = "pgBackRest"
     )]
     pub pass_env: Vec<String>,
 }

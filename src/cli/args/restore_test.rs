@@ -7,7 +7,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use clap::Args;
 
-use super::collect::{ProgramArgs, TimeoutArgs};
+use super::collect::{EnvironmentArgs, ProgramArgs, TimeoutArgs};
 use super::{SWITCH, duration, path, switch};
 use crate::cli::output::Format;
 use crate::cli::restore_command::point_in_time;
@@ -40,16 +40,9 @@ pub struct RestoreTestArgs {
     #[command(flatten)]
     pub timeout: TimeoutArgs,
 
-    /// Pass this environment variable to pgbackrest, which otherwise runs with a clean environment. Can be repeated or
-    /// comma-separated.
-    #[arg(
-        long = "collect.pass-env",
-        env = "KEEPER_COLLECT_PASS_ENV",
-        value_name = "NAME",
-        value_delimiter = ',',
-        help_heading = "pgBackRest"
-    )]
-    pub pass_env: Vec<String>,
+    /// What pgBackRest sees of the environment.
+    #[command(flatten)]
+    pub environment: EnvironmentArgs,
 
     /// Output format.
     #[arg(long, env = "KEEPER_OUTPUT", value_name = "FORMAT", value_enum, default_value_t = Format::Text, help_heading = "Output")]
