@@ -7,7 +7,6 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use tokio::time::timeout;
 
-use crate::postgres::copy::PORT;
 use crate::source::running::{Running, Writes};
 use crate::state::human;
 use crate::state::proofs::reason::ReasonClass;
@@ -89,10 +88,7 @@ pub(super) async fn within<T>(
     what: &str,
     check: impl Future<Output = Result<T, Stop>>,
 ) -> Result<T, Stop> {
-    timeout(limit, check).await.unwrap_or_else(|_| {
-        let limit = humantime::format_duration(limit);
-        Err(Stop::new(ReasonClass::Deadline, format!("{what} did not end within {limit}")))
-    })
+    timeout(limit, check).await.unwrap_or_else(|_| Err(Stop::too_long(what, limit)))
 }
 
 /// The databases that were restored.
@@ -193,7 +189,7 @@ async fn run_hook(
     more: &[(&str, String)],
     limit: Duration,
 ) -> Result<Option<String>, Stop> {
-    let mut environment = session.environment("postgres").with("PGPORT", PORT);
+    let mut environment = session.environment("postgres");
     for (name, value) in more {
         environment = environment.with(name, value.clone());
     }
@@ -205,8 +201,7 @@ async fn run_hook(
     })?;
     let Ok(status) = timeout(limit, running.wait()).await else {
         running.signal_group(Signal::SIGTERM);
-        let limit = humantime::format_duration(limit);
-        return Err(Stop::new(ReasonClass::Deadline, format!("the hook did not end within {limit}")));
+        return Err(Stop::too_long("the hook", limit));
     };
     let lines = running.lines().await.unwrap_or_default();
     for line in lines {

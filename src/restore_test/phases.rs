@@ -35,8 +35,8 @@ impl Phases {
         let cancellation = self.cancellation.clone();
         let result = tokio::select! {
             biased;
-            () = cancellation.cancelled() => Err(Stop::new(ReasonClass::Interrupted, "the test was interrupted")),
-            result = timeout(deadline, work) => result.unwrap_or_else(|_| Err(Self::too_long(phase, deadline))),
+            () = cancellation.cancelled() => Err(Stop::interrupted()),
+            result = timeout(deadline, work) => result.unwrap_or_else(|_| Err(Stop::too_long(phase.as_str(), deadline))),
         };
         self.end(phase, started, deadline, result)
     }
@@ -50,7 +50,12 @@ impl Phases {
     ) -> Option<T> {
         let started = Instant::now();
         let result = timeout(deadline, work).await;
-        self.end(phase, started, deadline, result.unwrap_or_else(|_| Err(Self::too_long(phase, deadline))))
+        self.end(
+            phase,
+            started,
+            deadline,
+            result.unwrap_or_else(|_| Err(Stop::too_long(phase.as_str(), deadline))),
+        )
     }
 
     /// Notes why the test did not pass. A fault of the backup is never hidden by something else that went wrong before.
@@ -71,11 +76,6 @@ impl Phases {
     ) -> Option<T> {
         self.runs.push(PhaseRun { phase, duration: started.elapsed(), deadline });
         result.map_err(|stop| self.note(phase, stop)).ok()
-    }
-
-    fn too_long(phase: Phase, deadline: Duration) -> Stop {
-        let deadline = humantime::format_duration(deadline);
-        Stop::new(ReasonClass::Deadline, format!("{} did not end within {deadline}", phase.as_str()))
     }
 }
 

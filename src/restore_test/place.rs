@@ -85,7 +85,7 @@ impl Place {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             made => made.map_err(unusable)?,
         }
-        // Nobody else may exchange what is in it.
+        // No other user may replace what is in it.
         let flags = libc::O_NOFOLLOW | libc::O_DIRECTORY;
         let lock = OpenOptions::new().read(true).custom_flags(flags).open(&path).map_err(unusable)?;
         let found = lock.metadata().map_err(unusable)?;
@@ -254,7 +254,7 @@ mod tests {
         place.empty().unwrap();
         drop(place);
         assert_eq!(fs::read_dir(path("new")).unwrap().count(), 0);
-        // Somebody else's.
+        // That of another program.
         fs::write(path("new/file"), "").unwrap();
         assert!(why(&path("new")).contains("is not empty"));
         assert!(path("new/file").exists());

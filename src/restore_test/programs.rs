@@ -100,11 +100,8 @@ pub(super) async fn output(
     let code = match ran.ending {
         Ending::Exited(code) => Some(code),
         Ending::Signalled(_) | Ending::TooLarge(_) => None,
-        Ending::Cancelled => return Err(Stop::new(ReasonClass::Interrupted, "the test was interrupted")),
-        Ending::TimedOut => {
-            let timeout = humantime::format_duration(timeout);
-            return Err(Stop::new(ReasonClass::Deadline, format!("{name} did not end within {timeout}")));
-        }
+        Ending::Cancelled => return Err(Stop::interrupted()),
+        Ending::TimedOut => return Err(Stop::too_long(&name, timeout)),
         Ending::TooSlow | Ending::NoMemory => {
             return Err(Stop::new(
                 ReasonClass::Unclassified,

@@ -43,7 +43,6 @@ impl Session {
         cancellation: CancellationToken,
     ) -> Self {
         let environment = environment
-            .with("LC_ALL", "C")
             .with("PGHOST", socket)
             .with("PGPORT", PORT)
             .with("PGUSER", user)
@@ -165,11 +164,7 @@ impl Failed {
     /// What only this host lacks says nothing about the query.
     fn of_query(code: &str, message: &str, timeout: Duration) -> Self {
         if code == CANCELED {
-            let timeout = humantime::format_duration(timeout);
-            return Self::Stop(Stop::new(
-                ReasonClass::Deadline,
-                format!("the query did not end within {timeout}"),
-            ));
+            return Self::Stop(Stop::too_long("the query", timeout));
         }
         match super::classify::of_postgres(message) {
             class @ (ReasonClass::MissingLibrary | ReasonClass::NoSpace) => {

@@ -205,7 +205,7 @@ fn a_backup_in_an_object_store_passes() {
         assert_eq!(passed["repo"], 3);
         trial.assert_clean();
 
-        // Nobody answers any more: that is no fault of the backup.
+        // The repository no longer responds, which is not the fault of the backup.
         drop(store);
         trial.test(&["--repo=3", "--collect.timeout=10s"]).ended("inconclusive", "repository");
         trial.assert_clean();
