@@ -5,6 +5,7 @@
 pub(crate) mod any_cluster;
 pub(crate) mod backup;
 pub(crate) mod fleet;
+pub(crate) mod ipv6;
 pub(crate) mod node;
 pub(crate) mod object_stores;
 pub(crate) mod operator;

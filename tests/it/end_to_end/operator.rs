@@ -1,7 +1,6 @@
 //! The operator, a PostgreSQL that archives, and a repo host, all in pods of a real node: from the example to a backup.
 
 mod holding_back;
-mod ipv6;
 mod renewal;
 
 use crate::support::example::{Example, node_with_operator};

@@ -3,6 +3,7 @@
 //! Objects are admitted, validated and reconciled as in any cluster; pods stay pending.
 
 use std::fs;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
+use super::kubernetes::addresses::{Addresses, DUAL_STACK, everywhere};
 use super::kubernetes::certificates::{client, server};
 use super::kubernetes::kubectl::{Credentials, Kubectl, write_kubeconfig};
 use super::kubernetes::place::Place;
@@ -23,11 +25,6 @@ use crate::support::web::{Authority, Issued};
 
 /// It takes some ten seconds on an idle machine with two cores.
 const LONGEST_START: Duration = Duration::from_mins(10);
-
-/// Where the API server is found by pods, and by its certificate's names.
-const SERVICE_ADDRESS: &str = "10.0.0.1";
-/// Of both families, the first of which Services have unless they say otherwise.
-const SERVICE_RANGES: &str = "10.0.0.0/24,fd00:10::/112";
 
 /// What is noted in the audit log: what service accounts outside of Kubernetes' own namespaces ask for.
 const AUDIT_POLICY: &str = r#"
@@ -44,13 +41,18 @@ pub(crate) struct Surroundings {
     pub(crate) place: Place,
     /// Where it makes its directory.
     pub(crate) directory: PathBuf,
-    /// The address that pods and kubelets reach it at, besides 127.0.0.1. `None`: nobody but this host does.
-    pub(crate) node_address: Option<&'static str>,
+    pub(crate) addresses: &'static Addresses,
+    /// Whether pods and kubelets reach it at the node's address, besides 127.0.0.1. Otherwise nobody but this host does.
+    pub(crate) has_node: bool,
 }
 
 impl Surroundings {
     fn host() -> Self {
-        Self { place: Place::Host, directory: std::env::temp_dir(), node_address: None }
+        Self { place: Place::Host, directory: std::env::temp_dir(), addresses: &DUAL_STACK, has_node: false }
+    }
+
+    fn node_address(&self) -> Option<IpAddr> {
+        self.has_node.then(|| self.addresses.node())
     }
 }
 
@@ -127,7 +129,7 @@ impl ControlPlane {
             tempfile::Builder::new().prefix("kubernetes-").tempdir_in(&surroundings.directory).unwrap();
         let ports = Ports { api_server: free_port(), etcd: free_port(), etcd_peers: free_port() };
         let authority = Authority::new();
-        write_identities(directory.path(), &authority, surroundings.node_address);
+        write_identities(directory.path(), &authority, &surroundings);
         fs::write(directory.path().join("audit-policy.yaml"), AUDIT_POLICY).unwrap();
         let url = format!("https://127.0.0.1:{}", ports.api_server);
         let admin = Admin { url, identity: client(&authority, "admin", &["system:masters"]) };
@@ -213,7 +215,7 @@ impl ControlPlane {
         command
             .arg(format!("--etcd-servers=http://127.0.0.1:{}", self.ports.etcd))
             .arg(format!("--secure-port={}", self.ports.api_server))
-            .arg(format!("--service-cluster-ip-range={SERVICE_RANGES}"))
+            .arg(format!("--service-cluster-ip-range={}", self.surroundings.addresses.services))
             .arg(format!("--tls-cert-file={}", file("api-server.crt")))
             .arg(format!("--tls-private-key-file={}", file("api-server.key")))
             .arg(format!("--client-ca-file={}", file("ca.crt")))
@@ -227,10 +229,10 @@ impl ControlPlane {
             .arg("--authorization-mode=Node,RBAC")
             .arg("--enable-admission-plugins=NodeRestriction")
             .arg("--kubelet-preferred-address-types=InternalIP,Hostname");
-        match self.surroundings.node_address {
-            Some(address) => {
-                command.arg("--bind-address=0.0.0.0").arg(format!("--advertise-address={address}"))
-            }
+        match self.surroundings.node_address() {
+            Some(address) => command
+                .arg(format!("--bind-address={}", everywhere(address)))
+                .arg(format!("--advertise-address={address}")),
             // No pod is to find it through the service kubernetes.
             None => command.args([
                 "--bind-address=127.0.0.1",
@@ -317,17 +319,18 @@ fn start_etcd(programs: &Programs, place: Place, ports: &Ports, directory: &Path
     Running::start("etcd", command, &directory.join("etcd.log"), Signal::SIGKILL)
 }
 
-fn write_identities(directory: &Path, authority: &Authority, node_address: Option<&str>) {
+fn write_identities(directory: &Path, authority: &Authority, surroundings: &Surroundings) {
+    let node_address = surroundings.node_address().map(|address| address.to_string());
     let mut names = vec![
         "127.0.0.1",
-        SERVICE_ADDRESS,
+        surroundings.addresses.api_server,
         "localhost",
         "kubernetes",
         "kubernetes.default",
         "kubernetes.default.svc",
         "kubernetes.default.svc.cluster.local",
     ];
-    names.extend(node_address);
+    names.extend(node_address.as_deref());
     let write = |name: &str, text: &str| fs::write(directory.join(name), text).unwrap();
     write("ca.crt", &authority.certificate_pem());
     for (name, issued) in [

@@ -12,9 +12,10 @@ use super::kubernetes::kubectl::Kubectl;
 use super::node::Node;
 use super::process::{wait_telling, wait_up_to};
 
-const OPERATOR: &str = "pgbackrest-keeper";
+/// The namespace of the operator of deploy/overlays/default.
+pub(crate) const OPERATOR: &str = "pgbackrest-keeper";
 /// What the operator that all node tests share looks after; another has the rest.
-const SHARED_NAMESPACES: &str = "--namespaces=backups,copies,cpo,failures,ipv6,standby";
+const SHARED_NAMESPACES: &str = "--namespaces=backups,copies,cpo,dual-stack,failures,standby";
 /// The name of the example's cluster.
 pub(crate) const CLUSTER: &str = "cluster";
 /// A kubelet brings a changed file after some ten seconds, an image starts, a stanza is made: each well within it.
@@ -25,10 +26,15 @@ pub(crate) fn node_with_operator(test: &str) -> Option<&'static Node> {
     static INSTALLED: OnceLock<()> = OnceLock::new();
     let node = Node::shared(test)?;
     INSTALLED.get_or_init(|| {
-        node.kubectl().apply(&overlay(node.kubectl(), KEEPER, "default", &[SHARED_NAMESPACES]), &[]);
-        node.kubectl().wait(OPERATOR, "deployment/pgbackrest-keeper-operator", "condition=Available");
+        install_default(node, &[SHARED_NAMESPACES]);
     });
     Some(node)
+}
+
+/// deploy/overlays/default as it is, with more arguments of the operator.
+pub(crate) fn install_default(node: &Node, arguments: &[&str]) {
+    node.kubectl().apply(&overlay(node.kubectl(), KEEPER, "default", arguments), &[]);
+    node.kubectl().wait(OPERATOR, "deployment/pgbackrest-keeper-operator", "condition=Available");
 }
 
 /// One more operator, installed into a namespace of its own, whose arguments tell what it looks after.

@@ -11,6 +11,9 @@ use parking_lot::{Condvar, Mutex};
 /// Control planes that a test has for itself. Each takes a core for ten seconds to start, and 400 MiB.
 pub(crate) static CONTROL_PLANES: Limit = Limit::new("control planes", 3);
 
+/// Nodes that are being started. Each takes a core for twenty seconds until it is ready.
+pub(crate) static STARTING_NODES: Limit = Limit::new("nodes that start", 1);
+
 /// Shorter waits are not worth telling.
 const SHORTEST_TOLD: Duration = Duration::from_millis(100);
 

@@ -1,4 +1,4 @@
-//! A whole Kubernetes of one node, with real pods, in namespaces of its own.
+//! A whole Kubernetes of one node, with real pods, in namespaces of its own, over both families of addresses or one.
 //!
 //! Network policies are taken and not enforced: nothing on the node knows them.
 
@@ -13,12 +13,13 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::control_plane::{ControlPlane, Surroundings};
+use super::kubernetes::addresses::{Addresses, DUAL_STACK};
 use super::kubernetes::kubectl::Kubectl;
 use super::kubernetes::namespaces::Namespaces;
 use super::kubernetes::programs::{Programs, coredns};
 use super::kubernetes::shared::on_a_lasting_thread;
 use super::kubernetes::{images, kubelet};
-use super::limit::waiting;
+use super::limit::{STARTING_NODES, waiting};
 use super::machine::{program, skip};
 use super::object_store::Host;
 use super::process::{successful, wait_up_to};
@@ -39,26 +40,30 @@ pub(crate) struct Node {
     // In the order of their ends.
     plane: ControlPlane,
     namespaces: Namespaces,
+    addresses: &'static Addresses,
     volumes: AtomicU32,
     hosts: AtomicU32,
 }
 
 impl Node {
-    /// One of the test's own; `None` where the machine lacks something, which is said.
+    /// One of the test's own, with these addresses; `None` where the machine lacks something, which is said.
     ///
     /// It ends with the thread that starts it, so start it on the thread of the test.
-    pub(crate) fn start(test: &str) -> Option<Self> {
-        Self::try_start().map_err(|missing| skip(test, missing)).ok()
+    pub(crate) fn start(test: &str, addresses: &'static Addresses) -> Option<Self> {
+        let _turn = STARTING_NODES.take();
+        Self::try_start(addresses).map_err(|missing| skip(test, missing)).ok()
     }
 
-    /// The one that all tests share which only need namespaces of their own in it.
+    /// The one that all tests share which only need namespaces of their own in it. Its pods have addresses of both families.
     pub(crate) fn shared(test: &str) -> Option<&'static Self> {
-        static SHARED: LazyLock<Result<Node, String>> =
-            LazyLock::new(|| on_a_lasting_thread(Node::try_start));
+        static SHARED: LazyLock<Result<Node, String>> = LazyLock::new(|| {
+            let _turn = STARTING_NODES.take();
+            on_a_lasting_thread(|| Node::try_start(&DUAL_STACK))
+        });
         waiting("the shared node", || SHARED.as_ref()).map_err(|missing| skip(test, missing)).ok()
     }
 
-    fn try_start() -> Result<Self, String> {
+    fn try_start(addresses: &'static Addresses) -> Result<Self, String> {
         let programs = Programs::find()?;
         let coredns = coredns()?;
         let containerd = program("containerd")?;
@@ -68,19 +73,21 @@ impl Node {
         if !networks.join("ptp").exists() {
             return Err("there are no network plugins; run scripts/setup-debian as root".to_owned());
         }
-        let namespaces = Namespaces::make()?;
+        let namespaces = Namespaces::make(addresses.node())?;
         let directory = namespaces.directory().to_owned();
         let surroundings = Surroundings {
             place: namespaces.place(),
             directory: directory.clone(),
-            node_address: Some(kubelet::NODE_ADDRESS),
+            addresses,
+            has_node: true,
         };
         let plane = ControlPlane::start_in(surroundings, programs);
-        let mut node = Self { plane, namespaces, volumes: AtomicU32::new(0), hosts: AtomicU32::new(0) };
+        let (volumes, hosts) = (AtomicU32::new(0), AtomicU32::new(10));
+        let mut node = Self { plane, namespaces, addresses, volumes, hosts };
 
         let network = directory.join("network");
         fs::create_dir(&network).unwrap();
-        fs::write(network.join("pods.conflist"), kubelet::network().to_string()).unwrap();
+        fs::write(network.join("pods.conflist"), kubelet::network(addresses).to_string()).unwrap();
         let config = directory.join("containerd.toml");
         fs::write(&config, kubelet::containerd(&network, networks, &runc, &directory.join(REGISTRIES)))
             .unwrap();
@@ -159,9 +166,14 @@ impl Node {
 
     /// A new address of the node, which pods resolve by `NAME.test` a second later, for a server on its port 443.
     pub(crate) fn host(&self, name: &str) -> Host {
-        let address = format!("10.77.0.{}", 10 + self.hosts.fetch_add(1, Ordering::Relaxed));
+        let address = self.addresses.more_of_node(self.hosts.fetch_add(1, Ordering::Relaxed));
         let mut command = self.namespaces.place().call("ip");
-        successful(command.args(["address", "add", &format!("{address}/32"), "dev", "node0"]));
+        command.args(["address", "add", &address.to_string(), "dev", "node0"]);
+        if address.is_ipv6() {
+            // Usable at once: nobody else can have it.
+            command.arg("nodad");
+        }
+        successful(&mut command);
         let name = format!("{name}.test");
         // One is read by CoreDNS, the other by what runs on the node itself.
         for file in [self.names(), self.namespaces.directory().join("hosts")] {
@@ -213,14 +225,15 @@ impl Node {
         let group = format!("keeper-{}", directory.file_name().unwrap().display());
         let authority = self.plane.directory().join("ca.crt");
         let config = directory.join("kubelet.json");
-        fs::write(&config, kubelet::kubelet(directory, &authority, &group).to_string()).unwrap();
+        fs::write(&config, kubelet::kubelet(self.addresses, directory, &authority, &group).to_string())
+            .unwrap();
         let kubeconfig = self.plane.user(&format!("system:node:{NODE}"), &["system:nodes"]);
         let mut command = self.plane.program("kubelet");
         command
             .arg(format!("--config={}", config.display()))
             .arg(format!("--kubeconfig={}", kubeconfig.display()))
             .arg(format!("--hostname-override={NODE}"))
-            .arg(format!("--node-ip={}", kubelet::NODE_ADDRESS));
+            .arg(format!("--node-ip={}", self.addresses.node()));
         self.plane.start_client("kubelet", command);
     }
 
@@ -230,7 +243,7 @@ impl Node {
         command
             .arg(format!("--kubeconfig={}", kubeconfig.display()))
             .arg(format!("--hostname-override={NODE}"))
-            .arg(format!("--cluster-cidr={}", kubelet::POD_RANGE))
+            .arg(format!("--cluster-cidr={}", self.addresses.pods[0]))
             .arg("--proxy-mode=iptables")
             // Limits of the whole machine.
             .args(["--conntrack-max-per-core=0", "--conntrack-tcp-timeout-established=0"])

@@ -1,6 +1,7 @@
 //! Small servers with TLS for the protocols of S3, Azure Blob Storage and Google Cloud Storage, on this host or on a node.
 
 use std::fs;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -35,15 +36,20 @@ pub(crate) enum Kind {
 pub(crate) struct Host {
     pub(crate) place: Place,
     pub(crate) name: String,
-    pub(crate) address: String,
+    pub(crate) address: IpAddr,
     pub(crate) port: u16,
 }
 
 impl Host {
     /// A free port of 127.0.0.1.
     pub(crate) fn local() -> Self {
-        let (name, address) = ("localhost".to_owned(), "127.0.0.1".to_owned());
-        Self { place: Place::Host, name, address, port: free_port() }
+        let address = Ipv4Addr::LOCALHOST.into();
+        Self { place: Place::Host, name: "localhost".to_owned(), address, port: free_port() }
+    }
+
+    /// Where to listen.
+    pub(crate) fn socket(&self) -> SocketAddr {
+        SocketAddr::new(self.address, self.port)
     }
 
     /// A host and, unless it is what everybody expects, a port.
@@ -82,14 +88,13 @@ impl ObjectStore {
         let certificate = file("server.crt", &issued.certificate_pem);
         let key = file("server.key", &issued.key_pem);
         file("ca.crt", &authority.certificate_pem());
-        let listen = format!("{}:{}", host.address, host.port);
 
         let (mut command, is_up) = match kind {
             Kind::S3 => {
                 let mut command = host.place.command(programs.join("rclone"));
                 command.args(["serve", "s3", "--config=", "--log-level=INFO"]).arg(&files);
                 command
-                    .arg(format!("--addr={listen}"))
+                    .arg(format!("--addr={}", host.socket()))
                     .env("RCLONE_AUTH_KEY", format!("\"{S3_KEY},{S3_SECRET}\""));
                 (command, "Starting s3 server on")
             }

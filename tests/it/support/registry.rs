@@ -43,7 +43,7 @@ impl<'node> Registry<'node> {
             "storage": {"filesystem": {"rootdirectory": directory.join("files")}},
             "auth": {"htpasswd": {"realm": "test", "path": file("htpasswd", &format!("{USER}:{hash}\n"))}},
             "http": {
-                "addr": format!("{}:{}", host.address, host.port),
+                "addr": host.socket(),
                 "tls": {
                     "certificate": file("server.crt", &issued.certificate_pem),
                     "key": file("server.key", &issued.key_pem),

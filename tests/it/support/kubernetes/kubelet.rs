@@ -4,14 +4,8 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use super::addresses::Addresses;
 use super::images::PAUSE;
-
-/// As `scripts/kubernetes-namespaces` has it.
-pub(crate) const NODE_ADDRESS: &str = "10.77.0.2";
-
-/// The addresses of pods: each has one of IPv4, the first, and one of IPv6.
-pub(crate) const POD_RANGE: &str = "10.88.0.0/24";
-const POD_RANGE_OF_IPV6: &str = "fd00:10:88::/64";
 
 /// containerd's configuration. What it writes lies in /var/lib and /run, which are the node's own.
 pub(crate) fn containerd(
@@ -47,27 +41,26 @@ pub(crate) fn containerd(
 }
 
 /// Every packet from a pod goes through the node, so that the addresses of services work between its own pods.
-pub(crate) fn network() -> Value {
+pub(crate) fn network(addresses: &Addresses) -> Value {
+    let ranges: Vec<Value> = addresses.pods.iter().map(|range| json!([{"subnet": range}])).collect();
+    let everything = |range: &&str| if range.contains(':') { "::/0" } else { "0.0.0.0/0" };
+    let routes: Vec<Value> = addresses.pods.iter().map(|range| json!({"dst": everything(range)})).collect();
     json!({
         "cniVersion": "0.4.0",
         "name": "pods",
         "plugins": [{
             "type": "ptp",
-            "ipam": {
-                "type": "host-local",
-                "ranges": [[{"subnet": POD_RANGE}], [{"subnet": POD_RANGE_OF_IPV6}]],
-                "routes": [{"dst": "0.0.0.0/0"}, {"dst": "::/0"}],
-            },
+            "ipam": {"type": "host-local", "ranges": ranges, "routes": routes},
         }],
     })
 }
 
 /// The kubelet's configuration.
-pub(crate) fn kubelet(directory: &Path, authority: &Path, group: &str) -> Value {
+pub(crate) fn kubelet(addresses: &Addresses, directory: &Path, authority: &Path, group: &str) -> Value {
     json!({
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
-        "address": NODE_ADDRESS,
+        "address": addresses.node(),
         "authentication": {
             "anonymous": {"enabled": false},
             "webhook": {"enabled": false},
@@ -76,7 +69,7 @@ pub(crate) fn kubelet(directory: &Path, authority: &Path, group: &str) -> Value 
         "authorization": {"mode": "AlwaysAllow"},
         "cgroupDriver": "cgroupfs",
         "cgroupRoot": format!("/{group}"),
-        "clusterDNS": [NODE_ADDRESS],
+        "clusterDNS": [addresses.node()],
         "clusterDomain": "cluster.local",
         "containerRuntimeEndpoint": "unix:///run/containerd/containerd.sock",
         // The machine's disk and memory are not this node's to judge.
@@ -98,7 +91,7 @@ pub(crate) fn kubelet(directory: &Path, authority: &Path, group: &str) -> Value 
 /// CoreDNS's configuration: every name of the cluster, those of a file under `test`, and no others.
 pub(crate) fn coredns(kubeconfig: &Path, names: &Path) -> String {
     format!(
-        "cluster.local in-addr.arpa {{
+        "cluster.local in-addr.arpa ip6.arpa {{
     errors
     kubernetes {{
         kubeconfig {}

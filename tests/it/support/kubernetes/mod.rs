@@ -1,5 +1,6 @@
 //! Parts of a real Kubernetes cluster: where its programs are and run, its certificates, and kubectl.
 
+pub(crate) mod addresses;
 pub(crate) mod certificates;
 pub(crate) mod images;
 pub(crate) mod kubectl;

@@ -1,6 +1,7 @@
 //! The namespaces of a node, held by `scripts/kubernetes-namespaces`.
 
 use std::io::{BufRead, BufReader};
+use std::net::IpAddr;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -18,8 +19,8 @@ pub(crate) struct Namespaces {
 }
 
 impl Namespaces {
-    /// An error tells why this machine cannot have them.
-    pub(crate) fn make() -> Result<Self, String> {
+    /// With a network in which the node has this address; an error tells why this machine cannot have them.
+    pub(crate) fn make(node_address: IpAddr) -> Result<Self, String> {
         if !is_root() {
             return Err("only root may make the namespaces of a node".to_owned());
         }
@@ -28,6 +29,7 @@ impl Namespaces {
         // In a group of its own, so that it can still clean up when these tests are interrupted.
         let mut holder = Command::new(script)
             .arg(&directory)
+            .arg(node_address.to_string())
             .current_dir("/")
             .process_group(0)
             .stdin(Stdio::piped())
