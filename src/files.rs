@@ -1,9 +1,10 @@
 //! Files from outside, which may be anything: a FIFO without a writer, an endless device, or a file on a file system
 //! that does not answer.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::time::Duration;
 
@@ -30,6 +31,43 @@ pub fn read(path: &Path, limit: usize) -> io::Result<Option<Vec<u8>>> {
     let mut bytes = Vec::new();
     open(path)?.take(limit as u64 + 1).read_to_end(&mut bytes)?;
     Ok((bytes.len() <= limit).then_some(bytes))
+}
+
+/// Replaces a regular file, or creates it, so that a reader sees the old contents or the new ones, and nothing else.
+pub fn replace(path: &Path, contents: &[u8], mode: u32) -> io::Result<()> {
+    // What a link leads to is replaced, not the link; and never a device, such as /dev/stdout.
+    let path = match path.canonicalize() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => path.to_owned(),
+        other => other?,
+    };
+    if path.exists() && !path.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
+    }
+    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+    let mut unfinished = OsString::from(".");
+    unfinished.push(name);
+    // No other process that runs has this name.
+    unfinished.push(format!(".{}.new", std::process::id()));
+    let unfinished = path.with_file_name(unfinished);
+    let written = write_new(&unfinished, contents, mode).and_then(|()| fs::rename(&unfinished, &path));
+    if written.is_err() {
+        // The first error matters more than a failed cleanup.
+        let _ = fs::remove_file(&unfinished);
+    }
+    written
+}
+
+fn write_new(path: &Path, contents: &[u8], mode: u32) -> io::Result<()> {
+    // Left over from a process that was killed.
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
+    file.write_all(contents)?;
+    // Independent of the umask.
+    file.set_permissions(Permissions::from_mode(mode))?;
+    file.sync_all()
 }
 
 /// Runs work on files one at a time and with a deadline, so that a file system that does not answer costs one thread, and not
@@ -107,6 +145,33 @@ mod tests {
             );
         }
         assert_eq!(read(&path("none"), 4).unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn a_file_is_replaced_as_a_whole() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        let names = || {
+            let entries = fs::read_dir(directory.path()).unwrap();
+            let mut names: Vec<_> =
+                entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+            names.sort();
+            names
+        };
+        replace(&path("new"), b"1", 0o644).unwrap();
+        std::os::unix::fs::symlink("new", path("link")).unwrap();
+        let mut open = File::open(path("new")).unwrap();
+        replace(&path("link"), b"22", 0o640).unwrap();
+        assert_eq!(fs::read(path("new")).unwrap(), b"22");
+        assert_eq!(fs::metadata(path("new")).unwrap().permissions().mode() & 0o777, 0o640);
+        let mut old = String::new();
+        open.read_to_string(&mut old).unwrap();
+        assert_eq!((old.as_str(), names()), ("1", vec!["link".to_owned(), "new".to_owned()]));
+        nix::unistd::mkfifo(&path("fifo"), Mode::S_IRWXU).unwrap();
+        for other in [path("fifo"), directory.path().to_owned(), "/dev/null".into(), path("none/file")] {
+            replace(&other, b"1", 0o644).unwrap_err();
+        }
+        assert_eq!(names(), ["fifo", "link", "new"]);
     }
 
     #[tokio::test]

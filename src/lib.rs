@@ -2,6 +2,7 @@
 //!
 //! ARCHITECTURE.md draws the whole.
 
+pub mod check;
 pub mod cli;
 pub mod cluster;
 pub mod collect;

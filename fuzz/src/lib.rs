@@ -10,6 +10,7 @@ mod info;
 mod label;
 mod listing;
 mod manifest;
+mod metrics;
 mod sanitize;
 mod wal;
 mod web_config;
@@ -26,8 +27,8 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 10] =
-    [ACCEPT, CONF, HISTORY, INFO, LABEL, LISTING, MANIFEST, SANITIZE, WAL, WEB_CONFIG];
+pub const TARGETS: [Target; 11] =
+    [ACCEPT, CONF, HISTORY, INFO, LABEL, LISTING, MANIFEST, METRICS, SANITIZE, WAL, WEB_CONFIG];
 
 /// `Accept` and `Accept-Encoding`.
 pub const ACCEPT: Target = Target { name: "accept", check: accept::check, fixtures: &[] };
@@ -44,6 +45,8 @@ pub const LISTING: Target = Target { name: "listing", check: listing::check, fix
 /// Manifests with `postgresql` resources.
 pub const MANIFEST: Target =
     Target { name: "manifest", check: manifest::check, fixtures: &["fixtures/clusters"] };
+/// Metrics that `check` judges.
+pub const METRICS: Target = Target { name: "metrics", check: metrics::check, fixtures: &[] };
 /// Output that is not quite JSON.
 pub const SANITIZE: Target =
     Target { name: "sanitize", check: sanitize::check, fixtures: &["fixtures/info"] };

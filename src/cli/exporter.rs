@@ -55,7 +55,11 @@ pub async fn run(args: ExporterArgs, flags: &Flags) -> anyhow::Result<ExitCode> 
     let logging = telemetry::install(&args.log.level, args.log.format)?;
     flags.log("exporter");
     let signals = Signals::install().context("cannot install signal handlers")?;
-    let options = Arc::new(options(&args)?);
+    let options = Arc::new(Options {
+        database_count: args.collect.database_count,
+        database_count_latest: args.collect.database_count_latest,
+        ..options(&args.metrics)?
+    });
     check_telemetry_path(&args.web.telemetry_path)?;
     let web_config = WebConfigHandle::load(args.web.place.config_file.as_deref()).await?;
     let listeners = listeners(&args.web).await?;
@@ -139,8 +143,7 @@ async fn finish(
 }
 
 /// Builds the options from the flags.
-fn options(args: &ExporterArgs) -> anyhow::Result<Options> {
-    let metrics = &args.metrics;
+pub(super) fn options(metrics: &MetricsArgs) -> anyhow::Result<Options> {
     Ok(Options {
         compat: metrics.compat,
         legacy_names: metrics.legacy_names,
@@ -153,8 +156,8 @@ fn options(args: &ExporterArgs) -> anyhow::Result<Options> {
         time_zone: local_offset,
         verbose_wal: metrics.verbose_wal,
         reference_count: metrics.reference_count,
-        database_count: args.collect.database_count,
-        database_count_latest: args.collect.database_count_latest,
+        database_count: false,
+        database_count_latest: false,
         constant_labels: ConstantLabels::new(metrics.label.iter().cloned()).context("--label")?,
         build: build::info(),
     })

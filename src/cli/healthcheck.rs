@@ -1,25 +1,18 @@
 //! `healthcheck`: queries the health of a running exporter on this host, for exec probes and container health checks.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use clap::Args;
-use http_body_util::{BodyExt, Empty, Limited};
-use hyper::header::HOST;
-use hyper::{Request, Uri};
-use hyper_util::rt::TokioIo;
+use hyper::header::HeaderMap;
+use hyper::{StatusCode, Uri};
 use rustls::ClientConfig;
-use rustls::pki_types::ServerName;
 use thiserror::Error;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
 
 use super::args::duration;
 use super::args::web::WebPlaceArgs;
+use super::fetch::{self, Fetch};
 use crate::files;
 use crate::http::listen::{ListenAddress, ListenError};
 use crate::http::tls::server_certificate;
@@ -87,7 +80,7 @@ pub enum HealthcheckError {
         /// The URL.
         url: Uri,
         /// The status of the response.
-        status: hyper::StatusCode,
+        status: StatusCode,
         /// Its first line.
         answer: String,
     },
@@ -174,48 +167,18 @@ fn read(flag: &str, file: &Path) -> Result<Vec<u8>, HealthcheckError> {
     read.ok_or_else(|| wrong("is larger than 1 MiB".to_owned()))
 }
 
-type HttpAnswer = Result<(hyper::StatusCode, String), Box<dyn std::error::Error + Send + Sync>>;
-
-async fn ask(url: &Uri, tls: Option<ClientConfig>) -> HttpAnswer {
-    let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
-    let port = url.port_u16().unwrap_or(if tls.is_some() { 443 } else { 80 });
-    let addresses: Vec<SocketAddr> = tokio::net::lookup_host((host, port)).await?.collect();
-    let stream = match TcpStream::connect(addresses.as_slice()).await {
-        // An exporter that listens on all interfaces of an IPv6-only host.
-        Err(_) if addresses.iter().any(|address| address.ip() == IpAddr::V4(Ipv4Addr::LOCALHOST)) => {
-            TcpStream::connect((Ipv6Addr::LOCALHOST, port)).await?
-        }
-        other => other?,
-    };
-    let Some(tls) = tls else { return get(url, stream).await };
-    let name = ServerName::try_from(host.to_owned())?;
-    get(url, TlsConnector::from(Arc::new(tls)).connect(name, stream).await?).await
-}
-
-async fn get<S>(url: &Uri, stream: S) -> HttpAnswer
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-    let path = url.path_and_query().map_or("/", |path| path.as_str());
-    let host = url.authority().map_or("", |authority| authority.as_str());
-    let request = Request::get(path).header(HOST, host).body(Empty::<Bytes>::new())?;
-    let exchange = async {
-        let response = sender.send_request(request).await?;
-        let status = response.status();
-        let body = Limited::new(response.into_body(), LONGEST_ANSWER).collect().await?.to_bytes();
-        let text = String::from_utf8_lossy(&body);
-        Ok((status, text.lines().next().unwrap_or_default().to_owned()))
-    };
-    tokio::pin!(exchange, connection);
-    tokio::select! {
-        answer = &mut exchange => answer,
-        ended = &mut connection => {
-            ended?;
-            // The connection may close right after the full response.
-            exchange.await
-        }
-    }
+/// The status, and the first line of the body.
+async fn ask(url: &Uri, tls: Option<ClientConfig>) -> Result<(StatusCode, String), fetch::Error> {
+    let mut body = Vec::new();
+    let fetch = Fetch { url, tls, server_name: None, headers: HeaderMap::new() };
+    let head = fetch
+        .run(|_, piece| {
+            body.extend_from_slice(piece);
+            if body.len() <= LONGEST_ANSWER { Ok(()) } else { Err("the response is too long".into()) }
+        })
+        .await?;
+    let text = String::from_utf8_lossy(&body);
+    Ok((head.status, text.lines().next().unwrap_or_default().to_owned()))
 }
 
 #[cfg(test)]

@@ -3,10 +3,13 @@
 pub mod args;
 pub mod backup;
 mod build;
+pub mod check;
 pub mod exporter;
+mod fetch;
 pub mod fleet_report;
 pub mod generate;
 pub mod healthcheck;
+mod http_config;
 pub mod info;
 pub mod info_fleet;
 pub mod info_json;
@@ -16,6 +19,7 @@ mod judged;
 mod kingpin;
 pub mod lint;
 pub mod manifest;
+pub mod metrics;
 pub mod operator;
 mod output;
 pub mod render;
@@ -68,6 +72,10 @@ pub enum CliCommand {
     Info(Box<info::InfoArgs>),
     /// Restore a backup on this host into a PostgreSQL that is thrown away, recover it to a target, check it, and record the result.
     RestoreTest(Box<args::restore_test::RestoreTestArgs>),
+    /// Check backups and WAL once, as a plugin for Icinga, Nagios, Zabbix and Sensu.
+    Check(Box<check::CheckArgs>),
+    /// Query pgBackRest on this host once, and write the metrics to a file or to standard output.
+    Metrics(Box<metrics::MetricsFileArgs>),
     /// Check whether the exporter on this host is healthy, for exec probes.
     Healthcheck(healthcheck::HealthcheckArgs),
     /// Check the backup section of postgresql manifests for errors and risks.
@@ -85,7 +93,7 @@ pub enum CliCommand {
 /// The definition of all commands and flags, for parsing and for generated documents.
 #[must_use]
 pub fn command() -> clap::Command {
-    args::with_switches(Cli::command())
+    args::with_switches(Cli::command().mut_subcommand(check::NAME, check::with_short_names))
 }
 
 /// Runs the command in `arguments` and returns the exit code of the process.
@@ -93,12 +101,14 @@ pub fn command() -> clap::Command {
 /// 0: success. 1: failure, with the reason on standard error. 2: invalid arguments.
 pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let arguments = kingpin::rewrite_negations(arguments);
+    let is_check = arguments.get(1).is_some_and(|name| name == check::NAME);
     let parsed = command().try_get_matches_from(arguments).and_then(|given| {
         let flags = Flags::of(&command(), &given);
         Ok((Cli::from_arg_matches(&given)?, flags))
     });
     let (cli, flags) = match parsed {
         Ok(parsed) => parsed,
+        Err(usage) if is_check => return check::refuse(&usage),
         Err(usage) => {
             // If standard error cannot be written, there is no other way to report it.
             let _ = usage.print();
@@ -107,6 +117,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     };
     match run(cli.command, &flags) {
         Ok(code) => code,
+        Err(error) if is_check => check::fail(&error),
         Err(error) => {
             say(format!("pgbackrest-keeper: {error:#}"));
             ExitCode::FAILURE
@@ -145,6 +156,8 @@ fn run(command: CliCommand, flags: &Flags) -> anyhow::Result<ExitCode> {
         CliCommand::Backup(args) => block_on(backup::run(*args, flags))?,
         CliCommand::Info(args) => block_on(info::run(*args))?,
         CliCommand::RestoreTest(args) => block_on(restore_test::run(*args))?,
+        CliCommand::Check(args) => block_on(check::run(*args)),
+        CliCommand::Metrics(args) => block_on(metrics::run(*args))?,
         CliCommand::Healthcheck(args) => {
             let said = block_on(healthcheck::run(&args))??;
             output::print(&format!("{said}\n"))?;

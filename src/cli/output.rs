@@ -32,6 +32,13 @@ pub(super) fn print(text: &str) -> anyhow::Result<()> {
     }
 }
 
+/// Writes data to standard output: unchanged for another program, fit for a terminal on one.
+pub(super) fn write(data: &str) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    let shown = if out.is_terminal() { text::for_terminal(data) } else { data.into() };
+    out.write_all(shown.as_bytes()).and_then(|()| out.flush()).context("cannot write to standard output")
+}
+
 /// Writes to standard error, fit for a terminal. If it cannot be written, there is no other way to report it.
 pub(super) fn report(text: &str) {
     let _ = io::stderr().write_all(text::for_terminal(text).as_bytes());

@@ -1,4 +1,4 @@
-//! From command-line flags to the settings of collection. Shared by `exporter`, `info` and `restore-test`.
+//! From command-line flags to the settings of collection. Shared by the commands that query pgBackRest on this host.
 
 use std::time::Duration;
 
@@ -51,6 +51,30 @@ pub(super) fn of_restore_test(args: &RestoreTestArgs) -> anyhow::Result<Settings
     Ok(Settings { pace, pass_environment: args.environment.pass_env.clone(), filter, ..usual })
 }
 
+/// The settings of `check`: one run that ends within this time if nothing hangs, and soon after if something does.
+pub(super) fn within(source: &SourceArgs, time: Duration, wal: bool) -> anyhow::Result<Settings> {
+    let wal = wal.then_some(WalSettings { interval: time, timeout: time / 2 });
+    settings(source, time, None, wal)
+}
+
+/// The settings of a run that is repeated at this interval by something else.
+pub(super) fn repeated(source: &SourceArgs, interval: Duration, wal: bool) -> anyhow::Result<Settings> {
+    let wal = wal.then_some(WalSettings { interval, timeout: interval });
+    settings(source, interval, None, wal)
+}
+
+/// The stanzas and repositories that are selected.
+pub(super) fn filter(source: &SourceArgs) -> anyhow::Result<Filter> {
+    Filter::new(
+        &source.stanza_include,
+        &source.stanza_exclude,
+        source.stanza_include_regex.as_deref(),
+        source.stanza_exclude_regex.as_deref(),
+        &source.repo,
+    )
+    .context("--collect.stanza-include-regex or --collect.stanza-exclude-regex")
+}
+
 /// The WAL scan of `info --wal`, if requested.
 pub(super) fn wal_once(is_wanted: bool) -> Option<WalSettings> {
     is_wanted.then_some(WalSettings { interval: Settings::USUAL_INTERVAL, timeout: WAL_ONCE })
@@ -62,14 +86,7 @@ fn settings(
     max_staleness: Option<Duration>,
     wal: Option<WalSettings>,
 ) -> anyhow::Result<Settings> {
-    let filter = Filter::new(
-        &source.stanza_include,
-        &source.stanza_exclude,
-        source.stanza_include_regex.as_deref(),
-        source.stanza_exclude_regex.as_deref(),
-        &source.repo,
-    )
-    .context("--collect.stanza-include-regex or --collect.stanza-exclude-regex")?;
+    let filter = filter(source)?;
     let usual =
         Settings::new(Program::from(&source.program), interval, source.timeout.timeout, max_staleness);
     let pace = Pace { concurrency: source.max_processes as usize, wal, ..usual.pace };

@@ -191,6 +191,12 @@ impl CollectionMetrics {
         }
     }
 
+    /// Intervals and timeouts, by which a reader can tell that data is outdated.
+    pub(super) fn write_cadence(&self, families: &mut Families<'_, '_>) -> fmt::Result {
+        let present = self.present.lock().clone();
+        cadence(families, &present)
+    }
+
     pub(super) fn write(&self, families: &mut Families<'_, '_>) -> fmt::Result {
         let present = self.present.lock().clone();
         let all: Vec<_> = self
@@ -224,12 +230,7 @@ impl CollectionMetrics {
             |state| state.running_since.map(|since| since.timestamp()),
         )?;
         per_collector(families, &present, &catalogue::COLLECTOR_OUTPUT_BYTES, |state| state.output_bytes)?;
-        per_collector(families, &present, &catalogue::COLLECTOR_INTERVAL_SECONDS, |state| {
-            state.interval.map(|interval| interval.as_secs_f64())
-        })?;
-        per_collector(families, &present, &catalogue::COLLECTOR_TIMEOUT_SECONDS, |state| {
-            state.timeout.map(|timeout| timeout.as_secs_f64())
-        })?;
+        cadence(families, &present)?;
         families.family(&catalogue::EXPORTER_CONFIG_RELOAD_SUCCESS, |family| {
             let readings = &present.configurations;
             family.add_known(&[], (!readings.is_empty()).then(|| readings.values().all(|reading| reading.ok)))
@@ -282,6 +283,15 @@ fn per_scope(
                 })
             })
         })
+    })
+}
+
+fn cadence(families: &mut Families<'_, '_>, present: &CollectionState) -> fmt::Result {
+    per_collector(families, present, &catalogue::COLLECTOR_INTERVAL_SECONDS, |state| {
+        state.interval.map(|interval| interval.as_secs_f64())
+    })?;
+    per_collector(families, present, &catalogue::COLLECTOR_TIMEOUT_SECONDS, |state| {
+        state.timeout.map(|timeout| timeout.as_secs_f64())
     })
 }
 

@@ -98,6 +98,27 @@ pub fn dynamic_part(parts: &Dynamic<'_>, format: Format) -> Result<String, Encod
     })
 }
 
+/// Encodes a snapshot in the classic format for whoever reads it later: a file, or a Pushgateway.
+///
+/// Contains neither ages, which are wrong as soon as they are written, nor counters of this process, which ends.
+///
+/// # Errors
+/// If the encoder fails; no input is known to cause this.
+pub fn written(
+    snapshot: &Arc<Snapshot>,
+    collection: &Arc<CollectionMetrics>,
+    options: &Arc<Options>,
+    now: DateTime<Utc>,
+) -> Result<String, EncodeError> {
+    let (series, options) = (Arc::new(AtomicU64::new(0)), Arc::clone(options));
+    let of_snapshot =
+        OfSnapshot { facts: Facts::Host(Arc::clone(snapshot)), options: Arc::clone(&options), series };
+    let written = Written { of_snapshot, collection: Arc::clone(collection), now };
+    let mut body = String::new();
+    text::encode_registry(&mut body, &registry(&options, written))?;
+    Ok(classic::from_openmetrics(&body))
+}
+
 /// Families that depend only on the snapshot. All are gauges, whose text is the same in both formats.
 #[derive(Debug)]
 struct OfSnapshot {
@@ -126,10 +147,33 @@ struct AtScrape {
     series: Arc<AtomicU64>,
 }
 
+/// What is written once, and read later.
+#[derive(Debug)]
+struct Written {
+    of_snapshot: OfSnapshot,
+    collection: Arc<CollectionMetrics>,
+    now: DateTime<Utc>,
+}
+
 impl Collector for OfSnapshot {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        self.write(&mut Families { encoder, options: &self.options, series: &self.series })
+    }
+}
+
+impl Collector for Written {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let OfSnapshot { facts, options, series } = &self.of_snapshot;
+        let families = &mut Families { encoder, options, series };
+        self.of_snapshot.write(families)?;
+        retention::write_checks(families, facts, self.now)?;
+        self.collection.write_cadence(families)
+    }
+}
+
+impl OfSnapshot {
+    fn write(&self, families: &mut Families<'_, '_>) -> fmt::Result {
         let (facts, options) = (&self.facts, &*self.options);
-        let families = &mut Families { encoder, options, series: &self.series };
         compat::status(families, facts)?;
         let selection = Selection::of(facts, options);
         compat::detail::write(families, &selection)?;

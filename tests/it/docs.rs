@@ -3,6 +3,7 @@
 //! Starts nothing.
 
 pub(crate) mod backup;
+pub(crate) mod check;
 pub(crate) mod cli;
 pub(crate) mod documents;
 pub(crate) mod metrics;

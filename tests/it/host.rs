@@ -7,6 +7,7 @@ pub(crate) mod addresses;
 pub(crate) mod archiver;
 pub(crate) mod attempts;
 pub(crate) mod campaign;
+pub(crate) mod check;
 pub(crate) mod collection;
 pub(crate) mod demo;
 pub(crate) mod differential;

@@ -4,8 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use clap::CommandFactory;
-use pgbackrest_keeper::cli::Cli;
+use pgbackrest_keeper::cli;
 use pgbackrest_keeper::metrics::catalogue::{self, Layer, Metric};
 use pgbackrest_keeper::pgbackrest::backup_options;
 
@@ -37,7 +36,7 @@ fn every_link_leads_somewhere() {
 #[test]
 fn every_flag_is_a_flag() {
     let mut known = BTreeSet::new();
-    for command in Cli::command().get_subcommands() {
+    for command in cli::command().get_subcommands() {
         for argument in command.get_arguments() {
             known.extend(argument.get_long().map(str::to_owned));
             known.extend(argument.get_all_aliases().into_iter().flatten().map(str::to_owned));
@@ -77,7 +76,7 @@ fn every_command_can_be_given() {
             match words {
                 [assigned, ..] if assigned.ends_with("=$(kubectl") => {}
                 ["pgbackrest-keeper", ..] => {
-                    if let Err(error) = Cli::command().try_get_matches_from(words) {
+                    if let Err(error) = cli::command().try_get_matches_from(words) {
                         panic!("{place}: {error}");
                     }
                 }

@@ -12,6 +12,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("http", 5),
     ("operator", 5),
     ("collect", 4),
+    ("check", 4),
     ("job", 4),
     ("restore_test", 4),
     ("source", 3),
@@ -30,7 +31,7 @@ const FLOORS: &[(&str, u8)] = &[
 ];
 
 /// Rooms that take everything from their caller.
-const PURE: &[&str] = &["metrics", "state", "cluster", "schedule", "pgbackrest", "postgres", "text"];
+const PURE: &[&str] = &["check", "metrics", "state", "cluster", "schedule", "pgbackrest", "postgres", "text"];
 
 /// What a pure room may not name.
 const IMPURE: &[&str] = &[

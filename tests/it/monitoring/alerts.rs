@@ -1,5 +1,6 @@
 //! The alert rules: well formed, about metrics that exist, each with its test and its runbook, and accepted by Prometheus' tools.
 
+mod agreement;
 pub(crate) mod firing;
 mod good_rules;
 mod links;

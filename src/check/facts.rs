@@ -1,0 +1,410 @@
+//! The series of `/metrics`, read line by line as they arrive, and where each belongs.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
+use std::sync::{Arc, LazyLock};
+
+use thiserror::Error;
+
+use crate::metrics::catalogue::backups::{BACKUPS, REPO_ERROR_INFO, REPO_STATE, REPO_UP};
+use crate::metrics::catalogue::{self, Metric, MetricKind};
+use crate::state::filter::{Filter, UNLISTED};
+use crate::state::human;
+use crate::text;
+
+/// Longer lines are not ours.
+const LONGEST_LINE: usize = 64 * 1024;
+/// Series that are kept: those of about 5,000 stanzas.
+const MOST_SERIES: usize = 500_000;
+/// Characters of a name in a message.
+const LONGEST_NAME: usize = 60;
+
+/// What a series is about. Empty and absent parts are unknown, or do not matter.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Place {
+    /// In Kubernetes.
+    pub namespace: Arc<str>,
+    /// In Kubernetes.
+    pub cluster: Arc<str>,
+    pub stanza: Arc<str>,
+    pub repo: Option<u32>,
+}
+
+/// A value and the labels that are not those of its place.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Series {
+    labels: Vec<(Box<str>, Box<str>)>,
+    pub value: f64,
+}
+
+/// The stanzas, repositories and clusters to judge.
+#[derive(Debug, Clone, Default)]
+pub struct Selection {
+    pub filter: Filter,
+    /// Namespace, if it matters, and name; all if there is none.
+    pub clusters: Vec<(Option<String>, String)>,
+}
+
+/// Everything that is known.
+#[derive(Debug, Default)]
+pub struct Facts {
+    series: HashMap<&'static str, BTreeMap<Place, Vec<Series>>>,
+    selection: Selection,
+    /// Why there is no answer about a place: more than series can tell.
+    causes: BTreeMap<Place, String>,
+}
+
+/// Reads series as they arrive.
+#[derive(Debug, Default)]
+pub struct Reader {
+    facts: Facts,
+    line: Vec<u8>,
+    count: usize,
+    is_complete: bool,
+}
+
+/// A text that facts cannot be taken from.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum FactsError {
+    #[error("a line is longer than 64 KiB, so this is not pgbackrest-keeper")]
+    LongLine,
+    #[error("more than {MOST_SERIES} series; query fewer stanzas")]
+    TooMany,
+    #[error("the response ends early")]
+    Incomplete,
+    #[error("the response contains no metrics of pgbackrest-keeper")]
+    Foreign,
+}
+
+/// Metrics that are kept: not those of single backups, of which there may be any number.
+static KEPT: LazyLock<HashMap<&'static str, &'static Metric>> = LazyLock::new(|| {
+    let is_kept = |metric: &&Metric| !metric.per_backup && metric.kind != MetricKind::Histogram;
+    catalogue::all().filter(is_kept).map(|metric| (metric.name, metric)).collect()
+});
+
+impl Reader {
+    /// Takes the next piece of the text.
+    pub fn feed(&mut self, mut piece: &[u8]) -> Result<(), FactsError> {
+        while let Some(end) = memchr::memchr(b'\n', piece) {
+            let (rest_of_line, after) = piece.split_at(end);
+            if self.line.is_empty() {
+                self.take(rest_of_line)?;
+            } else {
+                let mut line = std::mem::take(&mut self.line);
+                line.extend_from_slice(rest_of_line);
+                self.take(&line)?;
+            }
+            piece = after.get(1..).unwrap_or_default();
+        }
+        self.line.extend_from_slice(piece);
+        if self.line.len() > LONGEST_LINE { Err(FactsError::LongLine) } else { Ok(()) }
+    }
+
+    /// All facts, if the text was complete: in OpenMetrics, with its last line.
+    pub fn end(self, is_openmetrics: bool) -> Result<Facts, FactsError> {
+        if is_openmetrics && !self.is_complete || !self.line.is_empty() {
+            return Err(if self.count == 0 { FactsError::Foreign } else { FactsError::Incomplete });
+        }
+        if self.count == 0 { Err(FactsError::Foreign) } else { Ok(self.facts) }
+    }
+
+    fn take(&mut self, line: &[u8]) -> Result<(), FactsError> {
+        if line.len() > LONGEST_LINE {
+            return Err(FactsError::LongLine);
+        }
+        let line = String::from_utf8_lossy(line);
+        let line = line.trim_end_matches('\r');
+        if line == "# EOF" {
+            self.is_complete = true;
+        }
+        let Some((metric, place, series)) = parse(line) else { return Ok(()) };
+        self.count += 1;
+        if self.count > MOST_SERIES {
+            return Err(FactsError::TooMany);
+        }
+        self.facts.add(metric, place, series);
+        Ok(())
+    }
+}
+
+/// A series that is kept; none if it is another one, no series, or no number.
+fn parse(line: &str) -> Option<(&'static Metric, Place, Series)> {
+    let end = line.find(['{', ' '])?;
+    let (name, mut rest) = line.split_at(end);
+    let metric = KEPT.get(name)?;
+    let (mut place, mut labels) = (Place::default(), Vec::new());
+    if let Some(inside) = rest.strip_prefix('{') {
+        rest = inside;
+        while !rest.starts_with('}') {
+            let (key, after) = rest.split_once("=\"")?;
+            let (value, after) = unquoted(after)?;
+            match key.trim_start() {
+                "namespace" => place.namespace = value.into(),
+                "pg_cluster" => place.cluster = value.into(),
+                "stanza" => place.stanza = value.into(),
+                "repo_key" => place.repo = Some(value.parse().ok()?),
+                key => labels.push((key.into(), value.into())),
+            }
+            rest = after.strip_prefix(',').unwrap_or(after);
+        }
+        rest = rest.strip_prefix('}')?;
+    }
+    let value: f64 = rest.split_whitespace().next()?.parse().ok()?;
+    // What is not a number is unknown.
+    value.is_finite().then_some((*metric, place, Series { labels, value }))
+}
+
+/// The value up to its closing quote, and what follows.
+fn unquoted(text: &str) -> Option<(Cow<'_, str>, &str)> {
+    let end = text.find(['"', '\\'])?;
+    let (plain, rest) = text.split_at(end);
+    if let Some(after) = rest.strip_prefix('"') {
+        return Some((Cow::Borrowed(plain), after));
+    }
+    let mut value = plain.to_owned();
+    let mut characters = rest.char_indices();
+    while let Some((at, character)) = characters.next() {
+        match character {
+            '"' => return Some((Cow::Owned(value), rest.get(at + 1..)?)),
+            '\\' => value.push(match characters.next()?.1 {
+                'n' => '\n',
+                other => other,
+            }),
+            other => value.push(other),
+        }
+    }
+    None
+}
+
+impl Facts {
+    /// Judges only these from now on.
+    pub fn select(&mut self, selection: Selection) {
+        self.selection = selection;
+    }
+
+    /// Remembers why a place is not known.
+    pub fn explain(&mut self, place: Place, cause: String) {
+        self.causes.insert(place, cause);
+    }
+
+    fn add(&mut self, metric: &'static Metric, place: Place, series: Series) {
+        self.series.entry(metric.name).or_default().entry(place).or_default().push(series);
+    }
+
+    /// All selected series of a metric, by place.
+    pub(super) fn of(&self, metric: &Metric) -> impl Iterator<Item = (&Place, &Series)> {
+        let places = self.series.get(metric.name).into_iter().flatten();
+        let selected = places.filter(|(place, _)| self.selection.admits(place));
+        selected.flat_map(|(place, all)| all.iter().map(move |series| (place, series)))
+    }
+
+    /// All series of a metric at a place.
+    pub(super) fn at(&self, metric: &Metric, place: &Place) -> &[Series] {
+        self.series.get(metric.name).and_then(|places| places.get(place)).map_or(&[], Vec::as_slice)
+    }
+
+    /// The value of a metric that has one series at each place.
+    pub(super) fn value(&self, metric: &Metric, place: &Place) -> Option<f64> {
+        self.at(metric, place).first().map(|series| series.value)
+    }
+
+    /// Whether there is a series, selected or not.
+    pub(super) fn has(&self, metric: &Metric) -> bool {
+        self.series.get(metric.name).is_some_and(|places| !places.is_empty())
+    }
+
+    /// The selected repositories of all stanzas.
+    pub(super) fn repos(&self) -> BTreeSet<&Place> {
+        let metrics: [&Metric; 2] = [&REPO_UP, &BACKUPS];
+        metrics.into_iter().flat_map(|metric| self.of(metric)).map(|(place, _)| place).collect()
+    }
+
+    /// Stanzas that were asked for by name and are not known.
+    pub(super) fn missing_stanzas(&self) -> Vec<Arc<str>> {
+        let known: BTreeSet<&str> = self.repos().into_iter().map(|place| &*place.stanza).collect();
+        let included =
+            self.selection.filter.included().filter(|name| self.selection.filter.admits_stanza(name));
+        included.filter(|name| !known.contains(&***name)).cloned().collect()
+    }
+
+    /// Why a repository cannot be read now; none if it can, or if it says itself that it holds no backup.
+    pub(super) fn unreadable(&self, repo: &Place) -> Option<String> {
+        let state = self.at(&REPO_STATE, repo).iter().find(|series| series.is_true());
+        let state = state.map_or("", |series| series.label("state"));
+        match self.at(&REPO_UP, repo).first() {
+            Some(up) if up.is_true() => return None,
+            Some(_)
+                if ["missing_stanza_path", "no_valid_backups", "missing_stanza_data"].contains(&state) =>
+            {
+                return None;
+            }
+            Some(_) => {}
+            None => return Some("it is not known whether it can be read".to_owned()),
+        }
+        Some(self.reason(repo))
+    }
+
+    /// What is known about why a repository is down.
+    pub(super) fn reason(&self, repo: &Place) -> String {
+        if let Some(cause) = self.causes.get(repo) {
+            return cause.clone();
+        }
+        if let Some(error) = self.at(&REPO_ERROR_INFO, repo).first() {
+            return clean(error.label("error"), LONGEST_NAME);
+        }
+        let state = self.at(&REPO_STATE, repo).iter().find(|series| series.is_true());
+        let state = state.map_or("", |series| series.label("state"));
+        if state == "timeout" {
+            "no response".to_owned()
+        } else {
+            clean(state, LONGEST_NAME).replace('_', " ")
+        }
+    }
+
+    /// Why the collection of a place failed, if that is known.
+    pub(super) fn cause(&self, place: &Place) -> Option<&str> {
+        self.causes.get(place).map(String::as_str)
+    }
+}
+
+impl Selection {
+    fn admits(&self, place: &Place) -> bool {
+        let is_cluster = |(namespace, name): &(Option<String>, String)| {
+            **name == *place.cluster
+                && namespace.as_ref().is_none_or(|namespace| **namespace == *place.namespace)
+        };
+        (self.clusters.is_empty() || self.clusters.iter().any(is_cluster))
+            && (is_of_all(&place.stanza) || self.filter.admits_stanza(&place.stanza))
+            && place.repo.is_none_or(|repo| self.filter.admits_repo(repo))
+    }
+}
+
+/// Not about one stanza: about a call for all of them, or about none.
+fn is_of_all(stanza: &str) -> bool {
+    ["", "all-stanzas", "all-stanzas-except-excluded"].contains(&stanza)
+}
+
+impl Series {
+    /// Of a series that says yes or no.
+    pub(super) fn is_true(&self) -> bool {
+        self.value != 0.0
+    }
+
+    /// Empty if there is no such label.
+    #[must_use]
+    pub fn label(&self, name: &str) -> &str {
+        self.labels.iter().find(|(key, _)| **key == *name).map_or("", |(_, value)| value)
+    }
+}
+
+impl Place {
+    /// A stanza on this host.
+    #[must_use]
+    pub fn stanza(name: &str) -> Self {
+        Self { stanza: name.into(), ..Self::default() }
+    }
+
+    /// The stanza that a repository belongs to.
+    #[must_use]
+    pub fn of_stanza(&self) -> Self {
+        Self { repo: None, ..self.clone() }
+    }
+
+    /// The labels of performance data: `shop/ledger/db/repo1`.
+    #[must_use]
+    pub fn path(&self) -> String {
+        let repo = self.repo.map(human::repo_name).unwrap_or_default();
+        let names = [&*self.namespace, &*self.cluster, &*self.stanza, &*repo];
+        let parts = names.iter().filter(|part| !part.is_empty());
+        parts.map(|part| clean(part, LONGEST_NAME)).collect::<Vec<_>>().join("/")
+    }
+}
+
+/// For people: `shop/ledger/db repo1`.
+impl fmt::Display for Place {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let stanza = if *self.stanza == *UNLISTED { human::UNLISTED_TITLE } else { &self.stanza };
+        let names = [&*self.namespace, &*self.cluster, stanza];
+        let names = names.iter().filter(|part| !part.is_empty());
+        let names = names.map(|part| clean(part, LONGEST_NAME)).collect::<Vec<_>>().join("/");
+        formatter.write_str(&names)?;
+        match self.repo {
+            Some(repo) if names.is_empty() => formatter.write_str(&human::repo_name(repo)),
+            Some(repo) => write!(formatter, " {}", human::repo_name(repo)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Text from outside on one line, without what has a meaning in the output of a plugin.
+#[must_use]
+pub fn clean(text: &str, most: usize) -> String {
+    text::escaped(text, most).replace('|', "_")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(pieces: &[&str], is_openmetrics: bool) -> Result<Facts, FactsError> {
+        let mut reader = Reader::default();
+        for piece in pieces {
+            reader.feed(piece.as_bytes())?;
+        }
+        reader.end(is_openmetrics)
+    }
+
+    const UP: &str = "pgbackrest_repo_up{repo_key=\"1\",stanza=\"demo\"} 1\n";
+
+    #[test]
+    fn series_are_read_however_the_text_is_cut() {
+        let text = format!(
+            "# HELP x y\n{UP}pgbackrest_repo_up{{namespace=\"shop\",pg_cluster=\"a\",repo_key=\"2\",stanza=\"d\\\"b\"}} 0.0\n\
+             pgbackrest_backup_info{{backup_name=\"x\"}} 1\nother 1\n# EOF\n"
+        );
+        for at in 0..=text.len() {
+            let (first, second) = text.split_at(at);
+            let facts = read(&[first, second], true).unwrap();
+            let all: Vec<_> =
+                facts.of(&REPO_UP).map(|(place, series)| (place.path(), series.value)).collect();
+            assert_eq!(all, [("demo/repo1".to_owned(), 1.0), ("shop/a/d\"b/repo2".to_owned(), 0.0)]);
+        }
+    }
+
+    #[test]
+    fn a_text_that_is_cut_off_is_no_answer() {
+        assert_eq!(read(&[UP], true).unwrap_err(), FactsError::Incomplete);
+        assert_eq!(read(&[UP, "pgbackrest_repo_up{re"], false).unwrap_err(), FactsError::Incomplete);
+        assert!(read(&[UP], false).is_ok());
+    }
+
+    #[test]
+    fn what_others_serve_is_no_answer() {
+        for text in ["", "<html>\n", "node_load1 1\n# EOF\n", "# EOF\n"] {
+            assert_eq!(read(&[text], true).unwrap_err(), FactsError::Foreign, "{text}");
+        }
+        let long = "a".repeat(LONGEST_LINE + 1);
+        assert_eq!(read(&[&long], true).unwrap_err(), FactsError::LongLine);
+        assert_eq!(read(&[&long, "\n"], true).unwrap_err(), FactsError::LongLine);
+    }
+
+    #[test]
+    fn what_is_no_number_is_unknown() {
+        let text = UP.replace("} 1", "} NaN") + "pgbackrest_repo_up{repo_key=\"x\",stanza=\"demo\"} 1\n";
+        assert_eq!(read(&[&text], false).unwrap_err(), FactsError::Foreign);
+    }
+
+    #[test]
+    fn only_selected_places_are_judged() {
+        let text = format!("{UP}{}{}", UP.replace("demo", "other"), UP.replace("\"1\"", "\"2\""));
+        let mut facts = read(&[&text], false).unwrap();
+        let filter = Filter::new(&["demo".to_owned(), "gone".to_owned()], &[], None, None, &[1]).unwrap();
+        facts.select(Selection { filter, clusters: Vec::new() });
+        let repos: Vec<String> = facts.repos().into_iter().map(ToString::to_string).collect();
+        assert_eq!(repos, ["demo repo1"]);
+        assert_eq!(facts.missing_stanzas(), [Arc::from("gone")]);
+        facts.select(Selection { filter: Filter::default(), clusters: vec![(None, "a".to_owned())] });
+        assert!(facts.repos().is_empty());
+    }
+}

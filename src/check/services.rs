@@ -1,0 +1,67 @@
+//! The services of the plugin, one module each.
+
+mod backups;
+mod collection;
+mod stanza;
+mod wal;
+
+use super::facts::Facts;
+use super::judge::Judge;
+use super::limits::Limits;
+use super::quantity::Quantity;
+use super::report::Report;
+
+/// A part of what can be checked.
+#[derive(Debug)]
+pub struct Service {
+    pub name: &'static str,
+    /// One line for the documentation.
+    pub about: &'static str,
+    pub quantities: &'static [&'static Quantity],
+    /// The alerts whose situations it recognizes.
+    pub alerts: &'static [&'static str],
+    judge: fn(&mut Judge<'_>),
+}
+
+/// All services, in the order of reports.
+pub const ALL: &[&Service] = &[&backups::SERVICE, &wal::SERVICE, &stanza::SERVICE, &collection::SERVICE];
+
+/// What is asked for.
+#[derive(Debug)]
+pub struct Question<'a> {
+    pub services: &'a [&'static Service],
+    pub limits: &'a Limits,
+    /// Alerts whose problems do not count.
+    pub ignored: &'a [String],
+    /// Whether it is wrong if the WAL archives were not scanned.
+    pub expects_scan: bool,
+}
+
+/// Everything that is measured.
+pub fn quantities() -> impl Iterator<Item = &'static Quantity> + Clone {
+    ALL.iter().flat_map(|service| service.quantities.iter().copied())
+}
+
+/// Judges facts at a time, in seconds since 1970.
+#[must_use]
+pub fn judge(question: &Question<'_>, facts: &Facts, now: f64) -> Report {
+    let (limits, expects_scan) = (question.limits, question.expects_scan);
+    let mut judge = Judge { facts, limits, now, expects_scan, report: Report::default() };
+    for service in question.services {
+        (service.judge)(&mut judge);
+        judge.expect_values(service.quantities);
+    }
+    judge.report.complete(question.ignored);
+    judge.report
+}
+
+impl Service {
+    /// Whether it needs scans of the WAL archives.
+    #[must_use]
+    pub fn needs_scan(&self) -> bool {
+        self.name == wal::SERVICE.name
+    }
+}
+
+#[cfg(test)]
+mod tests;
