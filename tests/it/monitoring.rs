@@ -5,4 +5,5 @@
 pub(crate) mod alerts;
 pub(crate) mod dashboards;
 pub(crate) mod go_dashboard;
+pub(crate) mod plugins;
 pub(crate) mod prometheus;

@@ -102,6 +102,10 @@ fn comes_works_and_goes() -> Result<(), String> {
         "usr/share/doc/pgbackrest-keeper/copyright",
         "usr/share/pgbackrest-keeper/alerts/pgbackrest.rules.yml",
         "usr/share/pgbackrest-keeper/dashboards/fleet.json",
+        "usr/share/pgbackrest-keeper/icinga/pgbackrest-keeper.conf",
+        "usr/share/pgbackrest-keeper/nagios/pgbackrest-keeper.cfg",
+        "usr/share/pgbackrest-keeper/zabbix/pgbackrest-keeper.conf",
+        "usr/share/pgbackrest-keeper/zabbix/template.yaml",
         "etc/systemd/system/multi-user.target.wants/pgbackrest-keeper.service",
     ] {
         assert!(installed.contains(file), "{file} is missing: {installed:#?}");
