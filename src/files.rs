@@ -96,6 +96,11 @@ pub enum FileTaskError {
 }
 
 impl FileTask {
+    #[cfg(test)]
+    pub(crate) fn with_deadline(deadline: Duration) -> Self {
+        Self { stuck: None, deadline }
+    }
+
     /// Runs the work, which may block, unless earlier work has not ended yet.
     pub async fn run<T: Send + 'static>(
         &mut self,

@@ -15,6 +15,7 @@ use crate::state::expiry;
 use crate::state::health::{self, Assessment, Finding, Health, Judged};
 use crate::state::human;
 use crate::state::recovery;
+use crate::state::restore_tests;
 use crate::state::snapshot::{Activity, Repo, ScopeKind, Snapshot, Stanza};
 
 /// Width of the titles, and the minimum width of a repository's column.
@@ -22,7 +23,7 @@ const TITLE_WIDTH: usize = 20;
 const REPO_WIDTH: usize = 27;
 /// Maximum number of branches of history shown per repository.
 const BRANCH_LIMIT: usize = 6;
-/// Maximum length of what is wrong with pgBackRest's configuration.
+/// Maximum length of what is wrong with pgBackRest's configuration, or with the records of restore tests.
 const PROBLEM_LIMIT: usize = 400;
 /// Maximum length of a stanza's name.
 const NAME_LIMIT: usize = 60;
@@ -48,10 +49,15 @@ pub fn render(snapshot: &Snapshot, now: DateTime<Utc>, terminal: Terminal) -> St
                 .to_owned(),
         );
     }
-    let configuration = snapshot.collection.configuration.as_ref();
-    if let Some(problem) = configuration.and_then(|health| health.problem.as_deref()) {
-        let text =
-            format!("pgBackRest's configuration cannot be read: {}", human::line(problem, PROBLEM_LIMIT));
+    let collection = &snapshot.collection;
+    let configuration = collection.configuration.as_ref().and_then(|health| health.problem.as_deref());
+    let records = collection.restore_tests.as_ref().and_then(|health| health.problem.as_deref());
+    for (what, problem) in [
+        ("pgBackRest's configuration cannot be read", configuration),
+        ("records of restore tests cannot be used", records),
+    ] {
+        let Some(problem) = problem else { continue };
+        let text = format!("{what}: {}", human::line(problem, PROBLEM_LIMIT));
         lines.push(sentence(&Finding { health: Health::Warning, repo_key: None, text }, terminal));
     }
     lines.extend(all.iter().map(|judged| verdict(judged, now, terminal)));
@@ -201,7 +207,7 @@ fn facts(repo: &Repo, now: DateTime<Utc>, terminal: Terminal) -> Vec<Cell> {
     cells.push(Cell::new(last_attempt(repo, now)));
     cells.push(Cell::new(wal(repo)));
     cells.push(Cell::new(window(repo)));
-    cells.push(Cell::new(notes(repo, &assessment)));
+    cells.push(Cell::new(notes(repo, &assessment, now)));
     cells
 }
 
@@ -239,7 +245,7 @@ fn window(repo: &Repo) -> String {
     }
 }
 
-fn notes(repo: &Repo, assessment: &Assessment) -> String {
+fn notes(repo: &Repo, assessment: &Assessment, now: DateTime<Utc>) -> String {
     let mut notes: Vec<String> = assessment.findings.iter().map(|finding| finding.text.clone()).collect();
     if let Some(wal) = repo.wal.as_deref().filter(|wal| wal.branches.len() > 1) {
         notes.extend(wal.branches.iter().take(BRANCH_LIMIT).map(branch));
@@ -251,6 +257,9 @@ fn notes(repo: &Repo, assessment: &Assessment) -> String {
         let unneeded = wal.unneeded_bytes.filter(|bytes| *bytes > 0);
         let unneeded = unneeded.map(|bytes| format!(", {} that no backup needs", human::bytes(bytes)));
         notes.push(format!("WAL stored: {}{}", human::bytes(wal.bytes), unneeded.unwrap_or_default()));
+    }
+    if let Some(tests) = repo.restore_tests.as_deref() {
+        notes.extend(restore_tests::lines(tests, now));
     }
     if let Some(unfinished) = expiry::leftovers_words(repo) {
         notes.push(format!("unfinished backups: {unfinished}"));

@@ -12,7 +12,9 @@ use crate::pgbackrest::info::{Link, Tablespace};
 use crate::source::call::{Call, OutsideFiles};
 use crate::state::filter::UNLISTED;
 use crate::state::human;
+use crate::state::recovery_time;
 use crate::state::restore::{self, Chosen, Doubt, Reach, RestoreTarget, Start, Unreachable};
+use crate::state::restore_tests;
 use crate::state::snapshot::{Snapshot, Stanza};
 
 /// The default directory of the copy in the printed command.
@@ -115,6 +117,7 @@ fn of_stanza(stanza: &Stanza, program: &Program, wish: &Wish, now: DateTime<Utc>
     );
     let recover = shell_line(&program.restore(&query)) + "\n";
     let mut remarks = remarks(&start, target);
+    remarks.push_str(&estimate(stanza, &start, target, now));
     if !query.can_switch_archiving_off {
         remarks.push_str(
             "before PostgreSQL 12: set archive_mode = off in the copy's postgresql.conf before it starts\n",
@@ -224,6 +227,18 @@ fn remarks(start: &Start<'_>, target: RestoreTarget) -> String {
          without --type, --target and --target-action\n",
     );
     text
+}
+
+/// How long the recovery takes, if restore tests have measured it.
+fn estimate(stanza: &Stanza, start: &Start<'_>, target: RestoreTarget, now: DateTime<Utc>) -> String {
+    let known = stanza.repo(start.repo_key).and_then(|repo| {
+        let speeds = repo.restore_tests.as_deref()?.recovery_time?.speeds;
+        let estimate = recovery_time::to(target.time, start.backup, (stanza, repo), &speeds)?;
+        Some((estimate, speeds.measured_at))
+    });
+    known.map_or_else(String::new, |(estimate, measured_at)| {
+        format!("recovery takes {}\n", restore_tests::estimate_words(estimate, measured_at, now))
+    })
 }
 
 /// `2 (live, left timeline 1 at 0/3000110)`

@@ -90,5 +90,11 @@ fn settings(
     let usual =
         Settings::new(Program::from(&source.program), interval, source.timeout.timeout, max_staleness);
     let pace = Pace { concurrency: source.max_processes as usize, wal, ..usual.pace };
-    Ok(Settings { pace, pass_environment: source.environment.pass_env.clone(), filter, ..usual })
+    Ok(Settings {
+        pace,
+        pass_environment: source.environment.pass_env.clone(),
+        filter,
+        state_directory: source.state_directory.clone(),
+        ..usual
+    })
 }

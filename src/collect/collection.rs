@@ -22,6 +22,7 @@ use crate::state::expiry;
 use crate::state::filter::UNLISTED;
 use crate::state::merge::{self, Answer, Policy, Reply, Run, Target};
 use crate::state::programs;
+use crate::state::restore_tests;
 use crate::state::snapshot::{Failure, FailureReason, Repo, RepoState, Snapshot, Stanza};
 use crate::state::stopped;
 use crate::state::weight;
@@ -306,6 +307,7 @@ impl Caller<'_> {
             counts.fill(&mut snapshot);
             listings.judge_into(&mut snapshot, pace.max_wal_staleness(), now);
             expiry::judge_into(&mut snapshot, now);
+            restore_tests::judge_into(&mut snapshot, &request.restore_tests);
             if !is_finished && !request.is_host {
                 // Whether the cluster as a whole answers is not known yet.
                 snapshot.collection = before.collection.clone();

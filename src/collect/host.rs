@@ -1,5 +1,6 @@
 //! Collects from this host: runs pgBackRest as a process, and reads its configuration files before each collection.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -18,11 +19,13 @@ use crate::source::environment::Environment;
 use crate::source::leavers;
 use crate::source::local::Local;
 use crate::source::lock_files::LockFiles;
+use crate::source::proofs::ProofFiles;
 use crate::source::stop_files::StopFiles;
 use crate::state::attempts;
 use crate::state::programs::LockFile;
 use crate::state::snapshot::Snapshot;
 use crate::state::stopped::{StopListing, StopPlace};
+use crate::state::test_history::Records;
 
 use super::caller::{Caller, Runners, Shared};
 use super::registry::Job;
@@ -54,6 +57,7 @@ struct ConfigurationState {
     archivers: Archivers,
     stop_files: StopFiles,
     backup_logs: BackupLogs,
+    proof_files: ProofFiles,
 }
 
 /// Collects until `shutdown`. A notification of `reload` starts a collection, which reads the configuration again.
@@ -119,6 +123,7 @@ impl Host {
             archivers: Archivers::default(),
             stop_files: StopFiles::default(),
             backup_logs: BackupLogs::default(),
+            proof_files: ProofFiles::default(),
         };
         Self {
             collecting: Arc::new(local()),
@@ -157,12 +162,14 @@ impl Site for Host {
         let version = caller.version(None).await.and_then(Result::ok);
         let mut configuration = self.configuration.lock().await;
         configuration.read(version, &shared.metrics).await;
-        let (lock_files, stop_files, backup_logs) = configuration.read_other_files().await;
+        let (lock_files, stop_files, backup_logs, restore_tests) =
+            configuration.read_other_files(&self.settings.state_directory).await;
         let current = configuration.current.clone();
         // Before info is called: what is archived by now is in its answer.
         let archivers = configuration.archivers.observe(current.as_deref(), &self.settings.filter).await;
         let mut request = Request::of_host(&self.settings, current, configuration.files.health());
         (request.version, request.backup_logs) = (version, backup_logs);
+        request.restore_tests = restore_tests;
         request.lock_files = lock_files.into();
         request.stop_places = [StopPlace { pod: None, listing: stop_files }].into();
         request.archivers = Arc::new(archivers);
@@ -171,9 +178,12 @@ impl Site for Host {
 }
 
 impl ConfigurationState {
-    /// Lists lock files of other programs, and stop files, and reads the logs of backups.
-    async fn read_other_files(&mut self) -> (Vec<LockFile>, StopListing, attempts::BackupLogs) {
-        let Self { current, product, lock_files, stop_files, backup_logs, .. } = self;
+    /// Lists lock files of other programs, and stop files, and reads the logs of backups and the records of restore tests.
+    async fn read_other_files(
+        &mut self,
+        state_directory: &Path,
+    ) -> (Vec<LockFile>, StopListing, attempts::BackupLogs, Arc<Records>) {
+        let Self { current, product, lock_files, stop_files, backup_logs, proof_files, .. } = self;
         let (shared, current) = (current.clone(), current.as_deref());
         let of_others = async {
             match *product {
@@ -181,7 +191,12 @@ impl ConfigurationState {
                 None => Vec::new(),
             }
         };
-        tokio::join!(of_others, stop_files.list(current), backup_logs.read(shared))
+        tokio::join!(
+            of_others,
+            stop_files.list(current),
+            backup_logs.read(shared),
+            proof_files.read(state_directory.to_owned())
+        )
     }
 
     /// Reads the files that have changed. They are those of the program that last said what it is.

@@ -24,6 +24,7 @@ use crate::state::merge::{Configured, Target};
 use crate::state::programs::LockFile;
 use crate::state::snapshot::{ConfigurationHealth, Failure, FailureReason, RepoSettings, Snapshot};
 use crate::state::stopped::StopPlace;
+use crate::state::test_history::Records;
 
 use super::in_flight::CommandKey;
 use super::plan::KnownTargets;
@@ -85,6 +86,8 @@ pub(super) struct Request {
     pub(super) stop_places: Arc<[StopPlace]>,
     /// pgBackRest's logs of backups on this host.
     pub(super) backup_logs: BackupLogs,
+    /// The records of restore tests on this host.
+    pub(super) restore_tests: Arc<Records>,
     /// What was read of the archivers on this host or in the primary's pod, by stanza.
     pub(super) archivers: Arc<BTreeMap<Arc<str>, Observation>>,
     details: Details,
@@ -207,6 +210,7 @@ impl Request {
             lock_files: Arc::default(),
             stop_places: Arc::default(),
             backup_logs: BackupLogs::default(),
+            restore_tests: Arc::default(),
             archivers: Arc::default(),
             details: Details::Configuration(configuration),
         }
@@ -232,6 +236,7 @@ impl Request {
             lock_files: Arc::default(),
             stop_places: Arc::default(),
             backup_logs: BackupLogs::default(),
+            restore_tests: Arc::default(),
             archivers: Arc::default(),
             details: Details::Subject(Arc::clone(subject)),
         }

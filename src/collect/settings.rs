@@ -1,5 +1,6 @@
 //! How often, of what and within which bounds is collected.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use chrono::TimeDelta;
@@ -49,6 +50,8 @@ pub struct Settings {
     pub database_counts: DatabaseCounts,
     /// Concurrent calls that count databases, at least 1.
     pub database_processes: usize,
+    /// Where the records of restore tests are.
+    pub state_directory: PathBuf,
 }
 
 /// The backups whose databases are counted, with one call each.
@@ -121,6 +124,8 @@ impl Default for Pace {
 impl Settings {
     /// The Go exporter's interval.
     pub const USUAL_INTERVAL: Duration = Duration::from_mins(10);
+    /// The usual state directory.
+    pub const STATE_DIRECTORY: &str = "/var/lib/pgbackrest-keeper";
 
     /// The usual settings. Without a `timeout` it is a quarter of the interval, at most 120 s, so that even the run that
     /// isolates a hang step by step ends within the interval. Without a `max_staleness` that is three intervals, at least
@@ -142,6 +147,7 @@ impl Settings {
             info: true,
             database_counts: DatabaseCounts::Off,
             database_processes: 1,
+            state_directory: Self::STATE_DIRECTORY.into(),
         }
     }
 }

@@ -10,6 +10,7 @@ pub mod compat;
 pub mod exporter;
 pub mod jobs;
 pub mod operator;
+pub mod restore_tests;
 pub mod wal;
 
 /// The names of `N` labels, sorted.
@@ -76,6 +77,8 @@ pub enum Layer {
     Backups,
     /// WAL and recovery.
     Wal,
+    /// Restore tests, and how long a recovery takes.
+    RestoreTests,
     /// The operator, and the state of each cluster.
     Operator,
     /// Backup jobs and schedules of each cluster.
@@ -151,8 +154,16 @@ impl<L: ?Sized> Metric<L> {
 
 /// All metrics, in the order of the docs.
 pub fn all() -> impl Iterator<Item = &'static Metric> {
-    let layers =
-        [compat::ALL, backups::ALL, wal::ALL, archiver::ALL, operator::ALL, jobs::ALL, exporter::ALL];
+    let layers = [
+        compat::ALL,
+        backups::ALL,
+        wal::ALL,
+        archiver::ALL,
+        restore_tests::ALL,
+        operator::ALL,
+        jobs::ALL,
+        exporter::ALL,
+    ];
     layers.into_iter().chain([exporter::PROCESS]).flatten().copied()
 }
 

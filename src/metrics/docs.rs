@@ -44,7 +44,7 @@ pub fn markdown() -> String {
     page
 }
 
-const SECTIONS: [(Layer, &str, &str); 7] = [
+const SECTIONS: [(Layer, &str, &str); 8] = [
     (
         Layer::DropIn,
         "Drop-in set",
@@ -64,6 +64,13 @@ const SECTIONS: [(Layer, &str, &str); 7] = [
          of the WAL archive (*listing*), which prove what can be restored. Without a recent listing, the metrics based on it are \
          absent and the recovery window is unverified. `pgbackrest_archiver_*` are from files of PostgreSQL and pgBackRest on the host \
          of the cluster, or in the pod of its primary, see [The archiver](exporter.md#the-archiver).",
+    ),
+    (
+        Layer::RestoreTests,
+        "Restore tests",
+        "Only from `exporter`, from the records of restore tests in `--state-directory`, see \
+         [Restore tests](exporter.md#restore-tests). They are files, so all values survive a restart. Absent for repositories without a \
+         record.",
     ),
     (Layer::Operator, "The operator", "Only from `operator`. A standby serves no metrics of clusters."),
     (

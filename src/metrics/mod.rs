@@ -17,6 +17,7 @@ mod continuity;
 mod facts;
 mod family;
 mod repo;
+mod restore_tests;
 mod retention;
 mod selection;
 mod stanza;

@@ -3,20 +3,33 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use crate::files::{self, FileTask, FileTaskError};
+use chrono::{DateTime, Utc};
+
+use crate::files::{self, FileTask};
 use crate::state::proofs::{MAX_BYTES, RestoreTest, file};
+use crate::state::test_history::Records;
 
-/// Entries of one directory. There are never many more than are kept.
-const MAX_ENTRIES: usize = 10_000;
+/// Files and directories that are looked at. There are never many more than are kept.
+const MAX_ENTRIES: usize = 100_000;
 /// Bytes of all records together. The usual record has 4 KiB.
 const MAX_TOTAL: usize = 64 << 20;
 
-/// Reads records.
+/// Follows the records: they are read again only when a file is new, changed or gone.
 #[derive(Debug, Default)]
 pub struct ProofFiles {
     reading: FileTask,
+    known: Known,
+}
+
+/// The files that were read, and what they show.
+#[derive(Debug, Clone, Default)]
+struct Known {
+    files: Arc<Vec<RecordFile>>,
+    records: Arc<Records>,
 }
 
 /// What is recorded in a state directory.
@@ -36,45 +49,93 @@ pub struct UnreadableRecord {
 }
 
 impl ProofFiles {
-    /// The last records of each stanza and repository. A state directory that does not exist has none.
-    pub async fn read(&mut self, state_directory: PathBuf) -> Result<Recorded, FileTaskError> {
-        self.reading.run(move || read(&state_directory)).await
-    }
-}
-
-/// The same without a deadline.
-#[must_use]
-pub fn read(state_directory: &Path) -> Recorded {
-    let mut recorded = Recorded::default();
-    let mut room = MAX_TOTAL;
-    let top = state_directory.join(file::DIRECTORY);
-    for stanza in recorded.names_in(&top) {
-        let directory = top.join(&stanza);
-        for repo in recorded.names_in(&directory) {
-            if let Some(number) = file::repo(&repo) {
-                recorded.read_repo(&directory.join(&repo), stanza.clone(), number, &mut room);
+    /// What the records show. If the file system does not respond, what they showed before.
+    pub async fn read(&mut self, state_directory: PathBuf) -> Arc<Records> {
+        let (known, directory) = (self.known.clone(), state_directory.clone());
+        match self.reading.run(move || read_changes(&directory, known, Utc::now())).await {
+            Ok(known) => {
+                self.known = known;
+                Arc::clone(&self.known.records)
+            }
+            Err(error) => {
+                let mut records = (*self.known.records).clone();
+                records.reject(format!("{}: {error}", state_directory.display()));
+                Arc::new(records)
             }
         }
     }
-    recorded
 }
 
-impl Recorded {
-    fn read_repo(&mut self, directory: &Path, stanza: String, repo: u32, room: &mut usize) {
+/// All records, with no deadline.
+#[must_use]
+pub fn read(state_directory: &Path) -> Recorded {
+    let mut tests: BTreeMap<(String, u32), Vec<RestoreTest>> = BTreeMap::new();
+    let unreadable = Listing::of(state_directory).read(|test| {
+        tests.entry((test.stanza.clone(), test.repo)).or_default().push(test);
+    });
+    Recorded { tests, unreadable }
+}
+
+fn read_changes(state_directory: &Path, known: Known, now: DateTime<Utc>) -> Known {
+    let listing = Listing::of(state_directory);
+    // What could not be used may be usable now.
+    if known.records.are_usable() && listing.unreadable.is_empty() && *known.files == listing.files {
+        return known;
+    }
+    let (mut records, files) = (Records::default(), Arc::new(listing.files.clone()));
+    for UnreadableRecord { path, why } in listing.read(|test| records.add(test, now)) {
+        records.reject(format!("{}: {why}", path.display()));
+    }
+    Known { files, records: Arc::new(records) }
+}
+
+/// The files of the last records of each stanza and repository, in order.
+#[derive(Debug, Default)]
+struct Listing {
+    files: Vec<RecordFile>,
+    unreadable: Vec<UnreadableRecord>,
+    entries: usize,
+}
+
+/// A file, and what changes with its contents and its permissions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct RecordFile {
+    stanza: Arc<str>,
+    repo: u32,
+    path: PathBuf,
+    /// Number, size, and the time of the last change.
+    stamp: Option<(u64, u64, i64, i64)>,
+}
+
+impl Listing {
+    /// A state directory that does not exist has none.
+    fn of(state_directory: &Path) -> Self {
+        let mut listing = Self::default();
+        let top = state_directory.join(file::DIRECTORY);
+        for stanza in listing.names_in(&top) {
+            let directory = top.join(&stanza);
+            if directory.is_file() {
+                continue;
+            }
+            let stanza: Arc<str> = stanza.into();
+            for repo in listing.names_in(&directory) {
+                if let Some(number) = file::repo(&repo) {
+                    listing.add_repo(&directory.join(&repo), &stanza, number);
+                }
+            }
+        }
+        listing
+    }
+
+    fn add_repo(&mut self, directory: &Path, stanza: &Arc<str>, repo: u32) {
         let mut names = self.names_in(directory);
         names.retain(|name| file::start(name).is_some());
         let older = names.len().saturating_sub(file::KEPT);
-        let mut tests = Vec::new();
         for name in names.into_iter().skip(older) {
             let path = directory.join(name);
-            match read_record(&path, room) {
-                Ok(test) if test.stanza == stanza && test.repo == repo => tests.push(test),
-                Ok(_) => self.note(path, "it belongs to another stanza or repository".to_owned()),
-                Err(why) => self.note(path, why),
-            }
-        }
-        if !tests.is_empty() {
-            self.tests.insert((stanza, repo), tests);
+            let stamp = fs::metadata(&path).ok();
+            let stamp = stamp.map(|file| (file.ino(), file.size(), file.ctime(), file.ctime_nsec()));
+            self.files.push(RecordFile { stanza: Arc::clone(stanza), repo, path, stamp });
         }
     }
 
@@ -89,10 +150,14 @@ impl Recorded {
             }
         };
         let mut names = Vec::new();
-        for (number, entry) in entries.enumerate() {
+        for entry in entries {
+            self.entries += 1;
             match entry {
-                _ if number == MAX_ENTRIES => {
-                    self.note(directory.to_owned(), format!("it has more than {MAX_ENTRIES} entries"));
+                _ if self.entries > MAX_ENTRIES => {
+                    if self.entries == MAX_ENTRIES + 1 {
+                        let why = format!("there are more than {MAX_ENTRIES} files here and before it");
+                        self.note(directory.to_owned(), why);
+                    }
                     break;
                 }
                 Ok(entry) => names.extend(entry.file_name().into_string()),
@@ -106,23 +171,46 @@ impl Recorded {
         names
     }
 
+    /// Reads them one after the other, and returns what could not be read.
+    fn read(mut self, mut visit: impl FnMut(RestoreTest)) -> Vec<UnreadableRecord> {
+        let mut room = MAX_TOTAL;
+        for RecordFile { stanza, repo, path, .. } in std::mem::take(&mut self.files) {
+            match read_record(&path, &mut room) {
+                Ok(None) => {}
+                Ok(Some(test)) if *test.stanza == *stanza && test.repo == repo => visit(test),
+                Ok(Some(_)) => self.note(path, "it belongs to another stanza or repository".to_owned()),
+                Err(why) => self.note(path, why),
+            }
+        }
+        self.unreadable
+    }
+
     fn note(&mut self, path: PathBuf, why: String) {
         self.unreadable.push(UnreadableRecord { path, why });
     }
 }
 
-fn read_record(path: &Path, room: &mut usize) -> Result<RestoreTest, String> {
-    let document = files::read(path, MAX_BYTES.min(*room)).map_err(|error| error.to_string())?;
-    let document = document.ok_or("it is too large")?;
+/// None if it has been removed since it was listed.
+fn read_record(path: &Path, room: &mut usize) -> Result<Option<RestoreTest>, String> {
+    let document = match files::read(path, MAX_BYTES.min(*room)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        document => document.map_err(|error| error.to_string())?,
+    };
+    let Some(document) = document else {
+        let why = if *room < MAX_BYTES { "the records before it are too large" } else { "it is too large" };
+        return Err(why.to_owned());
+    };
     *room -= document.len();
-    RestoreTest::parse(&document).map_err(|error| error.to_string())
+    RestoreTest::parse(&document).map(Some).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
 mod tests {
-    use chrono::{DateTime, Utc};
+    use std::sync::mpsc;
+    use std::time::Duration;
 
     use super::*;
+    use crate::files::FileTaskError;
 
     fn record(stanza: &str, repo: u32, start: DateTime<Utc>) -> String {
         let start = start.to_rfc3339();
@@ -158,5 +246,86 @@ mod tests {
         let why: Vec<&str> = recorded.unreadable.iter().map(|record| &*record.why).collect();
         assert!(why[0].starts_with("it is not a record of a restore test: "), "{why:?}");
         assert_eq!(why[1..], ["it belongs to another stanza or repository"]);
+    }
+
+    fn write(state: &Path, name: &str, text: &str) {
+        let directory = state.join(file::directory("demo", 1).unwrap());
+        fs::create_dir_all(&directory).unwrap();
+        fs::write(directory.join(name), text).unwrap();
+    }
+
+    #[tokio::test]
+    async fn files_are_read_again_only_when_they_change() {
+        let state = tempfile::tempdir().unwrap();
+        let start = DateTime::from_timestamp(1_795_000_000, 0).unwrap();
+        let mut files = ProofFiles::default();
+        let before = files.read(state.path().to_owned()).await;
+        assert_eq!(*before, Records::default());
+        write(state.path(), &file::name(start), &record("demo", 1, start));
+        let first = files.read(state.path().to_owned()).await;
+        assert!(first.are_usable() && first != before);
+        let again = files.read(state.path().to_owned()).await;
+        assert!(Arc::ptr_eq(&first, &again));
+        let next = start + chrono::TimeDelta::minutes(1);
+        write(state.path(), &file::name(next), &record("demo", 1, next));
+        let second = files.read(state.path().to_owned()).await;
+        assert_ne!(second, first);
+        fs::remove_dir_all(state.path().join(file::DIRECTORY)).unwrap();
+        assert_eq!(files.read(state.path().to_owned()).await, before);
+    }
+
+    #[tokio::test]
+    async fn what_was_known_stays_while_the_file_system_does_not_respond() {
+        let state = tempfile::tempdir().unwrap();
+        let start = DateTime::from_timestamp(1_795_000_000, 0).unwrap();
+        write(state.path(), &file::name(start), &record("demo", 1, start));
+        let mut files =
+            ProofFiles { reading: FileTask::with_deadline(Duration::from_mins(1)), ..ProofFiles::default() };
+        let known = files.read(state.path().to_owned()).await;
+        let (end, hangs) = mpsc::channel::<()>();
+        files.reading = FileTask::with_deadline(Duration::from_millis(1));
+        let stuck = files.reading.run(move || hangs.recv().is_ok()).await;
+        assert_eq!(stuck, Err(FileTaskError::NoResponse));
+        let mut expected = (*known).clone();
+        expected.reject(format!("{}: the file system does not respond; remount it", state.path().display()));
+        for _ in 0..2 {
+            assert_eq!(*files.read(state.path().to_owned()).await, expected);
+        }
+        drop(end);
+        files.reading = FileTask::with_deadline(Duration::from_mins(1));
+        assert_eq!(files.read(state.path().to_owned()).await, known);
+    }
+
+    #[test]
+    fn what_is_no_record_costs_no_other() {
+        let state = tempfile::tempdir().unwrap();
+        let at = |minute: i64| DateTime::from_timestamp(1_795_000_000 + 60 * minute, 0).unwrap();
+        write(state.path(), &file::name(at(1)), &record("demo", 1, at(1)));
+        let directory = state.path().join(file::directory("demo", 1).unwrap());
+        let path = |minute| directory.join(file::name(at(minute)));
+        nix::unistd::mkfifo(&path(2), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", path(3)).unwrap();
+        std::os::unix::fs::symlink(path(4), path(4)).unwrap();
+        fs::create_dir(path(5)).unwrap();
+        fs::write(path(6), vec![b' '; MAX_BYTES + 1]).unwrap();
+        fs::write(path(7), "[".repeat(100_000)).unwrap();
+        fs::write(state.path().join(file::DIRECTORY).join("notes.txt"), "").unwrap();
+        let recorded = read(state.path());
+        assert_eq!(recorded.tests[&("demo".to_owned(), 1)].len(), 1);
+        let why: Vec<_> = recorded.unreadable.iter().map(|record| (&record.path, &*record.why)).collect();
+        let expected = [
+            (2, "not a regular file"),
+            (3, "not a regular file"),
+            (4, "symbolic links"),
+            (5, "not a regular"),
+            (6, "too large"),
+            (7, "not a record"),
+        ];
+        assert_eq!(why.len(), expected.len(), "{why:?}");
+        for ((found, why), (minute, text)) in why.into_iter().zip(expected) {
+            assert!(*found == path(minute) && why.contains(text), "{minute}: {why}");
+        }
+        let known = read_changes(state.path(), Known::default(), at(100));
+        assert!(!known.records.are_usable());
     }
 }

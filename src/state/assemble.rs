@@ -65,6 +65,7 @@ fn repo(view: RepoView<'_>, read_at: DateTime<Utc>, versions: &mut BTreeMap<Stri
         watched: None,
         wal: None,
         leftovers: None,
+        restore_tests: None,
         archived_segments: 0,
     }
 }

@@ -228,6 +228,9 @@ pub fn of_repo(repo: &Repo, now: DateTime<Utc>, fresh_for: Option<TimeDelta>) ->
     if let Some(sentence) = host::failed_attempt(repo, now) {
         add(Health::Warning, sentence);
     }
+    for sentence in restore_tests::sentences(repo, now) {
+        add(Health::Warning, sentence);
+    }
     for verdict in retention::checks(repo, now).iter().filter(|verdict| !verdict.satisfied) {
         let kept = answer::kept(repo, verdict.backup_type);
         add(
@@ -347,6 +350,7 @@ fn cluster_finding(stanza: &Stanza) -> Option<Finding> {
 mod archiver;
 mod expiry;
 mod host;
+mod restore_tests;
 mod wal;
 
 pub use archiver::{archiver_line, window_end};

@@ -17,11 +17,15 @@ pub mod merge;
 pub mod programs;
 pub mod proofs;
 pub mod recovery;
+pub mod recovery_time;
 pub mod removal;
 pub mod restore;
+pub mod restore_tests;
 pub mod retention;
 pub mod snapshot;
+pub mod speeds;
 pub mod stopped;
+pub mod test_history;
 pub mod wal_range;
 pub mod weight;
 

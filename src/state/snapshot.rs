@@ -15,6 +15,7 @@ use super::archive::{ArchiveRetention, CLOCK_TOLERANCE, Continuity, Leftover};
 use super::archiver::Archiver;
 pub use super::backup::{AttemptEvidence, AttemptFailure, Backup, BackupAttempt, WatchedBackup};
 pub use super::removal::{Expiry, Removal, Retention};
+use super::test_history::{RecordsHealth, RestoreTests};
 
 /// Everything that is known at one time. A new snapshot replaces it completely.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -38,6 +39,8 @@ pub struct Collection {
     pub wal: BTreeMap<Arc<str>, ScopeHealth>,
     /// Reading pgBackRest's configuration; absent if none is known to be its own.
     pub configuration: Option<ConfigurationHealth>,
+    /// Reading the records of restore tests; absent if there are none.
+    pub restore_tests: Option<RecordsHealth>,
 }
 
 /// Whether pgBackRest's configuration could be read.
@@ -263,6 +266,8 @@ pub struct Repo {
     pub wal: Option<Arc<Continuity>>,
     /// Directories of incomplete backups, oldest first; absent without a listing, or if it is too old.
     pub leftovers: Option<Vec<Leftover>>,
+    /// What the records on this host show about its restore tests; absent if there are none.
+    pub restore_tests: Option<Arc<RestoreTests>>,
     /// Growth of archive max in segments since this process first saw it.
     #[serde(skip)]
     pub archived_segments: u64,

@@ -26,6 +26,7 @@ pub(crate) mod pod_files;
 pub(crate) mod process_limits;
 pub(crate) mod repository;
 pub(crate) mod restore;
+pub(crate) mod restore_test_records;
 pub(crate) mod restore_tests;
 pub(crate) mod secrets;
 pub(crate) mod sections;

@@ -9,6 +9,10 @@ use crate::pgbackrest::label::BackupType;
 use crate::pgbackrest::wal::{Lsn, SegmentSize, WalSegment};
 
 use super::archive::{ArchiveRetention, DatabaseFacts, DirectoryFacts, Expected, ListedFile, Listing, judge};
+use super::proofs::{
+    Check, CheckKind, FORMAT, Outcome, Phase, PhaseRun, Position, Reason, ReasonClass, RestoreTest, Source,
+    Target, TargetKind, TestedBackup, Verdict, Versions,
+};
 use super::snapshot::{Activity, Archive, Backup, Database, Repo, RepoState, Stanza};
 
 /// Midnight of a day, counted from 2026-01-01.
@@ -82,6 +86,7 @@ pub(crate) fn repo(key: u32, backups: Vec<Backup>) -> Repo {
         watched: None,
         wal: None,
         leftovers: None,
+        restore_tests: None,
         archived_segments: 0,
     }
 }
@@ -118,5 +123,53 @@ pub(crate) fn stanza(repos: Vec<Repo>) -> Stanza {
         repos,
         other_program: None,
         stop_files: None,
+    }
+}
+
+/// A restore test of the backup of 2026-01-01 that took 10 s, with one check that passed and one that was not made.
+pub(crate) fn restore_test(start: DateTime<Utc>, outcome: Outcome) -> RestoreTest {
+    let phase = |phase, milliseconds| PhaseRun {
+        phase,
+        duration: std::time::Duration::from_millis(milliseconds),
+        deadline: std::time::Duration::from_hours(1),
+    };
+    let check = |kind, verdict| Check { kind, name: None, verdict, message: None };
+    let class = match outcome {
+        Outcome::Passed => None,
+        Outcome::Failed => Some(ReasonClass::MissingWal),
+        Outcome::Inconclusive => Some(ReasonClass::NoSpace),
+        Outcome::TimedOut => Some(ReasonClass::Deadline),
+    };
+    let message = "WAL segment 000000010000000000000003 is missing: check the archive".to_owned();
+    RestoreTest {
+        format: FORMAT,
+        source: Source::Host,
+        stanza: "demo".to_owned(),
+        repo: 1,
+        versions: Versions { keeper: "0.1.0".to_owned(), pgbackrest: None, postgres: None },
+        start,
+        stop: start + Duration::seconds(10),
+        target: Target { kind: TargetKind::Latest, time: None, random: false },
+        backup: Some(TestedBackup {
+            label: "20260101-000000F".to_owned(),
+            backup_type: BackupType::Full,
+            start: day(0) - Duration::minutes(10),
+            stop: day(0),
+            lsn_start: Lsn::parse("0/2000028"),
+            lsn_stop: Lsn::parse("0/2000100"),
+            size: Some(30_000_000),
+            repo_size: None,
+        }),
+        reached: Some(Position { lsn: Lsn(0x300_0110), timeline: Some(1), last_commit: Some(start) }),
+        phases: vec![phase(Phase::Restore, 1234), phase(Phase::Replay, 2500)],
+        checks: vec![
+            check(CheckKind::Target, Verdict::Passed),
+            check(CheckKind::Amcheck, Verdict::NotChecked),
+        ],
+        restored_bytes: Some(31_000_000),
+        wal_segments: Some(2),
+        wal_bytes: Some(16_777_448),
+        outcome,
+        reason: class.map(|class| Reason { class, phase: Phase::Replay, message }),
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use regex::Regex;
 
-use crate::collect::settings::WalSettings;
+use crate::collect::settings::{Settings, WalSettings};
 use crate::pgbackrest::command::Program;
 
 use super::{SWITCH, duration, path, switch};
@@ -121,6 +121,15 @@ pub struct SourceArgs {
     /// What pgBackRest sees of the environment.
     #[command(flatten)]
     pub environment: EnvironmentArgs,
+
+    /// Directory with the records of restore tests.
+    #[arg(
+        long = "state-directory",
+        env = "KEEPER_STATE_DIRECTORY",
+        value_name = "DIRECTORY",
+        default_value = Settings::STATE_DIRECTORY
+    )]
+    pub state_directory: PathBuf,
 }
 
 /// What pgBackRest sees of the environment.

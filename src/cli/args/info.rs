@@ -14,7 +14,7 @@ use crate::cluster::key::Key;
 /// The group of flags that select clusters in Kubernetes.
 const IN_KUBERNETES: &str = "in_kubernetes";
 /// Flags that apply only to pgBackRest on this host.
-const ON_THIS_HOST: [&str; 10] = [
+const ON_THIS_HOST: [&str; 11] = [
     "binary",
     "config",
     "config_include_path",
@@ -25,6 +25,7 @@ const ON_THIS_HOST: [&str; 10] = [
     "repo",
     "max_processes",
     "pass_env",
+    "state_directory",
 ];
 
 /// Clusters in Kubernetes. Each of these flags selects them, except concurrency and labels.

@@ -12,7 +12,7 @@ use super::pieces;
 /// Maximum number of rows in the table of scopes.
 const ROW_LIMIT: usize = 40;
 
-/// Maximum characters of what is wrong with the configuration.
+/// Maximum characters of what is wrong with the configuration or with records.
 const PROBLEM_LIMIT: usize = 400;
 
 /// Failed calls with reason and remedy.
@@ -42,6 +42,21 @@ pub(super) fn configuration(collection: &Collection) -> Markup {
                 p.soft {
                     "Storage types, retention, the expiry of credentials and the stanzas that should exist are unknown."
                 }
+            }
+        }
+    }
+}
+
+/// Why records of restore tests cannot be used.
+pub(super) fn restore_tests(collection: &Collection) -> Markup {
+    let health = collection.restore_tests.as_ref();
+    let problem = health.and_then(|health| Some((health.unusable, health.problem.as_deref()?)));
+    html! {
+        @if let Some((unusable, problem)) = problem {
+            section.notice aria-labelledby="restore-tests" {
+                h2 #restore-tests { "Records of restore tests cannot be used" }
+                p { (human::line(problem, PROBLEM_LIMIT)) }
+                @if let Some(more @ 1..) = unusable.checked_sub(1) { p.soft { (human::count(more, "more problem")) " of this kind" } }
             }
         }
     }

@@ -8,6 +8,7 @@ mod collection;
 pub mod fleet;
 mod pieces;
 mod repo;
+mod restore_tests;
 mod stanza;
 mod summary;
 mod timeline;
@@ -82,6 +83,7 @@ pub fn render(snapshot: &Snapshot, context: &PageContext<'_>, now: DateTime<Utc>
         main {
             (collection::failures(&snapshot.collection, now))
             (collection::configuration(&snapshot.collection))
+            (collection::restore_tests(&snapshot.collection))
             @if entries.len() > 1 { (summary::table(&entries, shown, ROW_LIMIT, now)) }
             (timeline::shapes())
             (PreEscaped(sections))
@@ -156,8 +158,9 @@ fn headline(snapshot: &Snapshot, context: &PageContext<'_>, entries: &[Judged<'_
     }
     let configuration = snapshot.collection.configuration.as_ref();
     let is_incomplete = configuration.is_some_and(|health| health.problem.is_some());
+    let has_unusable = snapshot.collection.restore_tests.as_ref().is_some_and(|health| health.unusable > 0);
     Headline {
-        health: if is_incomplete { health.max(Some(Health::Warning)) } else { health },
+        health: if is_incomplete || has_unusable { health.max(Some(Health::Warning)) } else { health },
         text: count_sentence(&stanzas) + if stanzas.len() < entries.len() { UNLISTED_TOO } else { "" },
         explanation: is_incomplete
             .then_some("pgBackRest's configuration cannot be read, so stanzas may be missing here."),

@@ -76,6 +76,45 @@ fn a_failed_attempt_is_a_warning() {
 }
 
 #[test]
+fn restore_tests_that_do_not_pass_are_warnings() {
+    use super::super::examples::restore_test;
+    use super::super::proofs::Outcome;
+    use super::super::restore_tests::judge_into;
+    use super::super::test_history::Records;
+
+    let told = |outcomes: &[Outcome]| {
+        let mut records = Records::default();
+        for (outcome, at) in outcomes.iter().zip(-20..) {
+            records.add(restore_test(day(at), *outcome), day(1));
+        }
+        let mut snapshot = Snapshot { stanzas: vec![stanza(vec![good(1)])], ..Snapshot::default() };
+        judge_into(&mut snapshot, &records);
+        of_repo(&snapshot.stanzas[0].repos[0], day(1), None)
+    };
+    assert_eq!(told(&[Outcome::Failed, Outcome::Passed]).health, Health::Ok);
+    assert_eq!(told(&[Outcome::Inconclusive, Outcome::TimedOut]).health, Health::Ok);
+    let why = "with 20260101-000000F (missing_wal, replay): WAL segment 000000010000000000000003 is missing: check the archive";
+    let failed = told(&[Outcome::Failed]);
+    assert_eq!(failed.health, Health::Warning);
+    assert_eq!(failed.findings[0].text, format!("a restore test failed 21 d ago {why}"));
+    let both = told(&[
+        Outcome::Failed,
+        Outcome::Failed,
+        Outcome::Inconclusive,
+        Outcome::TimedOut,
+        Outcome::TimedOut,
+    ]);
+    let texts: Vec<&str> = both.findings.iter().map(|finding| &*finding.text).collect();
+    assert_eq!(texts[0], format!("2 restore tests failed in a row, the last one 20 d ago {why}"));
+    assert!(
+        texts[1].starts_with("the last 3 restore tests had no result, the last one 17 d ago with"),
+        "{}",
+        texts[1]
+    );
+    assert!(texts[1].contains("(deadline, replay)"), "{}", texts[1]);
+}
+
+#[test]
 fn stop_files_are_warnings() {
     let reported = |scope, since, pod: Option<&str>| {
         let stop_files = Some(vec![StopFile { scope, since, pod: pod.map(Arc::from) }]);

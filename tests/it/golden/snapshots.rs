@@ -3,6 +3,7 @@
 mod fleet;
 mod jobs;
 mod operator;
+pub(crate) mod restore_tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
@@ -140,6 +141,7 @@ fn everything() -> (impl Fn(Format) -> String, Arc<Options>) {
     snapshot.stanzas[0].stop_files =
         Some(vec![StopFile { scope: StopScope::Stanza, since: Some(now - TimeDelta::hours(2)), pod: None }]);
     archiver(&mut snapshot, now);
+    restore_tests::add(&mut snapshot, now);
     let options = Arc::new(Options {
         legacy_names: true,
         max_backups_per_stanza: 4,

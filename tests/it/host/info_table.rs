@@ -43,6 +43,21 @@ fn what_is_no_stanza_is_not_called_one() {
 }
 
 #[test]
+fn restore_tests_are_told_in_the_notes() {
+    let text = render(&cases::restore_tests(), now(), Terminal { width: 200, has_colours: false });
+    has(
+        &text,
+        &[
+            "▲ records of restore tests cannot be used: /var/lib/pgbackrest-keeper/restore-tests/demo: Permission denied",
+            "restore test was inconclusive",
+            "last restore test that passed: ",
+            "restore tests: 1 of ",
+        ],
+    );
+    assert!(!table(&cases::five_weeks()).contains("restore test"));
+}
+
+#[test]
 fn every_case_fits_the_terminal() {
     for (name, snapshot) in cases::all() {
         for width in [60, 80, 132, 200] {

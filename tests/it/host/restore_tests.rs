@@ -5,4 +5,5 @@ pub(crate) mod failing;
 pub(crate) mod harmless;
 pub(crate) mod interrupted;
 pub(crate) mod passing;
+pub(crate) mod shown;
 pub(crate) mod trial;

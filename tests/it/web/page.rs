@@ -50,6 +50,27 @@ fn a_healthy_stanza_says_to_when_it_can_be_restored() {
 }
 
 #[test]
+fn restore_tests_are_told_with_their_results() {
+    let page = render(&cases::restore_tests());
+    has(
+        &page,
+        &[
+            "demo needs attention",
+            "a restore test failed 2 d ago with ",
+            "F (damaged_pages, pages): 3 pages have wrong checksums",
+            "about 41 min to the latest point in time (at worst 51 min), about 1 h 2 min to the one that takes longest",
+            "was inconclusive",
+            "3 checks passed, 1 failed, 1 not made",
+            "last passed",
+            "1 of 5 full backups tested",
+            "Records of restore tests cannot be used",
+            "restore-tests/demo: Permission denied",
+        ],
+    );
+    assert!(!render(&cases::five_weeks()).contains("estore test"));
+}
+
+#[test]
 fn a_repository_that_cannot_be_listed_is_no_stanza() {
     let mut unlisted = fixture("repo_permission_denied_no_stanza_option");
     // Merging gives it none.

@@ -15,38 +15,38 @@ use crate::support::process::{call, command, output};
 const SEGMENT_MEGABYTES: u32 = 1;
 
 /// The number of restores if the tests run in their long form, with `CAMPAIGN_RESTORES` as for `make campaign`.
-pub(super) fn long_form() -> Option<u32> {
+pub(in crate::host) fn long_form() -> Option<u32> {
     std::env::var("CAMPAIGN_RESTORES").ok()?.parse().ok()
 }
 
 /// The newest pgBackRest, and in the long form also the installed one.
-pub(super) fn versions() -> Vec<Result<Pgbackrest, String>> {
+pub(in crate::host) fn versions() -> Vec<Result<Pgbackrest, String>> {
     let installed = long_form().map(|_| Pgbackrest::installed());
     installed.into_iter().chain([Pgbackrest::newest()]).collect()
 }
 
 /// A lab with a table of markers.
-pub(super) struct Trial<'a> {
-    pub(super) lab: Lab<'a>,
-    pub(super) site: &'a Site,
+pub(in crate::host) struct Trial<'a> {
+    pub(in crate::host) lab: Lab<'a>,
+    pub(in crate::host) site: &'a Site,
 }
 
 /// What a test said.
 #[derive(Debug)]
-pub(super) struct Tested {
-    pub(super) code: i32,
-    pub(super) record: Value,
+pub(in crate::host) struct Tested {
+    pub(in crate::host) code: i32,
+    pub(in crate::host) record: Value,
 }
 
 impl<'a> Trial<'a> {
-    pub(super) fn start(site: &'a Site) -> Self {
+    pub(in crate::host) fn start(site: &'a Site) -> Self {
         let lab = Lab::start(site, SEGMENT_MEGABYTES);
         lab.postgres.sql("create table markers (id int)");
         Self { lab, site }
     }
 
     /// Commits a marker, and gives a time after it and before the next one.
-    pub(super) fn mark(&self, id: u32) -> String {
+    pub(in crate::host) fn mark(&self, id: u32) -> String {
         next_second();
         self.lab.postgres.sql(&format!("insert into markers values ({id})"));
         let time = self.lab.postgres.sql("set timezone = 'UTC'; select clock_timestamp()");
@@ -55,12 +55,12 @@ impl<'a> Trial<'a> {
     }
 
     /// The directory of the copies.
-    pub(super) fn directory(&self) -> PathBuf {
+    pub(in crate::host) fn directory(&self) -> PathBuf {
         self.site.path("copy")
     }
 
     /// The directory of the records.
-    pub(super) fn state(&self) -> PathBuf {
+    pub(in crate::host) fn state(&self) -> PathBuf {
         self.site.create_directory("state")
     }
 
@@ -89,26 +89,26 @@ impl<'a> Trial<'a> {
     }
 
     /// The command for a test that is watched.
-    pub(super) fn command(&self, more: &[&str]) -> Command {
+    pub(in crate::host) fn command(&self, more: &[&str]) -> Command {
         let mut command = command(self.site.account.as_ref(), our_program(self.site));
         command.args(self.given(&self.lab.both, more));
         command
     }
 
     /// Makes a test.
-    pub(super) fn test(&self, more: &[&str]) -> Tested {
+    pub(in crate::host) fn test(&self, more: &[&str]) -> Tested {
         self.test_with(&self.lab.both, more)
     }
 
     /// The same with another configuration of pgBackRest.
-    pub(super) fn test_with(&self, config: &Path, more: &[&str]) -> Tested {
+    pub(in crate::host) fn test_with(&self, config: &Path, more: &[&str]) -> Tested {
         let program = our_program(self.site);
         let arguments = self.given(config, more);
         Tested::of(&output(call(self.site.account.as_ref(), program).args(arguments)))
     }
 
     /// What a test that does not begin prints.
-    pub(super) fn site_output(&self, more: &[&str]) -> String {
+    pub(in crate::host) fn site_output(&self, more: &[&str]) -> String {
         let program = our_program(self.site);
         let arguments = self.given(&self.lab.both, more);
         let said = output(call(self.site.account.as_ref(), program).args(arguments));
@@ -118,7 +118,7 @@ impl<'a> Trial<'a> {
 
     /// An argument for a pgBackRest that runs shell commands before this command. They find the directory for logs of the copy in `$own`;
     /// PostgreSQL starts `archive-get` in its data directory.
-    pub(super) fn before(&self, command: &str, commands: &str) -> String {
+    pub(in crate::host) fn before(&self, command: &str, commands: &str) -> String {
         let program = self.site.pgbackrest.program.display();
         let body = format!(
             "if test -d log; then own=log; else own=../log; fi\n\
@@ -132,7 +132,7 @@ impl<'a> Trial<'a> {
     ///
     /// # Panics
     /// Unless the tests run as root.
-    pub(super) fn test_on_small_disk(&self, size: &str, more: &[&str]) -> Tested {
+    pub(in crate::host) fn test_on_small_disk(&self, size: &str, more: &[&str]) -> Tested {
         let account = self.site.account.as_ref().unwrap();
         let disk = self.site.create_directory("small");
         let mount = format!("size={size},mode=700,uid={},gid={}", account.user, account.group);
@@ -153,7 +153,7 @@ impl<'a> Trial<'a> {
     }
 
     /// Checks that a marker is in a copy, and another one is not, with assertions.
-    pub(super) fn assertions(&self, there: u32, absent: u32) -> String {
+    pub(in crate::host) fn assertions(&self, there: u32, absent: u32) -> String {
         let file = self.site.write(
             "assertions.yaml",
             &format!(
@@ -165,7 +165,7 @@ impl<'a> Trial<'a> {
     }
 
     /// Nothing is left in the directory, and no process runs in it.
-    pub(super) fn assert_clean(&self) {
+    pub(in crate::host) fn assert_clean(&self) {
         let left: Vec<_> =
             fs::read_dir(self.directory()).unwrap().map(|entry| entry.unwrap().path()).collect();
         assert!(left.is_empty(), "{left:?}");
@@ -173,7 +173,7 @@ impl<'a> Trial<'a> {
     }
 
     /// Processes that run in the directory.
-    pub(super) fn processes(&self) -> Vec<i32> {
+    pub(in crate::host) fn processes(&self) -> Vec<i32> {
         let directory = self.directory();
         let all = procfs::process::all_processes().unwrap().filter_map(Result::ok);
         let is_in = |process: &procfs::process::Process| {
@@ -183,7 +183,7 @@ impl<'a> Trial<'a> {
     }
 
     /// The files of records of a repository.
-    pub(super) fn records(&self, repo: u32) -> Vec<PathBuf> {
+    pub(in crate::host) fn records(&self, repo: u32) -> Vec<PathBuf> {
         let directory = self.state().join(format!("restore-tests/{STANZA}/repo{repo}"));
         let entries = fs::read_dir(directory).into_iter().flatten();
         entries.map(|entry| entry.unwrap().path()).collect()
@@ -191,7 +191,7 @@ impl<'a> Trial<'a> {
 }
 
 /// The record in a log.
-pub(super) fn record_in(log: &str) -> Value {
+pub(in crate::host) fn record_in(log: &str) -> Value {
     let start = log.find("\n{").map_or(0, |place| place + 1);
     serde_json::from_str(&log[start..]).unwrap_or_else(|error| panic!("{error}: {log}"))
 }
@@ -206,14 +206,14 @@ impl Tested {
 
     /// # Panics
     /// Unless it passed.
-    pub(super) fn passed(self) -> Value {
+    pub(in crate::host) fn passed(self) -> Value {
         assert_eq!((self.code, self.record["outcome"].as_str()), (0, Some("passed")), "{:#}", self.record);
         self.record
     }
 
     /// # Panics
     /// Unless it ended with this outcome and reason.
-    pub(super) fn ended(self, outcome: &str, class: &str) -> Value {
+    pub(in crate::host) fn ended(self, outcome: &str, class: &str) -> Value {
         let code = match outcome {
             "failed" => 3,
             "inconclusive" => 4,
@@ -227,7 +227,7 @@ impl Tested {
 }
 
 /// The verdict of a check.
-pub(super) fn verdict<'r>(record: &'r Value, kind: &str) -> &'r str {
+pub(in crate::host) fn verdict<'r>(record: &'r Value, kind: &str) -> &'r str {
     let checks = record["checks"].as_array().unwrap();
     let check = checks.iter().find(|check| check["kind"] == kind);
     check.unwrap_or_else(|| panic!("no check {kind}: {record:#}"))["verdict"].as_str().unwrap()

@@ -149,6 +149,13 @@ pub(crate) fn second_repo_hangs() -> Snapshot {
     snapshot
 }
 
+/// As [`five_weeks`], with restore tests of the first repository.
+pub(crate) fn restore_tests() -> Snapshot {
+    let mut snapshot = five_weeks();
+    crate::golden::snapshots::restore_tests::add(&mut snapshot, now());
+    snapshot
+}
+
 /// One stanza with 5,000 backups.
 pub(crate) fn many_backups() -> Snapshot {
     let mut snapshot = five_weeks();
@@ -225,6 +232,7 @@ pub(crate) fn all() -> Vec<(&'static str, Snapshot)> {
     let mut cases = vec![
         ("five-weeks", five_weeks()),
         ("second-repo-hangs", second_repo_hangs()),
+        ("restore-tests", restore_tests()),
         ("many-backups", many_backups()),
         ("many-stanzas", many_stanzas(200)),
         ("nothing-yet", Snapshot::default()),

@@ -1,0 +1,36 @@
+//! Histories of made-up records, some of them hostile.
+
+use super::super::examples::{day, restore_test};
+use super::super::proofs::{Check, CheckKind, Verdict};
+use super::*;
+
+#[test]
+fn a_test_of_the_future_is_no_test() {
+    let mut records = Records::default();
+    records.add(restore_test(day(10), Outcome::Passed), day(11));
+    records.add(restore_test(day(12), Outcome::Passed), day(11));
+    assert_eq!(records.repos["demo"][&1].last.start, day(10));
+    let problem = records.health.problem.clone().unwrap();
+    assert!(problem.contains("demo in repo1 is dated in the future (2026-01-13"), "{problem}");
+    assert!(!records.are_usable());
+}
+
+#[test]
+fn texts_of_records_are_bounded() {
+    let mut test = restore_test(day(10), Outcome::Failed);
+    test.backup.as_mut().unwrap().label = "no label".to_owned();
+    let check = test.checks[0].clone();
+    test.checks = (0..2 * MAX_CHECKS)
+        .map(|_| {
+            let message = Some(format!("\u{1b}[31m{}\n", "x".repeat(999)));
+            Check { kind: CheckKind::Hook, verdict: Verdict::Failed, message, ..check.clone() }
+        })
+        .collect();
+    test.reason.as_mut().unwrap().message = "a\nb".repeat(500);
+    let history = TestHistory::of(test);
+    assert_eq!((history.last.checks.len(), &history.last.backup), (MAX_CHECKS, &None));
+    let messages = history.last.checks.iter().filter_map(|check| check.message.as_deref());
+    for text in messages.chain(history.not_passed.values().map(|why| &*why.message)) {
+        assert!(text.len() <= MAX_TEXT && !text.contains(char::is_control), "{text}");
+    }
+}
