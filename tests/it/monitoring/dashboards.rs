@@ -10,6 +10,7 @@ mod lint;
 mod model;
 mod operator_exporter;
 mod query;
+mod restore_tests;
 mod scraped;
 
 use std::collections::BTreeSet;

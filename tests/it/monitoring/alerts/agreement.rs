@@ -33,8 +33,14 @@ const NOT_CHECKED: &[&str] = &[
     "PgBackRestLeftoverBackups",
     "PgBackRestOperatorNoLeader",
     "PgBackRestReconcileErrors",
+    "PgBackRestRecoveryTooSlow",
     "PgBackRestRepoDiskFilling",
     "PgBackRestRepoGrowth",
+    "PgBackRestRestoreTestFailed",
+    "PgBackRestRestoreTestInconclusive",
+    "PgBackRestRestoreTestNotPassed",
+    "PgBackRestRestoreTestRecordsUnusable",
+    "PgBackRestRestoreTestsStopped",
     "PgBackRestScheduleConflict",
     "PgBackRestScheduleMissed",
     "PgBackRestSeriesDropped",
@@ -259,8 +265,15 @@ fn thresholds_are_those_of_the_rules() {
         .iter()
         .filter_map(|rule| rule.record.as_deref()?.strip_prefix("pgbackrest:threshold:"))
         .collect();
-    // The first is about the past, the others are given in other units, and compared by situations.
-    let others = ["wal_age_seconds", "credential_days", "wal_unneeded_ratio"];
+    // The first is about the past, two are given in other units and compared by situations, and the rest is about restore tests.
+    let others = [
+        "wal_age_seconds",
+        "credential_days",
+        "wal_unneeded_ratio",
+        "restore_test_age_seconds",
+        "restore_test_success_age_seconds",
+        "recovery_time_seconds",
+    ];
     assert!(
         all.iter().all(|name| others.contains(name) || SAME.iter().any(|(same, _)| same == name)),
         "{all:?}"

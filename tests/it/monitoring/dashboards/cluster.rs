@@ -9,6 +9,7 @@ use super::model::{NONE_IS_GOOD, Panel, Step, says};
 use super::query::{
     CLUSTER as S, REPO, REPO_NAME, SLOT, SLOT_NAME, Scope, TYPE, TYPE_NAME, not_ok, variables,
 };
+use super::restore_tests;
 
 pub(super) const STANZA: &str = "namespace, pg_cluster, host, stanza";
 pub(super) const STANZA_NAME: &str = "{{namespace}} {{pg_cluster}}{{host}} {{stanza}}";
@@ -31,6 +32,7 @@ pub(crate) fn dashboard() -> Dashboard {
             ("Trends", trends()),
             ("WAL", archive::row()),
             ("Archiver", archiver::row()),
+            ("Restore tests", restore_tests::row()),
             ("Jobs (operator)", run()),
             ("Volumes of the repo host (Kubernetes)", volumes()),
         ],
