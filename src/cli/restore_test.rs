@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use chrono::Utc;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::collect::host;
@@ -38,6 +38,8 @@ const FAILED: u8 = 3;
 const INCONCLUSIVE: u8 = 4;
 const TIMED_OUT: u8 = 5;
 
+/// How often a test that waits for another one looks whether it has ended.
+const BETWEEN_TRIES: Duration = Duration::from_secs(1);
 /// The shortest time between two lines of progress within a phase.
 const BETWEEN_LINES: Duration = Duration::from_secs(5);
 
@@ -53,14 +55,16 @@ pub async fn run(args: RestoreTestArgs) -> anyhow::Result<ExitCode> {
         Ok(assertions) => assertions.unwrap_or_default(),
         Err(error) => return Ok(super::unusable(&error)),
     };
-    let started = Utc::now();
     let stop = CancellationToken::new();
     let signals = Signals::install().context("cannot install signal handlers")?;
     let listening = tokio::spawn(listen(signals, stop.clone()));
-    let records = match Records::open(&args.place.state_directory, &args.what.stanza) {
+    let state_directory = &args.place.state.state_directory;
+    let limit = args.limits.wait.unwrap_or_default();
+    let records = match take_turn(state_directory, &args.what.stanza, limit, &stop).await {
         Err(error @ RecordsError::Stanza(_)) => return Ok(super::unusable(&error)),
         records => records?,
     };
+    let started = Utc::now();
     let place = match Place::take(&args.place.directory, &args.what.stanza) {
         Err(NoPlace::Refused(refused)) => return Ok(super::unusable(&refused)),
         place => place?,
@@ -69,7 +73,7 @@ pub async fn run(args: RestoreTestArgs) -> anyhow::Result<ExitCode> {
     let collect = settings::of_restore_test(&args)?;
     let environment = Environment::inherit(&collect.pass_environment);
     let snapshot = host::once(collect, stop.clone()).await;
-    let recorded = proofs::read(&args.place.state_directory);
+    let recorded = proofs::read(state_directory);
     let order = order(&args, assertions);
     let program = Program::from(&args.program);
     let basis = Basis {
@@ -138,6 +142,28 @@ fn read_assertions(path: &Path) -> Result<Vec<Assertion>, String> {
     let document = document.ok_or_else(|| wrong("the file is too large".to_owned()))?;
     let document = String::from_utf8(document).map_err(|_| wrong("the file is not UTF-8".to_owned()))?;
     assertion::parse(&document).map_err(wrong)
+}
+
+/// Waits until no other test of this host is running.
+async fn take_turn(
+    state_directory: &Path,
+    stanza: &str,
+    limit: Duration,
+    stop: &CancellationToken,
+) -> Result<Records, RecordsError> {
+    let began = Instant::now();
+    let mut is_told = false;
+    loop {
+        match Records::open(state_directory, stanza) {
+            Err(RecordsError::Busy(_)) if began.elapsed() < limit && !stop.is_cancelled() => {
+                if !std::mem::replace(&mut is_told, true) {
+                    tracing::info!("Waiting for another restore test to end");
+                }
+                let _ = timeout(BETWEEN_TRIES, stop.cancelled()).await;
+            }
+            result => return result,
+        }
+    }
 }
 
 /// Ends the test in order at the first signal.

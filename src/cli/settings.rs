@@ -94,7 +94,7 @@ fn settings(
         pace,
         pass_environment: source.environment.pass_env.clone(),
         filter,
-        state_directory: source.state_directory.clone(),
+        state_directory: source.state.state_directory.clone(),
         ..usual
     })
 }

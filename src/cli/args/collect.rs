@@ -122,14 +122,9 @@ pub struct SourceArgs {
     #[command(flatten)]
     pub environment: EnvironmentArgs,
 
-    /// Directory with the records of restore tests.
-    #[arg(
-        long = "state-directory",
-        env = "KEEPER_STATE_DIRECTORY",
-        value_name = "DIRECTORY",
-        default_value = Settings::STATE_DIRECTORY
-    )]
-    pub state_directory: PathBuf,
+    /// Where the records are.
+    #[command(flatten)]
+    pub state: StateArgs,
 }
 
 /// What pgBackRest sees of the environment.
@@ -145,6 +140,19 @@ pub struct EnvironmentArgs {
         help_heading = "pgBackRest"
     )]
     pub pass_env: Vec<String>,
+}
+
+/// Directory of the records of restore tests, which `restore-test` writes, and `exporter` and `info` read.
+#[derive(Debug, Clone, Args)]
+pub struct StateArgs {
+    /// Directory for the records of restore tests.
+    #[arg(
+        long = "state-directory",
+        env = "KEEPER_STATE_DIRECTORY",
+        value_name = "DIR",
+        default_value = Settings::STATE_DIRECTORY
+    )]
+    pub state_directory: PathBuf,
 }
 
 /// Timeout of one pgBackRest call, on a host or in a pod.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use clap::Args;
 
-use super::collect::{EnvironmentArgs, ProgramArgs, TimeoutArgs};
+use super::collect::{EnvironmentArgs, ProgramArgs, StateArgs, TimeoutArgs};
 use super::{SWITCH, duration, path, switch};
 use crate::cli::output::Format;
 use crate::cli::restore_command::point_in_time;
@@ -97,15 +97,9 @@ pub struct PlaceArgs {
     #[arg(long, env = "KEEPER_DIRECTORY", value_name = "DIR", value_parser = path())]
     pub directory: PathBuf,
 
-    /// Directory for the records of tests.
-    #[arg(
-        long,
-        env = "KEEPER_STATE_DIRECTORY",
-        value_name = "DIR",
-        default_value = "/var/lib/pgbackrest-keeper",
-        value_parser = path()
-    )]
-    pub state_directory: PathBuf,
+    /// Where the records are.
+    #[command(flatten)]
+    pub state: StateArgs,
 
     /// Keep the copy of a test that did not pass, until the next test in the same directory.
     #[arg(long, env = "KEEPER_KEEP_ON_FAILURE", default_value = "false", value_name = SWITCH, value_parser = switch())]
@@ -139,6 +133,10 @@ pub struct CheckArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Limits")]
 pub struct LimitArgs {
+    /// Wait so long for another restore test on this host to end. By default, a second one does not begin.
+    #[arg(long, env = "KEEPER_WAIT", value_name = "DURATION", value_parser = duration)]
+    pub wait: Option<Duration>,
+
     /// Maximum duration of the restore.
     #[arg(long, env = "KEEPER_RESTORE_TIMEOUT", value_name = "DURATION", default_value = "24h", value_parser = duration)]
     pub restore_timeout: Duration,

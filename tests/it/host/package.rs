@@ -17,6 +17,9 @@ use crate::support::process::{call, command, output, successful};
 const PACKAGE: &str = "pgbackrest-keeper";
 const UNIT: &str = "usr/lib/systemd/system/pgbackrest-keeper.service";
 const DEFAULTS: &str = "etc/default/pgbackrest-keeper";
+const TEST_UNIT: &str = "usr/lib/systemd/system/pgbackrest-keeper-restore-test@.service";
+const TEST_TIMER: &str = "usr/lib/systemd/system/pgbackrest-keeper-restore-test@.timer";
+const TEST_DEFAULTS: &str = "etc/default/pgbackrest-keeper-restore-test";
 
 fn sources() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -24,7 +27,11 @@ fn sources() -> &'static Path {
 
 /// The settings of a unit, those that are there several times joined.
 fn unit() -> BTreeMap<String, String> {
-    let text = fs::read_to_string(sources().join("packaging/debian/pgbackrest-keeper.service")).unwrap();
+    settings("pgbackrest-keeper.service")
+}
+
+fn settings(unit: &str) -> BTreeMap<String, String> {
+    let text = fs::read_to_string(sources().join("packaging/debian").join(unit)).unwrap();
     let lines = text.lines().filter(|line| !line.starts_with('#'));
     lines
         .filter_map(|line| line.split_once('='))
@@ -97,6 +104,9 @@ fn comes_works_and_goes() -> Result<(), String> {
         "usr/bin/pgbackrest-keeper",
         UNIT,
         DEFAULTS,
+        TEST_UNIT,
+        TEST_TIMER,
+        TEST_DEFAULTS,
         "usr/share/man/man1/pgbackrest-keeper-exporter.1.gz",
         "usr/share/bash-completion/completions/pgbackrest-keeper",
         "usr/share/doc/pgbackrest-keeper/copyright",
@@ -110,11 +120,18 @@ fn comes_works_and_goes() -> Result<(), String> {
     ] {
         assert!(installed.contains(file), "{file} is missing: {installed:#?}");
     }
+    assert!(!installed.iter().any(|file| file.contains("timers.target.wants")), "no test runs unasked");
     has_notices_of_all_that_is_linked(&root);
     is_liked_by_systemd(&root);
+    units_of_restore_tests_are_liked_by_systemd(&root);
     is_served(&site, &root);
 
+    // What restore tests leave is removed with the settings.
+    let records = root.path("var/lib/pgbackrest-keeper/restore-tests/demo/repo1");
+    fs::create_dir_all(&records).unwrap();
+    fs::write(records.join("record.json"), "").unwrap();
     root.dpkg(&["--remove", PACKAGE]);
+    assert!(records.join("record.json").exists());
     assert!(root.path(DEFAULTS).exists() && !root.path("usr/bin/pgbackrest-keeper").exists());
     root.dpkg(&["--purge", PACKAGE]);
     assert_eq!(root.files(), BTreeSet::new());
@@ -162,30 +179,82 @@ fn is_liked_by_systemd(root: &Root) {
     assert!(said.status.success() && text.is_empty(), "{text}");
 }
 
-/// As systemd starts it: the unit's user and command, nothing in the environment but what the file of defaults says.
+/// For one stanza, and no less restricted than the exporter.
+fn units_of_restore_tests_are_liked_by_systemd(root: &Root) {
+    let program = root.path("usr/bin/pgbackrest-keeper").display().to_string();
+    let directory = tempfile::tempdir().unwrap();
+    let judged = [(TEST_UNIT, "service"), (TEST_TIMER, "timer")].map(|(file, kind)| {
+        let unit = fs::read_to_string(root.path(file)).unwrap();
+        let judged = directory.path().join(format!("pgbackrest-keeper-restore-test@demo.{kind}"));
+        fs::write(&judged, unit.replace("/usr/bin/pgbackrest-keeper", &program)).unwrap();
+        judged
+    });
+    let said = output(Command::new("systemd-analyze").args(["verify", "--man=no"]).args(&judged));
+    let text = String::from_utf8_lossy(&said.stderr);
+    assert!(said.status.success() && text.is_empty(), "{text}");
+    let mut exposure = Command::new("systemd-analyze");
+    exposure.args(["security", "--offline=true", "--threshold=25"]).arg(&judged[0]);
+    let said = output(&mut exposure);
+    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stdout));
+}
+
+/// What systemd starts for a unit of the lab's stanza: its user and command, nothing in the environment but what the file of defaults
+/// says, after these lines were added.
+fn started(
+    site: &Site,
+    root: &Root,
+    unit: &BTreeMap<String, String>,
+    defaults: &str,
+    lines: &str,
+) -> Command {
+    assert_eq!(unit["User"], "postgres");
+    let edited = fs::read_to_string(root.path(defaults)).unwrap() + lines;
+    fs::write(root.path(defaults), &edited).unwrap();
+    let variables: Vec<(&str, &str)> = edited
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| line.split_once('='))
+        .collect();
+    let line = variables.iter().fold(unit["ExecStart"].replace("%i", STANZA), |line, (name, value)| {
+        line.replace(&format!("${{{name}}}"), value)
+    });
+    let mut words = line.split(' ');
+    let program = root.path(words.next().unwrap().strip_prefix('/').unwrap());
+    let mut command = command(site.account.as_ref(), program);
+    command.args(words).env_clear().env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin");
+    command.envs(variables);
+    command
+}
+
+/// The exporter, and a restore test whose result it shows.
 fn is_served(site: &Site, root: &Root) {
     let lab = Lab::start(site, 16);
     let label = lab.back_up(1, "full");
     let unit = unit();
-    assert_eq!(unit["User"], "postgres");
-    let defaults = unit["EnvironmentFile"].strip_prefix("-/").unwrap();
-    assert_eq!(defaults, DEFAULTS);
-    let edited = fs::read_to_string(root.path(defaults)).unwrap()
-        + &format!(
-            "KEEPER_WEB_LISTEN_ADDRESS=127.0.0.1:0\nKEEPER_BACKREST_CONFIG={}\nKEEPER_LOG_FORMAT=json\n",
-            lab.both.display()
-        );
-    fs::write(root.path(defaults), &edited).unwrap();
-    let mut words = unit["ExecStart"].split(' ');
-    let program = root.path(words.next().unwrap().strip_prefix('/').unwrap());
-    let mut command = command(site.account.as_ref(), program);
-    command.args(words).env_clear().env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin");
-    let variables =
-        edited.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once('='));
-    command.envs(variables);
-    let exporter = Exporter::run(site, command);
+    assert_eq!(unit["EnvironmentFile"], format!("-/{DEFAULTS}"));
+    let shared = format!(
+        "KEEPER_BACKREST_CONFIG={}\nKEEPER_STATE_DIRECTORY={}\n",
+        lab.both.display(),
+        site.create_directory("state").display()
+    );
+    let lines = format!(
+        "KEEPER_WEB_LISTEN_ADDRESS=127.0.0.1:0\nKEEPER_LOG_FORMAT=json\n\
+                         KEEPER_COLLECT_INTERVAL=1\nKEEPER_COLLECT_TIMEOUT=60s\n{shared}"
+    );
+    let exporter = Exporter::run(site, started(site, root, &unit, DEFAULTS, &lines));
     exporter.wait("the backup", |samples| {
         samples.find("pgbackrest_backup_info", &[("backup_name", &label), ("stanza", STANZA)])
+    });
+    // The service of restore tests tells it what it found.
+    let lines = format!(
+        "KEEPER_DIRECTORY={}\nKEEPER_SPACE_RESERVE=0\nKEEPER_REPO=1\n{shared}",
+        site.path("copy").display()
+    );
+    let unit_of_tests = settings("pgbackrest-keeper-restore-test@.service");
+    successful(&mut started(site, root, &unit_of_tests, TEST_DEFAULTS, &lines));
+    exporter.wait("the restore test", |samples| {
+        let passed = [("outcome", "passed"), ("repo_key", "1"), ("stanza", STANZA)];
+        samples.find("pgbackrest_restore_test_last_outcome", &passed).filter(|is_it| *is_it == 1.0)
     });
     // What it is reloaded with does not end it; what it is stopped with does.
     assert!(unit["ExecReload"].starts_with("/bin/kill -HUP "));
@@ -196,16 +265,21 @@ fn is_served(site: &Site, root: &Root) {
 
 #[test]
 fn the_defaults_are_variables_of_the_exporter() {
-    let text = fs::read_to_string(sources().join("packaging/debian/default")).unwrap();
-    let command = Cli::command();
-    let exporter = command.find_subcommand("exporter").unwrap();
+    are_variables_of("exporter", "packaging/debian/default");
+}
+
+/// Checks that a command knows all variables of a file.
+fn are_variables_of(command: &str, file: &str) {
+    let text = fs::read_to_string(sources().join(file)).unwrap();
+    let program = Cli::command();
+    let found = program.find_subcommand(command).unwrap();
     let known: BTreeSet<&str> =
-        exporter.get_arguments().filter_map(|argument| argument.get_env()?.to_str()).collect();
+        found.get_arguments().filter_map(|argument| argument.get_env()?.to_str()).collect();
     let named: Vec<&str> =
         text.lines().filter_map(|line| Some(line.strip_prefix("#KEEPER_")?.split_once('=')?.0)).collect();
     assert!(named.len() >= 6, "{named:?}");
     for name in named {
-        assert!(known.contains(format!("KEEPER_{name}").as_str()), "the exporter knows no KEEPER_{name}");
+        assert!(known.contains(format!("KEEPER_{name}").as_str()), "{command} knows no KEEPER_{name}");
     }
 }
 
@@ -217,4 +291,33 @@ fn the_unit_leaves_pgbackrest_what_it_needs() {
     assert_eq!(unit["ProtectSystem"], "strict");
     let writable: Vec<&str> = unit["ReadWritePaths"].split(' ').collect();
     assert_eq!(writable, ["/tmp", "-/var/log/pgbackrest", "-/var/spool/pgbackrest"]);
+}
+
+/// A test writes only its records and its copy, and lets everything else go first.
+#[test]
+fn restore_tests_run_in_the_background_and_leave_production_alone() {
+    let unit = settings("pgbackrest-keeper-restore-test@.service");
+    assert_eq!((&*unit["Type"], &*unit["User"]), ("oneshot", "postgres"));
+    assert_eq!((&*unit["ProtectSystem"], &*unit["PrivateTmp"]), ("strict", "yes"));
+    assert!(!unit.contains_key("ReadWritePaths") && !unit.contains_key("MemoryDenyWriteExecute"), "{unit:?}");
+    assert_eq!(format!("/var/lib/{}", unit["StateDirectory"]), "/var/lib/pgbackrest-keeper");
+    let environment =
+        fs::read_to_string(sources().join("packaging/debian/pgbackrest-keeper-restore-test@.service"));
+    let copy = format!("\nEnvironment=KEEPER_DIRECTORY=/var/cache/{}\n", unit["CacheDirectory"]);
+    assert!(environment.unwrap().contains(&copy));
+    for (name, value) in [("Nice", "19"), ("CPUSchedulingPolicy", "idle"), ("IOSchedulingClass", "idle")] {
+        assert_eq!(unit[name], value);
+    }
+    let command = "/usr/bin/pgbackrest-keeper restore-test --stanza %i --directory ${KEEPER_DIRECTORY}";
+    assert_eq!(unit["ExecStart"], command);
+    let timer = settings("pgbackrest-keeper-restore-test@.timer");
+    assert_eq!((&*timer["Persistent"], &*timer["WantedBy"]), ("yes", "timers.target"));
+}
+
+#[test]
+fn the_defaults_of_restore_tests_are_variables_of_the_command() {
+    are_variables_of("restore-test", "packaging/debian/restore-test-default");
+    let unit = settings("pgbackrest-keeper-restore-test@.service");
+    let words = unit["ExecStart"].replace("%i", "demo").replace("${KEEPER_DIRECTORY}", "/srv/restore-test");
+    Cli::command().try_get_matches_from(words.split(' ')).unwrap();
 }

@@ -31,6 +31,38 @@ fn a_hung_repository_ends_the_test_in_time() {
 }
 
 #[test]
+fn tests_wait_for_each_other() {
+    let Some(site) = Site::or_skip("tests_wait_for_each_other", Pgbackrest::newest()) else { return };
+    let trial = Trial::start(&site);
+    trial.lab.back_up(1, "full");
+    let hangs = trial.before("restore", "touch $own/here; sleep 600");
+    let start = |arguments: &[&str], log: &str| {
+        let all: Vec<&str> = ["--repo=1"].iter().chain(arguments).copied().collect();
+        Running::start("restore-test", trial.command(&all), &site.path(log), Signal::SIGTERM)
+    };
+    let mut first = start(&[&hangs], "first.log");
+    let hung = trial.directory().join("log/here");
+    wait_for("the first test to hang", || hung.exists().then_some(()));
+    let in_vain = trial.site_output(&["--repo=1", "--wait=1s"]);
+    assert!(in_vain.contains("another restore test"), "{in_vain}");
+    let start_waiting = |log| {
+        let mut waits = start(&["--wait=1h", "--log.level=info"], log);
+        let is_waiting = |log: &str| log.contains("Waiting for another restore test").then_some(());
+        waits.wait_in_log("the test to wait", is_waiting);
+        waits
+    };
+    let (mut interrupted, mut second) = (start_waiting("interrupted.log"), start_waiting("second.log"));
+    let end = |running: &mut Running| {
+        kill(Pid::from_raw(i32::try_from(running.id()).unwrap()), Signal::SIGTERM).unwrap();
+        running.wait().code()
+    };
+    assert_eq!(end(&mut interrupted), Some(1), "{}", interrupted.log());
+    assert_eq!(end(&mut first), Some(4), "{}", first.log());
+    assert!(second.wait().success(), "{}", second.log());
+    trial.assert_clean();
+}
+
+#[test]
 fn a_test_that_is_killed_in_any_phase_is_removed_by_the_next() {
     let test = "a_test_that_is_killed_in_any_phase_is_removed_by_the_next";
     let Some(site) = Site::or_skip(test, Pgbackrest::newest()) else { return };
