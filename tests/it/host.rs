@@ -24,6 +24,7 @@ pub(crate) mod package;
 pub(crate) mod pgbackrest;
 pub(crate) mod pod_files;
 pub(crate) mod process_limits;
+pub(crate) mod recovery_time;
 pub(crate) mod repository;
 pub(crate) mod restore;
 pub(crate) mod restore_test_records;

@@ -29,5 +29,6 @@ pub(crate) mod prometheus;
 pub(crate) mod registry;
 pub(crate) mod relay;
 pub(crate) mod stack;
+pub(crate) mod throttle;
 pub(crate) mod web;
 pub(crate) mod week;
