@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use crate::state::proofs::Phase;
+use crate::state::proofs::{MAX_DATABASES, MAX_TEXT, Phase};
+use crate::text;
 
 use super::assertion::Assertion;
 
@@ -38,6 +39,13 @@ pub struct Order {
     pub allows_unsandboxed: bool,
     /// Whether progress is shown.
     pub tells_progress: bool,
+}
+
+impl Order {
+    /// The databases in the record, within its bounds.
+    pub(super) fn named_databases(&self) -> Vec<String> {
+        self.databases.iter().take(MAX_DATABASES).map(|name| text::one_line(name, MAX_TEXT)).collect()
+    }
 }
 
 /// Which repository.

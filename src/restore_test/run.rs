@@ -122,6 +122,7 @@ fn begun(order: &Order, basis: &Basis<'_>) -> RestoreTest {
         stop: basis.started,
         target: Target { kind, time, random: order.target == TargetWish::Random },
         backup: None,
+        databases: order.named_databases(),
         reached: None,
         phases: Vec::new(),
         checks: Vec::new(),

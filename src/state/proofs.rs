@@ -24,6 +24,8 @@ pub const FORMAT: u32 = 1;
 pub const MAX_BYTES: usize = 256 << 10;
 /// Checks in a record: the built-in ones, and the user's assertions.
 pub const MAX_CHECKS: usize = 256;
+/// Databases in a record.
+pub const MAX_DATABASES: usize = 64;
 /// Characters of a name or a message.
 pub const MAX_TEXT: usize = 300;
 
@@ -43,6 +45,9 @@ pub struct RestoreTest {
     /// The restored backup; absent if none was chosen.
     #[serde(default)]
     pub backup: Option<TestedBackup>,
+    /// The databases that were restored besides `postgres` and templates; all if empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub databases: Vec<String>,
     /// Where recovery ended; absent if PostgreSQL never became consistent.
     #[serde(default)]
     pub reached: Option<Position>,
@@ -270,6 +275,12 @@ impl RestoreTest {
     /// The document, within [`MAX_BYTES`].
     pub fn document(&self) -> serde_json::Result<String> {
         text::json(self)
+    }
+
+    /// Whether all databases were restored.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.databases.is_empty()
     }
 
     #[must_use]

@@ -91,16 +91,16 @@ pub struct Amount {
 }
 
 impl Measurement {
-    /// None if the test did not pass, or if it is not known how much it restored and how long that took.
+    /// None if the test did not pass, or if it is not known how much it restored and how long that took. How large single databases are
+    /// is unknown.
     #[must_use]
     pub fn of(test: &RestoreTest) -> Option<Self> {
         let sample = |phase, bytes: Option<u64>| {
             let seconds = test.phase(phase)?.as_secs_f64();
             Some(Sample { bytes: bytes?, seconds })
         };
-        // Databases that were left out of the test took no time.
         let size = test.backup.as_ref().and_then(|backup| backup.size);
-        let restored = [size, test.restored_bytes].into_iter().flatten().min();
+        let restored = size.or(test.restored_bytes).filter(|_| test.is_whole());
         let measured = Self {
             at: test.stop,
             restore: sample(Phase::Restore, restored),

@@ -10,7 +10,7 @@ use crate::pgbackrest::label::BackupLabel;
 use crate::text;
 
 use super::archive::CLOCK_TOLERANCE;
-use super::proofs::{MAX_CHECKS, MAX_TEXT, Outcome, Phase, ReasonClass, RestoreTest, Source};
+use super::proofs::{MAX_CHECKS, MAX_DATABASES, MAX_TEXT, Outcome, Phase, ReasonClass, RestoreTest, Source};
 use super::speeds::{Measurement, RecoveryTime};
 
 /// Tests from which speeds are taken: the newest that passed.
@@ -49,7 +49,7 @@ pub struct TestHistory {
     pub consecutive_inconclusive: u64,
     /// The newest test of each outcome since the last one that passed.
     pub not_passed: BTreeMap<Outcome, NotPassed>,
-    /// Labels of the backups that were restored in tests that passed.
+    /// Labels of the backups that were restored as a whole in tests that passed.
     #[serde(skip)]
     pub passed: BTreeSet<String>,
     /// Of the newest tests that passed.
@@ -160,7 +160,8 @@ impl TestHistory {
                 self.last_success = Some(test.stop);
                 (self.consecutive_failures, self.consecutive_inconclusive) = (0, 0);
                 self.not_passed.clear();
-                self.passed.extend(test.backup.as_ref().map(|backup| backup.label.clone()));
+                let tested = test.backup.as_ref().filter(|_| test.is_whole());
+                self.passed.extend(tested.map(|backup| backup.label.clone()));
                 self.measurements.extend(Measurement::of(&test));
                 let outdated = self.measurements.len().saturating_sub(MEASURED);
                 self.measurements.drain(..outdated);
@@ -207,6 +208,8 @@ fn bounded(mut test: RestoreTest) -> RestoreTest {
     test.versions.postgres.iter_mut().for_each(short);
     test.checks.truncate(MAX_CHECKS);
     test.phases.truncate(MAX_CHECKS);
+    test.databases.truncate(MAX_DATABASES);
+    test.databases.iter_mut().for_each(short);
     for check in &mut test.checks {
         check.name.iter_mut().for_each(short);
         check.message.iter_mut().for_each(short);

@@ -160,6 +160,7 @@ pub(crate) fn restore_test(start: DateTime<Utc>, outcome: Outcome) -> RestoreTes
             size: Some(30_000_000),
             repo_size: None,
         }),
+        databases: Vec::new(),
         reached: Some(Position { lsn: Lsn(0x300_0110), timeline: Some(1), last_commit: Some(start) }),
         phases: vec![phase(Phase::Restore, 1234), phase(Phase::Replay, 2500)],
         checks: vec![

@@ -53,13 +53,15 @@ catalogue! { ALL of RestoreTests:
         "WAL position that the newest restore test reached.", "absent if PostgreSQL did not become consistent";
     NEWEST_BACKUP_TIMESTAMP_SECONDS: Gauge,
         "pgbackrest_restore_test_newest_backup_timestamp_seconds", Timestamp, REPO,
-        "Completion time of the newest backup that was restored in a test that passed.", "backups that still exist";
+        "Completion time of the newest backup that was restored in a test that passed.",
+        "backups that still exist, restored with all databases";
     OLDEST_BACKUP_TIMESTAMP_SECONDS: Gauge,
         "pgbackrest_restore_test_oldest_backup_timestamp_seconds", Timestamp, REPO,
-        "Completion time of the oldest backup that was restored in a test that passed.", "backups that still exist";
+        "Completion time of the oldest backup that was restored in a test that passed.",
+        "backups that still exist, restored with all databases";
     FULL_BACKUPS_RATIO: Gauge, "pgbackrest_restore_test_full_backups_ratio", Ratio, REPO,
         "Share of the full backups in the repository that were restored in a test that passed.",
-        "restored themselves, not as a part of a later backup; absent without a full backup";
+        "restored themselves, with all databases, not as a part of a later backup; absent without a full backup";
     RECORDS_UNUSABLE: Gauge, "pgbackrest_restore_test_records_unusable", Plain, [],
         "Records of restore tests that cannot be used.",
         "files and directories that cannot be read, and tests that are dated in the future; absent without records";

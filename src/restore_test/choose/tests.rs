@@ -36,6 +36,7 @@ fn test_at(start: DateTime<Utc>, repo: u32) -> RestoreTest {
         stop: start,
         target: Target { kind: TargetKind::Latest, time: None, random: false },
         backup: None,
+        databases: Vec::new(),
         reached: None,
         phases: Vec::new(),
         checks: Vec::new(),

@@ -32,6 +32,7 @@ fn record() -> RestoreTest {
             size: Some(30_000_000),
             repo_size: None,
         }),
+        databases: vec!["shop".to_owned()],
         reached: Some(Position {
             lsn: Lsn(0x300_0110),
             timeline: Some(1),

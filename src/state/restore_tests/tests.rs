@@ -65,6 +65,9 @@ fn existing_backups_that_passed_are_covered() {
     ]);
     assert_eq!((found.newest_backup, found.oldest_backup), (Some(day(8)), Some(day(0))));
     assert_eq!(found.ratio(), Some(0.5));
+    let some = RestoreTest { databases: vec!["shop".to_owned()], ..of(FULL, 11, Outcome::Passed) };
+    let found = covered(vec![some]);
+    assert_eq!((found.newest_backup, found.tested_full_backups), (None, 0));
     let gone = covered(vec![of("20251201-000000F", 9, Outcome::Passed)]);
     assert_eq!((gone.newest_backup, gone.oldest_backup, gone.tested_full_backups), (None, None, 0));
 }

@@ -9,7 +9,7 @@ use super::super::proofs::{Outcome, RestoreTest, Target, TargetKind, Verdict};
 use super::super::speeds::{Estimate, RecoveryTime};
 use super::super::test_history::{Coverage, RestoreTests};
 
-/// Maximum length of a label.
+/// Maximum length of a label, and of the name of a database.
 const LABEL_LIMIT: usize = 60;
 
 /// The result as the label value and in words.
@@ -34,12 +34,17 @@ pub const fn target_name(kind: TargetKind) -> &'static str {
     }
 }
 
-/// `20260101-000000F to the latest point in time`; what the newest test restored.
+/// `20260101-000000F to the latest point in time`, `…, only the database shop`; what the newest test restored.
 #[must_use]
 pub fn restored_words(test: &RestoreTest) -> String {
     let label = test.backup.as_ref().map(|backup| human::line(&backup.label, LABEL_LIMIT));
     let label = label.unwrap_or_else(|| "no backup".to_owned());
-    format!("{label} to {}", target_words(test.target))
+    let only = match &test.databases[..] {
+        [] => String::new(),
+        [one] => format!(", only the database {}", human::line(one, LABEL_LIMIT)),
+        several => format!(", only {} databases", several.len()),
+    };
+    format!("{label} to {}{only}", target_words(test.target))
 }
 
 fn target_words(target: Target) -> String {
@@ -149,7 +154,10 @@ mod tests {
         assert_eq!(checks_words(&test).unwrap(), "1 check passed, 1 not made");
         test.target = Target { kind: TargetKind::Time, time: Some(day(1)), random: true };
         (test.backup, test.checks) = (None, Vec::new());
-        assert_eq!(restored_words(&test), "no backup to 2026-01-02 00:00:00 UTC");
+        test.databases = vec!["shop".to_owned()];
+        assert_eq!(restored_words(&test), "no backup to 2026-01-02 00:00:00 UTC, only the database shop");
+        test.databases.push("stock".to_owned());
+        assert!(restored_words(&test).ends_with(", only 2 databases"));
         assert_eq!(checks_words(&test), None);
     }
 }

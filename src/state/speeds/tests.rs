@@ -81,9 +81,11 @@ fn only_tests_that_passed_measure() {
     }
     let unknown = RestoreTest { restored_bytes: None, backup: None, wal_bytes: None, ..test.clone() };
     assert_eq!(Measurement::of(&unknown), None);
-    // Without the size of the database, what was restored counts; and less, if databases were left out.
-    let partial = RestoreTest { restored_bytes: Some(9), ..test };
-    assert_eq!(Measurement::of(&partial).unwrap().restore.unwrap().bytes, 9);
+    // Without the size of the database, what was restored counts.
+    let nameless = RestoreTest { backup: None, restored_bytes: Some(9), ..test.clone() };
+    assert_eq!(Measurement::of(&nameless).unwrap().restore.unwrap().bytes, 9);
+    let partial = RestoreTest { databases: vec!["shop".to_owned()], ..test };
+    assert_eq!(Measurement::of(&partial).unwrap().restore, None);
     assert_eq!(Speeds::of(&[Measurement { replay: None, ..measured }]), None, "replay was not measured");
 }
 

@@ -56,6 +56,7 @@ fn record(backup: TestedBackup, start: DateTime<Utc>, outcome: Outcome) -> Resto
         start,
         stop: start + TimeDelta::seconds(70),
         target: Target { kind: TargetKind::Latest, time: None, random: false },
+        databases: Vec::new(),
         reached: Some(Position { lsn: Lsn(0x500_0110), timeline: Some(1), last_commit: Some(start) }),
         phases: vec![phase(Phase::Restore, 40), phase(Phase::Replay, 20)],
         checks: [(CheckKind::Target, Verdict::Passed), (CheckKind::Pages, Verdict::NotChecked)]

@@ -80,6 +80,7 @@ fn test(
             size: None,
             repo_size: None,
         }),
+        databases: Vec::new(),
         reached: Some(Position {
             lsn: Lsn(0x500_0110),
             timeline: Some(1),

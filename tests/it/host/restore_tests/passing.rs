@@ -241,5 +241,6 @@ fn some_databases_can_be_tested_in_a_directory_behind_a_link() {
     let some = trial.test(&["--repo=1", "--db-include=third", &directory]).passed();
     assert_eq!(some["checks"][1]["message"], "2 databases", "{some:#}");
     assert!(some["restored_bytes"].is_null());
+    assert_eq!(some["databases"], serde_json::json!(["third"]));
     assert_eq!(fs::read_dir(real).unwrap().count(), 0);
 }
