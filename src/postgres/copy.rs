@@ -7,6 +7,8 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use Value::{Always, Of, Usual};
+
 /// Settings that a standby needs at least as large as they were on the primary. PostgreSQL 14 and later pause recovery otherwise, and
 /// earlier versions stop.
 pub const SIZED: [&str; 5] = [
@@ -26,51 +28,89 @@ pub const PORT: &str = "5432";
 /// Bytes of the path of a socket, including the zero at its end (`sockaddr_un`).
 const LONGEST_SOCKET: usize = 108;
 
-/// Settings that [`arguments`] makes, so users cannot.
-const OURS: [&str; 42] = [
-    "allow_alter_system",
-    "archive_cleanup_command",
-    "archive_command",
-    "archive_library",
-    "archive_mode",
-    "autovacuum",
-    "config_file",
-    "data_directory",
-    "dynamic_shared_memory_type",
-    "event_triggers",
-    "external_pid_file",
-    "fsync",
-    "hba_file",
-    "hot_standby",
-    "ident_file",
-    "lc_messages",
-    "listen_addresses",
-    "log_destination",
-    "log_directory",
-    "log_filename",
-    "log_line_prefix",
-    "log_min_messages",
-    "logging_collector",
-    "max_logical_replication_workers",
-    "port",
-    "primary_conninfo",
-    "primary_slot_name",
-    "promote_trigger_file",
-    "recovery_end_command",
-    "recovery_target",
-    "recovery_target_action",
-    "recovery_target_inclusive",
-    "recovery_target_lsn",
-    "recovery_target_name",
-    "recovery_target_time",
-    "recovery_target_timeline",
-    "recovery_target_xid",
-    "restart_after_crash",
-    "restore_command",
-    "unix_socket_directories",
-    "unix_socket_permissions",
-    "wal_retrieve_retry_interval",
+/// Settings that users cannot make, with what [`arguments`] makes of them. The [`SIZED`] ones are added.
+static OURS: [(&str, Value); 48] = [
+    ("allow_alter_system", Usual),
+    ("archive_cleanup_command", Always("")),
+    ("archive_command", Always("")),
+    ("archive_library", Usual),
+    ("archive_mode", Always("off")),
+    // PostgreSQL promotes a copy that reaches its target before it accepts queries. Even then, it does nothing by itself.
+    ("autovacuum", Always("off")),
+    ("config_file", Of(|copy| Some(copy.file("postgresql.conf")))),
+    ("data_directory", Usual),
+    // Shared memory in files of the data directory goes with it, however the copy ends.
+    ("dynamic_shared_memory_type", Always("mmap")),
+    // Login triggers fire on standbys, too (PostgreSQL 17 and later).
+    ("event_triggers", Of(|copy| (copy.major >= 17).then(|| "off".into()))),
+    ("external_pid_file", Usual),
+    ("fsync", Always("off")),
+    ("hba_file", Of(|copy| Some(copy.file("pg_hba.conf")))),
+    ("hot_standby", Always("on")),
+    ("huge_pages", Always("off")),
+    ("ident_file", Of(|copy| Some(copy.file("pg_ident.conf")))),
+    // With these, damage would pass.
+    ("ignore_checksum_failure", Usual),
+    ("ignore_invalid_pages", Usual),
+    ("zero_damaged_pages", Usual),
+    ("lc_messages", Always("C")),
+    ("listen_addresses", Always("")),
+    ("log_destination", Always("stderr")),
+    ("log_directory", Usual),
+    ("log_error_verbosity", Usual),
+    ("log_filename", Usual),
+    ("log_line_prefix", Always("")),
+    ("log_min_messages", Usual),
+    ("logging_collector", Always("off")),
+    ("max_logical_replication_workers", Always("0")),
+    ("port", Always(PORT)),
+    ("primary_conninfo", Always("")),
+    ("primary_slot_name", Always("")),
+    ("promote_trigger_file", Usual),
+    ("recovery_end_command", Always("")),
+    // PostgreSQL 15 and later.
+    ("recovery_prefetch", Of(|copy| (copy.major >= 15 && !copy.recovery.reads_ahead).then(|| "off".into()))),
+    (
+        "recovery_target",
+        Of(|copy| (copy.recovery.target == RecoveryTarget::Immediate).then(|| "immediate".into())),
+    ),
+    ("recovery_target_action", Always("pause")),
+    ("recovery_target_inclusive", Usual),
+    ("recovery_target_lsn", Usual),
+    ("recovery_target_name", Usual),
+    (
+        "recovery_target_time",
+        Of(|copy| match &copy.recovery.target {
+            RecoveryTarget::Time(time) => Some(time.into()),
+            RecoveryTarget::None | RecoveryTarget::Immediate => None,
+        }),
+    ),
+    ("recovery_target_timeline", Of(|copy| copy.recovery.timeline.as_ref().map(OsString::from))),
+    ("recovery_target_xid", Usual),
+    ("restart_after_crash", Always("off")),
+    ("restore_command", Of(|copy| Some(OsString::from(&copy.recovery.restore_command)))),
+    ("unix_socket_directories", Of(|copy| Some(copy.place.socket.clone().into()))),
+    ("unix_socket_permissions", Always("0700")),
+    ("wal_retrieve_retry_interval", Always("1s")),
 ];
+
+/// What a setting of a copy is.
+enum Value {
+    /// What PostgreSQL sets by itself.
+    Usual,
+    /// The same for every copy.
+    Always(&'static str),
+    /// What PostgreSQL sets by itself if there is none.
+    Of(fn(&Copy<'_>) -> Option<OsString>),
+}
+
+/// What settings depend on.
+struct Copy<'a> {
+    place: &'a Place,
+    recovery: &'a Recovery,
+    /// Major version of PostgreSQL.
+    major: u32,
+}
 
 /// Where a copy is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -128,10 +168,26 @@ impl Place {
     }
 }
 
+impl Copy<'_> {
+    /// One of its own configuration files.
+    fn file(&self, name: &str) -> OsString {
+        self.place.configuration.join(name).into()
+    }
+
+    /// The value of a setting on the command line.
+    fn value(&self, setting: &Value) -> Option<OsString> {
+        match setting {
+            Usual => None,
+            Always(value) => Some(value.into()),
+            Of(value) => value(self),
+        }
+    }
+}
+
 /// Whether users can set this themselves.
 #[must_use]
 pub fn is_free(setting: &str) -> bool {
-    !OURS.contains(&setting) && !SIZED.contains(&setting)
+    !OURS.iter().any(|(ours, _)| *ours == setting) && !SIZED.contains(&setting)
 }
 
 /// `sized` are values for [`SIZED`], `more` settings of the user, `major` the version of PostgreSQL.
@@ -144,70 +200,20 @@ pub fn arguments(
     more: &[(String, String)],
     major: u32,
 ) -> Vec<OsString> {
-    let mut arguments: Vec<OsString> = vec![program.into(), "-D".into(), place.data.clone().into()];
-    let mut set = |name: &str, value: &dyn AsRef<std::ffi::OsStr>| {
-        let mut setting = OsString::from(format!("{name}="));
-        setting.push(value.as_ref());
-        arguments.extend(["-c".into(), setting]);
-    };
-    for (name, value) in more {
-        set(name, value);
-    }
-    let file = |name: &str| place.configuration.join(name);
-    set("config_file", &file("postgresql.conf"));
-    set("hba_file", &file("pg_hba.conf"));
-    set("ident_file", &file("pg_ident.conf"));
-    set("unix_socket_directories", &place.socket);
-    let fixed = [
-        ("listen_addresses", ""),
-        ("port", PORT),
-        ("unix_socket_permissions", "0700"),
-        ("archive_mode", "off"),
-        ("archive_command", ""),
-        ("hot_standby", "on"),
-        ("primary_conninfo", ""),
-        ("primary_slot_name", ""),
-        ("archive_cleanup_command", ""),
-        ("recovery_end_command", ""),
-        ("recovery_target_action", "pause"),
-        ("wal_retrieve_retry_interval", "1s"),
-        ("restart_after_crash", "off"),
-        // PostgreSQL promotes a copy that reaches its target before it accepts queries. Even then, it does nothing by itself.
-        ("max_logical_replication_workers", "0"),
-        ("autovacuum", "off"),
-        ("fsync", "off"),
-        // Shared memory in files of the data directory goes with it, however the copy ends.
-        ("dynamic_shared_memory_type", "mmap"),
-        ("huge_pages", "off"),
-        ("logging_collector", "off"),
-        ("log_destination", "stderr"),
-        ("log_line_prefix", ""),
-        ("lc_messages", "C"),
-    ];
-    for (name, value) in fixed {
-        set(name, &value);
-    }
-    if major >= 17 {
-        // Login triggers fire on standbys, too.
-        set("event_triggers", &"off");
-    }
-    if major >= 15 && !recovery.reads_ahead {
-        set("recovery_prefetch", &"off");
-    }
-    set("restore_command", &recovery.restore_command);
-    match &recovery.target {
-        RecoveryTarget::None => {}
-        RecoveryTarget::Immediate => set("recovery_target", &"immediate"),
-        RecoveryTarget::Time(time) => set("recovery_target_time", time),
-    }
-    if let Some(timeline) = &recovery.timeline {
-        set("recovery_target_timeline", timeline);
-    }
-    for (name, smallest) in SIZED.into_iter().zip(SMALLEST) {
+    let copy = Copy { place, recovery, major };
+    let of_user = more.iter().map(|(name, value)| (&**name, OsString::from(value)));
+    let ours = OURS.iter().filter_map(|(name, setting)| Some((*name, copy.value(setting)?)));
+    let sized = SIZED.into_iter().zip(SMALLEST).map(|(name, smallest)| {
         let wanted = sized.iter().filter(|(sized, _)| *sized == name).map(|(_, value)| *value).max();
-        set(name, &wanted.unwrap_or(smallest).max(smallest).to_string());
-    }
-    arguments
+        (name, wanted.unwrap_or(smallest).max(smallest).to_string().into())
+    });
+    let start: [OsString; 3] = [program.into(), "-D".into(), place.data.clone().into()];
+    let options = of_user.chain(ours).chain(sized).flat_map(|(name, value)| {
+        let mut setting = OsString::from(format!("{name}="));
+        setting.push(value);
+        ["-c".into(), setting]
+    });
+    start.into_iter().chain(options).collect()
 }
 
 #[cfg(test)]
@@ -234,14 +240,14 @@ mod tests {
     #[test]
     fn a_copy_archives_nothing_and_listens_nowhere() {
         let line = line(RecoveryTarget::Time("2026-01-01 00:00:00+00".to_owned()), &[], 15);
-        assert!(
-            line.starts_with(
-                "/bin/postgres -D /t/data -c shared_preload_libraries=timescaledb -c config_file="
-            )
-        );
+        assert!(line.starts_with(
+            "/bin/postgres -D /t/data -c shared_preload_libraries=timescaledb -c archive_cleanup_command= -c "
+        ));
         for setting in [
             "archive_mode=off",
             "archive_command=",
+            "config_file=/t/conf/postgresql.conf",
+            "hba_file=/t/conf/pg_hba.conf",
             "listen_addresses=",
             "unix_socket_directories=/t/socket",
             "recovery_target_time=2026-01-01 00:00:00+00",
@@ -271,6 +277,24 @@ mod tests {
     fn the_path_of_the_socket_is_limited() {
         assert!(place(&format!("/{}", "a".repeat(85))).has_short_socket());
         assert!(!place(&format!("/{}", "a".repeat(86))).has_short_socket());
-        assert!(!is_free("archive_mode") && !is_free("max_connections") && is_free("work_mem"));
+    }
+
+    #[test]
+    fn what_a_copy_sets_is_not_free() {
+        let all: Vec<String> = [RecoveryTarget::Immediate, RecoveryTarget::Time(String::new())]
+            .into_iter()
+            .flat_map(|target| {
+                let line = line(target, &[], 17);
+                let settings = line.split(" -c ").skip(2).filter_map(|word| word.split_once('='));
+                settings.map(|(name, _)| name.to_owned()).collect::<Vec<_>>()
+            })
+            .collect();
+        assert!(all.len() > 60, "{all:?}");
+        for name in all.iter().map(String::as_str).chain(["zero_damaged_pages", "max_connections"]) {
+            assert!(!is_free(name), "{name}");
+        }
+        assert!(is_free("work_mem"));
+        let names: std::collections::BTreeSet<&str> = OURS.iter().map(|(name, _)| *name).collect();
+        assert_eq!(names.len(), OURS.len());
     }
 }

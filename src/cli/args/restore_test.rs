@@ -251,7 +251,7 @@ fn setting(text: &str) -> Result<(String, String), String> {
     }
     let name = name.to_ascii_lowercase();
     if !copy::is_free(&name) {
-        return Err(format!("{name} is set by restore-test itself"));
+        return Err(format!("{name} cannot be set: restore-test needs its own value"));
     }
     Ok((name, value.to_owned()))
 }
@@ -305,7 +305,17 @@ mod tests {
     #[test]
     fn settings_that_keep_production_safe_are_ours() {
         assert_eq!(setting("Work_mem=1GB"), Ok(("work_mem".to_owned(), "1GB".to_owned())));
-        for text in ["archive_mode=on", "ARCHIVE_COMMAND=x", "primary_conninfo=x", "a b=c", "=x", "x"] {
+        for text in [
+            "archive_mode=on",
+            "ARCHIVE_COMMAND=x",
+            "primary_conninfo=x",
+            "huge_pages=on",
+            "recovery_prefetch=on",
+            "ignore_checksum_failure=on",
+            "a b=c",
+            "=x",
+            "x",
+        ] {
             assert!(setting(text).is_err(), "{text}");
         }
     }
