@@ -22,7 +22,7 @@ use crate::source::sandbox;
 use crate::state::human;
 use crate::state::proofs::reason::ReasonClass;
 use crate::state::proofs::{
-    CheckKind, FORMAT, Outcome, Phase, RestoreTest, Source, Target, TargetKind, TestedBackup, Versions,
+    CheckKind, Outcome, Phase, RestoreTest, Source, Target, TargetKind, TestedBackup, Versions,
 };
 use crate::state::snapshot::{Repo, Snapshot, Stanza};
 
@@ -108,29 +108,16 @@ fn begun(order: &Order, basis: &Basis<'_>) -> RestoreTest {
     };
     let stanza = basis.snapshot.stanza(&order.stanza);
     let repo = stanza.and_then(|stanza| choose::repo(stanza, order.repo, basis.records));
+    let repo = repo.map_or_else(|| order.repo.number(), |repo| repo.key);
+    let versions = Versions {
+        keeper: basis.version.to_owned(),
+        pgbackrest: basis.snapshot.version.map(crate::pgbackrest::version::Version::with_name),
+        postgres: None,
+    };
+    let target = Target { kind, time, random: order.target == TargetWish::Random };
     RestoreTest {
-        format: FORMAT,
-        source: Source::Host,
-        stanza: order.stanza.clone(),
-        repo: repo.map_or_else(|| order.repo.number(), |repo| repo.key),
-        versions: Versions {
-            keeper: basis.version.to_owned(),
-            pgbackrest: basis.snapshot.version.map(crate::pgbackrest::version::Version::with_name),
-            postgres: None,
-        },
-        start: basis.started,
-        stop: basis.started,
-        target: Target { kind, time, random: order.target == TargetWish::Random },
-        backup: None,
         databases: order.named_databases(),
-        reached: None,
-        phases: Vec::new(),
-        checks: Vec::new(),
-        restored_bytes: None,
-        wal_segments: None,
-        wal_bytes: None,
-        outcome: Outcome::Inconclusive,
-        reason: None,
+        ..RestoreTest::begun(Source::Host, order.stanza.clone(), repo, versions, target, basis.started)
     }
 }
 

@@ -254,6 +254,38 @@ pub enum RecordError {
 }
 
 impl RestoreTest {
+    /// A test that has begun, and has not shown anything yet.
+    #[must_use]
+    pub fn begun(
+        source: Source,
+        stanza: String,
+        repo: u32,
+        versions: Versions,
+        target: Target,
+        start: DateTime<Utc>,
+    ) -> Self {
+        Self {
+            format: FORMAT,
+            source,
+            stanza,
+            repo,
+            versions,
+            start,
+            stop: start,
+            target,
+            backup: None,
+            databases: Vec::new(),
+            reached: None,
+            phases: Vec::new(),
+            checks: Vec::new(),
+            restored_bytes: None,
+            wal_segments: None,
+            wal_bytes: None,
+            outcome: Outcome::Inconclusive,
+            reason: None,
+        }
+    }
+
     /// Reads a record.
     pub fn parse(document: &[u8]) -> Result<Self, RecordError> {
         #[derive(Deserialize)]

@@ -25,8 +25,7 @@ pub fn judge_into(snapshot: &mut Snapshot, records: &Records) {
             .repos
             .iter()
             .map(|repo| {
-                // Versions before 2.32 have one repository without a number.
-                let history = records.of_repo(&stanza.name, repo.key.max(1))?;
+                let history = records.of_repo(&stanza.name, repo.key)?;
                 Some(Arc::new(of_repo(stanza, repo, history)))
             })
             .collect();

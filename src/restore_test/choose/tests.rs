@@ -6,7 +6,7 @@ use chrono::Duration;
 
 use super::*;
 use crate::state::examples::{backup, day, listed, offline, repo as of_backups, stanza as of_repos};
-use crate::state::proofs::{FORMAT, Outcome, Source, Versions};
+use crate::state::proofs::{Source, Versions};
 
 const FULL: &str = "20260102-000000F";
 const NEXT: &str = "20260104-000000F";
@@ -26,26 +26,8 @@ fn label(repo: &Repo, backup: &BackupWish, target: TargetWish) -> Result<String,
 }
 
 fn test_at(start: DateTime<Utc>, repo: u32) -> RestoreTest {
-    RestoreTest {
-        format: FORMAT,
-        source: Source::Host,
-        stanza: "demo".to_owned(),
-        repo,
-        versions: Versions::default(),
-        start,
-        stop: start,
-        target: Target { kind: TargetKind::Latest, time: None, random: false },
-        backup: None,
-        databases: Vec::new(),
-        reached: None,
-        phases: Vec::new(),
-        checks: Vec::new(),
-        restored_bytes: None,
-        wal_segments: None,
-        wal_bytes: None,
-        outcome: Outcome::Failed,
-        reason: None,
-    }
+    let target = Target { kind: TargetKind::Latest, time: None, random: false };
+    RestoreTest::begun(Source::Host, "demo".to_owned(), repo, Versions::default(), target, start)
 }
 
 #[test]
