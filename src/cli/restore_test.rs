@@ -190,7 +190,10 @@ fn show(progress: &Progress, last: &parking_lot::Mutex<Option<Instant>>) {
             *last = Some(Instant::now());
             match within {
                 Progress::Restored { percent } => format!("  {percent:.0} %\n"),
-                Progress::Replayed { segment } => format!("  up to WAL segment {segment}\n"),
+                Progress::Replays { segment, lsn } => {
+                    let lsn = lsn.map_or_else(String::new, |lsn| format!("{lsn}, "));
+                    format!("  at {lsn}WAL segment {segment}\n")
+                }
                 Progress::Begins { .. } => return,
             }
         }

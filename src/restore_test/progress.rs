@@ -1,6 +1,6 @@
 //! What is told while a test runs.
 
-use crate::pgbackrest::wal::WalSegment;
+use crate::pgbackrest::wal::{Lsn, WalSegment};
 use crate::state::proofs::Phase;
 
 /// What happens during a test.
@@ -14,8 +14,11 @@ pub enum Progress {
     Restored {
         percent: f64,
     },
-    Replayed {
+    /// Begins to replay a segment.
+    Replays {
         segment: WalSegment,
+        /// Where it begins.
+        lsn: Option<Lsn>,
     },
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::pgbackrest::wal::SegmentSize;
 use crate::postgres::copy::{self, Recovery as HowToRecover};
 use crate::source::environment::Environment;
 use crate::source::running::{Running, Writes};
@@ -36,6 +37,8 @@ pub(super) struct Server<'a> {
     pub(super) sized: Vec<(&'static str, u64)>,
     /// Settings of the user.
     pub(super) settings: &'a [(String, String)],
+    /// That of the restored database, once it is known.
+    pub(super) segment_size: SegmentSize,
     pub(super) running: Option<Running>,
     pub(super) followed: Recovery,
 }
@@ -102,7 +105,7 @@ impl Server<'_> {
                 }
             }
             if let Some(segment) = self.followed.last().filter(|last| Some(*last) != before) {
-                tell(Progress::Replayed { segment });
+                tell(Progress::Replays { segment, lsn: segment.start_lsn(self.segment_size) });
             }
             if let Some(stop) = self.followed.repeated_error() {
                 return Err(stop);

@@ -244,6 +244,7 @@ async fn perform(
         },
         sized: Vec::new(),
         settings: &order.settings,
+        segment_size: SegmentSize::DEFAULT,
         running: None,
         followed: Followed::default(),
     };
@@ -254,7 +255,7 @@ async fn perform(
     test.wal_segments = Some(server.followed.segments);
     if let Some(end) = end {
         tell(Progress::Begins { phase: Phase::Check, what: String::new() });
-        let size = control.segment_size.unwrap_or(SegmentSize::DEFAULT);
+        let size = server.segment_size;
         // Each check has its own limit.
         let count = u32::try_from(order.assertions.len() + 4).unwrap_or(u32::MAX);
         let limit = deadline(Phase::Check).saturating_mul(count);
@@ -302,6 +303,7 @@ async fn replay(
     }
     *control = control_data::parse(&checks::control_data(session, server.place).await?);
     server.sized.clone_from(&control.sized);
+    server.segment_size = control.segment_size.unwrap_or(server.segment_size);
     let end = server.replay(tell).await?;
     let foreign = server.place.foreign_tablespace();
     match foreign.map_err(|error| Stop::of_file("cannot look for tablespaces", &error))? {
