@@ -31,6 +31,8 @@ pub(crate) struct Postgres<'a> {
     account: Option<&'a Account>,
     programs: PathBuf,
     pub(crate) data: PathBuf,
+    /// The directory of its configuration files.
+    configuration: PathBuf,
     pub(crate) socket_directory: PathBuf,
     server: Option<Running>,
 }
@@ -66,6 +68,7 @@ impl<'a> Postgres<'a> {
         Self {
             account,
             programs: programs.to_owned(),
+            configuration: data.clone(),
             data,
             socket_directory: directory.to_owned(),
             server: None,
@@ -75,7 +78,7 @@ impl<'a> Postgres<'a> {
     /// Starts the server and waits until it answers.
     pub(crate) fn start(&mut self) {
         let mut command = command(self.account, self.programs.join("postgres"));
-        command.arg("-D").arg(&self.data);
+        command.arg("-D").arg(&self.configuration);
         let log = self.socket_directory.join("postgres.log");
         // Immediate shutdown: the cluster is thrown away, and an archiver that hangs must not be waited for.
         let mut server = Running::start("postgres", command, &log, Signal::SIGQUIT);
@@ -104,6 +107,7 @@ impl<'a> Postgres<'a> {
         Self {
             account,
             programs: programs.to_owned(),
+            configuration: data.clone(),
             data,
             socket_directory: directory.to_owned(),
             server: None,
@@ -122,7 +126,7 @@ impl<'a> Postgres<'a> {
 
     fn start_until(&mut self, words: &str) -> Result<(), String> {
         let mut command = command(self.account, self.programs.join("postgres"));
-        command.arg("-D").arg(&self.data);
+        command.arg("-D").arg(&self.configuration);
         let log = self.socket_directory.join("postgres.log");
         let mut server = Running::start("postgres", command, &log, Signal::SIGQUIT);
         let end = wait_for(words, || match server.ended() {
@@ -131,6 +135,16 @@ impl<'a> Postgres<'a> {
         });
         self.server = Some(server);
         end
+    }
+
+    /// Moves the configuration of a server that is stopped to another directory, as on Debian.
+    pub(crate) fn move_configuration(&mut self, directory: &Path) {
+        for name in ["postgresql.conf", "pg_hba.conf", "pg_ident.conf"] {
+            fs::rename(self.data.join(name), directory.join(name)).unwrap();
+        }
+        let mut file = fs::OpenOptions::new().append(true).open(directory.join("postgresql.conf")).unwrap();
+        writeln!(file, "data_directory = '{}'", self.data.display()).unwrap();
+        directory.clone_into(&mut self.configuration);
     }
 
     /// What the server has logged since it was started.

@@ -1,6 +1,7 @@
 //! Tests that do not pass, each with its reason: what is wrong with a backup is `failed`, and nothing else is.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use nix::sys::signal::Signal;
@@ -48,10 +49,17 @@ fn check(test: &str, pgbackrest: Result<Pgbackrest, String>) {
     let largest = largest_file(&directory.join("pg_data/base"));
     damaged(&largest, || trial.test(&["--repo=1"]).ended("failed", "damaged_backup"));
     without(&site, &largest, || trial.test(&["--repo=1"]).ended("failed", "missing_backup"));
+    let mode = fs::metadata(&largest).unwrap().permissions();
+    fs::set_permissions(&largest, fs::Permissions::from_mode(0o000)).unwrap();
+    trial.test(&["--repo=1"]).ended("inconclusive", "permission");
+    fs::set_permissions(&largest, mode).unwrap();
 
     // The second repository is encrypted, and has no backup yet.
     trial.test(&["--repo=2"]).ended("failed", "no_backup");
-    trial.lab.back_up(2, "full");
+    let encrypted = trial.lab.back_up(2, "full");
+    let directory = site.path(&format!("repo2/backup/{STANZA}/{encrypted}"));
+    let largest = largest_file(&directory.join("pg_data/base"));
+    damaged(&largest, || trial.test(&["--repo=2"]).ended("failed", "damaged_backup"));
     let config = fs::read_to_string(&trial.lab.both).unwrap();
     let lines = config.lines().map(|line| match line.split_once("cipher-pass=") {
         Some((name, _)) => format!("{name}cipher-pass=another\n"),
@@ -84,14 +92,87 @@ fn damaged_pages_fail_in_every_version() {
         trial.lab.postgres.sql("checkpoint");
         trial.lab.postgres.corrupt_page("ledger", 3);
         trial.lab.pgbackrest(&["--repo=1", "--type=full", "backup"]);
+        let test = trial.test(&["--repo=1"]);
         // From 2.60 on, pgBackRest stops; earlier versions restore it.
-        let record = trial.test(&["--repo=1"]);
-        let class = record.record["reason"]["class"].as_str().unwrap().to_owned();
-        assert!(["damaged_pages", "unreadable_relation"].contains(&&*class), "{:#}", record.record);
-        let record = record.ended("failed", &class);
-        if record["reason"]["phase"] != "restore" {
+        if site.pgbackrest.minor() >= 60 {
+            assert_eq!(test.ended("failed", "damaged_pages")["reason"]["phase"], "restore");
+        } else {
+            let record = test.ended("failed", "unreadable_relation");
+            assert_eq!(record["reason"]["phase"], "check");
             assert_eq!((verdict(&record, "relations"), verdict(&record, "pages")), ("failed", "failed"));
         }
+        trial.assert_clean();
+    }
+}
+
+/// Many files are in one file of the repository, and of larger ones only the blocks that have changed (2.39 and 2.46 and later).
+#[test]
+fn a_flipped_byte_in_a_bundle_fails() {
+    let Some(site) = Site::or_skip("a_flipped_byte_in_a_bundle_fails", Pgbackrest::newest()) else { return };
+    let trial = Trial::start(&site);
+    let config = ["repo1", "repo2"].into_iter().fold(site.config(), |config, repo| {
+        config.global(&format!("{repo}-bundle"), "y").global(&format!("{repo}-block"), "y")
+    });
+    site.write("both.conf", &config.text());
+    for repo in [1, 2] {
+        let full = trial.lab.back_up(repo, "full");
+        let incr = trial.lab.back_up(repo, "incr");
+        trial.mark(repo);
+        trial.lab.postgres.archive_all();
+        let repo_flag = format!("--repo={repo}");
+        let passed = trial.test(&[&repo_flag, &trial.assertions(repo, 9)]).passed();
+        assert_eq!(passed["backup"]["label"], incr.as_str());
+        let bundle = |label| largest_file(&site.path(&format!("repo{repo}/backup/{STANZA}/{label}/bundle")));
+        // The second backup needs the first one.
+        for label in [full, incr] {
+            flipped(&bundle(label), || trial.test(&[&repo_flag]).ended("failed", "damaged_backup"));
+        }
+        trial.test(&[&repo_flag]).passed();
+    }
+    trial.assert_clean();
+}
+
+/// `pg_dump` reads all tables, and no index.
+#[test]
+fn a_corrupt_index_is_found_by_amcheck_alone() {
+    for pgbackrest in versions() {
+        let Some(site) = Site::or_skip("a_corrupt_index_is_found_by_amcheck_alone", pgbackrest) else {
+            return;
+        };
+        let trial = Trial::start(&site);
+        let sorts = |first: &str, second: &str| {
+            format!(
+                "create or replace function in_order(int, int) returns int language sql immutable as $$ \
+                 select case when {first} < {second} then -1 when {first} > {second} then 1 else 0 end $$"
+            )
+        };
+        trial.lab.postgres.sql_each(&[
+            "create extension amcheck",
+            &sorts("$1", "$2"),
+            "create operator class by_function for type int using btree as operator 1 <, operator 2 <=, operator 3 =, \
+             operator 4 >=, operator 5 >, function 1 in_order(int, int)",
+            "create table numbers as select generate_series(1, 1000) as number",
+            "create index by_number on numbers (number by_function)",
+        ]);
+        trial.lab.back_up(1, "full");
+        let sound = trial.test(&["--repo=1", "--amcheck"]).passed();
+        assert_eq!(verdict(&sound, "amcheck"), "passed");
+
+        // The other way round, as with another version of a collation.
+        trial.lab.postgres.sql(&sorts("$2", "$1"));
+        trial.lab.postgres.archive_all();
+        trial.test(&["--repo=1"]).passed();
+        let corrupt = trial.test(&["--repo=1", "--amcheck"]).ended("failed", "corrupt_relation");
+        assert!(corrupt["reason"]["message"].as_str().unwrap().contains("by_number"), "{corrupt:#}");
+
+        // It says nothing if collations differ from those of the database.
+        trial.lab.postgres.sql(
+            "update pg_collation set collversion = 'other' \
+             where oid = (select min(oid) from pg_collation where collprovider = 'i')",
+        );
+        trial.lab.postgres.archive_all();
+        let other = trial.test(&["--repo=1", "--amcheck"]).passed();
+        assert_eq!(verdict(&other, "amcheck"), "not_checked");
         trial.assert_clean();
     }
 }
@@ -225,10 +306,19 @@ fn without<T>(site: &Site, path: &Path, then: impl FnOnce() -> T) -> T {
 
 /// Changes bytes in the middle of a file, does something, and puts it back.
 fn damaged<T>(path: &Path, then: impl FnOnce() -> T) -> T {
+    changed(path, 16, then)
+}
+
+/// The same with a single byte.
+fn flipped<T>(path: &Path, then: impl FnOnce() -> T) -> T {
+    changed(path, 1, then)
+}
+
+fn changed<T>(path: &Path, bytes: usize, then: impl FnOnce() -> T) -> T {
     let whole = fs::read(path).unwrap();
     let mut changed = whole.clone();
     let middle = changed.len() / 2;
-    changed[middle..].iter_mut().take(16).for_each(|byte| *byte ^= 0x5A);
+    changed[middle..].iter_mut().take(bytes).for_each(|byte| *byte ^= 0x5A);
     fs::write(path, changed).unwrap();
     let said = then();
     fs::write(path, whole).unwrap();

@@ -7,11 +7,13 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use nix::sys::signal::Signal;
+
 use super::trial::{Trial, versions};
 use crate::support::exporter::our_program;
 use crate::support::lab::{STANZA, Site};
 use crate::support::machine::Pgbackrest;
-use crate::support::process::{output, wait_for};
+use crate::support::process::{Running, output, wait_for};
 
 #[test]
 fn nothing_of_production_is_touched() {
@@ -128,6 +130,39 @@ impl Planted {
     }
 }
 
+/// Fails if the PostgreSQL that it is asked for runs a background worker of pg_prewarm, which is not in `pg_stat_activity`.
+const FINDS_NO_WORKER: &str = r#"postmaster=$(head -n 1 "$PGHOST/.s.PGSQL.$PGPORT.lock")
+for process in /proc/[0-9]*; do
+    grep -qs "^PPid:[[:space:]]*$postmaster\$" "$process/status" || continue
+    ! grep -qs autoprewarm "$process/cmdline" || exit 1
+done
+"#;
+
+/// Whatever the database is set to run, only what a standby needs runs on the copy.
+#[test]
+fn no_background_worker_runs_on_the_copy() {
+    for pgbackrest in versions() {
+        let Some(site) = Site::or_skip("no_background_worker_runs_on_the_copy", pgbackrest) else { return };
+        let mut trial = Trial::start(&site);
+        trial.lab.postgres.sql("alter system set shared_preload_libraries = 'pg_prewarm'");
+        trial.lab.postgres.stop();
+        trial.lab.postgres.start();
+        let hook = site.script("finds-no-worker", FINDS_NO_WORKER);
+        let is_running = || {
+            let socket = &trial.lab.postgres.socket_directory;
+            !Command::new(&hook).env("PGHOST", socket).env("PGPORT", "5432").status().unwrap().success()
+        };
+        wait_for("the background worker of the database", || is_running().then_some(()));
+        trial.lab.back_up(1, "full");
+        let hook = format!("--hook={}", hook.display());
+        trial.test(&["--repo=1", &hook]).passed();
+        // It is seen if it runs.
+        let library = "--postgres-option=shared_preload_libraries=pg_prewarm";
+        trial.test(&["--repo=1", &hook, library]).ended("failed", "hook");
+        trial.assert_clean();
+    }
+}
+
 #[test]
 fn a_running_backup_is_not_disturbed() {
     for pgbackrest in versions() {
@@ -146,6 +181,59 @@ fn a_running_backup_is_not_disturbed() {
         }
         assert!(held.release());
         trial.test(&["--repo=2", &trial.assertions(1, 2)]).passed();
+        trial.assert_clean();
+    }
+}
+
+/// While PostgreSQL runs on the copy, a backup is being made, and WAL is archived asynchronously.
+#[test]
+fn only_production_changes_what_is_its_own() {
+    for pgbackrest in versions() {
+        let Some(site) = Site::or_skip("only_production_changes_what_is_its_own", pgbackrest) else { return };
+        let trial = Trial::start(&site);
+        trial.lab.back_up(1, "full");
+        trial.mark(1);
+        trial.lab.postgres.archive_all();
+        let text = fs::read_to_string(&trial.lab.both).unwrap();
+        site.write("both.conf", &text.replacen("[global]\n", "[global]\narchive-async=y\n", 1));
+        trial.lab.postgres.archive_all();
+        let held = trial.lab.hold_backup(2);
+        let archiver_ends = || {
+            wait_for("the end of asynchronous archiving", || (!is_archiving(&trial.lab.both)).then_some(()));
+        };
+        archiver_ends();
+        let watched = ["repo1", "repo2", "spool", "lock", "log"];
+        let before = watched.map(|name| contents(&site.path(name)));
+
+        let (checks, goes_on) =
+            (site.create_directory("checks").join("here"), site.create_directory("goes-on"));
+        let body =
+            format!("touch {}\nwhile test -e {}; do sleep 0.1; done\n", checks.display(), goes_on.display());
+        let hook = format!("--hook={}", site.script("waits", &body).display());
+        let command = trial.command(&["--repo=1", &trial.assertions(1, 2), &hook]);
+        let mut running = Running::start("restore-test", command, &site.path("keeper.log"), Signal::SIGTERM);
+        wait_for("the copy to be checked", || checks.exists().then_some(()));
+        trial.mark(2);
+        let archived = trial.lab.postgres.archive_all().segment;
+        fs::remove_dir(&goes_on).unwrap();
+        assert!(running.wait().success(), "{}", running.log());
+        archiver_ends();
+
+        for (name, before) in watched.iter().zip(before) {
+            let after = contents(&site.path(name));
+            let of_archiving = |path: &str| match *name {
+                "repo1" | "repo2" => {
+                    !before.contains_key(path) && path.contains(&format!("/archive/{STANZA}/"))
+                }
+                _ => path.contains("archive"),
+            };
+            let differ =
+                before.keys().chain(after.keys()).filter(|path| before.get(*path) != after.get(*path));
+            let others: Vec<&String> = differ.filter(|path| !of_archiving(path.as_str())).collect();
+            assert!(others.is_empty(), "{others:?}");
+        }
+        site.wal_file(1, &archived);
+        assert!(held.release());
         trial.assert_clean();
     }
 }

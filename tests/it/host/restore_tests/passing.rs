@@ -4,11 +4,13 @@ use std::fs;
 use std::os::unix::fs::symlink;
 
 use chrono::{DateTime, Utc};
+use nix::sys::signal::Signal;
 
-use super::trial::{Trial, long_form, verdict, versions};
+use super::trial::{Trial, long_form, record_in, verdict, versions};
 use crate::support::lab::Site;
 use crate::support::machine::{Pgbackrest, postgres_programs, second_postgres_programs, skip};
 use crate::support::object_store::{Host, Kind, ObjectStore};
+use crate::support::process::{Running, call, successful, wait_for};
 use crate::support::web::Authority;
 
 /// How many random targets are tested, unless `CAMPAIGN_RESTORES` is set.
@@ -72,13 +74,18 @@ fn check(test: &str, pgbackrest: Result<Pgbackrest, String>) {
         trial.test(&["--repo=1", "--target=latest", &trial.assertions(2, 3)]).ended("failed", "assertion");
     assert_eq!(verdict(&wrong, "target"), "passed");
 
-    // Restored settings are not used, whatever they are, and larger ones are taken from the WAL.
+    // Larger settings are taken from the WAL, and the configuration need not be in the data directory.
     trial.lab.postgres.sql("alter system set max_connections = 321");
     trial.lab.postgres.stop();
+    trial.lab.postgres.move_configuration(&site.create_directory("etc"));
     trial.lab.postgres.start();
     trial.mark(4);
     trial.lab.postgres.archive_all();
     trial.test(&["--repo=1", &trial.assertions(4, 99)]).passed();
+    trial.lab.back_up(1, "incr");
+    let elsewhere = trial.test(&["--repo=1", &trial.assertions(4, 99)]).passed();
+    assert_eq!(elsewhere["backup"]["type"], "incr");
+    // Restored settings are not used, whatever they are.
     for file in ["postgresql.conf", "postgresql.auto.conf", "pg_hba.conf"] {
         fs::write(trial.lab.postgres.data.join(file), "neither a setting nor a rule\n").unwrap();
     }
@@ -93,7 +100,7 @@ fn check(test: &str, pgbackrest: Result<Pgbackrest, String>) {
     assert_eq!(verdict(&hooked, "hook"), "passed");
     assert_eq!(hooked["backup"]["type"], "incr");
     trial.assert_clean();
-    assert_eq!((trial.records(1).len(), trial.records(2).len()), (6, 1));
+    assert_eq!((trial.records(1).len(), trial.records(2).len()), (7, 1));
 }
 
 #[test]
@@ -133,9 +140,17 @@ fn another_major_version_of_postgresql_passes() {
 
 #[test]
 fn random_targets_are_exact_across_a_timeline_switch() {
-    let test = "random_targets_are_exact_across_a_timeline_switch";
-    let Some(site) = Site::or_skip(test, Pgbackrest::newest()) else { return };
-    let mut trial = Trial::start(&site);
+    for pgbackrest in versions() {
+        let Some(site) = Site::or_skip("random_targets_are_exact_across_a_timeline_switch", pgbackrest)
+        else {
+            return;
+        };
+        check_random_targets(&site);
+    }
+}
+
+fn check_random_targets(site: &Site) {
+    let mut trial = Trial::start(site);
     // Before and after each commit.
     let mut marked: Vec<(DateTime<Utc>, DateTime<Utc>)> = Vec::new();
     let mut mark = |trial: &Trial<'_>, id| {
@@ -205,11 +220,54 @@ fn a_backup_in_an_object_store_passes() {
         assert_eq!(passed["repo"], 3);
         trial.assert_clean();
 
-        // The repository no longer responds, which is not the fault of the backup.
+        // The repository hangs, first during the restore, and then from the beginning.
+        let waits = site.create_directory("waits");
+        let until = format!("while test -e {}; do sleep 0.1; done", waits.display());
+        let waiting = trial.before("restore", &until);
+        let log = site.path("keeper.log");
+        let command = trial.command(&["--repo=3", "--restore-timeout=15s", &waiting]);
+        let mut running = Running::start("restore-test", command, &log, Signal::SIGTERM);
+        wait_for("the restore to begin", || trial.directory().join("restore.log").exists().then_some(()));
+        store.pause();
+        fs::remove_dir(&waits).unwrap();
+        assert_eq!(running.wait().code(), Some(5), "{}", running.log());
+        let record = record_in(&running.log());
+        assert_eq!(
+            (&record["reason"]["class"], &record["reason"]["phase"]),
+            (&"deadline".into(), &"restore".into())
+        );
+        trial.assert_clean();
+        trial.test(&["--repo=3", "--collect.timeout=10s"]).ended("inconclusive", "repository");
+        store.resume();
+
+        // It no longer exists, which is not the fault of the backup either.
         drop(store);
         trial.test(&["--repo=3", "--collect.timeout=10s"]).ended("inconclusive", "repository");
         trial.assert_clean();
     }
+}
+
+#[test]
+fn progress_is_shown_on_a_terminal() {
+    let Some(site) = Site::or_skip("progress_is_shown_on_a_terminal", Pgbackrest::newest()) else { return };
+    let trial = Trial::start(&site);
+    let label = trial.lab.back_up(1, "full");
+    for id in 1..4 {
+        trial.mark(id);
+        trial.lab.postgres.archive_all();
+    }
+    // Lines follow each other after five seconds.
+    let slow = trial.before("archive-get", "sleep 2");
+    let line = trial.shell_line(&["--repo=1", "--output=text", &slow]);
+    // util-linux' script gives its child a terminal.
+    let mut command = call(site.account.as_ref(), "script");
+    let shown = successful(command.args(["-qec", &line, "/dev/null"]));
+    for text in
+        [&*format!("restore {label} from repo1"), "  at 0/", ", WAL segment 0000000100000000", "passed"]
+    {
+        assert!(shown.contains(text), "{text} is missing in\n{shown}");
+    }
+    trial.assert_clean();
 }
 
 #[test]

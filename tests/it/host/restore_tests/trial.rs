@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use pgbackrest_keeper::pgbackrest::command::quoted;
 use serde_json::Value;
 
 use crate::support::exporter::our_program;
@@ -93,6 +94,13 @@ impl<'a> Trial<'a> {
         let mut command = command(self.site.account.as_ref(), our_program(self.site));
         command.args(self.given(&self.lab.both, more));
         command
+    }
+
+    /// The same for a shell.
+    pub(in crate::host) fn shell_line(&self, more: &[&str]) -> String {
+        let program = our_program(self.site).display().to_string();
+        let words = std::iter::once(program).chain(self.given(&self.lab.both, more));
+        words.map(|word| quoted(&word)).collect::<Vec<_>>().join(" ")
     }
 
     /// Makes a test.
