@@ -18,7 +18,7 @@ use regex::Regex;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::support::machine::{program, skip};
+use crate::support::machine::{monitoring, program, skip};
 use crate::support::stack::{ALERTMANAGER, root};
 
 pub(crate) const RULES: &str = "alerts/pgbackrest.rules.yml";
@@ -217,12 +217,16 @@ fn by_itself(rules: &str, tests: &str, name: &str, directory: &Path) -> PathBuf 
 
 #[test]
 fn promtool_takes_the_rules_and_sees_them_fire() {
-    let promtool = match program("promtool") {
-        Ok(promtool) => promtool,
-        Err(missing) => return skip("promtool_takes_the_rules_and_sees_them_fire", missing),
+    let (promtool, newer) = match (program("promtool"), monitoring("promtool")) {
+        (Ok(promtool), Ok(newer)) => (promtool, newer),
+        (Err(missing), _) | (_, Err(missing)) => {
+            return skip("promtool_takes_the_rules_and_sees_them_fire", missing);
+        }
     };
     let promtool = &promtool;
-    succeeds(Command::new(promtool).args(["check", "rules", RULES, COMPAT]));
+    for promtool in [promtool, &newer] {
+        succeeds(Command::new(promtool).args(["check", "rules", RULES, COMPAT]));
+    }
     let directory = tempfile::tempdir().unwrap();
     let mut all = Vec::new();
     for (rules, tests) in [(RULES, "alerts/tests"), (COMPAT, "alerts/tests/compat")] {

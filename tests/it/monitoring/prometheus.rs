@@ -1,16 +1,24 @@
-//! A real Prometheus scrapes real backups, in both text formats.
+//! A real Prometheus scrapes real backups, in both text formats, and Prometheus 3 in all the ways that it knows.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use serde_json::{Value, json};
+
 use crate::support::exporter::{CLASSIC, OPENMETRICS};
 use crate::support::lab::{Lab, STANZA};
-use crate::support::machine::{Pgbackrest, program};
+use crate::support::machine::{Pgbackrest, monitoring, program, skip};
+use crate::support::process::wait_for;
+use crate::support::prometheus::Prometheus;
 use crate::support::stack::{self, JOB, Stack, stack};
 
 #[test]
 fn prometheus_scrapes_both_formats() {
+    if let Err(missing) = monitoring("prometheus") {
+        return skip("prometheus_scrapes_both_formats", missing);
+    }
     let Some(site) = stack::site("prometheus_scrapes_both_formats", Pgbackrest::installed()) else { return };
     let lab = Lab::start(&site, 16);
     let full = lab.back_up(1, "full");
@@ -28,8 +36,10 @@ fn prometheus_scrapes_both_formats() {
     assert!(openmetrics.text().ends_with("# EOF\n"));
     let classic = exporter.get("/metrics", &[("accept", CLASSIC)]);
     assert!(classic.header("content-type").starts_with("text/plain; version=0.0.4"));
-    let checked = promtool_check(&program("promtool").unwrap(), classic.text());
-    assert!(checked.is_empty(), "promtool says:\n{checked}");
+    for promtool in [program("promtool"), monitoring("promtool")] {
+        let checked = promtool_check(&promtool.unwrap(), classic.text());
+        assert!(checked.is_empty(), "promtool says:\n{checked}");
+    }
 
     let info = site.info(&lab.both, &[]);
     for job in [JOB, "classic"] {
@@ -66,10 +76,88 @@ fn prometheus_scrapes_both_formats() {
         );
         assert!(age < 2.0, "{job}: the age is {age} s off");
     }
+    all_targets_are_up(prometheus);
+    version_3_has_the_same_series(prometheus, &exporter.address);
+}
+
+fn all_targets_are_up(prometheus: &Prometheus) {
     for target in prometheus.targets() {
         assert_eq!(target["health"], "up", "{target}");
         assert_eq!(target["lastError"], "", "{target}");
     }
+}
+
+/// What Prometheus 3 can ask for, and whether it gets OpenMetrics then.
+fn jobs_of_version_3() -> [(&'static str, Value, bool); 6] {
+    [
+        // Native histograms make it prefer protobuf, which is not served.
+        ("default", json!({}), true),
+        (
+            "legacy-names",
+            json!({"metric_name_validation_scheme": "legacy", "metric_name_escaping_scheme": "underscores"}),
+            true,
+        ),
+        (
+            "without-protobuf",
+            json!({"scrape_protocols": ["OpenMetricsText1.0.0", "OpenMetricsText0.0.1"]}),
+            true,
+        ),
+        ("only-protobuf", json!({"scrape_protocols": ["PrometheusProto"]}), false),
+        ("text-1", json!({"scrape_protocols": ["PrometheusText1.0.0"]}), false),
+        ("text-0", json!({"scrape_protocols": ["PrometheusText0.0.4"]}), false),
+    ]
+}
+
+fn version_3_has_the_same_series(version_2: &Prometheus, exporter: &str) {
+    let job = |name: &str, settings: &Value| {
+        let mut job = json!({"job_name": name, "static_configs": [{"targets": [exporter]}]});
+        job.as_object_mut().unwrap().extend(settings.as_object().unwrap().clone());
+        job
+    };
+    let mut jobs: Vec<Value> =
+        jobs_of_version_3().iter().map(|(name, settings, _)| job(name, settings)).collect();
+    let native = |keeps_classic: bool| json!({"convert_classic_histograms_to_nhcb": true, "always_scrape_classic_histograms": keeps_classic});
+    jobs.extend([job("native", &native(false)), job("both", &native(true))]);
+    let version_3 = Prometheus::start_version_3(&jobs).unwrap();
+    let facts = r#"{job="JOB",__name__=~"pgbackrest_(backup|repo|stanza|wal)_.+",__name__!~".+_(since|collected)_.+"}"#;
+    for (name, _, is_openmetrics) in jobs_of_version_3() {
+        wait_for(&format!("the series of {name}"), || {
+            let [old, new] = [(version_2, JOB), (&version_3, name)].map(|(prometheus, job)| {
+                // All series, and the values of those that do not depend on the time of the scrape.
+                let all = series(
+                    prometheus,
+                    &r#"{job="JOB",__name__=~"pgbackrest_.+"}"#.replace("JOB", job),
+                    false,
+                );
+                [all, series(prometheus, &facts.replace("JOB", job), true)]
+            });
+            (old == new && old.iter().all(|series| series.len() > 20)).then_some(())
+        });
+        // In OpenMetrics the name of a counter is without its ending.
+        let counter =
+            if is_openmetrics { "pgbackrest_collector_runs" } else { "pgbackrest_collector_runs_total" };
+        let target = format!("{{job=\"{name}\"}}");
+        let told = version_3.ask("targets/metadata", &[("match_target", &target), ("metric", counter)]);
+        assert_eq!(told[0]["type"], "counter", "{name}: {told}");
+    }
+    // Prometheus 3 makes native histograms of ours.
+    let durations = "pgbackrest_collector_duration_seconds";
+    for (job, has_classic) in [("native", false), ("both", true)] {
+        version_3
+            .wait_for_value(&format!("histogram_quantile(0.9, {durations}{{job='{job}',collector='info'}})"));
+        let classic = version_3.query(&format!("{durations}_bucket{{job='{job}'}}"));
+        assert_eq!(!classic.is_empty(), has_classic, "{job}: {classic:?}");
+    }
+    all_targets_are_up(&version_3);
+}
+
+/// What a query gives for a job, without the name of the job.
+fn series(prometheus: &Prometheus, query: &str, has_values: bool) -> BTreeSet<String> {
+    let found = prometheus.query(query).into_iter().map(|(mut labels, value)| {
+        labels.remove("job");
+        if has_values { format!("{labels:?} {value}") } else { format!("{labels:?}") }
+    });
+    found.collect()
 }
 
 /// What `promtool check metrics` has to say: nothing where all is well.

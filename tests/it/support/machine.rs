@@ -101,7 +101,7 @@ impl Pgbackrest {
     }
 
     fn fetched(which: &str, wanted: impl Fn(u32) -> bool) -> Result<Self, String> {
-        fetched("pgbackrest")
+        fetched("fetch-pgbackrest", "pgbackrest")
             .into_iter()
             .filter(|one| wanted(one.minor()))
             .max_by_key(Self::number)
@@ -123,15 +123,21 @@ impl Pgbackrest {
 
 /// The exporter in Go that people come from.
 pub(crate) fn go_exporter() -> Result<PathBuf, String> {
-    let fetched = fetched("prometheus-pgbackrest-exporter").pop();
+    let fetched = fetched("fetch-pgbackrest", "prometheus-pgbackrest-exporter").pop();
     fetched
         .map(|one| one.program)
         .ok_or_else(|| "the Go exporter is not here; run scripts/fetch-pgbackrest".to_owned())
 }
 
-/// Every version of a program that scripts/fetch-pgbackrest has fetched.
-fn fetched(name: &str) -> Vec<Pgbackrest> {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/fetch-pgbackrest");
+/// A program for monitoring that is not the installed one: prometheus and promtool 3, nagios4, check_pgbackrest.
+pub(crate) fn monitoring(name: &str) -> Result<PathBuf, String> {
+    let fetched = fetched("fetch-monitoring", name).pop();
+    fetched.map(|one| one.program).ok_or_else(|| format!("{name} is not here; run scripts/fetch-monitoring"))
+}
+
+/// Every version of a program that a script has fetched.
+fn fetched(script: &str, name: &str) -> Vec<Pgbackrest> {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts").join(script);
     let listed = output(Command::new(script).arg("--list"));
     assert!(listed.status.success(), "{}", String::from_utf8_lossy(&listed.stderr));
     String::from_utf8(listed.stdout)

@@ -42,11 +42,20 @@ impl Prometheus {
 
     /// Scrapes every second, by these jobs of its configuration.
     pub(crate) fn start_with_jobs(jobs: &[Value]) -> Result<Self, String> {
-        let program = machine::program("prometheus")?;
+        Ok(Self::start_program(machine::program("prometheus")?, jobs, &[]))
+    }
+
+    /// The same with Prometheus 3, which also takes in native histograms.
+    pub(crate) fn start_version_3(jobs: &[Value]) -> Result<Self, String> {
+        let options = ["--enable-feature=native-histograms".to_owned()];
+        Ok(Self::start_program(machine::monitoring("prometheus")?, jobs, &options))
+    }
+
+    fn start_program(program: PathBuf, jobs: &[Value], options: &[String]) -> Self {
         let directory = tempfile::Builder::new().prefix("prometheus-").tempdir().unwrap();
         let config = serde_json::json!({"global": {"scrape_interval": "1s", "scrape_timeout": "1s"},
             "scrape_configs": jobs});
-        Ok(Self::run(program, directory, &config.to_string(), &[]))
+        Self::run(program, directory, &config.to_string(), options)
     }
 
     fn start_with(
