@@ -60,8 +60,9 @@ soak:
 	@scripts/setup-debian
 	@scripts/soak
 
-# Ratios to the Go exporter, with the same fake pgbackrest in the same run; then the operator with a fleet.
+# Ratios to the Go exporter and to check_pgbackrest, each in the same run; the operator with a fleet.
 bench:
 	scripts/setup-debian
 	scripts/fetch-pgbackrest
+	scripts/fetch-monitoring
 	scripts/bench

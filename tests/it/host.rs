@@ -8,6 +8,7 @@ pub(crate) mod archiver;
 pub(crate) mod attempts;
 pub(crate) mod campaign;
 pub(crate) mod check;
+pub(crate) mod check_pgbackrest;
 pub(crate) mod collection;
 pub(crate) mod demo;
 pub(crate) mod differential;

@@ -1,4 +1,4 @@
-//! Definitions for other monitoring systems, run by their real programs: Icinga 2 and the agent of Zabbix.
+//! Definitions for other monitoring systems, run by their real programs: Icinga 2, Nagios and the agent of Zabbix.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,6 +13,7 @@ use crate::support::machine::{program, skip};
 use crate::support::process::{Running, call, command, output, successful, wait_for};
 use crate::support::stack::root;
 
+mod nagios;
 mod zabbix;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_pgbackrest-keeper");
@@ -54,6 +55,24 @@ impl Exporter {
             exporter.says("collection").starts_with("PGBACKREST COLLECTION OK").then_some(())
         });
         exporter
+    }
+
+    /// Compares what a program tells of a service with what the plugin says when it is run by hand.
+    fn assert_told(&self, service: &str, state: &str, output: &str, performance: &str) {
+        let by_hand = self.says(service);
+        let first = by_hand.lines().next().unwrap();
+        let (status, values) = first.split_once(" | ").unwrap_or((first, ""));
+        assert!(status.contains(&format!(" {state}: ")), "{state} {output}\n{status}");
+        // Ages go on.
+        let (prefix, _) = status.split_once(": ").unwrap();
+        assert!(output.starts_with(prefix), "{output}\n{status}");
+        let labels = |text: &str| -> Vec<String> {
+            let words = text.split_whitespace().filter_map(|word| word.split_once('='));
+            words.map(|(label, _)| label.trim_matches('\'').to_owned()).collect()
+        };
+        assert_eq!(labels(performance), labels(values), "{performance}\n{values}");
+        // There are no credentials.
+        assert_eq!(values.is_empty(), service == "stanza", "{values}");
     }
 
     /// What the plugin says when it is run by hand.
@@ -111,21 +130,8 @@ fn icinga_runs_the_check_command() {
             let start = format!("{}\t", service.name);
             texts.lines().find(|line| line.starts_with(&start)).map(str::to_owned)
         });
-        let by_hand = exporter.says(service.name);
-        let first = by_hand.lines().next().unwrap();
-        let (status, performance) = first.split_once(" | ").unwrap_or((first, ""));
         let parts: Vec<&str> = told.split('\t').collect();
-        assert!(status.contains(&format!(" {}: ", parts[1])), "{told}\n{status}");
-        // Ages go on.
-        let (prefix, _) = status.split_once(": ").unwrap();
-        assert!(parts[3].starts_with(prefix), "{told}\n{status}");
-        let labels = |text: &str| -> Vec<String> {
-            let words = text.split_whitespace().filter_map(|word| word.split_once('='));
-            words.map(|(label, _)| label.trim_matches('\'').to_owned()).collect()
-        };
-        assert_eq!(labels(parts[2]), labels(performance), "{told}\n{performance}");
-        // There are no credentials.
-        assert_eq!(performance.is_empty(), service.name == "stanza", "{performance}");
+        exporter.assert_told(service.name, parts[1], parts[3], parts[2]);
     }
 }
 
