@@ -20,6 +20,7 @@ pub(crate) mod hangs;
 pub(crate) mod healthcheck;
 pub(crate) mod info_table;
 pub(crate) mod install;
+pub(crate) mod many_stanzas;
 pub(crate) mod messages;
 pub(crate) mod package;
 pub(crate) mod pgbackrest;

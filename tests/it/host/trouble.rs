@@ -5,7 +5,6 @@ use std::net::TcpListener;
 
 use chrono::{DateTime, Utc};
 
-use crate::support::config::Config;
 use crate::support::exporter::{Exporter, our_program};
 use crate::support::exposition::Samples;
 use crate::support::lab::{Lab, STANZA, Site};
@@ -128,7 +127,8 @@ fn a_wrong_passphrase_blinds_nobody_else(lab: &mut Lab<'_>) {
 /// repo2 is an S3 bucket whose server takes connections and never says a word.
 fn a_hung_repo_delays_nobody_else(lab: &mut Lab<'_>) {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
-    let config = lab.site.write("hung.conf", &with_silent_repo2(lab.site, &silent).text());
+    let config =
+        lab.site.write("hung.conf", &lab.site.config().with_silent_repo("global", 2, &silent).text());
     let backups = lab.labels(1);
     let exporter = Exporter::start(
         lab.site,
@@ -348,21 +348,4 @@ fn lock_is(samples: &Samples, state: f64) -> Option<()> {
 fn all_stanzas_up(samples: &Samples, state: f64) -> Option<()> {
     let labels = [("collector", "info"), ("stanza", "all-stanzas")];
     (samples.find("pgbackrest_collector_up", &labels)? == state).then_some(())
-}
-
-fn with_silent_repo2(site: &Site, server: &TcpListener) -> Config {
-    let port = server.local_addr().unwrap().port().to_string();
-    site.config()
-        .without("repo2-")
-        .global("repo2-type", "s3")
-        .global("repo2-path", "/repo")
-        .global("repo2-s3-bucket", "bucket")
-        .global("repo2-s3-region", "region")
-        .global("repo2-s3-endpoint", "s3.local")
-        .global("repo2-s3-key", "key")
-        .global("repo2-s3-key-secret", "secret")
-        .global("repo2-s3-uri-style", "path")
-        .global("repo2-storage-host", "127.0.0.1")
-        .global("repo2-storage-port", &port)
-        .global("repo2-storage-verify-tls", "n")
 }

@@ -1,6 +1,7 @@
 //! A pgBackRest configuration that tests create and change.
 
 use std::fmt::Write;
+use std::net::TcpListener;
 
 /// The passphrase of an encrypted repo.
 pub(crate) const CIPHER_PASS: &str = "lab-cipher-pass-not-secret";
@@ -35,6 +36,30 @@ impl Config {
             options.retain(|(key, _)| !key.starts_with(prefix));
         }
         self
+    }
+
+    /// Makes a repo of a section an S3 bucket whose server takes connections and never says a word.
+    pub(crate) fn with_silent_repo(mut self, section: &str, repo: u32, server: &TcpListener) -> Self {
+        if let Some((_, options)) = self.sections.iter_mut().find(|(name, _)| name == section) {
+            options.retain(|(key, _)| !key.starts_with(&format!("repo{repo}-")));
+        }
+        let port = server.local_addr().unwrap().port().to_string();
+        let options = [
+            ("type", "s3"),
+            ("path", "/repo"),
+            ("s3-bucket", "bucket"),
+            ("s3-region", "region"),
+            ("s3-endpoint", "s3.local"),
+            ("s3-key", "key"),
+            ("s3-key-secret", "secret"),
+            ("s3-uri-style", "path"),
+            ("storage-host", "127.0.0.1"),
+            ("storage-port", &port),
+            ("storage-verify-tls", "n"),
+        ];
+        options
+            .iter()
+            .fold(self, |config, (key, value)| config.set(section, &format!("repo{repo}-{key}"), value))
     }
 
     /// As the file that pgBackRest reads.
