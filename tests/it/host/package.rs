@@ -112,6 +112,8 @@ fn comes_works_and_goes() -> Result<(), String> {
         "usr/share/doc/pgbackrest-keeper/copyright",
         "usr/share/pgbackrest-keeper/alerts/pgbackrest.rules.yml",
         "usr/share/pgbackrest-keeper/dashboards/fleet.json",
+        "usr/share/pgbackrest-keeper/grafana/dashboards.yaml",
+        "usr/share/pgbackrest-keeper/grafana/datasource.yaml",
         "usr/share/pgbackrest-keeper/icinga/pgbackrest-keeper.conf",
         "usr/share/pgbackrest-keeper/nagios/pgbackrest-keeper.cfg",
         "usr/share/pgbackrest-keeper/zabbix/pgbackrest-keeper.conf",

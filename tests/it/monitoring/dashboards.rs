@@ -9,6 +9,7 @@ mod frame;
 mod lint;
 mod model;
 mod operator_exporter;
+mod provisioning;
 mod query;
 mod restore_tests;
 mod scraped;
