@@ -22,6 +22,7 @@ pub mod source;
 pub mod state;
 pub mod telemetry;
 pub mod text;
+pub mod verify;
 
 // The fake that unit tests share with tests/it names this crate as they do there.
 #[cfg(test)]

@@ -12,6 +12,7 @@ mod listing;
 mod manifest;
 mod metrics;
 mod sanitize;
+mod verify;
 mod wal;
 mod web_config;
 
@@ -27,8 +28,8 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 11] =
-    [ACCEPT, CONF, HISTORY, INFO, LABEL, LISTING, MANIFEST, METRICS, SANITIZE, WAL, WEB_CONFIG];
+pub const TARGETS: [Target; 12] =
+    [ACCEPT, CONF, HISTORY, INFO, LABEL, LISTING, MANIFEST, METRICS, SANITIZE, VERIFY, WAL, WEB_CONFIG];
 
 /// `Accept` and `Accept-Encoding`.
 pub const ACCEPT: Target = Target { name: "accept", check: accept::check, fixtures: &[] };
@@ -50,6 +51,8 @@ pub const METRICS: Target = Target { name: "metrics", check: metrics::check, fix
 /// Output that is not quite JSON.
 pub const SANITIZE: Target =
     Target { name: "sanitize", check: sanitize::check, fixtures: &["fixtures/info"] };
+/// The output of `pgbackrest verify`.
+pub const VERIFY: Target = Target { name: "verify", check: verify::check, fixtures: &[] };
 /// Names and positions of WAL.
 pub const WAL: Target = Target { name: "wal", check: wal::check, fixtures: &[] };
 /// The web configuration.

@@ -27,6 +27,8 @@ pub mod restore_command;
 pub mod restore_test;
 mod settings;
 mod startup;
+mod turn;
+pub mod verify;
 mod web;
 
 use std::ffi::OsString;
@@ -72,6 +74,8 @@ pub enum CliCommand {
     Info(Box<info::InfoArgs>),
     /// Restore a backup on this host into a PostgreSQL that is thrown away, recover it to a target, check it, and record the result.
     RestoreTest(Box<args::restore_test::RestoreTestArgs>),
+    /// Verify the files of a repository on this host with pgBackRest: all backups and all WAL, or a single backup. Record the result.
+    Verify(Box<args::verify::VerifyArgs>),
     /// Check backups and WAL once, as a plugin for Icinga, Nagios, Zabbix and Sensu.
     Check(Box<check::CheckArgs>),
     /// Query pgBackRest on this host once, and write the metrics to a file or to standard output.
@@ -156,6 +160,7 @@ fn run(command: CliCommand, flags: &Flags) -> anyhow::Result<ExitCode> {
         CliCommand::Backup(args) => block_on(backup::run(*args, flags))?,
         CliCommand::Info(args) => block_on(info::run(*args))?,
         CliCommand::RestoreTest(args) => block_on(restore_test::run(*args))?,
+        CliCommand::Verify(args) => block_on(verify::run(*args))?,
         CliCommand::Check(args) => block_on(check::run(*args)),
         CliCommand::Metrics(args) => block_on(metrics::run(*args))?,
         CliCommand::Healthcheck(args) => {

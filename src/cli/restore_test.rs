@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use chrono::Utc;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::collect::host;
@@ -18,10 +18,10 @@ use crate::restore_test::assertion::{self, Assertion};
 use crate::restore_test::order::{Deadlines, Order, SpaceLimits};
 use crate::restore_test::place::{NoPlace, Place};
 use crate::restore_test::progress::Progress;
-use crate::restore_test::record::{Records, RecordsError};
 use crate::restore_test::run::{self, Basis};
-use crate::shutdown::{Request, Signals};
+use crate::shutdown::Signals;
 use crate::source::environment::Environment;
+use crate::source::proof_writer::WriteError;
 use crate::source::proofs;
 use crate::state::human;
 use crate::state::proofs::{Check, Outcome, RestoreTest, TargetKind, Verdict};
@@ -32,14 +32,8 @@ use super::args::restore_test::RestoreTestArgs;
 use super::build;
 use super::output::{self, Format};
 use super::settings;
+use super::turn;
 
-/// Exit codes of tests that did not pass. 0: passed; 1: there is no result; 2: invalid arguments, or a directory that is refused.
-const FAILED: u8 = 3;
-const INCONCLUSIVE: u8 = 4;
-const TIMED_OUT: u8 = 5;
-
-/// How often a test that waits for another one looks whether it has ended.
-const BETWEEN_TRIES: Duration = Duration::from_secs(1);
 /// The shortest time between two lines of progress within a phase.
 const BETWEEN_LINES: Duration = Duration::from_secs(5);
 
@@ -57,11 +51,11 @@ pub async fn run(args: RestoreTestArgs) -> anyhow::Result<ExitCode> {
     };
     let stop = CancellationToken::new();
     let signals = Signals::install().context("cannot install signal handlers")?;
-    let listening = tokio::spawn(listen(signals, stop.clone()));
+    let listening = tokio::spawn(turn::listen(signals, stop.clone()));
     let state_directory = &args.place.state.state_directory;
     let limit = args.limits.wait.unwrap_or_default();
-    let records = match take_turn(state_directory, &args.what.stanza, limit, &stop).await {
-        Err(error @ RecordsError::Stanza(_)) => return Ok(super::unusable(&error)),
+    let records = match turn::take(state_directory, &args.what.stanza, limit, &stop).await {
+        Err(error @ WriteError::Stanza(_)) => return Ok(super::unusable(&error)),
         records => records?,
     };
     let started = Utc::now();
@@ -80,7 +74,7 @@ pub async fn run(args: RestoreTestArgs) -> anyhow::Result<ExitCode> {
         snapshot: &snapshot,
         program: &program,
         environment: &environment,
-        records: &recorded.tests,
+        records: &recorded,
         started,
         collecting: collecting.elapsed(),
         version: build::info().version,
@@ -102,12 +96,7 @@ pub async fn run(args: RestoreTestArgs) -> anyhow::Result<ExitCode> {
         Format::Json => text::json(&test)?,
     })?;
     written?;
-    Ok(match test.outcome {
-        Outcome::Passed => ExitCode::SUCCESS,
-        Outcome::Failed => FAILED.into(),
-        Outcome::Inconclusive => INCONCLUSIVE.into(),
-        Outcome::TimedOut => TIMED_OUT.into(),
-    })
+    Ok(turn::exit_code(test.outcome))
 }
 
 fn order(args: &RestoreTestArgs, assertions: Vec<Assertion>) -> Order {
@@ -142,34 +131,6 @@ fn read_assertions(path: &Path) -> Result<Vec<Assertion>, String> {
     let document = document.ok_or_else(|| wrong("the file is too large".to_owned()))?;
     let document = String::from_utf8(document).map_err(|_| wrong("the file is not UTF-8".to_owned()))?;
     assertion::parse(&document).map_err(wrong)
-}
-
-/// Waits until no other test of this host is running.
-async fn take_turn(
-    state_directory: &Path,
-    stanza: &str,
-    limit: Duration,
-    stop: &CancellationToken,
-) -> Result<Records, RecordsError> {
-    let began = Instant::now();
-    let mut is_told = false;
-    loop {
-        match Records::open(state_directory, stanza) {
-            Err(RecordsError::Busy(_)) if began.elapsed() < limit && !stop.is_cancelled() => {
-                if !std::mem::replace(&mut is_told, true) {
-                    tracing::info!("Waiting for another restore test to end");
-                }
-                let _ = timeout(BETWEEN_TRIES, stop.cancelled()).await;
-            }
-            result => return result,
-        }
-    }
-}
-
-/// Ends the test in order at the first signal.
-async fn listen(mut signals: Signals, stop: CancellationToken) {
-    while !matches!(signals.next().await, Request::Stop(_)) {}
-    stop.cancel();
 }
 
 fn show(progress: &Progress, last: &parking_lot::Mutex<Option<Instant>>) {

@@ -8,8 +8,10 @@ use crate::collect::settings::{DatabaseCounts, Pace, Settings, WalSettings};
 use crate::pgbackrest::command::Program;
 use crate::state::filter::Filter;
 
-use super::args::collect::{IntervalArgs, SourceArgs};
-use super::args::restore_test::{RepoArg, RestoreTestArgs};
+use super::args::collect::{EnvironmentArgs, IntervalArgs, ProgramArgs, SourceArgs, TimeoutArgs};
+use super::args::repo::RepoArg;
+use super::args::restore_test::RestoreTestArgs;
+use super::args::verify::VerifyArgs;
 
 /// Maximum duration of the scan of `info --wal`. The user waits, but an archive of a million segments takes minutes.
 const WAL_ONCE: Duration = Duration::from_hours(1);
@@ -38,17 +40,31 @@ pub(super) fn once(source: &SourceArgs, wal: bool) -> anyhow::Result<Settings> {
     settings(source, Settings::USUAL_INTERVAL, None, wal_once(wal))
 }
 
-/// The settings of `restore-test`: one stanza, and one repository or all.
+/// The settings of `restore-test`.
 pub(super) fn of_restore_test(args: &RestoreTestArgs) -> anyhow::Result<Settings> {
-    let repos: Vec<u32> = match args.what.repo {
+    let (what, wal) = (&args.what, wal_once(true));
+    of_repo((&what.stanza, what.repo), (&args.program, args.timeout, &args.environment), wal)
+}
+
+/// The settings of `verify`.
+pub(super) fn of_verify(args: &VerifyArgs) -> anyhow::Result<Settings> {
+    of_repo((&args.stanza, args.repo), (&args.program, args.query, &args.environment), None)
+}
+
+/// One stanza, and one repository or all.
+fn of_repo(
+    (stanza, repo): (&String, RepoArg),
+    (program, timeout, environment): (&ProgramArgs, TimeoutArgs, &EnvironmentArgs),
+    wal: Option<WalSettings>,
+) -> anyhow::Result<Settings> {
+    let repos: Vec<u32> = match repo {
         RepoArg::Number(number) => vec![number],
         RepoArg::Any => Vec::new(),
     };
-    let filter = Filter::new(std::slice::from_ref(&args.what.stanza), &[], None, None, &repos)?;
-    let program = Program::from(&args.program);
-    let usual = Settings::new(program, Settings::USUAL_INTERVAL, args.timeout.timeout, None);
-    let pace = Pace { wal: wal_once(true), ..usual.pace };
-    Ok(Settings { pace, pass_environment: args.environment.pass_env.clone(), filter, ..usual })
+    let filter = Filter::new(std::slice::from_ref(stanza), &[], None, None, &repos)?;
+    let usual = Settings::new(Program::from(program), Settings::USUAL_INTERVAL, timeout.timeout, None);
+    let pace = Pace { wal, ..usual.pace };
+    Ok(Settings { pace, pass_environment: environment.pass_env.clone(), filter, ..usual })
 }
 
 /// The settings of `check`: one run that ends within this time if nothing hangs, and soon after if something does.

@@ -23,9 +23,10 @@ use crate::source::proofs::ProofFiles;
 use crate::source::stop_files::StopFiles;
 use crate::state::attempts;
 use crate::state::programs::LockFile;
+use crate::state::records::Records;
 use crate::state::snapshot::Snapshot;
 use crate::state::stopped::{StopListing, StopPlace};
-use crate::state::test_history::Records;
+use crate::state::test_history::TestHistory;
 
 use super::caller::{Caller, Runners, Shared};
 use super::registry::Job;
@@ -57,7 +58,7 @@ struct ConfigurationState {
     archivers: Archivers,
     stop_files: StopFiles,
     backup_logs: BackupLogs,
-    proof_files: ProofFiles,
+    restore_tests: ProofFiles<TestHistory>,
 }
 
 /// Collects until `shutdown`. A notification of `reload` starts a collection, which reads the configuration again.
@@ -123,7 +124,7 @@ impl Host {
             archivers: Archivers::default(),
             stop_files: StopFiles::default(),
             backup_logs: BackupLogs::default(),
-            proof_files: ProofFiles::default(),
+            restore_tests: ProofFiles::default(),
         };
         Self {
             collecting: Arc::new(local()),
@@ -182,8 +183,8 @@ impl ConfigurationState {
     async fn read_other_files(
         &mut self,
         state_directory: &Path,
-    ) -> (Vec<LockFile>, StopListing, attempts::BackupLogs, Arc<Records>) {
-        let Self { current, product, lock_files, stop_files, backup_logs, proof_files, .. } = self;
+    ) -> (Vec<LockFile>, StopListing, attempts::BackupLogs, Arc<Records<TestHistory>>) {
+        let Self { current, product, lock_files, stop_files, backup_logs, restore_tests, .. } = self;
         let (shared, current) = (current.clone(), current.as_deref());
         let of_others = async {
             match *product {
@@ -195,7 +196,7 @@ impl ConfigurationState {
             of_others,
             stop_files.list(current),
             backup_logs.read(shared),
-            proof_files.read(state_directory.to_owned())
+            restore_tests.read(state_directory.to_owned())
         )
     }
 

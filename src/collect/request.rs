@@ -22,9 +22,10 @@ use crate::state::attempts::BackupLogs;
 use crate::state::filter::{Filter, UNLISTED};
 use crate::state::merge::{Configured, Target};
 use crate::state::programs::LockFile;
+use crate::state::records::Records;
 use crate::state::snapshot::{ConfigurationHealth, Failure, FailureReason, RepoSettings, Snapshot};
 use crate::state::stopped::StopPlace;
-use crate::state::test_history::Records;
+use crate::state::test_history::TestHistory;
 
 use super::in_flight::CommandKey;
 use super::plan::KnownTargets;
@@ -87,7 +88,7 @@ pub(super) struct Request {
     /// pgBackRest's logs of backups on this host.
     pub(super) backup_logs: BackupLogs,
     /// The records of restore tests on this host.
-    pub(super) restore_tests: Arc<Records>,
+    pub(super) restore_tests: Arc<Records<TestHistory>>,
     /// What was read of the archivers on this host or in the primary's pod, by stanza.
     pub(super) archivers: Arc<BTreeMap<Arc<str>, Observation>>,
     details: Details,

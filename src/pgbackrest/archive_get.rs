@@ -49,7 +49,7 @@ pub fn restored_percent(line: &str) -> Option<f64> {
 }
 
 /// The message of a line of this level, with or without the process before it.
-fn message<'a>(line: &'a str, level: &str) -> Option<&'a str> {
+pub(super) fn message<'a>(line: &'a str, level: &str) -> Option<&'a str> {
     let (head, message) = line.split_once(": ")?;
     let mut words = head.split_whitespace().rev();
     let is_level = words.next() == Some(level);

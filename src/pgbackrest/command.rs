@@ -16,9 +16,11 @@ use super::version::Feature;
 
 mod restore;
 mod restore_test;
+mod verify;
 
 pub use restore::{CopyPaths, RestoreQuery, TargetTimeline, quoted};
 pub use restore_test::TestQuery;
+pub use verify::{VerifyQuery, verify};
 
 /// For commands whose answer is parsed: stdout contains only the answer, stderr warnings and errors. Problems with
 /// options are printed before pgBackRest applies them, from 2.53 on to stdout (see [`super::sanitize`]).

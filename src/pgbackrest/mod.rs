@@ -15,6 +15,7 @@ pub mod repository;
 pub mod sanitize;
 pub mod spool;
 pub mod stored_size;
+pub mod verify;
 pub mod version;
 pub mod wal;
 pub mod wal_header;

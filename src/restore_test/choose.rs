@@ -1,19 +1,18 @@
-//! Chooses the repository, the backup and the target. Pure.
+//! Chooses the backup and the target. Pure.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::pgbackrest::command::TargetTimeline;
 use crate::pgbackrest::wal::{Lsn, WalSegment};
 use crate::state::archive::Branch;
-use crate::state::proofs::{ReasonClass, RestoreTest, Target, TargetKind};
+use crate::state::proofs::{ReasonClass, Target, TargetKind};
 use crate::state::recovery;
 use crate::state::restore::{self, Doubt, RestoreTarget, Start};
-use crate::state::snapshot::{Backup, Repo, RepoState, Stanza};
+use crate::state::snapshot::{Backup, Repo, Stanza};
 
-use super::order::{BackupWish, RepoWish, TargetWish};
+use super::order::{BackupWish, TargetWish};
 use super::stop::Stop;
 
 /// How often a random point in time is drawn: near the end of the window, some are not certain to be reached.
@@ -50,64 +49,6 @@ pub(super) struct ArchiveEnd {
 
 /// The random numbers that are needed: one below a limit.
 pub(super) type Draw<'a> = &'a mut dyn FnMut(u64) -> u64;
-
-/// The repository to test. With `Any`, the one whose last test is the oldest, and first those that were never tested.
-pub(super) fn repo<'a>(
-    stanza: &'a Stanza,
-    wish: RepoWish,
-    records: &BTreeMap<(String, u32), Vec<RestoreTest>>,
-) -> Option<&'a Repo> {
-    match wish {
-        // Only versions that know one repository alone call it 0.
-        RepoWish::Number(1) => stanza.repo(1).or_else(|| stanza.repo(0)),
-        RepoWish::Number(key) => stanza.repo(key),
-        RepoWish::Any => {
-            let last = |repo: &Repo| {
-                let tests = records.get(&(stanza.name.to_string(), repo.key));
-                tests.and_then(|tests| tests.iter().map(|test| test.start).max())
-            };
-            stanza.repos.iter().min_by_key(|repo| (last(repo), repo.key))
-        }
-    }
-}
-
-/// Why nothing can be restored from a repository.
-pub(super) fn readable(repo: &Repo) -> Result<(), Stop> {
-    let name = crate::state::human::repo_name(repo.key);
-    let has_cipher = repo.printed_cipher.as_deref().is_some_and(|cipher| cipher != "none");
-    match repo.state {
-        RepoState::Ok => Ok(()),
-        RepoState::MissingStanzaPath
-        | RepoState::NoValidBackups
-        | RepoState::MissingStanzaData
-        | RepoState::BackupNotFound => {
-            Err(Stop::new(ReasonClass::NoBackup, format!("{name} contains no backup of this stanza")))
-        }
-        RepoState::Timeout => {
-            Err(Stop::new(ReasonClass::Repository, format!("{name} did not answer in time; see `info`")))
-        }
-        RepoState::Other => Err(match repo.error {
-            // With a wrong passphrase, the index is decrypted to garbage.
-            Some(
-                "CryptoError" | "FormatError" | "JsonFormatError" | "ChecksumError" | "FileInvalidError",
-            ) if has_cipher => Stop::new(
-                ReasonClass::WrongPassphrase,
-                format!("{name} cannot be decrypted; check its cipher-pass"),
-            ),
-            Some(
-                class @ ("CryptoError" | "FormatError" | "JsonFormatError" | "ChecksumError"
-                | "FileInvalidError"),
-            ) => Stop::new(
-                ReasonClass::DamagedBackup,
-                format!("{name} has a damaged index ({class}), or is encrypted; see `info`"),
-            ),
-            Some(class) => {
-                Stop::new(ReasonClass::Repository, format!("{name} cannot be read ({class}); see `info`"))
-            }
-            None => Stop::new(ReasonClass::Repository, format!("{name} cannot be read; see `info`")),
-        }),
-    }
-}
 
 /// Chooses in a repository that can be read.
 pub(super) fn choose(

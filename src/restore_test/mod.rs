@@ -2,7 +2,7 @@
 //!
 //! `run` performs the phases: plan, restore, replay, check, stop, pages, clean. Pure modules decide: `choose` (what is restored, and to
 //! where), `recovery` (when the target is reached, from PostgreSQL's log) and `classify` (whose fault an error is). `place` owns the
-//! directory of the copy, and `record` writes the result.
+//! directory of the copy. The result is written by `source::proof_writer`.
 //!
 //! The copy is never promoted, and what is started for it can write only in its directory (`source::sandbox`).
 
@@ -10,7 +10,6 @@ pub mod assertion;
 pub mod order;
 pub mod place;
 pub mod progress;
-pub mod record;
 pub mod run;
 
 mod amcheck;

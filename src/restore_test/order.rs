@@ -6,6 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use crate::state::proofs::{MAX_DATABASES, MAX_TEXT, Phase};
+use crate::state::turns::RepoWish;
 use crate::text;
 
 use super::assertion::Assertion;
@@ -45,25 +46,6 @@ impl Order {
     /// The databases in the record, within its bounds.
     pub(super) fn named_databases(&self) -> Vec<String> {
         self.databases.iter().take(MAX_DATABASES).map(|name| text::one_line(name, MAX_TEXT)).collect()
-    }
-}
-
-/// Which repository.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RepoWish {
-    Number(u32),
-    /// The one whose last test is the oldest.
-    Any,
-}
-
-impl RepoWish {
-    /// The number that is recorded if the repository is not found.
-    #[must_use]
-    pub const fn number(self) -> u32 {
-        match self {
-            Self::Number(number) => number,
-            Self::Any => 1,
-        }
     }
 }
 

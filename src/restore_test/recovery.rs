@@ -8,9 +8,10 @@ use std::collections::VecDeque;
 use crate::pgbackrest::archive_get::{self, ErrorLog};
 use crate::pgbackrest::wal::{Lsn, SegmentSize, WalSegment};
 use crate::postgres::log::{self, Event};
+use crate::state::faults::{self, Reading};
 use crate::state::proofs::reason::ReasonClass;
 
-use super::classify::{self, Reading};
+use super::classify;
 use super::stop::Stop;
 
 /// How often something must be repeated without progress. PostgreSQL asks once a second.
@@ -230,7 +231,7 @@ impl Recovery {
 
     fn last_error(&self) -> Option<Stop> {
         let error = self.log.last.as_ref().filter(|_| self.errors > 0)?;
-        let class = classify::of_pgbackrest(error, Reading::Wal);
+        let class = faults::of_pgbackrest(error, Reading::Wal);
         Some(Stop::new(class, format!("archive-get failed ({}): {}", error.code, error.one_line(MAX_QUOTED))))
     }
 }

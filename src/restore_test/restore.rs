@@ -8,9 +8,9 @@ use tokio::time::sleep;
 use crate::pgbackrest::archive_get::{self, ErrorLog};
 use crate::source::environment::Environment;
 use crate::source::running::{Running, Writes};
+use crate::state::faults::{self, Reading};
 use crate::state::proofs::reason::ReasonClass;
 
-use super::classify::{self, Reading};
 use super::place::Place;
 use super::progress::{Progress, Tell};
 use super::stop::Stop;
@@ -56,14 +56,14 @@ pub(super) async fn restore(
     }
     Err(match (log.last, status.code()) {
         (Some(error), _) => {
-            let class = classify::of_pgbackrest(&error, Reading::Backup);
+            let class = faults::of_pgbackrest(&error, Reading::Backup);
             let (code, message) = (error.code, error.one_line(MAX_QUOTED));
             Stop::new(class, format!("pgbackrest restore failed ({code}): {message}"))
         }
         // What it said could not be written.
         (None, _) if place.is_full() => place.full(),
         (None, Some(code)) => {
-            let class = classify::of_exit(code, Reading::Backup);
+            let class = faults::of_exit(code, Reading::Backup);
             Stop::new(class, format!("pgbackrest restore failed ({code}) without a message"))
         }
         (None, None) => Stop::new(

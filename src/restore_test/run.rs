@@ -1,6 +1,5 @@
 //! One test, from choosing what is restored to removing it.
 
-use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -17,14 +16,15 @@ use crate::postgres::control_data::{self, ControlData};
 use crate::postgres::copy::{Recovery, RecoveryTarget};
 use crate::source::environment::Environment;
 use crate::source::local::Local;
+use crate::source::proofs::Recorded;
 use crate::source::running::Writes;
 use crate::source::sandbox;
-use crate::state::human;
 use crate::state::proofs::reason::ReasonClass;
 use crate::state::proofs::{
     CheckKind, Outcome, Phase, RestoreTest, Source, Target, TargetKind, TestedBackup, Versions,
 };
 use crate::state::snapshot::{Repo, Snapshot, Stanza};
+use crate::state::{faults, human, turns};
 
 use super::checks::{self, Checked};
 use super::choose::{self, Choice};
@@ -37,7 +37,7 @@ use super::query::Session;
 use super::recovery::{End, Recovery as Followed};
 use super::replay::Server;
 use super::stop::Stop;
-use super::{amcheck, classify, expired, restore, target};
+use super::{amcheck, expired, restore, target};
 
 /// What a test is based on.
 #[derive(Debug)]
@@ -47,7 +47,7 @@ pub struct Basis<'a> {
     pub program: &'a Program,
     pub environment: &'a Environment,
     /// The records so far.
-    pub records: &'a BTreeMap<(String, u32), Vec<RestoreTest>>,
+    pub records: &'a Recorded<RestoreTest>,
     pub started: DateTime<Utc>,
     /// How long the snapshot took, which is a part of the plan.
     pub collecting: Duration,
@@ -106,9 +106,7 @@ fn begun(order: &Order, basis: &Basis<'_>) -> RestoreTest {
         TargetWish::Random => (TargetKind::Time, None),
         TargetWish::Time(time) => (TargetKind::Time, Some(time)),
     };
-    let stanza = basis.snapshot.stanza(&order.stanza);
-    let repo = stanza.and_then(|stanza| choose::repo(stanza, order.repo, basis.records));
-    let repo = repo.map_or_else(|| order.repo.number(), |repo| repo.key);
+    let repo = found(order, basis).map_or_else(|_| order.repo.number(), |(_, repo)| repo.key);
     let versions = Versions {
         keeper: basis.version.to_owned(),
         pgbackrest: basis.snapshot.version.map(crate::pgbackrest::version::Version::with_name),
@@ -129,7 +127,9 @@ async fn plan(
     cancellation: &CancellationToken,
 ) -> Result<Plan, Stop> {
     let (stanza, repo) = found(order, basis)?;
-    choose::readable(repo)?;
+    if let Some((class, message)) = faults::of_repo(repo) {
+        return Err(Stop::new(class, message));
+    }
     let writes = if sandbox::is_supported(place.path()) { Writes::InDirectory } else { Writes::Anywhere };
     if writes == Writes::Anywhere && !order.allows_unsandboxed {
         let message = "the kernel does not support Landlock, without which WAL that creates a tablespace could empty that of the \
@@ -169,19 +169,9 @@ async fn plan(
 }
 
 fn found<'a>(order: &Order, basis: &Basis<'a>) -> Result<(&'a Stanza, &'a Repo), Stop> {
-    let Some(stanza) = basis.snapshot.stanza(&order.stanza) else {
-        let scopes = &basis.snapshot.collection.scopes;
-        return Err(match scopes.values().find_map(|scope| scope.failure.as_ref()) {
-            Some(failure) => Stop::new(classify::of_info(failure.exit_code), &failure.message),
-            None => {
-                Stop::new(ReasonClass::Configuration, "pgBackRest does not know the stanza; see --stanza")
-            }
-        });
-    };
-    let repo = choose::repo(stanza, order.repo, basis.records).ok_or_else(|| {
-        Stop::new(ReasonClass::Configuration, "pgBackRest does not know the repository; see --repo")
-    })?;
-    Ok((stanza, repo))
+    let last_start = basis.records.last_start(&order.stanza);
+    let found = turns::find(basis.snapshot, &order.stanza, order.repo, last_start);
+    found.map_err(|(class, message)| Stop::new(class, message))
 }
 
 /// Refuses what does not fit, instead of filling a disk.

@@ -45,13 +45,21 @@ pub struct Limits {
     pub stdout: usize,
     /// Bytes on stderr.
     pub stderr: usize,
+    /// Whether the child goes on if it prints more on stderr, which is dropped.
+    pub drops_stderr: bool,
 }
 
 impl Limits {
     /// The usual limits with this timeout: 2 s of grace, 256 MiB of stdout, 64 KiB of stderr.
     #[must_use]
     pub const fn with_timeout(timeout: Duration) -> Self {
-        Self { timeout, grace: Duration::from_secs(2), stdout: 256 << 20, stderr: 64 << 10 }
+        Self {
+            timeout,
+            grace: Duration::from_secs(2),
+            stdout: 256 << 20,
+            stderr: 64 << 10,
+            drops_stderr: false,
+        }
     }
 }
 
@@ -146,7 +154,7 @@ pub async fn run(
         let reads = async {
             tokio::try_join!(
                 read(&mut stdout_pipe, &stdout, Stream::Stdout),
-                read(&mut stderr_pipe, &stderr, Stream::Stderr),
+                read_stderr(&mut stderr_pipe, &stderr, limits.drops_stderr),
             )
         };
         tokio::pin!(reads);
@@ -325,6 +333,20 @@ async fn read(
         ReadError::TooLarge(_) => Ending::TooLarge(stream),
         ReadError::TooSlow => Ending::TooSlow,
     })
+}
+
+async fn read_stderr(
+    pipe: &mut Option<impl AsyncRead + Unpin>,
+    into: &Mutex<Captured>,
+    drops_rest: bool,
+) -> Result<(), Ending> {
+    match read(pipe, into, Stream::Stderr).await {
+        Err(Ending::TooLarge(_)) if drops_rest => {
+            discard(pipe).await;
+            Ok(())
+        }
+        result => result,
+    }
 }
 
 async fn discard(pipe: &mut Option<impl AsyncRead + Unpin>) {

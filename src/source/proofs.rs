@@ -1,4 +1,4 @@
-//! Reads the records of restore tests from the state directory.
+//! Reads records from the state directory, those of one kind at a time.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,33 +10,33 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use crate::files::{self, FileTask};
-use crate::state::proofs::{MAX_BYTES, RestoreTest, file};
-use crate::state::test_history::Records;
+use crate::state::proofs::{MAX_BYTES, Record, file};
+use crate::state::records::{History, Records};
 
 /// Files and directories that are looked at. There are never many more than are kept.
 const MAX_ENTRIES: usize = 100_000;
-/// Bytes of all records together. The usual record has 4 KiB.
+/// Bytes of all records of a kind together. The usual record has 4 KiB.
 const MAX_TOTAL: usize = 64 << 20;
 
 /// Follows the records: they are read again only when a file is new, changed or gone.
-#[derive(Debug, Default)]
-pub struct ProofFiles {
+#[derive(Debug)]
+pub struct ProofFiles<H> {
     reading: FileTask,
-    known: Known,
+    known: Known<H>,
 }
 
 /// The files that were read, and what they show.
-#[derive(Debug, Clone, Default)]
-struct Known {
+#[derive(Debug)]
+struct Known<H> {
     files: Arc<Vec<RecordFile>>,
-    records: Arc<Records>,
+    records: Arc<Records<H>>,
 }
 
-/// What is recorded in a state directory.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Recorded {
+/// The records of one kind in a state directory.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Recorded<R> {
     /// Oldest first for each stanza and repository.
-    pub tests: BTreeMap<(String, u32), Vec<RestoreTest>>,
+    pub records: BTreeMap<(String, u32), Vec<R>>,
     /// Files and directories that could not be read.
     pub unreadable: Vec<UnreadableRecord>,
 }
@@ -48,9 +48,43 @@ pub struct UnreadableRecord {
     pub why: String,
 }
 
-impl ProofFiles {
+impl<R: Record> Recorded<R> {
+    /// When the newest record of each repository of a stanza begins.
+    pub fn last_start(&self, stanza: &str) -> impl Fn(u32) -> Option<DateTime<Utc>> {
+        move |repo| {
+            let records = self.records.get(&(stanza.to_owned(), repo))?;
+            records.iter().map(Record::start).max()
+        }
+    }
+}
+
+impl<R> Default for Recorded<R> {
+    fn default() -> Self {
+        Self { records: BTreeMap::new(), unreadable: Vec::new() }
+    }
+}
+
+impl<H> Default for ProofFiles<H> {
+    fn default() -> Self {
+        Self { reading: FileTask::default(), known: Known::default() }
+    }
+}
+
+impl<H> Default for Known<H> {
+    fn default() -> Self {
+        Self { files: Arc::default(), records: Arc::default() }
+    }
+}
+
+impl<H> Clone for Known<H> {
+    fn clone(&self) -> Self {
+        Self { files: Arc::clone(&self.files), records: Arc::clone(&self.records) }
+    }
+}
+
+impl<H: History + Send + Sync + 'static> ProofFiles<H> {
     /// What the records show. If the file system does not respond, what they showed before.
-    pub async fn read(&mut self, state_directory: PathBuf) -> Arc<Records> {
+    pub async fn read(&mut self, state_directory: PathBuf) -> Arc<Records<H>> {
         let (known, directory) = (self.known.clone(), state_directory.clone());
         match self.reading.run(move || read_changes(&directory, known, Utc::now())).await {
             Ok(known) => {
@@ -68,22 +102,22 @@ impl ProofFiles {
 
 /// All records, with no deadline.
 #[must_use]
-pub fn read(state_directory: &Path) -> Recorded {
-    let mut tests: BTreeMap<(String, u32), Vec<RestoreTest>> = BTreeMap::new();
-    let unreadable = Listing::of(state_directory).read(|test| {
-        tests.entry((test.stanza.clone(), test.repo)).or_default().push(test);
+pub fn read<R: Record>(state_directory: &Path) -> Recorded<R> {
+    let mut records: BTreeMap<(String, u32), Vec<R>> = BTreeMap::new();
+    let unreadable = Listing::of::<R>(state_directory).read(|record: R| {
+        records.entry((record.stanza().to_owned(), record.repo())).or_default().push(record);
     });
-    Recorded { tests, unreadable }
+    Recorded { records, unreadable }
 }
 
-fn read_changes(state_directory: &Path, known: Known, now: DateTime<Utc>) -> Known {
-    let listing = Listing::of(state_directory);
+fn read_changes<H: History>(state_directory: &Path, known: Known<H>, now: DateTime<Utc>) -> Known<H> {
+    let listing = Listing::of::<H::Record>(state_directory);
     // What could not be used may be usable now.
     if known.records.are_usable() && listing.unreadable.is_empty() && *known.files == listing.files {
         return known;
     }
     let (mut records, files) = (Records::default(), Arc::new(listing.files.clone()));
-    for UnreadableRecord { path, why } in listing.read(|test| records.add(test, now)) {
+    for UnreadableRecord { path, why } in listing.read(|record| records.add(record, now)) {
         records.reject(format!("{}: {why}", path.display()));
     }
     Known { files, records: Arc::new(records) }
@@ -109,9 +143,9 @@ struct RecordFile {
 
 impl Listing {
     /// A state directory that does not exist has none.
-    fn of(state_directory: &Path) -> Self {
+    fn of<R: Record>(state_directory: &Path) -> Self {
         let mut listing = Self::default();
-        let top = state_directory.join(file::DIRECTORY);
+        let top = state_directory.join(R::DIRECTORY);
         for stanza in listing.names_in(&top) {
             let directory = top.join(&stanza);
             if directory.is_file() {
@@ -172,12 +206,12 @@ impl Listing {
     }
 
     /// Reads them one after the other, and returns what could not be read.
-    fn read(mut self, mut visit: impl FnMut(RestoreTest)) -> Vec<UnreadableRecord> {
+    fn read<R: Record>(mut self, mut visit: impl FnMut(R)) -> Vec<UnreadableRecord> {
         let mut room = MAX_TOTAL;
         for RecordFile { stanza, repo, path, .. } in std::mem::take(&mut self.files) {
-            match read_record(&path, &mut room) {
+            match read_record::<R>(&path, &mut room) {
                 Ok(None) => {}
-                Ok(Some(test)) if *test.stanza == *stanza && test.repo == repo => visit(test),
+                Ok(Some(record)) if *record.stanza() == *stanza && record.repo() == repo => visit(record),
                 Ok(Some(_)) => self.note(path, "it belongs to another stanza or repository".to_owned()),
                 Err(why) => self.note(path, why),
             }
@@ -191,7 +225,7 @@ impl Listing {
 }
 
 /// None if it has been removed since it was listed.
-fn read_record(path: &Path, room: &mut usize) -> Result<Option<RestoreTest>, String> {
+fn read_record<R: Record>(path: &Path, room: &mut usize) -> Result<Option<R>, String> {
     let document = match files::read(path, MAX_BYTES.min(*room)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         document => document.map_err(|error| error.to_string())?,
@@ -201,7 +235,7 @@ fn read_record(path: &Path, room: &mut usize) -> Result<Option<RestoreTest>, Str
         return Err(why.to_owned());
     };
     *room -= document.len();
-    RestoreTest::parse(&document).map(Some).map_err(|error| error.to_string())
+    R::parse(&document).map(Some).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
@@ -211,6 +245,8 @@ mod tests {
 
     use super::*;
     use crate::files::FileTaskError;
+    use crate::state::proofs::RestoreTest;
+    use crate::state::test_history::TestHistory;
 
     fn record(stanza: &str, repo: u32, start: DateTime<Utc>) -> String {
         let start = start.to_rfc3339();
@@ -223,10 +259,10 @@ mod tests {
     #[test]
     fn the_last_records_are_read_and_what_is_no_record_is_reported() {
         let state = tempfile::tempdir().unwrap();
-        assert_eq!(read(state.path()), Recorded::default());
+        assert_eq!(read::<RestoreTest>(state.path()), Recorded::default());
         let start = |minute: i64| DateTime::from_timestamp(1_795_000_000 + 60 * minute, 0).unwrap();
         let write = |stanza: &str, repo: u32, name: &str, text: &str| {
-            let directory = state.path().join(file::directory(stanza, repo).unwrap());
+            let directory = state.path().join(file::directory::<RestoreTest>(stanza, repo).unwrap());
             fs::create_dir_all(&directory).unwrap();
             fs::write(directory.join(name), text).unwrap();
         };
@@ -237,9 +273,9 @@ mod tests {
         write("other", 2, &file::name(start(0)), "{");
         write("other", 2, &file::name(start(1)), &record("demo", 2, start(1)));
         write("other", 2, &file::name(start(2)), &record("other", 2, start(2)));
-        let recorded = read(state.path());
+        let recorded = read::<RestoreTest>(state.path());
         let starts = |stanza: &str, repo| -> Vec<_> {
-            recorded.tests[&(stanza.to_owned(), repo)].iter().map(|test| test.start).collect()
+            recorded.records[&(stanza.to_owned(), repo)].iter().map(|test| test.start).collect()
         };
         assert_eq!(starts("demo", 1), (2..52).map(start).collect::<Vec<_>>());
         assert_eq!(starts("other", 2), [start(2)]);
@@ -249,7 +285,7 @@ mod tests {
     }
 
     fn write(state: &Path, name: &str, text: &str) {
-        let directory = state.join(file::directory("demo", 1).unwrap());
+        let directory = state.join(file::directory::<RestoreTest>("demo", 1).unwrap());
         fs::create_dir_all(&directory).unwrap();
         fs::write(directory.join(name), text).unwrap();
     }
@@ -258,7 +294,7 @@ mod tests {
     async fn files_are_read_again_only_when_they_change() {
         let state = tempfile::tempdir().unwrap();
         let start = DateTime::from_timestamp(1_795_000_000, 0).unwrap();
-        let mut files = ProofFiles::default();
+        let mut files = ProofFiles::<TestHistory>::default();
         let before = files.read(state.path().to_owned()).await;
         assert_eq!(*before, Records::default());
         write(state.path(), &file::name(start), &record("demo", 1, start));
@@ -270,7 +306,7 @@ mod tests {
         write(state.path(), &file::name(next), &record("demo", 1, next));
         let second = files.read(state.path().to_owned()).await;
         assert_ne!(second, first);
-        fs::remove_dir_all(state.path().join(file::DIRECTORY)).unwrap();
+        fs::remove_dir_all(state.path().join(RestoreTest::DIRECTORY)).unwrap();
         assert_eq!(files.read(state.path().to_owned()).await, before);
     }
 
@@ -279,8 +315,10 @@ mod tests {
         let state = tempfile::tempdir().unwrap();
         let start = DateTime::from_timestamp(1_795_000_000, 0).unwrap();
         write(state.path(), &file::name(start), &record("demo", 1, start));
-        let mut files =
-            ProofFiles { reading: FileTask::with_deadline(Duration::from_mins(1)), ..ProofFiles::default() };
+        let mut files = ProofFiles::<TestHistory> {
+            reading: FileTask::with_deadline(Duration::from_mins(1)),
+            ..ProofFiles::<TestHistory>::default()
+        };
         let known = files.read(state.path().to_owned()).await;
         let (end, hangs) = mpsc::channel::<()>();
         files.reading = FileTask::with_deadline(Duration::from_millis(1));
@@ -301,7 +339,7 @@ mod tests {
         let state = tempfile::tempdir().unwrap();
         let at = |minute: i64| DateTime::from_timestamp(1_795_000_000 + 60 * minute, 0).unwrap();
         write(state.path(), &file::name(at(1)), &record("demo", 1, at(1)));
-        let directory = state.path().join(file::directory("demo", 1).unwrap());
+        let directory = state.path().join(file::directory::<RestoreTest>("demo", 1).unwrap());
         let path = |minute| directory.join(file::name(at(minute)));
         nix::unistd::mkfifo(&path(2), nix::sys::stat::Mode::S_IRWXU).unwrap();
         std::os::unix::fs::symlink("/dev/zero", path(3)).unwrap();
@@ -309,9 +347,9 @@ mod tests {
         fs::create_dir(path(5)).unwrap();
         fs::write(path(6), vec![b' '; MAX_BYTES + 1]).unwrap();
         fs::write(path(7), "[".repeat(100_000)).unwrap();
-        fs::write(state.path().join(file::DIRECTORY).join("notes.txt"), "").unwrap();
-        let recorded = read(state.path());
-        assert_eq!(recorded.tests[&("demo".to_owned(), 1)].len(), 1);
+        fs::write(state.path().join(RestoreTest::DIRECTORY).join("notes.txt"), "").unwrap();
+        let recorded = read::<RestoreTest>(state.path());
+        assert_eq!(recorded.records[&("demo".to_owned(), 1)].len(), 1);
         let why: Vec<_> = recorded.unreadable.iter().map(|record| (&record.path, &*record.why)).collect();
         let expected = [
             (2, "not a regular file"),
@@ -325,7 +363,7 @@ mod tests {
         for ((found, why), (minute, text)) in why.into_iter().zip(expected) {
             assert!(*found == path(minute) && why.contains(text), "{minute}: {why}");
         }
-        let known = read_changes(state.path(), Known::default(), at(100));
+        let known = read_changes(state.path(), Known::<TestHistory>::default(), at(100));
         assert!(!known.records.are_usable());
     }
 }

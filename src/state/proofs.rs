@@ -5,18 +5,18 @@
 
 pub mod file;
 pub mod reason;
+pub mod record;
 
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use thiserror::Error;
 
 use crate::pgbackrest::label::BackupType;
 use crate::pgbackrest::wal::Lsn;
-use crate::text;
 
 pub use reason::{Reason, ReasonClass};
+pub use record::{Record, RecordError};
 
 /// The version of the format; increased when the meaning of a member changes.
 pub const FORMAT: u32 = 1;
@@ -228,11 +228,11 @@ pub enum Verdict {
     Unknown,
 }
 
-/// What came of a test.
+/// What came of a restore test, or of a verification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// The backup was restored, the target reached, and no check failed.
+    /// No fault was found: the backup was restored, the target reached, and no check failed.
     Passed,
     /// The backup or the WAL is bad.
     Failed,
@@ -242,15 +242,26 @@ pub enum Outcome {
     TimedOut,
 }
 
-/// A document that is not a record.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum RecordError {
-    #[error("it is larger than {MAX_BYTES} bytes")]
-    TooLarge,
-    #[error("it has format {0}, and this version reads formats up to {FORMAT}; update pgbackrest-keeper")]
-    Newer(u32),
-    #[error("it is not a record of a restore test: {0}")]
-    Malformed(String),
+impl Record for RestoreTest {
+    const NAME: &'static str = "restore test";
+    const DIRECTORY: &'static str = "restore-tests";
+    const FORMAT: u32 = FORMAT;
+
+    fn stanza(&self) -> &str {
+        &self.stanza
+    }
+
+    fn repo(&self) -> u32 {
+        self.repo
+    }
+
+    fn start(&self) -> DateTime<Utc> {
+        self.start
+    }
+
+    fn stop(&self) -> DateTime<Utc> {
+        self.stop
+    }
 }
 
 impl RestoreTest {
@@ -284,29 +295,6 @@ impl RestoreTest {
             outcome: Outcome::Inconclusive,
             reason: None,
         }
-    }
-
-    /// Reads a record.
-    pub fn parse(document: &[u8]) -> Result<Self, RecordError> {
-        #[derive(Deserialize)]
-        struct Format {
-            format: u32,
-        }
-        if document.len() > MAX_BYTES {
-            return Err(RecordError::TooLarge);
-        }
-        let malformed =
-            |error: serde_json::Error| RecordError::Malformed(text::one_line(&error.to_string(), MAX_TEXT));
-        let Format { format } = serde_json::from_slice(document).map_err(malformed)?;
-        if format > FORMAT {
-            return Err(RecordError::Newer(format));
-        }
-        serde_json::from_slice(document).map_err(malformed)
-    }
-
-    /// The document, within [`MAX_BYTES`].
-    pub fn document(&self) -> serde_json::Result<String> {
-        text::json(self)
     }
 
     /// Whether all databases were restored.
@@ -395,11 +383,11 @@ impl Outcome {
 }
 
 /// To the millisecond.
-fn seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_f64((duration.as_secs_f64() * 1000.0).round() / 1000.0)
 }
 
-fn from_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+pub(super) fn from_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     Duration::try_from_secs_f64(f64::deserialize(deserializer)?).map_err(serde::de::Error::custom)
 }
 

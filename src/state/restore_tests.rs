@@ -6,9 +6,10 @@ use std::sync::Arc;
 use crate::pgbackrest::label::BackupType;
 
 use super::filter::UNLISTED;
+use super::records::Records;
 use super::recovery_time;
 use super::snapshot::{Repo, Snapshot, Stanza};
-use super::test_history::{Coverage, Records, RestoreTests, TestHistory};
+use super::test_history::{Coverage, RestoreTests, TestHistory};
 
 mod words;
 
@@ -18,7 +19,7 @@ pub use words::{
 };
 
 /// Writes into the snapshot what the records show about its repositories. Must run after the listings were evaluated.
-pub fn judge_into(snapshot: &mut Snapshot, records: &Records) {
+pub fn judge_into(snapshot: &mut Snapshot, records: &Records<TestHistory>) {
     snapshot.collection.restore_tests = records.health().cloned();
     for stanza in snapshot.stanzas.iter_mut().filter(|stanza| *stanza.name != *UNLISTED) {
         let found: Vec<Option<Arc<RestoreTests>>> = stanza

@@ -14,8 +14,9 @@ pub use crate::pgbackrest::version::Version;
 use super::archive::{ArchiveRetention, CLOCK_TOLERANCE, Continuity, Leftover};
 use super::archiver::Archiver;
 pub use super::backup::{AttemptEvidence, AttemptFailure, Backup, BackupAttempt, WatchedBackup};
+use super::records::RecordsHealth;
 pub use super::removal::{Expiry, Removal, Retention};
-use super::test_history::{RecordsHealth, RestoreTests};
+use super::test_history::RestoreTests;
 
 /// Everything that is known at one time. A new snapshot replaces it completely.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]

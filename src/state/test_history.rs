@@ -9,30 +9,14 @@ use serde::Serialize;
 use crate::pgbackrest::label::BackupLabel;
 use crate::text;
 
-use super::archive::CLOCK_TOLERANCE;
 use super::proofs::{MAX_CHECKS, MAX_DATABASES, MAX_TEXT, Outcome, Phase, ReasonClass, RestoreTest, Source};
+use super::records::History;
 use super::speeds::{Measurement, RecoveryTime};
 
 /// Tests from which speeds are taken: the newest that passed.
 pub(super) const MEASURED: usize = 10;
 /// Consecutive tests without a result that need attention.
 pub const INCONCLUSIVE_LIMIT: u64 = 3;
-
-/// The records of a host.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Records {
-    repos: BTreeMap<String, BTreeMap<u32, Arc<TestHistory>>>,
-    health: RecordsHealth,
-}
-
-/// Whether all records can be used.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct RecordsHealth {
-    /// Files and directories that cannot be read, and tests that are dated in the future.
-    pub unusable: u64,
-    /// What is wrong with the first of them, and the remedy.
-    pub problem: Option<String>,
-}
 
 /// The tests of one repository, oldest first, in short.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -91,53 +75,9 @@ pub struct Coverage {
     pub tested_full_backups: u64,
 }
 
-impl Records {
-    /// Adds a test. Those of a repository must come oldest first.
-    pub fn add(&mut self, test: RestoreTest, now: DateTime<Utc>) {
-        let latest = test.start.max(test.stop);
-        if latest > now + CLOCK_TOLERANCE {
-            let name = text::one_line(&test.stanza, MAX_TEXT);
-            self.reject(format!(
-                "the record of a restore test of {name} in repo{} is dated in the future ({latest}): check the clock, and remove it",
-                test.repo
-            ));
-            return;
-        }
-        let repos = self.repos.entry(test.stanza.clone()).or_default();
-        match repos.get_mut(&test.repo) {
-            Some(history) => Arc::make_mut(history).add(test),
-            None => {
-                repos.insert(test.repo, Arc::new(TestHistory::of(test)));
-            }
-        }
-    }
+impl History for TestHistory {
+    type Record = RestoreTest;
 
-    /// Notes a record that cannot be used.
-    pub fn reject(&mut self, problem: String) {
-        self.health.unusable += 1;
-        self.health.problem.get_or_insert(problem);
-    }
-
-    /// Whether all can be used.
-    #[must_use]
-    pub fn are_usable(&self) -> bool {
-        self.health.unusable == 0
-    }
-
-    /// The tests of a repository, if there were any.
-    #[must_use]
-    pub fn of_repo(&self, stanza: &str, repo: u32) -> Option<&Arc<TestHistory>> {
-        self.repos.get(stanza)?.get(&repo)
-    }
-
-    /// None if there was never a test.
-    #[must_use]
-    pub fn health(&self) -> Option<&RecordsHealth> {
-        (!self.repos.is_empty() || self.health.unusable > 0).then_some(&self.health)
-    }
-}
-
-impl TestHistory {
     fn of(first: RestoreTest) -> Self {
         let mut history = Self {
             last: first.clone(),

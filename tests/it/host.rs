@@ -37,4 +37,5 @@ pub(crate) mod standby;
 pub(crate) mod stopped;
 pub(crate) mod terminal;
 pub(crate) mod trouble;
+pub(crate) mod verify;
 pub(crate) mod wal;

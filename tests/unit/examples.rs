@@ -14,6 +14,9 @@ use super::proofs::{
     Target, TargetKind, TestedBackup, Verdict, Versions,
 };
 use super::snapshot::{Activity, Archive, Backup, Database, Repo, RepoState, Stanza};
+use super::verification::{
+    self, BackupResult, BackupState, Cause, FileFault, FileResult, Files, Totals, Verification,
+};
 
 /// Midnight of a day, counted from 2026-01-01.
 pub(crate) fn day(number: i64) -> DateTime<Utc> {
@@ -172,5 +175,52 @@ pub(crate) fn restore_test(start: DateTime<Utc>, outcome: Outcome) -> RestoreTes
         wal_bytes: Some(16_777_448),
         outcome,
         reason: class.map(|class| Reason { class, phase: Phase::Replay, message }),
+    }
+}
+
+/// A verification of one backup and 32 WAL segments that took 20 min. If it failed, a file of the backup is damaged.
+pub(crate) fn verification(start: DateTime<Utc>, outcome: Outcome) -> Verification {
+    let is_faulty = outcome == Outcome::Failed;
+    let faults = u64::from(is_faulty);
+    let label = "20260101-000000F".to_owned();
+    let class = match outcome {
+        Outcome::Passed => None,
+        Outcome::Failed => Some(ReasonClass::DamagedBackup),
+        Outcome::Inconclusive => Some(ReasonClass::Repository),
+        Outcome::TimedOut => Some(ReasonClass::Deadline),
+    };
+    let files = Files { checked: 970, valid: 970 - faults, checksum: faults, ..Files::default() };
+    let has_result = matches!(outcome, Outcome::Passed | Outcome::Failed);
+    Verification {
+        format: verification::FORMAT,
+        source: Source::Host,
+        stanza: "demo".to_owned(),
+        repo: 1,
+        versions: Versions { keeper: "0.1.0".to_owned(), pgbackrest: None, postgres: None },
+        start,
+        stop: start + Duration::minutes(20),
+        timeout: std::time::Duration::from_hours(24),
+        set: None,
+        totals: has_result.then_some(Totals {
+            backups: 1,
+            valid_backups: 1 - faults,
+            files,
+            wal: Files { checked: 32, valid: 32, ..Files::default() },
+        }),
+        backups: is_faulty
+            .then(|| BackupResult { label: label.clone(), state: BackupState::Invalid, files })
+            .into_iter()
+            .collect(),
+        archives: Vec::new(),
+        files: is_faulty
+            .then(|| FileResult {
+                path: format!("{label}/pg_data/PG_VERSION.gz"),
+                fault: FileFault::Checksum,
+            })
+            .into_iter()
+            .collect(),
+        more_faults: 0,
+        outcome,
+        reason: class.map(|class| Cause { class, message: "1 of 1 backup has faults".to_owned() }),
     }
 }

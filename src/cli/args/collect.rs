@@ -142,10 +142,10 @@ pub struct EnvironmentArgs {
     pub pass_env: Vec<String>,
 }
 
-/// Directory of the records of restore tests, which `restore-test` writes, and `exporter` and `info` read.
+/// Directory of the records, which `restore-test` and `verify` write, and `exporter` and `info` read.
 #[derive(Debug, Clone, Args)]
 pub struct StateArgs {
-    /// Directory for the records of restore tests.
+    /// Directory for the records of restore tests and verifications.
     #[arg(
         long = "state-directory",
         env = "KEEPER_STATE_DIRECTORY",

@@ -10,7 +10,9 @@ pub mod info;
 pub mod log;
 pub mod metrics;
 pub mod operator;
+pub mod repo;
 pub mod restore_test;
+pub mod verify;
 pub mod web;
 
 use std::path::PathBuf;

@@ -8,12 +8,13 @@ use chrono::{DateTime, Utc};
 use clap::Args;
 
 use super::collect::{EnvironmentArgs, ProgramArgs, StateArgs, TimeoutArgs};
+use super::repo::RepoArg;
 use super::{SWITCH, duration, path, switch};
 use crate::cli::output::Format;
 use crate::cli::restore_command::point_in_time;
 use crate::pgbackrest::label::BackupLabel;
 use crate::postgres::copy;
-use crate::restore_test::order::{BackupWish, RepoWish, TargetWish};
+use crate::restore_test::order::{BackupWish, TargetWish};
 
 /// Arguments of `restore-test`.
 #[derive(Debug, Args)]
@@ -176,13 +177,6 @@ pub struct PostgresArgs {
     pub postgres_option: Vec<(String, String)>,
 }
 
-/// `N` or `any`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RepoArg {
-    Number(u32),
-    Any,
-}
-
 /// `latest`, `oldest`, `random` or a label.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BackupArg(pub BackupWish);
@@ -190,27 +184,6 @@ pub struct BackupArg(pub BackupWish);
 /// `latest`, `random`, `immediate` or a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TargetArg(pub TargetWish);
-
-impl From<RepoArg> for RepoWish {
-    fn from(repo: RepoArg) -> Self {
-        match repo {
-            RepoArg::Number(number) => Self::Number(number),
-            RepoArg::Any => Self::Any,
-        }
-    }
-}
-
-impl FromStr for RepoArg {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if text == "any" {
-            return Ok(Self::Any);
-        }
-        let number = text.parse().ok().filter(|number| (1..=256).contains(number));
-        number.map(Self::Number).ok_or("must be a number from 1 to 256, or any")
-    }
-}
 
 impl FromStr for BackupArg {
     type Err = &'static str;
@@ -280,10 +253,6 @@ mod tests {
 
     #[test]
     fn what_is_restored_is_read_from_words() {
-        assert_eq!(["any", "2"].map(str::parse), [Ok(RepoArg::Any), Ok(RepoArg::Number(2))]);
-        for text in ["", "0", "257", "all", "-1"] {
-            assert!(text.parse::<RepoArg>().is_err(), "{text}");
-        }
         let label = "20261122-092719F_20261122-092732I";
         assert_eq!(label.parse(), Ok(BackupArg(BackupWish::Label(label.to_owned()))));
         assert!("newest".parse::<BackupArg>().is_err());

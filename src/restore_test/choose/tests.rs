@@ -6,7 +6,8 @@ use chrono::Duration;
 
 use super::*;
 use crate::state::examples::{backup, day, listed, offline, repo as of_backups, stanza as of_repos};
-use crate::state::proofs::{Source, Versions};
+use crate::state::faults;
+use crate::state::snapshot::RepoState;
 
 const FULL: &str = "20260102-000000F";
 const NEXT: &str = "20260104-000000F";
@@ -23,26 +24,6 @@ fn chosen(repo: &Repo, backup: &BackupWish, target: TargetWish) -> Result<Choice
 
 fn label(repo: &Repo, backup: &BackupWish, target: TargetWish) -> Result<String, ReasonClass> {
     chosen(repo, backup, target).map(|choice| choice.backup.label)
-}
-
-fn test_at(start: DateTime<Utc>, repo: u32) -> RestoreTest {
-    let target = Target { kind: TargetKind::Latest, time: None, random: false };
-    RestoreTest::begun(Source::Host, "demo".to_owned(), repo, Versions::default(), target, start)
-}
-
-#[test]
-fn repositories_take_turns() {
-    let stanza = of_repos([1, 2, 3].map(|key| of_backups(key, vec![])).into());
-    let mut records = BTreeMap::new();
-    let any = |records: &BTreeMap<_, _>| repo(&stanza, RepoWish::Any, records).map(|repo| repo.key);
-    assert_eq!(any(&records), Some(1));
-    records.insert(("demo".to_owned(), 1), vec![test_at(day(5), 1)]);
-    records.insert(("demo".to_owned(), 3), vec![test_at(day(1), 3), test_at(day(4), 3)]);
-    records.insert(("other".to_owned(), 2), vec![test_at(day(9), 2)]);
-    assert_eq!(any(&records), Some(2), "it was never tested");
-    records.insert(("demo".to_owned(), 2), vec![test_at(day(6), 2)]);
-    assert_eq!(any(&records), Some(3));
-    assert_eq!(repo(&stanza, RepoWish::Number(4), &records), None);
 }
 
 #[test]
@@ -112,7 +93,7 @@ fn a_repository_that_cannot_be_read_has_its_reason() {
     let class = |state, error, cipher: &str| {
         let mut repo = both();
         (repo.state, repo.error, repo.printed_cipher) = (state, error, Some(cipher.to_owned()));
-        readable(&repo).unwrap_err().class
+        faults::of_repo(&repo).unwrap().0
     };
     let aes = "aes-256-cbc";
     assert_eq!(class(RepoState::Other, Some("CryptoError"), aes), ReasonClass::WrongPassphrase);
@@ -121,5 +102,5 @@ fn a_repository_that_cannot_be_read_has_its_reason() {
     assert_eq!(class(RepoState::Other, Some("HostConnectError"), aes), ReasonClass::Repository);
     assert_eq!(class(RepoState::Timeout, None, "none"), ReasonClass::Repository);
     assert_eq!(class(RepoState::NoValidBackups, None, "none"), ReasonClass::NoBackup);
-    assert_eq!(readable(&both()), Ok(()));
+    assert_eq!(faults::of_repo(&both()), None);
 }

@@ -79,8 +79,8 @@ fn a_failed_attempt_is_a_warning() {
 fn restore_tests_that_do_not_pass_are_warnings() {
     use super::super::examples::restore_test;
     use super::super::proofs::Outcome;
+    use super::super::records::Records;
     use super::super::restore_tests::judge_into;
-    use super::super::test_history::Records;
 
     let told = |outcomes: &[Outcome]| {
         let mut records = Records::default();

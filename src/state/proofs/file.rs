@@ -1,4 +1,5 @@
-//! Where records are in the state directory: `restore-tests/STANZA/repoN/START.json`, the last fifty of each repository.
+//! Where records are in the state directory: `KIND/STANZA/repoN/START.json`, the last fifty of each kind and repository. KIND is
+//! [`Record::DIRECTORY`], such as `restore-tests`.
 //!
 //! A file is written under another name and then renamed, so each file is a whole record, and a damaged one costs no other.
 
@@ -6,9 +7,9 @@ use std::path::{Component, Path, PathBuf};
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 
-/// The directory of all records below the state directory.
-pub const DIRECTORY: &str = "restore-tests";
-/// Records that are kept of each stanza and repository.
+use super::record::Record;
+
+/// Records that are kept of each kind, stanza and repository.
 pub const KEPT: usize = 50;
 
 /// UTC to the millisecond, so that names sort by time.
@@ -17,20 +18,21 @@ const ENDING: &str = ".json";
 
 /// The directory of the records of a repository, below the state directory; None for a stanza that is not the name of a single file.
 #[must_use]
-pub fn directory(stanza: &str, repo: u32) -> Option<PathBuf> {
+pub fn directory<R: Record>(stanza: &str, repo: u32) -> Option<PathBuf> {
     let mut parts = Path::new(stanza).components();
     let is_name =
         matches!((parts.next(), parts.next()), (Some(Component::Normal(name)), None) if name == stanza);
-    (is_name && !stanza.contains('\0')).then(|| Path::new(DIRECTORY).join(stanza).join(format!("repo{repo}")))
+    (is_name && !stanza.contains('\0'))
+        .then(|| Path::new(R::DIRECTORY).join(stanza).join(format!("repo{repo}")))
 }
 
-/// The name of the file of a test that started then.
+/// The name of the file of what started then.
 #[must_use]
 pub fn name(start: DateTime<Utc>) -> String {
     format!("{}{ENDING}", start.format(TIME))
 }
 
-/// When the test of that file started; None if the file is not a record.
+/// When that of this file started; None if the file is not a record.
 #[must_use]
 pub fn start(name: &str) -> Option<DateTime<Utc>> {
     let start = NaiveDateTime::parse_from_str(name.strip_suffix(ENDING)?, TIME).ok()?.and_utc();

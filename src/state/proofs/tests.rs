@@ -101,7 +101,7 @@ fn anything_else_is_not_a_record() {
         change(&mut value);
         RestoreTest::parse(value.to_string().as_bytes())
     };
-    assert_eq!(parse(&|value| value["format"] = 2.into()), Err(RecordError::Newer(2)));
+    assert_eq!(parse(&|value| value["format"] = 2.into()), Err(RecordError::Newer { format: 2, known: 1 }));
     for (member, value) in [
         ("outcome", "splendid".into()),
         ("stanza", 7.into()),
@@ -109,13 +109,13 @@ fn anything_else_is_not_a_record() {
         ("repo", (-1).into()),
     ] {
         let read = parse(&|record| record[member] = serde_json::Value::clone(&value));
-        assert!(matches!(read, Err(RecordError::Malformed(_))), "{member}: {read:?}");
+        assert!(matches!(read, Err(RecordError::Malformed { .. })), "{member}: {read:?}");
     }
     let negative = parse(&|record| record["phases"][0]["duration_seconds"] = (-1.0).into());
-    assert!(matches!(negative, Err(RecordError::Malformed(_))), "{negative:?}");
+    assert!(matches!(negative, Err(RecordError::Malformed { .. })), "{negative:?}");
     for document in ["", "{", "[]", "{\"format\":1}"] {
         let read = RestoreTest::parse(document.as_bytes());
-        assert!(matches!(read, Err(RecordError::Malformed(_))), "{document}: {read:?}");
+        assert!(matches!(read, Err(RecordError::Malformed { .. })), "{document}: {read:?}");
     }
     assert_eq!(RestoreTest::parse(&vec![b' '; MAX_BYTES + 1]), Err(RecordError::TooLarge));
 }
@@ -151,9 +151,12 @@ fn the_names_of_files_tell_what_is_in_them() {
     {
         assert_eq!(file::start(other), None, "{other}");
     }
-    assert_eq!(file::directory("my db", 2).as_deref(), Some(Path::new("restore-tests/my db/repo2")));
+    assert_eq!(
+        file::directory::<RestoreTest>("my db", 2).as_deref(),
+        Some(Path::new("restore-tests/my db/repo2"))
+    );
     for stanza in ["", ".", "..", "a/b", "a/", "/a", "a\0b"] {
-        assert_eq!(file::directory(stanza, 1), None, "{stanza:?}");
+        assert_eq!(file::directory::<RestoreTest>(stanza, 1), None, "{stanza:?}");
     }
     assert_eq!(
         ["repo1", "repo12", "repo01", "repo", "repo+1", "x"].map(file::repo),

@@ -4,7 +4,8 @@ use chrono::TimeDelta;
 
 use super::super::examples::{backup, day, repo, restore_test, stanza};
 use super::super::proofs::{Outcome, Phase, ReasonClass, RestoreTest};
-use super::super::test_history::{MEASURED, RecordsHealth};
+use super::super::records::RecordsHealth;
+use super::super::test_history::MEASURED;
 use super::*;
 
 const FULL: &str = "20260101-000000F";

@@ -5,17 +5,6 @@ use super::super::proofs::{Check, CheckKind, Verdict};
 use super::*;
 
 #[test]
-fn a_test_of_the_future_is_no_test() {
-    let mut records = Records::default();
-    records.add(restore_test(day(10), Outcome::Passed), day(11));
-    records.add(restore_test(day(12), Outcome::Passed), day(11));
-    assert_eq!(records.repos["demo"][&1].last.start, day(10));
-    let problem = records.health.problem.clone().unwrap();
-    assert!(problem.contains("demo in repo1 is dated in the future (2026-01-13"), "{problem}");
-    assert!(!records.are_usable());
-}
-
-#[test]
 fn texts_of_records_are_bounded() {
     let mut test = restore_test(day(10), Outcome::Failed);
     test.backup.as_mut().unwrap().label = "no label".to_owned();

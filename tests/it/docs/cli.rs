@@ -13,7 +13,7 @@ fn the_page_of_commands_is_generated_from_their_definitions() {
     command.build();
     let mut page = "# Commands\n\nGenerated from the definitions of the commands: the output of `pgbackrest-keeper COMMAND --help`.\n\
         \nExit codes: 0 done, 1 failed, with the reason on standard error, 2 wrong arguments. Those of `backup` are in\n\
-        [backup.md](backup.md), those of `check` in [check.md](check.md), those of `lint` in [lint.md](lint.md), those of `restore-test` in\n[restore-tests.md](restore-tests.md).\n"
+        [backup.md](backup.md), those of `check` in [check.md](check.md), those of `lint` in [lint.md](lint.md), those of `restore-test` in\n[restore-tests.md](restore-tests.md), and those of `verify` in [verify.md](verify.md).\n"
         .to_owned();
     let mut commands = 0;
     for command in command.get_subcommands_mut().filter(|command| command.get_name() != "help") {

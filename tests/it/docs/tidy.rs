@@ -15,6 +15,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("check", 4),
     ("job", 4),
     ("restore_test", 4),
+    ("verify", 4),
     ("source", 3),
     ("metrics", 3),
     ("state", 2),

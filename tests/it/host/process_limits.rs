@@ -50,7 +50,16 @@ fn limits(timeout_ms: u64, grace_ms: u64) -> Limits {
         grace: Duration::from_millis(grace_ms),
         stdout: 1 << 20,
         stderr: 4 << 10,
+        drops_stderr: false,
     }
+}
+
+#[tokio::test]
+async fn a_log_that_is_too_long_is_cut_if_it_may_be() {
+    let case = Case::new("yes line | head -c 100000 >&2; echo result");
+    let output = case.run(&Limits { drops_stderr: true, ..limits(HOUR_MS, 100) }).await;
+    assert_eq!(output.ending, Ending::Exited(0));
+    assert_eq!((&*output.stdout, output.stderr.len()), (b"result\n".as_slice(), 4 << 10));
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use pgbackrest_keeper::pgbackrest::label::BackupType;
 use pgbackrest_keeper::pgbackrest::wal::Lsn;
 use pgbackrest_keeper::state::proofs::{
     Check, CheckKind, FORMAT, MAX_BYTES, Outcome, Phase, PhaseRun, Position, Reason, ReasonClass,
-    RestoreTest, Source, Target, TargetKind, TestedBackup, Verdict, Versions, file,
+    Record as _, RestoreTest, Source, Target, TargetKind, TestedBackup, Verdict, Versions, file,
 };
 use serde_json::Value;
 use tempfile::TempDir;
@@ -76,7 +76,7 @@ fn record(backup: TestedBackup, start: DateTime<Utc>, outcome: Outcome) -> Resto
 }
 
 fn write(state: &Path, test: &RestoreTest) -> PathBuf {
-    let directory = state.join(file::directory(&test.stanza, test.repo).unwrap());
+    let directory = state.join(file::directory::<RestoreTest>(&test.stanza, test.repo).unwrap());
     fs::create_dir_all(&directory).unwrap();
     let path = directory.join(file::name(test.start));
     let draft = directory.join("draft");

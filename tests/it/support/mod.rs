@@ -8,6 +8,7 @@ pub(crate) mod alertmanager;
 pub(crate) mod backup_jobs;
 pub(crate) mod config;
 pub(crate) mod control_plane;
+pub(crate) mod damage;
 pub(crate) mod example;
 pub(crate) mod exporter;
 pub(crate) mod exposition;

@@ -11,10 +11,10 @@ use pgbackrest_keeper::state::proofs::{
     Check, CheckKind, FORMAT, Outcome, Phase, PhaseRun, Position, Reason, ReasonClass, RestoreTest, Source,
     Target, TargetKind, TestedBackup, Verdict, Versions,
 };
+use pgbackrest_keeper::state::records::Records;
 use pgbackrest_keeper::state::restore_tests::judge_into;
 use pgbackrest_keeper::state::snapshot::{Backup, Snapshot};
 use pgbackrest_keeper::state::speeds::Estimate;
-use pgbackrest_keeper::state::test_history::Records;
 
 /// Of the first repository: tests that passed, then one that failed, and one without a result.
 pub(crate) fn add(snapshot: &mut Snapshot, now: DateTime<Utc>) {

@@ -2,11 +2,11 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
 
 use nix::sys::signal::Signal;
 
 use super::trial::{Trial, record_in, verdict, versions};
+use crate::support::damage::{damaged, flipped, largest_file, without};
 use crate::support::lab::{STANZA, Site};
 use crate::support::machine::{Pgbackrest, skip};
 use crate::support::process::{Running, command, wait_for};
@@ -293,46 +293,4 @@ fn a_copy_that_accepts_no_queries_is_inconclusive() {
     trial.lab.postgres.archive_all();
     trial.test(&["--repo=1"]).passed();
     trial.assert_clean();
-}
-
-/// Takes a file or directory away, does something, and puts it back.
-fn without<T>(site: &Site, path: &Path, then: impl FnOnce() -> T) -> T {
-    let aside = site.path("aside");
-    fs::rename(path, &aside).unwrap();
-    let said = then();
-    fs::rename(&aside, path).unwrap();
-    said
-}
-
-/// Changes bytes in the middle of a file, does something, and puts it back.
-fn damaged<T>(path: &Path, then: impl FnOnce() -> T) -> T {
-    changed(path, 16, then)
-}
-
-/// The same with a single byte.
-fn flipped<T>(path: &Path, then: impl FnOnce() -> T) -> T {
-    changed(path, 1, then)
-}
-
-fn changed<T>(path: &Path, bytes: usize, then: impl FnOnce() -> T) -> T {
-    let whole = fs::read(path).unwrap();
-    let mut changed = whole.clone();
-    let middle = changed.len() / 2;
-    changed[middle..].iter_mut().take(bytes).for_each(|byte| *byte ^= 0x5A);
-    fs::write(path, changed).unwrap();
-    let said = then();
-    fs::write(path, whole).unwrap();
-    said
-}
-
-fn largest_file(directory: &Path) -> PathBuf {
-    let mut files = Vec::new();
-    let mut directories = vec![directory.to_owned()];
-    while let Some(directory) = directories.pop() {
-        for entry in fs::read_dir(directory).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() { directories.push(path) } else { files.push(path) }
-        }
-    }
-    files.into_iter().max_by_key(|file| file.metadata().unwrap().len()).unwrap()
 }

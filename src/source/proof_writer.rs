@@ -1,63 +1,67 @@
-//! Writes records into the state directory, and lets only one test run at a time.
+//! Writes records into the state directory, and lets only one run of each kind write at a time.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write as _};
+use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use crate::state::proofs::{RestoreTest, file};
+use crate::state::proofs::{Record, file};
 
-/// The directory of all records, locked as long as this lives.
+/// The directory of all records of a kind, locked as long as this lives.
 #[derive(Debug)]
-pub struct Records {
+pub struct ProofWriter<R> {
     state_directory: PathBuf,
     _lock: File,
+    kind: PhantomData<R>,
 }
 
 /// Why records cannot be written.
 #[derive(Debug, Error)]
-pub enum RecordsError {
+pub enum WriteError {
     #[error("cannot write records to the state directory {}: {error}; see --state-directory", .path.display())]
     Unusable { path: PathBuf, error: io::Error },
-    #[error("another restore test of this host is running: {} is locked", .0.display())]
-    Busy(PathBuf),
+    #[error("another {kind} of this host is running: {} is locked", .directory.display())]
+    Busy { kind: &'static str, directory: PathBuf },
     #[error("the stanza {0:?} has no name that could be a directory")]
     Stanza(String),
 }
 
-impl Records {
+impl<R: Record> ProofWriter<R> {
     /// Makes sure that the record can be written in the end.
-    pub fn open(state_directory: &Path, stanza: &str) -> Result<Self, RecordsError> {
-        let unusable = |error| RecordsError::Unusable { path: state_directory.to_owned(), error };
-        let below = file::directory(stanza, 1).ok_or_else(|| RecordsError::Stanza(stanza.to_owned()))?;
-        let top = state_directory.join(file::DIRECTORY);
+    pub fn open(state_directory: &Path, stanza: &str) -> Result<Self, WriteError> {
+        let unusable = |error| WriteError::Unusable { path: state_directory.to_owned(), error };
+        let below = file::directory::<R>(stanza, 1).ok_or_else(|| WriteError::Stanza(stanza.to_owned()))?;
+        let top = state_directory.join(R::DIRECTORY);
         let of_stanza = state_directory.join(below.parent().unwrap_or(&below));
         fs::create_dir_all(&of_stanza).map_err(unusable)?;
         let probe = of_stanza.join(".writable");
         File::create(&probe).and_then(|_| fs::remove_file(&probe)).map_err(unusable)?;
         let lock = File::open(&top).map_err(unusable)?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { state_directory: state_directory.to_owned(), _lock: lock }),
-            Err(TryLockError::WouldBlock) => Err(RecordsError::Busy(top)),
+            Ok(()) => {
+                Ok(Self { state_directory: state_directory.to_owned(), _lock: lock, kind: PhantomData })
+            }
+            Err(TryLockError::WouldBlock) => Err(WriteError::Busy { kind: R::NAME, directory: top }),
             Err(TryLockError::Error(error)) => Err(unusable(error)),
         }
     }
 
     /// Writes a record as a whole, and removes those that are no longer kept.
-    pub fn write(&self, test: &RestoreTest) -> Result<PathBuf, RecordsError> {
-        let unusable = |error| RecordsError::Unusable { path: self.state_directory.clone(), error };
-        let below = file::directory(&test.stanza, test.repo)
-            .ok_or_else(|| RecordsError::Stanza(test.stanza.clone()))?;
+    pub fn write(&self, record: &R) -> Result<PathBuf, WriteError> {
+        let unusable = |error| WriteError::Unusable { path: self.state_directory.clone(), error };
+        let below = file::directory::<R>(record.stanza(), record.repo())
+            .ok_or_else(|| WriteError::Stanza(record.stanza().to_owned()))?;
         let directory = self.state_directory.join(below);
-        let document = test.document().map_err(|error| unusable(error.into()))?;
-        let path = directory.join(file::name(test.start));
+        let document = record.document().map_err(|error| unusable(error.into()))?;
+        let path = directory.join(file::name(record.start()));
         write_all(&directory, &path, &document).map_err(unusable)?;
         let names = fs::read_dir(&directory).map_err(unusable)?;
         let names = names.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
         for name in file::outdated(names) {
             if let Err(error) = fs::remove_file(directory.join(&name)) {
-                tracing::warn!(%error, name, "Failed to remove an old record of a restore test");
+                tracing::warn!(%error, name, kind = R::NAME, "Failed to remove an old record");
             }
         }
         Ok(path)

@@ -1,0 +1,128 @@
+//! `verify`: verifies a repository on this host.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use chrono::{TimeDelta, Utc};
+use tokio_util::sync::CancellationToken;
+
+use crate::collect::host;
+use crate::pgbackrest::command::Program;
+use crate::shutdown::Signals;
+use crate::source::environment::Environment;
+use crate::source::proof_writer::WriteError;
+use crate::source::proofs;
+use crate::state::human;
+use crate::state::verification::{BackupResult, Files, Verification};
+use crate::telemetry::{self, LogFormat};
+use crate::text;
+use crate::verify::order::Order;
+use crate::verify::run::{self, Basis};
+
+use super::args::verify::VerifyArgs;
+use super::build;
+use super::output::{self, Format};
+use super::{settings, turn};
+
+/// Files and backups in the summary.
+const NAMED: usize = 20;
+
+pub async fn run(args: VerifyArgs) -> anyhow::Result<ExitCode> {
+    let _logging = telemetry::install(&args.log_level, LogFormat::Text)?;
+    let stop = CancellationToken::new();
+    let signals = Signals::install().context("cannot install signal handlers")?;
+    let listening = tokio::spawn(turn::listen(signals, stop.clone()));
+    let state_directory = &args.state.state_directory;
+    let limit = args.wait.unwrap_or_default();
+    let records = match turn::take(state_directory, &args.stanza, limit, &stop).await {
+        Err(error @ WriteError::Stanza(_)) => return Ok(super::unusable(&error)),
+        records => records?,
+    };
+    let started = Utc::now();
+    let collect = settings::of_verify(&args)?;
+    let environment = Environment::inherit(&collect.pass_environment);
+    let snapshot = host::once(collect, stop.clone()).await;
+    let recorded = proofs::read(state_directory);
+    let order = Order {
+        stanza: args.stanza,
+        repo: args.repo.into(),
+        set: args.backup,
+        timeout: args.time_limit,
+        process_max: args.process_max,
+    };
+    let program = Program::from(&args.program);
+    let basis = Basis {
+        snapshot: &snapshot,
+        program: &program,
+        environment: &environment,
+        records: &recorded,
+        started,
+        version: build::info().version,
+    };
+    let verification = run::run(&order, &basis, &stop).await;
+    listening.abort();
+    let written = records.write(&verification);
+    output::print(&match args.output {
+        Format::Text => summary(&verification, written.as_deref().ok()),
+        Format::Json => text::json(&verification)?,
+    })?;
+    written?;
+    Ok(turn::exit_code(verification.outcome))
+}
+
+/// The result in a few lines. Writing to a String cannot fail.
+fn summary(verification: &Verification, file: Option<&Path>) -> String {
+    let mut summary = format!(
+        "verification of {}, {}: {}\n",
+        human::line(&verification.stanza, 60),
+        human::repo_name(verification.repo),
+        verification.outcome.as_str().replace('_', " ")
+    );
+    let mut line = |name: &str, value: &str| _ = writeln!(summary, "  {name:<8} {value}");
+    if let Some(reason) = &verification.reason {
+        line("reason", &format!("{}: {}", reason.class.as_str(), reason.message));
+    }
+    if let Some(set) = &verification.set {
+        line("only", &format!("backup {set} and its WAL"));
+    }
+    if let Some(totals) = &verification.totals {
+        let valid = format!("{} of {} valid", totals.valid_backups, human::count(totals.backups, "backup"));
+        line("backups", &valid);
+        line("files", &files(totals.files, "file"));
+        line("WAL", &files(totals.wal, "segment"));
+    }
+    for archive in &verification.archives {
+        if let Some(gaps) = archive.gaps.filter(|gaps| *gaps > 0) {
+            let places = human::count(gaps, "gap");
+            line(
+                "gaps",
+                &format!("{places} in the WAL of {}, which may be older than what is kept", archive.id),
+            );
+        }
+    }
+    for BackupResult { label, state, .. } in verification.backups.iter().take(NAMED) {
+        line("backup", &format!("{label} {}", state.as_str()));
+    }
+    for file in verification.files.iter().take(NAMED) {
+        line("file", &format!("{} {}", file.fault.as_str(), file.path));
+    }
+    let more = verification.files.len().saturating_sub(NAMED) as u64 + verification.more_faults;
+    if more > 0 {
+        line("", &format!("and {}", human::count(more, "other fault")));
+    }
+    let length = verification.duration().and_then(|duration| TimeDelta::from_std(duration).ok());
+    line("duration", &human::known(length, human::duration));
+    if let Some(file) = file {
+        line("record", &file.display().to_string());
+    }
+    summary
+}
+
+/// `970 files, 1 missing, 2 checksum`
+fn files(files: Files, unit: &str) -> String {
+    let faults = files.by_result().into_iter().filter(|(result, count)| *result != "valid" && *count > 0);
+    let total = human::count(files.checked, unit);
+    faults.fold(total, |words, (result, count)| format!("{words}, {count} {result}"))
+}
