@@ -17,6 +17,7 @@ use crate::state::human;
 use crate::state::recovery;
 use crate::state::restore_tests;
 use crate::state::snapshot::{Activity, Repo, ScopeKind, Snapshot, Stanza};
+use crate::state::verifications;
 
 /// Width of the titles, and the minimum width of a repository's column.
 const TITLE_WIDTH: usize = 20;
@@ -51,10 +52,12 @@ pub fn render(snapshot: &Snapshot, now: DateTime<Utc>, terminal: Terminal) -> St
     }
     let collection = &snapshot.collection;
     let configuration = collection.configuration.as_ref().and_then(|health| health.problem.as_deref());
-    let records = collection.restore_tests.as_ref().and_then(|health| health.problem.as_deref());
+    let tests = collection.restore_tests.as_ref().and_then(|health| health.problem.as_deref());
+    let verifications = collection.verifications.as_ref().and_then(|health| health.problem.as_deref());
     for (what, problem) in [
         ("pgBackRest's configuration cannot be read", configuration),
-        ("records of restore tests cannot be used", records),
+        ("records of restore tests cannot be used", tests),
+        ("records of verifications cannot be used", verifications),
     ] {
         let Some(problem) = problem else { continue };
         let text = format!("{what}: {}", human::line(problem, PROBLEM_LIMIT));
@@ -260,6 +263,9 @@ fn notes(repo: &Repo, assessment: &Assessment, now: DateTime<Utc>) -> String {
     }
     if let Some(tests) = repo.restore_tests.as_deref() {
         notes.extend(restore_tests::lines(tests, now));
+    }
+    if let Some(history) = repo.verifications.as_deref() {
+        notes.extend(verifications::lines(history, now));
     }
     if let Some(unfinished) = expiry::leftovers_words(repo) {
         notes.push(format!("unfinished backups: {unfinished}"));

@@ -25,6 +25,7 @@ use crate::state::programs;
 use crate::state::restore_tests;
 use crate::state::snapshot::{Failure, FailureReason, Repo, RepoState, Snapshot, Stanza};
 use crate::state::stopped;
+use crate::state::verifications;
 use crate::state::weight;
 
 use super::caller::Caller;
@@ -307,7 +308,8 @@ impl Caller<'_> {
             counts.fill(&mut snapshot);
             listings.judge_into(&mut snapshot, pace.max_wal_staleness(), now);
             expiry::judge_into(&mut snapshot, now);
-            restore_tests::judge_into(&mut snapshot, &request.restore_tests);
+            restore_tests::judge_into(&mut snapshot, &request.proofs.restore_tests);
+            verifications::judge_into(&mut snapshot, &request.proofs.verifications);
             if !is_finished && !request.is_host {
                 // Whether the cluster as a whole answers is not known yet.
                 snapshot.collection = before.collection.clone();

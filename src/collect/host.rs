@@ -23,14 +23,14 @@ use crate::source::proofs::ProofFiles;
 use crate::source::stop_files::StopFiles;
 use crate::state::attempts;
 use crate::state::programs::LockFile;
-use crate::state::records::Records;
 use crate::state::snapshot::Snapshot;
 use crate::state::stopped::{StopListing, StopPlace};
 use crate::state::test_history::TestHistory;
+use crate::state::verification_history::VerificationHistory;
 
 use super::caller::{Caller, Runners, Shared};
 use super::registry::Job;
-use super::request::{Request, Subject};
+use super::request::{Proofs, Request, Subject};
 use super::scheduler::{Scheduler, Site};
 use super::settings::{Pace, Settings};
 use super::store::Store;
@@ -59,6 +59,7 @@ struct ConfigurationState {
     stop_files: StopFiles,
     backup_logs: BackupLogs,
     restore_tests: ProofFiles<TestHistory>,
+    verifications: ProofFiles<VerificationHistory>,
 }
 
 /// Collects until `shutdown`. A notification of `reload` starts a collection, which reads the configuration again.
@@ -125,6 +126,7 @@ impl Host {
             stop_files: StopFiles::default(),
             backup_logs: BackupLogs::default(),
             restore_tests: ProofFiles::default(),
+            verifications: ProofFiles::default(),
         };
         Self {
             collecting: Arc::new(local()),
@@ -163,14 +165,14 @@ impl Site for Host {
         let version = caller.version(None).await.and_then(Result::ok);
         let mut configuration = self.configuration.lock().await;
         configuration.read(version, &shared.metrics).await;
-        let (lock_files, stop_files, backup_logs, restore_tests) =
+        let (lock_files, stop_files, backup_logs, proofs) =
             configuration.read_other_files(&self.settings.state_directory).await;
         let current = configuration.current.clone();
         // Before info is called: what is archived by now is in its answer.
         let archivers = configuration.archivers.observe(current.as_deref(), &self.settings.filter).await;
         let mut request = Request::of_host(&self.settings, current, configuration.files.health());
         (request.version, request.backup_logs) = (version, backup_logs);
-        request.restore_tests = restore_tests;
+        request.proofs = proofs;
         request.lock_files = lock_files.into();
         request.stop_places = [StopPlace { pod: None, listing: stop_files }].into();
         request.archivers = Arc::new(archivers);
@@ -179,12 +181,14 @@ impl Site for Host {
 }
 
 impl ConfigurationState {
-    /// Lists lock files of other programs, and stop files, and reads the logs of backups and the records of restore tests.
+    /// Lists lock files of other programs, and stop files, and reads the logs of backups and the records.
     async fn read_other_files(
         &mut self,
         state_directory: &Path,
-    ) -> (Vec<LockFile>, StopListing, attempts::BackupLogs, Arc<Records<TestHistory>>) {
-        let Self { current, product, lock_files, stop_files, backup_logs, restore_tests, .. } = self;
+    ) -> (Vec<LockFile>, StopListing, attempts::BackupLogs, Proofs) {
+        let Self {
+            current, product, lock_files, stop_files, backup_logs, restore_tests, verifications, ..
+        } = self;
         let (shared, current) = (current.clone(), current.as_deref());
         let of_others = async {
             match *product {
@@ -192,12 +196,14 @@ impl ConfigurationState {
                 None => Vec::new(),
             }
         };
-        tokio::join!(
+        let (lock_files, stop_files, backup_logs, restore_tests, verifications) = tokio::join!(
             of_others,
             stop_files.list(current),
             backup_logs.read(shared),
-            restore_tests.read(state_directory.to_owned())
-        )
+            restore_tests.read(state_directory.to_owned()),
+            verifications.read(state_directory.to_owned())
+        );
+        (lock_files, stop_files, backup_logs, Proofs { restore_tests, verifications })
     }
 
     /// Reads the files that have changed. They are those of the program that last said what it is.

@@ -26,6 +26,7 @@ use crate::state::records::Records;
 use crate::state::snapshot::{ConfigurationHealth, Failure, FailureReason, RepoSettings, Snapshot};
 use crate::state::stopped::StopPlace;
 use crate::state::test_history::TestHistory;
+use crate::state::verification_history::VerificationHistory;
 
 use super::in_flight::CommandKey;
 use super::plan::KnownTargets;
@@ -87,11 +88,18 @@ pub(super) struct Request {
     pub(super) stop_places: Arc<[StopPlace]>,
     /// pgBackRest's logs of backups on this host.
     pub(super) backup_logs: BackupLogs,
-    /// The records of restore tests on this host.
-    pub(super) restore_tests: Arc<Records<TestHistory>>,
+    /// The records on this host.
+    pub(super) proofs: Proofs,
     /// What was read of the archivers on this host or in the primary's pod, by stanza.
     pub(super) archivers: Arc<BTreeMap<Arc<str>, Observation>>,
     details: Details,
+}
+
+/// What the records on this host show.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Proofs {
+    pub(super) restore_tests: Arc<Records<TestHistory>>,
+    pub(super) verifications: Arc<Records<VerificationHistory>>,
 }
 
 #[derive(Debug, Clone)]
@@ -211,7 +219,7 @@ impl Request {
             lock_files: Arc::default(),
             stop_places: Arc::default(),
             backup_logs: BackupLogs::default(),
-            restore_tests: Arc::default(),
+            proofs: Proofs::default(),
             archivers: Arc::default(),
             details: Details::Configuration(configuration),
         }
@@ -237,7 +245,7 @@ impl Request {
             lock_files: Arc::default(),
             stop_places: Arc::default(),
             backup_logs: BackupLogs::default(),
-            restore_tests: Arc::default(),
+            proofs: Proofs::default(),
             archivers: Arc::default(),
             details: Details::Subject(Arc::clone(subject)),
         }

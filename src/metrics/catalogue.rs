@@ -11,6 +11,7 @@ pub mod exporter;
 pub mod jobs;
 pub mod operator;
 pub mod restore_tests;
+pub mod verifications;
 pub mod wal;
 
 /// The names of `N` labels, sorted.
@@ -79,6 +80,8 @@ pub enum Layer {
     Wal,
     /// Restore tests, and how long a recovery takes.
     RestoreTests,
+    /// Verifications of repositories.
+    Verifications,
     /// The operator, and the state of each cluster.
     Operator,
     /// Backup jobs and schedules of each cluster.
@@ -160,6 +163,7 @@ pub fn all() -> impl Iterator<Item = &'static Metric> {
         wal::ALL,
         archiver::ALL,
         restore_tests::ALL,
+        verifications::ALL,
         operator::ALL,
         jobs::ALL,
         exporter::ALL,

@@ -44,7 +44,7 @@ pub fn markdown() -> String {
     page
 }
 
-const SECTIONS: [(Layer, &str, &str); 8] = [
+const SECTIONS: [(Layer, &str, &str); 9] = [
     (
         Layer::DropIn,
         "Drop-in set",
@@ -71,6 +71,12 @@ const SECTIONS: [(Layer, &str, &str); 8] = [
         "Only from `exporter`, from the records of restore tests in `--state-directory`, see \
          [Restore tests](exporter.md#restore-tests). They are files, so all values survive a restart. Absent for repositories without a \
          record.",
+    ),
+    (
+        Layer::Verifications,
+        "Verifications",
+        "Only from `exporter`, from the records of `verify` in `--state-directory`, see [Verifications](exporter.md#verifications). They \
+         are files, so all values survive a restart. Absent for repositories without a record.",
     ),
     (Layer::Operator, "The operator", "Only from `operator`. A standby serves no metrics of clusters."),
     (

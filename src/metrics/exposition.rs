@@ -23,7 +23,10 @@ use super::operator::OperatorMetrics;
 use super::options::Options;
 use super::process::{self, ProcessFigures};
 use super::selection::Selection;
-use super::{archiver, backup, catalogue, compat, continuity, repo, restore_tests, retention, stanza, wal};
+use super::{
+    archiver, backup, catalogue, compat, continuity, repo, restore_tests, retention, stanza, verifications,
+    wal,
+};
 
 mod answer;
 mod classic;
@@ -188,6 +191,7 @@ impl OfSnapshot {
         continuity::write(families, facts, &selection)?;
         archiver::write(families, facts)?;
         restore_tests::write(families, facts)?;
+        verifications::write(families, facts)?;
         collection::write_health(families, facts)?;
         if let Facts::Fleet(fleet) = facts {
             // Too many to encode at every scrape; a fleet is encoded again frequently.

@@ -21,6 +21,7 @@ mod restore_tests;
 mod retention;
 mod selection;
 mod stanza;
+mod verifications;
 mod wal;
 
 pub use collection::CollectionMetrics;

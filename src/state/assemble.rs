@@ -66,6 +66,7 @@ fn repo(view: RepoView<'_>, read_at: DateTime<Utc>, versions: &mut BTreeMap<Stri
         wal: None,
         leftovers: None,
         restore_tests: None,
+        verifications: None,
         archived_segments: 0,
     }
 }

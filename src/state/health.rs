@@ -231,6 +231,9 @@ pub fn of_repo(repo: &Repo, now: DateTime<Utc>, fresh_for: Option<TimeDelta>) ->
     for sentence in restore_tests::sentences(repo, now) {
         add(Health::Warning, sentence);
     }
+    for sentence in verifications::sentences(repo, now) {
+        add(Health::Warning, sentence);
+    }
     for verdict in retention::checks(repo, now).iter().filter(|verdict| !verdict.satisfied) {
         let kept = answer::kept(repo, verdict.backup_type);
         add(
@@ -351,6 +354,7 @@ mod archiver;
 mod expiry;
 mod host;
 mod restore_tests;
+mod verifications;
 mod wal;
 
 pub use archiver::{archiver_line, window_end};

@@ -131,7 +131,7 @@ pub fn merge(previous: &Snapshot, run: Run, policy: &Policy<'_>, now: DateTime<U
     }
     let scopes = course.scopes(policy.filter, now);
     let (wal, configuration) = (previous.collection.wal.clone(), previous.collection.configuration.clone());
-    let collection = Collection { scopes, wal, configuration, restore_tests: None };
+    let collection = Collection { scopes, wal, configuration, restore_tests: None, verifications: None };
     Snapshot { stanzas, collection, version, archivers: previous.archivers.clone() }
 }
 
@@ -337,6 +337,7 @@ fn nothing_known(key: u32, at: DateTime<Utc>) -> Repo {
         wal: None,
         leftovers: None,
         restore_tests: None,
+        verifications: None,
         archived_segments: 0,
     }
 }

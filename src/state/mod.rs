@@ -30,6 +30,8 @@ pub mod stopped;
 pub mod test_history;
 pub mod turns;
 pub mod verification;
+pub mod verification_history;
+pub mod verifications;
 pub mod wal_range;
 pub mod weight;
 

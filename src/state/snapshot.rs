@@ -17,6 +17,7 @@ pub use super::backup::{AttemptEvidence, AttemptFailure, Backup, BackupAttempt, 
 use super::records::RecordsHealth;
 pub use super::removal::{Expiry, Removal, Retention};
 use super::test_history::RestoreTests;
+use super::verification_history::VerificationHistory;
 
 /// Everything that is known at one time. A new snapshot replaces it completely.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -42,6 +43,8 @@ pub struct Collection {
     pub configuration: Option<ConfigurationHealth>,
     /// Reading the records of restore tests; absent if there are none.
     pub restore_tests: Option<RecordsHealth>,
+    /// Reading the records of verifications; absent if there are none.
+    pub verifications: Option<RecordsHealth>,
 }
 
 /// Whether pgBackRest's configuration could be read.
@@ -269,6 +272,8 @@ pub struct Repo {
     pub leftovers: Option<Vec<Leftover>>,
     /// What the records on this host show about its restore tests; absent if there are none.
     pub restore_tests: Option<Arc<RestoreTests>>,
+    /// What the records on this host show about its verifications; absent if there are none.
+    pub verifications: Option<Arc<VerificationHistory>>,
     /// Growth of archive max in segments since this process first saw it.
     #[serde(skip)]
     pub archived_segments: u64,

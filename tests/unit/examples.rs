@@ -90,6 +90,7 @@ pub(crate) fn repo(key: u32, backups: Vec<Backup>) -> Repo {
         wal: None,
         leftovers: None,
         restore_tests: None,
+        verifications: None,
         archived_segments: 0,
     }
 }

@@ -47,16 +47,20 @@ pub(super) fn configuration(collection: &Collection) -> Markup {
     }
 }
 
-/// Why records of restore tests cannot be used.
-pub(super) fn restore_tests(collection: &Collection) -> Markup {
-    let health = collection.restore_tests.as_ref();
-    let problem = health.and_then(|health| Some((health.unusable, health.problem.as_deref()?)));
+/// Why records of restore tests and verifications cannot be used.
+pub(super) fn records(collection: &Collection) -> Markup {
+    let kinds = [
+        ("restore-tests", "restore tests", collection.restore_tests.as_ref()),
+        ("verifications", "verifications", collection.verifications.as_ref()),
+    ];
     html! {
-        @if let Some((unusable, problem)) = problem {
-            section.notice aria-labelledby="restore-tests" {
-                h2 #restore-tests { "Records of restore tests cannot be used" }
-                p { (human::line(problem, PROBLEM_LIMIT)) }
-                @if let Some(more @ 1..) = unusable.checked_sub(1) { p.soft { (human::count(more, "more problem")) " of this kind" } }
+        @for (id, kind, health) in kinds {
+            @if let Some((unusable, problem)) = health.and_then(|health| Some((health.unusable, health.problem.as_deref()?))) {
+                section.notice aria-labelledby=(id) {
+                    h2 id=(id) { "Records of " (kind) " cannot be used" }
+                    p { (human::line(problem, PROBLEM_LIMIT)) }
+                    @if let Some(more @ 1..) = unusable.checked_sub(1) { p.soft { (human::count(more, "more problem")) " of this kind" } }
+                }
             }
         }
     }

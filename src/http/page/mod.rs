@@ -12,6 +12,7 @@ mod restore_tests;
 mod stanza;
 mod summary;
 mod timeline;
+mod verifications;
 
 use std::time::Duration;
 
@@ -83,7 +84,7 @@ pub fn render(snapshot: &Snapshot, context: &PageContext<'_>, now: DateTime<Utc>
         main {
             (collection::failures(&snapshot.collection, now))
             (collection::configuration(&snapshot.collection))
-            (collection::restore_tests(&snapshot.collection))
+            (collection::records(&snapshot.collection))
             @if entries.len() > 1 { (summary::table(&entries, shown, ROW_LIMIT, now)) }
             (timeline::shapes())
             (PreEscaped(sections))
@@ -158,7 +159,8 @@ fn headline(snapshot: &Snapshot, context: &PageContext<'_>, entries: &[Judged<'_
     }
     let configuration = snapshot.collection.configuration.as_ref();
     let is_incomplete = configuration.is_some_and(|health| health.problem.is_some());
-    let has_unusable = snapshot.collection.restore_tests.as_ref().is_some_and(|health| health.unusable > 0);
+    let records = [&snapshot.collection.restore_tests, &snapshot.collection.verifications];
+    let has_unusable = records.into_iter().flatten().any(|health| health.unusable > 0);
     Headline {
         health: if is_incomplete || has_unusable { health.max(Some(Health::Warning)) } else { health },
         text: count_sentence(&stanzas) + if stanzas.len() < entries.len() { UNLISTED_TOO } else { "" },

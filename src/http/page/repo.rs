@@ -14,7 +14,7 @@ use crate::state::recovery;
 use crate::state::retention;
 use crate::state::snapshot::{Backup, BackupAttempt, Expiry, Repo, RepoState, Retention};
 
-use super::{pieces, restore_tests};
+use super::{pieces, restore_tests, verifications};
 
 /// Limits of pgBackRest's messages: lines, and characters per line.
 const MESSAGE_LINES: usize = 30;
@@ -104,6 +104,7 @@ fn facts(repo: &Repo, now: DateTime<Utc>) -> Markup {
             @if let Some(wal) = &repo.wal { dt { "WAL scan" } dd { (listed(wal, now)) } }
             @if let Some(attempt) = &repo.last_attempt { dt { "Last attempt" } dd { (last_attempt(attempt, now)) } }
             @if let Some(tests) = repo.restore_tests.as_deref() { (restore_tests::facts(tests, now)) }
+            @if let Some(history) = repo.verifications.as_deref() { (verifications::facts(history, now)) }
             dt { "Retention" } dd { (retention(repo, now)) }
             @if let Some(expiry) = repo.expiry.as_deref() { dt { "Next expiry" } dd { (next_expiry(expiry)) } }
             @if let Some(text) = expiry::leftovers_words(repo) { dt { "Unfinished backups" } dd { (text) } }

@@ -76,6 +76,36 @@ fn a_failed_attempt_is_a_warning() {
 }
 
 #[test]
+fn verifications_that_do_not_pass_are_warnings() {
+    use super::super::examples::verification;
+    use super::super::proofs::Outcome;
+    use super::super::records::Records;
+    use super::super::verifications::judge_into;
+
+    let told = |outcomes: &[Outcome]| {
+        let mut records = Records::default();
+        for (outcome, at) in outcomes.iter().zip(-20..) {
+            records.add(verification(day(at), *outcome), day(1));
+        }
+        let mut snapshot = Snapshot { stanzas: vec![stanza(vec![good(1)])], ..Snapshot::default() };
+        judge_into(&mut snapshot, &records);
+        of_repo(&snapshot.stanzas[0].repos[0], day(1), None)
+    };
+    assert_eq!(told(&[Outcome::Failed, Outcome::Passed]).health, Health::Ok);
+    assert_eq!(told(&[Outcome::Inconclusive, Outcome::TimedOut]).health, Health::Ok);
+    let failed = told(&[Outcome::Failed]);
+    assert_eq!(failed.health, Health::Warning);
+    let why = "(damaged_backup): 1 of 1 backup has faults";
+    assert_eq!(failed.findings[0].text, format!("a verification failed 21 d ago {why}"));
+    let without = told(&[Outcome::Failed, Outcome::TimedOut, Outcome::TimedOut, Outcome::TimedOut]);
+    let text = &without.findings[1].text;
+    assert!(
+        text.starts_with("the last 3 verifications had no result, the last one 18 d ago (deadline)"),
+        "{text}"
+    );
+}
+
+#[test]
 fn restore_tests_that_do_not_pass_are_warnings() {
     use super::super::examples::restore_test;
     use super::super::proofs::Outcome;

@@ -4,6 +4,7 @@ mod fleet;
 mod jobs;
 mod operator;
 pub(crate) mod restore_tests;
+pub(crate) mod verifications;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
@@ -142,6 +143,7 @@ fn everything() -> (impl Fn(Format) -> String, Arc<Options>) {
         Some(vec![StopFile { scope: StopScope::Stanza, since: Some(now - TimeDelta::hours(2)), pod: None }]);
     archiver(&mut snapshot, now);
     restore_tests::add(&mut snapshot, now);
+    verifications::add(&mut snapshot, now);
     let options = Arc::new(Options {
         legacy_names: true,
         max_backups_per_stanza: 4,

@@ -71,6 +71,24 @@ fn restore_tests_are_told_with_their_results() {
 }
 
 #[test]
+fn verifications_are_told_with_their_results() {
+    let page = render(&cases::verifications());
+    has(
+        &page,
+        &[
+            "demo needs attention",
+            "a verification failed 1 d ago (damaged_backup): 1 backup cannot be restored completely",
+            "4 of 5 backups valid; 12345 files, 1 missing, 1 damaged; 678 WAL segments",
+            "2 gaps in the WAL of 15-1",
+            "last passed",
+            "Records of verifications cannot be used",
+            "verifications/demo: Permission denied",
+        ],
+    );
+    assert!(!render(&cases::five_weeks()).contains("erification"));
+}
+
+#[test]
 fn a_repository_that_cannot_be_listed_is_no_stanza() {
     let mut unlisted = fixture("repo_permission_denied_no_stanza_option");
     // Merging gives it none.

@@ -156,6 +156,13 @@ pub(crate) fn restore_tests() -> Snapshot {
     snapshot
 }
 
+/// As [`five_weeks`], with verifications of the first repository.
+pub(crate) fn verifications() -> Snapshot {
+    let mut snapshot = five_weeks();
+    crate::golden::snapshots::verifications::add(&mut snapshot, now());
+    snapshot
+}
+
 /// One stanza with 5,000 backups.
 pub(crate) fn many_backups() -> Snapshot {
     let mut snapshot = five_weeks();
@@ -233,6 +240,7 @@ pub(crate) fn all() -> Vec<(&'static str, Snapshot)> {
         ("five-weeks", five_weeks()),
         ("second-repo-hangs", second_repo_hangs()),
         ("restore-tests", restore_tests()),
+        ("verifications", verifications()),
         ("many-backups", many_backups()),
         ("many-stanzas", many_stanzas(200)),
         ("nothing-yet", Snapshot::default()),
