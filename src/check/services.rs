@@ -2,7 +2,10 @@
 
 mod backups;
 mod collection;
+mod records;
+mod restore_test;
 mod stanza;
+mod verify;
 mod wal;
 
 use super::facts::Facts;
@@ -24,7 +27,14 @@ pub struct Service {
 }
 
 /// All services, in the order of reports.
-pub const ALL: &[&Service] = &[&backups::SERVICE, &wal::SERVICE, &stanza::SERVICE, &collection::SERVICE];
+pub const ALL: &[&Service] = &[
+    &backups::SERVICE,
+    &wal::SERVICE,
+    &restore_test::SERVICE,
+    &verify::SERVICE,
+    &stanza::SERVICE,
+    &collection::SERVICE,
+];
 
 /// What is asked for.
 #[derive(Debug)]

@@ -276,7 +276,7 @@ fn a_snapshot_is_judged_by_its_series() {
         "wrong passphrase".to_owned(),
     );
     let question = Question {
-        services: &[ALL[0], ALL[2]],
+        services: &[&backups::SERVICE, &stanza::SERVICE],
         limits: &Limits::default(),
         ignored: &[],
         expects_scan: true,

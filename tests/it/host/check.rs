@@ -115,7 +115,7 @@ fn stale_backups_are_critical(lab: &Lab<'_>) {
 }
 
 fn a_healthy_host_is_ok(lab: &Lab<'_>) {
-    for service in ["all", "backups", "wal", "stanza", "collection"] {
+    for service in ["all", "backups", "wal", "restore-test", "verify", "stanza", "collection"] {
         assert_said(&local(lab, &[service]), OK, &[]);
     }
     let (_, text) = local(lab, &["all", "--output=plugin"]);
@@ -149,7 +149,7 @@ fn a_running_exporter_says_the_same(lab: &Lab<'_>) {
         (listed.len() == 2).then_some(())
     });
     let url = format!("http://{}", exporter.address);
-    for service in ["all", "backups", "wal", "stanza", "collection"] {
+    for service in ["all", "backups", "wal", "restore-test", "verify", "stanza", "collection"] {
         assert_said(&at_url(lab, &url, &[service]), OK, &[]);
     }
     assert_said(&at_url(lab, &format!("{url}/healthz"), &[]), UNKNOWN, &["no metrics of pgbackrest-keeper"]);
@@ -347,7 +347,7 @@ fn a_missing_repository_is_critical(lab: &Lab<'_>) {
 fn what_may_not_be_read_is_unknown(lab: &Lab<'_>) {
     let site = lab.site;
     let config = site.write("damaged.conf", "[global]\nrepo1-path=relative\n");
-    for service in ["all", "backups", "wal", "stanza", "collection"] {
+    for service in ["all", "backups", "wal", "restore-test", "verify", "stanza", "collection"] {
         assert_said(
             &run(site, &site.pgbackrest.program, &config, &[service]),
             UNKNOWN,

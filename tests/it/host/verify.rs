@@ -149,6 +149,37 @@ fn check(test: &str, pgbackrest: Result<Pgbackrest, String>) {
     expired(&lab, &verifier, &first);
     single_backup(&verifier, &label);
     other_reasons(&site, &verifier);
+    shown(&verifier, &label);
+}
+
+/// `info`, the metrics and `check` tell of the newest verification.
+fn shown(verifier: &Verifier<'_>, label: &str) {
+    let site = verifier.site;
+    let said = |arguments: &[&str]| {
+        let mut command = call(site.account.as_ref(), our_program(site));
+        command.args(arguments).arg(format!("--state-directory={}", verifier.state().display()));
+        command.arg(format!("--backrest.config={}", verifier.config().display()));
+        command.arg(format!("--backrest.binary={}", site.pgbackrest.program.display()));
+        let said = output(&mut command);
+        (said.status.code(), String::from_utf8_lossy(&said.stdout).into_owned())
+    };
+    verifier.verify(&["--repo=1"]).passed();
+    let (_, passed) = said(&["info"]);
+    assert!(passed.contains("verification passed"), "{passed}");
+    let largest = largest_file(&site.path(&format!("repo1/backup/{STANZA}/{label}/pg_data/base")));
+    damaged(&largest, || verifier.verify(&["--repo=1"]).ended("failed", "damaged_backup"));
+    let (_, failed) = said(&["info"]);
+    assert!(failed.contains("a verification failed") && failed.contains("damaged_backup"), "{failed}");
+    let (_, document) = said(&["info", "--output=json"]);
+    let document: Value = serde_json::from_str(&document).unwrap();
+    let history = &document["stanzas"][0]["repos"][0]["verifications"];
+    assert_eq!(history["last"]["backups"][0]["label"], label, "{history:#}");
+    assert_eq!(history["consecutive_failures"], 1, "{history:#}");
+    let (_, metrics) = said(&["metrics"]);
+    let line = "pgbackrest_verify_last_backups{repo_key=\"1\",result=\"not_valid\",stanza=\"demo\"} 1";
+    assert!(metrics.contains(line), "{metrics}");
+    let (code, checked) = said(&["check", "verify"]);
+    assert!(code == Some(2) && checked.contains("a verification failed: damaged backup"), "{checked}");
 }
 
 fn damaged_backups(site: &Site, verifier: &Verifier<'_>, label: &str) {

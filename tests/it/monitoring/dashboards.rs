@@ -13,6 +13,7 @@ mod provisioning;
 mod query;
 mod restore_tests;
 mod scraped;
+mod verifications;
 
 use std::collections::BTreeSet;
 use std::env;

@@ -10,6 +10,7 @@ use super::query::{
     CLUSTER as S, REPO, REPO_NAME, SLOT, SLOT_NAME, Scope, TYPE, TYPE_NAME, not_ok, variables,
 };
 use super::restore_tests;
+use super::verifications;
 
 pub(super) const STANZA: &str = "namespace, pg_cluster, host, stanza";
 pub(super) const STANZA_NAME: &str = "{{namespace}} {{pg_cluster}}{{host}} {{stanza}}";
@@ -33,6 +34,7 @@ pub(crate) fn dashboard() -> Dashboard {
             ("WAL", archive::row()),
             ("Archiver", archiver::row()),
             ("Restore tests", restore_tests::row()),
+            ("Verifications", verifications::row()),
             ("Jobs (operator)", run()),
             ("Volumes of the repo host (Kubernetes)", volumes()),
         ],

@@ -79,6 +79,18 @@ fn a_real_host_fills_the_dashboards() {
         "pgBackRest / Cluster: Newest restore test of each repository G",
         "pgBackRest / Cluster: Results A",
         "pgBackRest / Cluster: Reasons A",
+        // There are no verifications.
+        "pgBackRest / Cluster: Last passed verification A",
+        "pgBackRest / Cluster: Repositories with faults A",
+        "pgBackRest / Cluster: Newest verification of each repository A",
+        "pgBackRest / Cluster: Newest verification of each repository B",
+        "pgBackRest / Cluster: Newest verification of each repository C",
+        "pgBackRest / Cluster: Newest verification of each repository D",
+        "pgBackRest / Cluster: Newest verification of each repository E",
+        "pgBackRest / Cluster: Newest verification of each repository F",
+        "pgBackRest / Cluster: Newest verification of each repository G",
+        "pgBackRest / Cluster: Files of the newest verification A",
+        "pgBackRest / Cluster: Reasons of verifications A",
         // A host has none of these labels.
         "pgBackRest / Cluster: variable namespace",
         "pgBackRest / Cluster: variable pg_cluster",
