@@ -20,6 +20,9 @@ const DEFAULTS: &str = "etc/default/pgbackrest-keeper";
 const TEST_UNIT: &str = "usr/lib/systemd/system/pgbackrest-keeper-restore-test@.service";
 const TEST_TIMER: &str = "usr/lib/systemd/system/pgbackrest-keeper-restore-test@.timer";
 const TEST_DEFAULTS: &str = "etc/default/pgbackrest-keeper-restore-test";
+const VERIFY_UNIT: &str = "usr/lib/systemd/system/pgbackrest-keeper-verify@.service";
+const VERIFY_TIMER: &str = "usr/lib/systemd/system/pgbackrest-keeper-verify@.timer";
+const VERIFY_DEFAULTS: &str = "etc/default/pgbackrest-keeper-verify";
 
 fn sources() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -107,6 +110,9 @@ fn comes_works_and_goes() -> Result<(), String> {
         TEST_UNIT,
         TEST_TIMER,
         TEST_DEFAULTS,
+        VERIFY_UNIT,
+        VERIFY_TIMER,
+        VERIFY_DEFAULTS,
         "usr/share/man/man1/pgbackrest-keeper-exporter.1.gz",
         "usr/share/bash-completion/completions/pgbackrest-keeper",
         "usr/share/doc/pgbackrest-keeper/copyright",
@@ -122,18 +128,22 @@ fn comes_works_and_goes() -> Result<(), String> {
     ] {
         assert!(installed.contains(file), "{file} is missing: {installed:#?}");
     }
-    assert!(!installed.iter().any(|file| file.contains("timers.target.wants")), "no test runs unasked");
+    assert!(!installed.iter().any(|file| file.contains("timers.target.wants")), "nothing runs unasked");
     has_notices_of_all_that_is_linked(&root);
     is_liked_by_systemd(&root);
-    units_of_restore_tests_are_liked_by_systemd(&root);
+    units_of_stanzas_are_liked_by_systemd(&root, TEST_UNIT, TEST_TIMER);
+    units_of_stanzas_are_liked_by_systemd(&root, VERIFY_UNIT, VERIFY_TIMER);
     is_served(&site, &root);
 
-    // What restore tests leave is removed with the settings.
-    let records = root.path("var/lib/pgbackrest-keeper/restore-tests/demo/repo1");
-    fs::create_dir_all(&records).unwrap();
-    fs::write(records.join("record.json"), "").unwrap();
+    // Records are removed with the settings.
+    let records = ["restore-tests", "verifications"].map(|kind| {
+        let records = root.path(&format!("var/lib/pgbackrest-keeper/{kind}/demo/repo1"));
+        fs::create_dir_all(&records).unwrap();
+        fs::write(records.join("record.json"), "").unwrap();
+        records.join("record.json")
+    });
     root.dpkg(&["--remove", PACKAGE]);
-    assert!(records.join("record.json").exists());
+    assert!(records.iter().all(|record| record.exists()));
     assert!(root.path(DEFAULTS).exists() && !root.path("usr/bin/pgbackrest-keeper").exists());
     root.dpkg(&["--purge", PACKAGE]);
     assert_eq!(root.files(), BTreeSet::new());
@@ -182,12 +192,13 @@ fn is_liked_by_systemd(root: &Root) {
 }
 
 /// For one stanza, and no less restricted than the exporter.
-fn units_of_restore_tests_are_liked_by_systemd(root: &Root) {
+fn units_of_stanzas_are_liked_by_systemd(root: &Root, service: &str, timer: &str) {
     let program = root.path("usr/bin/pgbackrest-keeper").display().to_string();
     let directory = tempfile::tempdir().unwrap();
-    let judged = [(TEST_UNIT, "service"), (TEST_TIMER, "timer")].map(|(file, kind)| {
+    let judged = [service, timer].map(|file| {
         let unit = fs::read_to_string(root.path(file)).unwrap();
-        let judged = directory.path().join(format!("pgbackrest-keeper-restore-test@demo.{kind}"));
+        let name = Path::new(file).file_name().unwrap().to_str().unwrap();
+        let judged = directory.path().join(name.replace('@', "@demo"));
         fs::write(&judged, unit.replace("/usr/bin/pgbackrest-keeper", &program)).unwrap();
         judged
     });
@@ -258,6 +269,19 @@ fn is_served(site: &Site, root: &Root) {
         let passed = [("outcome", "passed"), ("repo_key", "1"), ("stanza", STANZA)];
         samples.find("pgbackrest_restore_test_last_outcome", &passed).filter(|is_it| *is_it == 1.0)
     });
+    // So does that of verifications.
+    let unit_of_verifications = settings("pgbackrest-keeper-verify@.service");
+    successful(&mut started(
+        site,
+        root,
+        &unit_of_verifications,
+        VERIFY_DEFAULTS,
+        &format!("KEEPER_REPO=1\n{shared}"),
+    ));
+    exporter.wait("the verification", |samples| {
+        let passed = [("outcome", "passed"), ("repo_key", "1"), ("stanza", STANZA)];
+        samples.find("pgbackrest_verify_last_outcome", &passed).filter(|is_it| *is_it == 1.0)
+    });
     // What it is reloaded with does not end it; what it is stopped with does.
     assert!(unit["ExecReload"].starts_with("/bin/kill -HUP "));
     exporter.reload();
@@ -314,6 +338,24 @@ fn restore_tests_run_in_the_background_and_leave_production_alone() {
     assert_eq!(unit["ExecStart"], command);
     let timer = settings("pgbackrest-keeper-restore-test@.timer");
     assert_eq!((&*timer["Persistent"], &*timer["WantedBy"]), ("yes", "timers.target"));
+}
+
+/// A verification writes only its records.
+#[test]
+fn verifications_run_in_the_background_and_write_nothing_but_records() {
+    let unit = settings("pgbackrest-keeper-verify@.service");
+    assert_eq!((&*unit["Type"], &*unit["User"]), ("oneshot", "postgres"));
+    assert_eq!((&*unit["ProtectSystem"], &*unit["PrivateTmp"]), ("strict", "yes"));
+    assert!(!unit.contains_key("ReadWritePaths") && !unit.contains_key("CacheDirectory"), "{unit:?}");
+    assert_eq!(format!("/var/lib/{}", unit["StateDirectory"]), "/var/lib/pgbackrest-keeper");
+    for (name, value) in [("Nice", "19"), ("CPUSchedulingPolicy", "idle"), ("IOSchedulingClass", "idle")] {
+        assert_eq!(unit[name], value);
+    }
+    let timer = settings("pgbackrest-keeper-verify@.timer");
+    assert_eq!((&*timer["Persistent"], &*timer["WantedBy"]), ("yes", "timers.target"));
+    are_variables_of("verify", "packaging/debian/verify-default");
+    let words = unit["ExecStart"].replace("%i", "demo");
+    Cli::command().try_get_matches_from(words.split(' ')).unwrap();
 }
 
 #[test]
