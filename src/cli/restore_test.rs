@@ -38,7 +38,7 @@ use super::turn;
 const BETWEEN_LINES: Duration = Duration::from_secs(5);
 
 pub async fn run(args: RestoreTestArgs) -> anyhow::Result<ExitCode> {
-    let _logging = telemetry::install(&args.log_level, LogFormat::Text)?;
+    let _logging = telemetry::install(&args.output.log_level, LogFormat::Text)?;
     if nix::unistd::geteuid().is_root() {
         return Ok(super::unusable(
             &"restore-test must not run as root, because PostgreSQL does not; run it as the user that \
@@ -88,7 +88,7 @@ pub async fn run(args: RestoreTestArgs) -> anyhow::Result<ExitCode> {
     let test = run::run(&order, &basis, &place, &stop, &tell).await;
     listening.abort();
     let written = records.write(&test);
-    output::print(&match args.output {
+    output::print(&match args.output.output {
         Format::Text => {
             let kept = order.keeps_failed.then_some(place.path());
             summary(&test, written.as_deref().ok(), kept)

@@ -30,7 +30,7 @@ use super::{settings, turn};
 const NAMED: usize = 20;
 
 pub async fn run(args: VerifyArgs) -> anyhow::Result<ExitCode> {
-    let _logging = telemetry::install(&args.log_level, LogFormat::Text)?;
+    let _logging = telemetry::install(&args.output.log_level, LogFormat::Text)?;
     let stop = CancellationToken::new();
     let signals = Signals::install().context("cannot install signal handlers")?;
     let listening = tokio::spawn(turn::listen(signals, stop.clone()));
@@ -64,7 +64,7 @@ pub async fn run(args: VerifyArgs) -> anyhow::Result<ExitCode> {
     let verification = run::run(&order, &basis, &stop).await;
     listening.abort();
     let written = records.write(&verification);
-    output::print(&match args.output {
+    output::print(&match args.output.output {
         Format::Text => summary(&verification, written.as_deref().ok()),
         Format::Json => text::json(&verification)?,
     })?;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use regex::Regex;
 
+use crate::cli::output::Format;
 use crate::collect::settings::{Settings, WalSettings};
 use crate::pgbackrest::command::Program;
 
@@ -140,6 +141,19 @@ pub struct EnvironmentArgs {
         help_heading = "pgBackRest"
     )]
     pub pass_env: Vec<String>,
+}
+
+/// How a result is printed.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Output")]
+pub struct OutputArgs {
+    /// Output format.
+    #[arg(long, env = "KEEPER_OUTPUT", value_name = "FORMAT", value_enum, default_value_t = Format::Text)]
+    pub(in crate::cli) output: Format,
+
+    /// Log level or filter directives for messages on standard error.
+    #[arg(long = "log.level", env = "KEEPER_LOG_LEVEL", value_name = "FILTER", default_value = "warn")]
+    pub log_level: String,
 }
 
 /// Directory of the records, which `restore-test` and `verify` write, and `exporter` and `info` read.

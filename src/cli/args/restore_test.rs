@@ -7,10 +7,9 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use clap::Args;
 
-use super::collect::{EnvironmentArgs, ProgramArgs, StateArgs, TimeoutArgs};
+use super::collect::{EnvironmentArgs, OutputArgs, ProgramArgs, StateArgs, TimeoutArgs};
 use super::repo::RepoArg;
 use super::{SWITCH, duration, path, switch};
-use crate::cli::output::Format;
 use crate::cli::restore_command::point_in_time;
 use crate::pgbackrest::label::BackupLabel;
 use crate::postgres::copy;
@@ -45,19 +44,8 @@ pub struct RestoreTestArgs {
     #[command(flatten)]
     pub environment: EnvironmentArgs,
 
-    /// Output format.
-    #[arg(long, env = "KEEPER_OUTPUT", value_name = "FORMAT", value_enum, default_value_t = Format::Text, help_heading = "Output")]
-    pub(in crate::cli) output: Format,
-
-    /// Log level or filter directives for messages on standard error.
-    #[arg(
-        long = "log.level",
-        env = "KEEPER_LOG_LEVEL",
-        value_name = "FILTER",
-        default_value = "warn",
-        help_heading = "Output"
-    )]
-    pub log_level: String,
+    #[command(flatten)]
+    pub output: OutputArgs,
 }
 
 /// What is restored.

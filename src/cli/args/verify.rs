@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::collect::{EnvironmentArgs, ProgramArgs, StateArgs, TimeoutArgs};
+use super::collect::{EnvironmentArgs, OutputArgs, ProgramArgs, StateArgs, TimeoutArgs};
 use super::duration;
 use super::repo::RepoArg;
-use crate::cli::output::Format;
 use crate::pgbackrest::label::BackupLabel;
 
 /// Arguments of `verify`.
@@ -73,19 +72,8 @@ pub struct VerifyArgs {
     #[command(flatten)]
     pub environment: EnvironmentArgs,
 
-    /// Output format.
-    #[arg(long, env = "KEEPER_OUTPUT", value_name = "FORMAT", value_enum, default_value_t = Format::Text, help_heading = "Output")]
-    pub(in crate::cli) output: Format,
-
-    /// Log level or filter directives for messages on standard error.
-    #[arg(
-        long = "log.level",
-        env = "KEEPER_LOG_LEVEL",
-        value_name = "FILTER",
-        default_value = "warn",
-        help_heading = "Output"
-    )]
-    pub log_level: String,
+    #[command(flatten)]
+    pub output: OutputArgs,
 }
 
 fn label(text: &str) -> Result<String, &'static str> {
