@@ -11,6 +11,9 @@ use crate::text;
 use super::archive::CLOCK_TOLERANCE;
 use super::proofs::{MAX_TEXT, Record};
 
+/// Consecutive runs without a result that need attention.
+pub const INCONCLUSIVE_LIMIT: u64 = 3;
+
 /// What the records of one repository show, in short.
 pub trait History: Clone {
     type Record: Record;

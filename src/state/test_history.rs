@@ -15,8 +15,6 @@ use super::speeds::{Measurement, RecoveryTime};
 
 /// Tests from which speeds are taken: the newest that passed.
 pub(super) const MEASURED: usize = 10;
-/// Consecutive tests without a result that need attention.
-pub const INCONCLUSIVE_LIMIT: u64 = 3;
 
 /// The tests of one repository, oldest first, in short.
 #[derive(Debug, Clone, PartialEq, Serialize)]

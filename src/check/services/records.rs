@@ -8,11 +8,14 @@ use crate::check::quantity::Quantity;
 use crate::check::report::Severity;
 use crate::check::unit::Unit;
 use crate::metrics::catalogue::Metric;
+use crate::state::records::INCONCLUSIVE_LIMIT;
 
 /// One kind of records.
 pub(super) struct Kind {
     /// Such as `restore test`.
     pub(super) name: &'static str,
+    /// What is not checked without a record.
+    pub(super) unrecorded: &'static str,
     pub(super) not_passed: &'static Metric,
     pub(super) inconclusive: &'static Metric,
     pub(super) last_start: &'static Metric,
@@ -26,9 +29,6 @@ pub(super) struct Kind {
     pub(super) unusable_alert: &'static str,
 }
 
-/// Runs without a result in a row.
-const INCONCLUSIVE_LIMIT: f64 = 3.0;
-
 /// Judges what is recorded. A stanza without a record is nothing that can be judged.
 pub(super) fn judge(judge: &mut Judge<'_>, kind: &Kind) {
     let (facts, name) = (judge.facts, kind.name);
@@ -40,7 +40,7 @@ pub(super) fn judge(judge: &mut Judge<'_>, kind: &Kind) {
         }
     }
     for (repo, series) in facts.of(kind.inconclusive) {
-        if series.value >= INCONCLUSIVE_LIMIT {
+        if series.value >= INCONCLUSIVE_LIMIT as f64 {
             let text = format!("the last {} {name}s had no result", series.value);
             judge.problem(Severity::Warning, kind.inconclusive_alert, repo, text);
         }
@@ -76,7 +76,7 @@ pub(super) fn judge(judge: &mut Judge<'_>, kind: &Kind) {
     let all: BTreeSet<Place> = facts.repos().iter().map(|repo| repo.of_stanza()).collect();
     let without = all.iter().filter(|stanza| !newest.contains_key(*stanza)).count();
     for _ in 0..without {
-        judge.unchecked(kind.without());
+        judge.unchecked(kind.unrecorded);
     }
     judge.report.summaries.push(format!("stanzas with a {name}: {} of {}", all.len() - without, all.len()));
 }
@@ -91,14 +91,4 @@ fn extreme(judge: &Judge<'_>, metric: &Metric, choose: fn(f64, f64) -> f64) -> B
             .or_insert(series.value);
     }
     values
-}
-
-impl Kind {
-    fn without(&self) -> &'static str {
-        if self.name == "restore test" {
-            "restore tests: there is no record"
-        } else {
-            "verifications: there is no record"
-        }
-    }
 }

@@ -55,6 +55,7 @@ const RECOVERY_TIME: Quantity = Quantity {
 
 const KIND: Kind = Kind {
     name: "restore test",
+    unrecorded: "restore tests: there is no record",
     not_passed: &metrics::NOT_PASSED_INFO,
     inconclusive: &metrics::CONSECUTIVE_INCONCLUSIVE,
     last_start: &metrics::LAST_START_TIMESTAMP_SECONDS,

@@ -43,6 +43,7 @@ const SUCCESS_AGE: Quantity = Quantity {
 
 const KIND: Kind = Kind {
     name: "verification",
+    unrecorded: "verifications: there is no record",
     not_passed: &metrics::NOT_PASSED_INFO,
     inconclusive: &metrics::CONSECUTIVE_INCONCLUSIVE,
     last_start: &metrics::LAST_START_TIMESTAMP_SECONDS,

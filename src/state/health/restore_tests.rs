@@ -4,8 +4,9 @@ use chrono::{DateTime, Utc};
 
 use super::super::human;
 use super::super::proofs::Outcome;
+use super::super::records::INCONCLUSIVE_LIMIT;
 use super::super::snapshot::Repo;
-use super::super::test_history::{INCONCLUSIVE_LIMIT, NotPassed};
+use super::super::test_history::NotPassed;
 use super::TEXT_LIMIT;
 
 /// Maximum characters of a backup's label.

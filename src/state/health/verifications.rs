@@ -4,8 +4,8 @@ use chrono::{DateTime, Utc};
 
 use super::super::human;
 use super::super::proofs::Outcome;
+use super::super::records::INCONCLUSIVE_LIMIT;
 use super::super::snapshot::Repo;
-use super::super::test_history::INCONCLUSIVE_LIMIT;
 use super::super::verification_history::NotVerified;
 use super::TEXT_LIMIT;
 
