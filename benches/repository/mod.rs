@@ -119,7 +119,7 @@ impl Repository {
         command
     }
 
-    /// What follows is written by whoever measures.
+    /// The user who runs the benchmark writes what follows.
     fn open(&self) -> Result<()> {
         self.run(&["chmod", "-R", "a+rwX", &self.path("repo").display().to_string()])?;
         Ok(())

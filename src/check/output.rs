@@ -274,7 +274,7 @@ mod tests {
         );
     }
 
-    /// Names come from repositories: whoever can write there must not be able to forge a status.
+    /// Names come from repositories: a user who can write there must not be able to forge a status.
     #[test]
     fn names_cannot_forge_anything() {
         let name = "a'b=c|d\ne\u{1b}[31m\u{202e};$(id)`x`\\\"";

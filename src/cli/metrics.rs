@@ -23,7 +23,7 @@ use super::args::{SWITCH, duration, switch};
 use super::fleet_report::has_answered;
 use super::{exporter, output, settings};
 
-/// Readable by node_exporter, whoever runs it.
+/// Readable by node_exporter, under any user.
 const MODE: u32 = 0o644;
 
 /// Arguments of `metrics`.

@@ -101,7 +101,7 @@ pub fn dynamic_part(parts: &Dynamic<'_>, format: Format) -> Result<String, Encod
     })
 }
 
-/// Encodes a snapshot in the classic format for whoever reads it later: a file, or a Pushgateway.
+/// Encodes a snapshot in the classic format, to be read later: for a file, or a Pushgateway.
 ///
 /// Contains neither ages, which are wrong as soon as they are written, nor counters of this process, which ends.
 ///

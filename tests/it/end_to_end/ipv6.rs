@@ -74,7 +74,7 @@ fn operators(node: &Node) -> Vec<SocketAddr> {
     addresses.map(|address| SocketAddr::new(address, 9854)).collect()
 }
 
-/// `None` where nobody answers.
+/// `None` without an answer.
 fn ask(node: &Node, address: SocketAddr, path: &str) -> Option<http::Response> {
     node.in_network(|| http::get(&format!("http://{address}{path}"), &[])).ok()
 }

@@ -162,7 +162,7 @@ fn a_running_exporter_says_the_same(lab: &Lab<'_>) {
     assert_said(&at_url(lab, &url, &["--cluster=shop/ledger"]), UNKNOWN, &["none is selected"]);
     assert_eq!(exporter.stop(), Some(0));
     assert_said(&at_url(lab, &url, &[]), UNKNOWN, &["refused"]);
-    // Somebody who listens and says nothing.
+    // A server that accepts connections and sends nothing.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/metrics", silent.local_addr().unwrap());
     assert_said(&at_url(lab, &url, &["--timeout=1s"]), UNKNOWN, &["no response within 1s"]);
@@ -320,7 +320,7 @@ fn missing_wal_is_critical(lab: &Lab<'_>) {
         CRITICAL,
         &["demo repo1: WAL segments missing after the newest backup: 1", "[PgBackRestWalGap]"],
     );
-    // Whoever does not ask for it is told that it was not looked for.
+    // Without the scan, the result says that it was not checked.
     assert_said(
         &local(lab, &["wal", "--wal=false"]),
         OK,
