@@ -1,7 +1,5 @@
 //! `backup`: makes one backup in a pod of the cluster, and exits with its result.
 
-use std::fs::OpenOptions;
-use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -26,6 +24,7 @@ use super::args::backup::{BackupOrder, EndArgs, TargetArg, TargetArgs};
 use super::args::log::LogArgs;
 use super::args::operator::KubernetesArgs;
 use super::startup::Flags;
+use super::termination;
 
 /// Arguments of `backup`.
 #[derive(Debug, Args)]
@@ -114,15 +113,5 @@ fn report(outcome: &JobOutcome, termination_log: &Path) {
     } else {
         tracing::error!(exit_code = outcome.code, reason = line, "Backup failed");
     }
-    // The kubelet creates the file; elsewhere nothing reads it.
-    let written = OpenOptions::new()
-        .write(true)
-        .truncate(true)
-        .open(termination_log)
-        .and_then(|mut file| file.write_all(line.as_bytes()));
-    if let Err(error) = written
-        && error.kind() != std::io::ErrorKind::NotFound
-    {
-        tracing::warn!(%error, file = %termination_log.display(), "Failed to write termination message");
-    }
+    termination::write(termination_log, &line);
 }

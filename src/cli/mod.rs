@@ -27,6 +27,7 @@ pub mod restore_command;
 pub mod restore_test;
 mod settings;
 mod startup;
+mod termination;
 mod turn;
 pub mod verify;
 mod web;

@@ -1,4 +1,4 @@
-//! `restore-test`: tests a backup on this host.
+//! `restore-test`: tests a backup on this host, or in the pod of a restore test.
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _};
@@ -24,7 +24,7 @@ use crate::source::environment::Environment;
 use crate::source::proof_writer::WriteError;
 use crate::source::proofs;
 use crate::state::human;
-use crate::state::proofs::{Check, Outcome, RestoreTest, TargetKind, Verdict};
+use crate::state::proofs::{Check, Outcome, RestoreTest, Source, TargetKind, Verdict};
 use crate::telemetry::{self, LogFormat};
 use crate::text;
 
@@ -32,6 +32,7 @@ use super::args::restore_test::RestoreTestArgs;
 use super::build;
 use super::output::{self, Format};
 use super::settings;
+use super::termination;
 use super::turn;
 
 /// The shortest time between two lines of progress within a phase.
@@ -87,6 +88,9 @@ pub async fn run(args: RestoreTestArgs) -> anyhow::Result<ExitCode> {
     };
     let test = run::run(&order, &basis, &place, &stop, &tell).await;
     listening.abort();
+    if let Some(file) = &args.pod.termination_log {
+        termination::write(file, &test.message()?);
+    }
     let written = records.write(&test);
     output::print(&match args.output.output {
         Format::Text => {
@@ -100,13 +104,17 @@ pub async fn run(args: RestoreTestArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn order(args: &RestoreTestArgs, assertions: Vec<Assertion>) -> Order {
+    let cluster = args.pod.namespace.clone().zip(args.pod.cluster.clone());
     Order {
+        source: cluster
+            .map_or(Source::Host, |(namespace, pg_cluster)| Source::Cluster { namespace, pg_cluster }),
         stanza: args.what.stanza.clone(),
         repo: args.what.repo.into(),
         backup: args.what.backup.0.clone(),
         target: args.what.target.0,
         programs: args.postgres.pg_bin_dir.clone(),
         deadlines: Deadlines {
+            total: args.limits.deadline,
             restore: args.limits.restore_timeout,
             replay: args.limits.replay_timeout,
             check: args.limits.check_timeout,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use crate::state::proofs::{MAX_DATABASES, MAX_TEXT, Phase};
+use crate::state::proofs::{MAX_DATABASES, MAX_TEXT, Phase, Source};
 use crate::state::turns::RepoWish;
 use crate::text;
 
@@ -15,6 +15,8 @@ use super::assertion::Assertion;
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 #[derive(Debug, Clone)]
 pub struct Order {
+    /// Where the database is.
+    pub source: Source,
     pub stanza: String,
     pub repo: RepoWish,
     pub backup: BackupWish,
@@ -74,6 +76,8 @@ pub enum TargetWish {
 /// How long phases may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Deadlines {
+    /// Of the whole test, without its end: stopping PostgreSQL and removing the copy.
+    pub total: Option<Duration>,
     pub restore: Duration,
     pub replay: Duration,
     /// For each check that is made while PostgreSQL runs, and for that of the pages.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::state::proofs::reason::{Reason, ReasonClass};
@@ -17,11 +17,16 @@ pub(super) struct Phases {
     /// Why the test did not pass: the first fault of the backup, or else the first reason.
     pub(super) reason: Option<Reason>,
     cancellation: CancellationToken,
+    /// When the whole test must be over, and how long it may take.
+    until: Option<(Instant, Duration)>,
 }
 
 impl Phases {
-    pub(super) fn new(cancellation: CancellationToken) -> Self {
-        Self { runs: Vec::new(), reason: None, cancellation }
+    /// `total` is how long all phases together may take that can be interrupted; `spent` of it has passed already.
+    pub(super) fn new(cancellation: CancellationToken, total: Option<Duration>, spent: Duration) -> Self {
+        let until = |total: Duration| Instant::now().checked_add(total.saturating_sub(spent));
+        let until = total.and_then(|total| Some((until(total)?, total)));
+        Self { runs: Vec::new(), reason: None, cancellation, until }
     }
 
     /// Runs a phase that the user can interrupt. None if it ended early; the reason is noted.
@@ -33,9 +38,20 @@ impl Phases {
     ) -> Option<T> {
         let started = Instant::now();
         let cancellation = self.cancellation.clone();
+        let until = self.until;
+        let over = async {
+            match until {
+                Some((until, total)) => {
+                    sleep_until(until).await;
+                    total
+                }
+                None => std::future::pending().await,
+            }
+        };
         let result = tokio::select! {
             biased;
             () = cancellation.cancelled() => Err(Stop::interrupted()),
+            total = over => Err(Stop::too_long("the whole test", total)),
             result = timeout(deadline, work) => result.unwrap_or_else(|_| Err(Stop::too_long(phase.as_str(), deadline))),
         };
         self.end(phase, started, deadline, result)
@@ -85,7 +101,7 @@ mod tests {
 
     #[test]
     fn a_fault_of_the_backup_is_never_hidden() {
-        let mut phases = Phases::new(CancellationToken::new());
+        let mut phases = Phases::new(CancellationToken::new(), None, Duration::ZERO);
         let mut note = |class| {
             phases.note(Phase::Check, Stop::new(class, ""));
             phases.reason.as_ref().map(|reason| reason.class)
@@ -94,5 +110,23 @@ mod tests {
         assert_eq!(note(ReasonClass::Deadline), Some(ReasonClass::MissingLibrary));
         assert_eq!(note(ReasonClass::DamagedPages), Some(ReasonClass::DamagedPages));
         assert_eq!(note(ReasonClass::Assertion), Some(ReasonClass::DamagedPages));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_deadline_of_the_test_ends_a_phase_and_lets_its_end_run() {
+        let (hour, total) = (Duration::from_hours(1), Duration::from_mins(90));
+        let spent = Duration::from_mins(10);
+        let mut phases = Phases::new(CancellationToken::new(), Some(total), spent);
+        let after = |duration| async move {
+            tokio::time::sleep(duration).await;
+            Ok(())
+        };
+        assert_eq!(phases.run(Phase::Restore, 24 * hour, after(hour)).await, Some(()));
+        assert_eq!(phases.run(Phase::Replay, 24 * hour, after(hour)).await, None);
+        assert_eq!(phases.runs[1].duration.as_secs(), 20 * 60);
+        assert_eq!(phases.finish(Phase::Clean, hour, after(Duration::from_secs(5))).await, Some(()));
+        let reason = phases.reason.unwrap();
+        assert_eq!((reason.class, reason.phase), (ReasonClass::Deadline, Phase::Replay));
+        assert_eq!(reason.message, "the whole test did not end within 1h 30m");
     }
 }

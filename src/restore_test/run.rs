@@ -21,7 +21,7 @@ use crate::source::running::Writes;
 use crate::source::sandbox;
 use crate::state::proofs::reason::ReasonClass;
 use crate::state::proofs::{
-    CheckKind, Outcome, Phase, RestoreTest, Source, Target, TargetKind, TestedBackup, Versions,
+    CheckKind, Outcome, Phase, RestoreTest, Target, TargetKind, TestedBackup, Versions,
 };
 use crate::state::snapshot::{Repo, Snapshot, Stanza};
 use crate::state::{faults, human, turns};
@@ -63,7 +63,7 @@ pub async fn run(
     tell: Tell<'_>,
 ) -> RestoreTest {
     let mut test = begun(order, basis);
-    let mut phases = Phases::new(cancellation.clone());
+    let mut phases = Phases::new(cancellation.clone(), order.deadlines.total, basis.collecting);
     let deadline = |phase| order.deadlines.of(phase);
     tell(Progress::Begins { phase: Phase::Plan, what: String::new() });
     let work = plan(order, basis, place, &mut test, cancellation);
@@ -115,7 +115,14 @@ fn begun(order: &Order, basis: &Basis<'_>) -> RestoreTest {
     let target = Target { kind, time, random: order.target == TargetWish::Random };
     RestoreTest {
         databases: order.named_databases(),
-        ..RestoreTest::begun(Source::Host, order.stanza.clone(), repo, versions, target, basis.started)
+        ..RestoreTest::begun(
+            order.source.clone(),
+            order.stanza.clone(),
+            repo,
+            versions,
+            target,
+            basis.started,
+        )
     }
 }
 

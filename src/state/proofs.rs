@@ -4,6 +4,7 @@
 //! ignored, words that it added are read as `Unknown`, and everything that may be missing is optional.
 
 pub mod file;
+pub mod message;
 pub mod reason;
 pub mod record;
 

@@ -31,6 +31,9 @@ pub struct RestoreTestArgs {
     pub limits: LimitArgs,
 
     #[command(flatten)]
+    pub pod: PodArgs,
+
+    #[command(flatten)]
     pub postgres: PostgresArgs,
 
     #[command(flatten)]
@@ -126,6 +129,10 @@ pub struct LimitArgs {
     #[arg(long, env = "KEEPER_WAIT", value_name = "DURATION", value_parser = duration)]
     pub wait: Option<Duration>,
 
+    /// Maximum duration of the whole test, in addition to those of its phases. PostgreSQL is stopped and the copy removed after that.
+    #[arg(long, env = "KEEPER_DEADLINE", value_name = "DURATION", value_parser = duration)]
+    pub deadline: Option<Duration>,
+
     /// Maximum duration of the restore.
     #[arg(long, env = "KEEPER_RESTORE_TIMEOUT", value_name = "DURATION", default_value = "24h", value_parser = duration)]
     pub restore_timeout: Duration,
@@ -145,6 +152,23 @@ pub struct LimitArgs {
     /// Do not restore a copy that leaves less free space than this.
     #[arg(long, env = "KEEPER_SPACE_RESERVE", value_name = "SIZE", default_value = "1GiB", value_parser = size)]
     pub space_reserve: u64,
+}
+
+/// What a test in a pod is told. The operator writes these flags into its CronJobs.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Pod")]
+pub struct PodArgs {
+    /// Name of the PostgreSQL cluster in Kubernetes whose backup is tested.
+    #[arg(long, env = "KEEPER_CLUSTER", value_name = "NAME", requires = "namespace")]
+    pub cluster: Option<String>,
+
+    /// Namespace of the cluster.
+    #[arg(long, short = 'n', env = "KEEPER_NAMESPACE", value_name = "NAME", requires = "cluster")]
+    pub namespace: Option<String>,
+
+    /// File that also receives the record, in at most 4096 bytes. It is written only if it exists.
+    #[arg(long, env = "KEEPER_TERMINATION_LOG", value_name = "FILE", value_parser = path())]
+    pub termination_log: Option<PathBuf>,
 }
 
 /// How PostgreSQL runs.

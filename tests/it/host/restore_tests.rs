@@ -3,6 +3,7 @@
 
 pub(crate) mod failing;
 pub(crate) mod harmless;
+pub(crate) mod in_pod;
 pub(crate) mod interrupted;
 pub(crate) mod passing;
 pub(crate) mod shown;
