@@ -16,6 +16,11 @@ pub(crate) fn check(bytes: &[u8]) {
         return;
     }
     let settings = Settings::default();
+    for resource in std::mem::take(&mut manifests.restore_tests) {
+        let (test, findings) = validate::restore_test(resource.document, &settings);
+        assert_eq!(test.is_none(), findings.iter().any(Finding::is_error), "{findings:?}");
+        assert!(test.is_none_or(|test| names::is_object_name(&names::restore_test(&test.name))));
+    }
     for resource in std::mem::take(&mut manifests.resources) {
         let references = manifests.references(&resource, NAMESPACE);
         let (cluster, findings) = validate::document(resource.document, &references, &settings);

@@ -13,6 +13,7 @@ use super::args::cluster::{ClusterArgs, NamespaceArgs};
 use super::manifest::Manifests;
 use super::{judged, output};
 use crate::cluster::finding::{Finding, Severity};
+use crate::cluster::key::Key;
 use crate::cluster::settings::Settings;
 use crate::text::{self, escaped};
 
@@ -22,8 +23,8 @@ const LONGEST_TITLE: usize = 1000;
 /// Arguments of `lint`.
 #[derive(Debug, Args)]
 pub struct LintArgs {
-    /// Manifests with postgresql resources; - reads standard input. Secrets and storage classes in them are checked
-    /// too, other kinds are ignored.
+    /// Manifests with postgresql and RestoreTest resources; - reads standard input. Secrets and storage classes in them are
+    /// checked too, other kinds are ignored.
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
 
@@ -77,6 +78,7 @@ fn on_a_terminal() -> bool {
 #[derive(Debug, Serialize)]
 struct Report {
     clusters: Vec<Judged>,
+    restore_tests: Vec<Judged>,
     summary: Summary,
 }
 
@@ -86,7 +88,7 @@ struct Judged {
     file: String,
     namespace: String,
     name: String,
-    /// Whether all of its backups can be set up.
+    /// Whether everything in it can be set up.
     valid: bool,
     findings: Vec<Finding>,
 }
@@ -113,27 +115,29 @@ impl Summary {
 impl Report {
     fn of(manifests: Manifests, settings: &Settings) -> Self {
         let mut summary = Summary::default();
-        let clusters = judged::all(manifests, settings).into_iter().map(|judged| {
-            judged.findings.iter().for_each(|finding| summary.count(finding.severity));
-            Judged {
-                valid: !judged.findings.iter().any(Finding::is_error),
-                file: judged.file,
-                namespace: judged.key.namespace,
-                name: judged.key.name,
-                findings: judged.findings,
+        let mut judged = |file: String, key: Key, findings: Vec<Finding>| {
+            for finding in &findings {
+                summary.count(finding.severity);
             }
-        });
-        Self { clusters: clusters.collect(), summary }
+            let valid = !findings.iter().any(Finding::is_error);
+            Judged { file, namespace: key.namespace, name: key.name, valid, findings }
+        };
+        let (clusters, tests) = judged::all(manifests, settings);
+        let clusters = clusters.into_iter().map(|one| judged(one.file, one.key, one.findings)).collect();
+        let restore_tests = tests.into_iter().map(|one| judged(one.file, one.key, one.findings)).collect();
+        Self { clusters, restore_tests, summary }
     }
 
     fn text(&self, colour: bool) -> String {
         let mut text = String::new();
-        for cluster in &self.clusters {
-            let title = format!("{}: {}/{}", cluster.file, cluster.namespace, cluster.name);
+        let clusters = self.clusters.iter().map(|cluster| (cluster, ""));
+        let tests = self.restore_tests.iter().map(|test| (test, "RestoreTest "));
+        for (judged, kind) in clusters.chain(tests) {
+            let title = format!("{}: {kind}{}/{}", judged.file, judged.namespace, judged.name);
             // Writing to a String cannot fail.
             let _ =
                 writeln!(text, "{}", painted(&escaped(&title, LONGEST_TITLE), Style::new().bold(), colour));
-            for finding in &cluster.findings {
+            for finding in &judged.findings {
                 let word = painted(finding.severity.as_str(), style(finding.severity), colour);
                 let value = finding.value.as_ref().map(|value| format!(" = \"{value}\"")).unwrap_or_default();
                 let _ = writeln!(text, "  {word} {}", finding.code.word);
@@ -144,9 +148,13 @@ impl Report {
         }
         let Summary { errors, warnings, infos, not_checked } = &self.summary;
         let clusters = self.clusters.len();
+        let tests = match self.restore_tests.len() {
+            0 => String::new(),
+            tests => format!(", {tests} restore test{}", plural(tests)),
+        };
         let _ = writeln!(
             text,
-            "{clusters} cluster{}: {errors} error{}, {warnings} warning{}, {infos} info, {not_checked} not checked",
+            "{clusters} cluster{}{tests}: {errors} error{}, {warnings} warning{}, {infos} info, {not_checked} not checked",
             plural(clusters),
             plural(*errors),
             plural(*warnings),

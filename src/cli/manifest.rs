@@ -1,4 +1,4 @@
-//! Manifest files: the `postgresql` resources in them, and the objects that these refer to.
+//! Manifest files: the `postgresql` and `RestoreTest` resources in them, and the objects that these refer to.
 
 mod secret;
 
@@ -12,6 +12,7 @@ use thiserror::Error;
 
 use crate::cluster::references::{Lookup, References, SecretFacts, StorageClassFacts};
 use crate::cluster::resource::KIND;
+use crate::cluster::restore_test;
 
 /// Larger than any handwritten manifest.
 const LARGEST: u64 = 8 << 20;
@@ -54,8 +55,11 @@ pub enum Unusable {
         /// The parser's message.
         reason: String,
     },
-    /// The files contain no `postgresql` resource.
-    #[error("{files}: no resource of kind postgresql ({GROUP}v1) found; pass a manifest that contains one")]
+    /// The files contain no `postgresql` or `RestoreTest` resource.
+    #[error(
+        "{files}: no resource of kind postgresql ({GROUP}v1) or RestoreTest ({}) found; pass a manifest that contains one",
+        restore_test::resource::API_VERSION
+    )]
     NothingToDo {
         /// As given.
         files: String,
@@ -90,6 +94,8 @@ impl Found {
 pub struct Manifests {
     /// In the order of the files.
     pub resources: Vec<Found>,
+    /// The `RestoreTest` resources, in the order of the files.
+    pub restore_tests: Vec<Found>,
     /// By namespace and name.
     secrets: BTreeMap<(String, String), SecretFacts>,
     storage_classes: BTreeMap<String, StorageClassFacts>,
@@ -103,7 +109,7 @@ impl Manifests {
             let name = if file == Path::new("-") { "stdin".to_owned() } else { file.display().to_string() };
             manifests.include(bytes(file, &name)?, &name, default_namespace)?;
         }
-        if manifests.resources.is_empty() {
+        if manifests.resources.is_empty() && manifests.restore_tests.is_empty() {
             let files: Vec<_> = files.iter().map(|file| file.display().to_string()).collect();
             return Err(Unusable::NothingToDo { files: files.join(", ") });
         }
@@ -156,9 +162,17 @@ impl Manifests {
             (version, KIND) if version.starts_with(GROUP) => {
                 self.resources.push(Found { file: file.to_owned(), document });
             }
+            (version, restore_test::resource::KIND) if is_ours(version) => {
+                self.restore_tests.push(Found { file: file.to_owned(), document });
+            }
             _ => {}
         }
     }
+}
+
+/// Whether this is our API group, in any version.
+fn is_ours(version: &str) -> bool {
+    version.split_once('/').is_some_and(|(group, _)| group == restore_test::resource::GROUP)
 }
 
 fn namespace<'document>(document: &'document Value, default: &'document str) -> &'document str {

@@ -57,7 +57,7 @@ pub fn run(args: RenderArgs) -> anyhow::Result<ExitCode> {
     let mut objects = Vec::new();
     let mut reported = String::new();
     let mut failed = false;
-    for Judged { file, cluster, findings, .. } in judged::all(manifests, &settings) {
+    for Judged { file, cluster, findings, .. } in judged::all(manifests, &settings).0 {
         failed |= findings.iter().any(Finding::is_error);
         for finding in findings.iter().filter(|finding| finding.severity <= Severity::Warning) {
             writeln!(reported, "{file}: {finding}")?;

@@ -20,6 +20,11 @@ pub const CLUSTER: &str = "pgbackrest-keeper.io/cluster";
 pub const REPO: &str = "pgbackrest-keeper.io/repo";
 /// `full`, `diff` or `incr`, on CronJobs, Jobs and their pods.
 pub const BACKUP_TYPE: &str = "pgbackrest-keeper.io/backup-type";
+/// The name of a restore test, on its objects, Jobs and pods.
+pub const RESTORE_TEST: &str = "pgbackrest-keeper.io/restore-test";
+/// The cluster that a restore test tests, on its Jobs and pods. They do not belong to the cluster: what selects the pods of the cluster
+/// must not select them, and what waits for the Jobs of the cluster must not wait for them.
+pub const TESTED_CLUSTER: &str = "pgbackrest-keeper.io/tested-cluster";
 /// Our annotation on a pod template: the hash of its configuration.
 pub const CONFIGURATION_HASH: &str = "pgbackrest-keeper.io/config-hash";
 /// Our annotation on a CronJob: why we suspended it. Without it, a user has suspended it.
@@ -79,6 +84,29 @@ pub fn of_repo_host(cluster: &ValidatedCluster, settings: &Settings) -> Labels {
     let mut labels = of_cluster(cluster, settings);
     labels.insert(settings.member_type_label.clone(), REPO_HOST.to_owned());
     labels
+}
+
+/// The labels of the objects of a restore test.
+#[must_use]
+pub fn of_restore_test(name: &str) -> Labels {
+    let mut labels = restore_test_selector(name);
+    labels.insert(MANAGED_BY.to_owned(), MANAGER.to_owned());
+    labels
+}
+
+/// The labels of a Job of a restore test and its pod.
+#[must_use]
+pub fn of_test_pod(name: &str, cluster: &str, repo: RepoNumber) -> Labels {
+    let mut labels = of_restore_test(name);
+    labels.insert(TESTED_CLUSTER.to_owned(), cluster.to_owned());
+    labels.insert(REPO.to_owned(), repo.to_string());
+    labels
+}
+
+/// The selector of the pods of a restore test.
+#[must_use]
+pub fn restore_test_selector(name: &str) -> Labels {
+    Labels::from([(RESTORE_TEST.to_owned(), name.to_owned())])
 }
 
 /// The selector of all pods of a cluster.

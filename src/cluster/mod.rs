@@ -1,6 +1,6 @@
-//! The `postgresql` resource and its objects. Pure: no I/O, no clock; referenced objects are passed in as data.
+//! The `postgresql` and `RestoreTest` resources and their objects. Pure: no I/O, no clock; referenced objects are passed in as data.
 //!
-//! Only `validate` creates a `ValidatedCluster`, and only that is used to build objects.
+//! Only `validate` creates a `ValidatedCluster` and a `ValidatedRestoreTest`, and only those are used to build objects.
 
 pub mod address;
 pub mod containers;
@@ -16,7 +16,9 @@ pub mod quantity;
 pub mod record;
 pub mod references;
 pub mod resource;
+pub mod restore_test;
 pub mod settings;
 pub mod target;
+mod tolerant;
 pub mod validate;
 pub mod validated;

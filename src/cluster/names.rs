@@ -20,6 +20,11 @@ const LONGEST_OBJECT: usize = 253;
 /// The longest cluster name: with `-clusterpods`, it must fit into a DNS label of 63.
 pub const LONGEST_CLUSTER: usize = 51;
 
+/// The longest name of a restore test: that of its CronJob must not be too long.
+pub const LONGEST_RESTORE_TEST: usize = LONGEST_CRON_JOB - RESTORE_TEST.len();
+
+const RESTORE_TEST: &str = "restore-test-";
+
 const HASH: usize = 9;
 
 /// pgBackRest reads every `*.conf` here: the ConfigMap, and the Secret of the resource.
@@ -107,6 +112,18 @@ pub fn backup_account(cluster: &str) -> String {
 #[must_use]
 pub fn repo_host_account(cluster: &str) -> String {
     format!("{cluster}-pgbackrest-repo-host")
+}
+
+/// The CronJob of a restore test, and the NetworkPolicy of its pods.
+#[must_use]
+pub fn restore_test(name: &str) -> String {
+    format!("{RESTORE_TEST}{name}")
+}
+
+/// The NetworkPolicy that lets the pods of a restore test reach a repo host.
+#[must_use]
+pub fn restore_test_repo_host(name: &str) -> String {
+    format!("{RESTORE_TEST}{name}-repo-host")
 }
 
 /// PostgreSQL's pod number `index`, from 0.

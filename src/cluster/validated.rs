@@ -51,6 +51,8 @@ pub struct ValidatedCluster {
     pub jobs: JobTemplate,
     /// The template of the repo host's pod, if `needs_repo_host`.
     pub repo_host: PodTemplate,
+    /// What the resource says of PostgreSQL's pods, which are not ours.
+    pub database: DatabasePods,
     /// `pgbackrest-keeper.io/backup-standby`: backups are made from a standby.
     pub backup_standby: Option<BackupStandby>,
     /// `pgbackrest-keeper.io/backup-now`: a backup that a user has requested.
@@ -332,6 +334,17 @@ pub struct PodTemplate {
     pub scheduler: Option<String>,
     /// `spec.podPriorityClassName`.
     pub priority_class: Option<String>,
+}
+
+/// PostgreSQL's pods, as far as a copy of the database in another pod must be like them.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct DatabasePods {
+    /// `spec.dockerImage`.
+    pub image: Option<String>,
+    /// `spec.volume.size`, unchecked.
+    pub volume_size: Option<String>,
+    /// Those of `spec.env` that pgBackRest reads; none holds a literal secret.
+    pub env: Vec<EnvVar>,
 }
 
 /// Whether any of these repos is backed up on a repo host.

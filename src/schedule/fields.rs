@@ -27,18 +27,22 @@ pub(super) fn parse(text: &str) -> Result<Calendar, ScheduleError> {
 
 /// Parses words such as `@daily`, but not `@every`.
 pub(super) fn parse_word(word: &str) -> Result<Calendar, ScheduleError> {
-    let fields = match word {
-        "@yearly" | "@annually" => "0 0 1 1 *",
-        "@monthly" => "0 0 1 * *",
-        "@weekly" => "0 0 * * 0",
-        "@daily" | "@midnight" => "0 0 * * *",
-        "@hourly" => "0 * * * *",
-        _ => return Err(ScheduleError::Word { word: word.to_owned() }),
-    };
-    parse(fields)
+    parse(self::word(word)?)
 }
 
-fn parse_field(field: Field, text: &str) -> Result<FieldSet, ScheduleError> {
+/// The five fields that a word stands for.
+pub(super) fn word(word: &str) -> Result<&'static str, ScheduleError> {
+    match word {
+        "@yearly" | "@annually" => Ok("0 0 1 1 *"),
+        "@monthly" => Ok("0 0 1 * *"),
+        "@weekly" => Ok("0 0 * * 0"),
+        "@daily" | "@midnight" => Ok("0 0 * * *"),
+        "@hourly" => Ok("0 * * * *"),
+        _ => Err(ScheduleError::Word { word: word.to_owned() }),
+    }
+}
+
+pub(super) fn parse_field(field: Field, text: &str) -> Result<FieldSet, ScheduleError> {
     let mut set = FieldSet::default();
     for part in text.split(',').filter(|part| !part.is_empty()) {
         let allowed = parse_part(field, part).map_err(|problem| ScheduleError::Field {

@@ -10,6 +10,7 @@ mod calendar;
 pub mod duration;
 mod error;
 mod fields;
+pub mod jitter;
 mod runs;
 pub mod zone;
 

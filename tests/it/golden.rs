@@ -6,4 +6,5 @@ pub(crate) mod fixtures;
 pub(crate) mod lint;
 pub(crate) mod objects;
 pub(crate) mod render;
+pub(crate) mod restore_tests;
 pub(crate) mod snapshots;

@@ -13,9 +13,9 @@ macro_rules! codes {
 
 codes! {
     WRONG_TYPE "wrong-type" Error "A field has a type that the schema does not allow, often a number or `y` without quotes."
-    UNKNOWN_FIELD "unknown-field" Warning "A field of the backup section is unknown, often a typing error; the API server drops it."
+    UNKNOWN_FIELD "unknown-field" Warning "A field of the backup section or of a restore test is unknown, often a typing error; the API server drops it."
     REQUIRED_FIELD_MISSING "required-field-missing" Warning "A field that the API server requires is missing; the checks assume its usual value."
-    FIELD_EMPTY "field-empty" Error "A field that the storage requires is missing or empty."
+    FIELD_EMPTY "field-empty" Error "A field that the storage or a restore test requires is missing or empty."
     FIELD_UNSET "field-unset" Warning "A field or schedule is empty; it counts as not set."
     FIELD_MALFORMED "field-malformed" Error "A field has an invalid value."
     FIELD_NOT_USED "field-not-used" Info "A field has no effect on backups."
@@ -60,6 +60,10 @@ codes! {
     SCHEDULES_COLLIDE "schedules-collide" Warning "Schedules of a cluster fire in the same minute and need the same lock; one job waits for the other."
     NO_SCHEDULE "no-schedule" Info "A repo has no schedule: it gets only WAL and the first full backup."
     NO_FULL_SCHEDULE "no-full-schedule" Warning "A repo has no schedule for full backups, so nothing in it ever expires."
+    JITTER_LIMITED "jitter-limited" Warning "The schedule of a restore test cannot be moved by the whole jitter."
+
+    CLUSTER_NOT_CHECKED "cluster-not-checked" NotChecked "A cluster that a restore test selects is not in the files, or has errors."
+    CLUSTER_NOT_TESTED "cluster-not-tested" Warning "A restore test leaves out a cluster, because its backups cannot be restored in a pod of their own."
 
     SECRET_IN_RESOURCE "secret-in-resource" Error "The resource contains a secret in plain text."
     SECRET_NOT_NAMED "secret-not-named" Error "A repo needs credentials, but `configuration.secret` is not set."
@@ -89,7 +93,7 @@ codes! {
     OPTION_OVERRIDES "option-overrides" Warning "An option overrides a generated one that the setup depends on."
     RETENTION_UNSET "retention-unset" Warning "A repo keeps its full backups forever, until its storage is full."
 
-    NAME_INVALID "name-invalid" Error "The name of the cluster cannot be used in object names."
+    NAME_INVALID "name-invalid" Error "The name of the cluster or the restore test cannot be used in object names."
     NAME_SHORTENED "name-shortened" Info "Object names are shortened with a hash."
     NAME_TAKEN "name-taken" Warning "An object with the same name has another owner and is not touched."
     NAMES_NOT_CHECKED "names-not-checked" NotChecked "The existence of objects with the same names was not checked."

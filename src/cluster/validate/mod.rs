@@ -1,4 +1,4 @@
-//! Turns a resource and its references into a `ValidatedCluster`, or findings.
+//! Turns a resource and its references into a `ValidatedCluster` or a `ValidatedRestoreTest`, or findings.
 //!
 //! Each module checks one subject, adds findings to `Checks`, and returns what is valid.
 
@@ -13,6 +13,7 @@ mod parts;
 mod pods;
 mod repos;
 mod requests;
+mod restore_test;
 mod schedules;
 mod scope;
 mod secrets;
@@ -37,6 +38,7 @@ use versions::Versions;
 
 pub use annotations::Conduct;
 pub use locations::locations;
+pub use restore_test::restore_test;
 
 /// Validates any document: findings of `resource::read`, unknown fields, and the findings of `validate`.
 #[must_use]
@@ -169,6 +171,7 @@ fn look(resource: &Postgresql, checks: &mut Checks<'_>) -> Option<ValidatedClust
         suspension,
         jobs: crate::cluster::validated::JobTemplate { pod: pods.job, ..jobs },
         repo_host: pods.repo_host,
+        database: pods.database,
         backup_standby,
         backup_now: requests.backup_now.filter(|order| is_there(order.repo)),
         stanza_upgrade: requests.stanza_upgrade,

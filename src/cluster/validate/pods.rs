@@ -9,16 +9,17 @@ use serde_json::Value;
 
 use super::{Checks, object_name};
 use crate::cluster::finding::codes;
-use crate::cluster::labels;
 use crate::cluster::quantity;
 use crate::cluster::resource::{BACKUP, Pgbackrest, Postgresql};
-use crate::cluster::validated::PodTemplate;
+use crate::cluster::validated::{DatabasePods, PodTemplate};
+use crate::cluster::{labels, names};
 use crate::pgbackrest::options;
 
 /// The template for pods of a cluster.
 pub(super) struct Pods {
     pub(super) job: PodTemplate,
     pub(super) repo_host: PodTemplate,
+    pub(super) database: DatabasePods,
 }
 
 pub(super) fn look(resource: &Postgresql, section: &Pgbackrest, checks: &mut Checks<'_>) -> Pods {
@@ -32,8 +33,8 @@ pub(super) fn look(resource: &Postgresql, section: &Pgbackrest, checks: &mut Che
     let resources = section.resources.as_ref().and_then(|given| resources(given, &path, checks));
     let job = PodTemplate {
         labels: pod_labels(resource, section, checks),
-        annotations: annotations(resource, checks),
-        env: environment(resource, section, checks),
+        annotations: annotations(&spec.pod_annotations, "spec.podAnnotations", checks),
+        env: environment(section, checks),
         resources: None,
         tolerations,
         node_affinity,
@@ -42,7 +43,19 @@ pub(super) fn look(resource: &Postgresql, section: &Pgbackrest, checks: &mut Che
         priority_class: name_of(spec.pod_priority_class_name.as_deref(), "spec.podPriorityClassName", checks),
     };
     let repo_host = PodTemplate { resources, ..job.clone() };
-    Pods { job, repo_host }
+    Pods { job, repo_host, database: database(resource, checks) }
+}
+
+/// `spec.env` is for PostgreSQL's containers, which are not ours; a copy of the database needs what pgBackRest reads of it.
+fn database(resource: &Postgresql, checks: &mut Checks<'_>) -> DatabasePods {
+    let spec = &resource.spec;
+    let env = variables("spec.env", &spec.env, checks).into_iter().map(|(_, variable)| variable);
+    let volume_size = spec.volume.as_ref().and_then(|volume| volume.get("size")).and_then(Value::as_str);
+    DatabasePods {
+        image: spec.docker_image.clone().filter(|image| names::is_image(image)),
+        volume_size: volume_size.map(str::to_owned),
+        env: env.filter(|variable| variable.name.starts_with("PGBACKREST_")).collect(),
+    }
 }
 
 /// The name of another object. Empty is not set.
@@ -55,44 +68,63 @@ fn pod_labels(
     section: &Pgbackrest,
     checks: &mut Checks<'_>,
 ) -> BTreeMap<String, String> {
+    let mut kept = free_labels(&resource.spec.labels, "spec.labels", checks);
+    kept.extend(free_labels(&section.labels, &format!("{BACKUP}.labels"), checks));
+    kept
+}
+
+/// Labels that Kubernetes takes, without those that select pods.
+pub(super) fn free_labels(
+    given: &BTreeMap<String, String>,
+    path: &str,
+    checks: &mut Checks<'_>,
+) -> BTreeMap<String, String> {
     let mut kept = BTreeMap::new();
-    let path = format!("{BACKUP}.labels");
-    for (path, given) in [("spec.labels", &resource.spec.labels), (path.as_str(), &section.labels)] {
-        for (key, value) in given {
-            let field = format!("{path}.{key}");
-            if labels::is_reserved(key, checks.settings) {
-                checks.note(
-                    &codes::LABEL_RESERVED,
-                    field,
-                    "is a reserved label that selects pods; it is ignored",
-                    "use another key",
-                );
-            } else if !labels::is_key(key) || !labels::is_value(value) {
-                checks.note_value(
-                    &codes::FIELD_MALFORMED,
-                    field,
-                    value,
-                    "is not a valid Kubernetes label",
-                    "use up to 63 letters, digits, '-', '_' and '.', with a letter or digit at both ends",
-                );
-            } else {
-                kept.insert(key.clone(), value.clone());
-            }
+    for (key, value) in given {
+        let field = format!("{path}.{key}");
+        if labels::is_reserved(key, checks.settings) {
+            checks.note(
+                &codes::LABEL_RESERVED,
+                field,
+                "is a reserved label that selects pods; it is ignored",
+                "use another key",
+            );
+        } else if is_label(key, value, &field, checks) {
+            kept.insert(key.clone(), value.clone());
         }
     }
     kept
 }
 
+/// Whether Kubernetes takes this as a label.
+pub(super) fn is_label(key: &str, value: &str, field: &str, checks: &mut Checks<'_>) -> bool {
+    let is_label = labels::is_key(key) && labels::is_value(value);
+    if !is_label {
+        checks.note_value(
+            &codes::FIELD_MALFORMED,
+            field,
+            value,
+            "is not a valid Kubernetes label",
+            "use up to 63 letters, digits, '-', '_' and '.', with a letter or digit at both ends",
+        );
+    }
+    is_label
+}
+
 /// Annotations with keys that Kubernetes takes.
-fn annotations(resource: &Postgresql, checks: &mut Checks<'_>) -> BTreeMap<String, String> {
+pub(super) fn annotations(
+    given: &BTreeMap<String, String>,
+    path: &str,
+    checks: &mut Checks<'_>,
+) -> BTreeMap<String, String> {
     let mut kept = BTreeMap::new();
-    for (key, value) in &resource.spec.pod_annotations {
+    for (key, value) in given {
         if labels::is_key(key) {
             kept.insert(key.clone(), value.clone());
         } else {
             checks.note(
                 &codes::FIELD_MALFORMED,
-                format!("spec.podAnnotations.{key}"),
+                format!("{path}.{key}"),
                 "is not a valid key of an annotation",
                 "use up to 63 letters, digits, '-', '_' and '.', after an optional domain and '/'",
             );
@@ -101,8 +133,8 @@ fn annotations(resource: &Postgresql, checks: &mut Checks<'_>) -> BTreeMap<Strin
     kept
 }
 
-/// Those of the backup section. `spec.env` is for PostgreSQL's containers, which are not ours; only its secrets are looked for.
-fn environment(resource: &Postgresql, section: &Pgbackrest, checks: &mut Checks<'_>) -> Vec<EnvVar> {
+/// Those of the backup section.
+fn environment(section: &Pgbackrest, checks: &mut Checks<'_>) -> Vec<EnvVar> {
     let mut seen = BTreeSet::new();
     let mut kept = Vec::new();
     for (field, variable) in variables(&format!("{BACKUP}.env"), &section.env, checks) {
@@ -126,7 +158,6 @@ fn environment(resource: &Postgresql, section: &Pgbackrest, checks: &mut Checks<
             );
         }
     }
-    variables("spec.env", &resource.spec.env, checks);
     kept
 }
 
@@ -222,13 +253,17 @@ pub(super) fn resources(given: &Value, path: &str, checks: &mut Checks<'_>) -> O
     good.then_some(requirements)
 }
 
-fn typed_list<T: DeserializeOwned>(given: &[Value], path: &str, checks: &mut Checks<'_>) -> Vec<T> {
+pub(super) fn typed_list<T: DeserializeOwned>(
+    given: &[Value],
+    path: &str,
+    checks: &mut Checks<'_>,
+) -> Vec<T> {
     let elements = given.iter().enumerate();
     elements.filter_map(|(index, element)| typed(element, &format!("{path}[{index}]"), checks)).collect()
 }
 
 /// Parses a type of Kubernetes. The message of the parser is omitted: it may quote a secret.
-fn typed<T: DeserializeOwned>(given: &Value, path: &str, checks: &mut Checks<'_>) -> Option<T> {
+pub(super) fn typed<T: DeserializeOwned>(given: &Value, path: &str, checks: &mut Checks<'_>) -> Option<T> {
     let read = T::deserialize(given).ok();
     if read.is_none() {
         checks.note(

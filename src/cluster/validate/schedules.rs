@@ -48,28 +48,11 @@ pub(super) fn look(repo: &resource::RepoSpec, path: &str, checks: &mut Checks<'_
             empty(&field, "CPO would run it every day at 0:30", checks);
             continue;
         }
-        match Schedule::parse(expression, chrono_tz::UTC) {
-            Ok(schedule) if schedule.never_runs() => checks.note_value(
-                &codes::SCHEDULE_NEVER,
-                field,
-                expression,
-                "specifies a day that does not exist, so no job ever starts",
-                "fix the day of the month or the month",
-            ),
-            Ok(schedule) => look_at_interval(&schedule, &field, expression, checks),
-            Err(error) => {
-                checks.note_value(
-                    &codes::SCHEDULE_INVALID,
-                    field,
-                    expression,
-                    format!("is rejected by Kubernetes: {error}"),
-                    "use minute, hour, day of month, month and day of week, such as 30 2 * * *",
-                );
-                schedules.held.insert(backup_type);
-                continue;
-            }
+        if is_accepted(expression, &field, checks) {
+            schedules.good.insert(backup_type, expression.clone());
+        } else {
+            schedules.held.insert(backup_type);
         }
-        schedules.good.insert(backup_type, expression.clone());
     }
     let is_given = |word: &str| repo.schedule.get(word).is_some_and(|expression| !is_unset(expression));
     if !repo.schedule.keys().any(|word| is_given(word)) {
@@ -94,6 +77,31 @@ fn is_unset(expression: &str) -> bool {
     expression.trim().is_empty()
 }
 
+/// Whether Kubernetes accepts an expression. Notes what is wrong with it.
+pub(super) fn is_accepted(expression: &str, field: &str, checks: &mut Checks<'_>) -> bool {
+    match Schedule::parse(expression, chrono_tz::UTC) {
+        Ok(schedule) if schedule.never_runs() => checks.note_value(
+            &codes::SCHEDULE_NEVER,
+            field,
+            expression,
+            "specifies a day that does not exist, so no job ever starts",
+            "fix the day of the month or the month",
+        ),
+        Ok(schedule) => look_at_interval(&schedule, field, expression, checks),
+        Err(error) => {
+            checks.note_value(
+                &codes::SCHEDULE_INVALID,
+                field,
+                expression,
+                format!("is rejected by Kubernetes: {error}"),
+                "use minute, hour, day of month, month and day of week, such as 30 2 * * *",
+            );
+            return false;
+        }
+    }
+    true
+}
+
 /// Leaves all schedules as they are, because it is not known when they are meant to run.
 pub(super) fn hold_all(repos: &mut [ValidatedRepo]) {
     for repo in repos {
@@ -113,7 +121,7 @@ fn look_at_interval(schedule: &Schedule, field: &str, expression: &str, checks: 
                 "starts jobs {} s apart, often before the previous one has finished",
                 shortest.num_seconds()
             ),
-            "allow at least five minutes between two backups, for example with */30 * * * *",
+            "allow at least five minutes between two jobs, for example with */30 * * * *",
         );
     }
 }

@@ -177,8 +177,8 @@ fn key_file(
     None
 }
 
-/// Whether Kubernetes takes this as a key of a Secret.
-fn is_secret_key(text: &str) -> bool {
+/// Whether Kubernetes takes this as a key of a Secret or a ConfigMap.
+pub(super) fn is_secret_key(text: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
     !text.is_empty() && text.chars().all(plain) && !text.starts_with("..") && text != "."
 }

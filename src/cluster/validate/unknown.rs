@@ -1,9 +1,11 @@
-//! Unknown fields of the backup section. The API server drops them silently; in a manifest, they are usually typos.
+//! Unknown fields of the backup section and of a restore test. The API server drops them silently; in a manifest, they are usually
+//! typos.
 
 use serde_json::{Map, Value};
 
 use crate::cluster::finding::{Finding, codes};
 use crate::cluster::resource::BACKUP;
+use crate::cluster::restore_test::schema;
 
 const SECTION: &[&str] =
     &["image", "repos", "global", "configuration", "restore", "resources", "env", "labels"];
@@ -34,6 +36,33 @@ pub(super) fn fields(document: &Value) -> Vec<Finding> {
         look(repo.get("volume"), format!("{path}.volume"), VOLUME);
     }
     findings
+}
+
+/// A warning for each field of a `RestoreTest` that its schema does not have.
+pub(super) fn fields_of_restore_test(document: &Value) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if let Some(spec) = document.get("spec") {
+        look_by_schema(spec, "spec", &schema::spec(), &mut findings);
+    }
+    findings
+}
+
+fn look_by_schema(node: &Value, path: &str, schema: &Value, findings: &mut Vec<Finding>) {
+    if let (Value::Array(items), Some(schema)) = (node, schema.get("items")) {
+        for (index, item) in items.iter().enumerate() {
+            look_by_schema(item, &format!("{path}[{index}]"), schema, findings);
+        }
+    }
+    let (Value::Object(fields), Some(Value::Object(known))) = (node, schema.get("properties")) else {
+        return;
+    };
+    let names: Vec<&str> = known.keys().map(String::as_str).collect();
+    findings.extend(unknown(fields, path, &names));
+    for (name, value) in fields {
+        if let Some(schema) = known.get(name) {
+            look_by_schema(value, &format!("{path}.{name}"), schema, findings);
+        }
+    }
 }
 
 fn unknown(map: &Map<String, Value>, path: &str, known: &[&str]) -> Vec<Finding> {

@@ -5,6 +5,7 @@ pub(crate) mod chart;
 mod examples;
 mod monitoring;
 mod parts;
+mod restore_tests;
 pub(crate) mod rights;
 mod server;
 mod web;

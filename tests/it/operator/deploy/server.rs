@@ -246,7 +246,7 @@ pub(super) fn installed(test: &str) -> Option<&'static ControlPlane> {
 }
 
 /// Lets the API server take resources without keeping them, and compares what it would have kept.
-fn keeps(kubectl: &Kubectl, resources: &[Value]) {
+pub(super) fn keeps(kubectl: &Kubectl, resources: &[Value]) {
     let arguments = ["apply", "--server-side", "--dry-run=server", "--output=json", "--filename=-"];
     let taken = kubectl.output_with_input(&[&arguments[..], &STRICT].concat(), &many(resources));
     assert!(taken.status.success(), "{}", String::from_utf8_lossy(&taken.stderr));
@@ -262,6 +262,6 @@ fn resource(name: &str, spec: &Value) -> Value {
         "spec": spec})
 }
 
-fn many(objects: &[Value]) -> String {
+pub(super) fn many(objects: &[Value]) -> String {
     json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string()
 }

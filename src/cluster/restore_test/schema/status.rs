@@ -1,0 +1,122 @@
+//! `status`: what is tested next, and the results so far.
+
+use serde_json::{Value, json};
+
+use super::{choice, integer, list, name, object, require, set, text, typed};
+
+/// Results that are kept of each cluster and repo.
+const MOST_TESTS: u32 = 10;
+/// Repos of all clusters.
+const MOST_RESULTS: u32 = 4000;
+
+/// The columns of `kubectl get`.
+pub(super) fn columns() -> Value {
+    let column = |name: &str, kind: &str, path: &str, description: &str| json!({"name": name, "type": kind, "jsonPath": path, "description": description});
+    json!([
+        column("Schedule", "string", ".spec.schedule", "When tests start"),
+        column("Clusters", "integer", ".status.clusters", "How many clusters are selected"),
+        column(
+            "Passed",
+            "string",
+            ".status.conditions[?(@.type==\"Passed\")].status",
+            "Whether the last test of each cluster passed"
+        ),
+        column("Last test", "date", ".status.lastTest", "Time since the last test started"),
+        column("Next", "string", ".status.next.cluster", "The cluster that is tested next"),
+        column("Age", "date", ".metadata.creationTimestamp", "Time since it was created"),
+    ])
+}
+
+pub(super) fn schema() -> Value {
+    object(
+        "What is tested next, and the results so far.",
+        json!({
+            "observedGeneration": typed("integer", "The generation of the resource that the status is about.", json!({"format": "int64"})),
+            "conditions": conditions(),
+            "clusters": integer(0, i64::from(i32::MAX), "How many clusters are selected."),
+            "lastTest": time("When the last test started."),
+            "next": object("The next test.", json!({
+                "cluster": name("The cluster."),
+                "repo": repo(),
+            })),
+            "results": results(),
+        }),
+    )
+}
+
+fn conditions() -> Value {
+    let mut condition = object(
+        "",
+        json!({
+            "type": text(1, 316, "Ready: tests are set up as described. Tested: every selected cluster was tested. Passed: the last test \
+                of every selected cluster passed."),
+            "status": choice(&["True", "False", "Unknown"], "Whether it holds."),
+            "observedGeneration": typed("integer", "The generation that it is about.", json!({"format": "int64", "minimum": 0})),
+            "lastTransitionTime": time("When the status last changed."),
+            "reason": text(1, 1024, "Why, in one word."),
+            "message": text(0, 32_768, "Why."),
+        }),
+    );
+    require(&mut condition, &["type", "status", "lastTransitionTime", "reason", "message"]);
+    keyed(condition, &["type"], 16, "The state of the tests, for kubectl wait.")
+}
+
+fn results() -> Value {
+    let mut test = object(
+        "",
+        json!({
+            "start": time("When it started."),
+            "stop": time("When it ended."),
+            "outcome": choice(&["passed", "failed", "inconclusive", "timed_out"], "What came of it."),
+            "class": text(0, 64, "The class of the reason, if it did not pass."),
+            "phase": text(0, 16, "The phase that the reason is about."),
+            "message": text(0, 512, "The reason, if it did not pass."),
+            "backup": text(0, 64, "Label of the backup that was restored."),
+            "target": choice(&["latest", "immediate", "time"], "How far it was to be recovered."),
+            "targetTime": time("The point in time that was to be reached."),
+            "reachedLSN": text(0, 20, "End of the replayed WAL."),
+            "lastCommit": time("Time of the last commit that was replayed."),
+            "bytes": bytes("Bytes of the restored database."),
+            "walBytes": bytes("Bytes of the replayed WAL."),
+            "restoreSeconds": integer(0, i64::from(i32::MAX), "Duration of the restore."),
+            "replaySeconds": integer(0, i64::from(i32::MAX), "Duration of recovery."),
+        }),
+    );
+    require(&mut test, &["start", "stop", "outcome"]);
+    let mut result = object(
+        "",
+        json!({
+            "cluster": name("The cluster."),
+            "repo": repo(),
+            "lastPassed": time("Start of the last test that passed."),
+            "tests": list(test, MOST_TESTS, "The last tests, newest first."),
+        }),
+    );
+    require(&mut result, &["cluster", "repo", "tests"]);
+    keyed(
+        result,
+        &["cluster", "repo"],
+        MOST_RESULTS,
+        "The results of each cluster and repository. All are bounded together, so of many \
+        clusters there are fewer than ten of each.",
+    )
+}
+
+fn keyed(items: Value, keys: &[&str], most: u32, description: &str) -> Value {
+    let mut schema = list(items, most, description);
+    set(&mut schema, "x-kubernetes-list-type", json!("map"));
+    set(&mut schema, "x-kubernetes-list-map-keys", json!(keys));
+    schema
+}
+
+fn time(description: &str) -> Value {
+    typed("string", description, json!({"format": "date-time"}))
+}
+
+fn bytes(description: &str) -> Value {
+    typed("integer", description, json!({"format": "int64", "minimum": 0}))
+}
+
+fn repo() -> Value {
+    choice(&["repo1", "repo2", "repo3", "repo4"], "Its repository.")
+}
