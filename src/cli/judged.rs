@@ -8,6 +8,7 @@ use crate::cluster::key::Key;
 use crate::cluster::labels::Labels;
 use crate::cluster::location;
 use crate::cluster::restore_test::testable;
+use crate::cluster::restore_test::turn::{self, Candidate, LastTests, Turn};
 use crate::cluster::restore_test::validated::{ClusterSelection, ValidatedRestoreTest};
 use crate::cluster::settings::Settings;
 use crate::cluster::validate;
@@ -30,6 +31,9 @@ pub(super) struct JudgedTest {
     /// As given.
     pub(super) file: String,
     pub(super) key: Key,
+    pub(super) test: Option<ValidatedRestoreTest>,
+    /// The first test, if a cluster that is selected is in the files.
+    pub(super) turn: Option<Turn>,
     pub(super) findings: Vec<Finding>,
 }
 
@@ -61,15 +65,13 @@ pub(super) fn all(mut manifests: Manifests, settings: &Settings) -> (Vec<Judged>
 fn test(found: Found, clusters: &[Judged], settings: &Settings) -> JudgedTest {
     let key = Key::new(found.namespace(&settings.default_namespace), found.name());
     let (test, mut findings) = validate::restore_test(found.document, settings);
-    if let Some(test) = &test {
-        look_at_clusters(test, clusters, &mut findings);
-    }
+    let turn = test.as_ref().and_then(|test| turn(test, clusters, &mut findings));
     validate::sort(&mut findings);
-    JudgedTest { file: found.file, key, findings }
+    JudgedTest { file: found.file, key, test, turn, findings }
 }
 
-/// Adds findings about selected clusters that cannot be tested.
-fn look_at_clusters(test: &ValidatedRestoreTest, clusters: &[Judged], findings: &mut Vec<Finding>) {
+/// The first turn, with findings about clusters that cannot be tested.
+fn turn(test: &ValidatedRestoreTest, clusters: &[Judged], findings: &mut Vec<Finding>) -> Option<Turn> {
     let in_namespace: BTreeMap<&str, &Judged> = clusters
         .iter()
         .filter(|judged| judged.key.namespace == test.namespace)
@@ -77,6 +79,7 @@ fn look_at_clusters(test: &ValidatedRestoreTest, clusters: &[Judged], findings: 
         .collect();
     let selected = in_namespace.iter().filter(|(name, judged)| test.clusters.selects(name, &judged.labels));
     let mut is_empty = true;
+    let mut candidates = Vec::new();
     let mut unchecked: Vec<&str> = Vec::new();
     for (name, judged) in selected {
         is_empty = false;
@@ -84,11 +87,19 @@ fn look_at_clusters(test: &ValidatedRestoreTest, clusters: &[Judged], findings: 
             unchecked.push(name);
             continue;
         };
-        if let Err(why) = testable::repos(cluster, test.repo) {
-            let message = format!("selects a cluster that is left out: {why}");
-            let remedy = "select other clusters, or another repo";
-            let finding = Finding::new(&codes::CLUSTER_NOT_TESTED, "spec.clusters", message, remedy);
-            findings.push(finding.with_value(name));
+        match testable::repos(cluster, test.repo) {
+            Ok(repos) => candidates.push(Candidate {
+                name: (*name).to_owned(),
+                repos,
+                tested_now: Vec::new(),
+                is_backed_up_now: false,
+            }),
+            Err(why) => {
+                let message = format!("selects a cluster that is left out: {why}");
+                let remedy = "select other clusters, or another repo";
+                let finding = Finding::new(&codes::CLUSTER_NOT_TESTED, "spec.clusters", message, remedy);
+                findings.push(finding.with_value(name));
+            }
         }
     }
     if let ClusterSelection::Names(names) = &test.clusters {
@@ -105,4 +116,5 @@ fn look_at_clusters(test: &ValidatedRestoreTest, clusters: &[Judged], findings: 
         )
         .with_value(name)
     }));
+    turn::next(&candidates, test.repo, &LastTests::new()).ok()
 }

@@ -9,9 +9,10 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use super::args::cluster::{ClusterArgs, NamespaceArgs};
-use super::judged::{self, Judged};
+use super::judged::{self, Judged, JudgedTest};
 use super::manifest::Manifests;
 use super::output;
+use crate::cluster::desired::restore_test::{self, TestInputs};
 use crate::cluster::desired::{self, BuildInputs, Object};
 use crate::cluster::finding::{Finding, Severity};
 use crate::cluster::settings::Settings;
@@ -20,7 +21,7 @@ use crate::text;
 /// Arguments of `render`.
 #[derive(Debug, Args)]
 pub struct RenderArgs {
-    /// Manifests with postgresql resources; - reads standard input. Other kinds are ignored.
+    /// Manifests with postgresql and RestoreTest resources; - reads standard input. Other kinds are ignored.
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
 
@@ -57,14 +58,23 @@ pub fn run(args: RenderArgs) -> anyhow::Result<ExitCode> {
     let mut objects = Vec::new();
     let mut reported = String::new();
     let mut failed = false;
-    for Judged { file, cluster, findings, .. } in judged::all(manifests, &settings).0 {
+    let mut report = |file: &str, findings: &[Finding]| {
         failed |= findings.iter().any(Finding::is_error);
         for finding in findings.iter().filter(|finding| finding.severity <= Severity::Warning) {
             writeln!(reported, "{file}: {finding}")?;
         }
+        anyhow::Ok(())
+    };
+    let (clusters, tests) = judged::all(manifests, &settings);
+    for Judged { file, cluster, findings, .. } in &clusters {
+        report(file, findings)?;
         if let Some(cluster) = cluster {
-            objects.extend(desired::build(&cluster, &settings, &BuildInputs::default()).objects);
+            objects.extend(desired::build(cluster, &settings, &BuildInputs::default()).objects);
         }
+    }
+    for test in &tests {
+        report(&test.file, &test.findings)?;
+        objects.extend(of_test(test, &clusters, &settings).into_iter().flatten());
     }
     output::report(&reported);
     if failed {
@@ -72,6 +82,14 @@ pub fn run(args: RenderArgs) -> anyhow::Result<ExitCode> {
     }
     output::print(&printed(&objects, args.output)?)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The objects of the first test. None if no cluster that is selected is in the files.
+fn of_test(judged: &JudgedTest, clusters: &[Judged], settings: &Settings) -> Option<Vec<Object>> {
+    let (test, turn) = (judged.test.as_ref()?, judged.turn.as_ref()?);
+    let is_meant = |known: &&Judged| known.key.namespace == test.namespace && known.key.name == turn.cluster;
+    let cluster = clusters.iter().find(is_meant)?.cluster.as_ref()?;
+    restore_test::build(test, cluster, turn, settings, &TestInputs::default())
 }
 
 fn printed(objects: &[Object], format: RenderOutput) -> anyhow::Result<String> {

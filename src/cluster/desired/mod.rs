@@ -1,4 +1,4 @@
-//! All objects of a validated cluster, in the order in which they are applied.
+//! All objects of a validated cluster or restore test, in the order in which they are applied.
 //!
 //! Pure, and the only place that defines objects. Two calls with the same input return the same objects, byte for
 //! byte, so that applying an unchanged cluster changes nothing.
@@ -13,6 +13,7 @@ mod object;
 mod paths;
 mod pod;
 mod repo_host;
+pub mod restore_test;
 mod volumes;
 
 #[cfg(test)]

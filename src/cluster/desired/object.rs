@@ -11,6 +11,8 @@ use serde::Serialize;
 
 use crate::cluster::labels;
 use crate::cluster::labels::Labels;
+use crate::cluster::restore_test;
+use crate::cluster::restore_test::validated::ValidatedRestoreTest;
 use crate::cluster::settings::Settings;
 use crate::cluster::validated::ValidatedCluster;
 
@@ -89,6 +91,25 @@ pub(super) fn owned(cluster: &ValidatedCluster, name: String, labels: Labels) ->
         block_owner_deletion: None,
     });
     ObjectMeta { owner_references: owner.map(|owner| vec![owner]), ..free(cluster, name, labels) }
+}
+
+/// The metadata of an object that is deleted together with the restore test.
+pub(super) fn of_restore_test(test: &ValidatedRestoreTest, name: String) -> ObjectMeta {
+    let owner = test.uid.clone().map(|uid| OwnerReference {
+        api_version: restore_test::resource::API_VERSION.to_owned(),
+        kind: restore_test::resource::KIND.to_owned(),
+        name: test.name.clone(),
+        uid,
+        controller: Some(true),
+        block_owner_deletion: None,
+    });
+    ObjectMeta {
+        name: Some(name),
+        namespace: Some(test.namespace.clone()),
+        labels: Some(labels::of_restore_test(&test.name)),
+        owner_references: owner.map(|owner| vec![owner]),
+        ..ObjectMeta::default()
+    }
 }
 
 /// The metadata of an object that is kept when the resource is deleted.

@@ -10,9 +10,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use pgbackrest_keeper::cli::manifest::Manifests;
-use pgbackrest_keeper::cluster::desired::{self, BuildInputs, Desired};
+use pgbackrest_keeper::cluster::desired::restore_test::TestInputs;
+use pgbackrest_keeper::cluster::desired::{self, BuildInputs, Object};
+use pgbackrest_keeper::cluster::restore_test::testable;
+use pgbackrest_keeper::cluster::restore_test::turn::{self, Candidate, LastTests};
+use pgbackrest_keeper::cluster::restore_test::validated::ValidatedRestoreTest;
 use pgbackrest_keeper::cluster::settings::Settings;
 use pgbackrest_keeper::cluster::validate;
+use pgbackrest_keeper::cluster::validated::ValidatedCluster;
 
 const HEAD: &str = "# Written by UPDATE_GOLDEN=1 from fixtures/clusters.\n";
 
@@ -59,9 +64,8 @@ fn objects_come_in_the_order_in_which_they_are_needed() {
         "CronJob",
     ];
     for manifest in manifests() {
-        for (_, desired) in build(&manifest) {
-            let mut ranks: Vec<_> = desired
-                .objects
+        for objects in build(&manifest) {
+            let mut ranks: Vec<_> = objects
                 .iter()
                 .map(|object| ORDER.iter().position(|kind| *kind == object.kind()).unwrap())
                 .collect();
@@ -76,8 +80,8 @@ fn objects_come_in_the_order_in_which_they_are_needed() {
 fn files(manifest: &Path) -> Vec<(PathBuf, String)> {
     let directory = objects().join(manifest.file_stem().unwrap());
     let mut files = Vec::new();
-    for (_, desired) in build(manifest) {
-        for object in &desired.objects {
+    for objects in build(manifest) {
+        for object in &objects {
             let file = format!("{}-{}.yaml", object.kind().to_lowercase(), object.name());
             let text = format!("{HEAD}{}", serde_saphyr::to_string(object).unwrap());
             assert!(files.iter().all(|(path, _): &(PathBuf, String)| !path.ends_with(&file)), "{file} twice");
@@ -87,22 +91,45 @@ fn files(manifest: &Path) -> Vec<(PathBuf, String)> {
     files
 }
 
-/// The valid clusters of one manifest, by name.
-fn build(manifest: &Path) -> Vec<(String, Desired)> {
+/// The objects of each valid cluster and restore test of one manifest.
+fn build(manifest: &Path) -> Vec<Vec<Object>> {
     let settings = Settings::default();
     // Some of them are no YAML on purpose.
     let Ok(manifests) = Manifests::read(&[manifest.to_owned()], &settings.default_namespace) else {
         return Vec::new();
     };
-    let mut built = Vec::new();
-    for found in &manifests.resources {
-        let references = manifests.references(found, &settings.default_namespace);
-        let (cluster, _) = validate::document(found.document.clone(), &references, &settings);
-        if let Some(cluster) = cluster {
-            built.push((cluster.name.clone(), desired::build(&cluster, &settings, &BuildInputs::default())));
-        }
-    }
-    built
+    let clusters: Vec<ValidatedCluster> = manifests
+        .resources
+        .iter()
+        .filter_map(|found| {
+            let references = manifests.references(found, &settings.default_namespace);
+            validate::document(found.document.clone(), &references, &settings).0
+        })
+        .collect();
+    let of_clusters =
+        clusters.iter().map(|cluster| desired::build(cluster, &settings, &BuildInputs::default()).objects);
+    let of_tests = manifests.restore_tests.iter().filter_map(|found| {
+        let (test, _) = validate::restore_test(found.document.clone(), &settings);
+        of_test(&test?, &clusters, &settings)
+    });
+    of_clusters.chain(of_tests).collect()
+}
+
+/// The objects of the first test. The manifests of these have one cluster each.
+fn of_test(
+    test: &ValidatedRestoreTest,
+    clusters: &[ValidatedCluster],
+    settings: &Settings,
+) -> Option<Vec<Object>> {
+    let [cluster] = clusters else { return None };
+    let candidate = Candidate {
+        name: cluster.name.clone(),
+        repos: testable::repos(cluster, test.repo).ok()?,
+        tested_now: Vec::new(),
+        is_backed_up_now: false,
+    };
+    let turn = turn::next(&[candidate], test.repo, &LastTests::new()).unwrap();
+    desired::restore_test::build(test, cluster, &turn, settings, &TestInputs::default())
 }
 
 fn manifests() -> Vec<PathBuf> {

@@ -1,0 +1,127 @@
+//! The objects of a restore test: a CronJob whose pods test the cluster whose turn it is, and policies for their network traffic.
+//!
+//! A pod has no token for the API server, so it cannot choose: the template of the CronJob is written for one cluster and one of its
+//! repos, and rewritten when the next one has its turn.
+
+mod network;
+mod pod;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use k8s_openapi::api::batch::v1::{
+    CronJob, CronJobSpec, JobSpec, JobTemplateSpec, PodFailurePolicy, PodFailurePolicyOnPodConditionsPattern,
+    PodFailurePolicyRule,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use super::object::{self, Object};
+use crate::cluster::restore_test::turn::Turn;
+use crate::cluster::restore_test::validated::ValidatedRestoreTest;
+use crate::cluster::restore_test::volume::CopyBytes;
+use crate::cluster::settings::Settings;
+use crate::cluster::validated::{ValidatedCluster, ValidatedRepo};
+use crate::cluster::{labels, names};
+
+/// How long it may take until the program of a pod starts: a volume is created, and images are pulled.
+const UNTIL_START: Duration = Duration::from_hours(1);
+/// How long the end of a test may take after its deadline: PostgreSQL stops, and the copy is removed.
+const UNTIL_END: Duration = Duration::from_mins(15);
+
+/// Inputs of a build besides resources and settings.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TestInputs {
+    /// The image of the cluster's running PostgreSQL containers. `None`: it is not known, and that of the resource is used.
+    pub image: Option<String>,
+    /// What is known of the bytes that are restored.
+    pub bytes: Option<CopyBytes>,
+    /// Why no test may start now.
+    pub suspended_because: Option<&'static str>,
+    /// Whether the repo host belongs to somebody else, who decides who may reach it. A policy of ours would lock out all others.
+    pub has_foreign_repo_host: bool,
+}
+
+/// Builds all objects for one turn. `None` if the cluster does not have the repo.
+#[must_use]
+pub fn build(
+    test: &ValidatedRestoreTest,
+    cluster: &ValidatedCluster,
+    turn: &Turn,
+    settings: &Settings,
+    inputs: &TestInputs,
+) -> Option<Vec<Object>> {
+    let repo = cluster.repos.iter().find(|repo| repo.number == turn.repo)?;
+    let run = Run { test, cluster, repo, settings, inputs };
+    let mut objects = vec![network::policy(&run)];
+    objects.extend(network::repo_host_policy(&run));
+    objects.push(cron_job(&run));
+    Some(objects)
+}
+
+/// One turn.
+struct Run<'a> {
+    test: &'a ValidatedRestoreTest,
+    cluster: &'a ValidatedCluster,
+    repo: &'a ValidatedRepo,
+    settings: &'a Settings,
+    inputs: &'a TestInputs,
+}
+
+fn cron_job(run: &Run<'_>) -> Object {
+    let Run { test, inputs, .. } = run;
+    let mut metadata = object::of_restore_test(test, names::restore_test(&test.name));
+    metadata.annotations = inputs
+        .suspended_because
+        .map(|reason| BTreeMap::from([(labels::SUSPENDED_BECAUSE.to_owned(), reason.to_owned())]));
+    let labels = labels::of_test_pod(&test.name, &run.cluster.name, run.repo.number);
+    CronJob {
+        metadata,
+        spec: Some(CronJobSpec {
+            schedule: test.schedule.clone(),
+            time_zone: test.time_zone.clone(),
+            concurrency_policy: Some("Forbid".to_owned()),
+            starting_deadline_seconds: Some(seconds(test.starting_deadline)),
+            successful_jobs_history_limit: Some(test.history.successful),
+            failed_jobs_history_limit: Some(test.history.failed),
+            // Omitted otherwise: a suspension of the CronJob by a user is not reverted.
+            suspend: (test.is_suspended || inputs.suspended_because.is_some()).then_some(true),
+            job_template: JobTemplateSpec {
+                metadata: Some(ObjectMeta { labels: Some(labels), ..ObjectMeta::default() }),
+                spec: Some(job(run)),
+            },
+        }),
+        ..CronJob::default()
+    }
+    .into()
+}
+
+/// Each pod is one test with one result, so a failed one is not repeated. An evicted one has none.
+fn job(run: &Run<'_>) -> JobSpec {
+    let test = run.test;
+    let evictions = PodFailurePolicyRule {
+        action: "Ignore".to_owned(),
+        on_pod_conditions: Some(vec![PodFailurePolicyOnPodConditionsPattern {
+            type_: "DisruptionTarget".to_owned(),
+            status: "True".to_owned(),
+        }]),
+        ..PodFailurePolicyRule::default()
+    };
+    JobSpec {
+        backoff_limit: Some(0),
+        // The program ends before, with a result.
+        active_deadline_seconds: Some(seconds(test.timeouts.total + UNTIL_START + UNTIL_END)),
+        ttl_seconds_after_finished: Some(
+            i32::try_from(test.history.time_to_live.as_secs()).unwrap_or(i32::MAX),
+        ),
+        pod_failure_policy: Some(PodFailurePolicy { rules: vec![evictions] }),
+        template: pod::template(run),
+        ..JobSpec::default()
+    }
+}
+
+fn seconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)
+}

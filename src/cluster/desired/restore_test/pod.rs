@@ -1,0 +1,287 @@
+//! The pod of a test. An init container copies the program into a volume, and PostgreSQL's image runs it: with what PostgreSQL's pods
+//! mount to read a repo, with a volume for the copy, and with nothing else that it could write to.
+
+use k8s_openapi::api::core::v1::{
+    Affinity, ConfigMapProjection, ConfigMapVolumeSource, Container, EmptyDirVolumeSource,
+    EphemeralVolumeSource, KeyToPath, LocalObjectReference, PersistentVolumeClaimSpec,
+    PersistentVolumeClaimTemplate, PodSpec, PodTemplateSpec, ProjectedVolumeSource, SecretProjection, Volume,
+    VolumeMount, VolumeProjection, VolumeResourceRequirements,
+};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use super::Run;
+use crate::cluster::desired::certificates::{self, Side};
+use crate::cluster::desired::{paths, pod};
+use crate::cluster::restore_test::validated::{Assertions, Storage as TestStorage};
+use crate::cluster::restore_test::volume;
+use crate::cluster::validated::{STANZA, Storage};
+use crate::cluster::{labels, names};
+
+/// The container whose termination message is the result.
+const CONTAINER: &str = "restore-test";
+const INSTALL: &str = "install";
+
+/// Mounts.
+const PROGRAM: &str = "/keeper";
+const COPY: &str = "/restore";
+const ASSERTIONS: &str = "/etc/pgbackrest-keeper";
+const TERMINATION_LOG: &str = "/dev/termination-log";
+
+/// Printed instead of an image that only the cluster's pods show.
+const IMAGE_OF_POSTGRESQL: &str = "<image-of-postgresql>";
+/// The size of a volume if nothing is known of the database.
+const USUAL_SIZE: &str = "10Gi";
+/// pgBackRest accepts a group-readable key only if root owns it, and the kubelet makes root the owner.
+const OWNER_AND_GROUP: i32 = 0o640;
+/// Seconds for PostgreSQL to stop.
+const GRACE: i64 = 120;
+/// What the AWS SDKs tell programs of the identity of a pod. pgBackRest reads it with `repo-s3-key-type=web-id`.
+const IDENTITY: [&str; 2] = ["AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE"];
+
+pub(super) fn template(run: &Run<'_>) -> PodTemplateSpec {
+    let Run { test, cluster, settings, .. } = run;
+    let given = &test.pod;
+    let mut labels = given.labels.clone();
+    labels.extend(labels::of_test_pod(&test.name, &cluster.name, run.repo.number));
+    let usual = &cluster.jobs.pod;
+    let node_affinity = usual.node_affinity.clone();
+    let affinity = || Some(Affinity { node_affinity: Some(node_affinity?), ..Affinity::default() });
+    let mut pull_secrets = settings.image_pull_secrets.clone();
+    pull_secrets.extend(given.image_pull_secrets.iter().cloned());
+    pull_secrets.sort_unstable();
+    pull_secrets.dedup();
+    let pull_secrets: Vec<_> = pull_secrets.into_iter().map(|name| LocalObjectReference { name }).collect();
+    let group = settings.repo_host_fs_group;
+    PodTemplateSpec {
+        metadata: Some(ObjectMeta {
+            labels: Some(labels),
+            annotations: Some(given.annotations.clone()).filter(|annotations| !annotations.is_empty()),
+            ..ObjectMeta::default()
+        }),
+        spec: Some(PodSpec {
+            init_containers: Some(vec![install(run)]),
+            containers: vec![container(run)],
+            volumes: Some(volumes(run)),
+            restart_policy: Some("Never".to_owned()),
+            service_account_name: given.service_account.clone(),
+            automount_service_account_token: Some(false),
+            enable_service_links: Some(false),
+            // That of PostgreSQL in its image, like the repo host.
+            security_context: Some(pod::restricted(settings.repo_host_user, group, group)),
+            termination_grace_period_seconds: Some(GRACE),
+            image_pull_secrets: Some(pull_secrets).filter(|secrets| !secrets.is_empty()),
+            node_selector: Some(given.node_selector.clone()).filter(|labels| !labels.is_empty()),
+            affinity: given.affinity.clone().or_else(affinity),
+            tolerations: Some(given.tolerations.clone().unwrap_or_else(|| usual.tolerations.clone()))
+                .filter(|tolerations| !tolerations.is_empty()),
+            priority_class_name: given.priority_class.clone(),
+            ..PodSpec::default()
+        }),
+    }
+}
+
+/// The image of the program contains only the program, and that of PostgreSQL does not have it.
+fn install(run: &Run<'_>) -> Container {
+    Container {
+        name: INSTALL.to_owned(),
+        image: Some(run.settings.keeper_image.clone()),
+        image_pull_policy: run.settings.image_pull_policy.map(|policy| policy.as_str().to_owned()),
+        args: Some(vec!["install".to_owned(), PROGRAM.to_owned()]),
+        resources: Some(pod::resources("10m", "32Mi", "128Mi")),
+        security_context: Some(pod::restricted_container()),
+        volume_mounts: Some(vec![mount("keeper", PROGRAM, false)]),
+        ..Container::default()
+    }
+}
+
+fn container(run: &Run<'_>) -> Container {
+    let Run { test, cluster, inputs, .. } = run;
+    let known = [&test.pod.image, &inputs.image, &cluster.database.image];
+    let image = known.into_iter().flatten().next().cloned();
+    let mut mounts = vec![
+        mount("keeper", PROGRAM, true),
+        mount("pgbackrest-config", names::CONFIGURATION_DIRECTORY, true),
+    ];
+    if cluster.needs_repo_host() {
+        mounts.push(mount("cert-secret", paths::CERTIFICATES, true));
+    }
+    if test.checks.assertions.is_some() {
+        mounts.push(mount("assertions", ASSERTIONS, true));
+    }
+    mounts.push(mount("copy", COPY, false));
+    let env = &cluster.database.env;
+    Container {
+        name: CONTAINER.to_owned(),
+        image: Some(image.unwrap_or_else(|| IMAGE_OF_POSTGRESQL.to_owned())),
+        // Explicit, so that the entry point of the image cannot start a database.
+        command: Some(vec![format!("{PROGRAM}/pgbackrest-keeper"), "restore-test".to_owned()]),
+        args: Some(arguments(run)),
+        env: Some(env.clone()).filter(|env| !env.is_empty()),
+        resources: Some(test.pod.resources.clone().unwrap_or_else(|| pod::resources("100m", "512Mi", "2Gi"))),
+        security_context: Some(pod::restricted_container()),
+        // The program writes its result there; otherwise the end of its log is used.
+        termination_message_path: Some(TERMINATION_LOG.to_owned()),
+        termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
+        volume_mounts: Some(mounts),
+        ..Container::default()
+    }
+}
+
+/// The arguments of `pgbackrest-keeper restore-test`, without secrets.
+fn arguments(run: &Run<'_>) -> Vec<String> {
+    let Run { test, cluster, repo, .. } = run;
+    let seconds = |name: &str, duration: std::time::Duration| format!("--{name}={}s", duration.as_secs());
+    let mut arguments = vec![
+        format!("--cluster={}", cluster.name),
+        format!("--namespace={}", cluster.namespace),
+        format!("--stanza={STANZA}"),
+        format!("--repo={}", repo.number.get()),
+        format!("--backup={}", test.backup),
+        format!("--target={}", test.target),
+        format!("--directory={COPY}/test"),
+        format!("--state-directory={COPY}/state"),
+        format!("--termination-log={TERMINATION_LOG}"),
+        // Nothing outside of the volume can be written, with or without the kernel's help.
+        "--allow-unsandboxed".to_owned(),
+        seconds("deadline", test.timeouts.total),
+        seconds("restore-timeout", test.timeouts.restore),
+        seconds("replay-timeout", test.timeouts.replay),
+        seconds("check-timeout", test.timeouts.check),
+    ];
+    arguments.extend(test.databases.iter().map(|name| format!("--db-include={name}")));
+    arguments.extend(test.process_max.map(|processes| format!("--process-max={processes}")));
+    arguments.extend(test.checks.amcheck.then(|| "--amcheck".to_owned()));
+    let assertions = test.checks.assertions.as_ref();
+    arguments.extend(assertions.map(|file| format!("--assertions={ASSERTIONS}/{}", file.key)));
+    let postgresql = &test.postgresql;
+    arguments.extend(postgresql.bin_directory.as_ref().map(|directory| format!("--pg-bin-dir={directory}")));
+    arguments.extend(postgresql.user.as_ref().map(|user| format!("--pg-user={user}")));
+    let parameters = postgresql.parameters.iter();
+    arguments.extend(parameters.map(|(name, value)| format!("--postgres-option={name}={value}")));
+    arguments.extend(test.keeps_failed.then(|| "--keep-on-failure".to_owned()));
+    let mut passed: Vec<&str> = cluster.database.env.iter().map(|variable| variable.name.as_str()).collect();
+    if matches!(repo.storage, Storage::S3 { .. }) {
+        passed.extend(IDENTITY);
+    }
+    if !passed.is_empty() {
+        arguments.push(format!("--collect.pass-env={}", passed.join(",")));
+    }
+    // Kubernetes replaces $(VARIABLE) in arguments, and $$ by $.
+    arguments.into_iter().map(|argument| argument.replace('$', "$$")).collect()
+}
+
+fn volumes(run: &Run<'_>) -> Vec<Volume> {
+    let Run { test, cluster, .. } = run;
+    let mut configuration = vec![VolumeProjection {
+        config_map: Some(ConfigMapProjection {
+            name: names::instance_configuration(&cluster.name),
+            ..ConfigMapProjection::default()
+        }),
+        ..VolumeProjection::default()
+    }];
+    let secret = test.secret.as_ref().or(cluster.secret.as_ref());
+    configuration.extend(secret.map(|name| VolumeProjection {
+        secret: Some(SecretProjection { name: name.clone(), ..SecretProjection::default() }),
+        ..VolumeProjection::default()
+    }));
+    let keeper = Volume { empty_dir: Some(EmptyDirVolumeSource::default()), ..volume_named("keeper") };
+    let mut volumes = vec![keeper, projected("pgbackrest-config", configuration)];
+    if cluster.needs_repo_host() {
+        volumes.push(projected("cert-secret", vec![client_certificate(&cluster.name)]));
+    }
+    volumes.extend(test.checks.assertions.as_ref().map(assertions));
+    volumes.push(copy(run));
+    volumes
+}
+
+/// What PostgreSQL's pods have to reach the repo host.
+fn client_certificate(cluster: &str) -> VolumeProjection {
+    let files = [certificates::ROOTS, Side::Database.certificate(), Side::Database.key()];
+    let items = files.map(|file| KeyToPath { key: file.to_owned(), path: file.to_owned(), mode: None });
+    VolumeProjection {
+        secret: Some(SecretProjection {
+            name: names::certificates(cluster),
+            items: Some(items.to_vec()),
+            ..SecretProjection::default()
+        }),
+        ..VolumeProjection::default()
+    }
+}
+
+fn assertions(file: &Assertions) -> Volume {
+    let item = KeyToPath { key: file.key.clone(), path: file.key.clone(), mode: None };
+    Volume {
+        config_map: Some(ConfigMapVolumeSource {
+            name: file.config_map.clone(),
+            items: Some(vec![item]),
+            ..ConfigMapVolumeSource::default()
+        }),
+        ..volume_named("assertions")
+    }
+}
+
+/// The volume of the copy, which ends with its pod.
+fn copy(run: &Run<'_>) -> Volume {
+    let Run { test, cluster, inputs, .. } = run;
+    let fitting = |given: &Option<String>| {
+        let fitting = || volume::size(inputs.bytes, cluster.database.volume_size.as_deref());
+        Quantity(given.clone().or_else(fitting).unwrap_or_else(|| USUAL_SIZE.to_owned()))
+    };
+    let volume = volume_named("copy");
+    match &test.storage {
+        TestStorage::EmptyDir { size_limit } => Volume {
+            empty_dir: Some(EmptyDirVolumeSource {
+                size_limit: Some(fitting(size_limit)),
+                ..EmptyDirVolumeSource::default()
+            }),
+            ..volume
+        },
+        TestStorage::Ephemeral { storage_class, size } => {
+            let requests = [("storage".to_owned(), fitting(size))].into();
+            let claim = PersistentVolumeClaimSpec {
+                access_modes: Some(vec!["ReadWriteOnce".to_owned()]),
+                volume_mode: Some("Filesystem".to_owned()),
+                resources: Some(VolumeResourceRequirements {
+                    requests: Some(requests),
+                    ..VolumeResourceRequirements::default()
+                }),
+                storage_class_name: storage_class.clone(),
+                ..PersistentVolumeClaimSpec::default()
+            };
+            let labels = labels::of_test_pod(&test.name, &cluster.name, run.repo.number);
+            Volume {
+                ephemeral: Some(EphemeralVolumeSource {
+                    volume_claim_template: Some(PersistentVolumeClaimTemplate {
+                        metadata: Some(ObjectMeta { labels: Some(labels), ..ObjectMeta::default() }),
+                        spec: claim,
+                    }),
+                }),
+                ..volume
+            }
+        }
+    }
+}
+
+fn projected(name: &str, sources: Vec<VolumeProjection>) -> Volume {
+    Volume {
+        projected: Some(ProjectedVolumeSource {
+            sources: Some(sources),
+            default_mode: Some(OWNER_AND_GROUP),
+        }),
+        ..volume_named(name)
+    }
+}
+
+fn volume_named(name: &str) -> Volume {
+    Volume { name: name.to_owned(), ..Volume::default() }
+}
+
+fn mount(name: &str, path: &str, read_only: bool) -> VolumeMount {
+    VolumeMount {
+        name: name.to_owned(),
+        mount_path: path.to_owned(),
+        read_only: read_only.then_some(true),
+        ..VolumeMount::default()
+    }
+}
