@@ -23,6 +23,7 @@ use crate::collect::fleet::{self, Pace, Subject};
 use crate::kubernetes::client::{self, CallFailure};
 use crate::operator::observe::secret;
 use crate::operator::resources::{self, ListError};
+use crate::operator::restore_tests::records;
 use crate::operator::scope::Scope;
 use crate::pgbackrest::command::Program;
 use crate::pgbackrest::conf::Conf;
@@ -33,7 +34,7 @@ use crate::source::pod::{Place, Pods, RunInPod};
 use crate::source::pods::FindPods;
 use crate::source::primary;
 use crate::source::process::Limits;
-use crate::state::restore;
+use crate::state::{restore, restore_tests};
 
 use super::args::info::{ClusterName, FleetInfoArgs};
 use super::fleet_report::{self, ClusterReport, QueryResult};
@@ -74,11 +75,13 @@ pub(super) async fn run(
     let (settings, pods) = (Settings::from(args.labels), Pods::new(client.clone()));
     let secrets = secrets(&client, &chosen, concurrency).await;
     let mut fleet = ask(&pods, chosen.clone(), &secrets, &settings, pace(lists_wal)).await;
+    add_restore_tests(&client, &scopes, &mut fleet).await?;
     let limits = &pace(false).limits;
     if let (Wanted::RestoreCommand(_), false, [one]) = (&wanted, lists_wal, fleet.as_slice())
         && needs_scan(&pods, one, &settings, limits).await
     {
         fleet = ask(&pods, chosen, &secrets, &settings, pace(true)).await;
+        add_restore_tests(&client, &scopes, &mut fleet).await?;
     }
     let text = match (wanted, fleet.as_slice()) {
         (Wanted::RestoreCommand(wish), [one, ..]) => {
@@ -89,6 +92,22 @@ pub(super) async fn run(
     };
     output::print(&text)?;
     Ok(if fleet.iter().all(ClusterReport::is_whole) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What restore tests have shown, from the statuses of their resources.
+async fn add_restore_tests(
+    client: &Client,
+    scopes: &[Scope],
+    fleet: &mut [ClusterReport],
+) -> anyhow::Result<()> {
+    let records = records::list(client, scopes).await?;
+    for report in fleet {
+        if let (QueryResult::Facts(snapshot), Some(records)) = (&mut report.result, records.get(&report.key))
+        {
+            restore_tests::judge_into(snapshot, records);
+        }
+    }
+    Ok(())
 }
 
 /// pgBackRest's options from the Secrets of the resources, if they may be read.
@@ -187,7 +206,7 @@ fn unlisted(error: &ListError, scopes: &[Scope]) -> anyhow::Error {
             CallFailure::Forbidden => "use another --context or --kubeconfig, or request the permission",
             _ => "check --kubeconfig and --context",
         },
-        ListError::TooMany(_) => "limit the query with --namespaces",
+        ListError::TooMany(..) => "limit the query with --namespaces",
     };
     anyhow!("{error}; {remedy}")
 }

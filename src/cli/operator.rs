@@ -198,8 +198,9 @@ async fn work(
         duration: args.work.lease_duration,
     };
     let mode = Mode::from(args.work.mode);
-    // An observer starts no jobs.
-    let given = args.clusters.keeper_image.is_some() || mode == Mode::Observe;
+    // An observer starts no jobs but those of restore tests.
+    let starts_jobs = mode == Mode::Manage || args.work.restore_tests;
+    let given = args.clusters.keeper_image.is_some() || !starts_jobs;
     let mut settings = Settings::from(args.clusters);
     if let Some(pod) = pod_identity.filter(|_| !given) {
         tokio::select! {
@@ -212,6 +213,9 @@ async fn work(
     }
     match mode {
         Mode::Manage => tracing::info!(image = settings.keeper_image, "Using image for backup jobs"),
+        Mode::Observe if starts_jobs => {
+            tracing::info!(image = settings.keeper_image, "Observing backups, and running restore tests");
+        }
         Mode::Observe => tracing::info!("Observing backups; writing only the Lease and Events"),
     }
     let controller = Controller {
@@ -224,6 +228,7 @@ async fn work(
         metrics,
         fleet,
         instance,
+        restore_tests: args.work.restore_tests,
     };
     if !args.work.leader_election {
         let (_always, leadership) = watch::channel(Leadership::Leading);

@@ -30,6 +30,9 @@ pub const CONFIGURATION_HASH: &str = "pgbackrest-keeper.io/config-hash";
 /// Our annotation on a CronJob: why we suspended it. Without it, a user has suspended it.
 pub const SUSPENDED_BECAUSE: &str = "pgbackrest-keeper.io/suspended-because";
 
+/// Our annotation on a restore test: the test to start now.
+pub const TEST_NOW: &str = "pgbackrest-keeper.io/test-now";
+
 /// pgBackRest's annotation on a backup: the Job and the pod that made it. It also identifies their process.
 pub const MADE_BY: &str = "pgbackrest-keeper.io-job";
 /// The annotation of `kubectl create job --from`, which we also set on Jobs outside of the schedule.

@@ -120,6 +120,12 @@ pub fn restore_test(name: &str) -> String {
     format!("{RESTORE_TEST}{name}")
 }
 
+/// The Job of one test outside of the schedule. `token` distinguishes requests. At most 60 characters.
+#[must_use]
+pub fn restore_test_job(name: &str, token: &str) -> String {
+    format!("{}-{}", restore_test(name), hash(token))
+}
+
 /// The NetworkPolicy that lets the pods of a restore test reach a repo host.
 #[must_use]
 pub fn restore_test_repo_host(name: &str) -> String {

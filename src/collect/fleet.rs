@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures_util::stream::{self, StreamExt as _};
+use parking_lot::Mutex;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -20,7 +21,9 @@ use crate::source::call::Runner;
 use crate::source::in_pod::InPod;
 use crate::source::pod::{Place, RunInPod};
 use crate::source::pods::FindPods;
+use crate::state::records::Records;
 use crate::state::snapshot::{Snapshot, Version};
+use crate::state::test_history::TestHistory;
 
 use super::caller::{Caller, Runners, Shared};
 use super::registry::Job;
@@ -38,6 +41,17 @@ pub use super::settings::Pace;
 pub struct FleetCollector {
     scheduler: Arc<Scheduler>,
     settings: Arc<Settings>,
+    restore_tests: Arc<RestoreTests>,
+}
+
+/// The results of restore tests, by cluster.
+#[derive(Debug, Default)]
+struct RestoreTests(Mutex<BTreeMap<Key, Arc<Records<TestHistory>>>>);
+
+impl RestoreTests {
+    fn of(&self, key: &Key) -> Arc<Records<TestHistory>> {
+        self.0.lock().get(key).cloned().unwrap_or_default()
+    }
 }
 
 /// The time for which this process may publish what it knows of clusters. At its end all of it is forgotten.
@@ -48,13 +62,14 @@ pub struct Term<'a>(&'a FleetCollector);
 struct AllPods<P> {
     pods: P,
     settings: Arc<Settings>,
+    restore_tests: Arc<RestoreTests>,
     /// When this process began to observe archivers.
     began: std::time::Instant,
 }
 
 impl<P> AllPods<P> {
-    fn new(pods: P, settings: Arc<Settings>) -> Self {
-        Self { pods, settings, began: std::time::Instant::now() }
+    fn new(pods: P, settings: Arc<Settings>, restore_tests: Arc<RestoreTests>) -> Self {
+        Self { pods, settings, restore_tests, began: std::time::Instant::now() }
     }
 }
 
@@ -67,7 +82,8 @@ impl FleetCollector {
         pace: Pace,
         metrics: Arc<CollectionMetrics>,
     ) -> Self {
-        Self { scheduler: Arc::new(Scheduler::new(store, Shared::new(pace, metrics))), settings }
+        let scheduler = Arc::new(Scheduler::new(store, Shared::new(pace, metrics)));
+        Self { scheduler, settings, restore_tests: Arc::default() }
     }
 
     /// Adds a cluster, or changes what it is asked for.
@@ -93,6 +109,24 @@ impl FleetCollector {
         self.scheduler.registry.version(key)
     }
 
+    /// Replaces what is known of the restore tests of a cluster, and shows it.
+    pub fn set_restore_tests(&self, key: &Key, records: Records<TestHistory>) {
+        let mut all = self.restore_tests.0.lock();
+        if records == Records::default() {
+            all.remove(key);
+        } else {
+            all.insert(key.clone(), Arc::new(records));
+        }
+        drop(all);
+        self.soon(key);
+    }
+
+    /// What is known of a cluster.
+    #[must_use]
+    pub fn snapshot(&self, key: &Key) -> Option<Arc<Snapshot>> {
+        self.scheduler.registry.snapshot(key)
+    }
+
     /// Removes a cluster that is gone, or is no longer ours.
     pub fn remove(&self, key: &Key) {
         self.scheduler.registry.remove(key);
@@ -107,7 +141,7 @@ impl FleetCollector {
 
     /// Collects until it is dropped. Commands that run in pods then run until their timeout there.
     pub async fn run(self: Arc<Self>, pods: impl FindPods + RunInPod + Send + 'static) {
-        let site = Arc::new(AllPods::new(pods, Arc::clone(&self.settings)));
+        let site = Arc::new(AllPods::new(pods, Arc::clone(&self.settings), Arc::clone(&self.restore_tests)));
         self.scheduler.run(site, CancellationToken::new()).await;
     }
 }
@@ -116,6 +150,7 @@ impl Drop for Term<'_> {
     fn drop(&mut self) {
         self.0.scheduler.registry.clear();
         self.0.scheduler.shared.kept.clear();
+        self.0.restore_tests.0.lock().clear();
     }
 }
 
@@ -134,7 +169,7 @@ pub async fn once<P: FindPods + RunInPod + Clone + Send>(
     for (key, _) in &clusters {
         shared.kept.add(key);
     }
-    let site = &AllPods::new(pods.clone(), Arc::new(settings.clone()));
+    let site = &AllPods::new(pods.clone(), Arc::new(settings.clone()), Arc::default());
     stream::iter(clusters)
         .map(|(key, subject)| async move {
             let (key, subject) = (Arc::new(key), Arc::new(subject));
@@ -173,12 +208,13 @@ impl<P: FindPods + RunInPod + Send> Site for AllPods<P> {
         let by_repo: BTreeMap<_, _> = subject.repos.iter().map(|repo| (repo.key, of_repo(repo))).collect();
         let mut request = Request::of_cluster(subject);
         if job == Job::Collect {
-            let Self { pods: run, settings, began } = self;
+            let Self { pods: run, settings, began, .. } = self;
             let reader = Reader { shared, pods: run, key, settings, began: *began };
             // Before info is called: what is archived by now is in its answer.
             let files = reader.read(subject, &pods).await;
             request.archivers = Arc::new(files.archivers);
             request.stop_places = files.stop_places.into();
+            request.proofs.restore_tests = self.restore_tests.of(key);
         }
         (request, Runners::by_repo(by_repo))
     }

@@ -121,6 +121,11 @@ impl Registry {
         self.inner.lock().members.get(key)?.snapshot.as_ref()?.version
     }
 
+    /// What is known of a cluster.
+    pub(super) fn snapshot(&self, key: &Key) -> Option<Arc<Snapshot>> {
+        self.inner.lock().members.get(key)?.snapshot.clone()
+    }
+
     /// Plans a job for a cluster at a time, unless it is planned sooner. A collection that runs is repeated after its end; a
     /// scan that runs has its own next time.
     pub(super) fn plan(&self, key: &Key, job: Job, at: Instant) {

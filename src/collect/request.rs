@@ -88,14 +88,14 @@ pub(super) struct Request {
     pub(super) stop_places: Arc<[StopPlace]>,
     /// pgBackRest's logs of backups on this host.
     pub(super) backup_logs: BackupLogs,
-    /// The records on this host.
+    /// What records of restore tests and verifications show.
     pub(super) proofs: Proofs,
     /// What was read of the archivers on this host or in the primary's pod, by stanza.
     pub(super) archivers: Arc<BTreeMap<Arc<str>, Observation>>,
     details: Details,
 }
 
-/// What the records on this host show.
+/// What the records on this host show, or those of the tests of a cluster in Kubernetes.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Proofs {
     pub(super) restore_tests: Arc<Records<TestHistory>>,

@@ -68,8 +68,8 @@ const SECTIONS: [(Layer, &str, &str); 9] = [
     (
         Layer::RestoreTests,
         "Restore tests",
-        "Only from `exporter`, from the records of restore tests in `--state-directory`, see \
-         [Restore tests](exporter.md#restore-tests). They are files, so all values survive a restart. Absent for repositories without a \
+        "From `exporter`, about the records of restore tests in `--state-directory`, and from `operator`, about `RestoreTest` resources, see \
+         [Restore tests](exporter.md#restore-tests). Both are kept, so all values survive a restart. Absent for repositories without a \
          record.",
     ),
     (

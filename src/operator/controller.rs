@@ -36,6 +36,8 @@ use super::mode::Mode;
 use super::progress::{HEARTBEAT, OperatorProgress};
 use super::reconcile::{Collect, ReconcileError, ReconcileOutcome, Reconciler};
 use super::report::{ReconcileFailure, Report, Reporter};
+use super::restore_tests::clusters::{Clusters, Look};
+use super::restore_tests::{self, RestoreTests};
 use super::revisits::Revisits;
 use super::scope::{Key, Scope, postgresql};
 use super::watch::{self, OBJECTS_PAGE, Touch, Watch};
@@ -69,6 +71,8 @@ pub struct Controller {
     pub fleet: Option<Arc<FleetCollector>>,
     /// The source of Events: the name of the pod.
     pub instance: String,
+    /// Whether `RestoreTest` resources are managed.
+    pub restore_tests: bool,
 }
 
 impl std::fmt::Debug for Controller {
@@ -90,6 +94,8 @@ struct Context {
     fleet: Option<Arc<FleetCollector>>,
     inventory: Inventory,
     jobs: Arc<JobNews>,
+    /// What restore tests know of the clusters, if there are any.
+    testable: Option<Arc<Clusters>>,
     limit: Semaphore,
     /// The number of running reconciles.
     running: AtomicUsize,
@@ -107,8 +113,11 @@ impl Controller {
         let kind = postgresql();
         let writers: Vec<_> = self.scopes.iter().map(|_| Writer::new(kind.clone())).collect();
         let revisits: Vec<_> = self.scopes.iter().map(|_| Arc::new(Revisits::default())).collect();
-        let resources = writers.iter().map(Writer::as_reader).collect();
+        let resources: Vec<_> = writers.iter().map(Writer::as_reader).collect();
+        let testable = self.restore_tests.then(|| Arc::new(Clusters::new(resources.clone())));
         let locations = Locations::new(resources, revisits.clone());
+        let of_interest = testable.as_ref().map(|clusters| clusters.changed());
+        let jobs = Arc::new(JobNews::new(&self.scopes, of_interest));
         let context = Arc::new(Context {
             reconciler: Reconciler::new(
                 self.client.clone(),
@@ -122,7 +131,8 @@ impl Controller {
             metrics: Arc::clone(&self.metrics),
             fleet: self.fleet.clone(),
             inventory,
-            jobs: Arc::new(JobNews::new(&self.scopes)),
+            jobs: Arc::clone(&jobs),
+            testable: testable.clone(),
             limit: Semaphore::new(usize::from(self.concurrency)),
             running: AtomicUsize::new(0),
             progress: Arc::clone(&self.progress),
@@ -141,9 +151,25 @@ impl Controller {
             end = drive(stream::select_all(parts), &context, &stop) => end,
             () = jobs::follow(self.client.clone(), &self.scopes, &reader, &self.progress, metrics, news) => Err(EndedByItself),
             () = self.collect() => Err(EndedByItself),
+            () = restore_tests::run(testable.map(|clusters| self.restore_tests(clusters, jobs))) => Err(EndedByItself),
         };
         self.progress.leadership_ended();
         end
+    }
+
+    fn restore_tests(&self, clusters: Arc<Clusters>, jobs: Arc<JobNews>) -> RestoreTests {
+        RestoreTests {
+            client: self.client.clone(),
+            settings: Arc::clone(&self.settings),
+            mode: self.mode,
+            scopes: self.scopes.clone(),
+            progress: Arc::clone(&self.progress),
+            metrics: Arc::clone(&self.metrics),
+            fleet: self.fleet.clone(),
+            instance: self.instance.clone(),
+            clusters,
+            jobs,
+        }
     }
 
     /// Collects facts about the clusters in a task of its own. Returns only if that has stopped.
@@ -285,6 +311,9 @@ impl Context {
         let version = self.fleet.as_ref().and_then(|fleet| fleet.version(&key));
         let (end, outcome) = self.reconciler.reconcile(object, version).await;
         self.collect(&key, &outcome);
+        if let Some(testable) = &self.testable {
+            testable.set(&key, object, outcome.look.clone());
+        }
         self.report(object, &key, &end, &outcome, began.elapsed()).await;
         let reference = ObjectRef::from_obj_with(object, postgresql());
         if store.get(&reference).is_none() {
@@ -321,6 +350,9 @@ impl Context {
         let error = ReconcileError::Panic;
         if let Some(key) = Key::of(object) {
             self.reconciler.give_up(&key);
+            if let Some(testable) = &self.testable {
+                testable.set(&key, object, Look::AsBefore);
+            }
             let Key { namespace, name: pg_cluster } = key;
             tracing::error!(namespace, pg_cluster, %error, "Reconcile failed; retrying");
             self.metrics.reconciled(
@@ -384,6 +416,9 @@ impl Context {
         self.failures.lock().remove(key);
         self.progress.taken(key);
         self.reconciler.forget(key);
+        if let Some(testable) = &self.testable {
+            testable.forget(key);
+        }
         if let Some(fleet) = &self.fleet {
             fleet.remove(key);
         }

@@ -3,17 +3,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
+use futures_util::{FutureExt, Stream, StreamExt};
 use kube::Api;
-use kube::core::ApiResource;
 use kube::runtime::reflector::store::WriterDropped;
 use kube::runtime::watcher;
 
-use crate::cluster::labels::{MANAGED_BY, MANAGER};
+use crate::cluster::labels::{MANAGED_BY, MANAGER, RESTORE_TEST};
 
 use super::kinds::ObjectKind;
-use super::objects::{self, Metadata, Objects, ObjectsWriter};
+use super::objects::{self, Belonging, Metadata, Objects, ObjectsWriter};
 use super::progress::OperatorProgress;
 use super::scope::{Key, Scope};
 use super::watch::{self, PAGE, Touch, Watch};
@@ -31,9 +30,38 @@ impl Inventory {
         Self { stores }
     }
 
-    /// Watches all our objects. The second value is, for each scope, a stream of clusters whose objects have changed;
-    /// the stores are updated while it is polled.
+    /// Watches all our objects of clusters. The second value is, for each scope, a stream of clusters whose objects have
+    /// changed; the stores are updated while it is polled.
     pub(super) fn watch(
+        client: &kube::Client,
+        scopes: &[Scope],
+        progress: &Arc<OperatorProgress>,
+    ) -> (Self, Vec<BoxStream<'static, Key>>) {
+        let watched = Watched {
+            kinds: ObjectKind::watched().map(|kind| (kind, kind.name)).collect(),
+            selector: format!("{MANAGED_BY}={MANAGER}"),
+            belonging: objects::cluster,
+        };
+        Self::watch_these(&watched, client, scopes, progress)
+    }
+
+    /// The same for our objects of restore tests.
+    pub(super) fn watch_of_restore_tests(
+        client: &kube::Client,
+        scopes: &[Scope],
+        progress: &Arc<OperatorProgress>,
+    ) -> (Self, Vec<BoxStream<'static, Key>>) {
+        let kinds = [("CronJob", "RestoreTest/CronJob"), ("NetworkPolicy", "RestoreTest/NetworkPolicy")];
+        let watched = Watched {
+            kinds: kinds.iter().filter_map(|(kind, name)| Some((ObjectKind::of(kind)?, *name))).collect(),
+            selector: format!("{MANAGED_BY}={MANAGER},{RESTORE_TEST}"),
+            belonging: objects::restore_test,
+        };
+        Self::watch_these(&watched, client, scopes, progress)
+    }
+
+    fn watch_these(
+        watched: &Watched,
         client: &kube::Client,
         scopes: &[Scope],
         progress: &Arc<OperatorProgress>,
@@ -42,11 +70,20 @@ impl Inventory {
         let mut changes = Vec::new();
         for scope in scopes {
             let mut of_scope = Vec::new();
-            for kind in ObjectKind::watched() {
+            for (kind, name) in &watched.kinds {
                 let resource = kind.resource();
-                let writer = ObjectsWriter::new(resource.clone());
+                let writer = ObjectsWriter::by(resource.clone(), watched.belonging);
                 stores.entry(kind.name).or_default().push(writer.as_reader());
-                of_scope.push(follow(client, scope, kind.name, &resource, writer, progress));
+                let api: Api<Metadata> = scope.api(client, &resource);
+                let config = watcher::Config::default().labels(&watched.selector).page_size(PAGE);
+                let watch = Watch {
+                    kind: name,
+                    scope: scope.clone(),
+                    events: watcher(api, config),
+                    writer,
+                    key: watched.belonging,
+                };
+                of_scope.push(changed(watch, progress));
             }
             changes.push(stream::select_all(of_scope).boxed());
         }
@@ -61,44 +98,48 @@ impl Inventory {
         Ok(())
     }
 
+    /// Whether every watch has completed its first list.
+    pub(super) fn is_ready(&self) -> bool {
+        let is_ready = |store: &Objects| matches!(store.wait_until_ready().now_or_never(), Some(Ok(())));
+        self.stores.values().flatten().all(is_ready)
+    }
+
     /// One object of ours.
     #[must_use]
     pub fn find(&self, kind: &str, namespace: &str, name: &str) -> Option<Arc<Metadata>> {
         self.stores.get(kind)?.iter().find_map(|objects| objects.get(namespace, name))
     }
 
-    /// Every object that carries our label for this cluster, with its kind.
+    /// Every object that carries our label for this cluster or restore test, with its kind.
     #[must_use]
-    pub fn of_cluster(&self, namespace: &str, cluster: &str) -> Vec<(&'static str, Arc<Metadata>)> {
-        let key = Key::new(namespace, cluster);
+    pub fn of_resource(&self, namespace: &str, name: &str) -> Vec<(&'static str, Arc<Metadata>)> {
+        let key = Key::new(namespace, name);
         let mut found = Vec::new();
         for (kind, stores) in &self.stores {
             for objects in stores {
-                found.extend(objects.of_cluster(&key).into_iter().map(|object| (*kind, object)));
+                found.extend(objects.of_resource(&key).into_iter().map(|object| (*kind, object)));
             }
         }
         found
     }
 }
 
-fn follow(
-    client: &kube::Client,
-    scope: &Scope,
-    kind: &'static str,
-    resource: &ApiResource,
-    writer: ObjectsWriter,
+/// What is watched.
+struct Watched {
+    /// With the names of their watches.
+    kinds: Vec<(&'static ObjectKind, &'static str)>,
+    selector: String,
+    belonging: Belonging,
+}
+
+/// A deleted object is a change of what it belongs to.
+fn changed<Events>(
+    watch: Watch<Metadata, ObjectsWriter, Events>,
     progress: &Arc<OperatorProgress>,
-) -> BoxStream<'static, Key> {
-    let api: Api<Metadata> = scope.api(client, resource);
-    let selector = format!("{MANAGED_BY}={MANAGER}");
-    let watch = Watch {
-        kind,
-        scope: scope.clone(),
-        events: watcher(api, watcher::Config::default().labels(&selector).page_size(PAGE)),
-        writer,
-        key: objects::cluster,
-    };
-    // A deleted object is a change of its cluster.
+) -> BoxStream<'static, Key>
+where
+    Events: Stream<Item = Result<watcher::Event<Metadata>, watcher::Error>> + Send + 'static,
+{
     watch::follow(watch, Arc::clone(progress))
         .map(|touch| match touch {
             Touch::Changed(key) | Touch::Gone(key) => key,

@@ -20,6 +20,7 @@ pub mod progress;
 pub mod reconcile;
 pub mod report;
 pub mod resources;
+pub mod restore_tests;
 mod revisits;
 pub mod scope;
 pub mod stanza;

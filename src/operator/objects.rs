@@ -1,4 +1,4 @@
-//! A store of the metadata of our objects that finds those of a cluster without a look at all others.
+//! A store of the metadata of our objects that finds those of a cluster or of a restore test without a look at all others.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use kube::runtime::reflector::{Lookup, ObjectRef};
 use kube::runtime::watcher::Event;
 use parking_lot::RwLock;
 
-use crate::cluster::labels::CLUSTER;
+use crate::cluster::labels::{CLUSTER, RESTORE_TEST};
 
 use super::scope::Key;
 use super::watch::Cache;
@@ -17,12 +17,16 @@ use super::watch::Cache;
 /// The metadata of an object of any kind, without `managedFields`.
 pub type Metadata = PartialObjectMeta<DynamicObject>;
 
+/// The resource that an object belongs to, by its labels.
+pub(super) type Belonging = fn(&Metadata) -> Option<Key>;
+
 /// The objects of one kind in one scope.
 #[derive(Debug, Clone)]
 pub struct Objects {
     resource: ApiResource,
     store: Store<Metadata>,
     names: Arc<RwLock<Names>>,
+    belonging: Belonging,
 }
 
 /// The names of the objects of each cluster, in order: at least of those in the store. Most clusters have one or two of a kind.
@@ -30,8 +34,8 @@ pub struct Objects {
 struct Names(HashMap<Key, Vec<Box<str>>>);
 
 impl Names {
-    fn add(&mut self, object: &Metadata) {
-        let (Some(key), Some(name)) = (cluster(object), object.name()) else { return };
+    fn add(&mut self, object: &Metadata, belonging: Belonging) {
+        let (Some(key), Some(name)) = (belonging(object), object.name()) else { return };
         let names = self.0.entry(key).or_default();
         if let Err(place) = names.binary_search_by(|known| (**known).cmp(&*name)) {
             names.reserve_exact(1);
@@ -39,8 +43,8 @@ impl Names {
         }
     }
 
-    fn remove(&mut self, object: &Metadata) {
-        let (Some(key), Some(name)) = (cluster(object), object.name()) else { return };
+    fn remove(&mut self, object: &Metadata, belonging: Belonging) {
+        let (Some(key), Some(name)) = (belonging(object), object.name()) else { return };
         let Some(names) = self.0.get_mut(&key) else { return };
         names.retain(|known| **known != *name);
         if names.is_empty() {
@@ -57,11 +61,16 @@ pub struct ObjectsWriter {
 }
 
 impl ObjectsWriter {
-    /// Without objects so far.
+    /// Of clusters; without objects so far.
     #[must_use]
     pub fn new(resource: ApiResource) -> Self {
+        Self::by(resource, cluster)
+    }
+
+    /// The same, of what they belong to.
+    pub(super) fn by(resource: ApiResource, belonging: Belonging) -> Self {
         let writer = Writer::new(resource.clone());
-        let objects = Objects { resource, store: writer.as_reader(), names: Arc::default() };
+        let objects = Objects { resource, store: writer.as_reader(), names: Arc::default(), belonging };
         Self { writer, objects }
     }
 
@@ -73,13 +82,14 @@ impl ObjectsWriter {
 
     /// A name is there before its object, and leaves after it. A list takes effect when it is complete.
     pub fn apply_watcher_event(&mut self, event: &Event<Metadata>) {
+        let belonging = self.objects.belonging;
         if let Event::Apply(object) | Event::InitApply(object) = event {
-            self.objects.names.write().add(object);
+            self.objects.names.write().add(object, belonging);
         }
         self.writer.apply_watcher_event(event);
         match event {
             Event::InitDone => *self.objects.names.write() = self.objects.in_store(),
-            Event::Delete(object) => self.objects.names.write().remove(object),
+            Event::Delete(object) => self.objects.names.write().remove(object, belonging),
             Event::Init | Event::InitApply(_) | Event::Apply(_) => {}
         }
     }
@@ -107,26 +117,35 @@ impl Objects {
         self.store.get(&ObjectRef::new_with(name, self.resource.clone()).within(namespace))
     }
 
-    /// Those that carry our label for a cluster.
+    /// Those that carry our label for a cluster or a restore test.
     #[must_use]
-    pub fn of_cluster(&self, key: &Key) -> Vec<Arc<Metadata>> {
+    pub fn of_resource(&self, key: &Key) -> Vec<Arc<Metadata>> {
         let names = self.names.read().0.get(key).cloned().unwrap_or_default();
         // The label may have changed.
-        let belongs = |object: &Arc<Metadata>| cluster(object).as_ref() == Some(key);
+        let belongs = |object: &Arc<Metadata>| (self.belonging)(object).as_ref() == Some(key);
         names.iter().filter_map(|name| self.get(&key.namespace, name)).filter(belongs).collect()
     }
 
     fn in_store(&self) -> Names {
         let mut names = Names::default();
-        self.store.state().iter().for_each(|object| names.add(object));
+        self.store.state().iter().for_each(|object| names.add(object, self.belonging));
         names
     }
 }
 
 /// The cluster of an object.
 pub(super) fn cluster(object: &Metadata) -> Option<Key> {
-    let label = object.metadata.labels.as_ref()?.get(CLUSTER)?;
-    Some(Key::new(object.namespace()?.as_ref(), label))
+    of_label(object, CLUSTER)
+}
+
+/// The restore test of an object.
+pub(super) fn restore_test(object: &Metadata) -> Option<Key> {
+    of_label(object, RESTORE_TEST)
+}
+
+fn of_label(object: &Metadata, label: &str) -> Option<Key> {
+    let name = object.metadata.labels.as_ref()?.get(label)?;
+    Some(Key::new(object.namespace()?.as_ref(), name))
 }
 
 #[cfg(test)]
@@ -148,7 +167,7 @@ mod tests {
         let mut writer = ObjectsWriter::new(ObjectKind::of("ConfigMap").unwrap().resource());
         let objects = writer.as_reader();
         let of = |cluster: &str| -> Vec<String> {
-            let found = objects.of_cluster(&Key::new("shop", cluster)).into_iter();
+            let found = objects.of_resource(&Key::new("shop", cluster)).into_iter();
             found.map(|object| object.metadata.name.clone().unwrap()).collect()
         };
         for event in

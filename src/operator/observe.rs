@@ -18,7 +18,7 @@ use crate::cluster::labels;
 use crate::cluster::names;
 use crate::cluster::record::Record;
 use crate::cluster::references::{Lookup, References, SecretFacts, StorageClassFacts, VolumeFacts};
-use crate::cluster::resource::{Pgbackrest, Postgresql};
+use crate::cluster::resource::{KIND, Pgbackrest, Postgresql};
 use crate::cluster::settings::Settings;
 use crate::cluster::validated::{RepoNumber, ValidatedCluster};
 use crate::kubernetes::client::{CALL_DEADLINE, CallError, CallFailure, call};
@@ -162,7 +162,7 @@ impl Observer {
         let namespace = metadata.namespace.as_deref().unwrap_or(self.settings.default_namespace.as_str());
         Some(Observation {
             observer: self,
-            owner: Owner { namespace, name, uid },
+            owner: Owner { kind: KIND, namespace, name, uid },
             generation: metadata.generation,
         })
     }

@@ -14,7 +14,7 @@ use crate::cluster::labels;
 use crate::cluster::policy;
 use crate::cluster::record::Record;
 use crate::cluster::references::References;
-use crate::cluster::resource::Postgresql;
+use crate::cluster::resource::{KIND, Postgresql};
 use crate::cluster::settings::Settings;
 use crate::cluster::validate::{self, Conduct};
 use crate::cluster::validated::ValidatedCluster;
@@ -28,6 +28,7 @@ use super::certificates::{self, CertificateError, Stored};
 use super::locations::{Compared, Locations};
 use super::mode::Mode;
 use super::observe::{Observed, Observer};
+use super::restore_tests::clusters::Look;
 use super::scope::Key;
 use super::stanza;
 
@@ -109,6 +110,8 @@ pub struct ReconcileOutcome {
     pub pending: bool,
     /// What to collect about the cluster from now on.
     pub collect: Collect,
+    /// What restore tests may test from now on.
+    pub(super) look: Look,
     /// Findings of the last apply.
     apply_findings: Vec<Finding>,
 }
@@ -194,11 +197,11 @@ impl Reconciler {
         outcome: &mut ReconcileOutcome,
     ) -> Result<Option<Duration>, ReconcileError> {
         let Some((key, uid)) = Key::of(object).zip(object.metadata.uid.as_deref()) else { return Ok(None) };
-        let owner = Owner { namespace: &key.namespace, name: &key.name, uid };
+        let owner = Owner { kind: KIND, namespace: &key.namespace, name: &key.name, uid };
         let (resource, found) = validate::read(serde_json::to_value(object).unwrap_or_default());
         if object.metadata.deletion_timestamp.is_some() {
             // Its objects are being removed, and must not be recreated meanwhile.
-            (outcome.hands_off, outcome.collect) = (true, Collect::Nothing);
+            (outcome.hands_off, outcome.collect, outcome.look) = (true, Collect::Nothing, Look::Nothing);
             self.compare_unless_known(&key, object, &resource).await;
             return Ok(None);
         }
@@ -207,7 +210,7 @@ impl Reconciler {
         }
         let conduct = validate::conduct(&resource, &self.settings);
         if conduct.other_controller {
-            (outcome.hands_off, outcome.collect) = (true, Collect::Nothing);
+            (outcome.hands_off, outcome.collect, outcome.look) = (true, Collect::Nothing, Look::Nothing);
             self.compare_unmanaged(object, &resource).await;
             return Ok(None);
         }
@@ -231,6 +234,8 @@ impl Reconciler {
             observed.references.conflicts = conflicts;
             (cluster, findings) = judge(&observed.references);
         }
+        let cluster = cluster.map(Arc::new);
+        outcome.look = Look::of(cluster.as_ref());
         let secret = &observed.secret.options;
         outcome.collect = match &cluster {
             Some(cluster) => Collect::Of(Box::new(Subject::of(cluster, &self.settings, secret))),
@@ -285,12 +290,17 @@ impl Reconciler {
         let references = References { version, conflicts, ..References::default() };
         let (cluster, findings) = validate::judge(resource, found, &references, &self.settings);
         let secret = secret.map(|(_, words)| words.options);
+        let cluster = cluster.map(Arc::new);
+        outcome.look = Look::of(cluster.as_ref());
         outcome.collect = match cluster {
             Some(cluster) => {
                 let secret = secret.map_err(ReconcileError::Observe)?;
                 Collect::Of(Box::new(Subject::of(&cluster, &self.settings, &secret)))
             }
-            None if asks_for_nothing(&findings) => Collect::Nothing,
+            None if asks_for_nothing(&findings) => {
+                outcome.look = Look::Nothing;
+                Collect::Nothing
+            }
             None => Subject::of_invalid(resource, &self.settings, &secret.unwrap_or_default())
                 .map_or(Collect::AsBefore, |subject| Collect::Of(Box::new(subject))),
         };
@@ -310,7 +320,7 @@ impl Reconciler {
             self.observer.invalidate(owner.namespace, owner.name);
             return Ok(Some(UNTIL_MENDED));
         }
-        outcome.collect = Collect::Nothing;
+        (outcome.collect, outcome.look) = (Collect::Nothing, Look::Nothing);
         if conduct.paused {
             return Ok(None);
         }

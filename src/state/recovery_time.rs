@@ -39,6 +39,17 @@ pub fn to(
     speeds.estimate(Amount { bytes: backup.size?, wal: position.0.checked_sub(from.0)? })
 }
 
+/// The most that a recovery reads. None if that is not known of each of them.
+#[must_use]
+pub fn most(stanza: &Stanza, repo: &Repo) -> Option<Amount> {
+    let amounts: Option<Vec<Amount>> = amounts(&starts(stanza, repo)).into_iter().collect();
+    let more = |one: Amount, other: Amount| Amount {
+        bytes: one.bytes.max(other.bytes),
+        wal: one.wal.max(other.wal),
+    };
+    amounts?.into_iter().reduce(more)
+}
+
 /// A backup from which the live branch can be recovered.
 struct Start<'a> {
     backup: &'a Backup,

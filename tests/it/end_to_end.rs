@@ -10,4 +10,5 @@ pub(crate) mod node;
 pub(crate) mod object_stores;
 pub(crate) mod operator;
 pub(crate) mod overlays;
+pub(crate) mod restore_tests;
 pub(crate) mod standby;

@@ -61,6 +61,11 @@ pub struct WorkArgs {
     #[arg(long, env = "KEEPER_NAMESPACES", value_name = "NAME", value_delimiter = ',')]
     pub namespaces: Vec<String>,
 
+    /// Run restore tests as RestoreTest resources describe them. Their definition and more permissions must be installed. When
+    /// observing, CronJobs and NetworkPolicies of restore tests are written, too.
+    #[arg(long, env = "KEEPER_RESTORE_TESTS", default_value = "false", value_name = SWITCH, value_parser = switch())]
+    pub restore_tests: bool,
+
     /// Maximum number of clusters reconciled concurrently.
     #[arg(long, env = "KEEPER_CONCURRENCY", value_name = "N", default_value_t = 16,
           value_parser = clap::value_parser!(u16).range(1..=256))]

@@ -62,6 +62,7 @@ codes! {
     NO_FULL_SCHEDULE "no-full-schedule" Warning "A repo has no schedule for full backups, so nothing in it ever expires."
     JITTER_LIMITED "jitter-limited" Warning "The schedule of a restore test cannot be moved by the whole jitter."
 
+    REQUEST_INVALID "request-invalid" Warning "The annotation of a restore test that starts a test now has an invalid value."
     CLUSTER_NOT_CHECKED "cluster-not-checked" NotChecked "A cluster that a restore test selects is not in the files, or has errors."
     CLUSTER_NOT_TESTED "cluster-not-tested" Warning "A restore test leaves out a cluster, because its backups cannot be restored in a pod of their own."
 

@@ -1,7 +1,7 @@
 //! The definition of the `RestoreTest` resource. `deploy/components/restore-tests/crd.yaml` is generated from it, and `lint` knows the
 //! fields from it.
 
-mod status;
+pub mod status;
 
 use serde_json::{Map, Value, json};
 

@@ -48,6 +48,18 @@ pub struct ValidatedRestoreTest {
     pub pod: Pod,
     pub keeps_failed: bool,
     pub history: History,
+    pub test_now: Option<TestNow>,
+}
+
+/// A test that a user has requested.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TestNow {
+    /// The value of the annotation. Each value starts one test.
+    pub token: String,
+    /// `None`: the cluster whose turn it is.
+    pub cluster: Option<String>,
+    /// `None`: the repo whose turn it is.
+    pub repo: Option<RepoNumber>,
 }
 
 /// Which clusters of the namespace are tested.

@@ -106,7 +106,7 @@ impl Case {
     }
 
     async fn ask(&mut self) -> Arc<Snapshot> {
-        let site = AllPods::new(self.fakes.clone(), Arc::default());
+        let site = AllPods::new(self.fakes.clone(), Arc::default(), Arc::default());
         let (key, subject) = (Arc::new(Key::new("shop", "ledger")), Arc::new(self.subject.clone()));
         let (request, runners) = site.prepare(&self.shared, &key, &subject, Job::Collect).await;
         let caller = Caller { shared: &self.shared, key: &key, request: &request, runners: &runners };

@@ -10,7 +10,7 @@ catalogue! { ALL of RestoreTests:
         "Start time of the newest restore test.", "record";
     OLDEST_START_TIMESTAMP_SECONDS: Gauge,
         "pgbackrest_restore_test_oldest_start_timestamp_seconds", Timestamp, REPO,
-        "Start time of the oldest restore test on record.", "the last fifty records are kept";
+        "Start time of the oldest restore test on record.", "the last fifty records of a host are kept, and the last ten results of a cluster";
     LAST_SUCCESS_TIMESTAMP_SECONDS: Gauge,
         "pgbackrest_restore_test_last_success_timestamp_seconds", Timestamp, REPO,
         "End time of the newest restore test that passed.", "absent if none of the records is of a test that passed";

@@ -1,5 +1,6 @@
 //! Suspends and resumes CronJobs. A `suspend` that a user has set is never reverted.
 
+use k8s_openapi::api::batch::v1::CronJob;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::DynamicObject;
 use serde_json::{Value, json};
@@ -66,16 +67,18 @@ pub(super) async fn make_suspended(
     }
 }
 
-/// Resumes one that still has our reason. A suspension that was applied ends when it is no longer applied; one that
-/// `suspend` has written stays until it is reverted.
+/// Removes our reason, and resumes one that is not to be suspended for another. A suspension that was applied ends when it is
+/// no longer applied; one that `suspend` has written stays until it is reverted.
 pub(super) async fn wake(
     server: &Server,
     place: ObjectPath<'_>,
     after: ObjectMeta,
+    desired: &CronJob,
 ) -> Result<ObjectMeta, Trouble> {
+    let stays = desired.spec.as_ref().and_then(|spec| spec.suspend).unwrap_or_default();
     let patch = json!({
         "metadata": {"resourceVersion": after.resource_version, "annotations": {SUSPENDED_BECAUSE: null}},
-        "spec": {"suspend": false},
+        "spec": {"suspend": stays},
     });
     Ok(server.merge(place, &patch).await?)
 }

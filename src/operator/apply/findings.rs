@@ -1,19 +1,21 @@
 //! Findings about objects that are not as desired.
 
+use super::Owner;
 use super::server::Trouble;
 use crate::cluster::finding::{Finding, codes};
+use crate::cluster::resource::KIND;
 use crate::kubernetes::client::{CallError, CallFailure};
 use crate::operator::kinds::ObjectPath;
 
 /// An object with one of our names has another owner.
-pub(super) fn taken(place: ObjectPath<'_>, cluster: &str, owner: &str) -> Finding {
-    Finding::new(
-        &codes::NAME_TAKEN,
-        "metadata.name",
-        format!("conflicts with {place}, which belongs to {owner}"),
-        "delete that object, or annotate the resource with pgbackrest-keeper.io/adopt: \"true\"",
-    )
-    .with_value(cluster)
+pub(super) fn taken(place: ObjectPath<'_>, of: Owner<'_>, owner: &str) -> Finding {
+    let remedy = if of.kind == KIND {
+        "delete that object, or annotate the resource with pgbackrest-keeper.io/adopt: \"true\""
+    } else {
+        "delete that object, or rename the resource"
+    };
+    let problem = format!("conflicts with {place}, which belongs to {owner}");
+    Finding::new(&codes::NAME_TAKEN, "metadata.name", problem, remedy).with_value(of.name)
 }
 
 /// The same, but it cannot be taken over.

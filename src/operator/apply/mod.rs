@@ -9,6 +9,7 @@ mod findings;
 mod ownership;
 mod pass;
 mod repo_host;
+mod restore_test;
 mod running;
 mod server;
 mod volume;
@@ -24,6 +25,7 @@ use kube::api::PostParams;
 use crate::cluster::desired::{Desired, Object};
 use crate::cluster::finding::Finding;
 use crate::cluster::names;
+use crate::cluster::resource::KIND;
 use crate::cluster::settings::Settings;
 use crate::cluster::validate::Conduct;
 use crate::cluster::validated::ValidatedCluster;
@@ -76,8 +78,9 @@ pub struct Applied {
 /// The resource that owns the objects.
 #[derive(Debug, Clone, Copy)]
 pub struct Owner<'a> {
+    pub kind: &'static str,
     pub namespace: &'a str,
-    /// Its name: the cluster's.
+    /// Its name: that of the cluster or the restore test.
     pub name: &'a str,
     pub uid: &'a str,
 }
@@ -87,7 +90,7 @@ impl<'a> Owner<'a> {
     #[must_use]
     pub fn of(cluster: &'a ValidatedCluster) -> Option<Self> {
         let uid = cluster.uid.as_deref()?;
-        Some(Self { namespace: &cluster.namespace, name: &cluster.name, uid })
+        Some(Self { kind: KIND, namespace: &cluster.namespace, name: &cluster.name, uid })
     }
 }
 

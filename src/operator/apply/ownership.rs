@@ -4,7 +4,6 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::Owner;
 use crate::cluster::labels::{CLUSTER, MANAGED_BY, MANAGER};
-use crate::cluster::resource::KIND;
 use crate::operator::kinds::ObjectKind;
 
 /// The owner of an object with one of our names.
@@ -47,7 +46,7 @@ pub(super) fn of(metadata: &ObjectMeta, kind: &ObjectKind, owner: Owner<'_>) -> 
         return Ownership::Ours;
     }
     let mut owners = metadata.owner_references.iter().flatten();
-    if owners.any(|known| known.kind == KIND && known.name == owner.name) {
+    if owners.any(|known| known.kind == owner.kind && known.name == owner.name) {
         return Ownership::Predecessor;
     }
     Ownership::Foreign(describe(metadata))
@@ -92,8 +91,9 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::cluster::resource::KIND;
 
-    const OWNER: Owner<'_> = Owner { namespace: "shop", name: "orders", uid: "u1" };
+    const OWNER: Owner<'_> = Owner { kind: KIND, namespace: "shop", name: "orders", uid: "u1" };
 
     fn ownership(kind: &str, metadata: Value) -> Ownership {
         of(&serde_json::from_value(metadata).unwrap(), ObjectKind::of(kind).unwrap(), OWNER)

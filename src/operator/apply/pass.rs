@@ -248,7 +248,7 @@ impl<'a> Pass<'a> {
             let was = cron_job::reason(live);
             let is = cron_job::reason(&desired.metadata);
             if cron_job::reason(&after).is_some() && is.is_none() {
-                after = cron_job::wake(self.server(), place, after).await?;
+                after = cron_job::wake(self.server(), place, after, desired).await?;
             }
             match (was, is) {
                 (Some(_), None) => self.record(RESUMED, &place),
@@ -278,7 +278,7 @@ impl<'a> Pass<'a> {
             return Ok(true);
         }
         if !self.adopt {
-            self.leave_alone(task, findings::taken(place, self.owner.name, owner));
+            self.leave_alone(task, findings::taken(place, self.owner, owner));
             return Ok(false);
         }
         if let Object::PersistentVolumeClaim(_) = task.object {

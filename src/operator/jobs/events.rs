@@ -16,7 +16,7 @@ use crate::operator::scope::Scope;
 use crate::operator::watch::OBJECTS_PAGE;
 
 /// Runs forever; errors are retried with backoff. `kind` is the name of the watch.
-pub(super) fn events<K>(
+pub(in crate::operator) fn events<K>(
     client: &Client,
     scope: &Scope,
     kind: &'static str,

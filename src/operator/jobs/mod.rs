@@ -4,7 +4,7 @@
 //! they wait to start, and listed once if a failed Job does not contain the reason.
 
 mod batch;
-mod events;
+pub(super) mod events;
 mod findings;
 mod news;
 mod pending;
@@ -135,7 +135,11 @@ impl Follower {
         let touched = change.clusters();
         let is_first = match change {
             Change::CronJobs(batch) => self.cron_jobs(batch, now),
-            Change::Jobs(batch) => self.jobs(batch, now),
+            Change::Jobs(batch) => {
+                let is_first = self.jobs(batch, now);
+                self.news.has_changed(&touched);
+                is_first
+            }
             Change::Pods(event) => {
                 self.pending.take(&event);
                 false

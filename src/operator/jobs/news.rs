@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout_at};
 
+use crate::operator::revisits::Revisits;
 use crate::operator::scope::{Key, Scope};
 use crate::state::jobs::{ClusterKey, RunResults};
 
@@ -24,6 +25,8 @@ pub(in crate::operator) struct JobNews {
     queued: Mutex<BTreeMap<ClusterKey, RunResults>>,
     is_complete: watch::Sender<bool>,
     until: Instant,
+    /// Clusters of which a backup may have begun or ended, for restore tests.
+    active: Option<Arc<Revisits>>,
 }
 
 /// Changed clusters of a scope, each once.
@@ -34,8 +37,9 @@ struct Queue {
 }
 
 impl JobNews {
-    pub(in crate::operator) fn new(scopes: &[Scope]) -> Self {
+    pub(in crate::operator) fn new(scopes: &[Scope], active: Option<Arc<Revisits>>) -> Self {
         Self {
+            active,
             queues: scopes.iter().map(|scope| (scope.clone(), Queue::default())).collect(),
             queued: Mutex::default(),
             is_complete: watch::Sender::new(false),
@@ -72,6 +76,15 @@ impl JobNews {
     /// All jobs are known. Returns whether the clusters must be queued: reports that have waited for this include it.
     pub(super) fn complete(&self) -> bool {
         self.is_complete.send_replace(true) || Instant::now() >= self.until
+    }
+
+    /// Jobs of these clusters have begun, changed or ended.
+    pub(super) fn has_changed(&self, clusters: &BTreeSet<ClusterKey>) {
+        if let Some(revisits) = &self.active {
+            for cluster in clusters {
+                revisits.add(&Key::new(&cluster.namespace, &cluster.name));
+            }
+        }
     }
 
     /// Remembers the results of a cluster, and queues it if they are new.
@@ -122,7 +135,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_cluster_is_queued_once_and_only_if_something_is_new() {
         let scopes = ["shop", "bank"].map(|namespace| Scope::Namespace(namespace.to_owned()));
-        let news = Arc::new(JobNews::new(&scopes));
+        let news = Arc::new(JobNews::new(&scopes, None));
         let (mut shop, mut bank) = (news.changes(&scopes[0]), news.changes(&scopes[1]));
         let orders = ClusterKey::new("shop", "orders");
         news.take(&orders, RunResults::default(), true);
@@ -143,13 +156,13 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn reports_wait_for_the_first_lists_but_not_for_long() {
-        let news = JobNews::new(&[Scope::All]);
+        let news = JobNews::new(&[Scope::All], None);
         assert!(!news.is_complete().await, "they may be forbidden");
         let before = Instant::now();
         assert!(!news.is_complete().await && before.elapsed().is_zero(), "it has waited before");
         assert!(news.complete(), "reports were made without them");
         assert!(news.is_complete().await);
-        let news = JobNews::new(&[Scope::All]);
+        let news = JobNews::new(&[Scope::All], None);
         assert!(!news.complete() && news.complete());
     }
 }

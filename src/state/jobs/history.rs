@@ -134,6 +134,11 @@ impl RunHistory {
         }
     }
 
+    /// Whether a run has not ended.
+    pub(super) fn is_active(&self) -> bool {
+        self.jobs.values().any(|known| known.state != State::Ended)
+    }
+
     /// Whether this Job is known to have ended.
     pub(super) fn has_ended(&self, uid: &str) -> bool {
         self.jobs.get(uid).is_some_and(|known| known.state == State::Ended)

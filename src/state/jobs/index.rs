@@ -88,6 +88,13 @@ impl JobIndex {
         &self.clusters
     }
 
+    /// Whether a backup of a cluster runs, or waits for its pod.
+    #[must_use]
+    pub fn is_backed_up_now(&self, key: &ClusterKey) -> bool {
+        let cluster = self.clusters.get(key);
+        cluster.is_some_and(|cluster| cluster.histories.values().any(RunHistory::is_active))
+    }
+
     /// Records CronJobs; several at once, since those of a cluster are compared with each other.
     pub fn cron_jobs(&mut self, facts: Vec<CronFact>, now: DateTime<Utc>) {
         let mut touched = BTreeSet::new();

@@ -387,7 +387,8 @@ async fn the_status_tells_the_generation_and_how_jobs_have_ended() {
 #[test]
 fn the_documents_name_every_status_and_every_reason() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let document = fs::read_to_string(root.join("docs/operator.md")).unwrap();
+    let documents = ["docs/operator.md", "docs/restore-tests.md"];
+    let document = documents.map(|file| fs::read_to_string(root.join(file)).unwrap()).concat();
     let mut words: Vec<String> = Status::ALL.iter().map(|status| status.as_str().to_owned()).collect();
     words.extend(JobsStatus::ALL.iter().map(|status| status.as_str().to_owned()));
     words.extend(["Resolved", "ReconcileFailed", "BackupFailed"].map(str::to_owned));
@@ -395,7 +396,7 @@ fn the_documents_name_every_status_and_every_reason() {
     assert!(reasons.len() > 15, "{reasons:?}");
     words.extend(reasons);
     let missing: Vec<_> = words.iter().filter(|word| !document.contains(&format!("`{word}`"))).collect();
-    assert!(missing.is_empty(), "docs/operator.md does not name {missing:?}");
+    assert!(missing.is_empty(), "{documents:?} do not name {missing:?}");
 }
 
 /// What follows `Action::new(`, and constants in CamelCase.

@@ -9,6 +9,7 @@ mod life;
 mod parts;
 mod replicas;
 mod restless;
+mod restore_tests;
 mod rights_used;
 
 use std::collections::BTreeMap;

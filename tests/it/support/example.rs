@@ -66,7 +66,7 @@ fn install(kubectl: &Kubectl, manifests: &str, namespace: &str) {
 /// An overlay with our image and more arguments.
 fn overlay(kubectl: &Kubectl, image: &str, name: &str, arguments: &[&str]) -> String {
     let overlay = with_image(kubectl, image, &format!("deploy/overlays/{name}"));
-    let line = "        - operator\n";
+    let line = "      - args:\n        - operator\n";
     assert_eq!(overlay.matches(line).count(), 1, "{overlay}");
     // On a busy machine the API server may be silent for longer than the default allows.
     let arguments = [arguments, &["--lease-duration=1m"]].concat();

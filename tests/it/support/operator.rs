@@ -50,6 +50,15 @@ impl Installation {
         installation
     }
 
+    /// Adds deploy/components/restore-tests.
+    pub(crate) fn add_restore_tests(&self) {
+        let overlay = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/overlays/restore-tests");
+        let manifests = self.kubectl.run(&["kustomize", &overlay.display().to_string()]);
+        self.kubectl.apply(&manifests, &[]);
+        let name = "crd/restoretests.pgbackrest-keeper.io";
+        self.kubectl.run(&["wait", "--for=condition=Established", "--timeout=5m", name]);
+    }
+
     /// Without the CustomResourceDefinition, as where nobody has installed it yet.
     pub(crate) fn without_kind(plane: &ControlPlane) -> Self {
         let kubectl = plane.kubectl().clone();

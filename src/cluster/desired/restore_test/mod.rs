@@ -13,8 +13,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use k8s_openapi::api::batch::v1::{
-    CronJob, CronJobSpec, JobSpec, JobTemplateSpec, PodFailurePolicy, PodFailurePolicyOnPodConditionsPattern,
-    PodFailurePolicyRule,
+    CronJob, CronJobSpec, Job, JobSpec, JobTemplateSpec, PodFailurePolicy,
+    PodFailurePolicyOnPodConditionsPattern, PodFailurePolicyRule,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
@@ -59,6 +59,24 @@ pub fn build(
     objects.extend(network::repo_host_policy(&run));
     objects.push(cron_job(&run));
     Some(objects)
+}
+
+/// Builds the Job of a test outside of the schedule. `token` distinguishes requests. `None` if the cluster does not have the repo.
+#[must_use]
+pub fn one_time_job(
+    test: &ValidatedRestoreTest,
+    cluster: &ValidatedCluster,
+    turn: &Turn,
+    settings: &Settings,
+    inputs: &TestInputs,
+    token: &str,
+) -> Option<Job> {
+    let repo = cluster.repos.iter().find(|repo| repo.number == turn.repo)?;
+    let run = Run { test, cluster, repo, settings, inputs };
+    let mut metadata = object::of_restore_test(test, names::restore_test_job(&test.name, token));
+    metadata.labels = Some(labels::of_test_pod(&test.name, &cluster.name, repo.number));
+    metadata.annotations = Some(BTreeMap::from([(labels::MANUAL.0.to_owned(), labels::MANUAL.1.to_owned())]));
+    Some(Job { metadata, spec: Some(job(&run)), ..Job::default() })
 }
 
 /// One turn.

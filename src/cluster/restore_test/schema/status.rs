@@ -2,12 +2,12 @@
 
 use serde_json::{Value, json};
 
-use super::{choice, integer, list, name, object, require, set, text, typed};
+use super::{boolean, choice, integer, list, name, object, require, set, text, typed};
 
 /// Results that are kept of each cluster and repo.
-const MOST_TESTS: u32 = 10;
+pub const MOST_TESTS: u32 = 10;
 /// Repos of all clusters.
-const MOST_RESULTS: u32 = 4000;
+pub const MOST_RESULTS: u32 = 4000;
 
 /// The columns of `kubectl get`.
 pub(super) fn columns() -> Value {
@@ -35,10 +35,11 @@ pub(super) fn schema() -> Value {
             "conditions": conditions(),
             "clusters": integer(0, i64::from(i32::MAX), "How many clusters are selected."),
             "lastTest": time("When the last test started."),
-            "next": object("The next test.", json!({
+            "next": object("The next test, or the one that runs.", json!({
                 "cluster": name("The cluster."),
                 "repo": repo(),
             })),
+            "testNow": text(0, 128, "The value of the annotation test-now that a test was started for."),
             "results": results(),
         }),
     )
@@ -49,7 +50,7 @@ fn conditions() -> Value {
         "",
         json!({
             "type": text(1, 316, "Ready: tests are set up as described. Tested: every selected cluster was tested. Passed: the last test \
-                of every selected cluster passed."),
+                of every repository of every selected cluster passed."),
             "status": choice(&["True", "False", "Unknown"], "Whether it holds."),
             "observedGeneration": typed("integer", "The generation that it is about.", json!({"format": "int64", "minimum": 0})),
             "lastTransitionTime": time("When the status last changed."),
@@ -72,6 +73,8 @@ fn results() -> Value {
             "phase": text(0, 16, "The phase that the reason is about."),
             "message": text(0, 512, "The reason, if it did not pass."),
             "backup": text(0, 64, "Label of the backup that was restored."),
+            "backupStop": time("When that backup ended."),
+            "partial": boolean("Whether only some databases were restored."),
             "target": choice(&["latest", "immediate", "time"], "How far it was to be recovered."),
             "targetTime": time("The point in time that was to be reached."),
             "reachedLSN": text(0, 20, "End of the replayed WAL."),
@@ -80,6 +83,8 @@ fn results() -> Value {
             "walBytes": bytes("Bytes of the replayed WAL."),
             "restoreSeconds": integer(0, i64::from(i32::MAX), "Duration of the restore."),
             "replaySeconds": integer(0, i64::from(i32::MAX), "Duration of recovery."),
+            "phases": phases(),
+            "checks": checks(),
         }),
     );
     require(&mut test, &["start", "stop", "outcome"]);
@@ -100,6 +105,27 @@ fn results() -> Value {
         "The results of each cluster and repository. All are bounded together, so of many \
         clusters there are fewer than ten of each.",
     )
+}
+
+fn phases() -> Value {
+    typed(
+        "object",
+        "Duration of each phase in seconds, of the newest test.",
+        json!({"additionalProperties": {"type": "integer", "minimum": 0}, "maxProperties": 16}),
+    )
+}
+
+fn checks() -> Value {
+    let mut check = object(
+        "",
+        json!({
+            "check": text(1, 16, "What was checked."),
+            "verdict": text(1, 16, "What came of it."),
+            "count": integer(1, i64::from(i32::MAX), "How many of them."),
+        }),
+    );
+    require(&mut check, &["check", "verdict", "count"]);
+    list(check, 64, "Checks, of the newest test.")
 }
 
 fn keyed(items: Value, keys: &[&str], most: u32, description: &str) -> Value {

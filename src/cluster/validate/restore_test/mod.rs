@@ -2,6 +2,7 @@
 //! to be tested proves something else.
 
 mod pod;
+mod request;
 mod schedule;
 mod what;
 
@@ -76,6 +77,7 @@ fn look(resource: &RestoreTest, checks: &mut Checks<'_>) -> Option<ValidatedRest
     let secret = named(spec.configuration.secret.as_deref(), "spec.configuration.secret", checks);
     let history = history(&spec.history, keeps_failed, checks);
     let pod = pod::look(&spec.pod, checks);
+    let test_now = request::look(metadata, checks);
     let what::What { repo, backup, target, databases, process_max, postgresql, checks: tests } = what;
     Some(ValidatedRestoreTest {
         name,
@@ -100,6 +102,7 @@ fn look(resource: &RestoreTest, checks: &mut Checks<'_>) -> Option<ValidatedRest
         pod,
         keeps_failed,
         history,
+        test_now,
     })
 }
 

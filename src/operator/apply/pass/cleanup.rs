@@ -22,7 +22,7 @@ const NOT_DESIRED: &str = "not-desired";
 impl Pass<'_> {
     /// All our objects that the watches have reported.
     pub(in crate::operator::apply) fn of_ours(&self) -> Vec<(&'static ObjectKind, Arc<Metadata>)> {
-        let all = self.writer.inventory.of_cluster(self.owner.namespace, self.owner.name);
+        let all = self.writer.inventory.of_resource(self.owner.namespace, self.owner.name);
         all.into_iter()
             .filter_map(|(kind, object)| Some((ObjectKind::of(kind)?, object)))
             .filter(|(kind, object)| ownership::of(&object.metadata, kind, self.owner) == Ownership::Ours)
@@ -55,6 +55,24 @@ impl Pass<'_> {
         for (kind, object) in others {
             let place = ObjectPath { kind, namespace: self.owner.namespace, name: name(&object.metadata) };
             if let Err(trouble) = self.remove(place, &object.metadata, &running).await {
+                let finding = findings::of_trouble(place, trouble)?;
+                self.applied.findings.push(finding);
+            }
+        }
+        Ok(())
+    }
+
+    /// The same where nothing that runs needs them.
+    pub(in crate::operator::apply) async fn remove_others_now(
+        &mut self,
+        desired: &BTreeSet<(&str, &str)>,
+    ) -> Result<(), CallError> {
+        for (kind, object) in self.of_ours() {
+            let place = ObjectPath { kind, namespace: self.owner.namespace, name: name(&object.metadata) };
+            if !kind.removable || desired.contains(&(kind.name, place.name)) {
+                continue;
+            }
+            if let Err(trouble) = self.remove(place, &object.metadata, &[]).await {
                 let finding = findings::of_trouble(place, trouble)?;
                 self.applied.findings.push(finding);
             }

@@ -30,7 +30,8 @@ pub(super) const CLAIM: &str =
 pub(super) const KEYS: &str = "/api/v1/namespaces/shop/secrets/orders-pgbackrest-ca";
 pub(super) const JOB: &str = "/apis/batch/v1/namespaces/shop/jobs/pgbackrest-orders-repo1-full-1";
 
-pub(super) const OWNER: Owner<'_> = Owner { namespace: "shop", name: "orders", uid: "3f0c" };
+pub(super) const OWNER: Owner<'_> =
+    Owner { kind: "postgresql", namespace: "shop", name: "orders", uid: "3f0c" };
 
 /// One cluster with one repo on a volume, and the one who writes its objects.
 pub(super) struct FakeCluster {

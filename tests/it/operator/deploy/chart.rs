@@ -7,23 +7,24 @@ use std::process::{Command, Output};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{build, kubectl, list, named, one, root, text};
+use super::{CLUSTER_WIDE, build, kubectl, list, named, one, root, text};
 use crate::golden::objects::schemas;
 use crate::support::control_plane::ControlPlane;
 use crate::support::machine::skip;
 use crate::support::process::{output, wait_for};
 
 /// Values, and the overlay that has the same objects.
-const VARIANTS: [(&[&str], &str); 5] = [
+const VARIANTS: [(&[&str], &str); 6] = [
     (&[], "default"),
     (&["mode=observe"], "observe"),
     (&["namespaces={cpo}"], "namespaced"),
     (&["prometheusOperator.enabled=true", "grafana.enabled=true"], "monitoring"),
+    (&["restoreTests.enabled=true"], "restore-tests"),
     (&["prometheusOperator.enabled=true", "networkPolicy.enabled=true", "webConfig.enabled=true"], "secured"),
 ];
 
 /// What no overlay has.
-const MORE: [&str; 8] = [
+const MORE: [&str; 9] = [
     "mode=observe",
     "namespaces={bank,shop}",
     "arguments={--collect.interval=60}",
@@ -32,6 +33,7 @@ const MORE: [&str; 8] = [
     "imagePullSecrets[0].name=registry",
     "image.pullPolicy=Always",
     "networkPolicy.enabled=true",
+    "restoreTests.enabled=true",
 ];
 
 /// Helm, with directories of its own.
@@ -152,6 +154,11 @@ fn a_packed_chart_is_whole() {
     let made = helm.template_of(&packed, version, &values);
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     assert!(made.stdout == helm.template(version, &values).stdout);
+    let has_definition = |values: &[&str]| {
+        let made = helm.template_of(&packed, version, values);
+        String::from_utf8(made.stdout).unwrap().contains("name: restoretests.pgbackrest-keeper.io")
+    };
+    assert!(has_definition(&["restoreTests.enabled=true"]) && !has_definition(&[]));
     let definition = fs::read_to_string(root().join("deploy/crd/crd.yaml")).unwrap();
     assert!(helm.run(&["show", "crds", &packed]).contains(definition.trim()));
 }
@@ -172,7 +179,7 @@ fn the_chart_passes_lint_and_strict_schemas() {
             assert_eq!(label, "pgbackrest-keeper", "{}", named(&object));
             assert_eq!(
                 object["metadata"]["namespace"].is_null(),
-                text(&object, "/kind").starts_with("ClusterRole"),
+                CLUSTER_WIDE.contains(&text(&object, "/kind")),
                 "{}",
                 named(&object)
             );

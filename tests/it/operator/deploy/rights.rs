@@ -21,6 +21,9 @@ pub(crate) const OBSERVE: &str = "../overlays/observe/cluster-role.yaml";
 /// Those in one namespace.
 const NAMESPACED: &str = "../components/namespaced/rights/role.yaml";
 
+/// What restore tests need besides.
+pub(crate) const RESTORE_TESTS: &str = "../components/restore-tests/cluster-role.yaml";
+
 /// One thing that may be done: group, resource, verb.
 pub(crate) type Right = (String, String, String);
 
@@ -81,7 +84,7 @@ fn every_right_that_is_given_is_held() {
 
 #[test]
 fn nothing_is_given_wholesale() {
-    for file in ["cluster-role.yaml", "role.yaml", OBSERVE, NAMESPACED] {
+    for file in ["cluster-role.yaml", "role.yaml", OBSERVE, NAMESPACED, RESTORE_TESTS] {
         for (group, resource, verb) in rights(&rules(file)) {
             let right = format!("{file}: {group} {resource} {verb}");
             for word in [&group, &resource, &verb] {
@@ -93,7 +96,8 @@ fn nothing_is_given_wholesale() {
             );
             assert!(resource != "persistentvolumeclaims" || verb != "delete", "{right}");
             assert!(
-                resource != "postgresqls" || ["get", "list", "watch"].contains(&verb.as_str()),
+                !["postgresqls", "restoretests"].contains(&resource.as_str())
+                    || ["get", "list", "watch"].contains(&verb.as_str()),
                 "{right}"
             );
         }
@@ -122,7 +126,7 @@ fn the_rights_in_one_namespace_are_those_in_all() {
 
 #[test]
 fn a_right_stands_in_one_rule() {
-    for file in ["cluster-role.yaml", "role.yaml", OBSERVE, NAMESPACED] {
+    for file in ["cluster-role.yaml", "role.yaml", OBSERVE, NAMESPACED, RESTORE_TESTS] {
         let mut seen = BTreeSet::new();
         for rule in rules(file) {
             for right in rights(&[rule]) {
@@ -140,6 +144,7 @@ fn the_documented_rights_are_those_of_the_manifests() {
         ("permissions", "cluster-role.yaml"),
         ("own-permissions", "role.yaml"),
         ("observe-permissions", OBSERVE),
+        ("restore-test-permissions", RESTORE_TESTS),
     ] {
         let (_, rest) = document.split_once(&format!("<!-- {marker} -->\n")).expect(marker);
         let (table, _) = rest.split_once(&format!("<!-- /{marker} -->")).expect(marker);

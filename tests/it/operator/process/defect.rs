@@ -69,6 +69,7 @@ fn a_defect_of_one_cluster_leaves_the_others_alone_and_is_tried_again() {
                 instance: "test".to_owned(),
                 fleet: None,
                 mode: Mode::Manage,
+                restore_tests: false,
             };
             controller.run(stop).await
         }

@@ -62,7 +62,7 @@ pub(super) fn start(kubectl: &Kubectl, namespace: &str, cron_job: &str, name: &s
 }
 
 /// Gives the pod of a Job this status.
-fn patch_pod(kubectl: &Kubectl, namespace: &str, job: &str, status: &Value) {
+pub(super) fn patch_pod(kubectl: &Kubectl, namespace: &str, job: &str, status: &Value) {
     let selector = format!("--selector=batch.kubernetes.io/job-name={job}");
     let pod = wait_for(&format!("a pod of {job}"), || {
         let pods = kubectl.run(&["--namespace", namespace, "get", "pods", &selector, "--output=name"]);

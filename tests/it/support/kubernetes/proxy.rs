@@ -30,6 +30,7 @@ pub(super) fn ask(socket: &Path, path: &str) -> Option<Answer> {
 pub(super) fn collection(namespace: &str, kind: &str) -> Option<String> {
     let (group, plural) = match kind {
         "configmap" => ("api/v1", "configmaps"),
+        "event" => ("api/v1", "events"),
         "pod" => ("api/v1", "pods"),
         "secret" => ("api/v1", "secrets"),
         "serviceaccount" => ("api/v1", "serviceaccounts"),

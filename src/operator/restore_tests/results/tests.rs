@@ -1,0 +1,111 @@
+//! What the status keeps of results, and what is read from it again.
+
+use super::*;
+use crate::state::examples::{day, restore_test};
+
+fn turn(cluster: &str) -> Turn {
+    Turn { cluster: cluster.to_owned(), repo: RepoNumber::of_name("repo1").unwrap() }
+}
+
+fn result(at: i64, outcome: Outcome) -> TestResult {
+    TestResult::of(&restore_test(day(at), outcome))
+}
+
+#[test]
+fn what_is_written_reads_back() {
+    let mut results = Results::default();
+    for (at, outcome) in
+        [(3, Outcome::Passed), (1, Outcome::Failed), (2, Outcome::TimedOut), (3, Outcome::Passed)]
+    {
+        results.add(&turn("ledger"), result(at, outcome));
+    }
+    results.limit(|_| true);
+    let document = results.document();
+    assert_eq!(Results::read(&document), results);
+    let starts: Vec<_> = results.iter().flat_map(|(_, tests)| tests).map(|test| test.start).collect();
+    assert_eq!(starts, [day(3), day(2), day(1)]);
+    assert_eq!(document[0]["lastPassed"], "2026-01-04T00:00:00Z");
+    assert_eq!(document[0]["tests"][0]["phases"], serde_json::json!({"restore": 1, "replay": 3}));
+    assert!(document[0]["tests"][1]["phases"].is_null(), "only of the newest");
+    assert_eq!(results.last_tests(), LastTests::from([(turn("ledger"), day(3))]));
+    assert_eq!(
+        Results::read(&json!([{"cluster": "a"}, {"cluster": "a", "repo": "repo9", "tests": []}, 7])),
+        Results::default()
+    );
+}
+
+#[test]
+fn a_record_is_made_again() {
+    for outcome in Outcome::ALL {
+        let before = restore_test(day(1), outcome);
+        let after = TestResult::of(&before).record("shop", &turn("ledger"));
+        assert_eq!(
+            after.source,
+            Source::Cluster { namespace: "shop".to_owned(), pg_cluster: "ledger".to_owned() }
+        );
+        assert_eq!((after.start, after.stop, after.outcome), (before.start, before.stop, before.outcome));
+        assert_eq!(
+            (&after.reason, &after.checks, after.target),
+            (&before.reason, &before.checks, before.target)
+        );
+        assert_eq!((after.restored_bytes, after.wal_bytes), (before.restored_bytes, before.wal_bytes));
+        assert_eq!(after.phase(Phase::Restore), Some(Duration::from_secs(1)));
+        assert_eq!(after.backup.unwrap().label, before.backup.unwrap().label);
+        assert_eq!(after.reached.unwrap().lsn, before.reached.unwrap().lsn);
+        assert!(after.databases.is_empty());
+    }
+}
+
+#[test]
+fn results_are_bounded() {
+    let mut results = Results::default();
+    for number in 0..1500 {
+        for at in 1..=12 {
+            results.add(&turn(&format!("a-cluster-with-a-long-name-{number}")), result(at, Outcome::Failed));
+        }
+    }
+    results.limit(|cluster| !cluster.ends_with('7'));
+    let document = results.document();
+    assert!(document.to_string().len() <= MOST_BYTES, "{}", document.to_string().len());
+    assert_eq!(document.as_array().unwrap().len(), 1350);
+    assert!(results.iter().all(|(_, tests)| tests[0].start == day(12)));
+
+    let mut few = Results::default();
+    (1..=12).for_each(|at| few.add(&turn("ledger"), result(at, Outcome::Passed)));
+    few.limit(|_| true);
+    assert_eq!(few.iter().map(|(_, tests)| tests.len()).sum::<usize>(), MOST_TESTS as usize);
+    few.add(&turn("ledger"), result(1, Outcome::Passed));
+    few.limit(|_| true);
+    assert_eq!(few.iter().next().unwrap().1.last().unwrap().start, day(3), "what is too old stays away");
+}
+
+#[test]
+fn what_ran_has_a_result_or_is_replaced() {
+    let mut results = Results::default();
+    let hours = chrono::Duration::hours;
+    let covers = |results: &Results, from, until| results.cover(&turn("ledger"), from, until);
+    assert!(!covers(&results, day(1), day(2)));
+    results.add(&turn("ledger"), result(1, Outcome::Passed));
+    assert!(covers(&results, day(1) - hours(1), day(1) + hours(1)));
+    assert!(!covers(&results, day(2), day(3)), "later");
+    assert!(!covers(&results, day(0), day(0) + hours(1)), "earlier, and there may be more");
+    results.add(&turn("ledger"), result(2, Outcome::Passed));
+    assert!(covers(&results, day(0), day(0) + hours(1)));
+    assert!(!results.cover(&turn("orders"), day(0), day(3)));
+}
+
+#[test]
+fn no_record_makes_a_status_that_is_refused() {
+    let mut record = restore_test(day(1), Outcome::Failed);
+    record.backup.as_mut().unwrap().label = "x".repeat(500);
+    record.reason.as_mut().unwrap().message = "é\n".repeat(4000);
+    record.restored_bytes = Some(u64::MAX);
+    record.target.time = Some(DateTime::<Utc>::MAX_UTC);
+    let result = TestResult::of(&record);
+    assert_eq!((&result.backup, result.target_time, result.bytes), (&None, None, Some(i64::MAX)));
+    assert!(result.message.unwrap().chars().count() <= 512);
+    record.stop = DateTime::<Utc>::MAX_UTC;
+    let mut results = Results::default();
+    results.add(&turn("ledger"), TestResult::of(&record));
+    assert_eq!(results.iter().count(), 0);
+}
