@@ -1,5 +1,7 @@
 //! The state of the operator and of each cluster. Written by reconciles, read by scrapes.
 
+mod restore_tests;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -16,6 +18,10 @@ use crate::state::jobs::Concern;
 use super::catalogue::{Labels, Metric, operator as catalogue};
 use super::family::{Families, Family, Label, Value};
 use super::job::JobMetrics;
+
+use restore_tests::RestoreTests;
+
+pub use restore_tests::RestoreTestState;
 
 /// Upper bounds: from a reconcile without changes to one that waits for commands in pods.
 const DURATION_BUCKETS: [f64; 11] = [0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0, 120.0, 300.0];
@@ -39,6 +45,7 @@ pub struct OperatorMetrics {
 struct OperatorState {
     totals: Totals,
     clusters: Clusters,
+    restore_tests: RestoreTests,
 }
 
 type Clusters = BTreeMap<(String, String), ClusterTotals>;
@@ -190,6 +197,7 @@ impl OperatorMetrics {
         let led = std::mem::replace(&mut present.totals.leads, leads);
         if led && !leads {
             present.clusters.clear();
+            present.restore_tests.clear();
             self.jobs.forget_all();
             self.epoch.fetch_add(1, Ordering::AcqRel);
         }
@@ -224,8 +232,11 @@ impl OperatorMetrics {
 
     /// The metrics of each cluster, without counters.
     pub(super) fn write_clusters(&self, families: &mut Families<'_, '_>, now: DateTime<Utc>) -> fmt::Result {
-        let clusters = self.present.lock().clusters.clone();
+        let present = self.present.lock();
+        let (clusters, restore_tests) = (present.clusters.clone(), present.restore_tests.clone());
+        drop(present);
         write_clusters(&clusters, families)?;
+        restore_tests::write(&restore_tests, families)?;
         self.jobs.write(families, now)
     }
 

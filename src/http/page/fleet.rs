@@ -12,6 +12,7 @@ use crate::metrics::Fleet;
 use crate::metrics::operator::Overview;
 use crate::state::health::Health;
 use crate::state::human;
+use crate::state::restore_tests;
 
 use super::pieces;
 
@@ -86,8 +87,9 @@ pub fn render(
 fn table(clusters: &[Seen<'_>], now: DateTime<Utc>) -> Markup {
     let mut rows = String::new();
     let mut shown = 0;
+    let has_tests = clusters.iter().any(|cluster| cluster.is_tested);
     for cluster in clusters {
-        let row = row(cluster, now).into_string();
+        let row = row(cluster, has_tests, now).into_string();
         if rows.len() + row.len() > ROW_BUDGET_BYTES {
             break;
         }
@@ -100,7 +102,8 @@ fn table(clusters: &[Seen<'_>], now: DateTime<Utc>) -> Markup {
             table.rows.stanzas {
                 thead {
                     tr { th scope="col" { "State" } th scope="col" { "Cluster" }
-                        th scope="col" { "Restorable to" } th scope="col" { "Newest backup" } }
+                        th scope="col" { "Restorable to" } th scope="col" { "Newest backup" }
+                        @if has_tests { th scope="col" { "Proven by a restore" } th scope="col" { "Recovery time" } } }
                 }
                 tbody { (PreEscaped(rows)) }
             }
@@ -112,7 +115,7 @@ fn table(clusters: &[Seen<'_>], now: DateTime<Utc>) -> Markup {
     }
 }
 
-fn row(cluster: &Seen<'_>, now: DateTime<Utc>) -> Markup {
+fn row(cluster: &Seen<'_>, has_tests: bool, now: DateTime<Utc>) -> Markup {
     let (namespace, name) = &cluster.overview.key;
     let class = cluster.health.map_or("soft", Health::as_str);
     html! {
@@ -145,6 +148,22 @@ fn row(cluster: &Seen<'_>, now: DateTime<Utc>) -> Markup {
                     (Some(at), _) => { (pieces::age(at, now)) }
                     (None, Some(_)) => { "none" }
                     (None, None) => { "unknown" }
+                }
+            }
+            @if has_tests {
+                td {
+                    @match (cluster.proven, cluster.snapshot) {
+                        (Some(at), _) => { (pieces::age(at, now)) }
+                        (None, Some(_)) if cluster.is_tested => { "no test has passed" }
+                        (None, Some(_)) => { "never tested" }
+                        (None, None) => { "unknown" }
+                    }
+                }
+                td {
+                    @match cluster.recovery_time {
+                        Some((estimate, measured_at)) => { (restore_tests::estimate_words(estimate, measured_at, now)) }
+                        None => { "unknown" }
+                    }
                 }
             }
         }

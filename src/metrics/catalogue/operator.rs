@@ -4,6 +4,8 @@ use super::{Labels, Layer, Metric, MetricKind, Unit, catalogue, count};
 
 /// Labels of one cluster of a fleet. `cluster` alone would be a Kubernetes cluster to Prometheus.
 pub(in crate::metrics) const CLUSTER: [&str; 2] = ["namespace", "pg_cluster"];
+/// Labels of a `RestoreTest` resource.
+const RESTORE_TEST: [&str; 2] = ["namespace", "restore_test"];
 
 catalogue! { ALL of Operator:
     RECONCILE_TOTAL: Counter, "pgbackrest_operator_reconcile_total", Plain, [],
@@ -44,4 +46,23 @@ catalogue! { ALL of Operator:
         ["certificate", "namespace", "pg_cluster"], "When a certificate of the cluster expires.",
         "certificate is authority, database or repo-host, or the key of the resource's secret that contains one",
         at_scrape;
+    RESTORE_TEST_CLUSTER_SELECTED_TIMESTAMP_SECONDS: Gauge,
+        "pgbackrest_operator_restore_test_cluster_selected_timestamp_seconds", Timestamp,
+        ["namespace", "pg_cluster", "restore_test"], "Since when a RestoreTest resource has selected the cluster.",
+        "creation of the cluster or of the RestoreTest, whichever is later; absent for clusters that cannot be tested", at_scrape;
+    RESTORE_TEST_CLUSTERS_LEFT_OUT: Gauge, "pgbackrest_operator_restore_test_clusters_left_out", Plain,
+        RESTORE_TEST, "Number of selected clusters that cannot be tested.",
+        "the condition Ready of the resource names them; absent if the resource has errors", at_scrape;
+    RESTORE_TEST_READY: Gauge, "pgbackrest_operator_restore_test_ready", Plain, RESTORE_TEST,
+        "Whether restore tests are set up as the resource describes.", "its condition Ready", at_scrape;
+    RESTORE_TEST_CREATED_TIMESTAMP_SECONDS: Gauge, "pgbackrest_operator_restore_test_created_timestamp_seconds",
+        Timestamp, RESTORE_TEST, "When the RestoreTest resource was created.", "creationTimestamp", at_scrape;
+    RESTORE_TEST_LAST_START_TIMESTAMP_SECONDS: Gauge,
+        "pgbackrest_operator_restore_test_last_start_timestamp_seconds", Timestamp, RESTORE_TEST,
+        "Start time of the newest test of the resource.", "also while it runs, and without a result; absent if there was none",
+        at_scrape;
+    RESTORE_TEST_SCHEDULE_INTERVAL_SECONDS: Gauge,
+        "pgbackrest_operator_restore_test_schedule_interval_seconds", Seconds, RESTORE_TEST,
+        "Longest time between two runs of the schedule of the resource.",
+        "over the next 400 days, including daylight saving; with errors in the resource, as before them", at_scrape;
 }

@@ -93,6 +93,42 @@ fn what_is_gone_leaves_no_series() {
 }
 
 #[test]
+fn restore_tests_are_told_until_they_are_gone() {
+    let metrics = Arc::new(OperatorMetrics::new(&[]));
+    metrics.leads(true);
+    let at = |second| DateTime::from_timestamp(second, 0).unwrap();
+    let nightly = RestoreTestState {
+        is_ready: true,
+        created: Some(at(5)),
+        last_start: None,
+        interval: Some(chrono::TimeDelta::days(1)),
+        clusters: BTreeMap::from([("ledger".to_owned(), at(7))]),
+        left_out: Some(2),
+    };
+    metrics.restore_test("shop", "nightly", nightly.clone());
+    let told = text(&metrics);
+    let series: Vec<&str> =
+        told.lines().filter(|line| line.starts_with("pgbackrest_operator_restore_test_")).collect();
+    assert_eq!(
+        series,
+        [
+            "pgbackrest_operator_restore_test_cluster_selected_timestamp_seconds\
+             {namespace=\"shop\",pg_cluster=\"ledger\",restore_test=\"nightly\"} 7",
+            "pgbackrest_operator_restore_test_clusters_left_out{namespace=\"shop\",restore_test=\"nightly\"} 2",
+            "pgbackrest_operator_restore_test_ready{namespace=\"shop\",restore_test=\"nightly\"} 1",
+            "pgbackrest_operator_restore_test_created_timestamp_seconds{namespace=\"shop\",restore_test=\"nightly\"} 5",
+            "pgbackrest_operator_restore_test_schedule_interval_seconds\
+             {namespace=\"shop\",restore_test=\"nightly\"} 86400.0",
+        ]
+    );
+    metrics.forget_restore_test("shop", "nightly");
+    assert!(!text(&metrics).contains("nightly"));
+    metrics.restore_test("shop", "nightly", nightly);
+    metrics.leads(false);
+    assert!(!text(&metrics).contains("nightly"));
+}
+
+#[test]
 fn what_is_reported_is_stale_after_each_change_and_each_step_of_the_clock() {
     let (metrics, options) = (Arc::new(OperatorMetrics::new(&[])), Arc::new(Options::default()));
     let clusters = ClusterMetrics::new(Arc::clone(&metrics));

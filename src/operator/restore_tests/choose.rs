@@ -92,7 +92,7 @@ impl Chooser {
     ) -> Candidates<'a> {
         let taken = self.taken(key, object);
         let mut candidates = Candidates::default();
-        for Selected { name, cluster } in &found.selected {
+        for Selected { name, cluster, .. } in &found.selected {
             let Some(cluster) = cluster.as_deref() else {
                 candidates.left_out.push(format!("{name}: it has no backups, or errors"));
                 continue;

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::DynamicObject;
 use kube::runtime::reflector::store::Store;
 use parking_lot::Mutex;
@@ -35,6 +37,7 @@ struct KnownCluster {
 #[derive(Debug, Clone)]
 pub(super) struct Selected {
     pub(super) name: String,
+    pub(super) created: Option<DateTime<Utc>>,
     pub(super) cluster: Option<Arc<ValidatedCluster>>,
 }
 
@@ -115,12 +118,18 @@ impl Clusters {
             let cluster = known.get(&key);
             found.is_complete &= cluster.is_some();
             let cluster = cluster.and_then(|known| known.cluster.clone());
-            found.selected.push(Selected { name: key.name, cluster });
+            let created = created(&object.metadata);
+            found.selected.push(Selected { name: key.name, created, cluster });
         }
         found.names.sort_unstable();
         found.selected.sort_unstable_by(|one, other| one.name.cmp(&other.name));
         found
     }
+}
+
+/// When an object was created.
+pub(super) fn created(metadata: &ObjectMeta) -> Option<DateTime<Utc>> {
+    DateTime::from_timestamp(metadata.creation_timestamp.as_ref()?.0.as_second(), 0)
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 
 mod choose;
 pub(super) mod clusters;
+mod facts;
 mod no_result;
 mod reconcile;
 pub mod records;

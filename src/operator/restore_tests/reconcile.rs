@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::choose::{Candidates, Chooser, Chosen};
 use super::clusters::InNamespace;
+use super::facts::{self, Intervals};
 use super::records::Passed;
 use super::results::{Results, TestResult};
 use super::runs::Runs;
@@ -52,6 +53,7 @@ pub(super) struct Reconciler {
     writer: Writer,
     chooser: Chooser,
     passed: Passed,
+    intervals: Intervals,
     since: Instant,
     /// When a Job was created outside of the schedule, by restore test.
     started: Mutex<HashMap<Key, Instant>>,
@@ -76,8 +78,9 @@ impl Reconciler {
         let writer =
             Writer::new(operator.client.clone(), Arc::clone(&inventory), Arc::clone(&operator.settings));
         let chooser = Chooser::new(Arc::clone(&operator), tests.clone(), Arc::clone(&runs));
-        let (passed, since, started) = (Passed::default(), Instant::now(), Mutex::default());
-        Self { operator, inventory, tests, runs, writer, chooser, passed, since, started }
+        let (passed, intervals) = (Passed::default(), Intervals::default());
+        let (since, started) = (Instant::now(), Mutex::default());
+        Self { operator, inventory, tests, runs, writer, chooser, passed, intervals, since, started }
     }
 
     /// When to reconcile again at the latest; `None` if it failed.
@@ -91,6 +94,8 @@ impl Reconciler {
         let Some(object) = find(&self.tests, key) else {
             self.pass(key, &Results::default());
             self.runs.forget(key);
+            self.intervals.forget(key);
+            self.operator.metrics.forget_restore_test(&key.namespace, &key.name);
             self.writer.forget(&key.namespace, &key.name);
             self.started.lock().remove(key);
             return Some(USUAL);
@@ -136,6 +141,9 @@ impl Reconciler {
             (report.ready, report.next, report.test_now) = (kept.ready, kept.next, kept.test_now);
             report::publish(&self.operator, key, object, kept.events).await;
         }
+        let interval = self.intervals.of(key, test.as_ref(), Utc::now());
+        let state = facts::of((key, &object.metadata), (&report, &results, &self.runs), &found, interval);
+        self.operator.metrics.restore_test(&key.namespace, &key.name, state);
         let now = report.document(&results, before, Utc::now());
         if !status::is_same(before, &now) {
             match report::write(&self.operator, key, object, &now).await {

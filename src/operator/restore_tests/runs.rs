@@ -235,6 +235,12 @@ impl Runs {
         running.map(|job| job.known.turn.repo).collect()
     }
 
+    /// When the newest Job was created.
+    pub(super) fn last_start(&self, test: &Key) -> Option<DateTime<Utc>> {
+        let tests = self.tests.lock();
+        tests.get(test)?.jobs.values().map(|job| job.known.created).max()
+    }
+
     /// Whether there is a Job of this name.
     pub(super) fn has_job(&self, test: &Key, name: &str) -> bool {
         let tests = self.tests.lock();

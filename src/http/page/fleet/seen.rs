@@ -9,6 +9,8 @@ use crate::state::answer;
 use crate::state::health::{self, Health};
 use crate::state::human;
 use crate::state::snapshot::{Snapshot, Stanza};
+use crate::state::speeds::Estimate;
+use crate::state::test_history::RestoreTests;
 
 /// Maximum number of lines about jobs and backups in a row.
 const LINE_LIMIT: usize = 3;
@@ -28,6 +30,13 @@ pub(in crate::http::page) struct Seen<'a> {
     pub(super) more: usize,
     pub(super) restorable: Option<DateTime<Utc>>,
     pub(super) newest: Option<DateTime<Utc>>,
+    /// Whether there was a restore test.
+    pub(super) is_tested: bool,
+    /// When one last passed.
+    pub(super) proven: Option<DateTime<Utc>>,
+    /// The estimated duration of a recovery to the latest point in time, from the repository where it is shortest, and when it was
+    /// measured.
+    pub(super) recovery_time: Option<(Estimate, DateTime<Utc>)>,
 }
 
 impl<'a> Seen<'a> {
@@ -62,6 +71,12 @@ impl<'a> Seen<'a> {
         let stanzas = || snapshot.into_iter().flat_map(|snapshot| &snapshot.stanzas);
         let restorable = |stanza: &Stanza| answer::restorable(stanza).map(|one| one.window.latest);
         let newest = |stanza: &Stanza| answer::newest_backup(stanza).map(|backup| backup.stop);
+        let repos = || stanzas().flat_map(|stanza| &stanza.repos);
+        let tests = || repos().filter_map(|repo| repo.restore_tests.as_deref());
+        let latest = |tests: &RestoreTests| {
+            let time = tests.recovery_time?;
+            Some((time.latest?, time.measured_at))
+        };
         Self {
             overview,
             snapshot,
@@ -71,6 +86,11 @@ impl<'a> Seen<'a> {
             more,
             restorable: stanzas().filter_map(restorable).max(),
             newest: stanzas().filter_map(newest).max(),
+            is_tested: tests().next().is_some(),
+            proven: tests().filter_map(|tests| tests.history.last_success).max(),
+            recovery_time: tests()
+                .filter_map(latest)
+                .min_by(|(one, _), (other, _)| one.median.total_cmp(&other.median)),
         }
     }
 

@@ -8,7 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use pgbackrest_keeper::metrics::exposition::{
     ClusterMetrics, Dynamic, Format, StaticPart, dynamic_part, plain,
 };
-use pgbackrest_keeper::metrics::operator::Judgement;
+use pgbackrest_keeper::metrics::operator::{Judgement, RestoreTestState};
 use pgbackrest_keeper::metrics::{CollectionMetrics, OperatorMetrics, Options};
 use pgbackrest_keeper::operator::reconcile::ReconcileError;
 
@@ -46,6 +46,22 @@ pub(super) fn fleet() -> OperatorMetrics {
     metrics.reconciled("shop", "orders", Err(ReconcileError::CATEGORIES[0]), Duration::from_secs(20), now());
     metrics.fails("shop", "orders", "Failing", vec!["reconcile failed".to_owned()]);
     super::jobs::happen(&metrics, now());
+    let created = now() - TimeDelta::days(30);
+    let nightly = RestoreTestState {
+        is_ready: true,
+        created: Some(created),
+        last_start: Some(now() - TimeDelta::hours(7)),
+        interval: Some(TimeDelta::days(1)),
+        clusters: BTreeMap::from([
+            ("ledger".to_owned(), created),
+            ("orders".to_owned(), now() - TimeDelta::days(3)),
+        ]),
+        left_out: Some(1),
+    };
+    metrics.restore_test("shop", "nightly", nightly);
+    // Never valid.
+    let broken = RestoreTestState { created: Some(created), ..RestoreTestState::default() };
+    metrics.restore_test("shop", "broken", broken);
     metrics
 }
 

@@ -20,6 +20,7 @@ use super::{RULES, Rule, alerts, root, rules, words};
 /// Alerts about what one look cannot tell: they compare with the past, or are about jobs, the operator, or Prometheus itself.
 const NOT_CHECKED: &[&str] = &[
     "PgBackRestBackupNoProgress",
+    "PgBackRestClusterNeverTested",
     "PgBackRestClusterNotOk",
     "PgBackRestCronJobSuspended",
     "PgBackRestEncryptionMissing",
@@ -35,6 +36,8 @@ const NOT_CHECKED: &[&str] = &[
     "PgBackRestReconcileErrors",
     "PgBackRestRepoDiskFilling",
     "PgBackRestRepoGrowth",
+    "PgBackRestRestoreTestCoverageLow",
+    "PgBackRestRestoreTestScheduleStopped",
     "PgBackRestScheduleConflict",
     "PgBackRestScheduleMissed",
     "PgBackRestSeriesDropped",
@@ -264,8 +267,8 @@ fn thresholds_are_those_of_the_rules() {
         .iter()
         .filter_map(|rule| rule.record.as_deref()?.strip_prefix("pgbackrest:threshold:"))
         .collect();
-    // The first is about the past, the others are given in other units, and compared by situations.
-    let others = ["wal_age_seconds", "credential_days", "wal_unneeded_ratio"];
+    // The first is about the past, the second about an operator. The others are given in other units, and compared by situations.
+    let others = ["wal_age_seconds", "restore_test_coverage_ratio", "credential_days", "wal_unneeded_ratio"];
     assert!(
         all.iter().all(|name| others.contains(name) || SAME.iter().any(|(same, _)| same == name)),
         "{all:?}"

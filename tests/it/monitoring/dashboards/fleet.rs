@@ -1,11 +1,12 @@
 //! Fleet: is anything wrong, and where?
 
-use pgbackrest_keeper::metrics::catalogue::{backups, jobs, wal};
+use pgbackrest_keeper::metrics::catalogue::{backups, jobs, restore_tests, wal};
 
 use super::frame::Dashboard;
 use super::model::{NONE_IS_GOOD, Panel, Step, ranges, says};
 use super::query::{
-    ANY_AGE, FLEET as S, REPO, REPO_NAME, SLOT, SLOT_NAME, Scope, TYPE, TYPE_NAME, alerts, firing, variables,
+    ANY_AGE, FLEET as S, REPO, REPO_NAME, SLOT, SLOT_NAME, STANZA, STANZA_NAME, SUCCESS_AGE, Scope, TYPE,
+    TYPE_NAME, alerts, firing, variables,
 };
 
 /// Two runs of the schedule are the most that may pass.
@@ -28,6 +29,7 @@ pub(crate) fn dashboard() -> Dashboard {
         rows: vec![
             ("Monitoring and recoverability", [numbers(), defects()].concat()),
             ("Clusters and repositories", vec![repositories(), firing_alerts()]),
+            ("Restore tests", tests()),
             ("Trends", course()),
         ],
     }
@@ -240,6 +242,66 @@ fn firing_alerts() -> Panel {
                 firing()
             ),
         )
+}
+
+/// A proof of a cluster is its newest test that passed, from any of its repositories.
+fn tests() -> Vec<Panel> {
+    let success = &restore_tests::LAST_SUCCESS_TIMESTAMP_SECONDS;
+    let age = format!("time() - {}", S.max(STANZA, success));
+    let all = S.max(STANZA, &backups::REPO_UP);
+    let proven = Scope::count(&format!("({age}) <= {SUCCESS_AGE}"), &all);
+    let tested = S.max(STANZA, &restore_tests::LAST_START_TIMESTAMP_SECONDS);
+    let failures = S.max(STANZA, &restore_tests::CONSECUTIVE_FAILURES);
+    vec![
+        Panel::stat(
+            "Proven by a restore",
+            "Of which share of all clusters has a restore test passed within the last 15 days?",
+            "percentunit",
+            format!("({proven}) / count({all})"),
+        ),
+        Panel::stat(
+            "Never tested",
+            "Clusters without any restore test on record.",
+            "short",
+            Scope::count(&format!("{all} unless on ({STANZA}) {tested}"), &all),
+        ),
+        Panel::stat(
+            "Oldest proof",
+            "How long ago was the backup of the cluster that was proven longest ago restored in a test that passed?",
+            "s",
+            format!("max({age})"),
+        ),
+        Panel::stat(
+            "Failing tests",
+            "Clusters of which a restore test has failed since the last one that passed from the same repository.",
+            "short",
+            Scope::count(&format!("{failures} > 0"), &failures),
+        )
+        .steps(NONE_IS_GOOD),
+        Panel::bars(
+            "Age of the last proof",
+            "When was a backup of each cluster last restored in a test that passed? Clusters of which none has passed are missing.",
+            "s",
+        )
+        .now(format!("sort_desc({age})"), STANZA_NAME),
+        Panel::bars(
+            "Recovery time, estimated",
+            "How long does a recovery of each cluster to the latest point in time take, at the median speed of recent restore \
+             tests? In its fastest repository.",
+            "s",
+        )
+        .now(
+            format!(
+                "sort_desc({})",
+                S.min_with(
+                    STANZA,
+                    &restore_tests::RECOVERY_TIME_ESTIMATE_SECONDS,
+                    "point=\"latest\",speed=\"median\""
+                )
+            ),
+            STANZA_NAME,
+        ),
+    ]
 }
 
 fn course() -> Vec<Panel> {

@@ -8,7 +8,7 @@ use pgbackrest_keeper::metrics::catalogue::{self, Metric, MetricKind};
 use regex::Regex;
 use serde_json::{Value, json};
 
-use super::query::{ANY_AGE, FULL_AGE};
+use super::query::{ANY_AGE, FULL_AGE, SUCCESS_AGE};
 use super::{QueryKind, all, queries, text};
 
 /// Of Prometheus itself, and of kubelets.
@@ -223,7 +223,11 @@ fn counters_are_asked_for_their_rate() {
 fn limits_are_those_of_the_alerts() {
     let rules = Path::new(env!("CARGO_MANIFEST_DIR")).join("alerts/pgbackrest.rules.yml");
     let rules = fs::read_to_string(rules).unwrap();
-    for (name, limit) in [("full_age_seconds", FULL_AGE), ("any_age_seconds", ANY_AGE)] {
+    for (name, limit) in [
+        ("full_age_seconds", FULL_AGE),
+        ("any_age_seconds", ANY_AGE),
+        ("restore_test_success_age_seconds", SUCCESS_AGE),
+    ] {
         let rule = format!("record: pgbackrest:threshold:{name}\n        expr: vector({limit})");
         assert!(rules.contains(&rule), "the alerts have another {name} than {limit}");
     }

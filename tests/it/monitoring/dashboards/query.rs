@@ -9,6 +9,13 @@ pub(crate) const FULL_AGE: &str = "8 * 86400";
 /// The same for a backup of any type.
 pub(crate) const ANY_AGE: &str = "26 * 3600";
 
+/// The same for a restore test that passed.
+pub(crate) const SUCCESS_AGE: &str = "15 * 86400";
+
+/// What tells one cluster from another.
+pub(crate) const STANZA: &str = "namespace, pg_cluster, host, stanza";
+/// The legend for [`STANZA`].
+pub(crate) const STANZA_NAME: &str = "{{namespace}} {{pg_cluster}}{{host}} {{stanza}}";
 /// What tells one repository of one cluster from another. `host` is there where `pg_cluster` is not.
 pub(crate) const REPO: &str = "namespace, pg_cluster, host, stanza, repo_key";
 /// The same and the backup type.
@@ -79,6 +86,10 @@ impl Scope {
 
     pub(crate) fn max_with(self, by: &str, metric: &Metric, more: &str) -> String {
         format!("max by ({by}) ({})", host(&self.with(metric, more)))
+    }
+
+    pub(crate) fn min_with(self, by: &str, metric: &Metric, more: &str) -> String {
+        format!("min by ({by}) ({})", host(&self.with(metric, more)))
     }
 
     /// Seconds since the newest backup that is as strong as the type.

@@ -62,6 +62,10 @@ fn a_real_host_fills_the_dashboards() {
         "pgBackRest / Cluster: Archiving errors A",
         "pgBackRest / Cluster: Archiving errors B",
         // There are no restore tests.
+        "pgBackRest / Fleet: Oldest proof A",
+        "pgBackRest / Fleet: Failing tests A",
+        "pgBackRest / Fleet: Age of the last proof A",
+        "pgBackRest / Fleet: Recovery time, estimated A",
         "pgBackRest / Cluster: Last passed test A",
         "pgBackRest / Cluster: Failing repositories A",
         "pgBackRest / Cluster: Tested full backups A",

@@ -49,12 +49,13 @@ fn clusters_have_their_turns_and_results_outlive_jobs_and_operators() {
     wait_for("the policy of the repo host to go", || {
         kubectl.get("shop", "networkpolicy", "restore-test-nightly-repo-host").is_none().then_some(())
     });
+    what_is_tested_is_among_the_metrics(&operator);
     by_annotation(&kubectl);
     without_result(&kubectl);
     beside_backups(&kubectl);
     let operator = results_stay(&kubectl, &installation, operator);
     drift_is_mended(&kubectl);
-    what_is_wrong_is_told(&kubectl);
+    what_is_wrong_is_told(&kubectl, &operator);
     nothing_to_do_is_nothing_done(&installation);
 
     kubectl.run(&["--namespace=shop", "delete", "restoretest", "nightly"]);
@@ -128,6 +129,24 @@ fn outcomes(status: &Value, cluster: &str) -> Vec<String> {
     let of_cluster = results.iter().find(|result| result["cluster"] == cluster);
     let tests = of_cluster.and_then(|result| result["tests"].as_array()).cloned().unwrap_or_default();
     tests.iter().map(|test| test["outcome"].as_str().unwrap().to_owned()).collect()
+}
+
+/// Both clusters are selected, and a test has started.
+fn what_is_tested_is_among_the_metrics(operator: &Operator) {
+    let of_test = [("namespace", "shop"), ("restore_test", "nightly")];
+    wait_for("the restore test among the metrics", || {
+        let samples = operator.samples();
+        let value = |name: &str| samples.find(&format!("pgbackrest_operator_restore_test_{name}"), &of_test);
+        let selected =
+            samples.all("pgbackrest_operator_restore_test_cluster_selected_timestamp_seconds", &of_test);
+        let is_known = value("created_timestamp_seconds") <= value("last_start_timestamp_seconds")
+            && value("last_start_timestamp_seconds").is_some();
+        // The schedule is that of the first of January.
+        let is_scheduled =
+            value("schedule_interval_seconds").is_some_and(|interval| interval >= 365.0 * 86_400.0);
+        let is_ready = value("ready") == Some(1.0) && value("clusters_left_out") == Some(0.0);
+        (selected.len() == 2 && is_known && is_scheduled && is_ready).then_some(())
+    });
 }
 
 fn annotate(kubectl: &Kubectl, value: &str) {
@@ -250,12 +269,16 @@ fn drift_is_mended(kubectl: &Kubectl) {
     wait_for_event(kubectl, "RestoreTestObjectsRestored", CRON_JOB);
 }
 
-fn what_is_wrong_is_told(kubectl: &Kubectl) {
+fn what_is_wrong_is_told(kubectl: &Kubectl, operator: &Operator) {
     let mut wrong = nightly();
     wrong["spec"]["schedule"] = json!("0 25 * * *");
     kubectl.apply(&wrong.to_string(), &[]);
     wait_for_condition(kubectl, "Ready", "False", "Invalid");
     wait_for_event(kubectl, "RestoreTestNotReady", "schedule-invalid");
+    wait_for("the metric to say so", || {
+        let ready = operator.samples().find("pgbackrest_operator_restore_test_ready", &[]);
+        (ready == Some(0.0)).then_some(())
+    });
     assert_eq!(outcomes(&status(kubectl), "ledger").len(), 3);
     wrong["spec"] = nightly()["spec"].clone();
     wrong["spec"]["clusters"] = json!({"names": ["stock"]});

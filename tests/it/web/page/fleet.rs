@@ -42,6 +42,7 @@ fn fleet() -> Vec<Overview> {
     with_jobs.jobs = Arc::new([Concern { health: Health::Failed, text }]);
     vec![
         cluster("ledger", "Ok", &[]),
+        cluster("stock", "Ok", &[]),
         cluster(
             "orders",
             "Warning",
@@ -78,12 +79,19 @@ fn fleet() -> Vec<Overview> {
 fn known() -> Fleet {
     let snapshots = [
         ("ledger", cases::five_weeks()),
+        ("stock", cases::restore_tests()),
         ("orders", cases::second_repo_hangs()),
         ("refunds", cases::nothing_answers()),
         ("standby-of-ledger", cases::hostile()),
     ];
     let entry = |(name, snapshot)| (Arc::new(Key::new("payments", name)), Arc::new(snapshot));
     Fleet { clusters: snapshots.map(entry).into_iter().collect(), as_of: now() }
+}
+
+fn known_of(names: &[&str]) -> Fleet {
+    let mut fleet = known();
+    fleet.clusters.retain(|key, _| names.contains(&key.name.as_str()));
+    fleet
 }
 
 /// With a name for each.
@@ -121,6 +129,22 @@ fn a_fleet_is_sorted_by_set_up_jobs_and_backups() {
     assert!(page.contains("href=\"?cluster=payments%2Forders\""));
     assert!(page.contains("repo1 full failed"), "{page}");
     assert!(page.contains("unknown"), "of what was not asked nothing is said");
+}
+
+#[test]
+fn a_fleet_with_restore_tests_shows_what_they_have_proven() {
+    let tested = page("fleet");
+    for text in [
+        "Proven by a restore",
+        ">7 d 23 h ago</time>",
+        "never tested",
+        "about 41 min (measured 7 d 23 h ago), at worst 51 min",
+    ] {
+        assert!(tested.contains(text), "{text} is not in {tested}");
+    }
+    let clusters = vec![cluster("ledger", "Ok", &[])];
+    let untested = fleet::render(&clusters, &known_of(&["ledger"]), &CONTEXT, now());
+    assert!(!untested.contains("Proven by a restore"), "{untested}");
 }
 
 #[test]
