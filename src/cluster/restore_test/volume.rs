@@ -28,6 +28,13 @@ pub fn size(known: Option<CopyBytes>, database_volume: Option<&str>) -> Option<S
     Some(format!("{}Gi", bytes.div_ceil(GIB)))
 }
 
+/// The bytes of a volume of this size that the copy and its WAL may use. None for what is not a quantity.
+#[must_use]
+pub fn usable(size: &str) -> Option<u64> {
+    let bytes = quantity::thousandths(size)? / 1000;
+    u64::try_from(bytes / 8 * 7).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -42,5 +49,8 @@ mod tests {
         assert_eq!(size(None, Some("500M")).as_deref(), Some("3Gi"));
         assert_eq!((size(None, Some("ten")), size(None, None)), (None, None));
         assert!(known(u64::MAX, 1).is_some());
+        assert_eq!((usable("8Gi"), usable("80M"), usable("ten")), (Some(7 * GIB), Some(70_000_000), None));
+        let needed = 100 * GIB;
+        assert!(usable(&known(needed, 0).unwrap()) >= Some(needed));
     }
 }

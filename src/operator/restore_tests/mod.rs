@@ -12,6 +12,7 @@ mod report;
 mod results;
 mod runs;
 mod status;
+mod why;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;

@@ -1,42 +1,46 @@
 //! What is known of a test whose Job has ended without a result: that it proves nothing, and as well as possible why.
 
-use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodStatus};
+use k8s_openapi::api::core::v1::Pod;
 use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt};
 
-use super::runs::{self, JobEnd, TestJob};
+use super::runs::{self, JOB_UID, JobEnd, TestJob};
+use super::why::{self, Why};
 use crate::cluster::restore_test::turn::Turn;
 use crate::cluster::validated::STANZA;
 use crate::kubernetes::client::{CALL_DEADLINE, CallError, call};
-use crate::state::proofs::{Phase, Reason, ReasonClass, RestoreTest, Source, Target, TargetKind, Versions};
+use crate::state::proofs::{Phase, Reason, RestoreTest, Source, Target, TargetKind, Versions};
 
 /// The maximum number of pods of a Job: one, and those that were evicted before it.
 const MOST_PODS: u32 = 50;
-/// A label on the pods of a Job since Kubernetes 1.27.
-const JOB_UID: &str = "batch.kubernetes.io/controller-uid";
-/// Why a container without an image is waiting.
-const NO_IMAGE: [&str; 4] = ["ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"];
 
-/// Reads the pods of the Job, whose result the watch may not have reported yet.
+/// Reads the pods of the Job, whose result the watch may not have reported yet. `before` is what the watch has reported of pods that may
+/// be gone.
 pub(super) async fn find(
     client: &Client,
     namespace: &str,
     (job, end): &(TestJob, JobEnd),
+    before: Option<Why>,
 ) -> Result<RestoreTest, CallError> {
     let api: Api<Pod> = Api::namespaced(client.clone(), namespace);
     let params = ListParams::default().labels(&format!("{JOB_UID}={}", job.uid)).limit(MOST_PODS);
     let what = format!("list pods of Job {}", job.name);
     let pods = call(what, CALL_DEADLINE, api.list(&params)).await?.items;
     let found = pods.iter().find_map(|pod| runs::result(pod, &job.turn));
-    Ok(found.unwrap_or_else(|| without(namespace, (job, *end), &pods)))
+    Ok(found.unwrap_or_else(|| without(namespace, (job, *end), &pods, before)))
 }
 
-fn without(namespace: &str, (job, end): (&TestJob, JobEnd), pods: &[Pod]) -> RestoreTest {
+fn without(
+    namespace: &str,
+    (job, end): (&TestJob, JobEnd),
+    pods: &[Pod],
+    before: Option<Why>,
+) -> RestoreTest {
     let Turn { cluster, repo } = &job.turn;
     let last = pods.iter().max_by_key(|pod| pod.creation_timestamp());
     let (class, why) = match last.and_then(|pod| pod.status.as_ref()) {
-        Some(status) => of_status(status, end.is_time_up),
-        None => of_nothing(end.is_time_up),
+        Some(status) => why::of_status(status, end.is_time_up),
+        None => before.unwrap_or_else(|| why::of_nothing(end.is_time_up)),
     };
     let source = Source::Cluster { namespace: namespace.to_owned(), pg_cluster: cluster.clone() };
     let target = Target { kind: TargetKind::Unknown, time: None, random: false };
@@ -56,60 +60,6 @@ fn without(namespace: &str, (job, end): (&TestJob, JobEnd), pods: &[Pod]) -> Res
     }
 }
 
-fn of_nothing(is_time_up: bool) -> (ReasonClass, String) {
-    if is_time_up {
-        return (
-            ReasonClass::Deadline,
-            "its pod did not end in time: look at the Events of its namespace".to_owned(),
-        );
-    }
-    (
-        ReasonClass::Interrupted,
-        "its pod is gone without a result: it was deleted, or never created".to_owned(),
-    )
-}
-
-fn of_status(status: &PodStatus, is_time_up: bool) -> (ReasonClass, String) {
-    let containers = || status.init_container_statuses.iter().chain(&status.container_statuses).flatten();
-    if containers().any(waits_for_image) {
-        return (ReasonClass::Configuration, "its image cannot be pulled: check pod.image".to_owned());
-    }
-    let is_unscheduled = status
-        .conditions
-        .iter()
-        .flatten()
-        .any(|condition| condition.type_ == "PodScheduled" && condition.status == "False");
-    if is_unscheduled {
-        let why = "no node could run its pod: check its volume, resources and placement";
-        return (ReasonClass::Configuration, why.to_owned());
-    }
-    if status.reason.as_deref() == Some("Evicted") {
-        let message = status.message.as_deref().unwrap_or("its node ran out of something");
-        return (ReasonClass::NoSpace, format!("its pod was evicted: {message}"));
-    }
-    let failed = containers().find_map(|container| {
-        let ended = container.state.as_ref()?.terminated.as_ref()?;
-        (ended.exit_code != 0).then_some((container.name.as_str(), ended.exit_code, ended.reason.as_deref()))
-    });
-    match failed {
-        Some((name, _, Some("OOMKilled"))) => (
-            ReasonClass::Interrupted,
-            format!("container {name} needs more memory: raise it in pod.resources"),
-        ),
-        _ if is_time_up => of_nothing(true),
-        Some((name, code, _)) => (
-            ReasonClass::Unclassified,
-            format!("container {name} ended with exit code {code} and without a result: see its log"),
-        ),
-        None => (ReasonClass::Unclassified, "its pod ended without a result: see its log".to_owned()),
-    }
-}
-
-fn waits_for_image(container: &ContainerStatus) -> bool {
-    let waiting = container.state.as_ref().and_then(|state| state.waiting.as_ref());
-    waiting.and_then(|waiting| waiting.reason.as_deref()).is_some_and(|reason| NO_IMAGE.contains(&reason))
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
@@ -117,7 +67,7 @@ mod tests {
     use super::*;
     use crate::cluster::validated::RepoNumber;
     use crate::state::examples::day;
-    use crate::state::proofs::Outcome;
+    use crate::state::proofs::{Outcome, ReasonClass};
 
     fn container(state: &Value) -> Value {
         json!({"name": "restore-test", "image": "", "imageID": "", "ready": false, "restartCount": 0, "state": state})
@@ -137,7 +87,7 @@ mod tests {
                     .unwrap()
                 })
                 .collect();
-            let test = without("shop", (&job, JobEnd { at: day(2), is_time_up }), &pods);
+            let test = without("shop", (&job, JobEnd { at: day(2), is_time_up }), &pods, None);
             assert_eq!((test.start, test.stop, test.is_whole()), (day(1), day(2), true));
             let reason = test.reason.unwrap();
             (test.outcome, reason.class, reason.message)

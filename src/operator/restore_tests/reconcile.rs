@@ -173,7 +173,8 @@ impl Reconciler {
         for ended in self.runs.ended(key) {
             let (job, end) = &ended;
             if !results.cover(&job.turn, job.created, end.at) {
-                let result = no_result::find(&self.operator.client, &key.namespace, &ended).await?;
+                let waited = self.runs.waited(key, &job.uid);
+                let result = no_result::find(&self.operator.client, &key.namespace, &ended, waited).await?;
                 results.add(&job.turn, TestResult::of(&result));
             }
         }

@@ -14,12 +14,15 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::runtime::watcher::Event;
 use parking_lot::Mutex;
 
+use super::why::{self, Why};
 use crate::cluster::labels::{REPO, RESTORE_TEST, TESTED_CLUSTER};
 use crate::cluster::restore_test::turn::Turn;
 use crate::cluster::validated::RepoNumber;
 use crate::operator::scope::Key;
 use crate::state::proofs::{Record as _, RestoreTest, Source};
 
+/// A label on the pods of a Job since Kubernetes 1.27.
+pub(super) const JOB_UID: &str = "batch.kubernetes.io/controller-uid";
 /// Results of one restore test that wait to be written.
 const MOST_WAITING: usize = 100;
 
@@ -67,7 +70,11 @@ pub(super) struct JobEnd {
 #[derive(Debug, Clone)]
 struct TestPod {
     turn: Turn,
+    /// UID of its Job.
+    job: Option<Box<str>>,
     result: Option<Arc<RestoreTest>>,
+    /// Why it does not start, or had to go.
+    waits: Option<Why>,
 }
 
 /// A Job or a pod, as the watches see it.
@@ -170,9 +177,16 @@ impl Watched for Pod {
     }
 
     fn note(&self, runs: &Runs) {
-        let (Some(test), Some(uid), Some(pod)) = (self.test(), self.uid(), TestPod::of(self)) else { return };
-        let entry = Entry { known: pod, is_gone: false };
-        runs.tests.lock().entry(test).or_default().pods.insert(uid, entry);
+        let (Some(test), Some(uid), Some(mut pod)) = (self.test(), self.uid(), TestPod::of(self)) else {
+            return;
+        };
+        let mut tests = runs.tests.lock();
+        let pods = &mut tests.entry(test).or_default().pods;
+        // While it is deleted, it no longer tells why it did not start.
+        if let Some(before) = pods.get(&uid).filter(|_| pod.waits.is_none() && !why::has_started(self)) {
+            pod.waits.clone_from(&before.known.waits);
+        }
+        pods.insert(uid, Entry { known: pod, is_gone: false });
     }
 
     fn gone(runs: &Runs, test: &Key, uid: &str) {
@@ -180,7 +194,9 @@ impl Watched for Pod {
             if let Some(entry) = runs.pods.get_mut(uid) {
                 entry.is_gone = true;
             }
-            runs.pods.retain(|_, entry| !entry.is_gone || entry.known.result.is_some());
+            runs.pods.retain(|_, Entry { known: pod, is_gone }| {
+                !*is_gone || pod.result.is_some() || (pod.waits.is_some() && pod.job.is_some())
+            });
             limit(&mut runs.pods, |pod| pod.result.as_ref().map(|result| result.start));
         });
     }
@@ -254,6 +270,13 @@ impl Runs {
         pods.filter_map(|pod| Some((pod.known.turn.clone(), pod.known.result.clone()?))).collect()
     }
 
+    /// Why the pods of a Job did not start, or had to go.
+    pub(super) fn waited(&self, test: &Key, job: &str) -> Option<Why> {
+        let tests = self.tests.lock();
+        let mut pods = tests.get(test)?.pods.values().map(|pod| &pod.known);
+        pods.find_map(|pod| pod.waits.clone().filter(|_| pod.job.as_deref() == Some(job)))
+    }
+
     /// Jobs that have ended. Most of them have a result.
     pub(super) fn ended(&self, test: &Key) -> Vec<(TestJob, JobEnd)> {
         let tests = self.tests.lock();
@@ -267,9 +290,16 @@ impl Runs {
             runs.jobs.retain(|_, Entry { known: job, is_gone }| {
                 !*is_gone || job.end.is_some_and(|end| !covers(&job.turn, job.created, end.at))
             });
+            let waits_for_result = |uid: &str| {
+                let job = runs.jobs.get(uid).map(|entry| &entry.known);
+                job.is_some_and(|job| job.end.is_none_or(|end| !covers(&job.turn, job.created, end.at)))
+            };
             runs.pods.retain(|_, Entry { known: pod, is_gone }| {
-                let result = pod.result.as_ref();
-                !*is_gone || result.is_some_and(|result| !covers(&pod.turn, result.start, result.stop))
+                !*is_gone
+                    || match &pod.result {
+                        Some(result) => !covers(&pod.turn, result.start, result.stop),
+                        None => pod.waits.is_some() && pod.job.as_deref().is_some_and(waits_for_result),
+                    }
             });
         });
     }
@@ -304,8 +334,10 @@ impl TestJob {
 impl TestPod {
     fn of(pod: &Pod) -> Option<Self> {
         let turn = turn(&pod.metadata)?;
+        let job = pod.metadata.labels.as_ref()?.get(JOB_UID).map(|uid| uid.as_str().into());
         let result = result(pod, &turn).map(Arc::new);
-        Some(Self { turn, result })
+        let waits = pod.status.as_ref().and_then(why::of_waiting);
+        Some(Self { turn, job, result, waits })
     }
 }
 

@@ -149,6 +149,11 @@ fn arguments(run: &Run<'_>) -> Vec<String> {
         seconds("replay-timeout", test.timeouts.replay),
         seconds("check-timeout", test.timeouts.check),
     ];
+    // A pod that exceeds it is evicted, and evicted pods are repeated.
+    if let TestStorage::EmptyDir { size_limit } = &test.storage {
+        let limit = volume::usable(&size(run, size_limit.as_ref()));
+        arguments.extend(limit.map(|bytes| format!("--space-limit={bytes}")));
+    }
     arguments.extend(test.databases.iter().map(|name| format!("--db-include={name}")));
     arguments.extend(test.process_max.map(|processes| format!("--process-max={processes}")));
     arguments.extend(test.checks.amcheck.then(|| "--amcheck".to_owned()));
@@ -221,24 +226,26 @@ fn assertions(file: &Assertions) -> Volume {
     }
 }
 
+/// The size of the volume: the given one, or what the cluster needs.
+fn size(run: &Run<'_>, given: Option<&String>) -> String {
+    let fitting = || volume::size(run.inputs.bytes, run.cluster.database.volume_size.as_deref());
+    given.cloned().or_else(fitting).unwrap_or_else(|| USUAL_SIZE.to_owned())
+}
+
 /// The volume of the copy, which ends with its pod.
 fn copy(run: &Run<'_>) -> Volume {
-    let Run { test, cluster, inputs, .. } = run;
-    let fitting = |given: &Option<String>| {
-        let fitting = || volume::size(inputs.bytes, cluster.database.volume_size.as_deref());
-        Quantity(given.clone().or_else(fitting).unwrap_or_else(|| USUAL_SIZE.to_owned()))
-    };
+    let test = run.test;
     let volume = volume_named("copy");
     match &test.storage {
         TestStorage::EmptyDir { size_limit } => Volume {
             empty_dir: Some(EmptyDirVolumeSource {
-                size_limit: Some(fitting(size_limit)),
+                size_limit: Some(Quantity(size(run, size_limit.as_ref()))),
                 ..EmptyDirVolumeSource::default()
             }),
             ..volume
         },
         TestStorage::Ephemeral { storage_class, size } => {
-            let requests = [("storage".to_owned(), fitting(size))].into();
+            let requests = [("storage".to_owned(), Quantity(self::size(run, size.as_ref())))].into();
             let claim = PersistentVolumeClaimSpec {
                 access_modes: Some(vec!["ReadWriteOnce".to_owned()]),
                 volume_mode: Some("Filesystem".to_owned()),
@@ -249,7 +256,7 @@ fn copy(run: &Run<'_>) -> Volume {
                 storage_class_name: storage_class.clone(),
                 ..PersistentVolumeClaimSpec::default()
             };
-            let labels = labels::of_test_pod(&test.name, &cluster.name, run.repo.number);
+            let labels = labels::of_test_pod(&test.name, &run.cluster.name, run.repo.number);
             Volume {
                 ephemeral: Some(EphemeralVolumeSource {
                     volume_claim_template: Some(PersistentVolumeClaimTemplate {

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::state::proofs::ReasonClass;
 
 fn labels() -> Value {
     json!({RESTORE_TEST: "nightly", TESTED_CLUSTER: "ledger", REPO: "repo1"})
@@ -63,6 +64,39 @@ fn a_result_outlives_its_job_and_its_pod() {
     runs.written(&test, |turn, start, _| turn.cluster == "ledger" && start.timestamp() > 0);
     assert!(runs.results(&test).is_empty() && runs.ended(&test).is_empty());
     assert!(runs.tests.lock().is_empty());
+}
+
+/// As the Job controller does with a Job whose time is up: its pod goes first.
+#[test]
+fn why_a_pod_did_not_start_is_known_when_it_is_gone() {
+    let (runs, test) = (Runs::default(), Key::new("shop", "nightly"));
+    let (mut jobs, mut pods) = (Seen::default(), Seen::default());
+    let with = |state: Value| {
+        let mut pod = pod("p", None);
+        pod.metadata.labels.as_mut().unwrap().insert(JOB_UID.to_owned(), "j".to_owned());
+        let statuses = pod.status.as_mut().unwrap().container_statuses.as_mut().unwrap();
+        statuses[0].state = serde_json::from_value(state).unwrap();
+        pod
+    };
+    let waits = || with(json!({"waiting": {"reason": "ImagePullBackOff"}}));
+    let ends = || with(json!({"terminated": {"exitCode": 137, "reason": "ContainerStatusUnknown"}}));
+    jobs.take(Event::Apply(job("j", None)), &runs);
+    pods.take(Event::Apply(waits()), &runs);
+    pods.take(Event::Apply(ends()), &runs);
+    pods.take(Event::Delete(ends()), &runs);
+    let known = || runs.waited(&test, "j").map(|(class, _)| class);
+    assert_eq!(known(), Some(ReasonClass::Configuration));
+    runs.written(&test, |_, _, _| false);
+    assert!(known().is_some() && runs.waited(&test, "other").is_none());
+    jobs.take(Event::Apply(job("j", Some("Failed"))), &runs);
+    runs.written(&test, |_, _, _| true);
+    assert_eq!(known(), None);
+
+    // One that has started has another reason.
+    pods.take(Event::Apply(waits()), &runs);
+    pods.take(Event::Apply(with(json!({"running": {}}))), &runs);
+    pods.take(Event::Apply(ends()), &runs);
+    assert_eq!(known(), None);
 }
 
 #[test]
