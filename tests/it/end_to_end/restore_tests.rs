@@ -1,139 +1,116 @@
-//! Restore tests of a cluster with a repo on a volume, on a real node: restored over TLS into a pod of its own.
+//! Restore tests in Kubernetes on a real node: of a cluster with a repo on a volume, restored over TLS, and of clusters that are only
+//! observed, with encrypted repos in an object store.
 
-use std::time::Duration;
+mod faults;
+mod managed;
+mod observed;
+mod repository;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use crate::support::example::{CLUSTER, Example, install_overlay};
-use crate::support::exposition::Samples;
-use crate::support::http;
-use crate::support::node::Node;
+use crate::support::example::LONGEST;
+use crate::support::kubernetes::kubectl::Kubectl;
+use crate::support::process::wait_telling;
 
-const NAMESPACE: &str = "proofs";
-const OPERATOR: &str = "keeper-proofs";
-const TEST: &str = "restoretest/nightly";
+/// A `RestoreTest` resource.
+pub(super) struct Tests<'node> {
+    pub(super) kubectl: &'node Kubectl,
+    pub(super) namespace: &'static str,
+    pub(super) name: &'static str,
+}
 
-#[test]
-fn a_cluster_is_restored_in_a_pod_and_the_result_stays() {
-    let Some(node) = Node::shared("a_cluster_is_restored_in_a_pod_and_the_result_stays") else { return };
-    let arguments = ["--namespaces=proofs", "--collect.interval=5"];
-    install_overlay(node, "restore-tests", OPERATOR, &arguments);
-    let cluster = Example::apply(node, NAMESPACE);
-    let kubectl = node.kubectl();
-    kubectl.wait(NAMESPACE, "pod/cluster-0", "condition=Ready");
-    let first = cluster.wait("the Job of the first full backup", || cluster.jobs().pop());
-    cluster.wait_for_job(&first, "Complete");
-    cluster.psql("create table kept_for_test as select generate_series(1, 1000) as id");
-    cluster.archive();
-    node.provide_volumes(3, "5Gi");
-    kubectl.apply(&assertions().to_string(), &[]);
-    kubectl.apply(&nightly().to_string(), &[]);
-    cluster.wait("the CronJob", || kubectl.get(NAMESPACE, "cronjob", "restore-test-nightly"));
-
-    let job = start(&cluster, "next");
-    cluster.wait_for_job(&job, "Complete");
-    // The database archives as before.
-    cluster.archive();
-    kubectl.wait(NAMESPACE, TEST, "condition=Passed");
-    kubectl.wait(NAMESPACE, TEST, "condition=Ready");
-    let status = status(&cluster);
-    let test = &status["results"][0]["tests"][0];
-    assert_eq!((&test["outcome"], &test["target"]), (&json!("passed"), &json!("latest")), "{status}");
-    assert!(test["bytes"].as_i64() > Some(10 << 20) && test["reachedLSN"].is_string(), "{status}");
-    let checks: Vec<String> = test["checks"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|check| format!("{} {}", check["check"].as_str().unwrap(), check["verdict"].as_str().unwrap()))
-        .collect();
-    for check in ["target passed", "relations passed", "assertion passed"] {
-        assert!(checks.iter().any(|found| found == check), "{checks:?}");
+impl Tests<'_> {
+    fn status(&self) -> Value {
+        let test = self.kubectl.get(self.namespace, "restoretest", self.name).unwrap();
+        test["status"].clone()
     }
-    shown(&cluster, "passed");
 
-    outlived(&cluster, &status["results"]);
-    without_a_file_of_the_backup(&cluster);
-    kubectl.delete_namespaces(&[OPERATOR]);
-}
+    /// Requests a test, and gives its Job.
+    pub(super) fn start(&self, request: &str) -> String {
+        let before = self.jobs();
+        let annotation = format!("pgbackrest-keeper.io/test-now={request}");
+        let annotate = ["annotate", "--overwrite", "restoretest", self.name, &annotation];
+        self.kubectl.run(&[&["--namespace", self.namespace][..], &annotate].concat());
+        self.wait("the Job that was requested", || self.jobs().into_iter().find(|job| !before.contains(job)))
+    }
 
-fn nightly() -> Value {
-    json!({
-        "apiVersion": "pgbackrest-keeper.io/v1alpha1", "kind": "RestoreTest",
-        "metadata": {"name": "nightly", "namespace": NAMESPACE},
-        "spec": {"clusters": {"names": [CLUSTER]}, "schedule": "0 0 1 1 *",
-            "storage": {"ephemeral": {"size": "5Gi"}}, "checks": {"assertions": {"configMap": "expectations"}},
-            "pod": {"resources": {"requests": {"cpu": "50m", "memory": "128Mi"}}}},
-    })
-}
+    fn jobs(&self) -> Vec<String> {
+        let selector = format!("labelSelector=pgbackrest-keeper.io/restore-test={}", self.name);
+        let jobs = self.kubectl.list(self.namespace, "job", &selector);
+        jobs.iter().map(|job| job["metadata"]["name"].as_str().unwrap().to_owned()).collect()
+    }
 
-fn assertions() -> Value {
-    let file = "- name: rows are there\n  database: postgres\n  query: SELECT count(*) FROM public.kept_for_test\n  equals: 1000\n";
-    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "expectations", "namespace": NAMESPACE},
-        "data": {"assertions.yaml": file}})
-}
+    /// The pod of a Job.
+    fn pod(&self, job: &str) -> Option<Value> {
+        let selector = format!("labelSelector=batch.kubernetes.io/job-name={job}");
+        self.kubectl.list(self.namespace, "pod", &selector).pop()
+    }
 
-fn status(cluster: &Example<'_>) -> Value {
-    cluster.kubectl().get(NAMESPACE, "restoretest", "nightly").unwrap()["status"].clone()
-}
+    /// Waits until a Job has ended, with this condition.
+    pub(super) fn wait_for_job(&self, job: &str, condition: &str) {
+        let ended = self.wait(&format!("the end of Job {job}"), || {
+            let job = self.kubectl.get(self.namespace, "job", job)?;
+            let conditions = job["status"]["conditions"].as_array()?.clone();
+            let is_end = |found: &&Value| {
+                ["Complete", "Failed"].iter().any(|end| found["type"] == *end) && found["status"] == "True"
+            };
+            Some(conditions.iter().find(is_end)?["type"].as_str()?.to_owned())
+        });
+        assert_eq!(ended, condition, "{job}: {}", self.state());
+    }
 
-/// Requests a test, and gives its Job.
-fn start(cluster: &Example<'_>, request: &str) -> String {
-    let annotation = format!("pgbackrest-keeper.io/test-now={request}");
-    let annotate = ["annotate", "--overwrite", "restoretest", "nightly", &annotation];
-    cluster.kubectl().run(&[&["--namespace", NAMESPACE][..], &annotate].concat());
-    cluster.wait("the Job that was requested", || {
-        let selector = "labelSelector=pgbackrest-keeper.io/restore-test=nightly";
-        let jobs = cluster.kubectl().list(NAMESPACE, "job", selector);
-        let running =
-            |job: &&Value| job["status"]["completionTime"].is_null() && job["status"]["failed"].is_null();
-        Some(jobs.iter().find(running)?["metadata"]["name"].as_str()?.to_owned())
-    })
-}
+    /// The results of a cluster, newest first, once there are so many.
+    pub(super) fn results(&self, cluster: &str, count: usize) -> Vec<Value> {
+        self.wait(&format!("{count} results of {cluster}"), || {
+            let results = self.status()["results"].as_array()?.clone();
+            let of_cluster = results.into_iter().find(|result| result["cluster"] == cluster)?;
+            let tests = of_cluster["tests"].as_array()?.clone();
+            (tests.len() >= count).then_some(tests)
+        })
+    }
 
-/// The same metrics as on a host, with the labels of the cluster.
-fn shown(cluster: &Example<'_>, outcome: &str) {
-    let labels = [
-        ("namespace", NAMESPACE),
-        ("pg_cluster", CLUSTER),
-        ("stanza", "db"),
-        ("repo_key", "1"),
-        ("outcome", outcome),
-    ];
-    cluster.wait_in(Duration::from_mins(5), &format!("{outcome} among the metrics"), || {
-        let pods = cluster.kubectl().list(OPERATOR, "pod", "");
-        let of_pod = |pod: &Value| {
-            let url = format!("http://{}:9854/metrics", pod["status"]["podIP"].as_str()?);
-            let answer = cluster.node.in_network(|| http::get(&url, &[])).ok()?;
-            Samples::parse(answer.text()).find("pgbackrest_restore_test_last_outcome", &labels)
+    fn wait<T>(&self, what: &str, ask: impl FnMut() -> Option<T>) -> T {
+        wait_telling(LONGEST, std::time::Duration::from_millis(500), what, ask, || self.state())
+    }
+
+    /// What a reader of a failed test wants to know.
+    fn state(&self) -> String {
+        let said = |arguments: &[&str]| {
+            let output = self.kubectl.output(&[&["--namespace", self.namespace][..], arguments].concat());
+            String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
         };
-        pods.iter().filter_map(of_pod).any(|value| value == 1.0).then_some(())
-    });
+        [
+            said(&["get", "restoretests,pods,cronjobs,jobs,pvc", "--output=wide"]),
+            said(&["get", "restoretest", self.name, "--output=jsonpath={.status}"]),
+            said(&["get", "events", "--sort-by=.lastTimestamp"]),
+            said(&[
+                "logs",
+                "--selector=pgbackrest-keeper.io/restore-test",
+                "--all-containers",
+                "--prefix",
+                "--tail=40",
+            ]),
+        ]
+        .join("\n")
+    }
 }
 
-/// A restart of the operator, and the deletion of all Jobs.
-fn outlived(cluster: &Example<'_>, results: &Value) {
-    let kubectl = cluster.kubectl();
-    let of_tests = "--selector=pgbackrest-keeper.io/restore-test=nightly";
-    kubectl.run(&["--namespace", NAMESPACE, "delete", "jobs", of_tests]);
-    kubectl.run(&["--namespace", OPERATOR, "delete", "pods", "--all"]);
-    kubectl.wait(OPERATOR, &format!("deployment/{OPERATOR}"), "condition=Available");
-    shown(cluster, "passed");
-    assert_eq!(status(cluster)["results"], *results);
-}
-
-fn without_a_file_of_the_backup(cluster: &Example<'_>) {
-    let remove = "rm -r /data/pgbackrest/repo1/backup/db/*F/pg_data";
-    cluster.said("cluster-pgbackrest-repo-host-0", "pgbackrest", &["sh", "-c", remove]);
-    let job = start(cluster, "cluster@repo1");
-    cluster.wait_for_job(&job, "Failed");
-    cluster.kubectl().wait(NAMESPACE, TEST, "condition=Passed=False");
-    let status = status(cluster);
-    let tests = &status["results"][0]["tests"];
-    assert_eq!(
-        (&tests[0]["outcome"], &tests[0]["class"]),
-        (&json!("failed"), &json!("missing_backup")),
-        "{status}"
-    );
-    assert_eq!(tests[1]["outcome"], "passed", "{status}");
-    shown(cluster, "failed");
+/// No token for the API server, and nothing that could write anywhere but to the volume of the copy.
+fn assert_confined(pod: &Value) {
+    let spec = &pod["spec"];
+    assert_eq!(spec["automountServiceAccountToken"], false, "{pod}");
+    for source in spec["volumes"].as_array().unwrap() {
+        let projected = source["projected"]["sources"].as_array().cloned().unwrap_or_default();
+        assert!(projected.iter().all(|source| source["serviceAccountToken"].is_null()), "{source}");
+        assert!(source["hostPath"].is_null(), "{source}");
+    }
+    for container in spec["containers"].as_array().unwrap() {
+        assert_eq!(container["securityContext"]["readOnlyRootFilesystem"], true, "{container}");
+        let mounts = container["volumeMounts"].as_array().unwrap().iter();
+        let writable: Vec<&str> = mounts
+            .filter(|mount| mount["readOnly"] != true)
+            .map(|mount| mount["name"].as_str().unwrap())
+            .collect();
+        assert_eq!(writable, ["copy"], "{container}");
+    }
 }

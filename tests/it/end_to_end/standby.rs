@@ -7,7 +7,8 @@ mod patroni;
 use serde_json::{Value, json};
 
 use crate::end_to_end::node::pod;
-use crate::support::example::{CLUSTER, Example, complete, node_with_operator};
+use crate::end_to_end::restore_tests::Tests;
+use crate::support::example::{CLUSTER, Example, complete, install_overlay, node_with_operator};
 use crate::support::kubernetes::images::POSTGRES;
 use crate::support::machine::skip;
 use crate::support::node::Node;
@@ -42,6 +43,7 @@ fn backups_are_made_from_a_standby_and_never_of_one() {
     cluster.wake_archiver(FIRST);
     let first = cluster.wait("the Job of the first full backup", || cluster.jobs().pop());
     files_come_from_the_standby(&cluster, &first, "", (FIRST, SECOND));
+    who_observes_tests_the_backup(&cluster);
     let set = cluster.kubectl().get(NAMESPACE, "statefulset", "cluster-pgbackrest-repo-host").unwrap();
     let volumes = set["spec"]["template"]["spec"]["volumes"].as_array().unwrap();
     assert!(volumes.iter().all(|volume| volume["persistentVolumeClaim"].is_null()), "{set}");
@@ -54,6 +56,27 @@ fn backups_are_made_from_a_standby_and_never_of_one() {
 
     postgresql_is_asked_which_of_two_pods_is_the_primary(&cluster, (SECOND, FIRST));
     copies::are_not_set_up_before_they_move(&cluster, SECOND, &copy);
+}
+
+/// With the image of the cluster's pods, by an operator that does not manage it.
+fn who_observes_tests_the_backup(cluster: &Example<'_>) {
+    let (kubectl, operator) = (cluster.kubectl(), "keeper-standby");
+    let arguments = ["--mode=observe", "--namespaces=standby", "--collect.interval=60"];
+    install_overlay(cluster.node, "restore-tests", operator, &arguments);
+    let test = json!({
+        "apiVersion": "pgbackrest-keeper.io/v1alpha1", "kind": "RestoreTest",
+        "metadata": {"name": "patroni", "namespace": NAMESPACE},
+        "spec": {"clusters": {"names": [CLUSTER]}, "schedule": "0 0 1 1 *",
+            "storage": {"emptyDir": {"sizeLimit": "5Gi"}},
+            "pod": {"resources": {"requests": {"cpu": "50m", "memory": "128Mi"}}}},
+    });
+    kubectl.apply(&test.to_string(), &[]);
+    let tests = Tests { kubectl, namespace: NAMESPACE, name: "patroni" };
+    let job = tests.start("next");
+    tests.wait_for_job(&job, "Complete");
+    assert_eq!(tests.results(CLUSTER, 1)[0]["outcome"], "passed");
+    kubectl.run(&["--namespace", NAMESPACE, "delete", "restoretest", "patroni"]);
+    kubectl.delete_namespaces(&[operator]);
 }
 
 fn log_of_repo_host(cluster: &Example<'_>) -> String {
@@ -175,6 +198,7 @@ fn with_a_standby(node: &Node) -> Example<'_> {
     kubectl.apply(&json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string(), &[]);
     let cluster = Example { node, namespace: NAMESPACE };
     patroni::wait_for_roles(&cluster, FIRST, SECOND);
+    patroni::leave_no_configuration_in_the_data_directory(&cluster, [FIRST, SECOND]);
     cluster
 }
 

@@ -54,6 +54,10 @@ fn install(kubectl: &Kubectl, manifests: &str, namespace: &str) {
         .join("\n---\n")
         .replace("name: pgbackrest-keeper-operator\n", &format!("name: {namespace}\n"))
         .replace(
+            "name: pgbackrest-keeper-operator-restore-tests\n",
+            &format!("name: {namespace}-restore-tests\n"),
+        )
+        .replace(
             "serviceAccountName: pgbackrest-keeper-operator\n",
             &format!("serviceAccountName: {namespace}\n"),
         )

@@ -145,23 +145,45 @@ impl Node {
             let name = format!("volume-{}", self.volumes.fetch_add(1, Ordering::Relaxed));
             let path = self.namespaces.directory().join("volumes").join(&name);
             fs::create_dir_all(&path).unwrap();
-            let here = json!({"key": "kubernetes.io/hostname", "operator": "In", "values": [NODE]});
-            let volume = json!({
-                "apiVersion": "v1",
-                "kind": "PersistentVolume",
-                "metadata": {"name": name},
-                "spec": {
-                    "accessModes": ["ReadWriteOnce"],
-                    "capacity": {"storage": size},
-                    // Unlike a hostPath, it is given to the pod's group.
-                    "local": {"path": path},
-                    "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [here]}]}},
-                    "persistentVolumeReclaimPolicy": "Retain",
-                    "storageClassName": STORAGE_CLASS,
-                },
-            });
-            self.kubectl().apply(&volume.to_string(), &[]);
+            self.add_volume(&name, &path, size, STORAGE_CLASS);
         }
+    }
+
+    /// Makes a volume that is really no larger than this, in memory and with a storage class of its own.
+    pub(crate) fn provide_small_volume(&self, class: &str, mebibytes: u32) {
+        let path = self.namespaces.directory().join("volumes").join(class);
+        fs::create_dir_all(&path).unwrap();
+        let mut mount = self.namespaces.place().call("mount");
+        successful(mount.args(["-t", "tmpfs", "-o"]).arg(format!("size={mebibytes}m")).arg(class).arg(&path));
+        let size = format!("{mebibytes}Mi");
+        let storage_class = json!({
+            "apiVersion": "storage.k8s.io/v1",
+            "kind": "StorageClass",
+            "metadata": {"name": class},
+            "provisioner": "kubernetes.io/no-provisioner",
+            "volumeBindingMode": "WaitForFirstConsumer",
+        });
+        self.kubectl().apply(&storage_class.to_string(), &[]);
+        self.add_volume(class, &path, &size, class);
+    }
+
+    fn add_volume(&self, name: &str, path: &Path, size: &str, class: &str) {
+        let here = json!({"key": "kubernetes.io/hostname", "operator": "In", "values": [NODE]});
+        let volume = json!({
+            "apiVersion": "v1",
+            "kind": "PersistentVolume",
+            "metadata": {"name": name},
+            "spec": {
+                "accessModes": ["ReadWriteOnce"],
+                "capacity": {"storage": size},
+                // Unlike a hostPath, it is given to the pod's group.
+                "local": {"path": path},
+                "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [here]}]}},
+                "persistentVolumeReclaimPolicy": "Retain",
+                "storageClassName": class,
+            },
+        });
+        self.kubectl().apply(&volume.to_string(), &[]);
     }
 
     /// A new address of the node, which pods resolve by `NAME.test` a second later, for a server on its port 443.

@@ -1,4 +1,5 @@
-//! Patroni, as CPO's images run it: it makes the primary and the standby, and labels their pods with their roles.
+//! Patroni, as CPO's images run it: it makes the primary and the standby, and labels their pods with their roles. As on Debian, the
+//! configuration of PostgreSQL is not in its data directory.
 
 use serde_json::{Value, json};
 
@@ -7,6 +8,10 @@ use crate::support::example::{CLUSTER, Example};
 pub(super) const ROLE: &str = "member.cpo.opensource.cybertec.at/role";
 
 const CONFIGURATION: &str = "/etc/patroni/patroni.yml";
+const DATA: &str = "/home/postgres/pgdata/pgroot/data";
+/// Where PostgreSQL's configuration is, and what Patroni includes in it.
+const POSTGRES_CONFIGURATION: &str = "/home/postgres/pgdata/config";
+const INCLUDED: &str = "/etc/patroni/postgresql.conf";
 /// Of Patroni's own process, beside the first one of the container, which starts it.
 const COMMAND_LINE: &str = "/usr/bin/python3 /usr/bin/patroni ";
 
@@ -22,7 +27,7 @@ pub(super) fn manage(objects: &mut Vec<Value>, namespace: &str) {
     spec["volumes"].as_array_mut().unwrap().push(volume);
     // The data directory is Patroni's to make.
     spec["initContainers"][0]["args"] =
-        json!(["cd /home/postgres/pgdata; mkdir -p pgbackrest/log pgbackrest/spool-path"]);
+        json!(["cd /home/postgres/pgdata; mkdir -p pgbackrest/log pgbackrest/spool-path config"]);
     let postgres = &mut spec["containers"][0];
     assert_eq!(postgres["name"], "postgres");
     postgres["command"] = json!(["patroni", CONFIGURATION]);
@@ -43,7 +48,7 @@ pub(super) fn manage(objects: &mut Vec<Value>, namespace: &str) {
 fn surroundings(namespace: &str) -> [Value; 4] {
     let metadata = json!({"name": "patroni", "namespace": namespace});
     // JSON is YAML.
-    let data = json!({"patroni.yml": configuration(namespace).to_string()});
+    let data = json!({"patroni.yml": configuration(namespace).to_string(), "postgresql.conf": ""});
     let rule =
         |resource: &str, verbs: &[&str]| json!({"apiGroups": [""], "resources": [resource], "verbs": verbs});
     [
@@ -93,7 +98,9 @@ fn configuration(namespace: &str) -> Value {
         },
         "postgresql": {
             "listen": "*:5432",
-            "data_dir": "/home/postgres/pgdata/pgroot/data",
+            "data_dir": DATA,
+            "config_dir": POSTGRES_CONFIGURATION,
+            "custom_conf": INCLUDED,
             "pgpass": "/tmp/pgpass",
             "use_unix_socket": true,
             "use_unix_socket_repl": true,
@@ -128,6 +135,16 @@ pub(super) fn wait_for_roles(cluster: &Example<'_>, primary: &str, standby: &str
     let state = format!("select state from pg_stat_replication where application_name = '{standby}'");
     cluster
         .wait("the standby to stream", || (cluster.psql_in(primary, &[&state]) == "streaming").then_some(()));
+}
+
+/// Removes what initdb has left in the data directory, which Debian's tools move.
+pub(super) fn leave_no_configuration_in_the_data_directory(cluster: &Example<'_>, pods: [&str; 2]) {
+    for pod in pods {
+        let shown = cluster.psql_in(pod, &["show config_file"]);
+        assert!(shown.starts_with(POSTGRES_CONFIGURATION), "{shown}");
+        let remove = format!("cd {DATA} && rm -f postgresql.conf pg_hba.conf pg_ident.conf");
+        cluster.said(pod, "postgres", &["sh", "-c", &remove]);
+    }
 }
 
 /// As people do it. Patroni is asked again if something took it too long.
