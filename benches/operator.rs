@@ -1,5 +1,5 @@
 //! The operator with a real API server: how long a fleet takes to converge, the costs when nothing changes, and how memory grows
-//! with the fleet.
+//! with the fleet; then the same fleet with restore tests of all clusters.
 //!
 //! `make bench` runs it. Each cluster has two repos and four schedules. There are no pods: that every repo has its stanza
 //! is written where the operator remembers it. Absolute figures depend on the machine.
@@ -23,6 +23,7 @@ mod support;
 mod usage;
 
 use std::path::Path;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
@@ -44,6 +45,8 @@ use usage::Usage;
 /// How large the fleet is at each measurement.
 const STEPS: [usize; 3] = [250, 500, 1000];
 const SCHEDULES_EACH: usize = 4;
+/// Resources that share the clusters between them.
+const RESTORE_TESTS: usize = 10;
 const NAMESPACE: &str = "fleet";
 const SECRET: &str = "repos";
 /// How long nothing changes while requests are counted.
@@ -90,9 +93,18 @@ async fn main() {
     let per_cluster = (last.1 - first.1) * 1024.0 / (last.0 - first.0) as f64;
     println!("\nmemory per cluster: {per_cluster:.1} KiB");
 
-    let (before, cpu) = (requests(&installation), used(&operator).cpu_seconds);
+    steady_state(&installation, &operator, clusters).await;
+
+    let (code, log) = operator.stop();
+    assert_eq!(code, Some(0), "{log}");
+    with_restore_tests(&installation, &client, &of_namespace, clusters).await;
+}
+
+/// What it costs when nothing changes.
+async fn steady_state(installation: &Installation, operator: &Operator, clusters: usize) {
+    let (before, cpu) = (requests(installation), used(operator).cpu_seconds);
     tokio::time::sleep(QUIET).await;
-    let after = requests(&installation);
+    let after = requests(installation);
     let per_hour = |count: usize| count as f64 * 3600.0 / QUIET.as_secs_f64();
     let (work, lease) = (per_hour(after.0 - before.0), per_hour(after.1 - before.1));
     println!(
@@ -100,8 +112,107 @@ async fn main() {
          beside {lease:.0} for the lease, {:.2} s of CPU per hour",
         QUIET.as_secs(),
         work / clusters as f64,
-        (used(&operator).cpu_seconds - cpu) * 3600.0 / QUIET.as_secs_f64(),
+        (used(operator).cpu_seconds - cpu) * 3600.0 / QUIET.as_secs_f64(),
     );
+}
+
+/// The same fleet, with ten results of each repo that the statuses have from before: the operator starts once without restore tests, and
+/// once with them.
+async fn with_restore_tests(
+    installation: &Installation,
+    client: &kube::Client,
+    of_namespace: &str,
+    clusters: usize,
+) {
+    let arguments = [of_namespace, "--collector.pgbackrest=false"];
+    let operator = installation.start(&arguments);
+    settle(&operator).await;
+    let without = used(&operator).settled_mib;
+    let (code, log) = operator.stop();
+    assert_eq!(code, Some(0), "{log}");
+
+    installation.add_restore_tests();
+    let kind = GroupVersionKind::gvk("pgbackrest-keeper.io", "v1alpha1", "RestoreTest");
+    let resource = ApiResource::from_gvk_with_plural(&kind, "restoretests");
+    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), NAMESPACE, &resource);
+    let each = clusters / RESTORE_TESTS;
+    for number in 0..RESTORE_TESTS {
+        let selected = number * each..(number + 1) * each;
+        let test: DynamicObject = serde_json::from_value(restore_test(number, selected.clone())).unwrap();
+        api.create(&PostParams::default(), &test).await.unwrap();
+        let status = Patch::Merge(json!({"status": {"results": results(selected)}}));
+        api.patch_status(&test.metadata.name.unwrap(), &PatchParams::default(), &status).await.unwrap();
+    }
+    let before = requests(installation).0;
+    let operator = installation.start(&[&arguments[..], &["--restore-tests=true"]].concat());
+    let began = Instant::now();
+    let is_ready = |test: &DynamicObject| {
+        let conditions = test.data["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        conditions.iter().any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
+    };
+    while !api.list(&ListParams::default()).await.unwrap().iter().all(is_ready) {
+        assert!(began.elapsed() < LONGEST, "not converged within {LONGEST:?}");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    let converged = began.elapsed();
+    settle(&operator).await;
+    println!(
+        "\nafter a restart: {without:.1} MiB; with {RESTORE_TESTS} restore tests of {each} clusters each, ready after {:.1} s and {} \
+         requests: {:.1} MiB",
+        converged.as_secs_f64(),
+        requests(installation).0 - before,
+        used(&operator).settled_mib,
+    );
+    steady_state(installation, &operator, clusters).await;
+}
+
+/// Until all clusters were looked at, and what that took is free again.
+async fn settle(operator: &Operator) {
+    let began = Instant::now();
+    let is_busy = || {
+        operator.wait_until_ready();
+        operator.samples().find("pgbackrest_operator_queue_depth", &[]) != Some(0.0)
+    };
+    while aside(is_busy) {
+        assert!(began.elapsed() < LONGEST, "not converged within {LONGEST:?}");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    tokio::time::sleep(Duration::from_secs(20)).await;
+}
+
+/// On a thread that may wait.
+fn aside<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    thread::scope(|scope| scope.spawn(work).join().unwrap())
+}
+
+fn restore_test(number: usize, selected: std::ops::Range<usize>) -> Value {
+    let names: Vec<String> = selected.map(|cluster| format!("cluster-{cluster}")).collect();
+    json!({
+        "apiVersion": "pgbackrest-keeper.io/v1alpha1",
+        "kind": "RestoreTest",
+        "metadata": {"name": format!("test-{number}"), "namespace": NAMESPACE},
+        "spec": {"clusters": {"names": names}, "schedule": "0 3 1 1 *", "duringBackups": true,
+            "pod": {"image": "postgres:15"}},
+    })
+}
+
+/// As many as the status of a resource holds.
+fn results(selected: std::ops::Range<usize>) -> Value {
+    let test = |day: usize| {
+        json!({
+            "start": format!("2026-11-{day:02}T03:00:00Z"), "stop": format!("2026-11-{day:02}T03:40:00Z"), "outcome": "passed",
+            "backup": "20261101-010000F", "backupStop": "2026-11-01T01:20:00Z", "target": "latest",
+            "reachedLSN": "1F/4C0001A8", "lastCommit": format!("2026-11-{day:02}T02:59:40Z"), "bytes": 500_000_000_000_u64,
+            "walBytes": 3_000_000_000_u64, "restoreSeconds": 1800, "replaySeconds": 400,
+        })
+    };
+    let of_cluster = |cluster: usize| {
+        ["repo1", "repo2"].map(|repo| {
+            let tests: Vec<Value> = (1..=10).rev().map(test).collect();
+            json!({"cluster": format!("cluster-{cluster}"), "repo": repo, "lastPassed": "2026-11-10T03:00:00Z", "tests": tests})
+        })
+    };
+    selected.flat_map(of_cluster).collect()
 }
 
 fn cluster(number: usize) -> Value {
