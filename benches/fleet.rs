@@ -13,6 +13,7 @@
     reason = "a program that measures prints, and may stop at the first thing that is off"
 )]
 
+mod report;
 mod usage;
 
 use std::collections::BTreeMap;
@@ -42,6 +43,7 @@ use pgbackrest_keeper::source::pods::FindPods;
 use pgbackrest_keeper::state::jobs::{
     ClusterKey, CronFact, JobEnd, JobFact, JobFailure, Slot, Suspension, Trigger,
 };
+use report::{Better, Figure, Report};
 use usage::Usage;
 
 /// What the program runs with.
@@ -124,24 +126,25 @@ async fn main() {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     let (wall, cpu) = (began.elapsed(), used().cpu_seconds - before.cpu_seconds);
-    println!("\n## fleet, {clusters} clusters of {REPOS} repos with {BACKUPS} backups each\n");
-    println!(
-        "one round: {:.1} s of an interval of {:.0} s, {} commands of {latency:?} ({} at once, one in {HANGS} hangs)",
-        wall.as_secs_f64(),
-        pace.interval.as_secs_f64(),
-        calls.load(Ordering::Relaxed),
-        pace.concurrency,
-    );
-    println!(
-        "CPU: {cpu:.2} s per round with {} series encoded again and again, {:.1} % of a core over the interval",
-        store.load().body.series(),
-        cpu * 100.0 / pace.interval.as_secs_f64(),
-    );
     let grown = used().settled_mib - before.settled_mib;
-    println!("memory: {:.1} KiB per cluster", grown * 1024.0 / clusters as f64);
+    let case = format!(
+        "{clusters} clusters of {REPOS} repos with {BACKUPS} backups each, commands of {latency:?}, {} at once",
+        pace.concurrency
+    );
+    let figure = |name: &str, unit, value: f64| Figure::new(name, unit, &[value]);
+    let figures = vec![
+        figure("one round", "s", wall.as_secs_f64()),
+        figure("commands", "", calls.load(Ordering::Relaxed) as f64),
+        figure("series", "", store.load().body.series() as f64).better(Better::Neither),
+        figure("CPU per round", "s", cpu),
+        figure("memory per cluster", "KiB", grown * 1024.0 / clusters as f64),
+    ];
+    let mut report = Report::new("fleet");
+    report.add(&case, figures);
     polling.abort();
     let _ = polling.await;
-    scrapes(&store, &collection, &options, clusters);
+    scrapes(&store, &collection, &options, clusters, &mut report);
+    report.write().unwrap();
 }
 
 fn subject() -> Subject {
@@ -250,7 +253,13 @@ fn job(cluster: &ClusterKey, slot: Slot, run: u64, started: DateTime<Utc>, fails
 }
 
 /// What a scrape costs beside a copy of the same bytes.
-fn scrapes(store: &Store, collection: &Arc<CollectionMetrics>, options: &Arc<Options>, count: u64) {
+fn scrapes(
+    store: &Store,
+    collection: &Arc<CollectionMetrics>,
+    options: &Arc<Options>,
+    count: u64,
+    report: &mut Report,
+) {
     let operator = Arc::new(OperatorMetrics::new(&["apply"]));
     operator.leads(true);
     for number in 0..count {
@@ -263,9 +272,6 @@ fn scrapes(store: &Store, collection: &Arc<CollectionMetrics>, options: &Arc<Opt
     let took = began.elapsed();
     let joined = || clusters.joined(&published.body, Format::OpenMetrics);
     let of_operator = joined().series() - published.body.series();
-    println!(
-        "{of_operator} more series of jobs, schedules and reconciles, encoded in {took:.0?} when they change"
-    );
     let dynamic = |body: &StaticPart| {
         let parts = Dynamic {
             snapshot: &published.snapshot,
@@ -287,34 +293,40 @@ fn scrapes(store: &Store, collection: &Arc<CollectionMetrics>, options: &Arc<Opt
         plain(&body, dynamic(&body)).map(|chunk| chunk.unwrap().len()).sum::<usize>()
     };
     let (zipped_body, text_body) = (vec![7_u8; zipped()], vec![7_u8; text()]);
-    println!("\n| answer | MB | p50, ms | p99, ms | copies of the same body |");
-    println!("|---|---|---|---|---|");
-    row("gzip", &zipped_body, zipped);
-    row("text", &text_body, text);
+    let mut figures = vec![
+        Figure::new("series of the operator", "", &[of_operator as f64]).better(Better::Neither),
+        Figure::new("encoding them", "ms", &[milliseconds(took)]),
+    ];
+    figures.extend(answers("gzip", &zipped_body, zipped));
+    figures.extend(answers("text", &text_body, text));
+    report.add("scrapes, with series of jobs, schedules and reconciles", figures);
 }
 
-fn row(name: &str, body: &[u8], answer: impl Fn() -> usize) {
+/// What an answer costs, and a copy of its body.
+fn answers(name: &str, body: &[u8], answer: impl Fn() -> usize) -> [Figure; 3] {
     let times = |work: &dyn Fn() -> usize| {
-        let mut times: Vec<Duration> = (0..SCRAPES)
+        let mut times: Vec<f64> = (0..SCRAPES)
             .map(|_| {
                 let began = Instant::now();
                 assert!(std::hint::black_box(work()) > 0);
-                began.elapsed()
+                milliseconds(began.elapsed())
             })
             .collect();
-        times.sort();
+        times.sort_by(f64::total_cmp);
         (times[SCRAPES / 2], times[SCRAPES * 99 / 100])
     };
     let (p50, p99) = times(&answer);
-    let (copy, _) = times(&|| std::hint::black_box(body).to_vec().len());
-    let ms = |time: Duration| time.as_secs_f64() * 1000.0;
-    println!(
-        "| {name} | {:.2} | {:.2} | {:.2} | {:.1} |",
-        body.len() as f64 / 1e6,
-        ms(p50),
-        ms(p99),
-        p50.as_secs_f64() / copy.as_secs_f64()
-    );
+    let (copy, slow_copy) = times(&|| std::hint::black_box(body).to_vec().len());
+    let figure = |what: &str, unit, value| Figure::new(&format!("{name}, {what}"), unit, &[value]);
+    [
+        figure("p50", "ms", p50).limit(Some(copy)),
+        figure("p99", "ms", p99).limit(Some(slow_copy)),
+        figure("body", "MB", body.len() as f64 / 1e6),
+    ]
+}
+
+fn milliseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1000.0
 }
 
 fn used() -> Usage {

@@ -1,8 +1,9 @@
 //! The operator with a real API server: how long a fleet takes to converge, the costs when nothing changes, and how memory grows
 //! with the fleet; then the same fleet with restore tests of all clusters.
 //!
-//! `make bench` runs it. Each cluster has two repos and four schedules. There are no pods: that every repo has its stanza
-//! is written where the operator remembers it. Absolute figures depend on the machine.
+//! `make bench` runs it. Each cluster has two repos and three schedules. There are no pods: that every repo has its stanza
+//! is written where the operator remembers it. `OPERATOR_CLUSTERS=2500,5000,10000` sets how large the fleet is at each measurement.
+//! Absolute figures depend on the machine.
 
 #![allow(
     dead_code,
@@ -18,6 +19,7 @@
     reason = "a program that measures prints, and may stop at the first thing that is off"
 )]
 
+mod report;
 #[path = "../tests/it/support/mod.rs"]
 mod support;
 mod usage;
@@ -38,20 +40,23 @@ use pgbackrest_keeper::cluster::settings::Settings;
 use pgbackrest_keeper::cluster::{desired, names, validate};
 use serde_json::{Value, json};
 
+use report::{Figure, Report};
 use support::control_plane::ControlPlane;
 use support::operator::{Installation, Operator};
 use usage::Usage;
 
 /// How large the fleet is at each measurement.
-const STEPS: [usize; 3] = [250, 500, 1000];
-const SCHEDULES_EACH: usize = 4;
+const STEPS: &str = "250,500,1000";
+const SCHEDULES_EACH: usize = 3;
 /// Resources that share the clusters between them.
 const RESTORE_TESTS: usize = 10;
 const NAMESPACE: &str = "fleet";
 const SECRET: &str = "repos";
 /// How long nothing changes while requests are counted.
 const QUIET: Duration = Duration::from_mins(3);
-const LONGEST: Duration = Duration::from_mins(20);
+const LONGEST: Duration = Duration::from_hours(2);
+/// CronJobs in one page of a list.
+const PAGE: u32 = 500;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
@@ -64,56 +69,57 @@ async fn main() {
     // What asking the clusters costs, benches/fleet.rs measures.
     let operator = installation.start(&[&of_namespace, "--collector.pgbackrest=false"]);
 
-    println!("\n## operator, {SCHEDULES_EACH} schedules per cluster\n");
-    println!("| clusters | seconds to converge | requests to converge | memory, MiB | CPU, s |");
-    println!("|---|---|---|---|---|");
+    let mut report = Report::new("operator");
+    let steps = std::env::var("OPERATOR_CLUSTERS").unwrap_or_else(|_| STEPS.to_owned());
     let mut clusters = 0;
     let mut memory = Vec::new();
-    for step in STEPS {
+    for step in steps.split(',').map(|step| step.parse::<usize>().unwrap()) {
         let (began, before, cpu) = (Instant::now(), requests(&installation).0, used(&operator).cpu_seconds);
         let new: Vec<Value> = (clusters..step).map(cluster).collect();
         create(&client, &new).await;
-        until(&client, |jobs| jobs.len() == step * SCHEDULES_EACH).await;
+        let wanted = step * SCHEDULES_EACH;
+        until(|| async { count(&client).await == wanted }).await;
         remember_stanzas(&client, &new).await;
-        until(&client, |jobs| jobs.iter().all(|job| !suspended(job))).await;
+        until(|| async { unsuspended(&client).await == wanted }).await;
         let converged = began.elapsed();
         tokio::time::sleep(Duration::from_secs(10)).await;
         let now = used(&operator);
         memory.push((step, now.settled_mib));
-        println!(
-            "| {step} | {:.1} | {} | {:.1} | {:.1} |",
-            converged.as_secs_f64(),
-            requests(&installation).0 - before,
-            now.settled_mib,
-            now.cpu_seconds - cpu,
-        );
+        let case = format!("to {step} clusters");
+        let figures = vec![
+            figure("time to converge", "s", converged.as_secs_f64()),
+            figure("requests to converge", "", (requests(&installation).0 - before) as f64),
+            figure("CPU to converge", "s", now.cpu_seconds - cpu),
+            figure("memory", "MiB", now.settled_mib),
+        ];
+        report.add(&case, figures);
         clusters = step;
     }
     let (first, last) = (memory[0], memory[memory.len() - 1]);
     let per_cluster = (last.1 - first.1) * 1024.0 / (last.0 - first.0) as f64;
-    println!("\nmemory per cluster: {per_cluster:.1} KiB");
 
-    steady_state(&installation, &operator, clusters).await;
+    let mut figures = vec![figure("memory per cluster", "KiB", per_cluster)];
+    figures.extend(steady_state(&installation, &operator).await);
+    report.add(&format!("{clusters} clusters, nothing changes"), figures);
 
     let (code, log) = operator.stop();
     assert_eq!(code, Some(0), "{log}");
-    with_restore_tests(&installation, &client, &of_namespace, clusters).await;
+    let figures = with_restore_tests(&installation, &client, &of_namespace, clusters).await;
+    report.add(&format!("{clusters} clusters with {RESTORE_TESTS} restore tests, after a restart"), figures);
+    report.write().unwrap();
 }
 
 /// What it costs when nothing changes.
-async fn steady_state(installation: &Installation, operator: &Operator, clusters: usize) {
+async fn steady_state(installation: &Installation, operator: &Operator) -> Vec<Figure> {
     let (before, cpu) = (requests(installation), used(operator).cpu_seconds);
     tokio::time::sleep(QUIET).await;
     let after = requests(installation);
-    let per_hour = |count: usize| count as f64 * 3600.0 / QUIET.as_secs_f64();
-    let (work, lease) = (per_hour(after.0 - before.0), per_hour(after.1 - before.1));
-    println!(
-        "steady state of {clusters} clusters, from {} s: {work:.0} requests per hour ({:.3} per cluster) \
-         beside {lease:.0} for the lease, {:.2} s of CPU per hour",
-        QUIET.as_secs(),
-        work / clusters as f64,
-        (used(operator).cpu_seconds - cpu) * 3600.0 / QUIET.as_secs_f64(),
-    );
+    let per_hour = 3600.0 / QUIET.as_secs_f64();
+    vec![
+        figure("requests per hour", "", (after.0 - before.0) as f64 * per_hour),
+        figure("requests per hour for the lease", "", (after.1 - before.1) as f64 * per_hour),
+        figure("CPU per hour", "s", (used(operator).cpu_seconds - cpu) * per_hour),
+    ]
 }
 
 /// The same fleet, with ten results of each repo that the statuses have from before: the operator starts once without restore tests, and
@@ -123,7 +129,7 @@ async fn with_restore_tests(
     client: &kube::Client,
     of_namespace: &str,
     clusters: usize,
-) {
+) -> Vec<Figure> {
     let arguments = [of_namespace, "--collector.pgbackrest=false"];
     let operator = installation.start(&arguments);
     settle(&operator).await;
@@ -156,14 +162,18 @@ async fn with_restore_tests(
     }
     let converged = began.elapsed();
     settle(&operator).await;
-    println!(
-        "\nafter a restart: {without:.1} MiB; with {RESTORE_TESTS} restore tests of {each} clusters each, ready after {:.1} s and {} \
-         requests: {:.1} MiB",
-        converged.as_secs_f64(),
-        requests(installation).0 - before,
-        used(&operator).settled_mib,
-    );
-    steady_state(installation, &operator, clusters).await;
+    let mut figures = vec![
+        figure("time to converge", "s", converged.as_secs_f64()),
+        figure("requests to converge", "", (requests(installation).0 - before) as f64),
+        figure("memory", "MiB", used(&operator).settled_mib),
+        figure("memory on top of that without restore tests", "MiB", used(&operator).settled_mib - without),
+    ];
+    figures.extend(steady_state(installation, &operator).await);
+    figures
+}
+
+fn figure(name: &str, unit: &'static str, value: f64) -> Figure {
+    Figure::new(name, unit, &[value])
 }
 
 /// Until all clusters were looked at, and what that took is free again.
@@ -233,7 +243,7 @@ fn cluster(number: usize) -> Value {
                 "configuration": {"secret": SECRET},
                 "global": {"repo1-retention-full": "7", "repo2-retention-full": "2", "repo2-path": "/repo2"},
                 "repos": [
-                    repo("repo1", json!({"full": "0 1 * * 0", "diff": "0 1 * * 3", "incr": "30 2 * * *"})),
+                    repo("repo1", json!({"full": "0 1 * * 0", "incr": "30 2 * * *"})),
                     repo("repo2", json!({"full": "0 5 * * 6"})),
                 ],
             }},
@@ -309,17 +319,40 @@ async fn remember_stanzas(client: &kube::Client, clusters: &[Value]) {
         .unwrap();
 }
 
-async fn until(client: &kube::Client, is_so: impl Fn(&[CronJob]) -> bool) {
-    let api: Api<CronJob> = Api::namespaced(client.clone(), NAMESPACE);
+async fn until<F: Future<Output = bool>>(is_so: impl Fn() -> F) {
     let began = Instant::now();
-    while !is_so(&api.list(&ListParams::default()).await.unwrap().items) {
+    while !is_so().await {
         assert!(began.elapsed() < LONGEST, "not converged within {LONGEST:?}");
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }
 
-fn suspended(job: &CronJob) -> bool {
-    job.spec.as_ref().and_then(|spec| spec.suspend).unwrap_or_default()
+fn cron_jobs(client: &kube::Client) -> Api<CronJob> {
+    Api::namespaced(client.clone(), NAMESPACE)
+}
+
+/// Without reading them, which would cost the API server more than the operator does.
+async fn count(client: &kube::Client) -> usize {
+    let page = cron_jobs(client).list_metadata(&ListParams::default().limit(1)).await.unwrap();
+    let rest = page.metadata.remaining_item_count.unwrap_or(0);
+    page.items.len() + usize::try_from(rest).unwrap()
+}
+
+/// CronJobs before the first suspended one.
+async fn unsuspended(client: &kube::Client) -> usize {
+    let (mut found, mut params) = (0, ListParams::default().limit(PAGE));
+    loop {
+        let page = cron_jobs(client).list(&params).await.unwrap();
+        let is_active = |job: &&CronJob| !job.spec.as_ref().and_then(|spec| spec.suspend).unwrap_or_default();
+        let active = page.items.iter().take_while(is_active).count();
+        found += active;
+        match page.metadata.continue_ {
+            Some(next) if active == page.items.len() && !next.is_empty() => {
+                params = params.continue_token(&next);
+            }
+            _ => return found,
+        }
+    }
 }
 
 fn used(operator: &Operator) -> Usage {

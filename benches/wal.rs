@@ -5,6 +5,7 @@
 
 #![allow(clippy::print_stdout, reason = "a program that measures prints")]
 
+mod report;
 mod repository;
 mod usage;
 
@@ -16,6 +17,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use report::{Figure, Report};
 use repository::{PER_DIRECTORY, Repository};
 use usage::Usage;
 
@@ -29,36 +31,58 @@ const LATER_PASSES: u32 = 3;
 const INTERVAL: &str = "--collect.wal-interval=60";
 
 fn main() -> Result<()> {
-    println!("\n## Listing WAL archives\n");
-    println!(
-        "| segments | pass | calls of repo-ls | time | memory, settled | memory, peak |\n|---|---|---|---|---|---|"
-    );
+    let mut report = Report::new("wal");
     for segments in ARCHIVES {
         let repository = Repository::offline(Path::new("pgbackrest"))?;
         repository.archive(0, segments)?;
-        measure(&repository, segments)?;
+        measure(&repository, segments, &mut report)?;
     }
-    Ok(())
+    Ok(report.write()?)
 }
 
-fn measure(repository: &Repository, segments: u32) -> Result<()> {
+fn measure(repository: &Repository, segments: u32, report: &mut Report) -> Result<()> {
     let running = Running::start(&repository.conf())?;
     let began = Instant::now();
     running.wait_for(segments)?;
-    let mut calls = running.calls()?;
-    running.tell(segments, "first", calls, began.elapsed())?;
+    let first = Passes {
+        calls: vec![running.calls()?],
+        seconds: vec![began.elapsed().as_secs_f64()],
+        used: vec![running.used()?],
+    };
+    report.add(&format!("{segments} segments, first pass"), first.figures());
     let mut held = segments;
-    for pass in 1..=LATER_PASSES {
-        let spent = running.value("pgbackrest_collector_duration_seconds_sum{collector=\"wal\"}")?;
+    let mut later = Passes::default();
+    for _ in 0..LATER_PASSES {
+        let (calls, seconds) = (running.calls()?, running.seconds()?);
         repository.archive(held, held + NEW)?;
         held += NEW;
         running.wait_for(held)?;
-        let now = running.calls()?;
-        let spent = running.value("pgbackrest_collector_duration_seconds_sum{collector=\"wal\"}")? - spent;
-        running.tell(held, &format!("later {pass}"), now - calls, Duration::from_secs_f64(spent))?;
-        calls = now;
+        later.calls.push(running.calls()? - calls);
+        later.seconds.push(running.seconds()? - seconds);
+        later.used.push(running.used()?);
     }
+    report.add(&format!("{segments} segments, later passes"), later.figures());
     Ok(())
+}
+
+/// What each pass took.
+#[derive(Default)]
+struct Passes {
+    calls: Vec<f64>,
+    seconds: Vec<f64>,
+    used: Vec<Usage>,
+}
+
+impl Passes {
+    fn figures(&self) -> Vec<Figure> {
+        let used = |of: fn(&Usage) -> f64| self.used.iter().map(of).collect::<Vec<_>>();
+        vec![
+            Figure::new("calls of repo-ls", "", &self.calls),
+            Figure::new("time", "s", &self.seconds),
+            Figure::new("memory, settled", "MiB", &used(|used| used.settled_mib)),
+            Figure::new("memory, peak", "MiB", &used(|used| used.peak_mib)),
+        ]
+    }
 }
 
 struct Running {
@@ -110,15 +134,13 @@ impl Running {
         Ok(line.rsplit(' ').next().ok_or("no value")?.parse()?)
     }
 
-    fn tell(&self, segments: u32, pass: &str, calls: f64, time: Duration) -> Result<()> {
-        let used = Usage::of(self.child.id())?;
-        println!(
-            "| {segments} | {pass} | {calls:.0} | {:.1} s | {:.1} MiB | {:.1} MiB |",
-            time.as_secs_f64(),
-            used.settled_mib,
-            used.peak_mib,
-        );
-        Ok(())
+    /// Time of all passes so far.
+    fn seconds(&self) -> Result<f64> {
+        self.value("pgbackrest_collector_duration_seconds_sum{collector=\"wal\"}")
+    }
+
+    fn used(&self) -> Result<Usage> {
+        Ok(Usage::of(self.child.id())?)
     }
 }
 

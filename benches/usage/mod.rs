@@ -1,7 +1,10 @@
-//! Resource usage of a process, from `/proc`.
+//! Resource usage of a process.
 
+use std::io;
+
+use nix::time::{clock_getcpuclockid, clock_gettime};
+use nix::unistd::Pid;
 use procfs::process::Process;
-use procfs::{ProcError, ProcResult};
 
 /// Of one process alone, without its children.
 #[derive(Debug)]
@@ -11,22 +14,23 @@ pub(crate) struct Usage {
     pub(crate) settled_mib: f64,
     /// The most that ever was.
     pub(crate) peak_mib: f64,
-    /// In user and system mode.
+    /// In user and system mode, of all threads that there ever were.
     pub(crate) cpu_seconds: f64,
 }
 
 impl Usage {
-    pub(crate) fn of(process: u32) -> ProcResult<Self> {
-        let number = i32::try_from(process).map_err(|error| ProcError::Other(error.to_string()))?;
-        let process = Process::new(number)?;
-        let (status, stat) = (process.status()?, process.stat()?);
+    pub(crate) fn of(process: u32) -> io::Result<Self> {
+        let number = i32::try_from(process).map_err(io::Error::other)?;
+        let status = Process::new(number).and_then(|process| process.status()).map_err(io::Error::other)?;
+        // Unlike /proc/PID/stat, it counts nanoseconds.
+        let cpu = clock_getcpuclockid(Pid::from_raw(number)).and_then(clock_gettime)?;
         let mib = |kib: Option<u64>| {
-            kib.map(|kib| kib as f64 / 1024.0).ok_or_else(|| ProcError::Other("no memory is told".to_owned()))
+            kib.map(|kib| kib as f64 / 1024.0).ok_or_else(|| io::Error::other("no memory is told"))
         };
         Ok(Self {
             settled_mib: mib(status.vmrss)?,
             peak_mib: mib(status.vmhwm)?,
-            cpu_seconds: (stat.utime + stat.stime) as f64 / procfs::ticks_per_second() as f64,
+            cpu_seconds: cpu.tv_sec() as f64 + cpu.tv_nsec() as f64 / 1e9,
         })
     }
 }

@@ -1,8 +1,9 @@
 //! Consistency of the repository: documents, command-line reference, metric reference, and the layers of the code.
 //!
-//! Starts nothing.
+//! Starts no server.
 
 pub(crate) mod backup;
+pub(crate) mod benchmarks;
 pub(crate) mod check;
 pub(crate) mod cli;
 pub(crate) mod documents;
