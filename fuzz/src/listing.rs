@@ -1,12 +1,16 @@
-//! Names of a listing stay names: they lead nowhere else, print as they were read, and add up.
+//! Names of a listing stay names: they lead nowhere else, print as they were read, and add up. A listing that is read while it is
+//! printed says the same wherever it is cut.
 
 use chrono::DateTime;
 use pgbackrest_keeper::pgbackrest::archive::{ArchiveFile, ArchiveId, DirectoryName};
-use pgbackrest_keeper::pgbackrest::repository::{self, RepoPath};
+use pgbackrest_keeper::pgbackrest::listing_reader::ListingReader;
+use pgbackrest_keeper::pgbackrest::repository::{self, Entries, RepoPath};
 use pgbackrest_keeper::state::archive::{DirectoryFacts, Expected, ListedFile};
 use serde_json::json;
 
 pub(crate) fn check(bytes: &[u8]) {
+    let whole = read_in_pieces(bytes, bytes.len().max(1));
+    assert_eq!(read_in_pieces(bytes, 5), whole);
     let Ok(entries) = repository::parse_listing(bytes) else { return };
     assert!(!entries.contains_key("."));
     let mut again = serde_json::Map::new();
@@ -32,7 +36,19 @@ pub(crate) fn check(bytes: &[u8]) {
     adds_up(&entries);
 }
 
-fn adds_up(entries: &repository::Entries) {
+/// None if it is no complete listing.
+fn read_in_pieces(bytes: &[u8], length: usize) -> Option<Entries> {
+    let (mut reader, mut entries, mut kept) = (ListingReader::default(), Entries::new(), Vec::new());
+    for piece in bytes.chunks(length) {
+        kept.extend_from_slice(piece);
+        let take = |name, entry| _ = entries.insert(name, entry);
+        let read = reader.read(&kept, take).ok()?;
+        kept.drain(..read);
+    }
+    (reader.is_complete() && kept.is_empty()).then_some(entries)
+}
+
+fn adds_up(entries: &Entries) {
     let now = DateTime::from_timestamp(1_800_000_000, 0).expect("in range");
     let directories = entries.keys().filter_map(|name| DirectoryName::parse(name.get(..16)?));
     for directory in directories.take(8) {

@@ -75,7 +75,7 @@ pub struct CheckArgs {
     #[arg(long = "cluster", value_name = "CLUSTER", requires = "url")]
     clusters: Vec<ClusterName>,
 
-    /// Whether missing WAL is looked for. Without --url, this scans the WAL archives, with one pgbackrest call per 4 GiB of WAL.
+    /// Whether missing WAL is looked for. Without --url, this scans the WAL archives, which takes longer for large ones.
     #[arg(long, env = "KEEPER_CHECK_WAL", default_value = "true", value_name = SWITCH, value_parser = switch())]
     wal: bool,
 

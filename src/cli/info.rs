@@ -54,7 +54,7 @@ pub struct InfoArgs {
     #[arg(long, value_name = "DIRECTORY", requires = "restore_command", default_value = restore_command::COPY_DIRECTORY)]
     copy_directory: String,
 
-    /// Also scan the WAL archives to prove what can be restored. Takes one pgbackrest call per 4 GiB of WAL.
+    /// Also scan the WAL archives to prove what can be restored. Takes longer for large archives.
     #[arg(long, env = "KEEPER_WAL", default_value = "false", value_name = SWITCH, value_parser = switch())]
     wal: bool,
 

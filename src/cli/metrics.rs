@@ -43,7 +43,7 @@ pub struct MetricsFileArgs {
     )]
     interval: Duration,
 
-    /// Also scan the WAL archives to prove what can be restored. Takes one pgbackrest call per 4 GiB of WAL.
+    /// Also scan the WAL archives to prove what can be restored. Takes longer for large archives.
     #[arg(long, env = "KEEPER_WAL", default_value = "false", value_name = SWITCH, value_parser = switch())]
     wal: bool,
 

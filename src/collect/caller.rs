@@ -114,7 +114,7 @@ impl<'a> Runners<'a> {
 }
 
 impl<'a> Caller<'a> {
-    /// Makes a call about a repository, or about all. If the command does not even start at one place, another is tried.
+    /// Makes a call about a repository, or about all, whose commands have this timeout. If the command does not even start at one place, another is tried.
     /// None if the call was cancelled.
     pub(super) async fn call<T, C: Future<Output = Call<T>>>(
         &self,
@@ -122,9 +122,10 @@ impl<'a> Caller<'a> {
         key: CommandKey,
         repo: Option<u32>,
         is_suspect: bool,
+        timeout: Duration,
         make: impl Fn(&'a dyn Runner) -> C,
     ) -> Option<Result<T, Failure>> {
-        let Shared { limit, scan_limit, in_flight, metrics, pace, .. } = self.shared;
+        let Shared { limit, scan_limit, in_flight, metrics, .. } = self.shared;
         let no_pod = |why: &str| {
             let repo = repo.map(|repo| format!(" about repo{repo}")).unwrap_or_default();
             Failure::new(FailureReason::NoPod, format!("no pod to query{repo}: {why}"))
@@ -150,7 +151,7 @@ impl<'a> Caller<'a> {
             return Some(Err(Failure::new(FailureReason::Timeout, TOO_MANY_SUSPECTS)));
         }
         // On a host nothing runs on after its call, unless it cannot be killed.
-        let bound = if self.request.is_host { Duration::ZERO } else { pace.limits.timeout + AFTER_TIMEOUT };
+        let bound = if self.request.is_host { Duration::ZERO } else { timeout + AFTER_TIMEOUT };
         let command = match in_flight.begin(self.key, key, bound) {
             Ok(command) => command,
             Err(failure) => return Some(Err(failure)),

@@ -213,8 +213,9 @@ impl Caller<'_> {
         let stanza = target.stanza.as_deref().map(str::to_owned);
         let (query, key) =
             (InfoQuery { stanza, repo: target.repo, set: None }, self.request.info_key(&target));
-        let make = |runner| call::info(runner, &query, &self.shared.pace.limits);
-        let answer = self.call(Collector::Info, key, target.repo, is_suspect, make).await;
+        let limits = &self.shared.pace.limits;
+        let make = |runner| call::info(runner, &query, limits);
+        let answer = self.call(Collector::Info, key, target.repo, is_suspect, limits.timeout, make).await;
         (target, answer)
     }
 
@@ -273,8 +274,10 @@ impl Caller<'_> {
 
     /// Asks for the version. None if the call was cancelled.
     pub(super) async fn version(&self, repo: Option<u32>) -> Option<Result<Version, Failure>> {
-        let make = |runner| call::version(runner, &self.shared.pace.limits);
-        let answer = self.call(Collector::Version, CommandKey::Version, repo, false, make).await?;
+        let limits = &self.shared.pace.limits;
+        let make = |runner| call::version(runner, limits);
+        let answer =
+            self.call(Collector::Version, CommandKey::Version, repo, false, limits.timeout, make).await?;
         if let Err(failure) = &answer {
             tracing::debug!(reason = failure.message, "Failed to get pgBackRest version");
         }
@@ -348,8 +351,9 @@ impl Caller<'_> {
                 calls.push(async move {
                     let (key, query) =
                         (CommandKey::Backup(backup.target(), backup.label.clone()), backup.query());
-                    let make = |runner| call::info(runner, &query, &self.shared.pace.limits);
-                    let answer = self.call(Collector::Info, key, Some(backup.repo), false, make).await;
+                    let (repo, limits) = (Some(backup.repo), &self.shared.pace.limits);
+                    let make = |runner| call::info(runner, &query, limits);
+                    let answer = self.call(Collector::Info, key, repo, false, limits.timeout, make).await;
                     (backup, answer)
                 });
             }

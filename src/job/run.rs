@@ -220,6 +220,7 @@ impl<A: Access> Job<'_, A> {
             Some(Err(NoEnd::TimedOut(_))) => BackupEnd::TimedOut,
             Some(Err(
                 NoEnd::Lost(said)
+                | NoEnd::Silent(said)
                 | NoEnd::TooLarge { message: said, .. }
                 | NoEnd::NoMemory { message: said, .. },
             )) => BackupEnd::Lost(said),

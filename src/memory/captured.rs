@@ -20,11 +20,23 @@ const LONGEST_TURN: Duration = Duration::from_secs(5);
 /// Complete output of at most this size needs no reservation.
 const SMALL: usize = 64 * 1024;
 
+/// Gets what was not taken yet, and returns how many of its bytes it has taken.
+type Take = Box<dyn FnMut(&[u8]) -> usize + Send>;
+
+/// Takes output while it arrives, so that it needs no memory as a whole.
+pub struct Sink {
+    take: Take,
+    most: usize,
+    silence: Duration,
+    taken: usize,
+}
+
 /// Output, up to a limit.
 #[derive(Default)]
 pub struct Captured {
     bytes: Vec<u8>,
     most: usize,
+    sink: Option<Sink>,
     reservation: Option<Reservation>,
     /// Until when the rest must come.
     turn_ends: Option<Instant>,
@@ -43,12 +55,31 @@ pub enum ReadError {
         humantime::format_duration(LONGEST_TURN)
     )]
     TooSlow,
+    /// Nothing more came, from a command that prints all the time.
+    #[error("it printed nothing for {}", humantime::format_duration(*.0))]
+    Silent(Duration),
 }
 
 enum Room {
     Enough,
     NeedsWhole,
     TooLarge,
+}
+
+impl Sink {
+    /// Takes at most `most` bytes, and waits for more no longer than `silence`. `take` gets what was not taken yet, and returns how
+    /// much of it was taken.
+    #[must_use]
+    pub fn new(most: usize, silence: Duration, take: impl FnMut(&[u8]) -> usize + Send + 'static) -> Self {
+        Self { take: Box::new(take), most, silence, taken: 0 }
+    }
+
+    /// Offers what was not taken yet, and returns how much of it was taken.
+    pub fn take(&mut self, bytes: &[u8]) -> usize {
+        let taken = (self.take)(bytes).min(bytes.len());
+        self.taken += taken;
+        taken
+    }
 }
 
 impl Captured {
@@ -62,6 +93,12 @@ impl Captured {
     #[must_use]
     pub fn little(most: usize) -> Self {
         Self { most, ..Self::default() }
+    }
+
+    /// Hands on what arrives, and keeps only what was not taken.
+    #[must_use]
+    pub fn into_sink(self, sink: Option<Sink>) -> Self {
+        Self { sink, ..self }
     }
 
     /// The limit.
@@ -109,10 +146,27 @@ impl Captured {
         self
     }
 
+    fn extend(&mut self, more: &[u8]) {
+        self.bytes.extend_from_slice(more);
+        if let Some(sink) = &mut self.sink {
+            let taken = sink.take(&self.bytes);
+            self.bytes.drain(..taken);
+        }
+    }
+
+    /// Until when more must come, and the error if it does not.
+    fn patience(&self) -> Option<(Instant, ReadError)> {
+        let silence = self.sink.as_ref().map(|sink| sink.silence);
+        let silent = silence.map(|silence| (Instant::now() + silence, ReadError::Silent(silence)));
+        let slow = self.turn_ends.map(|end| (end, ReadError::TooSlow));
+        slow.into_iter().chain(silent).min_by_key(|(end, _)| *end)
+    }
+
     fn room(&self, more: usize) -> Room {
         let length = self.bytes.len() + more;
         let is_whole = self.reservation.as_ref().is_none_or(|held| held.whole.is_some());
-        if length > self.most {
+        let is_endless = self.sink.as_ref().is_some_and(|sink| sink.taken + length > sink.most);
+        if length > self.most || is_endless {
             Room::TooLarge
         } else if length > usize_of(SHARE) && !is_whole {
             Room::NeedsWhole
@@ -130,10 +184,10 @@ pub async fn read(
 ) -> Result<(), ReadError> {
     let mut chunk = vec![0; CHUNK];
     loop {
-        let turn_ends = into.lock().turn_ends;
+        let patience = into.lock().patience();
         let reading = stream.read(&mut chunk);
-        let read = match turn_ends {
-            Some(end) => timeout_at(end, reading).await.map_err(|_| ReadError::TooSlow)?,
+        let read = match patience {
+            Some((end, error)) => timeout_at(end, reading).await.map_err(|_| error)?,
             None => reading.await,
         };
         // A stream that cannot be read any more has ended.
@@ -161,7 +215,7 @@ pub async fn read(
                 return Err(ReadError::TooLarge(captured.most));
             }
         }
-        into.lock().bytes.extend_from_slice(read);
+        into.lock().extend(read);
     }
 }
 
@@ -208,6 +262,8 @@ impl fmt::Debug for Captured {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::super::Bounds;
     use super::*;
 
@@ -270,6 +326,39 @@ mod tests {
         let (silent, _other_end) = tokio::io::duplex(1);
         let mut drips = endless.get(..2 << 20).unwrap().chain(silent);
         assert_eq!(read(&mut drips, &slow, &budget).await, Err(ReadError::TooSlow));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_taken_needs_no_memory() {
+        let budget = budget();
+        let (lines, text) = (Arc::new(Mutex::new(Vec::new())), "one\ntwo\nrest".repeat(1000));
+        let seen = Arc::clone(&lines);
+        let whole_lines = move |bytes: &[u8]| {
+            let end = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+            seen.lock().extend_from_slice(&bytes[..end]);
+            end
+        };
+        let sink = Sink::new(text.len(), LONG, whole_lines.clone());
+        // Less than the text: only what was not taken counts.
+        let few = Captured::little(CHUNK).into_sink(Some(sink));
+        let few = Mutex::new(few);
+        read(&mut text.as_bytes().chain(&b"!"[..]), &few, &budget).await.unwrap_err();
+        lines.lock().clear();
+        let few = || {
+            Mutex::new(Captured::little(CHUNK).into_sink(Some(Sink::new(
+                usize::MAX,
+                LONG,
+                whole_lines.clone(),
+            ))))
+        };
+        let whole = few();
+        read(&mut text.as_bytes(), &whole, &budget).await.unwrap();
+        assert_eq!(**whole.lock(), *b"rest");
+        assert_eq!(*lines.lock(), text.as_bytes()[..text.len() - 4]);
+        // Nothing more comes on it.
+        let ((silent, _other_end), began) = (tokio::io::duplex(1), Instant::now());
+        let stopped = read(&mut text.as_bytes().chain(silent), &few(), &budget).await;
+        assert_eq!((stopped, began.elapsed().as_secs()), (Err(ReadError::Silent(LONG)), LONG.as_secs()));
     }
 
     #[tokio::test(start_paused = true)]

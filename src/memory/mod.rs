@@ -8,7 +8,7 @@ pub mod responses;
 
 use std::sync::LazyLock;
 
-pub use captured::{Captured, ReadError, read};
+pub use captured::{Captured, ReadError, Sink, read};
 pub use input::{InputBudget, Refusal};
 
 const MIB: u64 = 1 << 20;

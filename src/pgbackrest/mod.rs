@@ -9,6 +9,7 @@ pub mod conf;
 pub mod exit_code;
 pub mod info;
 pub mod label;
+pub mod listing_reader;
 pub mod options;
 pub mod redact;
 pub mod repository;

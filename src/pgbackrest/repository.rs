@@ -86,6 +86,9 @@ pub enum ListingError {
      user to see its output"
     )]
     Unreadable(#[from] serde_json::Error),
+    /// It ends before its last brace.
+    #[error("pgbackrest repo-ls printed only a part of its listing")]
+    Incomplete,
     /// The path is not a directory.
     #[error("pgbackrest repo-ls of a directory returned a {0:?}; check the contents of the repository")]
     NotADirectory(EntryKind),

@@ -101,7 +101,7 @@ pub(super) async fn output(
         Ending::Exited(code) => Some(code),
         Ending::Signalled(_) | Ending::TooLarge(_) => None,
         Ending::Cancelled => return Err(Stop::interrupted()),
-        Ending::TimedOut => return Err(Stop::too_long(&name, timeout)),
+        Ending::TimedOut | Ending::Silent(_) => return Err(Stop::too_long(&name, timeout)),
         Ending::TooSlow | Ending::NoMemory => {
             return Err(Stop::new(
                 ReasonClass::Unclassified,

@@ -2,17 +2,20 @@
 //!
 //! A [`Runner`] is a place where commands run: [`super::local`] starts a process, [`super::in_pod`] goes through exec.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::Utc;
 use futures_util::future::BoxFuture;
+use parking_lot::Mutex;
 
-use crate::memory::Captured;
+use crate::memory::{Captured, Sink};
 use crate::pgbackrest::command::{self, Command, InfoQuery, RepoQuery};
 use crate::pgbackrest::info::view::{self, StanzaView};
 use crate::pgbackrest::info::{InfoDocument, Link, Tablespace, Unreadable};
+use crate::pgbackrest::listing_reader::ListingReader;
 use crate::pgbackrest::redact::Said;
-use crate::pgbackrest::repository::{self, Entries};
+use crate::pgbackrest::repository::{self, Entries, Entry, ListingError};
 use crate::pgbackrest::sanitize;
 use crate::pgbackrest::version::{self, Feature, Version};
 use crate::state::assemble;
@@ -26,6 +29,8 @@ const VERSION_TIMEOUT: Duration = Duration::from_secs(30);
 /// Bytes of a listing. A directory of the archive holds 4096 segments at most (of 1 MiB), each in less than 200 bytes; a
 /// million segments of 16 MiB are in 3907 directories.
 const MAX_LISTING: usize = 16 << 20;
+/// Bytes of the listing of a whole archive, which is not kept. That of a million segments takes about 150 MB.
+const MAX_ARCHIVE_LISTING: usize = 1 << 30;
 /// Bytes of a file. A line of a history takes about 60.
 const MAX_FILE: usize = 1 << 20;
 
@@ -40,8 +45,13 @@ pub trait Runner: Send + Sync {
     /// Tells it from others that the same cluster may have.
     fn name(&self) -> &str;
 
-    /// Runs a command until it ends or exceeds its limits.
-    fn run<'a>(&'a self, command: &'a Command, limits: &'a Limits) -> BoxFuture<'a, Finished>;
+    /// Runs a command until it ends or exceeds its limits. `sink` takes long output while it arrives.
+    fn run<'a>(
+        &'a self,
+        command: &'a Command,
+        limits: &'a Limits,
+        sink: Option<Sink>,
+    ) -> BoxFuture<'a, Finished>;
 
     /// Logs a line about an answer, such as one that pgBackRest printed beside it. It holds no secret.
     fn log(&self, command: &str, line: &str);
@@ -50,7 +60,7 @@ pub trait Runner: Send + Sync {
 /// A command after [`Runner::run`].
 #[derive(Debug)]
 pub struct Finished {
-    /// Standard output if the command exited with 0, otherwise why there is no answer. None if the caller cancelled it.
+    /// Standard output that was not taken if the command exited with 0, otherwise why there is no answer. None if the caller cancelled it.
     pub stdout: Option<Result<Captured, Failure>>,
     /// Standard error.
     pub stderr: Captured,
@@ -125,13 +135,13 @@ pub fn version_limits(limits: &Limits) -> Limits {
 /// Asks for the version, within [`version_limits`], and asks a fork what it can do.
 pub async fn version(runner: &dyn Runner, limits: &Limits) -> Call<Version> {
     let limits = version_limits(limits);
-    let mut version = call(runner, &command::version(), &limits, read_version).await;
+    let mut version = call(runner, &command::version(), &limits, None, read_version).await;
     if let Some(Ok(found)) = &mut version.answer
         && found.product.is_fork()
     {
         let mut features = Vec::new();
         for feature in Feature::ALL {
-            let asked = call(runner, &command::help(feature), &limits, |_| Read::of(Ok(()))).await;
+            let asked = call(runner, &command::help(feature), &limits, None, |_| Read::of(Ok(()))).await;
             version.duration += asked.duration;
             version.state = asked.state;
             match asked.answer {
@@ -149,42 +159,76 @@ pub async fn version(runner: &dyn Runner, limits: &Limits) -> Call<Version> {
 /// Asks for stanzas, backups and WAL ranges.
 pub async fn info(runner: &dyn Runner, query: &InfoQuery, limits: &Limits) -> Call<InfoAnswer> {
     let asked = query.clone();
-    call(runner, &command::info(query), limits, move |stdout| read_info(stdout, &asked)).await
+    call(runner, &command::info(query), limits, None, move |stdout| read_info(stdout, &asked)).await
 }
 
 /// Asks what of one backup lies outside of the data directory. The query must name the backup.
 pub async fn outside_files(runner: &dyn Runner, query: &InfoQuery, limits: &Limits) -> Call<OutsideFiles> {
     let asked = query.clone();
-    call(runner, &command::info(query), limits, move |stdout| read_outside(stdout, &asked)).await
+    call(runner, &command::info(query), limits, None, move |stdout| read_outside(stdout, &asked)).await
 }
 
 /// Lists one directory of a repository, not recursively (2.32 and later).
 pub async fn repo_ls(runner: &dyn Runner, query: &RepoQuery, limits: &Limits) -> Call<Entries> {
     let limits = Limits { stdout: MAX_LISTING, ..*limits };
-    call(runner, &command::repo_ls(query), &limits, read_listing).await
+    call(runner, &command::repo_ls(query), &limits, None, read_listing).await
 }
 
 /// Lists all files below a directory of a repository.
 pub async fn repo_ls_recursive(runner: &dyn Runner, query: &RepoQuery, limits: &Limits) -> Call<Entries> {
     let limits = Limits { stdout: MAX_LISTING, ..*limits };
-    call(runner, &command::repo_ls_recursive(query), &limits, read_listing).await
+    call(runner, &command::repo_ls_recursive(query), &limits, None, read_listing).await
+}
+
+/// Lists all files below a directory of a repository, and hands on each entry while the listing is printed. Ends the command if it prints
+/// nothing for `silence`. A call that fails may have listed a part.
+pub async fn repo_ls_each(
+    runner: &dyn Runner,
+    query: &RepoQuery,
+    limits: &Limits,
+    silence: Duration,
+    mut take: impl FnMut(String, Entry) + Send + 'static,
+) -> Call<()> {
+    let limits = Limits { stdout: MAX_LISTING, ..*limits };
+    let reading = Arc::new(Mutex::new((ListingReader::default(), None::<ListingError>)));
+    let state = Arc::clone(&reading);
+    let sink = Sink::new(MAX_ARCHIVE_LISTING, silence, move |text| {
+        let (reader, wrong) = &mut *state.lock();
+        // The rest of what is no listing is of no interest.
+        let read = if wrong.is_none() { reader.read(text, &mut take) } else { Ok(text.len()) };
+        read.unwrap_or_else(|error| {
+            *wrong = Some(error);
+            text.len()
+        })
+    });
+    let read = move |_rest: &[u8]| {
+        let (reader, wrong) = &mut *reading.lock();
+        let whole = match wrong.take() {
+            Some(error) => Err(error),
+            None if reader.is_complete() => Ok(()),
+            None => Err(ListingError::Incomplete),
+        };
+        Read::of(whole.map_err(|error| unreadable(failure::one_line(&error.to_string()))))
+    };
+    call(runner, &command::repo_ls_recursive(query), &limits, Some(sink), read).await
 }
 
 /// Reads one small file of a repository, decrypted but not decompressed (2.32 and later). If there is none, the failure
 /// has pgBackRest's exit code for a missing file, 55.
 pub async fn repo_get(runner: &dyn Runner, query: &RepoQuery, limits: &Limits) -> Call<Vec<u8>> {
     let limits = Limits { stdout: MAX_FILE, ..*limits };
-    call(runner, &command::repo_get(query), &limits, read_file).await
+    call(runner, &command::repo_get(query), &limits, None, read_file).await
 }
 
 async fn call<T: Send + 'static>(
     runner: &dyn Runner,
     command: &Command,
     limits: &Limits,
+    sink: Option<Sink>,
     read: impl FnOnce(&[u8]) -> Read<T> + Send + 'static,
 ) -> Call<T> {
     let what = command.to_string();
-    let Finished { stdout, stderr, output_bytes, duration, state } = runner.run(command, limits).await;
+    let Finished { stdout, stderr, output_bytes, duration, state } = runner.run(command, limits, sink).await;
     for line in sanitize::clean(&stderr).preamble {
         runner.log(&what, &line.redacted());
     }

@@ -70,6 +70,14 @@ pub(super) fn of_ending(
             );
             (FailureReason::OutputTooLarge, None, message)
         }
+        Ending::Silent(silence) => {
+            let silence = humantime::format_duration(silence);
+            let message = format!(
+                "{what} printed nothing for {silence} and was killed; run it manually to see whether the repository hangs, or \
+                 increase the timeout"
+            );
+            (FailureReason::Timeout, None, message)
+        }
         Ending::NoMemory => return of_refusal(what, Refusal::NoMemory),
         Ending::Signalled(signal) => {
             let (name, remedy) = of_signal(signal);
@@ -240,6 +248,7 @@ mod tests {
             (Ending::TimedOut, FailureReason::Timeout, "within 1m 30s"),
             (Ending::TooLarge(Stream::Stderr), FailureReason::OutputTooLarge, "65536 bytes on stderr"),
             (Ending::TooSlow, FailureReason::OutputTooLarge, "too slowly"),
+            (Ending::Silent(Duration::from_secs(30)), FailureReason::Timeout, "nothing for 30s"),
             (Ending::NoMemory, FailureReason::NoMemory, "other answers used the memory"),
             (
                 Ending::Signalled(9),

@@ -5,6 +5,7 @@ use std::time::Instant;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
+use crate::memory::Sink;
 use crate::pgbackrest::command::Command;
 use crate::state::snapshot::{Failure, FailureReason};
 
@@ -49,6 +50,11 @@ impl<'a, P> InPod<'a, P> {
                 CommandState::Ended,
                 "run it there manually to see what hangs, or increase the timeout",
             ),
+            NoEnd::Silent(_) => (
+                FailureReason::Timeout,
+                CommandState::Unknown,
+                "run it there manually to see whether the repository hangs, or increase the timeout",
+            ),
             NoEnd::Lost(_) => (
                 FailureReason::Lost,
                 CommandState::Unknown,
@@ -74,10 +80,19 @@ impl<P: RunInPod> Runner for InPod<'_, P> {
         &self.pod
     }
 
-    fn run<'a>(&'a self, command: &'a Command, limits: &'a Limits) -> BoxFuture<'a, Finished> {
+    fn run<'a>(
+        &'a self,
+        command: &'a Command,
+        limits: &'a Limits,
+        sink: Option<Sink>,
+    ) -> BoxFuture<'a, Finished> {
         async move {
             let began = Instant::now();
-            let end = self.pods.run(self.place(), &command.in_pod(), limits.timeout).await;
+            let (place, words, timeout) = (self.place(), command.in_pod(), limits.timeout);
+            let end = match sink {
+                None => self.pods.run(place, &words, timeout).await,
+                Some(sink) => self.pods.run_into(place, &words, timeout, sink).await,
+            };
             let duration = began.elapsed();
             let (stdout, stderr, state) = match end {
                 Ok(Ran { code: 0, stdout, stderr }) => (Ok(stdout), stderr, CommandState::Ended),

@@ -6,7 +6,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
-use crate::memory::Captured;
+use crate::memory::{Captured, Sink};
 use crate::pgbackrest::command::{Command, Program};
 
 use super::call::{CommandState, Finished, Runner};
@@ -42,10 +42,15 @@ impl Runner for Local {
         "this host"
     }
 
-    fn run<'a>(&'a self, command: &'a Command, limits: &'a Limits) -> BoxFuture<'a, Finished> {
+    fn run<'a>(
+        &'a self,
+        command: &'a Command,
+        limits: &'a Limits,
+        sink: Option<Sink>,
+    ) -> BoxFuture<'a, Finished> {
         async move {
             let arguments = self.program.command_line(command);
-            match process::run(&arguments, &self.environment, limits, &self.cancellation).await {
+            match process::run_into(&arguments, &self.environment, limits, &self.cancellation, sink).await {
                 Ok(output) => {
                     let output_bytes = Some(output.stdout.len() as u64);
                     let stdout = match output.ending {

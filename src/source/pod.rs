@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use super::{document, failure};
 use crate::kubernetes::client::CallFailure;
 use crate::kubernetes::exec::{self, End, Exec, ExecError, Heard};
-use crate::memory::{Captured, Refusal};
+use crate::memory::{Captured, ReadError, Refusal, Sink};
 use crate::pgbackrest::command::UNWANTED_VARIABLES;
 
 /// How much longer the connection may last than the command.
@@ -72,6 +72,9 @@ pub enum NoEnd {
     /// It was ended when its time was over.
     #[error("the command was terminated after {}", humantime::format_duration(*.0))]
     TimedOut(Duration),
+    /// It printed no more, and may still run.
+    #[error("{0}")]
+    Silent(String),
     /// Whether it still runs is not known.
     #[error("the connection to the command was lost: {0}")]
     Lost(String),
@@ -92,6 +95,22 @@ pub trait RunInPod: Sync {
         command: &[&str],
         timeout: Duration,
     ) -> impl Future<Output = Result<Ran, NoEnd>> + Send;
+
+    /// The same for long output, which `sink` takes while it arrives, if it can.
+    fn run_into(
+        &self,
+        place: Place<'_>,
+        command: &[&str],
+        timeout: Duration,
+        mut sink: Sink,
+    ) -> impl Future<Output = Result<Ran, NoEnd>> + Send {
+        async move {
+            let ran = self.run(place, command, timeout).await?;
+            let taken = sink.take(&ran.stdout);
+            let stdout = ran.stdout.get(taken..).unwrap_or_default().to_vec();
+            Ok(Ran { stdout: stdout.into(), ..ran })
+        }
+    }
 }
 
 /// Runs through the API server.
@@ -120,8 +139,30 @@ impl Pods {
 
 impl RunInPod for Pods {
     async fn run(&self, place: Place<'_>, command: &[&str], timeout: Duration) -> Result<Ran, NoEnd> {
+        self.capture(place, command, timeout, None).await
+    }
+
+    async fn run_into(
+        &self,
+        place: Place<'_>,
+        command: &[&str],
+        timeout: Duration,
+        sink: Sink,
+    ) -> Result<Ran, NoEnd> {
+        self.capture(place, command, timeout, Some(sink)).await
+    }
+}
+
+impl Pods {
+    async fn capture(
+        &self,
+        place: Place<'_>,
+        command: &[&str],
+        timeout: Duration,
+        sink: Option<Sink>,
+    ) -> Result<Ran, NoEnd> {
         let (bounded, began) = (bounded(command, timeout), Instant::now());
-        match exec::exec(&self.client, place.exec(&bounded, timeout)).await {
+        match exec::exec_into(&self.client, place.exec(&bounded, timeout), sink).await {
             Ok(output) => {
                 let code = code(output.end, timeout)?;
                 let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -132,9 +173,7 @@ impl RunInPod for Pods {
             Err(error) => Err(no_end(&error)),
         }
     }
-}
 
-impl Pods {
     /// Runs to the end, or for `timeout`, and hands on each line that is printed. Gives the exit code.
     pub async fn follow(
         &self,
@@ -186,6 +225,7 @@ fn unread(refusal: Refusal) -> NoEnd {
 fn no_end(error: &ExecError) -> NoEnd {
     let said = error.to_string();
     match error {
+        ExecError::Output(ReadError::Silent(_)) => NoEnd::Silent(said),
         ExecError::Output(_) => NoEnd::TooLarge { message: said, may_run: true },
         ExecError::NoMemory { is_started, .. } => NoEnd::NoMemory { message: said, may_run: *is_started },
         // The command may have been started, and the answer lost.

@@ -21,7 +21,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::memory::{self, Captured, ReadError, Refusal};
+use crate::memory::{self, Captured, ReadError, Refusal, Sink};
 
 use super::environment::Environment;
 use super::leavers;
@@ -91,6 +91,8 @@ pub enum Ending {
     TooLarge(Stream),
     /// Killed because it took too long to print an answer so large that others had to wait.
     TooSlow,
+    /// Killed because a listing that was read while it was printed did not go on.
+    Silent(Duration),
     /// Killed at the timeout, or never started, because other answers used the memory.
     NoMemory,
     /// Killed, or never started, because the caller gave up.
@@ -133,6 +135,17 @@ pub async fn run(
     limits: &Limits,
     cancellation: &CancellationToken,
 ) -> io::Result<Output> {
+    run_into(argv, environment, limits, cancellation, None).await
+}
+
+/// The same, with a sink for long output.
+pub async fn run_into(
+    argv: &[OsString],
+    environment: &Environment,
+    limits: &Limits,
+    cancellation: &CancellationToken,
+    sink: Option<Sink>,
+) -> io::Result<Output> {
     let started = Instant::now();
     if cancellation.is_cancelled() {
         return Ok(Output::nothing(Ending::Cancelled));
@@ -142,7 +155,7 @@ pub async fn run(
         () = cancellation.cancelled() => return Ok(Output::nothing(Ending::Cancelled)),
     };
     let stdout = match reserved {
-        Ok(captured) => Mutex::new(captured),
+        Ok(captured) => Mutex::new(captured.into_sink(sink)),
         Err(Refusal::NoMemory | Refusal::TooLarge(_)) => return Ok(Output::nothing(Ending::NoMemory)),
     };
     let stderr = Mutex::new(Captured::little(limits.stderr));
@@ -332,6 +345,7 @@ async fn read(
     memory::read(pipe, into, memory::input()).await.map_err(|error| match error {
         ReadError::TooLarge(_) => Ending::TooLarge(stream),
         ReadError::TooSlow => Ending::TooSlow,
+        ReadError::Silent(silence) => Ending::Silent(silence),
     })
 }
 

@@ -133,7 +133,7 @@ async fn verify(
         drops_stderr: true,
     };
     let local = Local::new(basis.program.clone(), basis.environment.clone(), cancellation.clone());
-    let finished = local.run(&command::verify(&query), &limits).await;
+    let finished = local.run(&command::verify(&query), &limits, None).await;
     let log = Log::parse(&finished.stderr);
     let (report, failure) = match &finished.stdout {
         Some(Ok(stdout)) => (Report::parse(stdout), None),

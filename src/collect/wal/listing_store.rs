@@ -14,7 +14,7 @@ use crate::state::archive::{Continuity, Leftover, Listing, judge, leftovers};
 use crate::state::snapshot::{Failure, Repo, ScopeHealth, ScopeKind, Snapshot, Stanza};
 use crate::state::wal_range;
 
-use super::plan::{Archive, ArchiveKey, archives};
+use super::archive::{Archive, ArchiveKey, archives};
 
 /// Shared between scans, which write, and collections, which read. Never locked while a command runs.
 #[derive(Debug, Default)]

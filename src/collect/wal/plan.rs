@@ -5,7 +5,6 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -13,46 +12,22 @@ use chrono::{DateTime, Utc};
 use crate::pgbackrest::archive::{ArchiveFile, ArchiveId, DirectoryName, TimelineHistory};
 use crate::pgbackrest::label::BackupLabel;
 use crate::pgbackrest::repository::{Entries, EntryKind, RepoPath};
-use crate::pgbackrest::stored_size::StoredSize;
-use crate::pgbackrest::version::Feature;
-use crate::pgbackrest::wal::{SegmentSize, WalSegment};
-use crate::state::archive::{DirectoryFacts, Expected, ListedFile, Listing};
-use crate::state::snapshot::{Backup, Failure, FailureReason, Repo, Snapshot, Stanza};
-use crate::state::wal_range;
+use crate::state::archive::{DirectoryFacts, Listing};
+use crate::state::snapshot::{Failure, FailureReason};
+
+use super::archive::Archive;
+use super::directories::DirectoriesReader;
 
 /// Time in which every directory is listed again.
 const FULL_SCAN: Duration = Duration::from_hours(24);
 /// Directories with a hole that are listed again in one scan, the newest first: what is missing may still come.
 const MAX_WITH_HOLES: usize = 32;
+/// At least so many directories, and half of all, are listed with one call.
+const MANY: usize = 8;
 /// Directories that belong to no backup and are measured in one scan.
 const MAX_LEFTOVERS: usize = 4;
 /// One of these is in `backup/STANZA` of every stanza that exists.
 const BACKUP_INFO: [&str; 2] = ["backup.info", "backup.info.copy"];
-
-/// One stanza in one repository.
-pub(in crate::collect) type ArchiveKey = (Arc<str>, u32);
-
-/// The archive of the current database of a stanza in one repository, as `info` reports it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::collect) struct Archive {
-    pub(super) id: ArchiveId,
-    /// `info` names a segment, so the archive cannot be empty.
-    has_wal: bool,
-    size: SegmentSize,
-    stored_size: StoredSize,
-    /// Labels of the backups.
-    pub(super) backups: BTreeSet<String>,
-    /// Last words of the segments with which backups end, by directory.
-    backup_ends: BTreeMap<DirectoryName, BTreeSet<u32>>,
-    /// Directories in which a backup's WAL begins or ends. `expire` may remove a part of these.
-    edges: BTreeSet<DirectoryName>,
-    /// Last words of the segments with which backups begin and end, by the word before, which directories of all timelines share.
-    marked: BTreeMap<u32, BTreeSet<u32>>,
-    /// Labels of the backups of all databases.
-    pub(super) labels: BTreeSet<String>,
-    /// The newest directory of a backup may be that of one that runs.
-    may_run: bool,
-}
 
 /// One call of a scan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +38,8 @@ pub(super) enum ScanStep {
     Archive,
     /// What does the history of a timeline say?
     History(u32),
+    /// Which segments do all directories hold?
+    Directories,
     /// Which segments does a directory hold?
     Directory(DirectoryName),
     /// How much does a directory hold that belongs to no backup?
@@ -80,51 +57,9 @@ pub(super) struct ScanPlan {
     backups_changed: bool,
     interval: Duration,
     todo: VecDeque<ScanStep>,
+    /// Those that are listed with one call.
+    at_once: BTreeSet<DirectoryName>,
     leftovers: Vec<BackupLabel>,
-}
-
-impl Archive {
-    /// What to list; None where there is nothing, nor a backup that would need it.
-    pub(super) fn of(stanza: &Stanza, repo: &Repo) -> Option<Self> {
-        let database_id = repo.current_database_id()?;
-        let archive = repo.archives.iter().find(|archive| archive.database_id == database_id)?;
-        let own = || repo.backups.iter().filter(|backup| backup.database_id == database_id);
-        if archive.max.is_none() && own().next().is_none() {
-            return None;
-        }
-        let directory =
-            |segment: WalSegment| DirectoryName { timeline: segment.timeline, high: segment.high };
-        let edges = || own().flat_map(|backup: &Backup| [backup.wal_start, backup.wal_stop]).flatten();
-        let mut backup_ends: BTreeMap<DirectoryName, BTreeSet<u32>> = BTreeMap::new();
-        for stop in own().filter_map(|backup| backup.wal_stop) {
-            backup_ends.entry(directory(stop)).or_default().insert(stop.low);
-        }
-        let mut marked: BTreeMap<u32, BTreeSet<u32>> = BTreeMap::new();
-        for edge in edges() {
-            marked.entry(edge.high).or_default().insert(edge.low);
-        }
-        Some(Self {
-            id: ArchiveId::parse(&archive.id)?,
-            has_wal: archive.max.is_some(),
-            size: wal_range::segment_size(stanza, repo).0,
-            stored_size: wal_range::stored_size(stanza, repo),
-            backups: own().map(|backup| backup.label.clone()).collect(),
-            backup_ends,
-            edges: edges().map(directory).collect(),
-            marked,
-            labels: repo.backups.iter().map(|backup| backup.label.clone()).collect(),
-            may_run: stanza.backup_lock.held != Some(false),
-        })
-    }
-}
-
-/// The archives that can be scanned now: of repositories that answer `info`. Old versions do not number the only one.
-pub(in crate::collect) fn archives(snapshot: &Snapshot) -> impl Iterator<Item = (ArchiveKey, Archive)> {
-    let is_supported = snapshot.version.is_none_or(|version| version.has(Feature::RepoOption));
-    snapshot.stanzas.iter().filter(move |_| is_supported).flat_map(|stanza| {
-        let repos = stanza.repos.iter().filter(|repo| repo.is_up() && repo.key > 0);
-        repos.filter_map(|repo| Some(((stanza.name.clone(), repo.key), Archive::of(stanza, repo)?)))
-    })
 }
 
 impl ScanStep {
@@ -133,7 +68,7 @@ impl ScanStep {
         let archive = archive.to_string();
         match self {
             Self::Backups => RepoPath::backup(stanza, &[]),
-            Self::Archive => RepoPath::archive(stanza, &[&archive]),
+            Self::Archive | Self::Directories => RepoPath::archive(stanza, &[&archive]),
             Self::History(timeline) => {
                 RepoPath::archive(stanza, &[&archive, &format!("{timeline:08X}.history")])
             }
@@ -161,6 +96,7 @@ impl ScanPlan {
             archive,
             interval,
             todo: VecDeque::from([ScanStep::Backups, ScanStep::Archive]),
+            at_once: BTreeSet::new(),
             leftovers: Vec::new(),
         }
     }
@@ -199,12 +135,26 @@ impl ScanPlan {
             ScanStep::Backups => self.take_backups(entries),
             ScanStep::Archive => self.take_archive(entries, at),
             ScanStep::Directory(name) => self.take_directory(name, entries, at),
-            ScanStep::History(_) => Ok(()),
+            ScanStep::History(_) | ScanStep::Directories => Ok(()),
             ScanStep::Leftover(label) => {
                 let sizes = entries.values().map(|entry| entry.size.unwrap_or(0));
                 self.take_leftover(label, Some(sizes.fold(0, u64::saturating_add)));
                 Ok(())
             }
+        }
+    }
+
+    /// Reads the listing of all directories.
+    pub(super) fn reader(&self) -> DirectoriesReader {
+        DirectoriesReader::new(self.archive.clone(), self.at_once.clone())
+    }
+
+    /// Takes what such a listing contained. The other directories are listed one by one.
+    pub(super) fn take_directories(&mut self, listed: BTreeMap<DirectoryName, DirectoryFacts>) {
+        let rest = std::mem::take(&mut self.at_once).into_iter().filter(|name| !listed.contains_key(name));
+        self.todo.extend(rest.map(ScanStep::Directory));
+        for (name, facts) in listed {
+            self.listing.replace_directory(name, facts);
         }
     }
 
@@ -268,7 +218,12 @@ impl ScanPlan {
         self.todo.extend(unread.copied().map(ScanStep::History));
         self.listing.history_files = histories;
         let due = self.due(&directories);
-        self.todo.extend(due.into_iter().map(ScanStep::Directory));
+        if due.len() >= MANY && due.len() * 2 >= directories.len() {
+            self.at_once = due;
+            self.todo.push_back(ScanStep::Directories);
+        } else {
+            self.todo.extend(due.into_iter().map(ScanStep::Directory));
+        }
         self.todo.extend(self.leftovers.drain(..).map(ScanStep::Leftover));
         Ok(())
     }
@@ -279,15 +234,9 @@ impl ScanPlan {
         entries: &Entries,
         at: DateTime<Utc>,
     ) -> Result<(), Failure> {
-        let files = entries.iter().filter(|(_, entry)| entry.kind == EntryKind::File);
-        let listed =
-            files.map(|(name, entry)| Some(ListedFile { name, size: entry.size?, modified: entry.time? }));
-        let listed: Option<Vec<ListedFile<'_>>> = listed.collect();
-        let listed = listed.ok_or_else(|| implausible("a file was listed without size or time"))?;
-        let timed = self.archive.backup_ends.get(&name).cloned().unwrap_or_default();
-        let marked = self.archive.marked.get(&name.high).cloned().unwrap_or_default();
-        let expected = Expected { size: self.archive.stored_size, timed, marked };
-        self.listing.replace_directory(name, DirectoryFacts::of(name, listed, at, &expected));
+        let facts = self.archive.facts(name, entries, at);
+        let facts = facts.ok_or_else(|| implausible("a file was listed without size or time"))?;
+        self.listing.replace_directory(name, facts);
         Ok(())
     }
 

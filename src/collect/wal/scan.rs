@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use chrono::Utc;
 use futures_util::future::join_all;
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::collect::caller::{Caller, span};
@@ -13,11 +14,13 @@ use crate::collect::settings::WalSettings;
 use crate::metrics::collection::Collector;
 use crate::pgbackrest::command::RepoQuery;
 use crate::source::call::{self, Call, Runner};
+use crate::source::process::Limits;
 use crate::state::archive::Listing;
 use crate::state::snapshot::{Failure, FailureReason, Snapshot};
 
+use super::archive::{Archive, ArchiveKey, archives};
 use super::listing_store::{ListingStore, ScanEnd, ScanResult};
-use super::plan::{Archive, ArchiveKey, ScanPlan, ScanStep, archives};
+use super::plan::{ScanPlan, ScanStep};
 
 /// pgBackRest's exit code for a file that does not exist.
 const FILE_MISSING: i32 = 55;
@@ -105,7 +108,7 @@ impl<'a> ArchiveScan<'a> {
             if Instant::now() >= deadline {
                 break ScanEnd::Unfinished;
             }
-            match self.step(&mut plan, step).await {
+            match self.step(&mut plan, step, deadline).await {
                 Some(Ok(())) => {}
                 Some(Err(failure)) => break ScanEnd::Failed(failure),
                 None => break ScanEnd::Cancelled,
@@ -133,7 +136,12 @@ impl<'a> ArchiveScan<'a> {
     }
 
     /// Makes one call and hands the answer to the plan. None if it was cancelled.
-    async fn step(&self, plan: &mut ScanPlan, step: ScanStep) -> Option<Result<(), Failure>> {
+    async fn step(
+        &self,
+        plan: &mut ScanPlan,
+        step: ScanStep,
+        deadline: Instant,
+    ) -> Option<Result<(), Failure>> {
         let Some(path) = step.path(self.stanza, plan.archive_id()) else {
             let message = format!("{:?} is not a valid directory name", self.stanza);
             return Some(Err(Failure::new(FailureReason::Parse, message)));
@@ -141,7 +149,7 @@ impl<'a> ArchiveScan<'a> {
         let query = RepoQuery { stanza: self.stanza.to_owned(), repo: self.repo, path };
         let (query, limits) = (&query, &self.caller.shared.pace.limits);
         if let ScanStep::History(timeline) = step {
-            return Some(match self.call(|runner| call::repo_get(runner, query, limits)).await? {
+            return Some(match self.call(limits, |runner| call::repo_get(runner, query, limits)).await? {
                 Ok(text) => {
                     plan.take_history(timeline, &text);
                     Ok(())
@@ -151,8 +159,11 @@ impl<'a> ArchiveScan<'a> {
                 Err(failure) => Err(failure),
             });
         }
+        if step == ScanStep::Directories {
+            return self.list_all(plan, query, deadline).await;
+        }
         if let ScanStep::Leftover(label) = step {
-            match self.call(|runner| call::repo_ls_recursive(runner, query, limits)).await? {
+            match self.call(limits, |runner| call::repo_ls_recursive(runner, query, limits)).await? {
                 Ok(entries) => return Some(plan.take(step, &entries, Utc::now())),
                 // What it proves of the WAL does not depend on it.
                 Err(failure) => {
@@ -162,14 +173,49 @@ impl<'a> ArchiveScan<'a> {
                 }
             }
         }
-        let entries = self.call(|runner| call::repo_ls(runner, query, limits)).await?;
+        let entries = self.call(limits, |runner| call::repo_ls(runner, query, limits)).await?;
         Some(entries.and_then(|entries| plan.take(step, &entries, Utc::now())))
+    }
+
+    /// Lists all directories with one call, which may take as long as the scan if it does not stop printing.
+    async fn list_all(
+        &self,
+        plan: &mut ScanPlan,
+        query: &RepoQuery,
+        deadline: Instant,
+    ) -> Option<Result<(), Failure>> {
+        let usual = &self.caller.shared.pace.limits;
+        let left = deadline.saturating_duration_since(Instant::now());
+        let limits = &Limits { timeout: left.max(usual.timeout), ..*usual };
+        let reader = Arc::new(Mutex::new(plan.reader()));
+        let listed = self.call(limits, |runner| {
+            let reader = Arc::clone(&reader);
+            let take = move |name: String, entry| reader.lock().take(&name, entry, Utc::now());
+            call::repo_ls_each(runner, query, limits, usual.timeout, take)
+        });
+        let listed = listed.await?;
+        let directories = reader.lock().finish(listed.is_ok(), Utc::now());
+        if let Err(failure) = listed {
+            if directories.is_empty() {
+                return Some(Err(failure));
+            }
+            tracing::debug!(
+                stanza = self.stanza,
+                repo = self.repo,
+                reason = failure.message,
+                "Failed to list all directories of a WAL archive at once; listing the rest one by one"
+            );
+        }
+        plan.take_directories(directories);
+        Some(Ok(()))
     }
 
     async fn call<T, C: Future<Output = Call<T>>>(
         &self,
+        limits: &Limits,
         make: impl Fn(&'a dyn Runner) -> C,
     ) -> Option<Result<T, Failure>> {
-        self.caller.call(Collector::Wal, CommandKey::Repo(self.repo), Some(self.repo), false, make).await
+        let (key, repo) = (CommandKey::Repo(self.repo), Some(self.repo));
+        self.caller.call(Collector::Wal, key, repo, false, limits.timeout, make).await
     }
 }

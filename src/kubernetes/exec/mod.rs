@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
 use super::client::{self, CallError};
-use crate::memory::{self, Captured, ReadError, Refusal};
+use crate::memory::{self, Captured, ReadError, Refusal, Sink};
 pub use lines::Heard;
 use stream::Pump;
 
@@ -113,11 +113,20 @@ pub enum ExecError {
 
 /// Runs a command, and returns its output.
 pub async fn exec(client: &kube::Client, exec: Exec<'_>) -> Result<Output, ExecError> {
+    exec_into(client, exec, None).await
+}
+
+/// The same, with a sink for long output.
+pub async fn exec_into(
+    client: &kube::Client,
+    exec: Exec<'_>,
+    sink: Option<Sink>,
+) -> Result<Output, ExecError> {
     let deadline = Instant::now() + exec.deadline;
     let captured = Captured::reserve(memory::input(), exec.most_output, exec.deadline).await;
     let captured = captured.map_err(|refusal| exec.no_memory(refusal, false))?;
     let mut running = start(client, &exec).await?;
-    let stdout = Pump::start(running.stdout(), captured);
+    let stdout = Pump::start(running.stdout(), captured.into_sink(sink));
     let stderr = Pump::start(running.stderr(), Captured::little(MOST_ERROR));
     // Boxed because it is large.
     Box::pin(finish(running, &exec, deadline, stdout, stderr)).await

@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use pgbackrest_keeper::memory::Sink;
 use pgbackrest_keeper::source::environment::Environment;
-use pgbackrest_keeper::source::process::{Ending, Limits, Output, Stream, run};
+use pgbackrest_keeper::source::process::{Ending, Limits, Output, Stream, run, run_into};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
@@ -52,6 +53,19 @@ fn limits(timeout_ms: u64, grace_ms: u64) -> Limits {
         stderr: 4 << 10,
         drops_stderr: false,
     }
+}
+
+#[tokio::test]
+async fn a_listing_that_does_not_go_on_is_not_waited_for() {
+    let case = Case::new("printf '{'; sleep 300");
+    let (silence, began) = (Duration::from_millis(200), Instant::now());
+    let sink = Sink::new(1 << 20, silence, <[u8]>::len);
+    let (program, environment) = (argv(&case.program, &[]), Environment::inherit(&[]));
+    let limits = limits(HOUR_MS, 100);
+    let output = run_into(&program, &environment, &limits, &CancellationToken::new(), Some(sink)).await;
+    assert_eq!(output.unwrap().ending, Ending::Silent(silence));
+    assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
+    assert_groups_vanish(&case.groups());
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use pgbackrest_keeper::pgbackrest::command::{self, InfoQuery, Program, RepoQuery, UNWANTED_VARIABLES};
@@ -64,6 +65,9 @@ async fn check(test: &str, pgbackrest: Result<Pgbackrest, String>) {
             assert_eq!(seconds, i64::try_from(changed.as_secs()).unwrap(), "{name}");
         }
 
+        let inside = segments.into_iter().map(|(name, entry)| (format!("0000000100000000/{name}"), entry));
+        assert_eq!(list_each(&lab, &query(repo, &[ARCHIVE])).await, top.into_iter().chain(inside).collect());
+
         let history = get(&lab, &query(repo, &[ARCHIVE, "00000002.history"])).await.unwrap();
         assert_eq!(String::from_utf8(history).unwrap(), HISTORY);
         let plain = fs::read(directory.join("00000002.history")).unwrap() == HISTORY.as_bytes();
@@ -72,6 +76,7 @@ async fn check(test: &str, pgbackrest: Result<Pgbackrest, String>) {
 
         // pgBackRest itself does not tell a missing directory from an empty one.
         assert!(list(&lab, &query(repo, &["15-2"])).await.is_empty());
+        assert!(list_each(&lab, &query(repo, &["15-2"])).await.is_empty());
     }
     let path = RepoPath::backup(STANZA, &[]).unwrap();
     let backups = list(&lab, &RepoQuery { path, ..query(1, &[]) }).await;
@@ -162,6 +167,17 @@ fn local(lab: &Lab<'_>) -> Local {
 
 async fn list(lab: &Lab<'_>, query: &RepoQuery) -> Entries {
     call::repo_ls(&local(lab), query, &LIMITS).await.answer.unwrap().unwrap()
+}
+
+/// Everything below a directory, read while it is printed.
+async fn list_each(lab: &Lab<'_>, query: &RepoQuery) -> Entries {
+    let entries = Arc::new(Mutex::new(Entries::new()));
+    let taken = Arc::clone(&entries);
+    let take = move |name, entry| {
+        taken.lock().unwrap().insert(name, entry);
+    };
+    call::repo_ls_each(&local(lab), query, &LIMITS, LIMITS.timeout, take).await.answer.unwrap().unwrap();
+    std::mem::take(&mut *entries.lock().unwrap())
 }
 
 /// The file, or the exit code of the failure.

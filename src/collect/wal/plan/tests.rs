@@ -3,7 +3,10 @@
 use chrono::TimeDelta;
 
 use super::*;
-use crate::pgbackrest::repository::parse_listing;
+use crate::pgbackrest::archive::ArchiveId;
+use crate::pgbackrest::repository::{Entry, parse_listing};
+use crate::pgbackrest::stored_size::StoredSize;
+use crate::pgbackrest::wal::SegmentSize;
 
 const INTERVAL: Duration = Duration::from_mins(15);
 
@@ -54,14 +57,60 @@ fn run(
     assert_eq!(scan.next(), Some(ScanStep::Archive));
     scan.take(ScanStep::Archive, &entries("path", names), now).unwrap();
     let mut asked = Vec::new();
-    while let Some(step) = scan.next() {
-        let ScanStep::Directory(name) = step else { panic!("{step:?}") };
+    let files = |name: DirectoryName| {
         let text = name.to_string();
         let (_, first, last) = partly.iter().find(|(partly, ..)| *partly == text).unwrap_or(&("", 0, 255));
-        scan.take(step, &segments(name, *first, *last), now).unwrap();
-        asked.push(text);
+        segments(name, *first, *last)
+    };
+    while let Some(step) = scan.next() {
+        match step {
+            ScanStep::Directory(name) => {
+                scan.take(step, &files(name), now).unwrap();
+                asked.push(name.to_string());
+            }
+            ScanStep::Directories => {
+                let mut reader = scan.reader();
+                for name in names {
+                    read(&mut reader, name, &files(DirectoryName::parse(name).unwrap()), now);
+                }
+                let listed = reader.finish(true, now);
+                asked.extend(listed.keys().map(ToString::to_string));
+                scan.take_directories(listed);
+            }
+            _ => panic!("{step:?}"),
+        }
     }
     asked
+}
+
+/// The entries of a directory, as a recursive listing contains them.
+fn read(reader: &mut DirectoriesReader, name: &str, files: &Entries, now: DateTime<Utc>) {
+    reader.take(name, Entry { kind: EntryKind::Path, size: None, time: None }, now);
+    for (file, entry) in files {
+        reader.take(&format!("{name}/{file}"), entry.clone(), now);
+    }
+}
+
+/// A scan whose next step lists all of these directories at once.
+fn at_once(names: &[String]) -> ScanPlan {
+    let mut scan = ScanPlan::begin(None, &BTreeSet::new(), archive(&[], &[]), INTERVAL, at(0));
+    while let Some(step) = scan.next() {
+        match step {
+            ScanStep::Backups => {
+                scan.take(step, &entries("path", &["backup.info".to_owned()]), at(0)).unwrap();
+            }
+            ScanStep::Archive => scan.take(step, &entries("path", names), at(0)).unwrap(),
+            _ => {
+                assert_eq!(step, ScanStep::Directories);
+                break;
+            }
+        }
+    }
+    scan
+}
+
+fn rest(scan: &mut ScanPlan) -> Vec<ScanStep> {
+    std::iter::from_fn(|| scan.next()).collect()
 }
 
 fn again(listing: Listing, backups: &[&str], archive: Archive, now: DateTime<Utc>) -> ScanPlan {
@@ -73,6 +122,61 @@ fn first(names: &[String], partly: &[(&str, u32, u32)]) -> Listing {
     let mut scan = ScanPlan::begin(None, &BTreeSet::new(), archive(&[], &[]), INTERVAL, at(0));
     assert_eq!(run(&mut scan, names, partly, at(0)), names);
     scan.into_listing()
+}
+
+#[test]
+fn many_directories_are_listed_with_one_call() {
+    let names: Vec<String> = (0..8).map(|high| directory(1, high)).collect();
+    let mut scan = at_once(&names);
+    let mut reader = scan.reader();
+    // Files beside the directories, and directories that are not wanted, end the one before.
+    for name in &names {
+        read(&mut reader, name, &segments(DirectoryName::parse(name).unwrap(), 0, 255), at(1));
+        for other in ["00000002.history", "0000000900000000", "0000000900000000/x", "a/b/c"] {
+            reader.take(other, Entry { kind: EntryKind::File, size: Some(1), time: Some(at(0)) }, at(1));
+        }
+    }
+    scan.take_directories(reader.finish(true, at(1)));
+    assert_eq!(rest(&mut scan), []);
+    let listing = scan.into_listing();
+    let mut one_by_one = ScanPlan::begin(None, &BTreeSet::new(), archive(&[], &[]), INTERVAL, at(1));
+    for name in names.iter().map(|name| DirectoryName::parse(name).unwrap()) {
+        one_by_one.take(ScanStep::Directory(name), &segments(name, 0, 255), at(1)).unwrap();
+    }
+    assert!(listing.directories().eq(one_by_one.into_listing().directories()));
+    // Fewer are listed one by one.
+    let mut scan = ScanPlan::begin(None, &BTreeSet::new(), archive(&[], &[]), INTERVAL, at(0));
+    scan.take(ScanStep::Archive, &entries("path", &names[..7]), at(0)).unwrap();
+    assert!(!rest(&mut scan).contains(&ScanStep::Directories));
+}
+
+#[test]
+fn what_one_call_did_not_list_completely_is_listed_again() {
+    let names: Vec<String> = (0..9).map(|high| directory(1, high)).collect();
+    let name = |high: u32| DirectoryName { timeline: 1, high };
+    let mut scan = at_once(&names);
+    let mut reader = scan.reader();
+    for high in [0, 1, 2, 3] {
+        read(&mut reader, &names[high as usize], &segments(name(high), 0, 9), at(1));
+    }
+    // In two parts; without times; more than a directory can hold; and cut off.
+    read(&mut reader, &names[1], &segments(name(1), 10, 19), at(1));
+    read(&mut reader, &names[1], &segments(name(1), 20, 29), at(1));
+    reader.take(&names[4], Entry { kind: EntryKind::Path, size: None, time: None }, at(1));
+    reader.take(
+        &format!("{}/x", names[4]),
+        Entry { kind: EntryKind::File, size: Some(1), time: None },
+        at(1),
+    );
+    for number in 0..=(64 << 10) {
+        let file = format!("{}/{number}", names[5]);
+        reader.take(&file, Entry { kind: EntryKind::File, size: Some(1), time: Some(at(0)) }, at(1));
+    }
+    read(&mut reader, &names[6], &segments(name(6), 0, 9), at(1));
+    scan.take_directories(reader.finish(false, at(1)));
+    let listed: Vec<DirectoryName> = scan.listing.directories().map(|(name, _)| name).collect();
+    assert_eq!(listed, [0, 2, 3].map(name));
+    assert_eq!(rest(&mut scan), [1, 4, 5, 6, 7, 8].map(name).map(ScanStep::Directory));
 }
 
 #[test]
