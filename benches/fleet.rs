@@ -31,6 +31,7 @@ use pgbackrest_keeper::cluster::target::Pod;
 use pgbackrest_keeper::collect::fleet::{AskedRepo, FleetCollector, Pace, Subject};
 use pgbackrest_keeper::collect::store::Store;
 use pgbackrest_keeper::kubernetes::client::CallError;
+use pgbackrest_keeper::memory::Bounds;
 use pgbackrest_keeper::metrics::exposition::{
     ClusterMetrics, Dynamic, Format, StaticPart, dynamic_part, gzip, plain,
 };
@@ -290,7 +291,10 @@ fn scrapes(
     };
     let text = || {
         let body = joined();
-        plain(&body, dynamic(&body)).map(|chunk| chunk.unwrap().len()).sum::<usize>()
+        plain(&body, dynamic(&body), Bounds::of_process().shared_text())
+            .unwrap()
+            .map(|chunk| chunk.unwrap().len())
+            .sum::<usize>()
     };
     let (zipped_body, text_body) = (vec![7_u8; zipped()], vec![7_u8; text()]);
     let mut figures = vec![

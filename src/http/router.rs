@@ -22,6 +22,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
 
 use crate::collect::store::Store;
+use crate::memory::Bounds;
 use crate::memory::responses::BodyMemory;
 use crate::metrics::collection::ConfigurationKind;
 use crate::metrics::exposition::{self, ClusterMetrics, Dynamic, EncodeError, Format};
@@ -144,8 +145,8 @@ fn answer(state: &AppState, format: Format, gzip: bool) -> Result<Response, Enco
     let response = Response::builder()
         .header(CONTENT_TYPE, format.content_type())
         .header(VARY, "Accept, Accept-Encoding");
-    let shared = body.buffers();
     let response = if gzip {
+        let shared = body.buffers();
         let pieces = exposition::gzip(&body, &dynamic)?;
         let length: usize = pieces.iter().map(Bytes::len).sum();
         let of_others: usize = shared.iter().map(Bytes::len).sum();
@@ -154,9 +155,10 @@ fn answer(state: &AppState, format: Format, gzip: bool) -> Result<Response, Enco
         let body = Body::from_stream(stream::iter(pieces.into_iter().map(Ok::<_, Infallible>)));
         response.header(CONTENT_ENCODING, "gzip").header(CONTENT_LENGTH, length).body(body)
     } else {
-        let chunks = exposition::plain(&body, dynamic);
+        let chunks = exposition::plain(&body, dynamic, Bounds::of_process().shared_text())?;
         let length = chunks.length();
-        let response = response.extension(BodyMemory { own: chunks.own_memory(), shared });
+        let memory = BodyMemory { own: chunks.own_memory(), shared: chunks.buffers() };
+        let response = response.extension(memory);
         response.header(CONTENT_LENGTH, length).body(Body::from_stream(stream::iter(chunks)))
     };
     Ok(response

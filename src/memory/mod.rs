@@ -58,6 +58,12 @@ impl Bounds {
         (self.limit / 8).clamp(4 * MIB, 128 * MIB)
     }
 
+    /// Maximum bytes of text that responses share; longer text is made in parts for each of them.
+    #[must_use]
+    pub fn shared_text(self) -> u64 {
+        self.responses() / 8
+    }
+
     /// Maximum number of connections. Each has its own buffers, here and in the kernel.
     #[must_use]
     pub fn connections(self) -> usize {

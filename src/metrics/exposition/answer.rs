@@ -90,6 +90,12 @@ impl StaticPart {
         self.pieces.iter().map(|piece| piece.blocks.clone()).filter(|blocks| !blocks.is_empty()).collect()
     }
 
+    /// Whether a response has text of it.
+    #[cfg(test)]
+    pub(super) fn has_shared_text(&self) -> bool {
+        self.pieces.iter().any(Deflated::has_text)
+    }
+
     /// Bytes of text.
     #[must_use]
     pub fn text_length(&self) -> u64 {
@@ -119,53 +125,89 @@ pub fn gzip(static_part: &StaticPart, dynamic: &str) -> Result<Vec<Bytes>, Encod
     Ok(member)
 }
 
-/// Joins both parts as plain text, inflated chunk by chunk as it is sent.
-#[must_use]
-pub fn plain(static_part: &StaticPart, dynamic: String) -> PlainChunks {
-    let mut chunks = PlainChunks {
-        inflate: None,
-        pieces: static_part.pieces.iter().filter(|piece| piece.length > 0).cloned().collect(),
-        dynamic: None,
-        own: PLAIN_BUFFERS,
+/// Joins both parts as plain text. All responses that are being sent share text of at most `most_shared` bytes; longer text is
+/// inflated chunk by chunk as it is sent.
+///
+/// # Errors
+/// If the text to share cannot be decompressed.
+pub fn plain(
+    static_part: &StaticPart,
+    dynamic: String,
+    most_shared: u64,
+) -> Result<PlainChunks, EncodeError> {
+    let is_shared = static_part.text_length() <= most_shared;
+    let pieces = static_part.pieces.iter().filter(|piece| piece.length > 0);
+    let piece = |piece: &Deflated| {
+        Ok(if is_shared { Piece::Text(piece.text()?) } else { Piece::Deflated(piece.clone()) })
     };
+    let mut pieces = pieces.map(piece).collect::<Result<VecDeque<_>, EncodeError>>()?;
+    let shared = pieces.iter().map(Piece::buffer).collect();
     let compressed = || deflated_at(DYNAMIC_LEVEL, |to| to.write_str(&dynamic)).ok();
-    if let Some(piece) = (dynamic.len() > LONG_DYNAMIC).then(compressed).flatten() {
-        chunks.own += piece.blocks.len() as u64;
-        chunks.pieces.push_back(piece);
-    } else {
-        chunks.own += dynamic.len() as u64;
-        chunks.dynamic = Some(dynamic.into());
-    }
-    chunks
+    let last = match (dynamic.len() > LONG_DYNAMIC).then(compressed).flatten() {
+        Some(piece) => Piece::Deflated(piece),
+        None => Piece::Text(dynamic.into()),
+    };
+    let own = last.buffer().len() as u64;
+    pieces.extend(Some(last).filter(|piece| piece.length() > 0));
+    let inflates = pieces.iter().any(|piece| matches!(piece, Piece::Deflated(_)));
+    Ok(PlainChunks { inflate: None, pieces, shared, own: own + if inflates { PLAIN_BUFFERS } else { 0 } })
 }
 
-/// Plain text in chunks of at most 64 KiB, followed by the dynamic part.
+/// Plain text in chunks of at most 64 KiB.
 #[derive(Debug)]
 pub struct PlainChunks {
-    /// Made when the client takes the first chunk.
+    /// Made when the client takes the first chunk that must be inflated.
     inflate: Option<Decompress>,
     /// What is left of each.
-    pieces: VecDeque<Deflated>,
-    dynamic: Option<Bytes>,
+    pieces: VecDeque<Piece>,
+    shared: Vec<Bytes>,
     own: u64,
+}
+
+#[derive(Debug)]
+enum Piece {
+    Text(Bytes),
+    Deflated(Deflated),
+}
+
+impl Piece {
+    fn buffer(&self) -> Bytes {
+        match self {
+            Self::Text(text) => text.clone(),
+            Self::Deflated(piece) => piece.blocks.clone(),
+        }
+    }
+
+    /// Bytes of text.
+    fn length(&self) -> u64 {
+        match self {
+            Self::Text(text) => text.len() as u64,
+            Self::Deflated(piece) => piece.length,
+        }
+    }
 }
 
 impl PlainChunks {
     /// Bytes still to come, for `Content-Length`.
     #[must_use]
     pub fn length(&self) -> u64 {
-        let dynamic = self.dynamic.as_ref().map_or(0, |dynamic| dynamic.len() as u64);
-        self.pieces.iter().map(|piece| piece.length).sum::<u64>() + dynamic
+        self.pieces.iter().map(Piece::length).sum()
     }
 
-    /// Bytes that it uses beside the buffers that all responses share.
+    /// The buffers that it shares with other responses.
+    #[must_use]
+    pub fn buffers(&self) -> Vec<Bytes> {
+        self.shared.clone()
+    }
+
+    /// Bytes that it uses beside these buffers.
     #[must_use]
     pub const fn own_memory(&self) -> u64 {
         self.own
     }
 }
 
-/// The next chunk of a piece.
+/// Inflates the next chunk.
 fn chunk(inflate: &mut Decompress, piece: &mut Deflated) -> Result<Bytes, EncodeError> {
     let size = usize::try_from(piece.length).map_or(PLAIN_CHUNK, |length| length.min(PLAIN_CHUNK));
     let mut chunk = Vec::with_capacity(size);
@@ -184,17 +226,20 @@ impl Iterator for PlainChunks {
     type Item = Result<Bytes, EncodeError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let Some(piece) = self.pieces.front_mut() else {
-            return self.dynamic.take().map(Ok);
+        let piece = self.pieces.front_mut()?;
+        let chunk = match piece {
+            Piece::Text(text) => Ok(text.split_to(text.len().min(PLAIN_CHUNK))),
+            Piece::Deflated(piece) => {
+                chunk(self.inflate.get_or_insert_with(|| Decompress::new(false)), piece)
+            }
         };
-        let inflate = self.inflate.get_or_insert_with(|| Decompress::new(false));
-        let chunk = chunk(inflate, piece);
+        let is_read = piece.length() == 0;
         if chunk.is_err() {
             self.pieces.clear();
-            self.dynamic = None;
-        } else if piece.length == 0 {
+        } else if is_read {
             self.pieces.pop_front();
-            inflate.reset(false);
+            // The next piece does not go on where this one ends.
+            self.inflate.iter_mut().for_each(|inflate| inflate.reset(false));
         }
         Some(chunk)
     }

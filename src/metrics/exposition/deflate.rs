@@ -1,10 +1,14 @@
 //! Compresses text to raw deflate blocks while it is written, so that the whole text is never in memory.
 
 use std::fmt;
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use crc32fast::Hasher;
-use flate2::{Compress, CompressError, Compression, FlushCompress, Status};
+use flate2::{Compress, CompressError, Compression, Decompress, FlushCompress, FlushDecompress, Status};
+use parking_lot::Mutex;
+
+use super::EncodeError;
 
 /// Size of the pieces passed to the compressor, because the encoder writes only a few bytes at a time.
 const CHUNK: usize = 32 * 1024;
@@ -16,6 +20,44 @@ pub(super) struct Deflated {
     pub(super) checksum: Hasher,
     /// Bytes of text.
     pub(super) length: u64,
+    /// The text, as long as a response has it.
+    text: Arc<Mutex<Weak<Vec<u8>>>>,
+}
+
+/// Text that several responses have.
+struct SharedText(Arc<Vec<u8>>);
+
+impl AsRef<[u8]> for SharedText {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Deflated {
+    /// The text. All responses that are being sent share it.
+    pub(super) fn text(&self) -> Result<Bytes, EncodeError> {
+        let mut known = self.text.lock();
+        let text = if let Some(text) = known.upgrade() {
+            text
+        } else {
+            let text = Arc::new(self.inflated()?);
+            *known = Arc::downgrade(&text);
+            text
+        };
+        Ok(Bytes::from_owner(SharedText(text)))
+    }
+
+    #[cfg(test)]
+    pub(super) fn has_text(&self) -> bool {
+        self.text.lock().strong_count() > 0
+    }
+
+    fn inflated(&self) -> Result<Vec<u8>, EncodeError> {
+        let length = usize::try_from(self.length).unwrap_or(usize::MAX);
+        let mut text = Vec::with_capacity(length);
+        Decompress::new(false).decompress_vec(&self.blocks, &mut text, FlushDecompress::None)?;
+        if text.len() == length { Ok(text) } else { Err(EncodeError::Incomplete) }
+    }
 }
 
 /// How a run of blocks ends.
@@ -65,7 +107,8 @@ impl Deflater {
             return Err(error);
         }
         self.blocks.shrink_to_fit();
-        Ok(Deflated { blocks: self.blocks.into(), checksum: self.checksum, length: self.length })
+        let (blocks, text) = (self.blocks.into(), Arc::default());
+        Ok(Deflated { blocks, checksum: self.checksum, length: self.length, text })
     }
 
     fn compress(&mut self, flush: FlushCompress) -> Result<(), CompressError> {

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::io::Read;
 
+use bytes::Bytes;
 use chrono::{FixedOffset, TimeDelta};
 use flate2::read::GzDecoder;
 
@@ -35,7 +36,7 @@ fn parts(snapshot: Snapshot, options: Options, format: Format) -> (StaticPart, S
     let dynamic =
         Dynamic { snapshot, static_part: &static_part, collection, operator: None, process, options, now };
     let dynamic = dynamic_part(&dynamic, format).unwrap();
-    let text = text_of(plain(&static_part, String::new()));
+    let text = text_of(plain(&static_part, String::new(), 0).unwrap());
     (static_part, text, dynamic)
 }
 
@@ -63,9 +64,11 @@ fn both_parts_make_one_gzip_member_with_the_text_of_plain() {
         decoder.read_to_string(&mut text).unwrap();
         assert!(decoder.into_inner().is_empty(), "something follows the member");
         assert_eq!(text, fixed.clone() + &dynamic);
-        let chunks = plain(&static_part, dynamic.clone());
-        assert_eq!(chunks.length(), text.len() as u64);
-        assert_eq!(text_of(chunks), text);
+        for most_shared in [0, u64::MAX] {
+            let chunks = plain(&static_part, dynamic.clone(), most_shared).unwrap();
+            assert_eq!(chunks.length(), text.len() as u64);
+            assert_eq!(text_of(chunks), text);
+        }
         assert_eq!(static_part.text_length(), fixed.len() as u64);
     }
 }
@@ -96,8 +99,28 @@ fn plain_text_comes_in_bounded_chunks() {
     large.stanzas[0].repos[0].backups.extend(vec![backup; 300]);
     let (static_part, fixed, dynamic) = parts(large, Options::default(), Format::Classic);
     assert!(fixed.len() > 200_000, "{}", fixed.len());
-    let chunks: Vec<_> = plain(&static_part, dynamic).map(Result::unwrap).collect();
-    assert!(chunks.len() > 3 && chunks.iter().all(|chunk| !chunk.is_empty() && chunk.len() <= 64 * 1024));
+    for most_shared in [0, u64::MAX] {
+        let chunks = plain(&static_part, dynamic.clone(), most_shared).unwrap();
+        let chunks: Vec<_> = chunks.map(Result::unwrap).collect();
+        assert!(chunks.len() > 3 && chunks.iter().all(|chunk| !chunk.is_empty() && chunk.len() <= 64 * 1024));
+    }
+}
+
+#[test]
+fn short_text_is_shared_as_long_as_it_is_sent() {
+    let (static_part, fixed, dynamic) = parts(snapshot(TWO_REPOS), Options::default(), Format::Classic);
+    let chunks = |most_shared| plain(&static_part, dynamic.clone(), most_shared).unwrap();
+    let length = fixed.len() as u64;
+    let (first, second, alone) = (chunks(length), chunks(length), chunks(length - 1));
+    let [buffer] = <[Bytes; 1]>::try_from(first.buffers()).unwrap();
+    assert_eq!((buffer.as_ptr(), buffer.len()), (second.buffers()[0].as_ptr(), fixed.len()));
+    assert_eq!(first.own_memory(), dynamic.len() as u64);
+    assert_eq!(alone.buffers(), static_part.buffers());
+    assert!(alone.own_memory() > first.own_memory());
+    drop((first, buffer));
+    assert!(static_part.has_shared_text());
+    drop(second);
+    assert!(!static_part.has_shared_text(), "nobody needs it any more");
 }
 
 #[test]

@@ -28,7 +28,7 @@ fn text(operator: &Arc<OperatorMetrics>) -> String {
         options,
         now,
     };
-    let chunks = plain(static_part, dynamic_part(&parts, Format::Classic).unwrap());
+    let chunks = plain(static_part, dynamic_part(&parts, Format::Classic).unwrap(), 0).unwrap();
     String::from_utf8(chunks.collect::<Result<Vec<_>, _>>().unwrap().concat()).unwrap()
 }
 
@@ -202,7 +202,7 @@ fn all_parts_make_one_member_in_which_each_family_comes_once() {
         let mut text = String::new();
         let member = gzip(static_part, &dynamic).unwrap().concat();
         GzDecoder::new(member.as_slice()).read_to_string(&mut text).unwrap();
-        let chunks = plain(static_part, dynamic);
+        let chunks = plain(static_part, dynamic, u64::MAX).unwrap();
         assert_eq!(chunks.length(), text.len() as u64);
         assert_eq!(chunks.collect::<Result<Vec<_>, _>>().unwrap().concat(), text.as_bytes());
         assert!(text.contains(header) && text.contains("pgbackrest_job_runs_total{"), "{text}");

@@ -119,7 +119,7 @@ pub(crate) fn exposition_with(
     let static_part = &StaticPart::encode(snapshot, options).unwrap();
     let parts = Dynamic { snapshot, static_part, collection, operator: None, process: None, options, now };
     let dynamic = dynamic_part(&parts, format).unwrap();
-    let chunks: Result<Vec<_>, _> = plain(static_part, dynamic).collect();
+    let chunks: Result<Vec<_>, _> = plain(static_part, dynamic, u64::MAX).unwrap().collect();
     String::from_utf8(chunks.unwrap().concat()).unwrap()
 }
 

@@ -172,7 +172,7 @@ fn everything() -> (impl Fn(Format) -> String, Arc<Options>) {
         };
         let dynamic = dynamic_part(&parts, format).unwrap();
         let chunks: Result<Vec<_>, _> =
-            pgbackrest_keeper::metrics::exposition::plain(static_part, dynamic).collect();
+            pgbackrest_keeper::metrics::exposition::plain(static_part, dynamic, 0).unwrap().collect();
         String::from_utf8(chunks.unwrap().concat()).unwrap()
     };
     (encode, options)

@@ -76,7 +76,7 @@ pub(super) fn exposition(options: Options, format: Format) -> String {
         now,
     };
     let dynamic = dynamic_part(&parts, format).unwrap();
-    let chunks: Result<Vec<_>, _> = plain(static_part, dynamic).collect();
+    let chunks: Result<Vec<_>, _> = plain(static_part, dynamic, u64::MAX).unwrap().collect();
     String::from_utf8(chunks.unwrap().concat()).unwrap()
 }
 
