@@ -6,6 +6,7 @@ pub mod check;
 pub mod cli;
 pub mod cluster;
 pub mod collect;
+pub mod config_file;
 pub mod files;
 pub mod http;
 pub mod job;

@@ -19,6 +19,8 @@ use crate::check::output::{json, plugin};
 use crate::check::report::{Report, Severity};
 use crate::check::services::{self, Question, Service};
 use crate::collect::host;
+use crate::http::outgoing::config::HttpConfig;
+use crate::http::outgoing::fetch::Fetch;
 use crate::metrics::collection::Collector;
 use crate::metrics::options::BackupDetail;
 use crate::metrics::{CollectionMetrics, Options, exposition};
@@ -31,8 +33,6 @@ use crate::telemetry::{self, LogFormat};
 use super::args::collect::SourceArgs;
 use super::args::info::ClusterName;
 use super::args::{SWITCH, duration, switch};
-use super::fetch::Fetch;
-use super::http_config::HttpConfig;
 use super::{build, output, settings};
 
 /// The name of the command.
@@ -214,16 +214,17 @@ async fn of_exporter(args: &CheckArgs, url: &Uri, started: Instant) -> anyhow::R
     headers.insert(USER_AGENT, HeaderValue::from_static("pgbackrest-keeper-check"));
     headers.extend(http.authorization.clone().map(|value| (AUTHORIZATION, value)));
     let (mut reader, mut length) = (Reader::default(), 0);
-    let fetch = Fetch { url: &url, tls, server_name: http.server_name(), headers };
-    let fetched = fetch.run(|status, piece| {
+    let tls = tls.map(Arc::new);
+    let fetch = Fetch { url: &url, tls, server_name: http.server_name(), headers, body: None };
+    let fetched = fetch.run_on_this_host(|status, piece| {
         length += piece.len();
         if !status.is_success() {
-            return Err(format!("returned {status}").into());
+            return Err(format!("returned {status}"));
         }
         if length > LARGEST_ANSWER {
-            return Err("the response is larger than 512 MiB".into());
+            return Err("the response is larger than 512 MiB".to_owned());
         }
-        reader.feed(piece).map_err(Into::into)
+        reader.feed(piece).map_err(|error| error.to_string())
     });
     let within = humantime::format_duration(args.within);
     let head = timeout_at(started + args.within.mul_f64(0.9), fetched)

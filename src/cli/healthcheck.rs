@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
@@ -12,9 +13,9 @@ use thiserror::Error;
 
 use super::args::duration;
 use super::args::web::WebPlaceArgs;
-use super::fetch::{self, Fetch};
 use crate::files;
 use crate::http::listen::{ListenAddress, ListenError};
+use crate::http::outgoing::fetch::{Fetch, FetchError};
 use crate::http::tls::server_certificate;
 use crate::http::web_config::{Tls, WebConfigError, WebConfigHandle};
 
@@ -168,13 +169,14 @@ fn read(flag: &str, file: &Path) -> Result<Vec<u8>, HealthcheckError> {
 }
 
 /// The status, and the first line of the body.
-async fn ask(url: &Uri, tls: Option<ClientConfig>) -> Result<(StatusCode, String), fetch::Error> {
+async fn ask(url: &Uri, tls: Option<ClientConfig>) -> Result<(StatusCode, String), FetchError> {
     let mut body = Vec::new();
-    let fetch = Fetch { url, tls, server_name: None, headers: HeaderMap::new() };
+    let tls = tls.map(Arc::new);
+    let fetch = Fetch { url, tls, server_name: None, headers: HeaderMap::new(), body: None };
     let head = fetch
-        .run(|_, piece| {
+        .run_on_this_host(|_, piece| {
             body.extend_from_slice(piece);
-            if body.len() <= LONGEST_ANSWER { Ok(()) } else { Err("the response is too long".into()) }
+            if body.len() <= LONGEST_ANSWER { Ok(()) } else { Err("the response is too long".to_owned()) }
         })
         .await?;
     let text = String::from_utf8_lossy(&body);

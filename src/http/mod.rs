@@ -10,6 +10,7 @@ pub mod health;
 pub mod limits;
 pub mod listen;
 mod middleware;
+pub mod outgoing;
 pub mod page;
 pub mod rate_limit;
 pub mod router;

@@ -4,29 +4,26 @@
 //! with file, line, key, reason and remedy, so that no configured protection is silently missing.
 
 mod document;
-mod handle;
+mod reload;
 mod tls_section;
 mod values;
 
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::path::Path;
 
 use axum::http::{HeaderName, HeaderValue};
 
-pub use document::WebConfigError;
-pub use handle::{LastReload, WebConfigHandle};
+pub use crate::config_file::{ConfigFileError as WebConfigError, LastReload};
 pub use tls_section::Tls;
 
 use super::auth::Users;
 use super::headers;
 use super::rate_limit::RateLimit;
-use crate::files;
-use document::{HttpSection, Problem, RateLimitSection, UsersSection, WebConfigDocument};
+use crate::config_file::{self, ConfigHandle, Configuration, Files, Problem};
+use document::{HttpSection, RateLimitSection, UsersSection, WebConfigDocument};
 use serde_saphyr::Spanned;
 
-/// Larger than any certificate, key or configuration; protects against devices and wrong paths.
-const LARGEST_FILE: usize = 1024 * 1024;
+/// The current configuration, shared by the server, the reload endpoint and the metrics.
+pub type WebConfigHandle = ConfigHandle<WebConfig>;
 
 /// The validated configuration, including the contents of all referenced files.
 #[derive(Debug, Clone, Default)]
@@ -45,59 +42,29 @@ pub struct WebConfig {
     pub warnings: Vec<String>,
 }
 
+impl Configuration for WebConfig {
+    const NAME: &'static str = "web configuration";
+
+    fn check(text: &str, files: &mut Files) -> Result<Self, Problem> {
+        check(text, files)
+    }
+
+    fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    fn refused_change(&self, to: &Self) -> Option<&'static str> {
+        reload::refused_change(self, to)
+    }
+}
+
 /// Reads and validates a web configuration file and the files that it references. Blocks on file I/O.
 pub fn load(file: &Path) -> Result<WebConfig, WebConfigError> {
-    load_and_trace(file).0
+    config_file::load(file)
 }
 
-/// Changes when a file is written or replaced: its time, length and inode; `None` if it is missing.
-type Trace = Option<(SystemTime, u64, u64)>;
-
-/// Like [`load`], but also returns the files it opened and their state just before, even on failure.
-fn load_and_trace(file: &Path) -> (Result<WebConfig, WebConfigError>, Vec<(PathBuf, Trace)>) {
-    let mut files =
-        Files { directory: file.parent().unwrap_or(Path::new("")).to_owned(), opened: Vec::new() };
-    let config = files
-        .read_path(file)
-        .map_err(|reason| Problem::of_file(format!("this web configuration {reason}")))
-        .and_then(|bytes| check(&bytes, &mut files))
-        .map_err(|problem| problem.in_file(file));
-    (config, files.opened)
-}
-
-fn trace(path: &Path) -> Trace {
-    let metadata = std::fs::metadata(path).ok()?;
-    Some((metadata.modified().ok()?, metadata.len(), metadata.ino()))
-}
-
-/// Reads files referenced by the configuration, and records them.
-struct Files {
-    directory: PathBuf,
-    opened: Vec<(PathBuf, Trace)>,
-}
-
-impl Files {
-    /// Reads a referenced file; relative paths are resolved against the directory of the configuration.
-    fn read(&mut self, name: &str) -> Result<Vec<u8>, String> {
-        if name.is_empty() {
-            return Err("is empty; set a path or remove the key".to_owned());
-        }
-        self.read_path(&self.directory.join(name))
-    }
-
-    fn read_path(&mut self, path: &Path) -> Result<Vec<u8>, String> {
-        self.opened.push((path.to_owned(), trace(path)));
-        let read = files::read(path, LARGEST_FILE).map_err(|error| {
-            format!("cannot be read: {error}; check the path ({}) and its permissions", path.display())
-        })?;
-        read.ok_or_else(|| "is larger than 1 MiB; check that it is the right file".to_owned())
-    }
-}
-
-fn check(bytes: &[u8], files: &mut Files) -> Result<WebConfig, Problem> {
-    let text = std::str::from_utf8(bytes)
-        .map_err(|_| Problem::of_file("this web configuration is not UTF-8 text; save it as UTF-8"))?;
-    let document = document::parse(text)?;
+fn check(text: &str, files: &mut Files) -> Result<WebConfig, Problem> {
+    let document = document::parse(text, WebConfig::NAME)?;
     let users = users(&document)?;
     let states_no_users = users.is_empty() && !matches!(document.basic_auth_users, UsersSection::Absent);
     let mut config = WebConfig { users, states_no_users, ..WebConfig::default() };

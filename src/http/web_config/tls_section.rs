@@ -7,8 +7,9 @@ use rustls::ServerConfig;
 use rustls::pki_types::CertificateDer;
 use serde_saphyr::{Location, Spanned};
 
-use super::document::{List, Problem, Text, TlsSection};
-use super::{Files, values};
+use super::document::TlsSection;
+use super::values;
+use crate::config_file::{Files, List, Problem, Text};
 use crate::http::tls::client_certificate::{ClientAuthType, ClientPolicy};
 use crate::http::tls::{self, TlsSettings, TlsVersion};
 

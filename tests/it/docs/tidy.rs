@@ -19,6 +19,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("source", 3),
     ("metrics", 3),
     ("state", 2),
+    ("config_file", 2),
     ("cluster", 2),
     ("postgres", 2),
     ("pgbackrest", 1),

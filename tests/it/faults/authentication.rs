@@ -64,7 +64,7 @@ const ELSEWHERE: &[Elsewhere] = &[
     Elsewhere(
         "The web configuration without its end, at every length",
         "no door opens",
-        "crate::http::web_config::handle::tests::a_file_without_its_end_opens_nothing",
+        "crate::http::web_config::reload::tests::a_file_without_its_end_opens_nothing",
     ),
     Elsewhere(
         "Guesses of two hundred clients from elsewhere",

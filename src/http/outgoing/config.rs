@@ -21,9 +21,9 @@ const LARGEST_FILE: usize = 1024 * 1024;
 
 /// How to reach a server.
 #[derive(Debug, Default)]
-pub(super) struct HttpConfig {
+pub struct HttpConfig {
     /// `Authorization`, marked as sensitive.
-    pub(super) authorization: Option<HeaderValue>,
+    pub authorization: Option<HeaderValue>,
     tls: TlsSection,
     /// Files are named relative to this directory.
     directory: PathBuf,
@@ -32,20 +32,21 @@ pub(super) struct HttpConfig {
 /// A configuration that cannot be used. Contains no secret.
 #[derive(Debug, Error)]
 #[error("{}: {problem}", .file.display())]
-pub(super) struct HttpConfigError {
+pub struct HttpConfigError {
     file: PathBuf,
     problem: String,
 }
 
-#[derive(Deserialize, Default)]
+/// As written. May contain secrets, so it cannot be printed.
+#[derive(Clone, Deserialize, Default)]
 #[serde(default, deny_unknown_fields)]
-struct Document {
+pub struct HttpSections {
     basic_auth: Option<BasicAuthSection>,
     authorization: Option<AuthorizationSection>,
     tls_config: Option<TlsSection>,
 }
 
-#[derive(Deserialize, Default)]
+#[derive(Clone, Deserialize, Default)]
 #[serde(default, deny_unknown_fields)]
 struct BasicAuthSection {
     username: Option<String>,
@@ -54,7 +55,7 @@ struct BasicAuthSection {
     password_file: Option<PathBuf>,
 }
 
-#[derive(Deserialize, Default)]
+#[derive(Clone, Deserialize, Default)]
 #[serde(default, deny_unknown_fields)]
 struct AuthorizationSection {
     #[serde(rename = "type")]
@@ -63,7 +64,7 @@ struct AuthorizationSection {
     credentials_file: Option<PathBuf>,
 }
 
-#[derive(Debug, Deserialize, Default)]
+#[derive(Debug, Clone, Deserialize, Default)]
 #[serde(default, deny_unknown_fields)]
 struct TlsSection {
     ca_file: Option<PathBuf>,
@@ -75,16 +76,17 @@ struct TlsSection {
 
 impl HttpConfig {
     /// Reads a file. Without one, there are no credentials, and certificates are verified with those of the system.
-    pub(super) fn load(file: Option<&Path>) -> Result<Self, HttpConfigError> {
+    pub fn load(file: Option<&Path>) -> Result<Self, HttpConfigError> {
         let Some(file) = file else { return Ok(Self::default()) };
         let directory = file.parent().unwrap_or(Path::new("")).to_owned();
         let parsed = read(Path::new(""), file).and_then(|text| parse(&text));
-        let config = parsed.and_then(|document| Self::of(document, directory));
+        let config = parsed.and_then(|sections| Self::of(sections, directory));
         config.map_err(|problem| HttpConfigError { file: file.to_owned(), problem })
     }
 
-    fn of(document: Document, directory: PathBuf) -> Result<Self, String> {
-        let Document { basic_auth, authorization, tls_config } = document;
+    /// Reads the credentials. Files are named relative to the directory.
+    pub fn of(sections: HttpSections, directory: PathBuf) -> Result<Self, String> {
+        let HttpSections { basic_auth, authorization, tls_config } = sections;
         let authorization = match (basic_auth, authorization) {
             (Some(_), Some(_)) => {
                 return Err("basic_auth and authorization exclude each other; remove one".to_owned());
@@ -114,12 +116,12 @@ impl HttpConfig {
     }
 
     /// The name to expect in the server's certificate, if it is another one than in the URL.
-    pub(super) fn server_name(&self) -> Option<&str> {
+    pub fn server_name(&self) -> Option<&str> {
         self.tls.server_name.as_deref()
     }
 
     /// The client's side of TLS.
-    pub(super) fn tls(&self) -> Result<ClientConfig, String> {
+    pub fn tls(&self) -> Result<ClientConfig, String> {
         let provider = Arc::new(backend::default_provider());
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
@@ -151,9 +153,8 @@ impl HttpConfig {
             let found = rustls_native_certs::load_native_certs();
             roots.add_parsable_certificates(found.certs);
             if roots.is_empty() {
-                return Err(
-                    "this system has no CA certificates; set ca_file in --http.config.file".to_owned()
-                );
+                // Such as in an image that contains nothing but this program.
+                roots.add_parsable_certificates(webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().cloned());
             }
             return Ok(roots);
         };
@@ -167,10 +168,20 @@ impl HttpConfig {
     }
 }
 
+impl HttpSections {
+    /// The files that it refers to.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        let basic = self.basic_auth.iter().flat_map(|basic| [&basic.username_file, &basic.password_file]);
+        let credentials = self.authorization.iter().map(|authorization| &authorization.credentials_file);
+        let tls = self.tls_config.iter().flat_map(|tls| [&tls.ca_file, &tls.cert_file, &tls.key_file]);
+        basic.chain(credentials).chain(tls).filter_map(|file| file.as_deref())
+    }
+}
+
 /// Parser messages could contain a secret.
-fn parse(text: &str) -> Result<Document, String> {
+fn parse(text: &str) -> Result<HttpSections, String> {
     let options = serde_saphyr::options! { with_snippet: false };
-    serde_saphyr::from_str_with_options::<Option<Document>>(text, options).map(Option::unwrap_or_default).map_err(
+    serde_saphyr::from_str_with_options::<Option<HttpSections>>(text, options).map(Option::unwrap_or_default).map_err(
         |error| {
             let line = error.location().map_or_else(String::new, |place| format!("line {}: ", place.line()));
             format!(
@@ -192,17 +203,24 @@ fn secret(
     match (inline, file) {
         (Some(_), Some(_)) => Err(format!("{key} and {key}_file exclude each other; remove one")),
         (Some(value), None) => Ok(value),
-        (None, Some(file)) => Ok(read(directory, &file)?.trim_end_matches(['\r', '\n']).to_owned()),
+        (None, Some(file)) => {
+            // Somebody may have written the secret itself there.
+            let text = contents(&directory.join(file)).map_err(|problem| format!("{key}_file: {problem}"))?;
+            Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+        }
         (None, None) => Err(format!("{key} is missing; set it or {key}_file")),
     }
 }
 
 fn read(directory: &Path, file: &Path) -> Result<String, String> {
     let path = directory.join(file);
-    let wrong = |problem: &str| format!("{}: {problem}", path.display());
-    let read = files::read(&path, LARGEST_FILE).map_err(|error| wrong(&error.to_string()))?;
-    let bytes = read.ok_or_else(|| wrong("is larger than 1 MiB"))?;
-    String::from_utf8(bytes).map_err(|_| wrong("is not valid UTF-8"))
+    contents(&path).map_err(|problem| format!("{}: {problem}", path.display()))
+}
+
+fn contents(path: &Path) -> Result<String, String> {
+    let read = files::read(path, LARGEST_FILE).map_err(|error| error.to_string())?;
+    let bytes = read.ok_or("is larger than 1 MiB")?;
+    String::from_utf8(bytes).map_err(|_| "is not valid UTF-8".to_owned())
 }
 
 /// The user does not want the server's certificate to be verified.
@@ -285,7 +303,8 @@ mod tests {
             ("basic_auth: {username: bob, passwd: s3cret}", "line 1: not a valid configuration"),
             ("basic_auth: {username: bob}", "basic_auth: password is missing"),
             ("basic_auth: {username: bob, password: s3cret, password_file: password}", "exclude each other"),
-            ("basic_auth: {username: bob, password_file: none}", "No such file"),
+            ("basic_auth: {username: bob, password_file: none}", "password_file: No such file"),
+            ("authorization: {credentials_file: s3cret}", "credentials_file: No such file"),
             ("basic_auth: {username: bob, password: \"s3cret\\n\"}\nauthorization: {}", "exclude each other"),
             ("authorization: {credentials: \"s3cret\\nx\"}", "control character"),
             ("bearer_token: s3cret", "known keys are"),
