@@ -35,7 +35,13 @@ fn read(pieces: [&[u8]; 2]) -> Result<Facts, FactsError> {
 
 fn judged(facts: &Facts) -> Report {
     let limits = Limits::default();
-    let question = Question { services: services::ALL, limits: &limits, ignored: &[], expects_scan: true };
+    let question = Question {
+        services: services::ALL,
+        limits: &limits,
+        ignored: &[],
+        expects_scan: true,
+        demands_proof: false,
+    };
     services::judge(&question, facts, NOW)
 }
 

@@ -8,6 +8,7 @@ use std::sync::{Arc, LazyLock};
 use thiserror::Error;
 
 use crate::metrics::catalogue::backups::{BACKUPS, REPO_ERROR_INFO, REPO_STATE, REPO_UP};
+use crate::metrics::catalogue::exporter::COLLECTOR_UP;
 use crate::metrics::catalogue::{self, Metric, MetricKind};
 use crate::state::filter::{Filter, UNLISTED};
 use crate::state::human;
@@ -228,6 +229,28 @@ impl Facts {
         included.filter(|name| !known.contains(&***name)).cloned().collect()
     }
 
+    /// Clusters that were asked for, and about which nothing was collected, nor failed to be.
+    pub(super) fn missing_clusters(&self) -> Vec<Place> {
+        let mut known = self.repos();
+        known.extend(self.of(&COLLECTOR_UP).map(|(place, _)| place));
+        let is_missing = |asked: &&(Option<String>, String)| !known.iter().any(|place| is_in(asked, place));
+        let missing = self.selection.clusters.iter().filter(is_missing);
+        missing
+            .map(|(namespace, name)| Place {
+                namespace: namespace.as_deref().unwrap_or_default().into(),
+                cluster: name.as_str().into(),
+                ..Place::default()
+            })
+            .collect()
+    }
+
+    /// Repositories that were asked for and that no stanza has. Old versions of pgBackRest have one without a number.
+    pub(super) fn missing_repos(&self) -> Vec<u32> {
+        let known: BTreeSet<u32> = self.repos().into_iter().filter_map(|place| place.repo).collect();
+        let asked = self.selection.filter.repos().iter().copied();
+        asked.filter(|repo| !known.is_empty() && !known.contains(repo) && !known.contains(&0)).collect()
+    }
+
     /// Why a repository cannot be read now; none if it can, or if it says itself that it holds no backup.
     pub(super) fn unreadable(&self, repo: &Place) -> Option<String> {
         let state = self.at(&REPO_STATE, repo).iter().find(|series| series.is_true());
@@ -270,14 +293,15 @@ impl Facts {
 
 impl Selection {
     fn admits(&self, place: &Place) -> bool {
-        let is_cluster = |(namespace, name): &(Option<String>, String)| {
-            **name == *place.cluster
-                && namespace.as_ref().is_none_or(|namespace| **namespace == *place.namespace)
-        };
-        (self.clusters.is_empty() || self.clusters.iter().any(is_cluster))
+        (self.clusters.is_empty() || self.clusters.iter().any(|cluster| is_in(cluster, place)))
             && (is_of_all(&place.stanza) || self.filter.admits_stanza(&place.stanza))
             && place.repo.is_none_or(|repo| self.filter.admits_repo(repo))
     }
+}
+
+/// Whether a place is in a cluster, given by its namespace, if it matters, and its name.
+fn is_in((namespace, name): &(Option<String>, String), place: &Place) -> bool {
+    **name == *place.cluster && namespace.as_ref().is_none_or(|namespace| **namespace == *place.namespace)
 }
 
 /// Not about one stanza: about a call for all of them, or about none.
@@ -303,6 +327,20 @@ impl Place {
     #[must_use]
     pub fn stanza(name: &str) -> Self {
         Self { stanza: name.into(), ..Self::default() }
+    }
+
+    /// Whether it is about a call for all stanzas, about stanzas that cannot be listed, or about none.
+    #[must_use]
+    pub fn is_of_all_stanzas(&self) -> bool {
+        is_of_all(&self.stanza) || *self.stanza == *UNLISTED
+    }
+
+    /// Whether what is said about all stanzas here is said about those there.
+    #[must_use]
+    pub fn concerns(&self, other: &Self) -> bool {
+        let Self { namespace, cluster, .. } = self;
+        self.is_of_all_stanzas()
+            && (cluster.is_empty() || (namespace, cluster) == (&other.namespace, &other.cluster))
     }
 
     /// The stanza that a repository belongs to.
@@ -406,5 +444,21 @@ mod tests {
         assert_eq!(facts.missing_stanzas(), [Arc::from("gone")]);
         facts.select(Selection { filter: Filter::default(), clusters: vec![(None, "a".to_owned())] });
         assert!(facts.repos().is_empty());
+    }
+
+    #[test]
+    fn what_was_asked_for_and_is_not_known_is_named() {
+        let (in_shop, of_collector) = (
+            UP.replace('{', "{namespace=\"shop\",pg_cluster=\"a\","),
+            "pgbackrest_collector_up{collector=\"info\",namespace=\"shop\",pg_cluster=\"b\",stanza=\"db\"} 0\n",
+        );
+        let mut facts = read(&[&in_shop, of_collector], false).unwrap();
+        let asked = [(Some("shop"), "a"), (None, "b"), (Some("bank"), "a"), (None, "c")];
+        let clusters = asked.map(|(namespace, name)| (namespace.map(str::to_owned), name.to_owned()));
+        let filter = Filter::new(&[], &[], None, None, &[1, 3]).unwrap();
+        facts.select(Selection { filter, clusters: clusters.to_vec() });
+        let missing: Vec<String> = facts.missing_clusters().iter().map(ToString::to_string).collect();
+        assert_eq!(missing, ["bank/a", "c"]);
+        assert_eq!(facts.missing_repos(), [3]);
     }
 }

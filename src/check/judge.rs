@@ -40,6 +40,8 @@ pub struct Judge<'a> {
     pub(super) now: f64,
     /// Whether it is wrong if the WAL archives were not scanned.
     pub(super) expects_scan: bool,
+    /// Whether it is wrong if there is no proof.
+    pub(super) demands_proof: bool,
     pub(super) report: Report,
 }
 
@@ -132,6 +134,12 @@ impl Judge<'_> {
         }
         for name in self.facts.missing_stanzas() {
             self.unknown(&Place::stanza(&name), "the stanza is not known");
+        }
+        for cluster in self.facts.missing_clusters() {
+            self.unknown(&cluster, "the cluster is not known");
+        }
+        for repo in self.facts.missing_repos() {
+            self.unknown(&Place { repo: Some(repo), ..Place::default() }, "the repository is not known");
         }
     }
 

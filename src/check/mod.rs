@@ -11,4 +11,5 @@ pub mod quantity;
 pub mod range;
 pub mod report;
 pub mod services;
+pub mod stanzas;
 pub mod unit;

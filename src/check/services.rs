@@ -45,6 +45,8 @@ pub struct Question<'a> {
     pub ignored: &'a [String],
     /// Whether it is wrong if the WAL archives were not scanned.
     pub expects_scan: bool,
+    /// Whether it is also wrong if there is no proof: a scan, a proven recovery window, a restore test or a verification that passed.
+    pub demands_proof: bool,
 }
 
 /// Everything that is measured.
@@ -55,8 +57,8 @@ pub fn quantities() -> impl Iterator<Item = &'static Quantity> + Clone {
 /// Judges facts at a time, in seconds since 1970.
 #[must_use]
 pub fn judge(question: &Question<'_>, facts: &Facts, now: f64) -> Report {
-    let (limits, expects_scan) = (question.limits, question.expects_scan);
-    let mut judge = Judge { facts, limits, now, expects_scan, report: Report::default() };
+    let Question { limits, expects_scan, demands_proof, .. } = *question;
+    let mut judge = Judge { facts, limits, now, expects_scan, demands_proof, report: Report::default() };
     for service in question.services {
         (service.judge)(&mut judge);
         judge.expect_values(service.quantities);

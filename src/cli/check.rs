@@ -197,8 +197,13 @@ async fn check(args: &CheckArgs, started: Instant) -> anyhow::Result<Report> {
     };
     let clusters = args.clusters.iter().map(|cluster| (cluster.namespace.clone(), cluster.name.clone()));
     facts.select(Selection { filter: settings::filter(&args.source)?, clusters: clusters.collect() });
-    let question =
-        Question { services: &services, limits: &limits, ignored: &args.ignore, expects_scan: args.wal };
+    let question = Question {
+        services: &services,
+        limits: &limits,
+        ignored: &args.ignore,
+        expects_scan: args.wal,
+        demands_proof: false,
+    };
     Ok(services::judge(&question, &facts, seconds(Utc::now())))
 }
 

@@ -29,7 +29,7 @@ pub(super) struct Kind {
     pub(super) unusable_alert: &'static str,
 }
 
-/// Judges what is recorded. A stanza without a record is nothing that can be judged.
+/// Judges what is recorded. A stanza without a record is nothing that can be judged, unless somebody relies on it.
 pub(super) fn judge(judge: &mut Judge<'_>, kind: &Kind) {
     let (facts, name) = (judge.facts, kind.name);
     judge.expect_facts_of("info");
@@ -51,6 +51,9 @@ pub(super) fn judge(judge: &mut Judge<'_>, kind: &Kind) {
             judge.problem(Severity::Warning, kind.unusable_alert, place, text);
         }
     }
+    // Whoever demands a proof, or has set a threshold for it, wants there to be one.
+    let demands_success = judge.demands_proof || judge.limits.is_set(kind.success_age);
+    let demands_run = demands_success || judge.limits.is_set(kind.age);
     // The repositories of a stanza take turns.
     let newest = extreme(judge, kind.last_start, f64::max);
     for (stanza, at) in &newest {
@@ -65,6 +68,8 @@ pub(super) fn judge(judge: &mut Judge<'_>, kind: &Kind) {
     for stanza in stanzas {
         let (at, words) = match (passed.get(stanza), oldest.get(stanza)) {
             (Some(at), _) => (*at, format!("the last {name} that passed was")),
+            // It is no success.
+            (None, Some(_)) if demands_success => continue,
             (None, Some(at)) => (*at, format!("no {name} has passed; the first on record was")),
             (None, None) => continue,
         };
@@ -75,8 +80,16 @@ pub(super) fn judge(judge: &mut Judge<'_>, kind: &Kind) {
     }
     let all: BTreeSet<Place> = facts.repos().iter().map(|repo| repo.of_stanza()).collect();
     let without = all.iter().filter(|stanza| !newest.contains_key(*stanza)).count();
-    for _ in 0..without {
-        judge.unchecked(kind.unrecorded);
+    for stanza in &all {
+        if demands_success && !passed.contains_key(stanza) {
+            judge.unknown(stanza, format!("no {name} that passed is on record"));
+        } else if !newest.contains_key(stanza) {
+            if demands_run {
+                judge.unknown(stanza, format!("no {name} is on record"));
+            } else {
+                judge.unchecked(kind.unrecorded);
+            }
+        }
     }
     judge.report.summaries.push(format!("stanzas with a {name}: {} of {}", all.len() - without, all.len()));
 }

@@ -1,5 +1,8 @@
 //! Situations, as series, and what is said about them.
 
+mod proofs;
+mod stanzas;
+
 use super::*;
 use crate::check::facts::{Facts, Reader, Selection};
 use crate::check::limits::Level;
@@ -27,7 +30,8 @@ fn facts(text: &str) -> Facts {
 
 fn of(services: &[&str], limits: &Limits, text: &str) -> Report {
     let services: Vec<_> = ALL.iter().copied().filter(|service| services.contains(&service.name)).collect();
-    let question = Question { services: &services, limits, ignored: &[], expects_scan: true };
+    let question =
+        Question { services: &services, limits, ignored: &[], expects_scan: true, demands_proof: false };
     judge(&question, &facts(text), NOW)
 }
 
@@ -228,7 +232,8 @@ fn what_the_user_ignores_does_not_count() {
     let ignored = ["PgBackRestStopped".to_owned()];
     let limits = Limits::default();
     for (ignored, severity) in [(&[][..], Severity::Warning), (&ignored, Severity::Ok)] {
-        let question = Question { services: ALL, limits: &limits, ignored, expects_scan: true };
+        let question =
+            Question { services: ALL, limits: &limits, ignored, expects_scan: true, demands_proof: false };
         let report = judge(&question, &facts(&text), NOW);
         assert_eq!(report.severity(), severity);
         assert!(output::plugin("", &report).contains("[PgBackRestStopped]"));
@@ -241,8 +246,13 @@ fn a_stanza_that_was_asked_for_must_be_known() {
     let filter = Filter::new(&["demo".to_owned(), "crm".to_owned()], &[], None, None, &[]).unwrap();
     facts.select(Selection { filter, clusters: Vec::new() });
     for service in ALL {
-        let question =
-            Question { services: &[service], limits: &Limits::default(), ignored: &[], expects_scan: true };
+        let question = Question {
+            services: &[service],
+            limits: &Limits::default(),
+            ignored: &[],
+            expects_scan: true,
+            demands_proof: false,
+        };
         let report = judge(&question, &facts, NOW);
         assert_eq!(said(&report), ["UNKNOWN crm: the stanza is not known"], "{}", service.name);
     }
@@ -280,6 +290,7 @@ fn a_snapshot_is_judged_by_its_series() {
         limits: &Limits::default(),
         ignored: &[],
         expects_scan: true,
+        demands_proof: false,
     };
     let report = judge(&question, &facts, now.timestamp() as f64);
     assert_eq!(report.severity(), Severity::Critical);

@@ -1,15 +1,14 @@
 //! WAL: missing segments, the recovery window, and what waits to be archived.
 
+mod recovery;
+
 use crate::check::facts::{Place, clean};
 use crate::check::judge::{Judge, Reading};
 use crate::check::quantity::{Quantity, Thresholds};
 use crate::check::report::Severity;
 use crate::check::unit::Unit;
-use crate::metrics::catalogue::Metric;
 use crate::metrics::catalogue::archiver as archiving;
-use crate::metrics::catalogue::backups::{
-    BACKUP_OLDEST_COMPLETION_TIMESTAMP_SECONDS, RETENTION_REACHED, STANZA_REPO_WAL_SKEW_SEGMENTS,
-};
+use crate::metrics::catalogue::backups::{RETENTION_REACHED, STANZA_REPO_WAL_SKEW_SEGMENTS};
 use crate::metrics::catalogue::wal as metrics;
 
 use super::Service;
@@ -203,7 +202,7 @@ fn judge(judge: &mut Judge<'_>) {
         expect_scan(judge, repo);
     }
     segments(judge);
-    recovery(judge);
+    recovery::judge(judge);
     archiver(judge);
     for (stanza, series) in judge.facts.of(&STANZA_REPO_WAL_SKEW_SEGMENTS) {
         let text = format!("segments by which a repository lags behind another: {}", series.value);
@@ -221,8 +220,11 @@ fn judge(judge: &mut Judge<'_>) {
 /// Missing WAL is only known after a scan.
 fn expect_scan(judge: &mut Judge<'_>, repo: &Place) {
     let facts = judge.facts;
-    if !judge.expects_scan {
+    if !judge.expects_scan && !judge.demands_proof {
         return judge.unchecked("missing WAL: not asked for (--wal=false)");
+    }
+    if judge.demands_proof && facts.value(&metrics::RECOVERY_WINDOW_VERIFIED, repo) != Some(1.0) {
+        judge.unknown(repo, "no recovery window is proven");
     }
     if facts.value(&metrics::WAL_LISTED_TIMESTAMP_SECONDS, repo).is_none() {
         let why = facts.unreadable(repo).map(|why| format!(": {why}")).unwrap_or_default();
@@ -295,69 +297,6 @@ fn clocks(judge: &mut Judge<'_>) {
             judge.problem(Severity::Warning, "PgBackRestClockWrong", repo, text);
         }
     }
-}
-
-fn recovery(judge: &mut Judge<'_>) {
-    let facts = judge.facts;
-    for (repo, series) in facts.of(&metrics::RECOVERY_DEFAULT_RESTORE_OK) {
-        if series.value == 0.0 {
-            let text = "pgbackrest restore without options does not lead to the live timeline";
-            judge.problem(Severity::Critical, "PgBackRestDefaultRestoreFails", repo, text);
-        }
-    }
-    for (repo, series) in facts.of(&metrics::BACKUP_UNRESTORABLE) {
-        let (reason, count) = (series.label("reason"), series.value);
-        if reason == "unknown" {
-            if count > 0.0 {
-                judge.unknown(
-                    repo,
-                    format!("backups of which it is unknown whether they can be restored: {count}"),
-                );
-            }
-            continue;
-        }
-        let (detail, what) = (
-            clean(reason, 20),
-            match reason {
-                "wal" => "missing WAL",
-                "directory" => "missing files",
-                _ => "missing files of a backup that they depend on",
-            },
-        );
-        let text = format!("backups that cannot be restored ({what}): {count}");
-        judge.measure(&Reading { detail: &detail, ..Reading::new(&UNRESTORABLE, repo, count, text) });
-    }
-    for (repo, series) in facts.of(&metrics::RECOVERY_WINDOW_SECONDS) {
-        if facts.value(&metrics::RECOVERY_WINDOW_VERIFIED, repo) != Some(1.0) {
-            judge.unchecked("recovery window: not proven by a scan of the WAL archive");
-            continue;
-        }
-        let oldest = facts.at(&BACKUP_OLDEST_COMPLETION_TIMESTAMP_SECONDS, repo);
-        let oldest = oldest.iter().map(|one| one.value).reduce(f64::min);
-        let is_mature = oldest.is_some_and(|oldest| judge.now - oldest >= MATURE_AFTER);
-        let text = format!("the recovery window is {} long", Unit::Seconds.words(series.value));
-        let mut reading = Reading::new(&WINDOW, repo, series.value, text);
-        reading.usual = (!is_mature).then(Thresholds::default);
-        judge.measure(&reading);
-        lag(judge, repo);
-    }
-    for (repo, _) in facts.of(&metrics::RECOVERY_WINDOW_VERIFIED).filter(|(_, series)| series.is_true()) {
-        if facts.value(&metrics::RECOVERY_WINDOW_SECONDS, repo).is_none() {
-            lag(judge, repo);
-        }
-    }
-}
-
-/// How much could be lost: nothing if all archived WAL can be reached.
-fn lag(judge: &mut Judge<'_>, repo: &Place) {
-    let of = |metric: &Metric| judge.facts.value(metric, repo);
-    let listed = of(&metrics::WAL_LISTED_TIMESTAMP_SECONDS);
-    let latest = of(&metrics::RECOVERY_LATEST_TIMESTAMP_SECONDS);
-    let archived = of(&metrics::WAL_LAST_ARCHIVED_TIMESTAMP_SECONDS);
-    let (Some(listed), Some(latest), Some(archived)) = (listed, latest, archived) else { return };
-    let lag = if archived > latest { (listed - latest).max(0.0) } else { 0.0 };
-    let text = format!("the last {} of archived WAL cannot be restored", Unit::Seconds.words(lag));
-    judge.measure(&Reading::new(&LAG, repo, lag, text));
 }
 
 fn archiver(judge: &mut Judge<'_>) {

@@ -163,8 +163,13 @@ impl Situation {
     /// The problems of an alert at a time.
     fn found_at(&self, alert: &str, time: u64) -> BTreeMap<Subject, Severity> {
         let limits = Limits::default();
-        let question =
-            Question { services: services::ALL, limits: &limits, ignored: &[], expects_scan: true };
+        let question = Question {
+            services: services::ALL,
+            limits: &limits,
+            ignored: &[],
+            expects_scan: true,
+            demands_proof: false,
+        };
         let mut found = BTreeMap::new();
         for (instance, text) in self.scraped_at(time) {
             let mut reader = Reader::default();
