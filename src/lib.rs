@@ -13,6 +13,7 @@ pub mod job;
 pub mod kubernetes;
 pub mod memory;
 pub mod metrics;
+pub mod notify;
 pub mod operator;
 pub mod pgbackrest;
 pub mod postgres;

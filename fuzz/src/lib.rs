@@ -11,6 +11,7 @@ mod label;
 mod listing;
 mod manifest;
 mod metrics;
+mod notify_config;
 mod sanitize;
 mod verify;
 mod wal;
@@ -28,8 +29,21 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 12] =
-    [ACCEPT, CONF, HISTORY, INFO, LABEL, LISTING, MANIFEST, METRICS, SANITIZE, VERIFY, WAL, WEB_CONFIG];
+pub const TARGETS: [Target; 13] = [
+    ACCEPT,
+    CONF,
+    HISTORY,
+    INFO,
+    LABEL,
+    LISTING,
+    MANIFEST,
+    METRICS,
+    NOTIFY_CONFIG,
+    SANITIZE,
+    VERIFY,
+    WAL,
+    WEB_CONFIG,
+];
 
 /// `Accept` and `Accept-Encoding`.
 pub const ACCEPT: Target = Target { name: "accept", check: accept::check, fixtures: &[] };
@@ -48,6 +62,9 @@ pub const MANIFEST: Target =
     Target { name: "manifest", check: manifest::check, fixtures: &["fixtures/clusters"] };
 /// Metrics that `check` judges.
 pub const METRICS: Target = Target { name: "metrics", check: metrics::check, fixtures: &[] };
+/// The configuration of notifications.
+pub const NOTIFY_CONFIG: Target =
+    Target { name: "notify_config", check: notify_config::check, fixtures: &[] };
 /// Output that is not quite JSON.
 pub const SANITIZE: Target =
     Target { name: "sanitize", check: sanitize::check, fixtures: &["fixtures/info"] };

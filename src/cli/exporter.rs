@@ -21,12 +21,17 @@ use crate::http::server::{self, ServerError};
 use crate::http::web_config::WebConfigHandle;
 use crate::metrics::options::{ConstantLabels, DisabledMetrics};
 use crate::metrics::{CollectionMetrics, Options};
+use crate::notify::config::NotifyConfigHandle;
+use crate::notify::journal::Journal;
+use crate::notify::run::Notifier;
+use crate::notify::source::Source;
 use crate::shutdown::Signals;
 use crate::telemetry;
 
 use super::args::collect::{IntervalArgs, SourceArgs};
 use super::args::log::LogArgs;
 use super::args::metrics::MetricsArgs;
+use super::args::notify::NotifyArgs;
 use super::args::web::WebArgs;
 use super::startup::Flags;
 use super::web::{RELOADS_WAITING, check_telemetry_path, handle_signals, host_name, listeners};
@@ -47,6 +52,8 @@ pub struct ExporterArgs {
     #[command(flatten)]
     metrics: MetricsArgs,
     #[command(flatten)]
+    notify: NotifyArgs,
+    #[command(flatten)]
     log: LogArgs,
 }
 
@@ -62,6 +69,7 @@ pub async fn run(args: ExporterArgs, flags: &Flags) -> anyhow::Result<ExitCode> 
     });
     check_telemetry_path(&args.web.telemetry_path)?;
     let web_config = WebConfigHandle::load(args.web.place.config_file.as_deref()).await?;
+    let notify_config = NotifyConfigHandle::load(args.notify.file()).await?;
     let listeners = listeners(&args.web).await?;
 
     let store = Arc::new(Store::new(Arc::clone(&options))?);
@@ -76,6 +84,14 @@ pub async fn run(args: ExporterArgs, flags: &Flags) -> anyhow::Result<ExitCode> 
         Arc::clone(&refresh),
         stop.clone(),
     );
+    let notifier = Notifier {
+        config: notify_config.clone(),
+        source: Source::of_host(Arc::clone(&store), Arc::clone(&collection), &options),
+        name: host_name(),
+        collection: Arc::clone(&collection),
+        expects_scan: has_wal,
+        journal: Journal::of_host(&args.source.state.state_directory),
+    };
     let (reloads, requests) = mpsc::channel(RELOADS_WAITING);
     let router = router::router(AppState {
         health: Arc::clone(&store) as Arc<dyn ProbeSource>,
@@ -97,16 +113,17 @@ pub async fn run(args: ExporterArgs, flags: &Flags) -> anyhow::Result<ExitCode> 
     let limits = ServerLimits::with_connections(args.web.max_connections as usize);
 
     let serving = tokio::spawn(server::run(listeners, router, web_config.clone(), limits, stop.clone()));
-    let polling = tokio::spawn(polling);
+    let working = [tokio::spawn(polling), tokio::spawn(notifier.run(stop.clone()))];
     // The next collection starts immediately and reads pgBackRest's configuration again.
-    let signal_handler = handle_signals(signals, requests, web_config, move || refresh.notify_one());
-    finish(serving, polling, signal_handler, stop).await
+    let signal_handler =
+        handle_signals(signals, requests, (web_config, notify_config), move || refresh.notify_one());
+    finish(serving, working, signal_handler, stop).await
 }
 
-/// Waits for a signal, then stops both tasks. A task that stops on its own is a failure.
+/// Waits for a signal, then stops all tasks. A task that stops on its own is a failure.
 async fn finish(
     mut serving: JoinHandle<Result<(), ServerError>>,
-    mut polling: JoinHandle<()>,
+    [mut polling, mut notifying]: [JoinHandle<()>; 2],
     signal_handler: impl Future<Output = &'static str>,
     stop: CancellationToken,
 ) -> anyhow::Result<ExitCode> {
@@ -117,14 +134,18 @@ async fn finish(
             ("web server stopped", Some(end))
         }
         end = &mut polling => ("collection stopped", Some(end.map_err(anyhow::Error::from))),
+        end = &mut notifying => ("notifications stopped", Some(end.map_err(anyhow::Error::from))),
     };
     tracing::info!(cause, "Shutting down");
     stop.cancel();
     if let Some(end) = early {
-        // The other task shuts down within its own limits; only the first failure matters.
+        // The other tasks shut down within their own limits; only the first failure matters.
         let _ = tokio::time::timeout(LAST_WAIT, async {
             if !polling.is_finished() {
                 let _ = polling.await;
+            }
+            if !notifying.is_finished() {
+                let _ = notifying.await;
             }
             if !serving.is_finished() {
                 let _ = serving.await;
@@ -133,12 +154,13 @@ async fn finish(
         .await;
         end?;
         bail!(
-            "the web server or collection stopped unexpectedly; this is a bug, please report it with the log"
+            "the web server, collection or notifications stopped unexpectedly; this is a bug, please report it with the log"
         );
     }
-    let (served, polled) = tokio::join!(serving, polling);
+    let (served, polled, notified) = tokio::join!(serving, polling, notifying);
     served??;
     polled?;
+    notified?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -1,5 +1,6 @@
 //! `operator`: manages the backup objects of `postgresql` resources.
 
+use std::convert::Infallible;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +26,10 @@ use crate::kubernetes::client;
 use crate::kubernetes::lease::{self, Leadership, LeaseOptions};
 use crate::metrics::exposition::ClusterMetrics;
 use crate::metrics::{CollectionMetrics, OperatorMetrics, Options};
+use crate::notify::config::NotifyConfigHandle;
+use crate::notify::journal::Journal;
+use crate::notify::run::Notifier;
+use crate::notify::source::Source;
 use crate::operator::controller::Controller;
 use crate::operator::leadership;
 use crate::operator::mode::Mode;
@@ -38,6 +43,7 @@ use crate::telemetry;
 use super::args::cluster::ClusterArgs;
 use super::args::fleet::FleetArgs;
 use super::args::log::LogArgs;
+use super::args::notify::NotifyArgs;
 use super::args::operator::{KubernetesArgs, WorkArgs};
 use super::args::web::WebArgs;
 use super::build;
@@ -59,6 +65,8 @@ pub struct OperatorArgs {
     #[command(flatten)]
     fleet: FleetArgs,
     #[command(flatten)]
+    notify: NotifyArgs,
+    #[command(flatten)]
     web: WebArgs,
     #[command(flatten)]
     log: LogArgs,
@@ -74,6 +82,7 @@ pub async fn run(args: OperatorArgs, flags: &Flags) -> anyhow::Result<ExitCode> 
     let signals = Signals::install().context("cannot install signal handlers")?;
     check_telemetry_path(&args.web.telemetry_path)?;
     let web_config = WebConfigHandle::load(args.web.place.config_file.as_deref()).await?;
+    let notify_config = NotifyConfigHandle::load(args.notify.file()).await?;
     let listeners = listeners(&args.web).await?;
     let client = client::connect(&args.kubernetes.clone().into()).await?;
 
@@ -100,6 +109,20 @@ pub async fn run(args: OperatorArgs, flags: &Flags) -> anyhow::Result<ExitCode> 
         Arc::new(FleetCollector::new(store, settings, args.fleet.pace(), collection))
     });
     let clusters = Arc::new(ClusterMetrics::new(Arc::clone(&metrics)));
+    let notifier = Notifier {
+        config: notify_config.clone(),
+        source: Source::of_fleet(
+            Arc::clone(&store),
+            Arc::clone(&collection),
+            Arc::clone(&clusters),
+            Arc::clone(&options),
+        ),
+        name: host_name(),
+        collection: Arc::clone(&collection),
+        expects_scan: args.fleet.wal.is_listed,
+        // The next leader runs elsewhere.
+        journal: Journal::none(),
+    };
     let router = router::router(AppState {
         health: Arc::clone(&progress) as Arc<dyn ProbeSource>,
         operator: Some(Arc::clone(&clusters)),
@@ -126,9 +149,10 @@ pub async fn run(args: OperatorArgs, flags: &Flags) -> anyhow::Result<ExitCode> 
         Arc::clone(&progress),
         Arc::clone(&metrics),
         fleet,
+        notifier,
         stop_work.clone(),
     ));
-    let signal_handler = handle_signals(signals, requests, web_config, || {});
+    let signal_handler = handle_signals(signals, requests, (web_config, notify_config), || {});
     tokio::select! {
         end = finish(serving, working, signal_handler, &progress, (stop_work, stop_serving)) => end,
         // Until the last scrape.
@@ -181,6 +205,7 @@ async fn work(
     progress: Arc<OperatorProgress>,
     metrics: Arc<OperatorMetrics>,
     fleet: Option<Arc<FleetCollector>>,
+    notifier: Notifier,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let pod_identity = pod_identity();
@@ -232,16 +257,51 @@ async fn work(
     };
     if !args.work.leader_election {
         let (_always, leadership) = watch::channel(Leadership::Leading);
-        return Ok(leadership::run(&controller, leadership, stop).await?);
+        return lead(&controller, notifier, leadership, stop).await;
     }
     let (sender, leadership) = watch::channel(Leadership::Waiting);
     // Keep the lease until the work has stopped.
     let stop_lease = CancellationToken::new();
     let keeping = tokio::spawn(lease::keep(client, lease, sender, stop_lease.clone()));
-    let end = leadership::run(&controller, leadership, stop).await;
+    let end = lead(&controller, notifier, leadership, stop).await;
     stop_lease.cancel();
     keeping.await?;
-    Ok(end?)
+    end
+}
+
+/// Runs the controller and notifies, both while this process leads.
+async fn lead(
+    controller: &Controller,
+    notifier: Notifier,
+    leadership: watch::Receiver<Leadership>,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let notifying = notify_while_leading(notifier, leadership.clone(), stop.clone());
+    tokio::select! {
+        end = leadership::run(controller, leadership, stop) => Ok(end?),
+        never = notifying => match never {},
+    }
+}
+
+/// Calls under way are aborted when leadership is lost: the next leader tells all problems again.
+async fn notify_while_leading(
+    notifier: Notifier,
+    mut leadership: watch::Receiver<Leadership>,
+    stop: CancellationToken,
+) -> Infallible {
+    while !stop.is_cancelled() && reaches(&mut leadership, |leads| leads).await {
+        tokio::select! {
+            () = notifier.clone().run(stop.clone()) => {}
+            _ = reaches(&mut leadership, |leads| !leads) => {}
+        }
+    }
+    // The controller decides when the work has ended.
+    std::future::pending().await
+}
+
+/// Waits for a change of who leads. False if nobody keeps the lease any more.
+async fn reaches(leadership: &mut watch::Receiver<Leadership>, wanted: fn(bool) -> bool) -> bool {
+    leadership.wait_for(|state| wanted(*state == Leadership::Leading)).await.is_ok()
 }
 
 impl ProbeSource for OperatorProgress {

@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use crate::http::listen;
 use crate::http::router::{RESERVED_PATHS, ReloadRequest};
 use crate::http::web_config::WebConfigHandle;
+use crate::notify::config::NotifyConfigHandle;
 use crate::shutdown::{Request, Signals};
 
 use super::args::web::WebArgs;
@@ -53,11 +54,11 @@ fn inherited() -> anyhow::Result<Vec<TcpListener>> {
 }
 
 /// Reloads on signals and requests until a signal to stop, whose name it returns. Calls `before` before each reload of
-/// the web configuration.
+/// the configurations.
 pub(super) async fn handle_signals(
     mut signals: Signals,
     mut requests: mpsc::Receiver<ReloadRequest>,
-    web_config: WebConfigHandle,
+    (web_config, notify_config): (WebConfigHandle, NotifyConfigHandle),
     before: impl Fn(),
 ) -> &'static str {
     loop {
@@ -69,7 +70,11 @@ pub(super) async fn handle_signals(
             Some(request) = requests.recv() => Some(request),
         };
         before();
-        let outcome = web_config.reload().await.map_err(|error| error.to_string());
+        let errors: Vec<String> = [web_config.reload().await, notify_config.reload().await]
+            .into_iter()
+            .filter_map(|outcome| Some(outcome.err()?.to_string()))
+            .collect();
+        let outcome = if errors.is_empty() { Ok(()) } else { Err(errors.join("\n")) };
         if let Some(answer) = answer {
             // The client may have disconnected.
             let _ = answer.send(outcome);

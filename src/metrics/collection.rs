@@ -14,6 +14,7 @@ use crate::state::snapshot::{Collection, FailureReason, ScopeHealth};
 use super::catalogue::{Labels, Metric, exporter as catalogue};
 use super::facts::Facts;
 use super::family::{Families, Label, Value};
+use super::notifications::NotificationMetrics;
 
 /// Upper bounds of the duration histogram: from a local repository to a big archive in a remote bucket.
 const DURATION_BUCKETS: [f64; 13] =
@@ -37,6 +38,8 @@ pub enum ConfigurationKind {
     PgBackRest,
     /// `--web.config.file`.
     Web,
+    /// `--notify.config.file`.
+    Notifications,
 }
 
 /// The result of loading one configuration.
@@ -69,6 +72,7 @@ pub struct CollectionMetrics {
     info: Counted,
     version: Counted,
     wal: Counted,
+    notifications: NotificationMetrics,
     /// Held only for a copy, never while a command runs.
     present: Mutex<CollectionState>,
 }
@@ -129,7 +133,14 @@ impl CollectionMetrics {
 
     fn of(collectors: &'static [Collector], reasons: &'static [FailureReason]) -> Self {
         let (info, version, wal) = (Counted::new(), Counted::new(), Counted::new());
-        Self { collectors, reasons, info, version, wal, present: Mutex::default() }
+        let notifications = NotificationMetrics::default();
+        Self { collectors, reasons, info, version, wal, notifications, present: Mutex::default() }
+    }
+
+    /// Calls of heartbeats and webhooks.
+    #[must_use]
+    pub const fn notifications(&self) -> &NotificationMetrics {
+        &self.notifications
     }
 
     /// Sets the interval of a collector and the timeout of a run.
@@ -240,7 +251,8 @@ impl CollectionMetrics {
             let last_success = present.configurations.values().map(|reading| reading.last_success).min();
             let last_success = last_success.flatten();
             family.add_known(&[], last_success.map(|at| at.timestamp()))
-        })
+        })?;
+        self.notifications.write(families)
     }
 }
 

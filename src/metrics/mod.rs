@@ -7,6 +7,7 @@ pub mod options;
 
 pub mod collection;
 pub mod job;
+pub mod notifications;
 pub mod operator;
 pub mod process;
 

@@ -22,6 +22,7 @@ pub(crate) mod info_table;
 pub(crate) mod install;
 pub(crate) mod many_stanzas;
 pub(crate) mod messages;
+pub(crate) mod notifications;
 pub(crate) mod package;
 pub(crate) mod pgbackrest;
 pub(crate) mod pod_files;

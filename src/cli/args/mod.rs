@@ -9,6 +9,7 @@ pub mod fleet;
 pub mod info;
 pub mod log;
 pub mod metrics;
+pub mod notify;
 pub mod operator;
 pub mod repo;
 pub mod restore_test;

@@ -4,6 +4,8 @@ use super::{Labels, Layer, Metric, MetricKind, Unit, catalogue, count};
 
 /// Labels of what is counted per collector.
 const COLLECTOR: [&str; 1] = ["collector"];
+/// Labels of what is counted per target of notifications.
+const NOTIFICATION: [&str; 2] = ["kind", "target"];
 /// Labels of the health of one scope.
 const SCOPE: [&str; 2] = ["collector", "stanza"];
 
@@ -52,6 +54,24 @@ catalogue! { ALL of Exporter:
         "Whether pgBackRest's configuration could be read.",
         "0 if a file cannot be read, is invalid, or exceeds a limit (100,000 files, 64 MiB); absent if no configuration is known \
          to be the one that pgBackRest uses";
+    NOTIFICATION_DELIVERIES_TOTAL: Counter, "pgbackrest_notification_deliveries_total", Plain, NOTIFICATION,
+        "Calls of heartbeats and webhooks that succeeded.",
+        "a status of 200 to 299; kind is heartbeat or webhook, target its name in --notify.config.file; starts at 0", at_scrape;
+    NOTIFICATION_FAILURES_TOTAL: Counter, "pgbackrest_notification_failures_total", Plain, ["kind", "reason", "target"],
+        "Calls of heartbeats and webhooks that failed.",
+        "reason is connect, tls, timeout, status, redirect (not followed) or response (not HTTP); starts at 0", at_scrape;
+    NOTIFICATION_UP: Gauge, "pgbackrest_notification_up", Plain, NOTIFICATION,
+        "Whether the last call of a heartbeat or webhook succeeded.", "absent before the first call", at_scrape;
+    NOTIFICATION_LAST_SUCCESS_TIMESTAMP_SECONDS: Gauge,
+        "pgbackrest_notification_last_success_timestamp_seconds", Timestamp, NOTIFICATION,
+        "When a call of a heartbeat or webhook last succeeded.", "absent until one succeeds", at_scrape;
+    NOTIFICATION_QUEUE_LENGTH: Gauge, "pgbackrest_notification_queue_length", Plain, ["target"],
+        "Messages that wait for a webhook.", "including the one that is being delivered", at_scrape;
+    NOTIFICATION_DROPPED_TOTAL: Counter, "pgbackrest_notification_dropped_total", Plain, ["target"],
+        "Messages for a webhook that were dropped, the oldest first, because its queue was full.",
+        "starts at 0", at_scrape;
+    HEARTBEAT_CONDITIONS_MET: Gauge, "pgbackrest_heartbeat_conditions_met", Plain, ["target"],
+        "Whether the conditions of a heartbeat hold, so that it is called.", "absent before the first collection", at_scrape;
     EXPORTER_RUST_INFO: Gauge, "pgbackrest_exporter_rust_info", Plain, ["revision", "rustc", "version"],
         "A metric with a constant '1' value labeled by version, revision and compiler.", "1";
 }

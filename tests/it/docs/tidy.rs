@@ -8,7 +8,8 @@ mod cycles;
 
 /// Rooms by floor. A room may use rooms of lower floors, and its own.
 const FLOORS: &[(&str, u8)] = &[
-    ("cli", 6),
+    ("cli", 7),
+    ("notify", 6),
     ("http", 5),
     ("operator", 5),
     ("collect", 4),

@@ -214,6 +214,36 @@ const ELSEWHERE: &[Elsewhere] = &[
         "pages show it as text",
         "web::page::hostile_text_is_shown_as_text",
     ),
+    Elsewhere(
+        "A webhook that hangs, redirects, refuses connections, sends an endless body, or has a certificate of somebody else",
+        "others are called, and nothing but the given URL is",
+        "host::notifications::webhooks::nobody_waits_for_a_target_that_misbehaves",
+    ),
+    Elsewhere(
+        "A webhook that answers with 500",
+        "the same message is sent again until it is accepted",
+        "host::notifications::webhooks::each_change_is_told_once_and_signed",
+    ),
+    Elsewhere(
+        "More changes of state than the queue of a webhook holds",
+        "the newest ones are told",
+        "host::notifications::webhooks::a_full_queue_drops_the_oldest_messages",
+    ),
+    Elsewhere(
+        "An exporter that is killed before or after a webhook has accepted a message",
+        "the next one tells what was not accepted, and nothing twice",
+        "host::notifications::webhooks::a_killed_exporter_loses_and_repeats_nothing",
+    ),
+    Elsewhere(
+        "A record of what webhooks were told that cannot be read or written",
+        "problems are told again",
+        "host::notifications::webhooks::a_record_that_cannot_be_used_loses_nothing",
+    ),
+    Elsewhere(
+        "A pgBackRest that no longer lists its stanzas",
+        "no webhook is told that they are gone",
+        "host::notifications::webhooks::a_stanza_that_cannot_be_listed_is_not_gone",
+    ),
 ];
 
 pub(crate) fn group() -> Group {

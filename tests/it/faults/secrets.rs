@@ -70,6 +70,11 @@ fn kubeconfig(directory: &Path, command: &mut Command, text: &str) {
 
 const ELSEWHERE: &[Elsewhere] = &[
     Elsewhere(
+        "URLs and keys in the wrong places of the configuration of notifications",
+        HIDDEN,
+        "host::notifications::refused::what_cannot_be_used_is_refused_without_its_secrets",
+    ),
+    Elsewhere(
         "Secrets in more than fifty places of pgBackRest's configuration, with the newest version",
         "no output has one",
         "host::secrets::the_newest_version_gives_no_secret_away",

@@ -23,6 +23,7 @@ use pgbackrest_keeper::metrics::collection::{Collector, ConfigurationKind, RunRe
 use pgbackrest_keeper::metrics::exposition::{
     ClusterMetrics, Dynamic, Format, StaticPart, dynamic_part, gzip,
 };
+use pgbackrest_keeper::metrics::notifications::{CallFailure, TargetKind};
 use pgbackrest_keeper::metrics::{CollectionMetrics, OperatorMetrics, Options, ProcessFigures};
 use pgbackrest_keeper::pgbackrest::archive::{ArchiveId, DirectoryName};
 use pgbackrest_keeper::pgbackrest::exit_code::Reason;
@@ -312,7 +313,21 @@ fn collection(now: DateTime<Utc>) -> CollectionMetrics {
     collection.run_finished(Collector::Info, &failed);
     collection.run_started(Collector::Info, now - TimeDelta::seconds(2));
     collection.config_read(ConfigurationKind::Web, false, now - TimeDelta::hours(5));
+    notifications(&collection, now);
     collection
+}
+
+fn notifications(collection: &CollectionMetrics, now: DateTime<Utc>) {
+    let (heartbeat, webhook): (Arc<str>, Arc<str>) = ("backups".into(), "oncall".into());
+    let metrics = collection.notifications();
+    let targets =
+        [(TargetKind::Heartbeat, Arc::clone(&heartbeat)), (TargetKind::Webhook, Arc::clone(&webhook))];
+    metrics.set_targets(targets.into_iter());
+    metrics.held(&heartbeat, Some(true));
+    metrics.called(TargetKind::Heartbeat, &heartbeat, None, now - TimeDelta::minutes(2));
+    metrics.called(TargetKind::Webhook, &webhook, None, now - TimeDelta::hours(9));
+    metrics.called(TargetKind::Webhook, &webhook, Some(CallFailure::Status), now);
+    metrics.queued(&webhook, 2, 1);
 }
 
 fn process() -> ProcessFigures {

@@ -142,6 +142,8 @@ fn comes_works_and_goes() -> Result<(), String> {
         fs::write(records.join("record.json"), "").unwrap();
         records.join("record.json")
     });
+    fs::create_dir_all(root.path("var/lib/pgbackrest-keeper/exporter")).unwrap();
+    fs::write(root.path("var/lib/pgbackrest-keeper/exporter/notifications.json"), "").unwrap();
     root.dpkg(&["--remove", PACKAGE]);
     assert!(records.iter().all(|record| record.exists()));
     assert!(root.path(DEFAULTS).exists() && !root.path("usr/bin/pgbackrest-keeper").exists());
@@ -317,6 +319,8 @@ fn the_unit_leaves_pgbackrest_what_it_needs() {
     assert_eq!(unit["ProtectSystem"], "strict");
     let writable: Vec<&str> = unit["ReadWritePaths"].split(' ').collect();
     assert_eq!(writable, ["/tmp", "-/var/log/pgbackrest", "-/var/spool/pgbackrest"]);
+    // What webhooks were told.
+    assert_eq!(format!("/var/lib/{}", unit["StateDirectory"]), "/var/lib/pgbackrest-keeper/exporter");
 }
 
 /// A test writes only its records and its copy, and lets everything else go first.

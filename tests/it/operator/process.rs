@@ -6,6 +6,7 @@ mod defect;
 mod fleet;
 mod jobs;
 mod life;
+mod notifications;
 mod parts;
 mod replicas;
 mod restless;

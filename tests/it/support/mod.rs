@@ -29,6 +29,7 @@ pub(crate) mod process;
 pub(crate) mod prometheus;
 pub(crate) mod registry;
 pub(crate) mod relay;
+pub(crate) mod sink;
 pub(crate) mod stack;
 pub(crate) mod throttle;
 pub(crate) mod web;

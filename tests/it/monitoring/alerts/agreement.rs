@@ -32,6 +32,8 @@ const NOT_CHECKED: &[&str] = &[
     "PgBackRestJobStuck",
     // Right after a backup was interrupted, leftovers are normal; the alert waits for a day.
     "PgBackRestLeftoverBackups",
+    // Whoever is notified of it would not hear of it.
+    "PgBackRestNotificationsFailing",
     "PgBackRestOperatorNoLeader",
     "PgBackRestReconcileErrors",
     "PgBackRestRepoDiskFilling",

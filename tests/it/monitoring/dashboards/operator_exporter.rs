@@ -18,7 +18,12 @@ pub(crate) fn dashboard() -> Dashboard {
         from: "now-24h",
         variables: variables(S, true),
         annotations: vec![alerts()],
-        rows: vec![("Collection", collection()), ("Operator", reconciling()), ("Process", process())],
+        rows: vec![
+            ("Collection", collection()),
+            ("Heartbeats and webhooks", notifications()),
+            ("Operator", reconciling()),
+            ("Process", process()),
+        ],
     }
 }
 
@@ -107,6 +112,29 @@ fn collection() -> Vec<Panel> {
             "bytes",
         )
         .query(S.of(&exporter::COLLECTOR_OUTPUT_BYTES), "{{instance}} {{collector}}"),
+    ]
+}
+
+fn notifications() -> Vec<Panel> {
+    vec![
+        Panel::lines(
+            "Failed calls by reason",
+            "Why do calls of heartbeats and webhooks fail? Failures within an hour.",
+            "short",
+        )
+        .query(
+            format!(
+                "sum by (instance, kind, target, reason) (increase({}[1h]))",
+                S.of(&exporter::NOTIFICATION_FAILURES_TOTAL)
+            ),
+            "{{instance}} {{kind}} {{target}} {{reason}}",
+        ),
+        Panel::lines(
+            "Messages waiting",
+            "How many messages wait for each webhook? If there are too many, the oldest ones are dropped.",
+            "short",
+        )
+        .query(S.of(&exporter::NOTIFICATION_QUEUE_LENGTH), "{{instance}} {{target}}"),
     ]
 }
 

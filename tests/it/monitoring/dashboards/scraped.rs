@@ -95,6 +95,9 @@ fn a_real_host_fills_the_dashboards() {
         "pgBackRest / Cluster: Newest verification of each repository G",
         "pgBackRest / Cluster: Files of the newest verification A",
         "pgBackRest / Cluster: Reasons of verifications A",
+        // Nobody is notified.
+        "pgBackRest / Operator & Exporter: Failed calls by reason A",
+        "pgBackRest / Operator & Exporter: Messages waiting A",
         // A host has none of these labels.
         "pgBackRest / Cluster: variable namespace",
         "pgBackRest / Cluster: variable pg_cluster",

@@ -14,17 +14,18 @@ use crate::support::machine::skip;
 use crate::support::process::{output, wait_for};
 
 /// Values, and the overlay that has the same objects.
-const VARIANTS: [(&[&str], &str); 6] = [
+const VARIANTS: [(&[&str], &str); 7] = [
     (&[], "default"),
     (&["mode=observe"], "observe"),
     (&["namespaces={cpo}"], "namespaced"),
     (&["prometheusOperator.enabled=true", "grafana.enabled=true"], "monitoring"),
     (&["restoreTests.enabled=true"], "restore-tests"),
     (&["prometheusOperator.enabled=true", "networkPolicy.enabled=true", "webConfig.enabled=true"], "secured"),
+    (&["networkPolicy.enabled=true", "notifications.enabled=true"], "notifications"),
 ];
 
 /// What no overlay has.
-const MORE: [&str; 9] = [
+const MORE: [&str; 10] = [
     "mode=observe",
     "namespaces={bank,shop}",
     "arguments={--collect.interval=60}",
@@ -34,6 +35,7 @@ const MORE: [&str; 9] = [
     "image.pullPolicy=Always",
     "networkPolicy.enabled=true",
     "restoreTests.enabled=true",
+    "notifications.enabled=true",
 ];
 
 /// Helm, with directories of its own.

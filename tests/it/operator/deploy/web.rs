@@ -1,5 +1,5 @@
-//! Access to the metrics of pods: deploy/components/{web-config,network-policy,exporter-sidecar} against the manifests that they
-//! change.
+//! Ways to pods and from them: deploy/components/{web-config,network-policy,notifications,exporter-sidecar} against the manifests that
+//! they change.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,6 +8,7 @@ use std::path::Path;
 use clap::Parser;
 use pgbackrest_keeper::cli::Cli;
 use pgbackrest_keeper::http::web_config::load;
+use pgbackrest_keeper::notify::config as notify_config;
 use serde_json::{Value, json};
 
 use super::{build, kubectl, list, one, root, text};
@@ -48,6 +49,40 @@ fn the_example_of_a_web_configuration_is_taken() {
     }
     let loaded = load(&place.path().join(file));
     assert!(loaded.is_ok(), "{:?}", loaded.err());
+}
+
+/// The example of who is notified, in the directory that the Deployment mounts, and what the policy lets through.
+#[test]
+fn the_example_of_notifications_is_taken() {
+    let Some(kubectl) = kubectl("the_example_of_notifications_is_taken") else { return };
+    let objects = build(&kubectl, Path::new("deploy/overlays/notifications"));
+    let pod = &one(&objects, "Deployment")["spec"]["template"]["spec"];
+    let container = &pod["containers"][0];
+    let arguments: Vec<&str> = list(&container["args"]).iter().map(|word| word.as_str().unwrap()).collect();
+    assert!(Cli::try_parse_from([&["pgbackrest-keeper"], &arguments[..]].concat()).is_ok(), "{arguments:?}");
+    let file = arguments.iter().find_map(|word| word.strip_prefix("--notify.config.file=")).unwrap();
+    let (directory, file) = file.rsplit_once('/').unwrap();
+    assert_eq!(container["volumeMounts"][0]["mountPath"], directory);
+    let (volume, mount) = (&pod["volumes"][0], &container["volumeMounts"][0]);
+    assert_eq!((&volume["name"], &mount["readOnly"]), (&mount["name"], &json!(true)));
+    let secret = text(volume, "/projected/sources/0/secret/name");
+    let document = fs::read_to_string(root().join("docs/notifications.md")).unwrap();
+    assert!(document.contains(&format!("create secret generic {secret} ")), "{secret}");
+    assert!(objects.iter().all(|object| object["kind"] != "Secret"));
+
+    let place = tempfile::tempdir().unwrap();
+    fs::copy(root().join("deploy/components/notifications/notify.example.yml"), place.path().join(file))
+        .unwrap();
+    fs::write(place.path().join("oncall.key"), "0123456789abcdef0123456789abcdef\n").unwrap();
+    let loaded = notify_config::load(&place.path().join(file));
+    assert!(loaded.is_ok(), "{:?}", loaded.err());
+    let named = |object: &&Value| object["metadata"]["name"] == "pgbackrest-keeper-operator";
+    let mut policies = objects.iter().filter(|object| object["kind"] == "NetworkPolicy");
+    let egress = list(&policies.find(named).unwrap()["spec"]["egress"]).iter();
+    let ports: Vec<u64> = egress
+        .flat_map(|rule| list(&rule["ports"]).iter().map(|port| port["port"].as_u64().unwrap()))
+        .collect();
+    assert_eq!(ports, [443, 6443, 53, 53]);
 }
 
 #[test]
