@@ -1,6 +1,6 @@
 //! A test touches nothing of production, and uses no directory that is not its own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::ErrorKind;
 use std::net::TcpListener;
@@ -172,12 +172,14 @@ fn a_running_backup_is_not_disturbed() {
         trial.mark(1);
         trial.lab.postgres.archive_all();
         let held = trial.lab.hold_backup(2);
+        // The backup ends a segment when it begins, which is archived meanwhile.
+        trial.lab.postgres.archive_all();
         let watched = ["repo1", "repo2", "spool", "lock", "log"];
         let look = || watched.map(|name| contents(&site.path(name)));
         let before = look();
         trial.test(&["--repo=1", &trial.assertions(1, 2)]).passed();
         for (name, (before, after)) in watched.iter().zip(before.iter().zip(look())) {
-            assert_eq!(before, &after, "{name}");
+            assert_eq!(changes(before, &after), Vec::<&str>::new(), "{name}");
         }
         assert!(held.release());
         trial.test(&["--repo=2", &trial.assertions(1, 2)]).passed();
@@ -227,10 +229,9 @@ fn only_production_changes_what_is_its_own() {
                 }
                 _ => path.contains("archive"),
             };
-            let differ =
-                before.keys().chain(after.keys()).filter(|path| before.get(*path) != after.get(*path));
-            let others: Vec<&String> = differ.filter(|path| !of_archiving(path.as_str())).collect();
-            assert!(others.is_empty(), "{others:?}");
+            let mut others = changes(&before, &after);
+            others.retain(|path| !of_archiving(path));
+            assert_eq!(others, Vec::<&str>::new(), "{name}");
         }
         site.wal_file(1, &archived);
         assert!(held.release());
@@ -272,6 +273,13 @@ fn is_archiving(config: &Path) -> bool {
         words.iter().any(|word| word.contains(&config))
             && words.iter().any(|word| word.starts_with("archive-push"))
     })
+}
+
+/// Paths that are on one side only, or differ.
+fn changes<'a>(before: &'a BTreeMap<String, Vec<u8>>, after: &'a BTreeMap<String, Vec<u8>>) -> Vec<&'a str> {
+    let paths: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    let differ = paths.into_iter().filter(|path| before.get(*path) != after.get(*path));
+    differ.map(String::as_str).collect()
 }
 
 /// Every file with its contents.
