@@ -76,7 +76,8 @@ fn who_observes_tests_the_backup(cluster: &Example<'_>) {
     tests.wait_for_job(&job, "Complete");
     assert_eq!(tests.results(CLUSTER, 1)[0]["outcome"], "passed");
     kubectl.run(&["--namespace", NAMESPACE, "delete", "restoretest", "patroni"]);
-    kubectl.delete_namespaces(&[operator]);
+    // Waits for its end, because it would report the copies, too.
+    kubectl.run(&["delete", "namespace", operator]);
 }
 
 fn log_of_repo_host(cluster: &Example<'_>) -> String {
