@@ -19,7 +19,7 @@ use super::records::Passed;
 use super::results::{Results, TestResult};
 use super::runs::Runs;
 use super::status::{self, Report, State, turn_of};
-use super::{RestoreTests, are_listed, field, find, no_result, report};
+use super::{RestoreTests, are_listed, find, no_result, report, status_of};
 use crate::cluster::desired;
 use crate::cluster::desired::restore_test::TestInputs;
 use crate::cluster::finding::{Finding, codes};
@@ -114,7 +114,7 @@ impl Reconciler {
     }
 
     async fn phases(&self, key: &Key, object: &DynamicObject) -> Result<Duration, CallError> {
-        let before = field(object, "/status");
+        let before = &status_of(object);
         let (test, findings) =
             validate::restore_test(serde_json::to_value(object).unwrap_or_default(), &self.operator.settings);
         let nothing = ClusterSelection::Names(BTreeSet::new());
