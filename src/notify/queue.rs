@@ -8,8 +8,7 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// … which doubles until it is this long.
 const LONGEST_PAUSE: Duration = Duration::from_mins(5);
 
-/// Messages in the order in which they are delivered. If there are too many, the oldest ones are dropped: newer ones tell the
-/// state as it is.
+/// Messages in the order in which they are delivered. If there are too many, the oldest ones are dropped.
 #[derive(Debug)]
 pub(super) struct Queue<T> {
     waiting: VecDeque<(u64, T)>,
