@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::batch::v1::{
     CronJob, CronJobSpec, Job, JobSpec, JobTemplateSpec, PodFailurePolicy,
-    PodFailurePolicyOnExitCodesRequirement, PodFailurePolicyOnPodConditionsPattern, PodFailurePolicyRule,
+    PodFailurePolicyOnExitCodesRequirement, PodFailurePolicyRule,
 };
 use k8s_openapi::api::core::v1::{Container, PodSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -191,14 +191,6 @@ fn arguments(
 
 /// The first matching rule decides; other failures are retried.
 fn failure_policy() -> PodFailurePolicy {
-    let evictions = PodFailurePolicyRule {
-        action: "Ignore".to_owned(),
-        on_pod_conditions: Some(vec![PodFailurePolicyOnPodConditionsPattern {
-            type_: "DisruptionTarget".to_owned(),
-            status: "True".to_owned(),
-        }]),
-        ..PodFailurePolicyRule::default()
-    };
     let hopeless = PodFailurePolicyRule {
         action: "FailJob".to_owned(),
         on_exit_codes: Some(PodFailurePolicyOnExitCodesRequirement {
@@ -208,7 +200,7 @@ fn failure_policy() -> PodFailurePolicy {
         }),
         ..PodFailurePolicyRule::default()
     };
-    PodFailurePolicy { rules: vec![evictions, hopeless] }
+    PodFailurePolicy { rules: vec![pod::ignore_evictions(), hopeless] }
 }
 
 fn whole_seconds(duration: Duration) -> i32 {

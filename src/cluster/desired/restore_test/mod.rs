@@ -12,10 +12,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use k8s_openapi::api::batch::v1::{
-    CronJob, CronJobSpec, Job, JobSpec, JobTemplateSpec, PodFailurePolicy,
-    PodFailurePolicyOnPodConditionsPattern, PodFailurePolicyRule,
-};
+use k8s_openapi::api::batch::v1::{CronJob, CronJobSpec, Job, JobSpec, JobTemplateSpec, PodFailurePolicy};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::object::{self, Object};
@@ -119,14 +116,6 @@ fn cron_job(run: &Run<'_>) -> Object {
 /// Each pod is one test with one result, so a failed one is not repeated. An evicted one has none.
 fn job(run: &Run<'_>) -> JobSpec {
     let test = run.test;
-    let evictions = PodFailurePolicyRule {
-        action: "Ignore".to_owned(),
-        on_pod_conditions: Some(vec![PodFailurePolicyOnPodConditionsPattern {
-            type_: "DisruptionTarget".to_owned(),
-            status: "True".to_owned(),
-        }]),
-        ..PodFailurePolicyRule::default()
-    };
     JobSpec {
         backoff_limit: Some(0),
         // The program ends before, with a result.
@@ -134,7 +123,7 @@ fn job(run: &Run<'_>) -> JobSpec {
         ttl_seconds_after_finished: Some(
             i32::try_from(test.history.time_to_live.as_secs()).unwrap_or(i32::MAX),
         ),
-        pod_failure_policy: Some(PodFailurePolicy { rules: vec![evictions] }),
+        pod_failure_policy: Some(PodFailurePolicy { rules: vec![super::pod::ignore_evictions()] }),
         template: pod::template(run),
         ..JobSpec::default()
     }
