@@ -9,7 +9,6 @@ use kube::core::DynamicObject;
 use kube::runtime::events::{Event, EventType};
 use kube::runtime::reflector::store::Store;
 use parking_lot::Mutex;
-use serde_json::Value;
 use tokio::time::Instant;
 
 use super::choose::{Candidates, Chooser, Chosen};
@@ -123,7 +122,8 @@ impl Reconciler {
         if !found.is_complete && self.since.elapsed() < LOOKED_AT_WITHIN {
             return Ok(UNTIL_LISTED);
         }
-        let results = self.results(key, before, &found).await?;
+        let stored = Results::read(&before["results"]);
+        let results = self.results(key, stored.clone(), &found).await?;
         self.pass(key, &results);
         let mut report = Report {
             generation: object.metadata.generation,
@@ -153,7 +153,6 @@ impl Reconciler {
                 Err(error) => return Err(error),
             }
         }
-        let stored = Results::read(&before["results"]);
         self.runs.written(key, |turn, from, until| stored.cover(turn, from, until));
         Ok(again)
     }
@@ -165,8 +164,12 @@ impl Reconciler {
     }
 
     /// Those of the status, and what has ended since.
-    async fn results(&self, key: &Key, before: &Value, found: &InNamespace) -> Result<Results, CallError> {
-        let mut results = Results::read(&before["results"]);
+    async fn results(
+        &self,
+        key: &Key,
+        mut results: Results,
+        found: &InNamespace,
+    ) -> Result<Results, CallError> {
         for (turn, result) in self.runs.results(key) {
             results.add(&turn, TestResult::of(&result));
         }

@@ -11,6 +11,7 @@ use chrono::{DateTime, Utc};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use kube::Resource;
 use kube::runtime::watcher::Event;
 use parking_lot::Mutex;
 
@@ -78,10 +79,16 @@ struct TestPod {
 }
 
 /// A Job or a pod, as the watches see it.
-pub(super) trait Watched {
-    fn uid(&self) -> Option<Box<str>>;
+pub(super) trait Watched: Resource {
+    fn uid(&self) -> Option<Box<str>> {
+        self.meta().uid.as_deref().map(Into::into)
+    }
+
     /// The restore test it belongs to, if it is one of ours.
-    fn test(&self) -> Option<Key>;
+    fn test(&self) -> Option<Key> {
+        test(self.meta())
+    }
+
     /// Adds it, or changes what is known of it.
     fn note(&self, runs: &Runs);
     fn gone(runs: &Runs, test: &Key, uid: &str);
@@ -141,14 +148,6 @@ impl Seen {
 }
 
 impl Watched for Job {
-    fn uid(&self) -> Option<Box<str>> {
-        self.metadata.uid.as_deref().map(Into::into)
-    }
-
-    fn test(&self) -> Option<Key> {
-        test(&self.metadata)
-    }
-
     fn note(&self, runs: &Runs) {
         let Some((test, job)) = self.test().zip(TestJob::of(self)) else { return };
         let entry = Entry { known: job.clone(), is_gone: false };
@@ -168,14 +167,6 @@ impl Watched for Job {
 }
 
 impl Watched for Pod {
-    fn uid(&self) -> Option<Box<str>> {
-        self.metadata.uid.as_deref().map(Into::into)
-    }
-
-    fn test(&self) -> Option<Key> {
-        test(&self.metadata)
-    }
-
     fn note(&self, runs: &Runs) {
         let (Some(test), Some(uid), Some(mut pod)) = (self.test(), self.uid(), TestPod::of(self)) else {
             return;
