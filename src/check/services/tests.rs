@@ -30,9 +30,12 @@ fn facts(text: &str) -> Facts {
 
 fn of(services: &[&str], limits: &Limits, text: &str) -> Report {
     let services: Vec<_> = ALL.iter().copied().filter(|service| services.contains(&service.name)).collect();
-    let question =
-        Question { services: &services, limits, ignored: &[], expects_scan: true, demands_proof: false };
-    judge(&question, &facts(text), NOW)
+    judge(&question(&services, limits), &facts(text), NOW)
+}
+
+/// As `check` asks by default.
+fn question<'a>(services: &'a [&'static Service], limits: &'a Limits) -> Question<'a> {
+    Question { services, limits, ignored: &[], expects_scan: true, demands_proof: false }
 }
 
 fn said(report: &Report) -> Vec<String> {
@@ -232,8 +235,7 @@ fn what_the_user_ignores_does_not_count() {
     let ignored = ["PgBackRestStopped".to_owned()];
     let limits = Limits::default();
     for (ignored, severity) in [(&[][..], Severity::Warning), (&ignored, Severity::Ok)] {
-        let question =
-            Question { services: ALL, limits: &limits, ignored, expects_scan: true, demands_proof: false };
+        let question = Question { ignored, ..question(ALL, &limits) };
         let report = judge(&question, &facts(&text), NOW);
         assert_eq!(report.severity(), severity);
         assert!(output::plugin("", &report).contains("[PgBackRestStopped]"));
@@ -246,14 +248,7 @@ fn a_stanza_that_was_asked_for_must_be_known() {
     let filter = Filter::new(&["demo".to_owned(), "crm".to_owned()], &[], None, None, &[]).unwrap();
     facts.select(Selection { filter, clusters: Vec::new() });
     for service in ALL {
-        let question = Question {
-            services: &[service],
-            limits: &Limits::default(),
-            ignored: &[],
-            expects_scan: true,
-            demands_proof: false,
-        };
-        let report = judge(&question, &facts, NOW);
+        let report = judge(&question(&[service], &Limits::default()), &facts, NOW);
         assert_eq!(said(&report), ["UNKNOWN crm: the stanza is not known"], "{}", service.name);
     }
 }
@@ -285,13 +280,8 @@ fn a_snapshot_is_judged_by_its_series() {
         crate::check::facts::Place { repo: Some(2), ..crate::check::facts::Place::stanza("demo") },
         "wrong passphrase".to_owned(),
     );
-    let question = Question {
-        services: &[&backups::SERVICE, &stanza::SERVICE],
-        limits: &Limits::default(),
-        ignored: &[],
-        expects_scan: true,
-        demands_proof: false,
-    };
+    let limits = Limits::default();
+    let question = question(&[&backups::SERVICE, &stanza::SERVICE], &limits);
     let report = judge(&question, &facts, now.timestamp() as f64);
     assert_eq!(report.severity(), Severity::Critical);
     let said = said(&report);

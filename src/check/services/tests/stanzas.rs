@@ -50,14 +50,7 @@ fn problems_of_all_stanzas_are_problems_of_each() {
         let filter = Filter::new(&[stanza.to_owned()], &[], None, None, &[]).unwrap();
         facts.select(Selection { filter, clusters: Vec::new() });
         for service in ALL {
-            let question = Question {
-                services: &[service],
-                limits: &Limits::default(),
-                ignored: &[],
-                expects_scan: true,
-                demands_proof: false,
-            };
-            let alone = judge(&question, &facts, NOW).severity();
+            let alone = judge(&question(&[service], &Limits::default()), &facts, NOW).severity();
             let worst =
                 severities(&text, &[service.name]).into_iter().find(|(name, _)| name == stanza).unwrap().1;
             assert_eq!(worst.first().copied().unwrap_or(Severity::Ok), alone, "{stanza} {}", service.name);

@@ -176,10 +176,7 @@ fn newest() -> Panel {
         "Which backups of each type exist in each repository? Ratio is the compression ratio. Deviation compares the size of the database with that in previous backups.",
     )
     .label("namespace", "Namespace")
-    .label("pg_cluster", "Cluster")
-    .label("host", "Host")
-    .label("stanza", "Stanza")
-    .label("repo_key", "Repository")
+    .labels_of_repo()
     .label("backup_type", "Type")
     .value("Count", "short", of(&backups::BACKUPS))
     .value("Age", "s", format!("time() - {}", of(&backups::BACKUP_LAST_COMPLETION_TIMESTAMP_SECONDS)))

@@ -225,6 +225,14 @@ impl Panel {
         self
     }
 
+    /// Columns that tell one repository from others.
+    pub(crate) fn labels_of_repo(self) -> Self {
+        self.label("pg_cluster", "Cluster")
+            .label("host", "Host")
+            .label("stanza", "Stanza")
+            .label("repo_key", "Repository")
+    }
+
     /// A column for the value of a query.
     pub(crate) fn value(mut self, name: &'static str, unit: &'static str, expr: String) -> Self {
         let id = reference(self.targets.len());

@@ -68,10 +68,7 @@ pub(super) fn row() -> Vec<Panel> {
         newest(),
         Panel::table("Results", "What came of the newest test of each repository?")
             .size(12, 6)
-            .label("pg_cluster", "Cluster")
-            .label("host", "Host")
-            .label("stanza", "Stanza")
-            .label("repo_key", "Repository")
+            .labels_of_repo()
             .label("outcome", "Result")
             .value(
                 "Tests",
@@ -80,10 +77,7 @@ pub(super) fn row() -> Vec<Panel> {
             ),
         Panel::table("Reasons", "Why have tests not passed since the last one that did?")
             .size(12, 6)
-            .label("pg_cluster", "Cluster")
-            .label("host", "Host")
-            .label("stanza", "Stanza")
-            .label("repo_key", "Repository")
+            .labels_of_repo()
             .label("outcome", "Result")
             .label("phase", "Phase")
             .label("reason", "Reason")
@@ -102,10 +96,7 @@ fn newest() -> Panel {
     )
     .size(24, 7)
     .label("namespace", "Namespace")
-    .label("pg_cluster", "Cluster")
-    .label("host", "Host")
-    .label("stanza", "Stanza")
-    .label("repo_key", "Repository")
+    .labels_of_repo()
     .value("Started", "dateTimeFromNow", milliseconds(&S.max(REPO, &catalogue::LAST_START_TIMESTAMP_SECONDS)))
     .value(
         "Last passed",

@@ -28,10 +28,7 @@ pub(super) fn row() -> Vec<Panel> {
         )
         .size(24, 7)
         .label("namespace", "Namespace")
-        .label("pg_cluster", "Cluster")
-        .label("host", "Host")
-        .label("stanza", "Stanza")
-        .label("repo_key", "Repository")
+        .labels_of_repo()
         .value("Started", "dateTimeFromNow", milliseconds(&S.max(REPO, &catalogue::LAST_START_TIMESTAMP_SECONDS)))
         .value(
             "Last passed",
@@ -49,19 +46,13 @@ pub(super) fn row() -> Vec<Panel> {
         .worst("Failures"),
         Panel::table("Files of the newest verification", "How many files did the newest verification of each repository find intact, missing and damaged?")
             .size(12, 6)
-            .label("pg_cluster", "Cluster")
-            .label("host", "Host")
-            .label("stanza", "Stanza")
-            .label("repo_key", "Repository")
+            .labels_of_repo()
             .label("kind", "Kind")
             .label("result", "Result")
             .value("Files", "short", S.max(&format!("{REPO}, kind, result"), &catalogue::LAST_FILES)),
         Panel::table("Reasons of verifications", "Why have verifications not passed since the last one that did?")
             .size(12, 6)
-            .label("pg_cluster", "Cluster")
-            .label("host", "Host")
-            .label("stanza", "Stanza")
-            .label("repo_key", "Repository")
+            .labels_of_repo()
             .label("outcome", "Result")
             .label("reason", "Reason")
             .value(
