@@ -29,7 +29,7 @@ pub(super) struct Kind {
     pub(super) unusable_alert: &'static str,
 }
 
-/// Judges what is recorded. A stanza without a record is nothing that can be judged, unless somebody relies on it.
+/// Judges what is recorded. A stanza without a record cannot be judged, unless a proof or a threshold demands one.
 pub(super) fn judge(judge: &mut Judge<'_>, kind: &Kind) {
     let (facts, name) = (judge.facts, kind.name);
     judge.expect_facts_of("info");
@@ -51,7 +51,7 @@ pub(super) fn judge(judge: &mut Judge<'_>, kind: &Kind) {
             judge.problem(Severity::Warning, kind.unusable_alert, place, text);
         }
     }
-    // Whoever demands a proof, or has set a threshold for it, wants there to be one.
+    // A demand for a proof, or a threshold for it, means that there must be one.
     let demands_success = judge.demands_proof || judge.limits.is_set(kind.success_age);
     let demands_run = demands_success || judge.limits.is_set(kind.age);
     // The repositories of a stanza take turns.

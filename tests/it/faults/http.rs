@@ -215,8 +215,8 @@ const ELSEWHERE: &[Elsewhere] = &[
         "web::page::hostile_text_is_shown_as_text",
     ),
     Elsewhere(
-        "A webhook that hangs, redirects, refuses connections, sends an endless body, or has a certificate of somebody else",
-        "others are called, and nothing but the given URL is",
+        "A webhook that hangs, redirects, refuses connections, sends an endless body, or has a certificate that cannot be verified",
+        "other targets are still called, and no other URL is",
         "host::notifications::webhooks::nobody_waits_for_a_target_that_misbehaves",
     ),
     Elsewhere(

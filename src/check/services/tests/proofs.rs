@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Whoever relies on a proof must not hear that nothing is wrong because nothing was tried.
+/// A demand for a proof must not be answered with "nothing is wrong" because nothing was tried.
 #[test]
 fn a_proof_that_is_demanded_must_exist() {
     let repo = "repo_key=\"1\",stanza=\"demo\"";
