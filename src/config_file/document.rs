@@ -3,8 +3,8 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_saphyr::{Error, Location, Spanned};
 use thiserror::Error as ThisError;
 
@@ -17,8 +17,6 @@ pub type List = Spanned<Vec<Text>>;
 
 /// Characters of a problem; a key may have any length.
 const LONGEST_PROBLEM: usize = 1000;
-/// Characters of a key.
-const LONGEST_KEY: usize = 40;
 
 /// A private key, a password or its hash, or a URL with a token. It is never printed.
 #[derive(Clone, Default, PartialEq, Eq, Deserialize)]
@@ -89,18 +87,128 @@ pub fn parse<T: DeserializeOwned + Default>(text: &str, known: &[&str], name: &s
     )
 }
 
+/// The same for a file whose keys must have values: one without a value is not as one that is not there.
+pub fn parse_strictly<T: DeserializeOwned + Default>(
+    text: &str,
+    known: &[&str],
+    name: &str,
+) -> Result<T, Problem> {
+    let options = serde_saphyr::options! { with_snippet: false };
+    let scanned = serde_saphyr::from_str_with_options::<Option<Scanned>>(text, options);
+    if let Ok(Some(Scanned(Some(Null { place, key })))) = scanned {
+        let key = shown(&key, known).unwrap_or_else(|| "a key or an entry: ".to_owned());
+        return Err(Problem::at(place, format!("{key}has no value; set one, or remove it")));
+    }
+    let document = parse(text, known, name)?;
+    // What cannot be scanned cannot be parsed either, as far as is known.
+    scanned.map_err(|_| Problem::of_file(format!("this {name} has keys that are no text; correct them")))?;
+    Ok(document)
+}
+
+/// Where there is no value, and its key.
+struct Null {
+    place: Location,
+    key: String,
+}
+
+/// Any value, and the first key or entry below it that has none.
+struct Scanned(Option<Null>);
+
+/// Any value, or none.
+struct Node(Option<Scanned>);
+
+impl<'de> Deserialize<'de> for Scanned {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // The document itself may be empty.
+        Node::deserialize(deserializer).map(|node| node.0.unwrap_or(Self(None)))
+    }
+}
+
+impl<'de> Deserialize<'de> for Node {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(NodeVisitor)
+    }
+}
+
+struct NodeVisitor;
+
+impl NodeVisitor {
+    const SCALAR: Node = Node(Some(Scanned(None)));
+}
+
+impl<'de> Visitor<'de> for NodeVisitor {
+    type Value = Node;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Node, E> {
+        Ok(Node(None))
+    }
+
+    fn visit_none<E>(self) -> Result<Node, E> {
+        Ok(Node(None))
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Node, E> {
+        Ok(Self::SCALAR)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Node, E> {
+        Ok(Self::SCALAR)
+    }
+
+    fn visit_i128<E>(self, _: i128) -> Result<Node, E> {
+        Ok(Self::SCALAR)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Node, E> {
+        Ok(Self::SCALAR)
+    }
+
+    fn visit_u128<E>(self, _: u128) -> Result<Node, E> {
+        Ok(Self::SCALAR)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Node, E> {
+        Ok(Self::SCALAR)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Node, E> {
+        Ok(Self::SCALAR)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut entries: A) -> Result<Node, A::Error> {
+        let mut first = None;
+        while let Some(Spanned { value: Node(entry), referenced: place, .. }) = entries.next_element()? {
+            let null = entry.map_or_else(|| Some(Null { place, key: String::new() }), |below| below.0);
+            first = first.or(null);
+        }
+        Ok(Node(Some(Scanned(first))))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut keys: A) -> Result<Node, A::Error> {
+        let mut first = None;
+        while let Some(Spanned { value: key, referenced: place, .. }) = keys.next_key::<Text>()? {
+            let Node(value) = keys.next_value()?;
+            let null = value.map_or_else(|| Some(Null { place, key }), |below| below.0);
+            first = first.or(null);
+        }
+        Ok(Node(Some(Scanned(first))))
+    }
+}
+
 /// The key at the start of a line if it is a known key; any other text could be a secret.
 fn key_on(line: &str, known: &[&str]) -> String {
     let line = line.trim_start();
-    let key = line.strip_prefix("- ").unwrap_or(line).split(':').next().filter(|key| known.contains(key));
-    key.map(|key| format!("{key}: ")).unwrap_or_default()
+    let key = line.strip_prefix("- ").unwrap_or(line).split(':').next().and_then(|key| shown(key, known));
+    key.unwrap_or_default()
 }
 
-/// A key as it can be shown: one that looks like a key, not like a URL or a token.
-fn shown(key: &str) -> String {
-    let is_key =
-        |key: &str| key.len() <= LONGEST_KEY && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-    if is_key(key) { format!("key {key:?}") } else { "key".to_owned() }
+/// A key at the start of a problem, if it is a known one.
+fn shown(key: &str, known: &[&str]) -> Option<String> {
+    known.contains(&key).then(|| format!("{key}: "))
 }
 
 /// Translates the parser's names of types for users.
@@ -115,13 +223,11 @@ fn shape(parsers: &str) -> &'static str {
 
 fn describe(error: &Error, key: &str, name: &str) -> String {
     match error.without_snippet() {
-        Error::SerdeUnknownField { field, expected, .. } => {
-            format!("unknown {}; fix or remove it; known keys here: {}", shown(field), expected.join(", "))
+        // The key could be a part of a secret that is not quoted.
+        Error::SerdeUnknownField { expected, .. } => {
+            format!("unknown key; fix or remove it; known keys here: {}", expected.join(", "))
         }
-        Error::DuplicateMappingKey { key: Some(key), .. } => {
-            format!("{} is given twice; remove one", shown(key))
-        }
-        Error::DuplicateMappingKey { key: None, .. } => "a key is given twice; remove one".to_owned(),
+        Error::DuplicateMappingKey { .. } => format!("{key}a key is given twice; remove one"),
         Error::MultipleDocuments { .. } => {
             "more than one YAML document; keep one, without --- lines".to_owned()
         }
@@ -148,6 +254,32 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_key_or_an_entry_without_a_value_is_named_with_its_line() {
+        type Document = BTreeMap<String, serde_json::Value>;
+        let problem = |text: &str| {
+            let problem = parse_strictly::<Document>(text, &["key", "list"], "test").err();
+            problem.map(|problem| (problem.line.unwrap_or_default(), problem.text))
+        };
+        let of = |key: &str| format!("{key}: has no value; set one, or remove it");
+        for (text, line, key) in [
+            ("key:\n", 1, "key"),
+            ("a: 1\nkey: ~\n", 2, "key"),
+            ("a: 1\nlist:\n- b: c\n  key:\n- d: e\n", 4, "key"),
+            ("a:\n- {b: c, key: }\n", 2, "key"),
+            ("a: {b: {c: d, key: null}, e: f}\n", 1, "key"),
+            ("a: 1\nlist:\n- 1\n-\n- 2\n", 4, "a key or an entry"),
+            ("a: 1\nlist: [a, ~]\n", 2, "a key or an entry"),
+            ("a: 1\nhunter2:\n", 2, "a key or an entry"),
+            ("a: !!null x\n", 1, "a key or an entry"),
+        ] {
+            assert_eq!(problem(text), Some((line, of(key))), "{text}");
+        }
+        for text in ["", "# nothing\n", "a: ''\nb: []\nc: {}\nd: 1\ne: 1.5\nf: true\ng: \"null\"\nh: -5\n"] {
+            assert_eq!(problem(text), None, "{text}");
+        }
+    }
+
+    #[test]
     fn what_could_be_a_secret_is_not_shown() {
         #[derive(Debug, Default, Deserialize)]
         #[serde(default, deny_unknown_fields)]
@@ -157,11 +289,12 @@ mod tests {
             users: Option<BTreeMap<String, Text>>,
         }
         for (text, expected) in [
-            ("ulr: x", "unknown key \"ulr\"; fix or remove it; known keys here: url, users"),
-            ("a1b2-c3d4/secret: x", "unknown key; fix or remove it; known keys here: url, users"),
+            ("ulr: x", "unknown key; fix or remove it; known keys here: url, users"),
+            ("url: a\nsecret: b", "unknown key; fix or remove it; known keys here: url, users"),
             ("url: [secret]", "url: expected a string; write it on the line of its key, quoted if necessary"),
             ("users: secret", "expected a mapping; write one indented `key: value` per line"),
-            ("users: {sec-ret: a, sec-ret: b}", "key is given twice; remove one"),
+            ("users: {secret: a, secret: b}", "a key is given twice; remove one"),
+            ("url: a\nurl: b", "url: a key is given twice; remove one"),
         ] {
             assert_eq!(parse::<Document>(text, &["url"], "test").unwrap_err().text, expected, "{text}");
         }

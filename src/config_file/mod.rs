@@ -12,7 +12,7 @@ use std::time::SystemTime;
 
 use crate::files;
 
-pub use document::{ConfigFileError, List, Problem, Secret, Text, parse};
+pub use document::{ConfigFileError, List, Problem, Secret, Text, parse, parse_strictly};
 pub use handle::{ConfigHandle, LastReload};
 
 /// Larger than any certificate, key or configuration; protects against devices and wrong paths.

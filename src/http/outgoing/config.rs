@@ -6,18 +6,36 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hyper::header::HeaderValue;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, ring as backend};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::crypto::ring as backend;
+use rustls::{ClientConfig, RootCertStore};
 use serde::Deserialize;
 use thiserror::Error;
 
+use crate::config_file;
 use crate::files;
-use crate::http::tls;
+use crate::http::tls::{self, server_certificate};
 
 /// Larger than any certificate or password.
 const LARGEST_FILE: usize = 1024 * 1024;
+
+/// All keys, which problems may name.
+pub const KEYS: &[&str] = &[
+    "basic_auth",
+    "username",
+    "username_file",
+    "password",
+    "password_file",
+    "authorization",
+    "type",
+    "credentials",
+    "credentials_file",
+    "tls_config",
+    "ca_file",
+    "cert_file",
+    "key_file",
+    "server_name",
+    "insecure_skip_verify",
+];
 
 /// How to reach a server.
 #[derive(Debug, Default)]
@@ -79,7 +97,7 @@ impl HttpConfig {
     pub fn load(file: Option<&Path>) -> Result<Self, HttpConfigError> {
         let Some(file) = file else { return Ok(Self::default()) };
         let directory = file.parent().unwrap_or(Path::new("")).to_owned();
-        let parsed = read(Path::new(""), file).and_then(|text| parse(&text));
+        let parsed = contents(file).and_then(|text| parse(&text));
         let config = parsed.and_then(|sections| Self::of(sections, directory));
         config.map_err(|problem| HttpConfigError { file: file.to_owned(), problem })
     }
@@ -127,14 +145,14 @@ impl HttpConfig {
             .with_safe_default_protocol_versions()
             .map_err(|error| error.to_string())?;
         let builder = if self.tls.insecure_skip_verify {
-            builder.dangerous().with_custom_certificate_verifier(Arc::new(Unverified(provider)))
+            builder.dangerous().with_custom_certificate_verifier(server_certificate::unverified(provider))
         } else {
             builder.with_root_certificates(self.roots()?)
         };
         match (&self.tls.cert_file, &self.tls.key_file) {
             (None, None) => Ok(builder.with_no_client_auth()),
             (Some(certificate), Some(key)) => {
-                let (chain, key) = (read(&self.directory, certificate)?, read(&self.directory, key)?);
+                let (chain, key) = (self.read("cert_file", certificate)?, self.read("key_file", key)?);
                 let in_file = |what: &str, problem: String| format!("tls_config: {what} {problem}");
                 let chain =
                     tls::certificates(chain.as_bytes()).map_err(|problem| in_file("cert_file", problem))?;
@@ -145,6 +163,11 @@ impl HttpConfig {
             }
             _ => Err("tls_config: cert_file and key_file belong together; set both or none".to_owned()),
         }
+    }
+
+    /// A file of `tls_config`. Problems do not contain its name: somebody may have written the contents there.
+    fn read(&self, key: &str, file: &Path) -> Result<String, String> {
+        contents(&self.directory.join(file)).map_err(|problem| format!("tls_config: {key}: {problem}"))
     }
 
     fn roots(&self) -> Result<RootCertStore, String> {
@@ -158,7 +181,7 @@ impl HttpConfig {
             }
             return Ok(roots);
         };
-        let text = read(&self.directory, file)?;
+        let text = self.read("ca_file", file)?;
         let certificates =
             tls::certificates(text.as_bytes()).map_err(|problem| format!("tls_config: ca_file {problem}"))?;
         for certificate in certificates {
@@ -178,19 +201,11 @@ impl HttpSections {
     }
 }
 
-/// Parser messages could contain a secret.
 fn parse(text: &str) -> Result<HttpSections, String> {
-    let options = serde_saphyr::options! { with_snippet: false };
-    serde_saphyr::from_str_with_options::<Option<HttpSections>>(text, options).map(Option::unwrap_or_default).map_err(
-        |error| {
-            let line = error.location().map_or_else(String::new, |place| format!("line {}: ", place.line()));
-            format!(
-                "{line}not a valid configuration; known keys are basic_auth (username, username_file, password, \
-                 password_file), authorization (type, credentials, credentials_file) and tls_config (ca_file, cert_file, \
-                 key_file, server_name, insecure_skip_verify)"
-            )
-        },
-    )
+    config_file::parse_strictly(text, KEYS, "configuration of a client").map_err(|problem| {
+        let line = problem.line.map(|line| format!("line {line}: ")).unwrap_or_default();
+        format!("{line}{}", problem.text)
+    })
 }
 
 /// A value that is given itself or by the name of a file, without the line break at its end.
@@ -212,56 +227,10 @@ fn secret(
     }
 }
 
-fn read(directory: &Path, file: &Path) -> Result<String, String> {
-    let path = directory.join(file);
-    contents(&path).map_err(|problem| format!("{}: {problem}", path.display()))
-}
-
 fn contents(path: &Path) -> Result<String, String> {
     let read = files::read(path, LARGEST_FILE).map_err(|error| error.to_string())?;
     let bytes = read.ok_or("is larger than 1 MiB")?;
     String::from_utf8(bytes).map_err(|_| "is not valid UTF-8".to_owned())
-}
-
-/// The user does not want the server's certificate to be verified.
-#[derive(Debug)]
-struct Unverified(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Unverified {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls12_signature(message, certificate, signature, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, certificate, signature, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
 }
 
 #[cfg(test)]
@@ -300,14 +269,18 @@ mod tests {
     #[test]
     fn mistakes_are_named_without_secrets() {
         for (text, part) in [
-            ("basic_auth: {username: bob, passwd: s3cret}", "line 1: not a valid configuration"),
+            ("basic_auth: {username: bob, passwd: s3cret}", "line 1: unknown key; fix or remove it"),
             ("basic_auth: {username: bob}", "basic_auth: password is missing"),
             ("basic_auth: {username: bob, password: s3cret, password_file: password}", "exclude each other"),
             ("basic_auth: {username: bob, password_file: none}", "password_file: No such file"),
             ("authorization: {credentials_file: s3cret}", "credentials_file: No such file"),
             ("basic_auth: {username: bob, password: \"s3cret\\n\"}\nauthorization: {}", "exclude each other"),
             ("authorization: {credentials: \"s3cret\\nx\"}", "control character"),
-            ("bearer_token: s3cret", "known keys are"),
+            ("bearer_token: s3cret", "known keys here: basic_auth, authorization, tls_config"),
+            ("basic_auth:\n  username: bob\n  s3cret: x\n", "line 3: unknown key"),
+            ("authorization: s3cret", "line 1: "),
+            ("authorization:\n", "line 1: authorization: has no value"),
+            ("tls_config: {ca_file: }", "line 1: ca_file: has no value"),
         ] {
             let error = loaded(text).map(|_| ()).unwrap_err();
             assert!(error.contains(part) && !error.contains("s3cret"), "{error}");

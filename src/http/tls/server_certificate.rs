@@ -1,4 +1,4 @@
-//! The client side, to check our own server: trusts only the certificates that the server is configured with.
+//! The client side where certificates are not verified as usual: to check our own server, and where the user does not want it.
 
 use std::sync::Arc;
 
@@ -27,8 +27,8 @@ pub fn client_config(
             .add(issuer.clone())
             .map_err(|error| format!("cannot use the server's certificate chain: {error}"))?;
     }
-    let verifier =
-        ChainOnly { certificate: chain.first().cloned(), issuers, provider: Arc::clone(&provider) };
+    let trust = Trust::Chain { certificate: chain.first().cloned(), issuers };
+    let verifier = Verifier { trust, provider: Arc::clone(&provider) };
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?
@@ -43,14 +43,30 @@ pub fn client_config(
     }
 }
 
+/// Trusts everybody who has the key of their certificate.
+#[must_use]
+pub fn unverified(provider: Arc<CryptoProvider>) -> Arc<dyn ServerCertVerifier> {
+    Arc::new(Verifier { trust: Trust::Everybody, provider })
+}
+
+/// Verifies signatures of handshakes, and certificates as far as it has to.
 #[derive(Debug)]
-struct ChainOnly {
-    certificate: Option<CertificateDer<'static>>,
-    issuers: RootCertStore,
+struct Verifier {
+    trust: Trust,
     provider: Arc<CryptoProvider>,
 }
 
-impl ServerCertVerifier for ChainOnly {
+#[derive(Debug)]
+enum Trust {
+    Everybody,
+    /// This certificate, and those by these issuers.
+    Chain {
+        certificate: Option<CertificateDer<'static>>,
+        issuers: RootCertStore,
+    },
+}
+
+impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -59,21 +75,18 @@ impl ServerCertVerifier for ChainOnly {
         _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        if self.certificate.as_ref().is_some_and(|trusted| trusted.as_ref() == end_entity.as_ref()) {
+        let Trust::Chain { certificate, issuers } = &self.trust else {
+            return Ok(ServerCertVerified::assertion());
+        };
+        if certificate.as_ref().is_some_and(|trusted| trusted.as_ref() == end_entity.as_ref()) {
             return Ok(ServerCertVerified::assertion());
         }
-        if self.issuers.is_empty() {
+        if issuers.is_empty() {
             return Err(Error::InvalidCertificate(CertificateError::UnknownIssuer));
         }
         let certificate = ParsedCertificate::try_from(end_entity)?;
         let algorithms = self.provider.signature_verification_algorithms.all;
-        verify_server_cert_signed_by_trust_anchor(
-            &certificate,
-            &self.issuers,
-            intermediates,
-            now,
-            algorithms,
-        )?;
+        verify_server_cert_signed_by_trust_anchor(&certificate, issuers, intermediates, now, algorithms)?;
         Ok(ServerCertVerified::assertion())
     }
 

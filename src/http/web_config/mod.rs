@@ -99,8 +99,8 @@ fn users(document: &WebConfigDocument) -> Result<Users, Problem> {
         UsersSection::Listed(listed) => listed,
     };
     for (name, hash) in listed {
-        // Messages never contain the value: it may be the password itself.
-        let wrong = |reason: &str| Problem::at(hash.referenced, format!("basic_auth_users.{name}: {reason}"));
+        // Messages contain neither the value nor the name: the one may be the password itself, the other a part of a hash without quotes.
+        let wrong = |reason: &str| Problem::at(hash.referenced, format!("basic_auth_users: {reason}"));
         if name.is_empty() || name.contains(':') {
             return Err(wrong("a user name must not be empty or contain a colon; rename the user"));
         }

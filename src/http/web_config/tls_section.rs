@@ -153,6 +153,7 @@ fn pem(
     file: Option<&Text>,
     files: &mut Files,
 ) -> Result<Option<Pem>, Problem> {
+    let secret = key == "key";
     let key = format!("tls_server_config.{key}");
     if let (Some((_, place)), Some(_)) = (inline, file) {
         let text = format!("{key}: {key}_file is also set; remove one");
@@ -163,6 +164,13 @@ fn pem(
     }
     let Some(name) = file else { return Ok(None) };
     let place = name.referenced;
+    if secret {
+        // Somebody may have written the key itself there.
+        let source = format!("{key}_file:");
+        let bytes = files.read_secret(&name.value);
+        let bytes = bytes.map_err(|reason| Problem::at(place, format!("{source} {reason}")))?;
+        return Ok(Some(Pem { bytes, place, source }));
+    }
     let bytes = files
         .read(&name.value)
         .map_err(|reason| Problem::at(place, format!("{key}_file: {:?} {reason}", name.value)))?;

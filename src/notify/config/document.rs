@@ -8,10 +8,15 @@ use serde_saphyr::Spanned;
 use crate::config_file::{List, Secret, Text};
 use crate::http::outgoing::config::HttpSections;
 
-/// Keys whose values are often written with the wrong type.
-pub(super) const NOT_TEXT: &[&str] = &[
+/// The keys but those of `http_config`.
+pub(super) const KEYS: &[&str] = &[
     "heartbeats",
     "webhooks",
+    "name",
+    "url",
+    "url_file",
+    "timeout",
+    "http_config",
     "services",
     "warning",
     "critical",
@@ -19,10 +24,12 @@ pub(super) const NOT_TEXT: &[&str] = &[
     "stanzas",
     "repos",
     "clusters",
-    "http_config",
-    "name",
-    "url",
-    "url_file",
+    "interval",
+    "allow_warnings",
+    "format",
+    "hmac_key_file",
+    "for",
+    "queue",
 ];
 
 /// The whole file.

@@ -16,6 +16,7 @@ use ring::hmac;
 use serde_saphyr::Location;
 
 use crate::config_file::{self, ConfigFileError, ConfigHandle, Configuration, Files, Problem, Text};
+use crate::http::outgoing;
 
 pub use conditions::Conditions;
 pub use endpoint::Endpoint;
@@ -102,7 +103,13 @@ impl Configuration for NotifyConfig {
     const NAME: &'static str = "notification configuration";
 
     fn check(text: &str, files: &mut Files) -> Result<Self, Problem> {
-        let document: Document = config_file::parse(text, document::NOT_TEXT, Self::NAME)?;
+        let known = [document::KEYS, outgoing::config::KEYS].concat();
+        let document: Document = config_file::parse_strictly(text, &known, Self::NAME)?;
+        // As while it is being written.
+        if document.heartbeats.is_none() && document.webhooks.is_none() {
+            let text = "it is empty; list heartbeats or webhooks, or write webhooks: [] to call nobody";
+            return Err(Problem::of_file(text));
+        }
         let mut config = Self::default();
         let mut names = BTreeSet::new();
         for (list, sections) in [("heartbeats", &document.heartbeats), ("webhooks", &document.webhooks)] {

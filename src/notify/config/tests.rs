@@ -175,9 +175,94 @@ fn mistakes_in_conditions_are_named_with_their_line_and_without_secrets() {
         ),
         (
             format!("webhooks:\n- name: a\n  url: {url}\n  http_config: {{proxy_url: '{url}'}}\n"),
-            "DIR/notify.yml:4: unknown key \"proxy_url\"",
+            "DIR/notify.yml:4: unknown key; fix",
         ),
-        (format!("webhook:\n- {{name: a, url: '{url}'}}\n"), "DIR/notify.yml:1: unknown key \"webhook\""),
+        (format!("webhook:\n- {{name: a, url: '{url}'}}\n"), "DIR/notify.yml:1: unknown key; fix"),
+    ]);
+}
+
+#[test]
+fn a_key_without_a_value_is_not_as_one_that_is_not_given() {
+    let url = format!("https://example.com/{SECRET}");
+    let keys = [
+        "timeout",
+        "services",
+        "warning",
+        "critical",
+        "ignore",
+        "stanzas",
+        "repos",
+        "clusters",
+        "http_config",
+        "format",
+        "hmac_key_file",
+        "for",
+        "queue",
+    ];
+    for key in keys {
+        for null in ["", " ~", " null", " # later"] {
+            let text = format!("webhooks:\n- name: a\n  url: {url}\n  {key}:{null}\n");
+            let expected = format!("DIR/notify.yml:4: {key}: has no value; set one, or remove it");
+            assert_refused(&[(text, &expected)]);
+        }
+    }
+    let webhook = format!("webhooks:\n- name: a\n  url: {url}\n");
+    assert_refused(&[
+        (format!("heartbeats:\n{webhook}"), "DIR/notify.yml:1: heartbeats: has no value"),
+        (format!("{webhook}  critical: {{age: }}\n"), "DIR/notify.yml:4: a key or an entry: has no value"),
+        (
+            format!("{webhook}  stanzas:\n  - main\n  -\n"),
+            "DIR/notify.yml:6: a key or an entry: has no value",
+        ),
+        (
+            format!("{webhook}  http_config:\n    tls_config: {{ca_file: }}\n"),
+            "DIR/notify.yml:5: ca_file: has no value",
+        ),
+    ]);
+}
+
+#[test]
+fn a_file_that_lists_nothing_must_say_so() {
+    for empty in ["", "\n", "# heartbeats: []\n", "{}", "null", "~\n", "---\n"] {
+        assert_refused(&[(empty.to_owned(), "DIR/notify.yml: it is empty; list heartbeats")]);
+    }
+    for none in ["heartbeats: []\n", "webhooks: []\n", "heartbeats: []\nwebhooks: []\n"] {
+        let config = loaded(none).unwrap();
+        assert!(config.heartbeats.is_empty() && config.webhooks.is_empty());
+    }
+}
+
+/// Whatever a secret is taken for because it is not quoted.
+#[test]
+fn no_text_is_shown_but_known_keys() {
+    let before = "webhooks:\n- name: a\n";
+    assert_refused(&[
+        (format!("{before}  url: https://example.com/?hunter2: b\n"), "DIR/notify.yml:3: "),
+        (
+            format!("{before}  url: https://example.com/\n  hunter2: b\n"),
+            "DIR/notify.yml:4: unknown key; fix",
+        ),
+        (format!("{before}  url: |\n    https://example.com/\n  hunter2\n"), "DIR/notify.yml:"),
+        (format!("{before}  url:\n    hunter2: b\n"), "DIR/notify.yml:"),
+        (format!("{before}  hunter2: a\n  hunter2: b\n"), "DIR/notify.yml:"),
+        (
+            format!("{before}  warning: {{hunter2: a, hunter2: b}}\n"),
+            "DIR/notify.yml:3: warning: a key is given twice",
+        ),
+        (
+            format!("{before}  url: https://a/\n  http_config: {{hunter2: b}}\n"),
+            "DIR/notify.yml:4: unknown key",
+        ),
+        (
+            format!("{before}  url: https://a/\n  http_config: {{tls_config: {{ca_file: hunter2}}}}\n"),
+            "DIR/notify.yml:4: webhooks: a: http_config: tls_config: ca_file: No such file",
+        ),
+        (
+            format!(
+                "{before}  url: https://a/\n  http_config: {{tls_config: {{cert_file: key, key_file: 'a: hunter2'}}}}\n"
+            ),
+            "DIR/notify.yml:4: webhooks: a: http_config: tls_config: key_file: No such file",
+        ),
     ]);
 }
 

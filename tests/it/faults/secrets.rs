@@ -17,10 +17,25 @@ const SECRET: &str = "Hunter2+not/harmless==";
 
 const HIDDEN: &str = "the message says where, and not what";
 
-static ROWS: [Row<Planted>; 8] = [
-    row("A password in place of its hash in the web configuration", "basic_auth_users.alice", |at, it| {
-        web(at, it, &format!("basic_auth_users:\n  alice: {SECRET}\n"));
+static ROWS: [Row<Planted>; 10] = [
+    row(
+        "A password in place of its hash in the web configuration",
+        "web.yml:2: basic_auth_users",
+        |at, it| {
+            web(at, it, &format!("basic_auth_users:\n  alice: {SECRET}\n"));
+        },
+    ),
+    row("A part of a hash that is taken for a user", "web.yml:1: basic_auth_users", |at, it| {
+        web(at, it, &format!("basic_auth_users: {{alice: a, {SECRET}}}\n"));
     }),
+    row(
+        "A private key in place of the name of its file",
+        "web.yml:3: tls_server_config.key_file",
+        |at, it| {
+            fs::write(at.join("server.crt"), "").unwrap();
+            web(at, it, &format!("tls_server_config:\n  cert_file: server.crt\n  key_file: {SECRET}\n"));
+        },
+    ),
     row("A password as the only entry of a list of users", "web.yml", |at, it| {
         web(at, it, &format!("basic_auth_users:\n  - {SECRET}\n"));
     }),

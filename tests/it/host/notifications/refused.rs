@@ -16,7 +16,7 @@ fn what_cannot_be_used_is_refused_without_its_secrets() {
         for (text, told) in [
             (
                 format!("webhooks:\n- name: a\n  url: {url}\n  fore: 1m\n"),
-                "notify.yml:4: unknown key \"fore\"",
+                "notify.yml:4: unknown key; fix or remove it",
             ),
             (format!("webhooks:\n- name: a\n  url: [{url}]\n"), "notify.yml:3: url: expected a string"),
             (
@@ -30,10 +30,15 @@ fn what_cannot_be_used_is_refused_without_its_secrets() {
             ),
             (
                 format!("webhooks:\n- {{name: a, url: '{url}', hmac_key: {KEY}}}\n"),
-                "unknown key \"hmac_key\"",
+                "notify.yml:2: unknown key; fix or remove it",
             ),
             (format!("{url}: {KEY}\n"), "notify.yml:1: unknown key; fix or remove it"),
             (format!("heartbeats: {url}\n"), "notify.yml:1: heartbeats: expected a list"),
+            (
+                format!("webhooks:\n- name: a\n  url: {url}\n  hmac_key_file:\n"),
+                "notify.yml:4: hmac_key_file: has no value",
+            ),
+            ("# heartbeats:\n".to_owned(), "notify.yml: it is empty"),
         ] {
             trial.write("notify.yml", &text);
             let mut program = call(None, PROGRAM);
