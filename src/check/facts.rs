@@ -14,7 +14,7 @@ use crate::state::filter::{Filter, UNLISTED};
 use crate::state::human;
 use crate::text;
 
-/// Longer lines are not ours.
+/// Bytes of a line; what a longer one says is unknown.
 const LONGEST_LINE: usize = 64 * 1024;
 /// Series that are kept: those of about 5,000 stanzas.
 const MOST_SERIES: usize = 500_000;
@@ -54,12 +54,15 @@ pub struct Facts {
     selection: Selection,
     /// Why there is no answer about a place: more than series can tell.
     causes: BTreeMap<Place, String>,
+    /// How many series were too long to be read.
+    too_long: BTreeMap<Place, usize>,
 }
 
 /// Reads series as they arrive.
 #[derive(Debug, Default)]
 pub struct Reader {
     facts: Facts,
+    /// The start of a line whose end has not arrived.
     line: Vec<u8>,
     count: usize,
     is_complete: bool,
@@ -68,8 +71,6 @@ pub struct Reader {
 /// A text that facts cannot be taken from.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum FactsError {
-    #[error("a line is longer than 64 KiB, so this is not pgbackrest-keeper")]
-    LongLine,
     #[error("more than {MOST_SERIES} series; query fewer stanzas")]
     TooMany,
     #[error("the response ends early")]
@@ -93,13 +94,13 @@ impl Reader {
                 self.take(rest_of_line)?;
             } else {
                 let mut line = std::mem::take(&mut self.line);
-                line.extend_from_slice(rest_of_line);
+                extend(&mut line, rest_of_line);
                 self.take(&line)?;
             }
             piece = after.get(1..).unwrap_or_default();
         }
-        self.line.extend_from_slice(piece);
-        if self.line.len() > LONGEST_LINE { Err(FactsError::LongLine) } else { Ok(()) }
+        extend(&mut self.line, piece);
+        Ok(())
     }
 
     /// All facts, if the text was complete: in OpenMetrics, with its last line.
@@ -111,8 +112,11 @@ impl Reader {
     }
 
     fn take(&mut self, line: &[u8]) -> Result<(), FactsError> {
-        if line.len() > LONGEST_LINE {
-            return Err(FactsError::LongLine);
+        if let Some(line) = line.get(..=LONGEST_LINE) {
+            let Some(place) = place_of_part(&String::from_utf8_lossy(line)) else { return Ok(()) };
+            self.count_one()?;
+            *self.facts.too_long.entry(place).or_default() += 1;
+            return Ok(());
         }
         let line = String::from_utf8_lossy(line);
         let line = line.trim_end_matches('\r');
@@ -120,12 +124,47 @@ impl Reader {
             self.is_complete = true;
         }
         let Some((metric, place, series)) = parse(line) else { return Ok(()) };
-        self.count += 1;
-        if self.count > MOST_SERIES {
-            return Err(FactsError::TooMany);
-        }
+        self.count_one()?;
         self.facts.add(metric, place, series);
         Ok(())
+    }
+
+    fn count_one(&mut self) -> Result<(), FactsError> {
+        self.count += 1;
+        if self.count > MOST_SERIES { Err(FactsError::TooMany) } else { Ok(()) }
+    }
+}
+
+/// Keeps one byte more than a line can have, so that it is known to be too long.
+fn extend(line: &mut Vec<u8>, piece: &[u8]) {
+    let room = (LONGEST_LINE + 1).saturating_sub(line.len());
+    line.extend_from_slice(piece.get(..room).unwrap_or(piece));
+}
+
+/// Where the start of a line belongs, if it is one of a series that is kept. The name of a stanza may be cut off.
+fn place_of_part(line: &str) -> Option<Place> {
+    let (name, mut rest) = line.split_once('{')?;
+    KEPT.get(name)?;
+    let mut place = Place::default();
+    while let Some((key, after)) = rest.split_once("=\"") {
+        let whole = unquoted(after);
+        match (key.trim_start(), &whole) {
+            ("namespace", Some((value, _))) => place.namespace = (**value).into(),
+            ("pg_cluster", Some((value, _))) => place.cluster = (**value).into(),
+            ("stanza", Some((value, _))) => place.stanza = shortened(value),
+            ("stanza", None) => place.stanza = shortened(after),
+            _ => {}
+        }
+        let Some((_, after)) = whole else { break };
+        rest = after.strip_prefix(',').unwrap_or(after);
+    }
+    Some(place)
+}
+
+fn shortened(name: &str) -> Arc<str> {
+    match name.char_indices().nth(LONGEST_NAME) {
+        Some((end, _)) => format!("{}…", name.get(..end).unwrap_or_default()).into(),
+        None => name.into(),
     }
 }
 
@@ -285,6 +324,12 @@ impl Facts {
         }
     }
 
+    /// Selected places, and how many series there were too long to be read.
+    pub(super) fn too_long(&self) -> impl Iterator<Item = (&Place, usize)> {
+        let places = self.too_long.iter().filter(|(place, _)| self.selection.admits(place));
+        places.map(|(place, count)| (place, *count))
+    }
+
     /// Why the collection of a place failed, if that is known.
     pub(super) fn cause(&self, place: &Place) -> Option<&str> {
         self.causes.get(place).map(String::as_str)
@@ -292,7 +337,9 @@ impl Facts {
 }
 
 impl Selection {
-    fn admits(&self, place: &Place) -> bool {
+    /// Whether a place is selected.
+    #[must_use]
+    pub fn admits(&self, place: &Place) -> bool {
         (self.clusters.is_empty() || self.clusters.iter().any(|cluster| is_in(cluster, place)))
             && (is_of_all(&place.stanza) || self.filter.admits_stanza(&place.stanza))
             && place.repo.is_none_or(|repo| self.filter.admits_repo(repo))
@@ -423,8 +470,26 @@ mod tests {
             assert_eq!(read(&[text], true).unwrap_err(), FactsError::Foreign, "{text}");
         }
         let long = "a".repeat(LONGEST_LINE + 1);
-        assert_eq!(read(&[&long], true).unwrap_err(), FactsError::LongLine);
-        assert_eq!(read(&[&long, "\n"], true).unwrap_err(), FactsError::LongLine);
+        assert_eq!(read(&[&long, "\n", &long, "{\n# EOF\n"], true).unwrap_err(), FactsError::Foreign);
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_makes_only_its_own_series_unknown() {
+        let name = "ä".repeat(35_000);
+        let in_shop = "pgbackrest_repo_up{namespace=\"shop\",pg_cluster=\"a\",";
+        let text = format!(
+            "{}{UP}{in_shop}repo_key=\"1\",stanza=\"{name}\"}} 1\n{in_shop}x=\"{name}\"}} 1\nother{{x=\"{name}\"}} 1\n",
+            UP.replace("demo", &name)
+        );
+        for at in [0, 10, 200, 70_000, 70_100, 140_000, text.len()] {
+            let at = text.floor_char_boundary(at);
+            let facts = read(&[&text[..at], &text[at..]], false).unwrap();
+            assert_eq!(facts.repos().into_iter().map(Place::path).collect::<Vec<_>>(), ["demo/repo1"]);
+            let cut = format!("{}…", "ä".repeat(60));
+            let too_long: Vec<_> =
+                facts.too_long().map(|(place, count)| (&*place.cluster, &*place.stanza, count)).collect();
+            assert_eq!(too_long, [("", &*cut, 1), ("a", "", 1), ("a", &*cut, 1)], "{at}");
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use crate::metrics::catalogue::exporter::{
     COLLECTOR_UP,
 };
 use crate::state::archive::CLOCK_TOLERANCE;
+use crate::state::human;
 
 use super::facts::{Facts, Place};
 use super::limits::Limits;
@@ -140,6 +141,15 @@ impl Judge<'_> {
         }
         for repo in self.facts.missing_repos() {
             self.unknown(&Place { repo: Some(repo), ..Place::default() }, "the repository is not known");
+        }
+    }
+
+    /// Nothing is fine that is too long to be read.
+    pub(super) fn expect_readable(&mut self) {
+        let facts = self.facts;
+        for (place, count) in facts.too_long() {
+            let text = format!("{} cannot be read: a name is too long", human::count(count, "metric"));
+            self.unknown(place, text);
         }
     }
 

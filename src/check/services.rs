@@ -63,6 +63,7 @@ pub fn judge(question: &Question<'_>, facts: &Facts, now: f64) -> Report {
         (service.judge)(&mut judge);
         judge.expect_values(service.quantities);
     }
+    judge.expect_readable();
     judge.report.complete(question.ignored);
     judge.report
 }

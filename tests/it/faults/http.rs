@@ -235,6 +235,11 @@ const ELSEWHERE: &[Elsewhere] = &[
         "host::notifications::webhooks::a_killed_exporter_loses_and_repeats_nothing",
     ),
     Elsewhere(
+        "A stanza whose name has 70,000 characters",
+        "heartbeats and webhooks about other stanzas are not affected",
+        "host::notifications::heartbeats::a_name_that_is_too_long_affects_nobody_else",
+    ),
+    Elsewhere(
         "A record of what webhooks were told that cannot be read or written",
         "problems are told again",
         "host::notifications::webhooks::a_record_that_cannot_be_used_loses_nothing",

@@ -91,6 +91,25 @@ fn a_heartbeat_stops_with_its_conditions() {
 }
 
 #[test]
+fn a_name_that_is_too_long_affects_nobody_else() {
+    let (mut trial, sink) = (Trial::new(), Sink::start());
+    trial.start(&format!(
+        "heartbeats:\n\
+         - {{name: all, url: 'http://{at}/all', interval: 1s, services: [backups, stanza]}}\n\
+         - {{name: demo, url: 'http://{at}/demo', interval: 1s, services: [backups, stanza], stanzas: [demo]}}\n",
+        at = sink.address
+    ));
+    for path in ["/all", "/demo"] {
+        wait_for_call(&sink, path);
+    }
+    trial.add_stanza(&"x".repeat(70_000));
+    trial.wait(MET, &[("target", "all")], |met| met == 0.0);
+    wait_for_call(&sink, "/demo");
+    trial.samples().assert(MET, &[("target", "demo")], 1.0);
+    trial.end(Signal::SIGTERM);
+}
+
+#[test]
 fn real_backups_keep_a_heartbeat_going_with_the_installed_version() {
     real_backups("real_backups_keep_a_heartbeat_going_with_the_installed_version", Pgbackrest::installed());
 }

@@ -70,6 +70,16 @@ impl Trial {
         self.write("info.json", &info.to_string());
     }
 
+    /// From the next collection on, there is another stanza that is like the first one.
+    pub(super) fn add_stanza(&self, name: &str) {
+        let info = fs::read(self.path("info.json")).unwrap();
+        let mut info: Vec<serde_json::Value> = serde_json::from_slice(&info).unwrap();
+        let mut other = info[0].clone();
+        other["name"] = name.into();
+        info.push(other);
+        self.write("info.json", &serde_json::json!(info).to_string());
+    }
+
     /// From the next collection on, pgBackRest fails.
     pub(super) fn fail(&self) {
         fs::remove_file(self.path("info.json")).unwrap();
@@ -85,7 +95,7 @@ impl Trial {
                 "--collect.interval=1s",
                 "--log.format=json",
             ])
-            .args(["--collector.wal=false", "--collect.timeout=60s", "--log.level=debug"])
+            .args(["--collector.wal=false", "--collect.timeout=60s", "--log.level=trace"])
             .arg(format!("--backrest.binary={}", self.path("pgbackrest").display()))
             .arg(format!("--state-directory={}", self.path("state").display()))
             .arg(format!("--notify.config.file={}", self.path("notify.yml").display()));
