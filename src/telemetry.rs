@@ -129,9 +129,11 @@ impl LogFilter {
 }
 
 /// Independent of the filter: kube logs the full response of an API server that it cannot parse or that reports an
-/// error, and that may be a Secret. The caller reports the error.
+/// error, and that may be a Secret. As a client, rustls logs the name of the server, which may be a token. The caller reports the error.
 fn quotes_nobody(line: &Metadata<'_>) -> bool {
-    line.target() != "kube_client::client"
+    let target = line.target();
+    let is_of_client = |rest: &str| rest.is_empty() || rest.starts_with("::");
+    target != "kube_client::client" && !target.strip_prefix("rustls::client").is_some_and(is_of_client)
 }
 
 /// Rejects a bare word that is not a level: it would be taken for a target and silence everything else. Directives that

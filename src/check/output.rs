@@ -152,8 +152,9 @@ struct Document<'a> {
     omitted: usize,
 }
 
+/// A place in a document. Names are as they are, unless they are very long.
 #[derive(Debug, Serialize)]
-struct PlaceEntry {
+pub struct PlaceEntry {
     #[serde(skip_serializing_if = "String::is_empty")]
     namespace: String,
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -187,7 +188,8 @@ struct ValueEntry<'a> {
 }
 
 impl PlaceEntry {
-    fn of(place: &Place) -> Self {
+    #[must_use]
+    pub fn of(place: &Place) -> Self {
         let name = |name: &str| name.chars().take(LONGEST_NAME).collect();
         let Place { namespace, cluster, stanza, repo } = place;
         Self { namespace: name(namespace), pg_cluster: name(cluster), stanza: name(stanza), repo_key: *repo }

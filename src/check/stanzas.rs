@@ -1,11 +1,18 @@
 //! What a report says about each stanza.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::metrics::catalogue::exporter::COLLECTOR_UP;
 
 use super::facts::{Facts, Place};
 use super::report::{Problem, Report};
+
+/// All selected stanzas that are known.
+#[must_use]
+pub fn known(facts: &Facts) -> BTreeSet<Place> {
+    let stanzas = facts.repos().into_iter().map(Place::of_stanza);
+    stanzas.filter(|place| !place.is_of_all_stanzas()).collect()
+}
 
 /// The problems of each selected stanza that count: its own, and those that concern all stanzas, as if the report were about it alone.
 /// If no stanza is known, the problems are those of the places where they are.
@@ -13,8 +20,8 @@ use super::report::{Problem, Report};
 pub fn by_stanza<'a>(report: &'a Report, facts: &Facts) -> BTreeMap<Place, Vec<&'a Problem>> {
     let (of_all, of_one): (Vec<&Problem>, Vec<&Problem>) =
         report.told().partition(|problem| problem.place.is_of_all_stanzas());
-    let known = facts.repos().into_iter().map(Place::of_stanza).filter(|place| !place.is_of_all_stanzas());
-    let mut found: BTreeMap<Place, Vec<&Problem>> = known.map(|place| (place, Vec::new())).collect();
+    let mut found: BTreeMap<Place, Vec<&Problem>> =
+        known(facts).into_iter().map(|place| (place, Vec::new())).collect();
     for problem in of_one {
         found.entry(problem.place.of_stanza()).or_default().push(problem);
     }

@@ -70,6 +70,10 @@ pub async fn run(args: ExporterArgs, flags: &Flags) -> anyhow::Result<ExitCode> 
     check_telemetry_path(&args.web.telemetry_path)?;
     let web_config = WebConfigHandle::load(args.web.place.config_file.as_deref()).await?;
     let notify_config = NotifyConfigHandle::load(args.notify.file()).await?;
+    let journal = Journal::of_host(&args.source.state.state_directory);
+    if notify_config.has_file() {
+        journal.claim().await?;
+    }
     let listeners = listeners(&args.web).await?;
 
     let store = Arc::new(Store::new(Arc::clone(&options))?);
@@ -90,7 +94,7 @@ pub async fn run(args: ExporterArgs, flags: &Flags) -> anyhow::Result<ExitCode> 
         name: host_name(),
         collection: Arc::clone(&collection),
         expects_scan: has_wal,
-        journal: Journal::of_host(&args.source.state.state_directory),
+        journal,
     };
     let (reloads, requests) = mpsc::channel(RELOADS_WAITING);
     let router = router::router(AppState {

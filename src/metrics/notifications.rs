@@ -42,7 +42,6 @@ struct TargetState {
     delivered: u64,
     /// In the order of [`CallFailure::ALL`].
     failures: [u64; CallFailure::ALL.len()],
-    dropped: u64,
     queued: u64,
     last_success: Option<DateTime<Utc>>,
     /// Whether the last call succeeded.
@@ -97,11 +96,10 @@ impl NotificationMetrics {
         }
     }
 
-    /// Records how many messages wait for a webhook, and how many more were dropped.
-    pub fn queued(&self, name: &Arc<str>, queued: u64, dropped: u64) {
+    /// Records how many messages wait for a webhook.
+    pub fn queued(&self, name: &Arc<str>, queued: u64) {
         if let Some(state) = self.0.lock().get_mut(&(TargetKind::Webhook, Arc::clone(name))) {
             state.queued = queued;
-            state.dropped += dropped;
         }
     }
 
@@ -124,12 +122,9 @@ impl NotificationMetrics {
         write_known(families, &all, &catalogue::NOTIFICATION_LAST_SUCCESS_TIMESTAMP_SECONDS, |state| {
             state.last_success.map(|at| at.timestamp().into())
         })?;
-        let webhooks = || all.iter().filter(|((kind, _), _)| *kind == TargetKind::Webhook);
+        let mut webhooks = all.iter().filter(|((kind, _), _)| *kind == TargetKind::Webhook);
         families.family(&catalogue::NOTIFICATION_QUEUE_LENGTH, |family| {
-            webhooks().try_for_each(|((_, name), state)| family.add(&[(&**name).into()], state.queued))
-        })?;
-        families.family(&catalogue::NOTIFICATION_DROPPED_TOTAL, |family| {
-            webhooks().try_for_each(|((_, name), state)| family.add_count(&[(&**name).into()], state.dropped))
+            webhooks.try_for_each(|((_, name), state)| family.add(&[(&**name).into()], state.queued))
         })?;
         families.family(&catalogue::HEARTBEAT_CONDITIONS_MET, |family| {
             all.iter().try_for_each(|((_, name), state)| family.add_known(&[(&**name).into()], state.holds))

@@ -7,7 +7,8 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use ring::hmac;
 use serde::Serialize;
 
-use crate::check::facts::{Place, clean};
+use crate::check::facts::clean;
+use crate::check::output::PlaceEntry;
 use crate::check::report::{Problem, Severity};
 use crate::state::human;
 use crate::text;
@@ -16,7 +17,7 @@ use super::changes::{Change, Subject};
 use super::config::{Format, SigningKey};
 
 /// Changes in one message.
-const MOST_CHANGES: usize = 50;
+pub(super) const MOST_CHANGES: usize = 50;
 /// Problems of one change.
 const MOST_PROBLEMS: usize = 10;
 /// Characters of one problem.
@@ -81,16 +82,6 @@ struct ChangeEntry<'a> {
 }
 
 #[derive(Debug, Serialize)]
-struct PlaceEntry {
-    #[serde(skip_serializing_if = "String::is_empty")]
-    namespace: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pg_cluster: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    stanza: String,
-}
-
-#[derive(Debug, Serialize)]
 struct ProblemEntry<'a> {
     status: &'a str,
     alert: Option<&'a str>,
@@ -114,10 +105,10 @@ fn json(changes: &[Change], source: &str, at: DateTime<Utc>, id: u128) -> Bytes 
 
 impl<'a> ChangeEntry<'a> {
     fn of(change: &'a Change) -> Self {
-        let (service, Place { namespace, cluster, stanza, .. }) = &change.subject;
+        let (service, place) = &change.subject;
         Self {
             service: *service,
-            place: PlaceEntry { namespace: name(namespace), pg_cluster: name(cluster), stanza: name(stanza) },
+            place: PlaceEntry::of(place),
             state: change.to.map(Severity::code),
             status: word(change.to),
             previous: change.from.map(Severity::as_str),
@@ -184,6 +175,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::check::facts::Place;
 
     fn change(stanza: &str, problems: usize) -> Change {
         let problem = Problem {
@@ -231,6 +223,13 @@ mod tests {
                          GONE backups of &lt;!channel&gt; on db1 (was OK)",
             })]
         );
+    }
+
+    /// A receiver can compare it with the name of the stanza.
+    #[test]
+    fn a_name_is_told_as_it_is() {
+        let bodies = bodies(Format::Json, &[change("a|b\u{1b}ä", 0)]);
+        assert_eq!(bodies[0]["changes"][0]["stanza"], "a|b\u{1b}ä");
     }
 
     #[test]

@@ -35,6 +35,14 @@ pub(super) struct Change {
     pub(super) problems: Vec<Problem>,
 }
 
+/// What is news.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct News {
+    pub(super) changes: Vec<Change>,
+    /// How many changes wait because there is no room.
+    pub(super) waiting: usize,
+}
+
 /// What a webhook was told.
 #[derive(Debug, Default)]
 pub(super) struct Told(BTreeMap<Subject, Known>);
@@ -53,7 +61,13 @@ impl Told {
         Self(problems.iter().map(|(subject, state)| (subject.clone(), known(state))).collect())
     }
 
-    /// Compares the states with what was told, and returns those that have differed for at least `wait`. They count as told.
+    /// Forgets subjects.
+    pub(super) fn retain(&mut self, is_kept: impl Fn(&Subject) -> bool) {
+        self.0.retain(|subject, _| is_kept(subject));
+    }
+
+    /// Compares the states with what was told, and returns those that have differed for at least `wait`. They count as told. If there
+    /// is no `room` for all, those that have differed for longest come first, and the others stay untold until there is.
     ///
     /// A subject that is new and ok is not news, and neither is one that vanishes while it is ok. Where stanzas are `unlisted`, those
     /// that are not there may still exist.
@@ -61,9 +75,9 @@ impl Told {
         &mut self,
         verdicts: Vec<Verdict>,
         unlisted: &[Place],
-        wait: Duration,
+        (wait, room): (Duration, usize),
         (now, at): (Instant, DateTime<Utc>),
-    ) -> Vec<Change> {
+    ) -> News {
         let mut states: BTreeMap<Subject, Verdict> =
             verdicts.into_iter().map(|verdict| ((verdict.service, verdict.place.clone()), verdict)).collect();
         for subject in states.keys() {
@@ -71,7 +85,7 @@ impl Told {
                 self.0.insert(subject.clone(), Known::default());
             }
         }
-        let mut changes = Vec::new();
+        let mut due = Vec::new();
         self.0.retain(|subject, known| {
             let verdict = states.remove(subject);
             let (place, is_there) = (&subject.1, verdict.is_some());
@@ -95,17 +109,21 @@ impl Told {
                 return true;
             }
             let problems = verdict.map(|verdict| verdict.problems).unwrap_or_default();
-            changes.push(Change {
-                subject: subject.clone(),
-                from: known.told,
-                to: state,
-                since: since_at,
-                problems,
-            });
-            *known = Known { told: state, differs: None };
-            is_there
+            let change =
+                Change { subject: subject.clone(), from: known.told, to: state, since: since_at, problems };
+            due.push((since, is_there, change));
+            true
         });
-        changes
+        due.sort_by_key(|(since, ..)| *since);
+        let waiting = due.split_off(room.min(due.len())).len();
+        for (_, is_there, change) in &due {
+            if *is_there {
+                self.0.insert(change.subject.clone(), Known { told: change.to, differs: None });
+            } else {
+                self.0.remove(&change.subject);
+            }
+        }
+        News { changes: due.into_iter().map(|(.., change)| change).collect(), waiting }
     }
 }
 
@@ -117,10 +135,10 @@ mod tests {
 
     const WAIT: Duration = Duration::from_mins(5);
 
-    type News = Vec<(Option<Severity>, Option<Severity>, i64)>;
+    type Changes = Vec<(Option<Severity>, Option<Severity>, i64)>;
 
     /// Tells the states of one stanza, a minute apart, and shows what is news, with the minute since which it differs.
-    fn news(wait: Duration, states: &[Option<Severity>]) -> News {
+    fn news(wait: Duration, states: &[Option<Severity>]) -> Changes {
         news_of(&mut Told::default(), &Place::stanza("demo"), &[], wait, states)
     }
 
@@ -130,7 +148,7 @@ mod tests {
         unlisted: &[Place],
         wait: Duration,
         states: &[Option<Severity>],
-    ) -> News {
+    ) -> Changes {
         let (start, epoch) = (Instant::now(), DateTime::UNIX_EPOCH);
         let mut news = Vec::new();
         for (minute, state) in (0..).zip(states) {
@@ -141,9 +159,13 @@ mod tests {
                 problems: Vec::new(),
             });
             let passed = Duration::from_mins(minute);
-            let changes = told.update(verdicts.collect(), unlisted, wait, (start + passed, epoch + passed));
+            let times = (start + passed, epoch + passed);
+            let found = told.update(verdicts.collect(), unlisted, (wait, usize::MAX), times);
             news.extend(
-                changes.into_iter().map(|change| (change.from, change.to, change.since.timestamp() / 60)),
+                found
+                    .changes
+                    .into_iter()
+                    .map(|change| (change.from, change.to, change.since.timestamp() / 60)),
             );
         }
         news
@@ -205,6 +227,58 @@ mod tests {
         // That nothing can be listed is a problem of its own, which ends.
         let ended = news_of(&mut told, &all, &[], Duration::ZERO, &[Some(Unknown), None, None]);
         assert_eq!(ended, [(None, Some(Unknown), 0), (Some(Unknown), Some(Ok), 1)]);
+    }
+
+    /// Tells the states of stanzas at a minute with room for some, and shows the news and how many wait.
+    fn told_with_room(
+        told: &mut Told,
+        start: Instant,
+        (minute, room): (u64, usize),
+        states: &[(&str, Severity)],
+    ) -> (Vec<(String, Option<Severity>)>, usize) {
+        let verdicts = states.iter().map(|(stanza, severity)| Verdict {
+            service: "backups",
+            place: Place::stanza(stanza),
+            severity: *severity,
+            problems: Vec::new(),
+        });
+        let passed = Duration::from_mins(minute);
+        let times = (start + passed, DateTime::UNIX_EPOCH + passed);
+        let news = told.update(verdicts.collect(), &[], (Duration::ZERO, room), times);
+        let named = news.changes.into_iter().map(|change| (change.subject.1.to_string(), change.to));
+        (named.collect(), news.waiting)
+    }
+
+    #[test]
+    fn what_has_no_room_is_told_later_as_it_then_is() {
+        let (mut told, start) = (Told::default(), Instant::now());
+        let mut at = |minute, room, states: &[(&str, Severity)]| {
+            told_with_room(&mut told, start, (minute, room), states)
+        };
+        let all = |states: [Severity; 3]| [("a", states[0]), ("b", states[1]), ("c", states[2])];
+        assert_eq!(at(0, 0, &all([Ok, Ok, Critical])), (vec![], 1));
+        assert_eq!(at(1, 0, &all([Critical, Critical, Critical])), (vec![], 3));
+        // What has differed for longest comes first.
+        assert_eq!(
+            at(2, 1, &all([Critical, Critical, Critical])),
+            (vec![("c".to_owned(), Some(Critical))], 2)
+        );
+        // One came and went, and another one has changed meanwhile.
+        assert_eq!(at(3, 0, &all([Ok, Critical, Critical])), (vec![], 1));
+        assert_eq!(at(4, 9, &all([Ok, Warning, Critical])), (vec![("b".to_owned(), Some(Warning))], 0));
+        // What vanishes waits, too.
+        assert_eq!(at(5, 0, &[("a", Ok)]), (vec![], 2));
+        let gone = |stanza: &str| (stanza.to_owned(), None);
+        assert_eq!(at(6, 9, &[("a", Ok)]), (vec![gone("b"), gone("c")], 0));
+        assert_eq!(at(7, 9, &[("a", Ok)]), (vec![], 0));
+    }
+
+    #[test]
+    fn what_is_forgotten_is_not_gone() {
+        let (mut told, start) = (Told::default(), Instant::now());
+        told_with_room(&mut told, start, (0, 9), &[("a", Critical), ("b", Critical)]);
+        told.retain(|(_, place)| *place.stanza == *"a");
+        assert_eq!(told_with_room(&mut told, start, (1, 9), &[("a", Critical)]), (vec![], 0));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderVa
 use rustls::CertificateError;
 use tokio::time::timeout;
 
-use crate::http::outgoing::fetch::{Fetch, FetchError};
+use crate::http::outgoing::fetch::{Fetch, FetchError, Head};
 use crate::metrics::notifications::CallFailure;
 
 use super::body::signature;
@@ -65,21 +65,18 @@ async fn call(endpoint: &Endpoint, mut headers: HeaderMap, body: Option<Bytes>) 
         headers,
         body,
     };
+    // What happens after the status has arrived does not matter, but the rest is read so that the server is not disturbed.
     let (mut length, mut seen) = (0, None);
     let fetched = fetch.run(|status, piece| {
         seen = Some(status);
         length += piece.len();
         if length > LARGEST_RESPONSE { Err("the response is larger than 64 KiB".to_owned()) } else { Ok(()) }
     });
-    match timeout(endpoint.timeout, fetched).await {
-        Ok(Ok(head)) => judge(head.status),
-        // The status says whether it was accepted; nothing else matters.
-        Ok(Err(FetchError::Refused(why))) => match seen {
-            Some(status) => judge(status),
-            None => Err(Failed::new(CallFailure::Response, why)),
-        },
-        Ok(Err(error)) => Err(failed(&error)),
-        Err(_) => {
+    let fetched = timeout(endpoint.timeout, fetched).await;
+    match (seen, fetched) {
+        (Some(status), _) | (None, Ok(Ok(Head { status, .. }))) => judge(status),
+        (None, Ok(Err(error))) => Err(failed(&error)),
+        (None, Err(_)) => {
             let within = humantime::format_duration(endpoint.timeout);
             Err(Failed::new(CallFailure::Timeout, format!("no response within {within}")))
         }

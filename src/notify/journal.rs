@@ -1,17 +1,19 @@
 //! What webhooks have accepted, in a file: after a restart, nothing is told twice, and the end of a problem is told.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
 
 use crate::check::facts::Place;
 use crate::check::report::Severity;
 use crate::check::services;
-use crate::files;
+use crate::files::{self, FileTask};
 
 use super::changes::Subject;
 
@@ -26,9 +28,24 @@ const MODE: u32 = 0o640;
 /// The problems that each webhook was told.
 pub(super) type Delivered = BTreeMap<Arc<str>, BTreeMap<Subject, Severity>>;
 
-/// The file, or none if nothing is kept.
+/// The file, or none if nothing is kept. Clones share its lock.
 #[derive(Debug, Clone)]
-pub struct Journal(Option<PathBuf>);
+pub struct Journal(Option<Arc<Kept>>);
+
+#[derive(Debug)]
+struct Kept {
+    path: PathBuf,
+    /// The directory, locked until the process ends.
+    lock: Mutex<Option<File>>,
+}
+
+/// Another process has it.
+#[derive(Debug, Error)]
+#[error(
+    "another exporter keeps in {} what webhooks were told; give each exporter a --state-directory of its own",
+    .0.display()
+)]
+pub struct JournalBusy(PathBuf);
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Document {
@@ -48,7 +65,8 @@ impl Journal {
     /// In the state directory of a host.
     #[must_use]
     pub fn of_host(state_directory: &Path) -> Self {
-        Self(Some(state_directory.join(FILE)))
+        let kept = Kept { path: state_directory.join(FILE), lock: Mutex::default() };
+        Self(Some(Arc::new(kept)))
     }
 
     /// Of a process that can keep nothing.
@@ -57,9 +75,20 @@ impl Journal {
         Self(None)
     }
 
+    /// Takes possession of the file, unless another process has it. What else is wrong with it shows when it is used.
+    pub async fn claim(&self) -> Result<(), JournalBusy> {
+        let Some(kept) = self.0.clone() else { return Ok(()) };
+        let directory = kept.directory().to_owned();
+        let claimed = FileTask::default().run(move || kept.lock()).await;
+        match claimed {
+            Ok(Err(error)) if error.kind() == io::ErrorKind::ResourceBusy => Err(JournalBusy(directory)),
+            _ => Ok(()),
+        }
+    }
+
     /// Blocks on file I/O. Without a file, or if it cannot be used, nothing was told.
     pub(super) fn read(&self) -> Delivered {
-        let Some(path) = &self.0 else { return Delivered::new() };
+        let Some(path) = self.path() else { return Delivered::new() };
         let problem = match files::read(path, LARGEST_FILE) {
             Ok(Some(bytes)) => match parse(&bytes) {
                 Ok(delivered) => return delivered,
@@ -76,16 +105,38 @@ impl Journal {
 
     /// Replaces the file. Blocks on file I/O.
     pub(super) fn write(&self, delivered: &Delivered) -> io::Result<()> {
-        let Some(path) = &self.0 else { return Ok(()) };
-        if let Some(directory) = path.parent() {
-            fs::create_dir_all(directory)?;
-        }
-        files::replace(path, &serde_json::to_vec(&document(delivered))?, MODE)
+        let Some(kept) = &self.0 else { return Ok(()) };
+        // Unless it was locked at the start.
+        kept.lock()?;
+        files::replace(&kept.path, &serde_json::to_vec(&document(delivered))?, MODE)
     }
 
     /// For messages.
     pub(super) fn path(&self) -> Option<&Path> {
-        self.0.as_deref()
+        self.0.as_ref().map(|kept| kept.path.as_path())
+    }
+}
+
+impl Kept {
+    fn directory(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new(""))
+    }
+
+    /// Creates the directory and locks it, if the file system has locks.
+    fn lock(&self) -> io::Result<()> {
+        fs::create_dir_all(self.directory())?;
+        let mut lock = self.lock.lock();
+        if lock.is_none() {
+            let directory = File::open(self.directory())?;
+            if matches!(directory.try_lock(), Err(TryLockError::WouldBlock)) {
+                return Err(io::Error::new(
+                    io::ErrorKind::ResourceBusy,
+                    "another exporter keeps its own there",
+                ));
+            }
+            *lock = Some(directory);
+        }
+        Ok(())
     }
 }
 
@@ -135,6 +186,20 @@ mod tests {
         assert_eq!(journal.read(), delivered);
         assert_eq!(Journal::none().read(), Delivered::new());
         Journal::none().write(&delivered).unwrap();
+    }
+
+    #[tokio::test]
+    async fn only_one_process_keeps_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let [own, other] = [(); 2].map(|()| Journal::of_host(directory.path()));
+        own.claim().await.unwrap();
+        own.claim().await.unwrap();
+        own.write(&Delivered::new()).unwrap();
+        let busy = other.claim().await.unwrap_err().to_string();
+        assert!(busy.contains("--state-directory"), "{busy}");
+        other.write(&Delivered::new()).unwrap_err();
+        drop(own);
+        other.claim().await.unwrap();
     }
 
     #[test]

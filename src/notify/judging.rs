@@ -1,11 +1,11 @@
 //! What holds at a moment for each target.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
-use crate::check::facts::Place;
+use crate::check::facts::{Place, Selection};
 use crate::check::report::Severity;
 use crate::check::stanzas;
 
@@ -16,11 +16,11 @@ use super::source::{Source, SourceError};
 /// What was judged: what each target is about.
 #[derive(Debug)]
 pub(super) struct Judgement {
-    /// What it was judged by: another configuration can mean something else by the same name.
-    pub(super) config: Arc<NotifyConfig>,
     /// Whether the conditions of each heartbeat hold.
     pub(super) heartbeats: BTreeMap<Arc<str>, bool>,
     pub(super) webhooks: BTreeMap<Arc<str>, Verdicts>,
+    /// All that are known, whether a target is about them or not.
+    pub(super) stanzas: BTreeSet<Place>,
     pub(super) at: DateTime<Utc>,
 }
 
@@ -35,12 +35,14 @@ pub(super) struct Verdicts {
 /// None before the first collection has ended. Takes time in proportion to the number of series: not for an async thread.
 pub(super) fn judge(
     source: &Source,
-    config: Arc<NotifyConfig>,
+    config: &NotifyConfig,
     expects_scan: bool,
 ) -> Result<Option<Judgement>, SourceError> {
     let Some(mut facts) = source.facts()? else { return Ok(None) };
     let at = Utc::now();
     let now = at.timestamp_millis() as f64 / 1000.0;
+    facts.select(Selection::default());
+    let stanzas = stanzas::known(&facts);
     let (mut heartbeats, mut webhooks) = (BTreeMap::new(), BTreeMap::new());
     for heartbeat in &config.heartbeats {
         heartbeat.conditions.select(&mut facts);
@@ -62,5 +64,5 @@ pub(super) fn judge(
         let verdicts = Verdicts { all, unlisted: stanzas::unlisted(&facts) };
         webhooks.insert(Arc::clone(&webhook.name), verdicts);
     }
-    Ok(Some(Judgement { config, heartbeats, webhooks, at }))
+    Ok(Some(Judgement { heartbeats, webhooks, stanzas, at }))
 }

@@ -17,15 +17,14 @@ use crate::metrics::CollectionMetrics;
 use crate::metrics::collection::ConfigurationKind;
 use crate::metrics::notifications::{NotificationMetrics, TargetKind};
 
-use super::body::{self, Message};
 use super::config::{NotifyConfig, NotifyConfigHandle};
 use super::deliver::{self, Failed};
 use super::journal::{Delivered, Journal};
 use super::judging::{Judgement, judge};
 use super::source::{Source, SourceError};
-use super::targets::{HeartbeatState, WebhookState};
+use super::targets::{HeartbeatState, Moment, WebhookState};
 
-/// The least time between two judgements …
+/// The least time between two judgements, unless heartbeats are due more often …
 const PAUSE: Duration = Duration::from_secs(5);
 /// … and the least multiple of the duration of the last one: the larger a fleet, the less often it is judged …
 const PAUSE_FACTOR: u32 = 19;
@@ -53,8 +52,8 @@ pub struct Notifier {
 struct Ended {
     kind: TargetKind,
     name: Arc<str>,
-    /// That of a webhook, with its number.
-    message: Option<(u64, Message)>,
+    /// Which call of this process it was.
+    number: u64,
     result: Result<(), Failed>,
 }
 
@@ -82,6 +81,8 @@ struct Run {
     /// What webhooks have accepted before, until they are configured.
     before: Delivered,
     calls: JoinSet<Ended>,
+    /// How many were started.
+    started: u64,
     /// Whether the journal is outdated, and whether it could be written.
     is_outdated: bool,
     is_kept: bool,
@@ -108,6 +109,7 @@ impl Run {
             webhooks: BTreeMap::new(),
             before: before.unwrap_or_default(),
             calls: JoinSet::new(),
+            started: 0,
             is_outdated: false,
             is_kept: true,
         };
@@ -124,7 +126,11 @@ impl Run {
         let mut judging: Option<JoinHandle<Result<Option<Judgement>, SourceError>>> = None;
         let mut writing: Option<JoinHandle<io::Result<()>>> = None;
         loop {
-            self.follow_config();
+            self.report_config();
+            // A judgement that is under way is by this configuration. Otherwise, frequent reloads would outdate each one.
+            if judging.is_none() {
+                self.follow_config();
+            }
             self.call_webhooks();
             if self.is_outdated && writing.is_none() {
                 writing = Some(self.start_writing());
@@ -138,7 +144,7 @@ impl Run {
                 judgement = ended(&mut judging) => {
                     judging = None;
                     let now = Instant::now();
-                    next = now + (began.elapsed() * PAUSE_FACTOR).clamp(PAUSE, LONGEST_PAUSE);
+                    next = now + (began.elapsed() * PAUSE_FACTOR).clamp(self.least_pause(), LONGEST_PAUSE);
                     match judgement {
                         Ok(Ok(Some(judgement))) => self.act(judgement, now),
                         Ok(Ok(None)) => {}
@@ -160,15 +166,19 @@ impl Run {
         }
     }
 
-    /// Takes over a configuration that was loaded meanwhile.
-    fn follow_config(&mut self) {
-        let (config, last) = (self.notifier.config.current(), self.notifier.config.last_reload());
+    fn report_config(&self) {
+        let last = self.notifier.config.last_reload();
         let collection = &self.notifier.collection;
         collection.config_read(
             ConfigurationKind::Notifications,
             last.error.is_none(),
             DateTime::from(last.last_success),
         );
+    }
+
+    /// Takes over a configuration that was loaded meanwhile.
+    fn follow_config(&mut self) {
+        let config = self.notifier.config.current();
         if !Arc::ptr_eq(&config, &self.config) {
             self.take_over(config);
         }
@@ -204,17 +214,23 @@ impl Run {
         for name in self.heartbeats.keys() {
             self.metrics().held(name, None);
         }
-        for (name, state) in &mut self.webhooks {
-            let dropped = state.queue.shorten(state.settings.queue);
-            self.notifier.collection.notifications().queued(name, state.queue.len() as u64, dropped);
+        for (name, state) in &self.webhooks {
+            self.metrics().queued(name, state.queue.len() as u64);
         }
         self.config = config;
     }
 
-    fn start_judging(&self) -> JoinHandle<Result<Option<Judgement>, SourceError>> {
+    /// By the configuration in effect at this moment.
+    fn start_judging(&mut self) -> JoinHandle<Result<Option<Judgement>, SourceError>> {
+        self.follow_config();
         let (source, config) = (self.notifier.source.clone(), Arc::clone(&self.config));
         let expects_scan = self.notifier.expects_scan;
-        tokio::task::spawn_blocking(move || judge(&source, config, expects_scan))
+        tokio::task::spawn_blocking(move || judge(&source, &config, expects_scan))
+    }
+
+    fn least_pause(&self) -> Duration {
+        let intervals = self.config.heartbeats.iter().map(|heartbeat| heartbeat.interval);
+        intervals.min().map_or(PAUSE, |shortest| shortest.min(PAUSE))
     }
 
     fn start_writing(&mut self) -> JoinHandle<io::Result<()>> {
@@ -243,9 +259,6 @@ impl Run {
 
     /// Heartbeats are called only here, right after their conditions were judged.
     fn act(&mut self, mut judgement: Judgement, now: Instant) {
-        if !Arc::ptr_eq(&judgement.config, &self.config) {
-            return;
-        }
         for (name, state) in &mut self.heartbeats {
             let Some(holds) = judgement.heartbeats.remove(name) else { continue };
             if state.holds != Some(holds) {
@@ -258,65 +271,66 @@ impl Run {
             }
             state.holds = Some(holds);
             self.notifier.collection.notifications().held(name, Some(holds));
-            if holds && !state.is_called && state.due <= now {
-                state.is_called = true;
+            if holds && state.is_due(now) {
+                self.started += 1;
+                let number = self.started;
+                state.start(number);
                 let (settings, name) = (Arc::clone(&state.settings), Arc::clone(name));
                 self.calls.spawn(async move {
                     let result = deliver::get(&settings.endpoint).await;
-                    Ended { kind: TargetKind::Heartbeat, name, message: None, result }
+                    Ended { kind: TargetKind::Heartbeat, name, number, result }
                 });
             }
         }
+        let moment =
+            Moment { source: &self.notifier.name, stanzas: &judgement.stanzas, at: judgement.at, now };
         for (name, state) in &mut self.webhooks {
             let Some(verdicts) = judgement.webhooks.remove(name) else { continue };
-            let settings = &state.settings;
-            let times = (now, judgement.at);
-            let changes = state.told.update(verdicts.all, &verdicts.unlisted, settings.wait, times);
-            let origin = (self.notifier.name.as_str(), judgement.at);
-            let mut dropped = 0;
-            for message in body::messages(settings.format, &changes, origin, rand::random) {
-                dropped += state.queue.push(message, settings.queue);
+            let waiting = state.take(verdicts, &moment);
+            let was_full = std::mem::replace(&mut state.is_full, waiting > 0);
+            if state.is_full && !was_full {
+                let webhook = &**name;
+                tracing::warn!(
+                    webhook,
+                    waiting,
+                    "Queue of webhook is full; more changes are told once there is room"
+                );
             }
-            if dropped > 0 {
-                tracing::warn!(webhook = &**name, dropped, "Dropped the oldest messages; the queue is full");
-            }
-            self.notifier.collection.notifications().queued(name, state.queue.len() as u64, dropped);
+            self.notifier.collection.notifications().queued(name, state.queue.len() as u64);
         }
     }
 
     fn call_webhooks(&mut self) {
         let now = Instant::now();
         for (name, state) in &mut self.webhooks {
-            if state.due().is_none_or(|due| due > now) {
-                continue;
-            }
-            let Some((number, message)) = state.queue.first() else { continue };
-            state.is_called = true;
+            let number = self.started + 1;
+            let Some(message) = state.start(number, now) else { continue };
+            self.started = number;
             let (settings, name) = (Arc::clone(&state.settings), Arc::clone(name));
-            let (number, message) = (*number, message.clone());
             self.calls.spawn(async move {
-                let body = message.body.clone();
-                let result = deliver::post(&settings.endpoint, settings.key.as_ref(), body).await;
-                Ended { kind: TargetKind::Webhook, name, message: Some((number, message)), result }
+                let result = deliver::post(&settings.endpoint, settings.key.as_ref(), message.body).await;
+                Ended { kind: TargetKind::Webhook, name, number, result }
             });
         }
     }
 
     fn ended(&mut self, ended: Ended, now: Instant, at: DateTime<Utc>) {
-        let Ended { kind, name, message, result } = ended;
-        let pause = match message {
-            None => {
-                let Some(state) = self.heartbeats.get_mut(&name) else { return };
-                state.ended(result.is_ok(), now)
+        let Ended { kind, name, number, result } = ended;
+        let is_ok = result.is_ok();
+        // A target that was removed meanwhile, and perhaps added again, is another one.
+        let pause = match kind {
+            TargetKind::Heartbeat => {
+                self.heartbeats.get_mut(&name).and_then(|state| state.ended(number, is_ok, now))
             }
-            Some((number, message)) => {
-                let Some(state) = self.webhooks.get_mut(&name) else { return };
-                let pause = state.ended(result.is_ok(), (number, &message), now);
-                self.is_outdated |= result.is_ok();
-                self.notifier.collection.notifications().queued(&name, state.queue.len() as u64, 0);
-                pause
+            TargetKind::Webhook => {
+                self.webhooks.get_mut(&name).and_then(|state| state.ended(number, is_ok, now))
             }
         };
+        let Some(pause) = pause else { return };
+        if let (TargetKind::Webhook, Some(state)) = (kind, self.webhooks.get(&name)) {
+            self.is_outdated |= is_ok;
+            self.metrics().queued(&name, state.queue.len() as u64);
+        }
         let failure = result.as_ref().err().map(|failed| failed.reason);
         let was_up = self.metrics().called(kind, &name, failure, at);
         let notification = &*name;

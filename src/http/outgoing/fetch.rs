@@ -65,7 +65,8 @@ pub struct Head {
 }
 
 impl Fetch<'_> {
-    /// Hands the body to `take` as it arrives, with the status, until `take` fails.
+    /// Hands the body to `take` as it arrives, with the status, until `take` fails. Before, `take` gets an empty piece once the status and
+    /// headers are complete.
     pub async fn run(
         self,
         take: impl FnMut(StatusCode, &[u8]) -> Result<(), String>,
@@ -120,7 +121,8 @@ impl Fetch<'_> {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-        let path = self.url.path_and_query().map_or("/", |path| path.as_str());
+        // Unlike the text of a path and query, what is displayed starts with a slash even if the URL has a query and no path.
+        let path = self.url.path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string);
         // Without user and password, if there are any.
         let host = self.url.authority().map_or("", |authority| authority.as_str());
         let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
@@ -131,6 +133,7 @@ impl Fetch<'_> {
         let exchange = async {
             let response = sender.send_request(request).await?;
             let (head, mut body) = response.into_parts();
+            take(head.status, &[]).map_err(FetchError::Refused)?;
             while let Some(frame) = body.frame().await {
                 if let Some(piece) = frame?.data_ref() {
                     take(head.status, piece).map_err(FetchError::Refused)?;
@@ -142,9 +145,11 @@ impl Fetch<'_> {
         tokio::select! {
             head = &mut exchange => head,
             ended = &mut connection => {
-                ended?;
-                // The connection may close right after the full response.
-                exchange.await
+                // The connection may close right after the full response, or after its head.
+                match (exchange.await, ended) {
+                    (Err(FetchError::Http(_)), Err(error)) => Err(error.into()),
+                    (head, _) => head,
+                }
             }
         }
     }

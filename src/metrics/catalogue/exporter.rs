@@ -67,9 +67,6 @@ catalogue! { ALL of Exporter:
         "When a call of a heartbeat or webhook last succeeded.", "absent until one succeeds", at_scrape;
     NOTIFICATION_QUEUE_LENGTH: Gauge, "pgbackrest_notification_queue_length", Plain, ["target"],
         "Messages that wait for a webhook.", "including the one that is being delivered", at_scrape;
-    NOTIFICATION_DROPPED_TOTAL: Counter, "pgbackrest_notification_dropped_total", Plain, ["target"],
-        "Messages for a webhook that were dropped, the oldest first, because its queue was full.",
-        "starts at 0", at_scrape;
     HEARTBEAT_CONDITIONS_MET: Gauge, "pgbackrest_heartbeat_conditions_met", Plain, ["target"],
         "Whether the conditions of a heartbeat hold, so that it is called.", "absent before the first collection", at_scrape;
     EXPORTER_RUST_INFO: Gauge, "pgbackrest_exporter_rust_info", Plain, ["revision", "rustc", "version"],

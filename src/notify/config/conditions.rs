@@ -1,6 +1,6 @@
 //! What is judged for a target: the same choices that `check` has as flags.
 
-use crate::check::facts::{Facts, Selection};
+use crate::check::facts::{Facts, Place, Selection};
 use crate::check::limits::{Level, LimitError, Limits};
 use crate::check::report::Report;
 use crate::check::services::{self, Question, Service};
@@ -27,6 +27,12 @@ impl Conditions {
     /// Restricts the facts to what this is about.
     pub fn select(&self, facts: &mut Facts) {
         facts.select(self.selection.clone());
+    }
+
+    /// Whether this is about a service and a place.
+    #[must_use]
+    pub fn concern(&self, (service, place): &(&'static str, Place)) -> bool {
+        self.services.iter().any(|known| known.name == *service) && self.selection.admits(place)
     }
 
     /// Judges selected facts at a time, in seconds since 1970.

@@ -215,8 +215,8 @@ const ELSEWHERE: &[Elsewhere] = &[
         "web::page::hostile_text_is_shown_as_text",
     ),
     Elsewhere(
-        "A webhook that hangs, redirects, refuses connections, sends an endless body, or has a certificate that cannot be verified",
-        "other targets are still called, and no other URL is",
+        "A webhook that hangs, redirects, refuses connections, sends an endless body or only a part of it, or has a certificate that cannot be verified",
+        "other targets are still called, and no other URL is; only the status counts",
         "host::notifications::webhooks::nobody_waits_for_a_target_that_misbehaves",
     ),
     Elsewhere(
@@ -226,13 +226,23 @@ const ELSEWHERE: &[Elsewhere] = &[
     ),
     Elsewhere(
         "More changes of state than the queue of a webhook holds",
-        "the newest ones are told",
-        "host::notifications::webhooks::a_full_queue_drops_the_oldest_messages",
+        "no problem that lasts is lost: it is told once there is room",
+        "host::notifications::webhooks::a_full_queue_loses_no_problem",
+    ),
+    Elsewhere(
+        "A notification configuration that is reloaded again and again",
+        "heartbeats are called and webhooks are told as usual",
+        "host::notifications::refused::frequent_reloads_silence_nobody",
     ),
     Elsewhere(
         "An exporter that is killed before or after a webhook has accepted a message",
         "the next one tells what was not accepted, and nothing twice",
         "host::notifications::webhooks::a_killed_exporter_loses_and_repeats_nothing",
+    ),
+    Elsewhere(
+        "Two exporters with one state directory that notify",
+        "the second one does not start",
+        "host::notifications::refused::a_state_directory_is_one_exporters",
     ),
     Elsewhere(
         "A stanza whose name has 70,000 characters",

@@ -327,7 +327,7 @@ fn notifications(collection: &CollectionMetrics, now: DateTime<Utc>) {
     metrics.called(TargetKind::Heartbeat, &heartbeat, None, now - TimeDelta::minutes(2));
     metrics.called(TargetKind::Webhook, &webhook, None, now - TimeDelta::hours(9));
     metrics.called(TargetKind::Webhook, &webhook, Some(CallFailure::Status), now);
-    metrics.queued(&webhook, 2, 1);
+    metrics.queued(&webhook, 2);
 }
 
 fn process() -> ProcessFigures {

@@ -26,6 +26,10 @@ pub(crate) enum Answer {
     Hang,
     /// 200, and a body that does not end.
     Endless,
+    /// This status, and a body of which only a part arrives before the connection is reset.
+    CutOff(u16),
+    /// This status, and a body of which only a part arrives, on a connection that stays open.
+    Stalled(u16),
 }
 
 /// A request.
@@ -114,6 +118,7 @@ fn serve(listener: &TcpListener, tls: Option<&Arc<ServerConfig>>, shared: &Arc<S
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
         held.extend(stream.try_clone());
+        let socket = stream.try_clone();
         // Whatever goes wrong is the client's doing, such as not to trust the certificate.
         let ended = match tls {
             None => exchange(stream, shared),
@@ -122,9 +127,13 @@ fn serve(listener: &TcpListener, tls: Option<&Arc<ServerConfig>>, shared: &Arc<S
                 exchange(StreamOwned::new(connection, stream), shared)
             }
         };
-        if !matches!(ended, Ok(Answer::Hang)) {
-            held.pop();
+        if matches!(ended, Ok(Answer::Hang | Answer::Stalled(_))) {
+            continue;
         }
+        if let (Ok(Answer::CutOff(_)), Ok(socket)) = (ended, socket) {
+            socket2::SockRef::from(&socket).set_linger(Some(Duration::ZERO)).unwrap();
+        }
+        held.pop();
     }
 }
 
@@ -145,6 +154,9 @@ fn exchange(stream: impl Read + Write, shared: &Shared) -> io::Result<Answer> {
             )?;
         }
         Answer::Hang => return Ok(answer),
+        Answer::CutOff(code) | Answer::Stalled(code) => {
+            write!(stream, "HTTP/1.1 {code} X\r\ncontent-length: 100\r\n\r\nx")?;
+        }
         Answer::Endless => {
             write!(stream, "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n")?;
             // Until the client has enough.

@@ -2,7 +2,7 @@
 
 use nix::sys::signal::Signal;
 
-use super::trial::{KEY, TOKEN, Trial};
+use super::trial::{DAY, KEY, TOKEN, Trial};
 use crate::support::process::{call, output, wait_for};
 use crate::support::sink::Sink;
 
@@ -53,6 +53,33 @@ fn what_cannot_be_used_is_refused_without_its_secrets() {
     }
 }
 
+/// Otherwise each would overwrite what the other one has told.
+#[test]
+fn a_state_directory_is_one_exporters() {
+    let (mut trial, sink) = (Trial::new(), Sink::start());
+    let config = format!("webhooks:\n- {{name: a, url: 'http://{}/'}}\n", sink.address);
+    trial.start(&config);
+    let second = |with_config: bool| {
+        let mut program = call(None, PROGRAM);
+        program.args(["exporter", "--web.listen-address=nowhere"]);
+        program.arg(format!("--state-directory={}", trial.path("state").display()));
+        if with_config {
+            program.arg(format!("--notify.config.file={}", trial.path("notify.yml").display()));
+        }
+        let ended = output(&mut program);
+        assert_eq!(ended.status.code(), Some(1), "{ended:?}");
+        String::from_utf8_lossy(&[ended.stdout, ended.stderr].concat()).into_owned()
+    };
+    let said = second(true);
+    assert!(said.contains("another exporter keeps in") && said.contains("--state-directory"), "{said}");
+    // One that does not notify keeps nothing there.
+    let said = second(false);
+    assert!(said.contains("nowhere") && !said.contains("another exporter"), "{said}");
+    trial.end(Signal::SIGKILL);
+    trial.start(&config);
+    trial.end(Signal::SIGTERM);
+}
+
 #[test]
 fn a_reload_takes_over_what_is_good() {
     let (mut trial, sink) = (Trial::new(), Sink::start());
@@ -87,5 +114,26 @@ fn a_reload_takes_over_what_is_good() {
     called(&two);
     let log = trial.log();
     assert!(log.contains("Failed to reload notification configuration"), "{log}");
+    trial.end(Signal::SIGTERM);
+}
+
+/// The configuration is another one each time that states were judged, but means the same.
+#[test]
+fn frequent_reloads_silence_nobody() {
+    let (mut trial, sink) = (Trial::new(), Sink::start());
+    let config = format!(
+        "heartbeats:\n- {{name: clock, url: 'http://{at}/clock', interval: 1s, services: [collection]}}\n\
+         webhooks:\n- {{name: pager, url: 'http://{at}/hook', services: [backups], for: 1s}}\n",
+        at = sink.address
+    );
+    trial.start(&config);
+    let (calls, told) = (|| sink.at("/clock").len(), || sink.at("/hook").len());
+    wait_for("a call", || (calls() > 0).then_some(()));
+    let before = calls();
+    trial.set_age(2 * DAY);
+    wait_for("calls in spite of reloads", || {
+        trial.reload(&config);
+        (calls() > before + 2 && told() > 0).then_some(())
+    });
     trial.end(Signal::SIGTERM);
 }

@@ -110,8 +110,19 @@ fn assert_signed(request: &Received) {
 #[test]
 fn nobody_waits_for_a_target_that_misbehaves() {
     let (good, hanging, redirecting, endless) = (Sink::start(), Sink::start(), Sink::start(), Sink::start());
+    let others = [
+        ("cut-off", Answer::CutOff(200), None),
+        ("stalled", Answer::Stalled(202), None),
+        ("cut-off-error", Answer::CutOff(500), Some("status")),
+        ("stalled-error", Answer::Stalled(404), Some("status")),
+    ]
+    .map(|(name, answer, failure)| {
+        let sink = Sink::start();
+        sink.answer(answer);
+        (name, sink, failure)
+    });
     let (authority, stranger) = (Authority::new(), Authority::new());
-    let trusted = Sink::with_certificate(&authority.issue(&["localhost"]));
+    let trusted = Sink::with_certificate(&authority.issue(&[&format!("{TOKEN}.example")]));
     let misnamed = Sink::with_certificate(&authority.issue(&["elsewhere.example"]));
     let untrusted = Sink::with_certificate(&stranger.issue(&["localhost"]));
     hanging.answer(Answer::Hang);
@@ -133,11 +144,16 @@ fn nobody_waits_for_a_target_that_misbehaves() {
         webhook("untrusted", &secure(&untrusted), ca),
         webhook("misnamed", &secure(&misnamed), ca),
         webhook("refusing", &format!("http://{refusing}/{TOKEN}"), ""),
-        webhook("trusted", &secure(&trusted), ca),
+        webhook(
+            "trusted",
+            &secure(&trusted),
+            &ca.replace("}}", &format!(", server_name: {TOKEN}.example}}}}")),
+        ),
         webhook("good", &format!("http://{}/good", good.address), ""),
     ];
+    let more = others.iter().map(|(name, sink, _)| webhook(name, &plain(sink), "")).collect::<String>();
     trial.set_age(2 * DAY);
-    trial.start(&format!("{}webhooks:\n{}", clock(&good), all.concat()));
+    trial.start(&format!("{}webhooks:\n{}{more}", clock(&good), all.concat()));
     // The first state is told, because it is a problem.
     wait_for_told(&good, "/good", &["CRITICAL after nothing"]);
     wait_for_told(&trusted, &format!("/{TOKEN}"), &["CRITICAL after nothing"]);
@@ -155,8 +171,23 @@ fn nobody_waits_for_a_target_that_misbehaves() {
         let sum: f64 = others.iter().map(|sample| sample.value).sum();
         samples.assert(FAILURES, &[("target", target), ("reason", reason)], sum);
     }
-    // Its status says that it was accepted.
+    // The status says whether it was accepted.
     trial.wait(DELIVERIES, &[("target", "endless")], |deliveries| deliveries >= 1.0);
+    for (target, _, failure) in &others {
+        match failure {
+            None => trial.wait(DELIVERIES, &[("target", target)], |deliveries| deliveries >= 1.0),
+            Some(reason) => {
+                trial.wait(FAILURES, &[("target", target), ("reason", reason)], |failures| failures >= 1.0);
+            }
+        }
+        let samples = trial.samples();
+        for sample in samples.all(FAILURES, &[("target", target)]) {
+            assert!(
+                sample.value == 0.0 || failure.is_some_and(|reason| sample.labels["reason"] == *reason),
+                "{sample:?}"
+            );
+        }
+    }
     assert!(good.at("/followed").is_empty());
     assert!(untrusted.received().is_empty() && misnamed.received().is_empty());
     for words in ["unknown issuer", "another name", "redirects are not followed", "no response within 2s"] {
@@ -288,24 +319,31 @@ fn a_stanza_that_cannot_be_listed_is_not_gone() {
 }
 
 #[test]
-fn a_full_queue_drops_the_oldest_messages() {
+fn a_full_queue_loses_no_problem() {
     let (mut trial, sink, clocked) = (Trial::new(), Sink::start(), Sink::start());
     sink.answer(Answer::Status(503));
     let url = format!("http://{}/hook", sink.address);
-    trial.start(&format!("{}webhooks:\n{}", clock(&clocked), webhook("pager", &url, ", queue: 2")));
+    trial.start(&format!("{}webhooks:\n{}", clock(&clocked), webhook("pager", &url, ", queue: 1")));
     trial.wait_for_judgements();
-    let dropped = "pgbackrest_notification_dropped_total";
-    for (age, queued, lost) in [(2 * DAY, 1.0, 0.0), (0, 2.0, 0.0), (2 * DAY, 2.0, 1.0), (0, 2.0, 2.0)] {
-        trial.set_age(age);
-        trial.wait("pgbackrest_notification_queue_length", &[("target", "pager")], |length| length >= queued);
-        trial.wait(dropped, &[("target", "pager")], |count| count >= lost);
-    }
-    trial.samples().assert(dropped, &[("target", "pager")], 2.0);
+    trial.set_age(2 * DAY);
+    trial.wait("pgbackrest_notification_queue_length", &[("target", "pager")], |length| length == 1.0);
+    // Its end finds the queue full, and so does what comes and goes.
+    trial.set_age(0);
+    wait_for("a full queue", || trial.log().contains("Queue of webhook is full").then_some(()));
+    trial.set_age(2 * DAY);
+    trial.wait_for_judgements();
+    trial.set_age(0);
+    trial.wait_for_judgements();
+    trial.samples().assert("pgbackrest_notification_queue_length", &[("target", "pager")], 1.0);
     let refused = sink.at("/hook").len();
     sink.answer(Answer::Status(200));
+    wait_for("the end of the problem", || {
+        (told(&sink.at("/hook")).last()? == "OK after CRITICAL").then_some(())
+    });
     trial.wait("pgbackrest_notification_queue_length", &[("target", "pager")], |length| length == 0.0);
-    // An attempt may have been under way when the answer changed.
+    // An attempt may have been under way when the answer changed. What came and went meanwhile is not told.
     let accepted = told(&sink.at("/hook")[refused..]);
     assert_eq!(accepted[accepted.len() - 2..], ["CRITICAL after OK", "OK after CRITICAL"], "{accepted:?}");
+    assert!(accepted[..accepted.len() - 2].iter().all(|told| told == "CRITICAL after OK"), "{accepted:?}");
     trial.end(Signal::SIGTERM);
 }

@@ -131,7 +131,7 @@ fn notifications() -> Vec<Panel> {
         ),
         Panel::lines(
             "Messages waiting",
-            "How many messages wait for each webhook? If there are too many, the oldest ones are dropped.",
+            "How many messages wait for each webhook? They stay until it accepts them.",
             "short",
         )
         .query(S.of(&exporter::NOTIFICATION_QUEUE_LENGTH), "{{instance}} {{target}}"),
