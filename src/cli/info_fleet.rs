@@ -21,6 +21,7 @@ use crate::cluster::settings::Settings;
 use crate::cluster::{target, validate};
 use crate::collect::fleet::{self, Pace, Subject};
 use crate::kubernetes::client::{self, CallFailure};
+use crate::operator;
 use crate::operator::observe::secret;
 use crate::operator::resources::{self, ListError};
 use crate::operator::restore_tests::records;
@@ -34,7 +35,7 @@ use crate::source::pod::{Place, Pods, RunInPod};
 use crate::source::pods::FindPods;
 use crate::source::primary;
 use crate::source::process::Limits;
-use crate::state::{restore, restore_tests};
+use crate::state::{restore, restore_tests, verifications};
 
 use super::args::info::{ClusterName, FleetInfoArgs};
 use super::fleet_report::{self, ClusterReport, QueryResult};
@@ -75,13 +76,13 @@ pub(super) async fn run(
     let (settings, pods) = (Settings::from(args.labels), Pods::new(client.clone()));
     let secrets = secrets(&client, &chosen, concurrency).await;
     let mut fleet = ask(&pods, chosen.clone(), &secrets, &settings, pace(lists_wal)).await;
-    add_restore_tests(&client, &scopes, &mut fleet).await?;
+    add_results(&client, &scopes, &mut fleet).await?;
     let limits = &pace(false).limits;
     if let (Wanted::RestoreCommand(_), false, [one]) = (&wanted, lists_wal, fleet.as_slice())
         && needs_scan(&pods, one, &settings, limits).await
     {
         fleet = ask(&pods, chosen, &secrets, &settings, pace(true)).await;
-        add_restore_tests(&client, &scopes, &mut fleet).await?;
+        add_results(&client, &scopes, &mut fleet).await?;
     }
     let text = match (wanted, fleet.as_slice()) {
         (Wanted::RestoreCommand(wish), [one, ..]) => {
@@ -94,17 +95,18 @@ pub(super) async fn run(
     Ok(if fleet.iter().all(ClusterReport::is_whole) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// What restore tests have shown, from the statuses of their resources.
-async fn add_restore_tests(
-    client: &Client,
-    scopes: &[Scope],
-    fleet: &mut [ClusterReport],
-) -> anyhow::Result<()> {
-    let records = records::list(client, scopes).await?;
+/// What restore tests have shown, from the statuses of their resources, and verifications, from their ConfigMaps.
+async fn add_results(client: &Client, scopes: &[Scope], fleet: &mut [ClusterReport]) -> anyhow::Result<()> {
+    let of_tests = records::list(client, scopes).await?;
+    let known = fleet.iter().filter(|report| report.facts().is_some()).map(|report| &report.key);
+    let of_verifications = operator::verifications::list(client, known).await?;
     for report in fleet {
-        if let (QueryResult::Facts(snapshot), Some(records)) = (&mut report.result, records.get(&report.key))
-        {
+        let QueryResult::Facts(snapshot) = &mut report.result else { continue };
+        if let Some(records) = of_tests.get(&report.key) {
             restore_tests::judge_into(snapshot, records);
+        }
+        if let Some(records) = of_verifications.get(&report.key) {
+            verifications::judge_into(snapshot, records);
         }
     }
     Ok(())

@@ -44,7 +44,7 @@ use super::args::cluster::ClusterArgs;
 use super::args::fleet::FleetArgs;
 use super::args::log::LogArgs;
 use super::args::notify::NotifyArgs;
-use super::args::operator::{KubernetesArgs, WorkArgs};
+use super::args::operator::{KubernetesArgs, ModeArg, WorkArgs};
 use super::args::web::WebArgs;
 use super::build;
 use super::startup::Flags;
@@ -79,6 +79,11 @@ pub async fn run(args: OperatorArgs, flags: &Flags) -> anyhow::Result<ExitCode> 
         Mode::Manage => "operator-manage",
         Mode::Observe => "operator-observe",
     });
+    if args.work.mode == ModeArg::Observe && args.clusters.verifications.verify_schedule.is_some() {
+        return Ok(super::unusable(
+            &"--verify-schedule needs --mode=manage: when observing, no CronJobs of clusters are written",
+        ));
+    }
     let signals = Signals::install().context("cannot install signal handlers")?;
     check_telemetry_path(&args.web.telemetry_path)?;
     let web_config = WebConfigHandle::load(args.web.place.config_file.as_deref()).await?;

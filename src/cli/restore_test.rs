@@ -24,7 +24,7 @@ use crate::source::environment::Environment;
 use crate::source::proof_writer::WriteError;
 use crate::source::proofs;
 use crate::state::human;
-use crate::state::proofs::{Check, Outcome, RestoreTest, Source, TargetKind, Verdict};
+use crate::state::proofs::{Check, Outcome, RestoreTest, TargetKind, Verdict};
 use crate::telemetry::{self, LogFormat};
 use crate::text;
 
@@ -104,10 +104,8 @@ pub async fn run(args: RestoreTestArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn order(args: &RestoreTestArgs, assertions: Vec<Assertion>) -> Order {
-    let cluster = args.pod.namespace.clone().zip(args.pod.cluster.clone());
     Order {
-        source: cluster
-            .map_or(Source::Host, |(namespace, pg_cluster)| Source::Cluster { namespace, pg_cluster }),
+        source: args.pod.source(),
         stanza: args.what.stanza.clone(),
         repo: args.what.repo.into(),
         backup: args.what.backup.0.clone(),

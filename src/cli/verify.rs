@@ -24,7 +24,7 @@ use crate::verify::run::{self, Basis};
 use super::args::verify::VerifyArgs;
 use super::build;
 use super::output::{self, Format};
-use super::{settings, turn};
+use super::{settings, termination, turn};
 
 /// Files and backups in the summary.
 const NAMED: usize = 20;
@@ -46,6 +46,7 @@ pub async fn run(args: VerifyArgs) -> anyhow::Result<ExitCode> {
     let snapshot = host::once(collect, stop.clone()).await;
     let recorded = proofs::read(state_directory);
     let order = Order {
+        source: args.pod.source(),
         stanza: args.stanza,
         repo: args.repo.into(),
         set: args.backup,
@@ -63,6 +64,9 @@ pub async fn run(args: VerifyArgs) -> anyhow::Result<ExitCode> {
     };
     let verification = run::run(&order, &basis, &stop).await;
     listening.abort();
+    if let Some(file) = &args.pod.termination_log {
+        termination::write(file, &verification.message()?);
+    }
     let written = records.write(&verification);
     output::print(&match args.output.output {
         Format::Text => summary(&verification, written.as_deref().ok()),

@@ -25,6 +25,8 @@ pub const RESTORE_TEST: &str = "pgbackrest-keeper.io/restore-test";
 /// The cluster that a restore test tests, on its Jobs and pods. They do not belong to the cluster: what selects the pods of the cluster
 /// must not select them, and what waits for the Jobs of the cluster must not wait for them.
 pub const TESTED_CLUSTER: &str = "pgbackrest-keeper.io/tested-cluster";
+/// The cluster whose repos are verified, on the Jobs of verifications and their pods, which do not belong to the cluster either.
+pub const VERIFIED_CLUSTER: &str = "pgbackrest-keeper.io/verified-cluster";
 /// Our annotation on a pod template: the hash of its configuration.
 pub const CONFIGURATION_HASH: &str = "pgbackrest-keeper.io/config-hash";
 /// Our annotation on a CronJob: why we suspended it. Without it, a user has suspended it.
@@ -110,6 +112,21 @@ pub fn of_test_pod(name: &str, cluster: &str, repo: RepoNumber) -> Labels {
 #[must_use]
 pub fn restore_test_selector(name: &str) -> Labels {
     Labels::from([(RESTORE_TEST.to_owned(), name.to_owned())])
+}
+
+/// The labels of a Job that verifies a repo, and of its pod.
+#[must_use]
+pub fn of_verification(cluster: &str, repo: RepoNumber) -> Labels {
+    let mut labels = verification_selector(cluster);
+    labels.insert(MANAGED_BY.to_owned(), MANAGER.to_owned());
+    labels.insert(REPO.to_owned(), repo.to_string());
+    labels
+}
+
+/// The selector of the pods that verify the repos of a cluster.
+#[must_use]
+pub fn verification_selector(cluster: &str) -> Labels {
+    Labels::from([(VERIFIED_CLUSTER.to_owned(), cluster.to_owned())])
 }
 
 /// The selector of all pods of a cluster.

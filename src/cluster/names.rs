@@ -47,6 +47,19 @@ pub fn one_time_job(cluster: &str, repo: RepoNumber, backup_type: BackupType, to
     format!("{}-{}", cron_job(cluster, repo, backup_type), hash(token))
 }
 
+/// `pgbackrest-<cluster>-verify`: the CronJob that verifies the repos.
+#[must_use]
+pub fn verify_cron_job(cluster: &str) -> String {
+    let tail = "-verify";
+    fitted("pgbackrest-", cluster, tail, tail, LONGEST_CRON_JOB)
+}
+
+/// The ConfigMap with the results of verifications.
+#[must_use]
+pub fn verification_results(cluster: &str) -> String {
+    format!("{cluster}-pgbackrest-verifications")
+}
+
 /// The StatefulSet of the repo host.
 #[must_use]
 pub fn repo_host(cluster: &str) -> String {

@@ -1,6 +1,7 @@
 //! Settings of the installation for all clusters: label keys, domain, images, users.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// When an image is pulled, in Kubernetes' words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -19,6 +20,25 @@ impl ImagePullPolicy {
             Self::IfNotPresent => "IfNotPresent",
             Self::Never => "Never",
         }
+    }
+}
+
+/// When repositories are verified, as far as a cluster does not say otherwise.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VerifySettings {
+    /// A cron expression that Kubernetes accepts. `None`: only clusters that ask for it are verified.
+    pub schedule: Option<String>,
+    /// An IANA name. `None`: the zone of kube-controller-manager.
+    pub time_zone: Option<String>,
+    /// The longest time by which `schedule` is moved, differently for each cluster.
+    pub jitter: Duration,
+    /// How long one verification may take.
+    pub timeout: Duration,
+}
+
+impl Default for VerifySettings {
+    fn default() -> Self {
+        Self { schedule: None, time_zone: None, jitter: Duration::ZERO, timeout: Duration::from_hours(24) }
     }
 }
 
@@ -70,6 +90,8 @@ pub struct Settings {
     pub database_log_path: String,
     /// The directory of pgBackRest's spool for asynchronous archiving in PostgreSQL's pods.
     pub database_spool_path: String,
+    /// When repositories are verified.
+    pub verify: VerifySettings,
 }
 
 impl Default for Settings {
@@ -96,6 +118,7 @@ impl Default for Settings {
             database_socket_path: "/var/run/postgresql".to_owned(),
             database_log_path: "/home/postgres/pgdata/pgbackrest/log".to_owned(),
             database_spool_path: "/home/postgres/pgdata/pgbackrest/spool-path".to_owned(),
+            verify: VerifySettings::default(),
         }
     }
 }

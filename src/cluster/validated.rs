@@ -59,6 +59,8 @@ pub struct ValidatedCluster {
     pub backup_now: Option<BackupNow>,
     /// `pgbackrest-keeper.io/stanza-upgrade`: the token of a requested `stanza-upgrade`, which runs once per token.
     pub stanza_upgrade: Option<String>,
+    /// `pgbackrest-keeper.io/verify-…`, or what the installation sets: verifications of the repos.
+    pub verifications: Verifications,
 }
 
 impl ValidatedCluster {
@@ -345,6 +347,28 @@ pub struct DatabasePods {
     pub volume_size: Option<String>,
     /// Those of `spec.env` that pgBackRest reads; none holds a literal secret.
     pub env: Vec<EnvVar>,
+}
+
+/// Verifications of the repos.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Verifications {
+    Off,
+    /// The schedule has an error: the CronJob stays as it is.
+    Held,
+    Scheduled(VerifyTemplate),
+}
+
+/// When repos are verified, and how.
+#[derive(Debug, Clone, PartialEq)]
+pub struct VerifyTemplate {
+    /// A cron expression that Kubernetes accepts.
+    pub schedule: String,
+    /// An IANA name. `None`: the zone of kube-controller-manager.
+    pub time_zone: Option<String>,
+    /// How long one verification may take, in whole seconds.
+    pub timeout: Duration,
+    /// Of the container that runs pgBackRest. `None`: the default of the installation.
+    pub resources: Option<ResourceRequirements>,
 }
 
 /// Whether any of these repos is backed up on a repo host.

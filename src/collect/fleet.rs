@@ -21,9 +21,10 @@ use crate::source::call::Runner;
 use crate::source::in_pod::InPod;
 use crate::source::pod::{Place, RunInPod};
 use crate::source::pods::FindPods;
-use crate::state::records::Records;
+use crate::state::records::{History, Records};
 use crate::state::snapshot::{Snapshot, Version};
 use crate::state::test_history::TestHistory;
+use crate::state::verification_history::VerificationHistory;
 
 use super::caller::{Caller, Runners, Shared};
 use super::registry::Job;
@@ -41,16 +42,44 @@ pub use super::settings::Pace;
 pub struct FleetCollector {
     scheduler: Arc<Scheduler>,
     settings: Arc<Settings>,
-    restore_tests: Arc<RestoreTests>,
+    results: Arc<Results>,
 }
 
-/// The results of restore tests, by cluster.
+/// What is known of the restore tests and the verifications of each cluster.
 #[derive(Debug, Default)]
-struct RestoreTests(Mutex<BTreeMap<Key, Arc<Records<TestHistory>>>>);
+struct Results {
+    restore_tests: ByCluster<TestHistory>,
+    verifications: ByCluster<VerificationHistory>,
+}
 
-impl RestoreTests {
-    fn of(&self, key: &Key) -> Arc<Records<TestHistory>> {
+/// Records of one kind.
+#[derive(Debug)]
+struct ByCluster<H>(Mutex<BTreeMap<Key, Arc<Records<H>>>>);
+
+impl<H> Default for ByCluster<H> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<H: History + PartialEq> ByCluster<H> {
+    fn of(&self, key: &Key) -> Arc<Records<H>> {
         self.0.lock().get(key).cloned().unwrap_or_default()
+    }
+
+    /// Whether they are different from those before.
+    fn set(&self, key: &Key, records: Records<H>) -> bool {
+        let mut all = self.0.lock();
+        let (before, none) = (all.get(key), Records::default());
+        if before.map_or(&none, |before| before) == &records {
+            return false;
+        }
+        if records == none {
+            all.remove(key);
+        } else {
+            all.insert(key.clone(), Arc::new(records));
+        }
+        true
     }
 }
 
@@ -62,14 +91,14 @@ pub struct Term<'a>(&'a FleetCollector);
 struct AllPods<P> {
     pods: P,
     settings: Arc<Settings>,
-    restore_tests: Arc<RestoreTests>,
+    results: Arc<Results>,
     /// When this process began to observe archivers.
     began: std::time::Instant,
 }
 
 impl<P> AllPods<P> {
-    fn new(pods: P, settings: Arc<Settings>, restore_tests: Arc<RestoreTests>) -> Self {
-        Self { pods, settings, restore_tests, began: std::time::Instant::now() }
+    fn new(pods: P, settings: Arc<Settings>, results: Arc<Results>) -> Self {
+        Self { pods, settings, results, began: std::time::Instant::now() }
     }
 }
 
@@ -83,7 +112,7 @@ impl FleetCollector {
         metrics: Arc<CollectionMetrics>,
     ) -> Self {
         let scheduler = Arc::new(Scheduler::new(store, Shared::new(pace, metrics)));
-        Self { scheduler, settings, restore_tests: Arc::default() }
+        Self { scheduler, settings, results: Arc::default() }
     }
 
     /// Adds a cluster, or changes what it is asked for.
@@ -111,14 +140,16 @@ impl FleetCollector {
 
     /// Replaces what is known of the restore tests of a cluster, and shows it.
     pub fn set_restore_tests(&self, key: &Key, records: Records<TestHistory>) {
-        let mut all = self.restore_tests.0.lock();
-        if records == Records::default() {
-            all.remove(key);
-        } else {
-            all.insert(key.clone(), Arc::new(records));
+        if self.results.restore_tests.set(key, records) {
+            self.soon(key);
         }
-        drop(all);
-        self.soon(key);
+    }
+
+    /// The same for verifications.
+    pub fn set_verifications(&self, key: &Key, records: Records<VerificationHistory>) {
+        if self.results.verifications.set(key, records) {
+            self.soon(key);
+        }
     }
 
     /// What is known of a cluster.
@@ -131,6 +162,7 @@ impl FleetCollector {
     pub fn remove(&self, key: &Key) {
         self.scheduler.registry.remove(key);
         self.scheduler.shared.kept.remove(key);
+        self.results.verifications.0.lock().remove(key);
     }
 
     /// Begins a term. It ends when the value is dropped.
@@ -141,7 +173,7 @@ impl FleetCollector {
 
     /// Collects until it is dropped. Commands that run in pods then run until their timeout there.
     pub async fn run(self: Arc<Self>, pods: impl FindPods + RunInPod + Send + 'static) {
-        let site = Arc::new(AllPods::new(pods, Arc::clone(&self.settings), Arc::clone(&self.restore_tests)));
+        let site = Arc::new(AllPods::new(pods, Arc::clone(&self.settings), Arc::clone(&self.results)));
         self.scheduler.run(site, CancellationToken::new()).await;
     }
 }
@@ -150,7 +182,8 @@ impl Drop for Term<'_> {
     fn drop(&mut self) {
         self.0.scheduler.registry.clear();
         self.0.scheduler.shared.kept.clear();
-        self.0.restore_tests.0.lock().clear();
+        self.0.results.restore_tests.0.lock().clear();
+        self.0.results.verifications.0.lock().clear();
     }
 }
 
@@ -214,7 +247,8 @@ impl<P: FindPods + RunInPod + Send> Site for AllPods<P> {
             let files = reader.read(subject, &pods).await;
             request.archivers = Arc::new(files.archivers);
             request.stop_places = files.stop_places.into();
-            request.proofs.restore_tests = self.restore_tests.of(key);
+            request.proofs.restore_tests = self.results.restore_tests.of(key);
+            request.proofs.verifications = self.results.verifications.of(key);
         }
         (request, Runners::by_repo(by_repo))
     }

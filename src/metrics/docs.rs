@@ -75,8 +75,9 @@ const SECTIONS: [(Layer, &str, &str); 9] = [
     (
         Layer::Verifications,
         "Verifications",
-        "Only from `exporter`, from the records of `verify` in `--state-directory`, see [Verifications](exporter.md#verifications). They \
-         are files, so all values survive a restart. Absent for repositories without a record.",
+        "From `exporter`, from the records of `verify` in `--state-directory`, see [Verifications](exporter.md#verifications), and from \
+         `operator`, from the verifications of [its clusters](verify.md#in-kubernetes). Both are kept, so all values survive a restart. \
+         Absent for repositories without a record.",
     ),
     (Layer::Operator, "The operator", "Only from `operator`. A standby serves no metrics of clusters."),
     (

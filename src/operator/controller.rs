@@ -40,6 +40,7 @@ use super::restore_tests::clusters::{Clusters, Look};
 use super::restore_tests::{self, RestoreTests};
 use super::revisits::Revisits;
 use super::scope::{Key, Scope, postgresql};
+use super::verifications::VerifyRuns;
 use super::watch::{self, OBJECTS_PAGE, Touch, Watch};
 
 /// How long running reconciles may continue at shutdown.
@@ -116,6 +117,7 @@ impl Controller {
         let resources: Vec<_> = writers.iter().map(Writer::as_reader).collect();
         let testable = self.restore_tests.then(|| Arc::new(Clusters::new(resources.clone())));
         let locations = Locations::new(resources, revisits.clone());
+        let verifications = VerifyRuns::of(&self.scopes);
         let of_interest = testable.as_ref().map(|clusters| clusters.changed());
         let jobs = Arc::new(JobNews::new(&self.scopes, of_interest));
         let context = Arc::new(Context {
@@ -124,7 +126,7 @@ impl Controller {
                 Arc::clone(&self.settings),
                 shared,
                 self.mode,
-                locations,
+                (locations, verifications.clone()),
             ),
             reporter: Reporter::new(self.client.clone(), &self.instance, Arc::clone(&self.metrics))
                 .in_mode(self.mode),
@@ -138,8 +140,10 @@ impl Controller {
             progress: Arc::clone(&self.progress),
             failures: Mutex::default(),
         });
-        let changes = changes.into_iter().zip(revisits);
-        let changes = changes.map(|(changes, revisits)| stream::select(changes, revisits.stream()).boxed());
+        let changes = self.scopes.iter().zip(changes).zip(revisits).map(|((scope, changes), revisits)| {
+            let verified = verifications.changes(self.mode, &self.client, scope, &self.progress);
+            stream::select_all([changes, revisits.stream().boxed(), verified]).boxed()
+        });
         let parts = self.scopes.iter().zip(writers).zip(changes);
         let parts =
             parts.map(|((scope, writer), changes)| self.part(scope, writer, changes, &kind, &context, &stop));
@@ -339,6 +343,9 @@ impl Context {
             Collect::Of(subject) => fleet.set(key, (**subject).clone()),
             Collect::UnlessKnown(subject) if !fleet.has(key) => fleet.set(key, (**subject).clone()),
             Collect::AsBefore | Collect::UnlessKnown(_) => {}
+        }
+        if let Some(records) = &outcome.verifications {
+            fleet.set_verifications(key, records.clone());
         }
         if !outcome.actions.is_empty() {
             fleet.soon(key);

@@ -8,7 +8,7 @@ use kube::core::DynamicObject;
 use tokio::time::timeout;
 
 use crate::cluster::address::IpFamilies;
-use crate::cluster::desired::{self, BuildInputs, CertificatePem, Desired};
+use crate::cluster::desired::{self, BuildInputs, CertificatePem, Desired, VerifyInputs};
 use crate::cluster::finding::{Finding, codes};
 use crate::cluster::labels;
 use crate::cluster::policy;
@@ -19,20 +19,25 @@ use crate::cluster::settings::Settings;
 use crate::cluster::validate::{self, Conduct};
 use crate::cluster::validated::ValidatedCluster;
 use crate::collect::fleet::Subject;
-use crate::kubernetes::client::CallError;
 use crate::pgbackrest::version::Version;
+use crate::state::records::Records;
+use crate::state::verification_history::VerificationHistory;
 
 use super::action::Action;
 use super::apply::{Applied, Owner, Writer};
-use super::certificates::{self, CertificateError, Stored};
+use super::certificates::{self, Stored};
 use super::locations::{Compared, Locations};
 use super::mode::Mode;
 use super::observe::{Observed, Observer};
 use super::restore_tests::clusters::Look;
 use super::scope::Key;
 use super::stanza;
+use super::verifications::{Verifications, VerifyRuns};
 
 mod compare;
+mod error;
+
+pub use error::ReconcileError;
 
 /// The timeout of one reconcile, including commands in pods.
 const DEADLINE: Duration = Duration::from_mins(15);
@@ -44,48 +49,6 @@ const UNTIL_MENDED: Duration = Duration::from_secs(100);
 const UNTIL_COMPARED: Duration = Duration::from_secs(5);
 /// The shortest time until the next reconcile.
 const SOONEST: Duration = Duration::from_secs(1);
-
-/// Why a reconcile failed. It is retried.
-#[derive(Debug, thiserror::Error)]
-pub enum ReconcileError {
-    /// Objects that the resource refers to could not be read.
-    #[error("cannot read the current state: {0}")]
-    Observe(#[source] CallError),
-    /// Certificates could not be created.
-    #[error(transparent)]
-    Certificates(#[from] CertificateError),
-    /// Objects could not be written.
-    #[error("cannot write objects: {0}")]
-    Apply(#[source] CallError),
-    /// A Job outside of the schedule could not be created.
-    #[error("cannot start a backup: {0}")]
-    Job(#[source] CallError),
-    /// It took too long.
-    #[error("not finished within {}", humantime::format_duration(*.0))]
-    Deadline(Duration),
-    /// It panicked.
-    #[error("reconciling panicked; this is a bug, please report it with the log")]
-    Panic,
-}
-
-impl ReconcileError {
-    /// All values of `category`.
-    pub const CATEGORIES: &'static [&'static str] =
-        &["observe", "certificates", "apply", "job", "deadline", "panic"];
-
-    /// The phase, as a label value.
-    #[must_use]
-    pub const fn category(&self) -> &'static str {
-        match self {
-            Self::Observe(_) => "observe",
-            Self::Certificates(_) => "certificates",
-            Self::Apply(_) => "apply",
-            Self::Job(_) => "job",
-            Self::Deadline(_) => "deadline",
-            Self::Panic => "panic",
-        }
-    }
-}
 
 /// Everything to report about one reconcile, as far as it got.
 #[derive(Debug, Default)]
@@ -110,6 +73,8 @@ pub struct ReconcileOutcome {
     pub pending: bool,
     /// What to collect about the cluster from now on.
     pub collect: Collect,
+    /// What verifications have shown; unchanged if `None`.
+    pub(super) verifications: Option<Records<VerificationHistory>>,
     /// What restore tests may test from now on.
     pub(super) look: Look,
     /// Findings of the last apply.
@@ -146,6 +111,7 @@ pub(super) struct Reconciler {
     mode: Mode,
     writer: Writer,
     observer: Observer,
+    verifications: Verifications,
     locations: Locations,
 }
 
@@ -155,16 +121,19 @@ impl Reconciler {
         settings: Arc<Settings>,
         inventory: Arc<super::inventory::Inventory>,
         mode: Mode,
-        locations: Locations,
+        (locations, runs): (Locations, VerifyRuns),
     ) -> Self {
         let writer = Writer::new(client.clone(), Arc::clone(&inventory), Arc::clone(&settings));
-        let observer = Observer::new(client.clone(), inventory, Arc::clone(&settings), &writer);
-        Self { client, settings, mode, writer, observer, locations }
+        let observer = Observer::new(client.clone(), Arc::clone(&inventory), Arc::clone(&settings), &writer);
+        let verifications =
+            Verifications::new(client.clone(), inventory, Arc::clone(&settings), &writer, runs);
+        Self { client, settings, mode, writer, observer, verifications, locations }
     }
 
     /// The resource was deleted.
     pub(super) fn forget(&self, key: &Key) {
         self.locations.forget(key);
+        self.verifications.forget(key);
         self.observer.forget(&key.namespace, &key.name);
         self.writer.forget(&key.namespace, &key.name);
     }
@@ -267,7 +236,10 @@ impl Reconciler {
                 self.observer.invalidate(owner.namespace, owner.name);
                 Ok(Some(again.map_or(UNTIL_MENDED, |again| again.min(UNTIL_MENDED))))
             }
-            Some(_) => Ok(None),
+            Some(cluster) => {
+                self.verified(&cluster, outcome).await?;
+                Ok(None)
+            }
             None => self.without_cluster(owner, conduct, outcome).await,
         }
     }
@@ -344,9 +316,12 @@ impl Reconciler {
             pem = Some(self.certificates(cluster, families, &observed, outcome, &mut again)?);
         }
         let repo_hashes = desired::repo_hashes(cluster, &self.settings);
+        let verifications = self.verified(cluster, outcome).await?;
         let build = |record: &Record| -> Desired {
             let waiting = stanza::waiting(cluster, &repo_hashes, record);
-            let inputs = BuildInputs { certificates: pem.clone(), waiting, record: record.clone(), families };
+            let (certificates, record) = (pem.clone(), record.clone());
+            let verifications = verifications.clone();
+            let inputs = BuildInputs { certificates, waiting, record, families, verifications };
             desired::build(cluster, &self.settings, &inputs)
         };
         let desired = build(&observed.record);
@@ -374,6 +349,18 @@ impl Reconciler {
             }
         }
         Ok(again.into_iter().min())
+    }
+
+    /// What is known of verifications, and of those that have ended since.
+    async fn verified(
+        &self,
+        cluster: &ValidatedCluster,
+        outcome: &mut ReconcileOutcome,
+    ) -> Result<VerifyInputs, ReconcileError> {
+        let known = self.verifications.look(cluster, Utc::now()).await.map_err(ReconcileError::Observe)?;
+        outcome.verifications = Some(known.records);
+        outcome.findings.extend(known.findings);
+        Ok(known.inputs)
     }
 
     /// The families of addresses by which pods reach each other. The API server chooses them when it creates the Service of

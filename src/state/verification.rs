@@ -2,6 +2,8 @@
 //!
 //! A record is stored like that of a restore test ([`super::proofs`]), and read as tolerantly.
 
+mod message;
+
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};

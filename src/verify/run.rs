@@ -15,7 +15,7 @@ use crate::source::listed;
 use crate::source::local::Local;
 use crate::source::process::Limits;
 use crate::source::proofs::Recorded;
-use crate::state::proofs::{MAX_TEXT, ReasonClass, Source, Versions};
+use crate::state::proofs::{MAX_TEXT, ReasonClass, Versions};
 use crate::state::snapshot::{Repo, Snapshot};
 use crate::state::verification::{Cause, FORMAT, Verification};
 use crate::state::{faults, turns};
@@ -64,7 +64,7 @@ pub async fn run(order: &Order, basis: &Basis<'_>, cancellation: &CancellationTo
     let Judgement { totals, backups, archives, files, more_faults, outcome, reason } = judgement;
     Verification {
         format: FORMAT,
-        source: Source::Host,
+        source: order.source.clone(),
         stanza: order.stanza.clone(),
         repo: number,
         versions: Versions {

@@ -12,3 +12,4 @@ pub(crate) mod operator;
 pub(crate) mod overlays;
 pub(crate) mod restore_tests;
 pub(crate) mod standby;
+pub(crate) mod verifications;

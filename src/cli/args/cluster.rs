@@ -2,6 +2,7 @@
 
 use clap::{Args, ValueEnum};
 
+use super::verifications::VerificationArgs;
 use crate::cluster::names;
 use crate::cluster::settings::{ImagePullPolicy, Settings};
 
@@ -48,6 +49,9 @@ pub struct ClusterArgs {
     /// How pods are found.
     #[command(flatten)]
     pub labels: LabelArgs,
+
+    #[command(flatten)]
+    pub verifications: VerificationArgs,
 }
 
 /// The ID of a user or group; `None` if the platform assigns it.
@@ -144,6 +148,7 @@ impl From<ClusterArgs> for Settings {
             repo_host_user: args.repo_host_user.0,
             repo_host_fs_group: args.repo_host_fs_group.0,
             job_user: args.job_user.0,
+            verify: args.verifications.into(),
             ..usual
         }
     }

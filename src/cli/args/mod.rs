@@ -11,8 +11,10 @@ pub mod log;
 pub mod metrics;
 pub mod notify;
 pub mod operator;
+pub mod pod;
 pub mod repo;
 pub mod restore_test;
+pub mod verifications;
 pub mod verify;
 pub mod web;
 

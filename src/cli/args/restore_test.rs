@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use clap::Args;
 
 use super::collect::{EnvironmentArgs, OutputArgs, ProgramArgs, StateArgs, TimeoutArgs};
+use super::pod::PodArgs;
 use super::repo::RepoArg;
 use super::{SWITCH, duration, path, switch};
 use crate::cli::restore_command::point_in_time;
@@ -152,23 +153,6 @@ pub struct LimitArgs {
     /// Do not restore a copy that leaves less free space than this.
     #[arg(long, env = "KEEPER_SPACE_RESERVE", value_name = "SIZE", default_value = "1GiB", value_parser = size)]
     pub space_reserve: u64,
-}
-
-/// What a test in a pod is told. The operator writes these flags into its CronJobs.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Pod")]
-pub struct PodArgs {
-    /// Name of the PostgreSQL cluster in Kubernetes whose backup is tested.
-    #[arg(long, env = "KEEPER_CLUSTER", value_name = "NAME", requires = "namespace")]
-    pub cluster: Option<String>,
-
-    /// Namespace of the cluster.
-    #[arg(long, short = 'n', env = "KEEPER_NAMESPACE", value_name = "NAME", requires = "cluster")]
-    pub namespace: Option<String>,
-
-    /// File that also receives the record, in at most 4096 bytes. It is written only if it exists.
-    #[arg(long, env = "KEEPER_TERMINATION_LOG", value_name = "FILE", value_parser = path())]
-    pub termination_log: Option<PathBuf>,
 }
 
 /// How PostgreSQL runs.

@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::collect::{EnvironmentArgs, OutputArgs, ProgramArgs, StateArgs, TimeoutArgs};
 use super::duration;
+use super::pod::PodArgs;
 use super::repo::RepoArg;
 use crate::pgbackrest::label::BackupLabel;
 
@@ -59,6 +60,9 @@ pub struct VerifyArgs {
     /// Where the records are.
     #[command(flatten)]
     pub state: StateArgs,
+
+    #[command(flatten)]
+    pub pod: PodArgs,
 
     /// Which pgBackRest.
     #[command(flatten)]

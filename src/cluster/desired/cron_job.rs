@@ -12,7 +12,7 @@ use k8s_openapi::api::core::v1::{Container, PodSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::object::{self, Object};
-use super::{pod, repo_host};
+use super::{pod, repo_host, seconds};
 use crate::cluster::labels::{self, Labels};
 use crate::cluster::names;
 use crate::cluster::settings::Settings;
@@ -205,8 +205,4 @@ fn failure_policy() -> PodFailurePolicy {
 
 fn whole_seconds(duration: Duration) -> i32 {
     i32::try_from(duration.as_secs()).unwrap_or(i32::MAX)
-}
-
-fn seconds(duration: Duration) -> i64 {
-    i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)
 }

@@ -12,19 +12,23 @@ mod network;
 mod object;
 mod paths;
 mod pod;
+mod reader;
 mod repo_host;
 pub mod restore_test;
+pub mod verify;
 mod volumes;
 
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 pub use certificates::CertificatePem;
 pub use cron_job::EXPIRE_FAILED;
 pub use object::Object;
 pub use paths::configuration_file;
+pub use verify::VerifyInputs;
 
 use k8s_openapi::api::batch::v1::Job;
 use ring::digest::{SHA256, digest};
@@ -66,6 +70,8 @@ pub struct BuildInputs {
     pub record: Record,
     /// How the pods reach each other.
     pub families: IpFamilies,
+    /// What is known of verifications.
+    pub verifications: VerifyInputs,
 }
 
 /// A hash per repo of the options that determine its location and access. Retention and schedules are not included:
@@ -139,6 +145,10 @@ fn hash_of(texts: &[&str]) -> String {
     hash
 }
 
+fn seconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)
+}
+
 /// The Service of the cluster's pods, which is also among the objects of `build`. The API server decides by which families
 /// of addresses it names them.
 #[must_use]
@@ -172,13 +182,15 @@ pub fn build(cluster: &ValidatedCluster, settings: &Settings, inputs: &BuildInpu
         objects.push(repo_host::stateful_set(cluster, settings));
     }
     objects.extend(cron_job::all(cluster, settings, &inputs.waiting));
+    objects.extend(verify::objects(cluster, settings, &inputs.verifications, &inputs.waiting));
     let instance_configuration_hash = instance.hash();
     let repo_host_configuration_hash = repo_host.map(|configuration| configuration.hash());
     let servers_hash = repo_host_configuration_hash
         .as_deref()
         .zip(inputs.certificates.as_ref())
         .map(|(repo_host, pem)| hash_for_servers(&instance_configuration_hash, repo_host, pem));
-    let held = cron_job::held(cluster);
+    let mut held = cron_job::held(cluster);
+    held.extend(verify::held(cluster, &inputs.verifications));
     Desired { objects, held, instance_configuration_hash, repo_host_configuration_hash, servers_hash }
 }
 

@@ -9,6 +9,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::object::{self, Object};
 use super::paths;
+use super::verify;
 use crate::cluster::settings::Settings;
 use crate::cluster::validated::ValidatedCluster;
 use crate::cluster::{labels, names};
@@ -30,9 +31,15 @@ pub(super) fn pods_service(cluster: &ValidatedCluster, settings: &Settings) -> O
     .into()
 }
 
-/// The repo host accepts connections only from pods of the cluster, on one port.
+/// The repo host accepts connections only from pods of the cluster and from those that verify its repos, on one port.
 pub(super) fn repo_host_policy(cluster: &ValidatedCluster, settings: &Settings) -> Object {
     let selector = |labels| LabelSelector { match_labels: Some(labels), ..LabelSelector::default() };
+    let peer =
+        |labels| NetworkPolicyPeer { pod_selector: Some(selector(labels)), ..NetworkPolicyPeer::default() };
+    let mut peers = vec![peer(labels::cluster_selector(&cluster.name, settings))];
+    if verify::is_on(cluster) {
+        peers.push(peer(labels::verification_selector(&cluster.name)));
+    }
     let mut metadata = object::of_cluster(cluster, settings, names::repo_host_account(&cluster.name));
     metadata.labels = Some(labels::of_repo_host(cluster, settings));
     NetworkPolicy {
@@ -41,10 +48,7 @@ pub(super) fn repo_host_policy(cluster: &ValidatedCluster, settings: &Settings) 
             pod_selector: Some(selector(labels::repo_host_selector(&cluster.name, settings))),
             policy_types: Some(vec!["Ingress".to_owned()]),
             ingress: Some(vec![NetworkPolicyIngressRule {
-                from: Some(vec![NetworkPolicyPeer {
-                    pod_selector: Some(selector(labels::cluster_selector(&cluster.name, settings))),
-                    ..NetworkPolicyPeer::default()
-                }]),
+                from: Some(peers),
                 ports: Some(vec![NetworkPolicyPort {
                     port: Some(IntOrString::Int(paths::server_port(cluster).into())),
                     protocol: Some("TCP".to_owned()),

@@ -2,6 +2,7 @@
 
 mod backup_options;
 mod lines;
+mod verify;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -28,8 +28,9 @@ pub fn repos(cluster: &ValidatedCluster, wish: RepoWish) -> Result<Vec<RepoNumbe
     Ok(with_key)
 }
 
-/// Whether the key is in what the pod mounts.
-fn has_its_key(repo: &ValidatedRepo) -> bool {
+/// Whether the key is in what a pod of its own mounts.
+#[must_use]
+pub fn has_its_key(repo: &ValidatedRepo) -> bool {
     let on_a_volume = matches!(
         repo.storage,
         Storage::Gcs { credentials: GcsCredentials::Service(KeyFile::Mounted(_)), .. }

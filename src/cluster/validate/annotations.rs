@@ -13,6 +13,11 @@ use crate::cluster::settings::Settings;
 use crate::cluster::validated::{JobTemplate, PodTemplate};
 use crate::schedule::zone;
 
+/// When repos are verified: a cron expression, or `off`.
+pub(super) const VERIFY_SCHEDULE: &str = "verify-schedule";
+pub(super) const VERIFY_TIMEOUT: &str = "verify-timeout";
+pub(super) const VERIFY_RESOURCES: &str = "verify-resources";
+
 /// All annotations, without the prefix. Some can have a scope behind their name.
 pub(super) const KNOWN: &[&str] = &[
     "adopt",
@@ -30,6 +35,9 @@ pub(super) const KNOWN: &[&str] = &[
     "starting-deadline",
     "successful-jobs-history",
     "time-zone",
+    VERIFY_RESOURCES,
+    VERIFY_SCHEDULE,
+    VERIFY_TIMEOUT,
     VOLUME_ACCESS_MODES,
 ];
 
@@ -155,12 +163,12 @@ pub(super) fn jobs(resource: &Postgresql, checks: &mut Checks<'_>) -> JobTemplat
         successful_history: history(resource, "successful-jobs-history", checks),
         failed_history: history(resource, "failed-jobs-history", checks).unwrap_or(FAILED_HISTORY),
         time_zone: time_zone(resource, checks),
-        resources: resources(resource, checks),
+        resources: resources(resource, "job-resources", checks),
         pod: PodTemplate::default(),
     }
 }
 
-fn duration(
+pub(super) fn duration(
     resource: &Postgresql,
     annotation: &str,
     shortest: u64,
@@ -215,13 +223,17 @@ pub(super) fn time_zone_is_wrong(resource: &Postgresql, jobs: &JobTemplate) -> b
 }
 
 /// JSON, as in a pod: `{"requests": {"cpu": "50m"}, "limits": {"memory": "128Mi"}}`.
-fn resources(resource: &Postgresql, checks: &mut Checks<'_>) -> Option<ResourceRequirements> {
-    let value = given(resource, "job-resources")?;
+pub(super) fn resources(
+    resource: &Postgresql,
+    annotation: &str,
+    checks: &mut Checks<'_>,
+) -> Option<ResourceRequirements> {
+    let value = given(resource, annotation)?;
     match serde_json::from_str(value) {
-        Ok(parsed) => pods::resources(&parsed, &field("job-resources"), checks),
+        Ok(parsed) => pods::resources(&parsed, &field(annotation), checks),
         Err(error) => {
             let remedy = r#"use the format of a pod, such as {"requests": {"cpu": "50m", "memory": "64Mi"}}"#;
-            invalid("job-resources", value, &format!("is not valid JSON: {error}"), remedy, checks);
+            invalid(annotation, value, &format!("is not valid JSON: {error}"), remedy, checks);
             None
         }
     }

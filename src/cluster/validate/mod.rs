@@ -20,6 +20,7 @@ mod secrets;
 mod standby;
 mod storage;
 mod unknown;
+mod verifications;
 mod versions;
 mod volumes;
 
@@ -146,6 +147,9 @@ fn look(resource: &Postgresql, checks: &mut Checks<'_>) -> Option<ValidatedClust
         backup_options::look(resource, section, &mut repos, configured, checks);
         requests::look(resource, section, &repos, configured, checks)
     });
+    let verifications = checks.within(Part::Field, |checks| {
+        verifications::look(resource, &identity.namespace, &identity.name, &jobs, checks)
+    });
     let image = identity::image(section, &repos, checks);
     let suspension = suspension(resource, checks);
     let pods = checks.within(Part::Field, |checks| pods::look(resource, section, checks));
@@ -175,6 +179,7 @@ fn look(resource: &Postgresql, checks: &mut Checks<'_>) -> Option<ValidatedClust
         backup_standby,
         backup_now: requests.backup_now.filter(|order| is_there(order.repo)),
         stanza_upgrade: requests.stanza_upgrade,
+        verifications,
         repos,
     })
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use ring::digest::{SHA256, digest};
 
 use super::versions::Versions;
 use super::{Checks, empty};
@@ -100,6 +101,12 @@ pub(super) fn is_accepted(expression: &str, field: &str, checks: &mut Checks<'_>
         }
     }
     true
+}
+
+/// What jitter is derived from: the same for the same resource.
+pub(super) fn seed(namespace: &str, name: &str) -> u64 {
+    let hash = digest(&SHA256, format!("{namespace}/{name}").as_bytes());
+    hash.as_ref().iter().take(8).fold(0, |seed, byte| seed << 8 | u64::from(*byte))
 }
 
 /// Leaves all schedules as they are, because it is not known when they are meant to run.

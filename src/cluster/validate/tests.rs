@@ -3,6 +3,7 @@
 mod annotated;
 mod containers;
 mod left_out;
+mod verifications;
 
 use proptest::prelude::*;
 use serde_json::{Value, json};

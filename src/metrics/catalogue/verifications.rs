@@ -9,7 +9,7 @@ catalogue! { ALL of Verifications:
     LAST_START_TIMESTAMP_SECONDS: Gauge, "pgbackrest_verify_last_start_timestamp_seconds", Timestamp, REPO,
         "Start time of the newest verification.", "record";
     OLDEST_START_TIMESTAMP_SECONDS: Gauge, "pgbackrest_verify_oldest_start_timestamp_seconds", Timestamp, REPO,
-        "Start time of the oldest verification on record.", "the last fifty records are kept";
+        "Start time of the oldest verification on record.", "the last fifty records of a host are kept, and the last ten results of a cluster";
     LAST_SUCCESS_TIMESTAMP_SECONDS: Gauge, "pgbackrest_verify_last_success_timestamp_seconds", Timestamp, REPO,
         "End time of the newest verification of a whole repository that passed.",
         "absent if none of the records is of one that passed";

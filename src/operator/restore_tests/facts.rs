@@ -8,12 +8,13 @@ use parking_lot::Mutex;
 
 use super::clusters::{InNamespace, created};
 use super::results::Results;
-use super::runs::Runs;
 use super::status::Report;
 use crate::cluster::restore_test::validated::ValidatedRestoreTest;
 use crate::metrics::operator::RestoreTestState;
+use crate::operator::runs::Runs;
 use crate::operator::scope::Key;
 use crate::schedule::{Schedule, zone};
+use crate::state::proofs::RestoreTest;
 
 /// How far ahead the longest interval is searched: a bit more than a year.
 const HORIZON: TimeDelta = TimeDelta::days(400);
@@ -59,7 +60,7 @@ fn longest((expression, time_zone): &Times, now: DateTime<Utc>) -> Option<TimeDe
 /// The state of a resource after a reconcile.
 pub(super) fn of(
     (key, metadata): (&Key, &ObjectMeta),
-    (report, results, runs): (&Report, &Results, &Runs),
+    (report, results, runs): (&Report, &Results, &Runs<RestoreTest>),
     found: &InNamespace,
     interval: Option<TimeDelta>,
 ) -> RestoreTestState {

@@ -10,9 +10,7 @@ mod reconcile;
 pub mod records;
 mod report;
 mod results;
-mod runs;
 mod status;
-mod why;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
@@ -22,8 +20,6 @@ use std::time::Duration;
 use futures_util::future::OptionFuture;
 use futures_util::stream::{self, BoxStream};
 use futures_util::{FutureExt, StreamExt};
-use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::Pod;
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::reflector::store::{Store, Writer};
@@ -32,7 +28,6 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::cluster::labels::RESTORE_TEST;
 use crate::cluster::restore_test::resource::{GROUP, KIND, PLURAL, VERSION};
 use crate::cluster::settings::Settings;
 use crate::collect::fleet::FleetCollector;
@@ -41,17 +36,18 @@ use crate::metrics::OperatorMetrics;
 use super::debounce::{Debounce, debounced};
 use super::inventory::Inventory;
 use super::jobs::JobNews;
-use super::jobs::events::events;
 use super::mode::Mode;
 use super::progress::OperatorProgress;
+use super::runs::{self, Runs};
 use super::scope::{Key, Scope};
 use super::watch::{self, OBJECTS_PAGE, Touch, Watch};
 use clusters::Clusters;
 use reconcile::Reconciler;
-use runs::{Runs, Seen};
 
 /// A reconcile starts when nothing has changed for a moment.
 const DEBOUNCE: Debounce = Debounce { quiet: Duration::from_millis(500), at_most: Duration::from_secs(3) };
+/// The names of the watches of Jobs and pods.
+const WATCHES: [&str; 2] = ["RestoreTest/Job", "RestoreTest/Pod"];
 /// Pause after the first failure; it doubles with each further one.
 const FIRST_RETRY: Duration = Duration::from_secs(5);
 const LONGEST_RETRY: Duration = Duration::from_mins(10);
@@ -104,7 +100,7 @@ impl RestoreTests {
         let mut changes = of_objects;
         for (scope, writer) in self.scopes.iter().zip(writers) {
             changes.push(self.resources(scope, writer, &kind));
-            changes.push(self.jobs_and_pods(scope, &runs));
+            changes.push(runs::jobs_and_pods(&self.client, scope, WATCHES, &runs, &self.progress));
         }
         changes.push(of_clusters(&self.clusters, tests.clone()));
         let mut changes = pin!(debounced(stream::select_all(changes), DEBOUNCE));
@@ -152,18 +148,6 @@ impl RestoreTests {
         };
         let touched = watch::follow(watch, Arc::clone(&self.progress));
         touched.map(|(Touch::Changed(key) | Touch::Gone(key))| key).boxed()
-    }
-
-    /// The watches of Jobs and their pods in one scope.
-    fn jobs_and_pods(&self, scope: &Scope, runs: &Arc<Runs>) -> BoxStream<'static, Key> {
-        let config = || watcher::Config::default().labels(RESTORE_TEST);
-        let (mut seen, of_jobs) = (Seen::default(), Arc::clone(runs));
-        let jobs = events::<Job>(&self.client, scope, "RestoreTest/Job", config(), &self.progress);
-        let jobs = jobs.flat_map(move |event| stream::iter(seen.take(event, &of_jobs)));
-        let (mut seen, of_pods) = (Seen::default(), Arc::clone(runs));
-        let pods = events::<Pod>(&self.client, scope, "RestoreTest/Pod", config(), &self.progress);
-        let pods = pods.flat_map(move |event| stream::iter(seen.take(event, &of_pods)));
-        stream::select(jobs, pods).boxed()
     }
 }
 

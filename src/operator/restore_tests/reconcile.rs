@@ -16,9 +16,8 @@ use super::clusters::InNamespace;
 use super::facts::{self, Intervals};
 use super::records::Passed;
 use super::results::{Results, TestResult};
-use super::runs::Runs;
 use super::status::{self, Report, State, turn_of};
-use super::{RestoreTests, are_listed, find, no_result, report, status_of};
+use super::{RestoreTests, are_listed, no_result, report, status_of};
 use crate::cluster::desired;
 use crate::cluster::desired::restore_test::TestInputs;
 use crate::cluster::finding::{Finding, codes};
@@ -31,7 +30,10 @@ use crate::cluster::validate;
 use crate::kubernetes::client::{CallError, CallFailure};
 use crate::operator::apply::{Applied, Owner, Writer};
 use crate::operator::inventory::Inventory;
+use crate::operator::runs::Runs;
+use crate::operator::runs::no_result::find;
 use crate::operator::scope::Key;
+use crate::state::proofs::RestoreTest;
 
 /// A resource without changes is reconciled again after this time.
 const USUAL: Duration = Duration::from_hours(1);
@@ -48,7 +50,7 @@ pub(super) struct Reconciler {
     operator: Arc<RestoreTests>,
     inventory: Arc<Inventory>,
     tests: Vec<Store<DynamicObject>>,
-    runs: Arc<Runs>,
+    runs: Arc<Runs<RestoreTest>>,
     writer: Writer,
     chooser: Chooser,
     passed: Passed,
@@ -72,7 +74,7 @@ impl Reconciler {
         operator: Arc<RestoreTests>,
         inventory: Arc<Inventory>,
         tests: Vec<Store<DynamicObject>>,
-        runs: Arc<Runs>,
+        runs: Arc<Runs<RestoreTest>>,
     ) -> Self {
         let writer =
             Writer::new(operator.client.clone(), Arc::clone(&inventory), Arc::clone(&operator.settings));
@@ -90,7 +92,7 @@ impl Reconciler {
         }
         // If backup jobs may not be listed, none is known to run.
         self.operator.jobs.is_complete().await;
-        let Some(object) = find(&self.tests, key) else {
+        let Some(object) = super::find(&self.tests, key) else {
             self.pass(key, &Results::default());
             self.runs.forget(key);
             self.intervals.forget(key);
@@ -177,7 +179,9 @@ impl Reconciler {
             let (job, end) = &ended;
             if !results.cover(&job.turn, job.created, end.at) {
                 let waited = self.runs.waited(key, &job.uid);
-                let result = no_result::find(&self.operator.client, &key.namespace, &ended, waited).await?;
+                let found =
+                    find::<RestoreTest>(&self.operator.client, &key.namespace, &ended, waited).await?;
+                let result = found.unwrap_or_else(|why| no_result::of(&key.namespace, &ended, why));
                 results.add(&job.turn, TestResult::of(&result));
             }
         }

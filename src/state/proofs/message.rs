@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::{Check, CheckKind, RestoreTest, Verdict};
+use super::{Check, CheckKind, Record, RestoreTest, Verdict};
 use crate::text;
 
 /// Bytes of a message.
@@ -16,31 +16,33 @@ impl RestoreTest {
     /// The record in at most [`MAX_MESSAGE`] bytes. Left out are remarks of checks, then assertions that hold, all databases but one, and
     /// then other checks.
     pub fn message(&self) -> serde_json::Result<String> {
-        let mut test = self.clone();
-        let steps: [fn(&mut Self); 6] = [
-            |_| {},
-            without_remarks,
-            shortened,
-            without_passed_assertions,
-            with_one_database,
-            without_checks,
-        ];
-        let mut message = String::new();
-        for step in steps {
-            step(&mut test);
-            message = compact(&test)?;
-            if message.len() <= MAX_MESSAGE {
-                break;
-            }
-        }
-        // All other texts are bounded.
-        Ok(message)
+        fitted(
+            self,
+            &[without_remarks, shortened, without_passed_assertions, with_one_database, without_checks],
+        )
     }
 }
 
+/// The record after as few of the steps as it takes to fit. All texts that they leave are bounded.
+pub(in crate::state) fn fitted<R: Record + Clone>(
+    record: &R,
+    steps: &[fn(&mut R)],
+) -> serde_json::Result<String> {
+    let mut record = record.clone();
+    let mut message = compact(&record)?;
+    for step in steps {
+        if message.len() <= MAX_MESSAGE {
+            break;
+        }
+        step(&mut record);
+        message = compact(&record)?;
+    }
+    Ok(message)
+}
+
 /// On one line, without members that say nothing.
-fn compact(test: &RestoreTest) -> serde_json::Result<String> {
-    let mut document = serde_json::to_value(test)?;
+fn compact<R: Record>(record: &R) -> serde_json::Result<String> {
+    let mut document = serde_json::to_value(record)?;
     if let Value::Object(members) = &mut document {
         members.retain(|_, value| !value.is_null() && value.as_array().is_none_or(|list| !list.is_empty()));
     }
@@ -85,7 +87,7 @@ mod tests {
 
     use super::super::{
         FORMAT, MAX_CHECKS, MAX_DATABASES, MAX_TEXT, Outcome, Phase, PhaseRun, Position, Reason, ReasonClass,
-        Record as _, Source, Target, TargetKind, TestedBackup, Versions,
+        Source, Target, TargetKind, TestedBackup, Versions,
     };
     use super::*;
     use crate::pgbackrest::label::BackupType;

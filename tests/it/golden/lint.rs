@@ -90,6 +90,7 @@ fn every_code_is_documented_and_shown() {
         "stanza-foreign",
         "stanza-not-created",
         "storage-class-missing",
+        "verification-not-passed",
         "versions-differ",
         "volume-cannot-grow",
         "volume-class-fixed",

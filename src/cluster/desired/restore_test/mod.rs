@@ -16,6 +16,7 @@ use k8s_openapi::api::batch::v1::{CronJob, CronJobSpec, Job, JobSpec, JobTemplat
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::object::{self, Object};
+use super::seconds;
 use crate::cluster::restore_test::turn::Turn;
 use crate::cluster::restore_test::validated::ValidatedRestoreTest;
 use crate::cluster::restore_test::volume::CopyBytes;
@@ -127,8 +128,4 @@ fn job(run: &Run<'_>) -> JobSpec {
         template: pod::template(run),
         ..JobSpec::default()
     }
-}
-
-fn seconds(duration: Duration) -> i64 {
-    i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)
 }

@@ -2,42 +2,32 @@
 //! mount to read a repo, with a volume for the copy, and with nothing else that it could write to.
 
 use k8s_openapi::api::core::v1::{
-    Affinity, ConfigMapProjection, ConfigMapVolumeSource, Container, EmptyDirVolumeSource,
-    EphemeralVolumeSource, KeyToPath, LocalObjectReference, PersistentVolumeClaimSpec,
-    PersistentVolumeClaimTemplate, PodSpec, PodTemplateSpec, ProjectedVolumeSource, SecretProjection, Volume,
-    VolumeMount, VolumeProjection, VolumeResourceRequirements,
+    Affinity, ConfigMapVolumeSource, Container, EmptyDirVolumeSource, EphemeralVolumeSource, KeyToPath,
+    LocalObjectReference, PersistentVolumeClaimSpec, PersistentVolumeClaimTemplate, PodSpec, PodTemplateSpec,
+    Volume, VolumeResourceRequirements,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::Run;
-use crate::cluster::desired::certificates::{self, Side};
-use crate::cluster::desired::{paths, pod};
+use crate::cluster::desired::pod;
+use crate::cluster::desired::reader::{self, TERMINATION_LOG, mount, volume_named};
+use crate::cluster::labels;
 use crate::cluster::restore_test::validated::{Assertions, Storage as TestStorage};
 use crate::cluster::restore_test::volume;
-use crate::cluster::validated::{STANZA, Storage};
-use crate::cluster::{labels, names};
+use crate::cluster::validated::STANZA;
 
 /// The container whose termination message is the result.
 const CONTAINER: &str = "restore-test";
-const INSTALL: &str = "install";
 
 /// Mounts.
-const PROGRAM: &str = "/keeper";
 const COPY: &str = "/restore";
 const ASSERTIONS: &str = "/etc/pgbackrest-keeper";
-const TERMINATION_LOG: &str = "/dev/termination-log";
 
-/// Printed instead of an image that only the cluster's pods show.
-const IMAGE_OF_POSTGRESQL: &str = "<image-of-postgresql>";
 /// The size of a volume if nothing is known of the database.
 const USUAL_SIZE: &str = "10Gi";
-/// pgBackRest accepts a group-readable key only if root owns it, and the kubelet makes root the owner.
-const OWNER_AND_GROUP: i32 = 0o640;
 /// Seconds for PostgreSQL to stop.
 const GRACE: i64 = 120;
-/// What the AWS SDKs tell programs of the identity of a pod. pgBackRest reads it with `repo-s3-key-type=web-id`.
-const IDENTITY: [&str; 2] = ["AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE"];
 
 pub(super) fn template(run: &Run<'_>) -> PodTemplateSpec {
     let Run { test, cluster, settings, .. } = run;
@@ -60,7 +50,7 @@ pub(super) fn template(run: &Run<'_>) -> PodTemplateSpec {
             ..ObjectMeta::default()
         }),
         spec: Some(PodSpec {
-            init_containers: Some(vec![install(run)]),
+            init_containers: Some(vec![reader::install(run.settings)]),
             containers: vec![container(run)],
             volumes: Some(volumes(run)),
             restart_policy: Some("Never".to_owned()),
@@ -81,31 +71,11 @@ pub(super) fn template(run: &Run<'_>) -> PodTemplateSpec {
     }
 }
 
-/// The image of the program contains only the program, and that of PostgreSQL does not have it.
-fn install(run: &Run<'_>) -> Container {
-    Container {
-        name: INSTALL.to_owned(),
-        image: Some(run.settings.keeper_image.clone()),
-        image_pull_policy: run.settings.image_pull_policy.map(|policy| policy.as_str().to_owned()),
-        args: Some(vec!["install".to_owned(), PROGRAM.to_owned()]),
-        resources: Some(pod::resources("10m", "32Mi", "128Mi")),
-        security_context: Some(pod::restricted_container()),
-        volume_mounts: Some(vec![mount("keeper", PROGRAM, false)]),
-        ..Container::default()
-    }
-}
-
 fn container(run: &Run<'_>) -> Container {
     let Run { test, cluster, inputs, .. } = run;
     let known = [&test.pod.image, &inputs.image, &cluster.database.image];
     let image = known.into_iter().flatten().next().cloned();
-    let mut mounts = vec![
-        mount("keeper", PROGRAM, true),
-        mount("pgbackrest-config", names::CONFIGURATION_DIRECTORY, true),
-    ];
-    if cluster.needs_repo_host() {
-        mounts.push(mount("cert-secret", paths::CERTIFICATES, true));
-    }
+    let mut mounts = reader::mounts(cluster);
     if test.checks.assertions.is_some() {
         mounts.push(mount("assertions", ASSERTIONS, true));
     }
@@ -113,9 +83,9 @@ fn container(run: &Run<'_>) -> Container {
     let env = &cluster.database.env;
     Container {
         name: CONTAINER.to_owned(),
-        image: Some(image.unwrap_or_else(|| IMAGE_OF_POSTGRESQL.to_owned())),
+        image: Some(image.unwrap_or_else(|| reader::IMAGE_OF_POSTGRESQL.to_owned())),
         // Explicit, so that the entry point of the image cannot start a database.
-        command: Some(vec![format!("{PROGRAM}/pgbackrest-keeper"), "restore-test".to_owned()]),
+        command: Some(reader::command("restore-test")),
         args: Some(arguments(run)),
         env: Some(env.clone()).filter(|env| !env.is_empty()),
         resources: Some(test.pod.resources.clone().unwrap_or_else(|| pod::resources("100m", "512Mi", "2Gi"))),
@@ -165,53 +135,17 @@ fn arguments(run: &Run<'_>) -> Vec<String> {
     let parameters = postgresql.parameters.iter();
     arguments.extend(parameters.map(|(name, value)| format!("--postgres-option={name}={value}")));
     arguments.extend(test.keeps_failed.then(|| "--keep-on-failure".to_owned()));
-    let mut passed: Vec<&str> = cluster.database.env.iter().map(|variable| variable.name.as_str()).collect();
-    if matches!(repo.storage, Storage::S3 { .. }) {
-        passed.extend(IDENTITY);
-    }
-    if !passed.is_empty() {
-        arguments.push(format!("--collect.pass-env={}", passed.join(",")));
-    }
-    // Kubernetes replaces $(VARIABLE) in arguments, and $$ by $.
-    arguments.into_iter().map(|argument| argument.replace('$', "$$")).collect()
+    arguments.extend(reader::passed_environment(cluster, repo));
+    reader::verbatim(arguments)
 }
 
 fn volumes(run: &Run<'_>) -> Vec<Volume> {
     let Run { test, cluster, .. } = run;
-    let mut configuration = vec![VolumeProjection {
-        config_map: Some(ConfigMapProjection {
-            name: names::instance_configuration(&cluster.name),
-            ..ConfigMapProjection::default()
-        }),
-        ..VolumeProjection::default()
-    }];
     let secret = test.secret.as_ref().or(cluster.secret.as_ref());
-    configuration.extend(secret.map(|name| VolumeProjection {
-        secret: Some(SecretProjection { name: name.clone(), ..SecretProjection::default() }),
-        ..VolumeProjection::default()
-    }));
-    let keeper = Volume { empty_dir: Some(EmptyDirVolumeSource::default()), ..volume_named("keeper") };
-    let mut volumes = vec![keeper, projected("pgbackrest-config", configuration)];
-    if cluster.needs_repo_host() {
-        volumes.push(projected("cert-secret", vec![client_certificate(&cluster.name)]));
-    }
+    let mut volumes = reader::volumes(cluster, secret);
     volumes.extend(test.checks.assertions.as_ref().map(assertions));
     volumes.push(copy(run));
     volumes
-}
-
-/// What PostgreSQL's pods have to reach the repo host.
-fn client_certificate(cluster: &str) -> VolumeProjection {
-    let files = [certificates::ROOTS, Side::Database.certificate(), Side::Database.key()];
-    let items = files.map(|file| KeyToPath { key: file.to_owned(), path: file.to_owned(), mode: None });
-    VolumeProjection {
-        secret: Some(SecretProjection {
-            name: names::certificates(cluster),
-            items: Some(items.to_vec()),
-            ..SecretProjection::default()
-        }),
-        ..VolumeProjection::default()
-    }
 }
 
 fn assertions(file: &Assertions) -> Volume {
@@ -267,28 +201,5 @@ fn copy(run: &Run<'_>) -> Volume {
                 ..volume
             }
         }
-    }
-}
-
-fn projected(name: &str, sources: Vec<VolumeProjection>) -> Volume {
-    Volume {
-        projected: Some(ProjectedVolumeSource {
-            sources: Some(sources),
-            default_mode: Some(OWNER_AND_GROUP),
-        }),
-        ..volume_named(name)
-    }
-}
-
-fn volume_named(name: &str) -> Volume {
-    Volume { name: name.to_owned(), ..Volume::default() }
-}
-
-fn mount(name: &str, path: &str, read_only: bool) -> VolumeMount {
-    VolumeMount {
-        name: name.to_owned(),
-        mount_path: path.to_owned(),
-        read_only: read_only.then_some(true),
-        ..VolumeMount::default()
     }
 }

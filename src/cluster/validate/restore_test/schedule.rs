@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use ring::digest::{SHA256, digest};
-
 use super::{Checks, LONGEST, duration};
 use crate::cluster::finding::codes;
 use crate::cluster::restore_test::resource::Spec;
@@ -48,7 +46,7 @@ fn expression(spec: &Spec, namespace: &str, name: &str, checks: &mut Checks<'_>)
         return None;
     }
     let longest = jitter_minutes(spec, checks);
-    let moved = jitter::moved(given, longest, seed(namespace, name)).ok()?;
+    let moved = jitter::moved(given, longest, schedules::seed(namespace, name)).ok()?;
     if moved.most < longest {
         checks.note_value(
             &codes::JITTER_LIMITED,
@@ -67,12 +65,6 @@ fn expression(spec: &Spec, namespace: &str, name: &str, checks: &mut Checks<'_>)
 fn jitter_minutes(spec: &Spec, checks: &mut Checks<'_>) -> u32 {
     let longest = duration(spec.jitter.as_deref(), "spec.jitter", Duration::ZERO..=LONGEST_JITTER, checks);
     longest.map_or(0, |longest| u32::try_from(longest.as_secs() / 60).unwrap_or_default())
-}
-
-/// The same for the same restore test.
-fn seed(namespace: &str, name: &str) -> u64 {
-    let hash = digest(&SHA256, format!("{namespace}/{name}").as_bytes());
-    hash.as_ref().iter().take(8).fold(0, |seed, byte| seed << 8 | u64::from(*byte))
 }
 
 fn time_zone(spec: &Spec, checks: &mut Checks<'_>) -> Option<String> {

@@ -14,18 +14,19 @@ use crate::support::machine::skip;
 use crate::support::process::{output, wait_for};
 
 /// Values, and the overlay that has the same objects.
-const VARIANTS: [(&[&str], &str); 7] = [
+const VARIANTS: [(&[&str], &str); 8] = [
     (&[], "default"),
     (&["mode=observe"], "observe"),
     (&["namespaces={cpo}"], "namespaced"),
     (&["prometheusOperator.enabled=true", "grafana.enabled=true"], "monitoring"),
     (&["restoreTests.enabled=true"], "restore-tests"),
+    (&["verify.schedule=30 3 1 * *", "verify.jitter=4h"], "verifications"),
     (&["prometheusOperator.enabled=true", "networkPolicy.enabled=true", "webConfig.enabled=true"], "secured"),
     (&["networkPolicy.enabled=true", "notifications.enabled=true"], "notifications"),
 ];
 
 /// What no overlay has.
-const MORE: [&str; 10] = [
+const MORE: [&str; 14] = [
     "mode=observe",
     "namespaces={bank,shop}",
     "arguments={--collect.interval=60}",
@@ -36,6 +37,10 @@ const MORE: [&str; 10] = [
     "networkPolicy.enabled=true",
     "restoreTests.enabled=true",
     "notifications.enabled=true",
+    "verify.schedule=@monthly",
+    "verify.timeZone=Europe/Vienna",
+    "verify.jitter=4h",
+    "verify.timeout=12h",
 ];
 
 /// Helm, with directories of its own.
@@ -209,6 +214,7 @@ fn values_that_cannot_be_meant_are_refused() {
         ("namespaces={Shop}", "/namespaces/0"),
         ("arguments={collect.interval}", "/arguments/0"),
         ("image.tags=1", "/image"),
+        ("verify.schedule=monthly", "/verify/schedule"),
         ("networkPolicy.apiServerPorts={0}", "/networkPolicy/apiServerPorts/0"),
         ("unknown=1", "''"),
     ] {

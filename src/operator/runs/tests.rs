@@ -41,7 +41,7 @@ fn pod(uid: &str, message: Option<&str>) -> Pod {
 
 #[test]
 fn a_result_outlives_its_job_and_its_pod() {
-    let (runs, test) = (Runs::of(1), Key::new("shop", "nightly"));
+    let (runs, test) = (Runs::<RestoreTest>::of(1), Key::new("shop", "nightly"));
     let (mut jobs, mut pods) = (Seen::default(), Seen::default());
     assert_eq!(jobs.take(Event::Apply(job("j", None)), &runs), BTreeSet::from([test.clone()]));
     assert_eq!(runs.running(&test).unwrap().cluster, "ledger");
@@ -63,13 +63,13 @@ fn a_result_outlives_its_job_and_its_pod() {
     assert_eq!((runs.results(&test).len(), runs.ended(&test).len()), (1, 1));
     runs.written(&test, |turn, start, _| turn.cluster == "ledger" && start.timestamp() > 0);
     assert!(runs.results(&test).is_empty() && runs.ended(&test).is_empty());
-    assert!(runs.tests.lock().is_empty());
+    assert!(runs.owners.lock().is_empty());
 }
 
 /// As the Job controller does with a Job whose time is up: its pod goes first.
 #[test]
 fn why_a_pod_did_not_start_is_known_when_it_is_gone() {
-    let (runs, test) = (Runs::default(), Key::new("shop", "nightly"));
+    let (runs, test) = (Runs::<RestoreTest>::of(0), Key::new("shop", "nightly"));
     let (mut jobs, mut pods) = (Seen::default(), Seen::default());
     let with = |state: Value| {
         let mut pod = pod("p", None);
@@ -101,19 +101,19 @@ fn why_a_pod_did_not_start_is_known_when_it_is_gone() {
 
 #[test]
 fn what_is_deleted_before_its_end_has_no_result() {
-    let (runs, test) = (Runs::default(), Key::new("shop", "nightly"));
+    let (runs, test) = (Runs::<RestoreTest>::of(0), Key::new("shop", "nightly"));
     let (mut jobs, mut pods) = (Seen::default(), Seen::default());
     jobs.take(Event::Apply(job("j", None)), &runs);
     pods.take(Event::Apply(pod("p", None)), &runs);
     jobs.take(Event::Delete(job("j", None)), &runs);
     pods.take(Event::Delete(pod("p", None)), &runs);
     assert_eq!((runs.running(&test), runs.ended(&test).len()), (None, 0));
-    assert!(runs.tests.lock().is_empty());
+    assert!(runs.owners.lock().is_empty());
 }
 
 #[test]
 fn only_what_the_pod_was_to_test_is_its_result() {
-    let (runs, test) = (Runs::default(), Key::new("shop", "nightly"));
+    let (runs, test) = (Runs::<RestoreTest>::of(0), Key::new("shop", "nightly"));
     let mut pods = Seen::default();
     for message in ["", "PostgreSQL is starting", "{}", &record("orders")] {
         pods.take(Event::Apply(pod("p", Some(message))), &runs);
@@ -126,7 +126,7 @@ fn only_what_the_pod_was_to_test_is_its_result() {
 
 #[test]
 fn results_that_cannot_be_written_are_bounded() {
-    let (runs, test) = (Runs::default(), Key::new("shop", "nightly"));
+    let (runs, test) = (Runs::<RestoreTest>::of(0), Key::new("shop", "nightly"));
     let mut pods = Seen::default();
     for number in 0..=MOST_WAITING {
         let one = pod(&format!("p{number}"), Some(&record("ledger")));

@@ -9,10 +9,10 @@ use crate::text;
 const NO_IMAGE: [&str; 4] = ["ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"];
 
 /// The class, and a sentence.
-pub(super) type Why = (ReasonClass, String);
+pub(in crate::operator) type Why = (ReasonClass, String);
 
 /// Of a Job whose pods are gone.
-pub(super) fn of_nothing(is_time_up: bool) -> Why {
+pub(in crate::operator) fn of_nothing(is_time_up: bool) -> Why {
     if is_time_up {
         return (
             ReasonClass::Deadline,
@@ -26,7 +26,7 @@ pub(super) fn of_nothing(is_time_up: bool) -> Why {
 }
 
 /// Of a Job whose last pod has this status.
-pub(super) fn of_status(status: &PodStatus, is_time_up: bool) -> Why {
+pub(in crate::operator) fn of_status(status: &PodStatus, is_time_up: bool) -> Why {
     if let Some(why) = of_waiting(status) {
         return why;
     }
@@ -35,10 +35,9 @@ pub(super) fn of_status(status: &PodStatus, is_time_up: bool) -> Why {
         (ended.exit_code != 0).then_some((container.name.as_str(), ended.exit_code, ended.reason.as_deref()))
     });
     match failed {
-        Some((name, _, Some("OOMKilled"))) => (
-            ReasonClass::Interrupted,
-            format!("container {name} needs more memory: raise it in pod.resources"),
-        ),
+        Some((name, _, Some("OOMKilled"))) => {
+            (ReasonClass::Interrupted, format!("container {name} needs more memory: raise its limit"))
+        }
         _ if is_time_up => of_nothing(true),
         Some((name, code, _)) => (
             ReasonClass::Unclassified,
@@ -49,9 +48,9 @@ pub(super) fn of_status(status: &PodStatus, is_time_up: bool) -> Why {
 }
 
 /// Why a pod did not start, or had to go. Its Job ends later, and then the pod is gone.
-pub(super) fn of_waiting(status: &PodStatus) -> Option<Why> {
+pub(in crate::operator) fn of_waiting(status: &PodStatus) -> Option<Why> {
     if containers(status).any(waits_for_image) {
-        return Some((ReasonClass::Configuration, "its image cannot be pulled: check pod.image".to_owned()));
+        return Some((ReasonClass::Configuration, "its image cannot be pulled: check its name".to_owned()));
     }
     let is_unscheduled = status
         .conditions
@@ -69,7 +68,7 @@ pub(super) fn of_waiting(status: &PodStatus) -> Option<Why> {
 }
 
 /// Whether a container runs. Once one has run, what kept the pod from starting is over.
-pub(super) fn has_started(pod: &Pod) -> bool {
+pub(in crate::operator) fn has_started(pod: &Pod) -> bool {
     let mut states = pod.status.iter().flat_map(containers).filter_map(|container| container.state.as_ref());
     states.any(|state| state.running.is_some())
 }
