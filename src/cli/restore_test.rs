@@ -6,12 +6,8 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Context;
-use chrono::Utc;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
-use crate::collect::host;
 use crate::files;
 use crate::pgbackrest::command::Program;
 use crate::restore_test::assertion::{self, Assertion};
@@ -19,10 +15,6 @@ use crate::restore_test::order::{Deadlines, Order, SpaceLimits};
 use crate::restore_test::place::{NoPlace, Place};
 use crate::restore_test::progress::Progress;
 use crate::restore_test::run::{self, Basis};
-use crate::shutdown::Signals;
-use crate::source::environment::Environment;
-use crate::source::proof_writer::WriteError;
-use crate::source::proofs;
 use crate::state::human;
 use crate::state::proofs::{Check, Outcome, RestoreTest, TargetKind, Verdict};
 use crate::telemetry::{self, LogFormat};
@@ -33,7 +25,7 @@ use super::build;
 use super::output::{self, Format};
 use super::settings;
 use super::termination;
-use super::turn;
+use super::turn::{self, Known, Turn};
 
 /// The shortest time between two lines of progress within a phase.
 const BETWEEN_LINES: Duration = Duration::from_secs(5);
@@ -50,25 +42,19 @@ pub async fn run(args: RestoreTestArgs) -> anyhow::Result<ExitCode> {
         Ok(assertions) => assertions.unwrap_or_default(),
         Err(error) => return Ok(super::unusable(&error)),
     };
-    let stop = CancellationToken::new();
-    let signals = Signals::install().context("cannot install signal handlers")?;
-    let listening = tokio::spawn(turn::listen(signals, stop.clone()));
     let state_directory = &args.place.state.state_directory;
-    let limit = args.limits.wait.unwrap_or_default();
-    let records = match turn::take(state_directory, &args.what.stanza, limit, &stop).await {
-        Err(error @ WriteError::Stanza(_)) => return Ok(super::unusable(&error)),
-        records => records?,
-    };
-    let started = Utc::now();
+    let Turn { records, started, stop, listening } =
+        match turn::begin(state_directory, &args.what.stanza, args.limits.wait).await? {
+            Ok(turn) => turn,
+            Err(refused) => return Ok(refused),
+        };
     let place = match Place::take(&args.place.directory, &args.what.stanza) {
         Err(NoPlace::Refused(refused)) => return Ok(super::unusable(&refused)),
         place => place?,
     };
     let collecting = Instant::now();
-    let collect = settings::of_restore_test(&args)?;
-    let environment = Environment::inherit(&collect.pass_environment);
-    let snapshot = host::once(collect, stop.clone()).await;
-    let recorded = proofs::read(state_directory);
+    let Known { snapshot, environment, recorded } =
+        turn::look(settings::of_restore_test(&args)?, state_directory, &stop).await;
     let order = order(&args, assertions);
     let program = Program::from(&args.program);
     let basis = Basis {

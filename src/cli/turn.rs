@@ -1,15 +1,25 @@
-//! What commands that write a record have in common: they wait for each other, and end in order at a signal.
+//! What commands that write a record have in common: they wait for each other, look at the repositories and the records so far, and end
+//! in order at a signal.
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context;
+use chrono::{DateTime, Utc};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::collect::host;
+use crate::collect::settings::Settings;
 use crate::shutdown::{Request, Signals};
+use crate::source::environment::Environment;
 use crate::source::proof_writer::{ProofWriter, WriteError};
+use crate::source::proofs::{self, Recorded};
 use crate::state::proofs::{Outcome, Record};
+use crate::state::snapshot::Snapshot;
 
 /// Exit codes of runs that did not pass. 0: passed; 1: there is no result; 2: invalid arguments, or a directory that is refused.
 const FAILED: u8 = 3;
@@ -18,6 +28,50 @@ const TIMED_OUT: u8 = 5;
 
 /// How often a run that waits for another one looks whether it has ended.
 const BETWEEN_TRIES: Duration = Duration::from_secs(1);
+
+/// A run that has its turn: no other one of its kind is going on on this host.
+pub(super) struct Turn<R> {
+    pub(super) records: ProofWriter<R>,
+    pub(super) started: DateTime<Utc>,
+    /// Cancelled by the first signal.
+    pub(super) stop: CancellationToken,
+    pub(super) listening: JoinHandle<()>,
+}
+
+/// What is known before a run.
+pub(super) struct Known<R> {
+    pub(super) snapshot: Arc<Snapshot>,
+    pub(super) environment: Environment,
+    /// The records so far.
+    pub(super) recorded: Recorded<R>,
+}
+
+/// Waits for the turn of a run. The error is the exit code for a name that no stanza can have.
+pub(super) async fn begin<R: Record>(
+    state_directory: &Path,
+    stanza: &str,
+    wait: Option<Duration>,
+) -> anyhow::Result<Result<Turn<R>, ExitCode>> {
+    let stop = CancellationToken::new();
+    let signals = Signals::install().context("cannot install signal handlers")?;
+    let listening = tokio::spawn(listen(signals, stop.clone()));
+    match take(state_directory, stanza, wait.unwrap_or_default(), &stop).await {
+        Ok(records) => Ok(Ok(Turn { records, started: Utc::now(), stop, listening })),
+        Err(error @ WriteError::Stanza(_)) => Ok(Err(super::unusable(&error))),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Queries pgBackRest, and reads the records.
+pub(super) async fn look<R: Record>(
+    collect: Settings,
+    state_directory: &Path,
+    stop: &CancellationToken,
+) -> Known<R> {
+    let environment = Environment::inherit(&collect.pass_environment);
+    let snapshot = host::once(collect, stop.clone()).await;
+    Known { snapshot, environment, recorded: proofs::read(state_directory) }
+}
 
 /// The exit code for this result.
 pub(super) fn exit_code(outcome: Outcome) -> ExitCode {
@@ -30,7 +84,7 @@ pub(super) fn exit_code(outcome: Outcome) -> ExitCode {
 }
 
 /// Waits until no other run of this kind is going on on this host.
-pub(super) async fn take<R: Record>(
+async fn take<R: Record>(
     state_directory: &Path,
     stanza: &str,
     limit: Duration,
@@ -52,7 +106,7 @@ pub(super) async fn take<R: Record>(
 }
 
 /// Ends the run in order at the first signal.
-pub(super) async fn listen(mut signals: Signals, stop: CancellationToken) {
+async fn listen(mut signals: Signals, stop: CancellationToken) {
     while !matches!(signals.next().await, Request::Stop(_)) {}
     stop.cancel();
 }

@@ -4,16 +4,9 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::Context;
-use chrono::{TimeDelta, Utc};
-use tokio_util::sync::CancellationToken;
+use chrono::TimeDelta;
 
-use crate::collect::host;
 use crate::pgbackrest::command::Program;
-use crate::shutdown::Signals;
-use crate::source::environment::Environment;
-use crate::source::proof_writer::WriteError;
-use crate::source::proofs;
 use crate::state::human;
 use crate::state::verification::{BackupResult, Files, Verification};
 use crate::telemetry::{self, LogFormat};
@@ -24,27 +17,22 @@ use crate::verify::run::{self, Basis};
 use super::args::verify::VerifyArgs;
 use super::build;
 use super::output::{self, Format};
-use super::{settings, termination, turn};
+use super::turn::{self, Known, Turn};
+use super::{settings, termination};
 
 /// Files and backups in the summary.
 const NAMED: usize = 20;
 
 pub async fn run(args: VerifyArgs) -> anyhow::Result<ExitCode> {
     let _logging = telemetry::install(&args.output.log_level, LogFormat::Text)?;
-    let stop = CancellationToken::new();
-    let signals = Signals::install().context("cannot install signal handlers")?;
-    let listening = tokio::spawn(turn::listen(signals, stop.clone()));
     let state_directory = &args.state.state_directory;
-    let limit = args.wait.unwrap_or_default();
-    let records = match turn::take(state_directory, &args.stanza, limit, &stop).await {
-        Err(error @ WriteError::Stanza(_)) => return Ok(super::unusable(&error)),
-        records => records?,
-    };
-    let started = Utc::now();
-    let collect = settings::of_verify(&args)?;
-    let environment = Environment::inherit(&collect.pass_environment);
-    let snapshot = host::once(collect, stop.clone()).await;
-    let recorded = proofs::read(state_directory);
+    let Turn { records, started, stop, listening } =
+        match turn::begin(state_directory, &args.stanza, args.wait).await? {
+            Ok(turn) => turn,
+            Err(refused) => return Ok(refused),
+        };
+    let Known { snapshot, environment, recorded } =
+        turn::look(settings::of_verify(&args)?, state_directory, &stop).await;
     let order = Order {
         source: args.pod.source(),
         stanza: args.stanza,
