@@ -13,7 +13,7 @@ use kube::core::{ApiResource, DynamicObject};
 use kube::runtime::controller::{Action, Config, applier};
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::reflector::store::{Store, Writer};
-use kube::runtime::watcher;
+use kube::runtime::{WatchStreamExt as _, watcher};
 use parking_lot::Mutex;
 use rand::Rng;
 use tokio::sync::Semaphore;
@@ -33,6 +33,7 @@ use super::inventory::Inventory;
 use super::jobs::{self, JobNews};
 use super::locations::Locations;
 use super::mode::Mode;
+use super::packed;
 use super::progress::{HEARTBEAT, OperatorProgress};
 use super::reconcile::{Collect, ReconcileError, ReconcileOutcome, Reconciler};
 use super::report::{ReconcileFailure, Report, Reporter};
@@ -199,9 +200,10 @@ impl Controller {
             events: watcher(
                 scope.api(&self.client, kind),
                 watcher::Config::default().page_size(OBJECTS_PAGE),
-            ),
+            )
+            .modify(packed::pack),
             writer,
-            key: Key::of,
+            key: Key::of_metadata,
         };
         let (in_store, of_kind) = (store.clone(), kind.clone());
         let of_term = Arc::clone(context);
@@ -230,7 +232,12 @@ impl Controller {
             let store = in_store.clone();
             // In a task of its own: a panic caused by one resource must not affect others.
             let (of_term, about) = (Arc::clone(&context), Arc::clone(&object));
-            let task = tokio::spawn(async move { context.reconcile(&object, &store).await });
+            let task = tokio::spawn(async move {
+                match packed::unpack(&object) {
+                    Some(object) => context.reconcile(&object, &store).await,
+                    None => Err(context.panicked(&object)),
+                }
+            });
             let task = AbortOnDropHandle::new(task);
             async move { task.await.unwrap_or_else(|_| Err(of_term.panicked(&about))) }.boxed()
         };

@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use futures_util::stream::{self, BoxStream};
 use futures_util::{FutureExt, Stream, StreamExt};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Api;
-use kube::runtime::reflector::store::WriterDropped;
 use kube::runtime::watcher;
 
 use crate::cluster::labels::{MANAGED_BY, MANAGER, RESTORE_TEST};
 
 use super::kinds::ObjectKind;
-use super::objects::{self, Belonging, Metadata, Objects, ObjectsWriter};
+use super::objects::{self, Belonging, Metadata, Objects, ObjectsWriter, WriterGone};
 use super::progress::OperatorProgress;
 use super::scope::{Key, Scope};
 use super::watch::{self, PAGE, Touch, Watch};
@@ -72,7 +72,7 @@ impl Inventory {
             let mut of_scope = Vec::new();
             for (kind, name) in &watched.kinds {
                 let resource = kind.resource();
-                let writer = ObjectsWriter::by(resource.clone(), watched.belonging);
+                let writer = ObjectsWriter::by(watched.belonging);
                 stores.entry(kind.name).or_default().push(writer.as_reader());
                 let api: Api<Metadata> = scope.api(client, &resource);
                 let config = watcher::Config::default().labels(&watched.selector).page_size(PAGE);
@@ -91,7 +91,7 @@ impl Inventory {
     }
 
     /// Waits until every watch has completed its first list.
-    pub(super) async fn wait_until_ready(&self) -> Result<(), WriterDropped> {
+    pub(super) async fn wait_until_ready(&self) -> Result<(), WriterGone> {
         for store in self.stores.values().flatten() {
             store.wait_until_ready().await?;
         }
@@ -104,15 +104,15 @@ impl Inventory {
         self.stores.values().flatten().all(is_ready)
     }
 
-    /// One object of ours.
+    /// The metadata of one object of ours.
     #[must_use]
-    pub fn find(&self, kind: &str, namespace: &str, name: &str) -> Option<Arc<Metadata>> {
+    pub fn find(&self, kind: &str, namespace: &str, name: &str) -> Option<ObjectMeta> {
         self.stores.get(kind)?.iter().find_map(|objects| objects.get(namespace, name))
     }
 
-    /// Every object that carries our label for this cluster or restore test, with its kind.
+    /// The metadata of every object that carries our label for this cluster or restore test, with its kind.
     #[must_use]
-    pub fn of_resource(&self, namespace: &str, name: &str) -> Vec<(&'static str, Arc<Metadata>)> {
+    pub fn of_resource(&self, namespace: &str, name: &str) -> Vec<(&'static str, ObjectMeta)> {
         let key = Key::new(namespace, name);
         let mut found = Vec::new();
         for (kind, stores) in &self.stores {
@@ -134,7 +134,7 @@ struct Watched {
 
 /// A deleted object is a change of what it belongs to.
 fn changed<Events>(
-    watch: Watch<Metadata, ObjectsWriter, Events>,
+    watch: Watch<ObjectsWriter, Events>,
     progress: &Arc<OperatorProgress>,
 ) -> BoxStream<'static, Key>
 where

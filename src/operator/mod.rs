@@ -16,6 +16,7 @@ mod locations;
 pub mod mode;
 pub mod objects;
 pub mod observe;
+mod packed;
 pub mod pod_identity;
 pub mod progress;
 pub mod reconcile;

@@ -1,13 +1,15 @@
 //! A store of the metadata of our objects that finds those of a cluster or of a restore test without a look at all others.
+//!
+//! It keeps each as text, which takes a fraction of the memory of what is read from it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use kube::core::{ApiResource, DynamicObject, PartialObjectMeta};
-use kube::runtime::reflector::store::{Store, Writer, WriterDropped};
-use kube::runtime::reflector::{Lookup, ObjectRef};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::core::{DynamicObject, PartialObjectMeta};
 use kube::runtime::watcher::Event;
 use parking_lot::RwLock;
+use tokio::sync::watch::{Receiver, Sender};
 
 use crate::cluster::labels::{CLUSTER, RESTORE_TEST};
 
@@ -18,60 +20,96 @@ use super::watch::Cache;
 pub type Metadata = PartialObjectMeta<DynamicObject>;
 
 /// The resource that an object belongs to, by its labels.
-pub(super) type Belonging = fn(&Metadata) -> Option<Key>;
+pub(super) type Belonging = fn(&ObjectMeta) -> Option<Key>;
 
 /// The objects of one kind in one scope.
 #[derive(Debug, Clone)]
 pub struct Objects {
-    resource: ApiResource,
-    store: Store<Metadata>,
-    names: Arc<RwLock<Names>>,
-    belonging: Belonging,
+    contents: Arc<RwLock<Contents>>,
+    /// Whether a list was complete.
+    is_listed: Receiver<bool>,
 }
 
-/// The names of the objects of each cluster, in order: at least of those in the store. Most clusters have one or two of a kind.
-#[derive(Debug, Default)]
-struct Names(HashMap<Key, Vec<Box<str>>>);
+/// The writer is gone, so the objects will never be listed.
+#[derive(Debug)]
+pub(super) struct WriterGone;
 
-impl Names {
-    fn add(&mut self, object: &Metadata, belonging: Belonging) {
-        let (Some(key), Some(name)) = (belonging(object), object.name()) else { return };
-        let names = self.0.entry(key).or_default();
-        if let Err(place) = names.binary_search_by(|known| (**known).cmp(&*name)) {
-            names.reserve_exact(1);
-            names.insert(place, name.into());
+#[derive(Debug, Default)]
+struct Contents {
+    /// Metadata as JSON, by namespace and name.
+    texts: HashMap<Arc<str>, HashMap<Arc<str>, Box<str>>>,
+    /// The names of the objects of each cluster, in order. Most clusters have one or two of a kind.
+    names: HashMap<Key, Vec<Arc<str>>>,
+}
+
+impl Contents {
+    fn insert(&mut self, object: &Metadata, belonging: Belonging) {
+        let metadata = &object.metadata;
+        let (Some(namespace), Some(name)) = (&metadata.namespace, &metadata.name) else { return };
+        let Ok(text) = serde_json::to_string(metadata) else { return };
+        self.remove(object, belonging);
+        let name: Arc<str> = name.as_str().into();
+        if let Some(key) = belonging(metadata) {
+            let names = self.names.entry(key).or_default();
+            if let Err(place) = names.binary_search(&name) {
+                names.reserve_exact(1);
+                names.insert(place, Arc::clone(&name));
+            }
+        }
+        let of_namespace = match self.texts.get_mut(namespace.as_str()) {
+            Some(known) => known,
+            None => self.texts.entry(namespace.as_str().into()).or_default(),
+        };
+        of_namespace.insert(name, text.into());
+    }
+
+    /// What it belongs to may have changed.
+    fn remove(&mut self, object: &Metadata, belonging: Belonging) {
+        let (Some(namespace), Some(name)) = (&object.metadata.namespace, &object.metadata.name) else {
+            return;
+        };
+        let before = self.get(namespace, name);
+        let Some(of_namespace) = self.texts.get_mut(namespace.as_str()) else { return };
+        of_namespace.remove(name.as_str());
+        if of_namespace.is_empty() {
+            self.texts.remove(namespace.as_str());
+        }
+        let Some(key) = before.as_ref().and_then(belonging) else { return };
+        let Some(names) = self.names.get_mut(&key) else { return };
+        names.retain(|known| **known != **name);
+        if names.is_empty() {
+            self.names.remove(&key);
         }
     }
 
-    fn remove(&mut self, object: &Metadata, belonging: Belonging) {
-        let (Some(key), Some(name)) = (belonging(object), object.name()) else { return };
-        let Some(names) = self.0.get_mut(&key) else { return };
-        names.retain(|known| **known != *name);
-        if names.is_empty() {
-            self.0.remove(&key);
-        }
+    fn get(&self, namespace: &str, name: &str) -> Option<ObjectMeta> {
+        serde_json::from_str(self.texts.get(namespace)?.get(name)?).ok()
     }
 }
 
 /// Updates the objects.
 #[derive(Debug)]
 pub struct ObjectsWriter {
-    writer: Writer<Metadata>,
     objects: Objects,
+    is_listed: Sender<bool>,
+    /// A list that is not complete yet.
+    list: Contents,
+    belonging: Belonging,
+}
+
+impl Default for ObjectsWriter {
+    /// Of clusters; without objects so far.
+    fn default() -> Self {
+        Self::by(cluster)
+    }
 }
 
 impl ObjectsWriter {
-    /// Of clusters; without objects so far.
-    #[must_use]
-    pub fn new(resource: ApiResource) -> Self {
-        Self::by(resource, cluster)
-    }
-
-    /// The same, of what they belong to.
-    pub(super) fn by(resource: ApiResource, belonging: Belonging) -> Self {
-        let writer = Writer::new(resource.clone());
-        let objects = Objects { resource, store: writer.as_reader(), names: Arc::default(), belonging };
-        Self { writer, objects }
+    /// By what they belong to; without objects so far.
+    pub(super) fn by(belonging: Belonging) -> Self {
+        let (sender, is_listed) = tokio::sync::watch::channel(false);
+        let objects = Objects { contents: Arc::default(), is_listed };
+        Self { objects, is_listed: sender, list: Contents::default(), belonging }
     }
 
     /// To read them.
@@ -80,17 +118,18 @@ impl ObjectsWriter {
         self.objects.clone()
     }
 
-    /// A name is there before its object, and leaves after it. A list takes effect when it is complete.
+    /// A list takes effect when it is complete.
     pub fn apply_watcher_event(&mut self, event: &Event<Metadata>) {
-        let belonging = self.objects.belonging;
-        if let Event::Apply(object) | Event::InitApply(object) = event {
-            self.objects.names.write().add(object, belonging);
-        }
-        self.writer.apply_watcher_event(event);
+        let belonging = self.belonging;
         match event {
-            Event::InitDone => *self.objects.names.write() = self.objects.in_store(),
-            Event::Delete(object) => self.objects.names.write().remove(object, belonging),
-            Event::Init | Event::InitApply(_) | Event::Apply(_) => {}
+            Event::Apply(object) => self.objects.contents.write().insert(object, belonging),
+            Event::Delete(object) => self.objects.contents.write().remove(object, belonging),
+            Event::Init => self.list = Contents::default(),
+            Event::InitApply(object) => self.list.insert(object, belonging),
+            Event::InitDone => {
+                *self.objects.contents.write() = std::mem::take(&mut self.list);
+                self.is_listed.send_replace(true);
+            }
         }
     }
 }
@@ -100,59 +139,51 @@ impl Cache<Metadata> for ObjectsWriter {
         self.apply_watcher_event(event);
     }
 
-    fn all(&self) -> Vec<Arc<Metadata>> {
-        self.objects.store.state()
+    fn keys(&self) -> BTreeSet<Key> {
+        self.objects.contents.read().names.keys().cloned().collect()
     }
 }
 
 impl Objects {
     /// Waits until the first list is complete.
-    pub(super) async fn wait_until_ready(&self) -> Result<(), WriterDropped> {
-        self.store.wait_until_ready().await
+    pub(super) async fn wait_until_ready(&self) -> Result<(), WriterGone> {
+        self.is_listed.clone().wait_for(|is_listed| *is_listed).await.map(|_| ()).map_err(|_| WriterGone)
     }
 
-    /// The object of this name.
+    /// The metadata of the object of this name.
     #[must_use]
-    pub fn get(&self, namespace: &str, name: &str) -> Option<Arc<Metadata>> {
-        self.store.get(&ObjectRef::new_with(name, self.resource.clone()).within(namespace))
+    pub fn get(&self, namespace: &str, name: &str) -> Option<ObjectMeta> {
+        self.contents.read().get(namespace, name)
     }
 
-    /// Those that carry our label for a cluster or a restore test.
+    /// The metadata of those that carry our label for a cluster or a restore test.
     #[must_use]
-    pub fn of_resource(&self, key: &Key) -> Vec<Arc<Metadata>> {
-        let names = self.names.read().0.get(key).cloned().unwrap_or_default();
-        // The label may have changed.
-        let belongs = |object: &Arc<Metadata>| (self.belonging)(object).as_ref() == Some(key);
-        names.iter().filter_map(|name| self.get(&key.namespace, name)).filter(belongs).collect()
-    }
-
-    fn in_store(&self) -> Names {
-        let mut names = Names::default();
-        self.store.state().iter().for_each(|object| names.add(object, self.belonging));
-        names
+    pub fn of_resource(&self, key: &Key) -> Vec<ObjectMeta> {
+        let contents = self.contents.read();
+        let names = contents.names.get(key).into_iter().flatten();
+        names.filter_map(|name| contents.get(&key.namespace, name)).collect()
     }
 }
 
 /// The cluster of an object.
-pub(super) fn cluster(object: &Metadata) -> Option<Key> {
-    of_label(object, CLUSTER)
+pub(super) fn cluster(metadata: &ObjectMeta) -> Option<Key> {
+    of_label(metadata, CLUSTER)
 }
 
 /// The restore test of an object.
-pub(super) fn restore_test(object: &Metadata) -> Option<Key> {
-    of_label(object, RESTORE_TEST)
+pub(super) fn restore_test(metadata: &ObjectMeta) -> Option<Key> {
+    of_label(metadata, RESTORE_TEST)
 }
 
-fn of_label(object: &Metadata, label: &str) -> Option<Key> {
-    let name = object.metadata.labels.as_ref()?.get(label)?;
-    Some(Key::new(object.namespace()?.as_ref(), name))
+fn of_label(metadata: &ObjectMeta, label: &str) -> Option<Key> {
+    let name = metadata.labels.as_ref()?.get(label)?;
+    Some(Key::new(metadata.namespace.as_deref()?, name))
 }
 
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
-    use super::super::kinds::ObjectKind;
     use super::*;
 
     fn object(name: &str, cluster: &str) -> Metadata {
@@ -164,11 +195,11 @@ mod tests {
 
     #[test]
     fn objects_are_found_by_cluster() {
-        let mut writer = ObjectsWriter::new(ObjectKind::of("ConfigMap").unwrap().resource());
+        let mut writer = ObjectsWriter::default();
         let objects = writer.as_reader();
         let of = |cluster: &str| -> Vec<String> {
             let found = objects.of_resource(&Key::new("shop", cluster)).into_iter();
-            found.map(|object| object.metadata.name.clone().unwrap()).collect()
+            found.map(|metadata| metadata.name.clone().unwrap()).collect()
         };
         for event in
             [Event::Init, Event::InitApply(object("a", "orders")), Event::InitApply(object("b", "ledger"))]
@@ -195,6 +226,6 @@ mod tests {
             writer.apply_watcher_event(&event);
         }
         assert_eq!((of("orders"), of("ledger")), (vec![], vec!["c".to_owned()]));
-        assert_eq!(objects.names.read().0.len(), 1);
+        assert_eq!(objects.contents.read().names.len(), 1);
     }
 }

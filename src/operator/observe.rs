@@ -217,11 +217,11 @@ impl Observation<'_> {
     }
 
     /// The watched metadata of an object, unless it is older than our last write.
-    fn known(&self, kind: &str, name: &str) -> Option<Arc<super::objects::Metadata>> {
+    fn known(&self, kind: &str, name: &str) -> Option<ObjectMeta> {
         let Owner { namespace, name: cluster, .. } = self.owner;
         let known = self.observer.inventory.find(kind, namespace, name)?;
         let written = self.observer.cache.version(namespace, cluster, kind, name).unwrap_or_default();
-        (version(&known.metadata) >= written).then_some(known)
+        (version(&known) >= written).then_some(known)
     }
 
     /// From the annotations of our ConfigMap.
@@ -234,7 +234,7 @@ impl Observation<'_> {
             ours.map(Record::read).unwrap_or_default()
         };
         if let Some(known) = self.known("ConfigMap", &name) {
-            return Ok(read(&known.metadata));
+            return Ok(read(&known));
         }
         if self.observer.cache.version(namespace, cluster, "ConfigMap", &name).is_none() {
             return Ok(Record::default());
@@ -276,7 +276,7 @@ impl Observation<'_> {
     /// From the Service of the pods, which may have another owner.
     async fn families(&self) -> Result<Option<IpFamilies>, CallError> {
         let name = names::pods_service(self.owner.name);
-        let watched = self.known("Service", &name).map(|known| version(&known.metadata));
+        let watched = self.known("Service", &name).map(|known| version(&known));
         let still_good = |known: &KnownService| {
             known.read.elapsed() < STAYS && watched.is_none_or(|watched| watched <= known.version)
         };
@@ -310,7 +310,7 @@ impl Observation<'_> {
 
     async fn volume(&self, repo: RepoNumber) -> Result<Option<VolumeFacts>, CallError> {
         let name = names::volume_claim(self.owner.name, repo);
-        let watched = self.known("PersistentVolumeClaim", &name).map(|known| version(&known.metadata));
+        let watched = self.known("PersistentVolumeClaim", &name).map(|known| version(&known));
         let read = self.with(|known| known.volumes.get(&repo).cloned());
         if let (Some(watched), Some((read, facts))) = (watched, read)
             && watched <= read
@@ -342,7 +342,7 @@ impl Observation<'_> {
     /// The content of one of our Secrets. It is read even if the watches have not reported it: treating an authority
     /// as missing would create another one.
     async fn own_secret(&self, name: &str) -> Result<Option<BTreeMap<String, Vec<u8>>>, CallError> {
-        let watched = self.known("Secret", name).map(|known| version(&known.metadata));
+        let watched = self.known("Secret", name).map(|known| version(&known));
         let read = self.with(|known| known.certificates.get(name).cloned());
         if let (Some(watched), Some((read, data))) = (watched, read)
             && watched <= read

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::{ApiResource, DynamicObject, DynamicResourceScope, GroupVersionKind, Resource};
 use kube::runtime::reflector::ObjectRef;
 use kube::{Api, Client};
@@ -56,7 +57,12 @@ impl Key {
     /// The cluster that a resource describes. The API server ensures a name and a namespace.
     #[must_use]
     pub fn of(object: &DynamicObject) -> Option<Self> {
-        Some(Self::new(object.metadata.namespace.as_deref()?, object.metadata.name.as_deref()?))
+        Self::of_metadata(&object.metadata)
+    }
+
+    /// The same, from the metadata of the resource.
+    pub(super) fn of_metadata(metadata: &ObjectMeta) -> Option<Self> {
+        Some(Self::new(metadata.namespace.as_deref()?, metadata.name.as_deref()?))
     }
 
     /// The reference for the queue of reconciles.

@@ -2,14 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
-use std::hash::Hash;
 use std::sync::Arc;
 
 use futures_util::{Stream, StreamExt, stream};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
+use kube::core::DynamicObject;
 use kube::runtime::WatchStreamExt;
-use kube::runtime::reflector::Lookup;
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::watcher::{Error, Event};
 
@@ -38,36 +37,34 @@ pub(super) trait Cache<K> {
     /// A list takes effect when it is complete: until then, readers see the previous state.
     fn apply(&mut self, event: &Event<K>);
 
-    fn all(&self) -> Vec<Arc<K>>;
+    /// The clusters or restore tests of its objects.
+    fn keys(&self) -> BTreeSet<Key>;
 }
 
-impl<K> Cache<K> for Writer<K>
-where
-    K: Lookup + Clone + 'static,
-    K::DynamicType: Eq + Hash + Clone,
-{
-    fn apply(&mut self, event: &Event<K>) {
+/// Resources.
+impl Cache<DynamicObject> for Writer<DynamicObject> {
+    fn apply(&mut self, event: &Event<DynamicObject>) {
         self.apply_watcher_event(event);
     }
 
-    fn all(&self) -> Vec<Arc<K>> {
-        self.as_reader().state()
+    fn keys(&self) -> BTreeSet<Key> {
+        self.as_reader().state().iter().filter_map(|object| Key::of(object)).collect()
     }
 }
 
 /// A watch and its store.
-pub(super) struct Watch<K, W, Events> {
+pub(super) struct Watch<W, Events> {
     pub(super) kind: &'static str,
     pub(super) scope: Scope,
     pub(super) events: Events,
     pub(super) writer: W,
     /// Determines the cluster of an object.
-    pub(super) key: fn(&K) -> Option<Key>,
+    pub(super) key: fn(&ObjectMeta) -> Option<Key>,
 }
 
 /// Runs the watch forever. Errors are retried with backoff, and reported to `progress`.
 pub(super) fn follow<K, W, Events>(
-    watch: Watch<K, W, Events>,
+    watch: Watch<W, Events>,
     progress: Arc<OperatorProgress>,
 ) -> impl Stream<Item = Touch> + Send + 'static
 where
@@ -100,21 +97,19 @@ where
 fn take<K: Resource + Clone>(
     event: Event<K>,
     writer: &mut impl Cache<K>,
-    key: fn(&K) -> Option<Key>,
+    key: fn(&ObjectMeta) -> Option<Key>,
 ) -> Vec<Touch> {
     let event = event.modify(|object| prune(object.meta_mut()));
     let mut touched: Vec<Touch> = match &event {
-        Event::Apply(object) => key(object).map(Touch::Changed).into_iter().collect(),
-        Event::Delete(object) => key(object).map(Touch::Gone).into_iter().collect(),
+        Event::Apply(object) => key(object.meta()).map(Touch::Changed).into_iter().collect(),
+        Event::Delete(object) => key(object.meta()).map(Touch::Gone).into_iter().collect(),
         Event::Init | Event::InitApply(_) | Event::InitDone => Vec::new(),
     };
-    let in_store =
-        |all: Vec<Arc<K>>| -> BTreeSet<Key> { all.iter().filter_map(|object| key(object)).collect() };
     let listed = matches!(event, Event::InitDone);
-    let before = if listed { in_store(writer.all()) } else { BTreeSet::new() };
+    let before = if listed { writer.keys() } else { BTreeSet::new() };
     writer.apply(&event);
     if listed {
-        let now = in_store(writer.all());
+        let now = writer.keys();
         touched.extend(before.difference(&now).cloned().map(Touch::Gone));
         touched.extend(now.into_iter().map(Touch::Changed));
     }
@@ -131,7 +126,6 @@ fn prune(metadata: &mut ObjectMeta) {
 
 #[cfg(test)]
 mod tests {
-    use kube::core::DynamicObject;
     use serde_json::json;
 
     use super::super::scope::postgresql;
@@ -152,7 +146,7 @@ mod tests {
     fn a_list_is_told_of_once_it_is_whole() {
         let mut writer = Writer::new(postgresql());
         let store = writer.as_reader();
-        let mut take = |event| take(event, &mut writer, Key::of);
+        let mut take = |event| take(event, &mut writer, Key::of_metadata);
         for event in [Event::Init, Event::InitApply(object("a")), Event::InitApply(object("b"))] {
             assert_eq!(take(event), []);
         }
@@ -169,7 +163,7 @@ mod tests {
     #[test]
     fn what_is_kept_is_pruned() {
         let mut writer = Writer::new(postgresql());
-        take(Event::Apply(object("a")), &mut writer, Key::of);
+        take(Event::Apply(object("a")), &mut writer, Key::of_metadata);
         let kept = writer.as_reader().state().remove(0);
         assert_eq!(kept.metadata.managed_fields, None);
         let annotations = kept.metadata.annotations.as_ref().unwrap();

@@ -165,10 +165,10 @@ impl Writer {
             return Ok(pass.end());
         }
         let mut count = 0;
-        for (kind, object) in ours.iter().filter(|(kind, _)| kind.name == "CronJob") {
-            let place = ObjectPath { kind, namespace: owner.namespace, name: pass::name(&object.metadata) };
+        for (kind, metadata) in ours.iter().filter(|(kind, _)| kind.name == "CronJob") {
+            let place = ObjectPath { kind, namespace: owner.namespace, name: pass::name(metadata) };
             count += 1;
-            match cron_job::suspend(&self.server, place, &object.metadata, REMOVAL_NOT_AUTHORIZED).await {
+            match cron_job::suspend(&self.server, place, metadata, REMOVAL_NOT_AUTHORIZED).await {
                 Ok(true) => pass.record(SUSPENDED, &place),
                 Ok(false) => {}
                 Err(trouble) => pass.applied.findings.push(findings::of_trouble(place, trouble)?),

@@ -164,8 +164,8 @@ impl<'a> Pass<'a> {
         let known = self.writer.inventory.find(place.kind.name, namespace, place.name);
         let cached = self.writer.cache.find(namespace, cluster, place.kind.name, place.name);
         match (known, cached) {
-            (Some(live), Some(last)) if last.is_in_place(desired, &live.metadata) => Ok(LiveState::InPlace),
-            (Some(live), _) => Ok(LiveState::Live(Arc::new(live.metadata.clone()))),
+            (Some(live), Some(last)) if last.is_in_place(desired, &live) => Ok(LiveState::InPlace),
+            (Some(live), _) => Ok(LiveState::Live(Arc::new(live))),
             (None, Some(last)) if last.is_young(desired) => {
                 self.again_after(WATCH_DELAY);
                 Ok(LiveState::InPlace)

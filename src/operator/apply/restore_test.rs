@@ -40,11 +40,10 @@ impl Writer {
         let name = names::restore_test(owner.name);
         let Some(kind) = ObjectKind::of("CronJob") else { return Ok(applied) };
         let ours = Pass::new(self, owner, false).of_ours();
-        let known =
-            ours.iter().find(|(of, object)| *of == kind && object.metadata.name.as_ref() == Some(&name));
+        let known = ours.iter().find(|(of, metadata)| *of == kind && metadata.name.as_ref() == Some(&name));
         let Some((_, known)) = known else { return Ok(applied) };
         let place = ObjectPath { kind, namespace: owner.namespace, name: &name };
-        if let Err(trouble) = cron_job::suspend(&self.server, place, &known.metadata, because).await {
+        if let Err(trouble) = cron_job::suspend(&self.server, place, known, because).await {
             applied.findings.push(findings::of_trouble(place, trouble)?);
         }
         Ok(applied)

@@ -144,7 +144,7 @@ impl RestoreTests {
             scope: scope.clone(),
             events: watcher(scope.api(&self.client, kind), config).modify(pack),
             writer,
-            key: Key::of,
+            key: Key::of_metadata,
         };
         let touched = watch::follow(watch, Arc::clone(&self.progress));
         touched.map(|(Touch::Changed(key) | Touch::Gone(key))| key).boxed()

@@ -148,7 +148,7 @@ impl Verifications {
         let name = names::verification_results(owner.name);
         let watched = self.inventory.find("ConfigMap", owner.namespace, &name);
         let written = self.written.version(owner.namespace, owner.name, "ConfigMap", &name);
-        let newest = watched.map(|known| version(&known.metadata)).max(written);
+        let newest = watched.map(|known| version(&known)).max(written);
         let Some(newest) = newest else { return Ok(Results::default()) };
         if let Some((read, results)) = self.stored.lock().get(key)
             && newest <= *read

@@ -2,7 +2,6 @@
 //! backup needs.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
@@ -14,18 +13,17 @@ use crate::operator::apply::running::{self, RunningJob};
 use crate::operator::apply::server::{Dependents, Trouble};
 use crate::operator::apply::{cron_job, findings};
 use crate::operator::kinds::{ObjectKind, ObjectPath};
-use crate::operator::objects::Metadata;
 
 /// The reason for suspending a CronJob that is no longer desired while its last Job is still running.
 const NOT_DESIRED: &str = "not-desired";
 
 impl Pass<'_> {
     /// All our objects that the watches have reported.
-    pub(in crate::operator::apply) fn of_ours(&self) -> Vec<(&'static ObjectKind, Arc<Metadata>)> {
+    pub(in crate::operator::apply) fn of_ours(&self) -> Vec<(&'static ObjectKind, ObjectMeta)> {
         let all = self.writer.inventory.of_resource(self.owner.namespace, self.owner.name);
         all.into_iter()
-            .filter_map(|(kind, object)| Some((ObjectKind::of(kind)?, object)))
-            .filter(|(kind, object)| ownership::of(&object.metadata, kind, self.owner) == Ownership::Ours)
+            .filter_map(|(kind, metadata)| Some((ObjectKind::of(kind)?, metadata)))
+            .filter(|(kind, metadata)| ownership::of(metadata, kind, self.owner) == Ownership::Ours)
             .collect()
     }
 
@@ -35,9 +33,7 @@ impl Pass<'_> {
         desired: &BTreeSet<(&str, &str)>,
     ) -> Result<(), CallError> {
         let mut others = self.of_ours();
-        others.retain(|(kind, object)| {
-            kind.removable && !desired.contains(&(kind.name, name(&object.metadata)))
-        });
+        others.retain(|(kind, metadata)| kind.removable && !desired.contains(&(kind.name, name(metadata))));
         if others.is_empty() {
             return Ok(());
         }
@@ -52,9 +48,9 @@ impl Pass<'_> {
                 return Ok(());
             }
         };
-        for (kind, object) in others {
-            let place = ObjectPath { kind, namespace: self.owner.namespace, name: name(&object.metadata) };
-            if let Err(trouble) = self.remove(place, &object.metadata, &running).await {
+        for (kind, metadata) in others {
+            let place = ObjectPath { kind, namespace: self.owner.namespace, name: name(&metadata) };
+            if let Err(trouble) = self.remove(place, &metadata, &running).await {
                 let finding = findings::of_trouble(place, trouble)?;
                 self.applied.findings.push(finding);
             }
@@ -67,12 +63,12 @@ impl Pass<'_> {
         &mut self,
         desired: &BTreeSet<(&str, &str)>,
     ) -> Result<(), CallError> {
-        for (kind, object) in self.of_ours() {
-            let place = ObjectPath { kind, namespace: self.owner.namespace, name: name(&object.metadata) };
+        for (kind, metadata) in self.of_ours() {
+            let place = ObjectPath { kind, namespace: self.owner.namespace, name: name(&metadata) };
             if !kind.removable || desired.contains(&(kind.name, place.name)) {
                 continue;
             }
-            if let Err(trouble) = self.remove(place, &object.metadata, &[]).await {
+            if let Err(trouble) = self.remove(place, &metadata, &[]).await {
                 let finding = findings::of_trouble(place, trouble)?;
                 self.applied.findings.push(finding);
             }

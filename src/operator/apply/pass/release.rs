@@ -12,9 +12,9 @@ use crate::operator::kinds::ObjectPath;
 impl Pass<'_> {
     /// Releases all objects.
     pub(in crate::operator::apply) async fn release_all(&mut self) -> Result<(), CallError> {
-        for (kind, object) in self.of_ours() {
-            let place = ObjectPath { kind, namespace: self.owner.namespace, name: name(&object.metadata) };
-            let patch = patch(&object.metadata, self.owner.uid);
+        for (kind, metadata) in self.of_ours() {
+            let place = ObjectPath { kind, namespace: self.owner.namespace, name: name(&metadata) };
+            let patch = patch(&metadata, self.owner.uid);
             match self.writer.server.merge(place, &patch).await {
                 Ok(_) => self.record(RELEASED, &place),
                 Err(error) => self.applied.findings.push(findings::of_trouble(place, error.into())?),

@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use kube::core::ApiResource;
 use kube::runtime::watcher::Event;
-use pgbackrest_keeper::cluster::desired::{self, BuildInputs, CertificatePem, Desired, Object};
+use pgbackrest_keeper::cluster::desired::{self, BuildInputs, CertificatePem, Desired};
 use pgbackrest_keeper::cluster::labels::{MANAGED_BY, MANAGER};
 use pgbackrest_keeper::cluster::record::Record;
 use pgbackrest_keeper::cluster::references::References;
@@ -59,11 +58,8 @@ impl FakeCluster {
         });
         let (cluster, desired) = build(&document, &[], &Record::default());
         let api = Api::new();
-        let watches: BTreeMap<&'static str, ObjectsWriter> = desired
-            .objects
-            .iter()
-            .map(|object| (object.kind(), ObjectsWriter::new(resource(object))))
-            .collect();
+        let watches: BTreeMap<&'static str, ObjectsWriter> =
+            desired.objects.iter().map(|object| (object.kind(), ObjectsWriter::default())).collect();
         let stores = watches.iter().map(|(kind, watch)| (*kind, vec![watch.as_reader()])).collect();
         let inventory = Arc::new(Inventory::new(stores));
         let writer = Writer::new(api.client(), Arc::clone(&inventory), Arc::new(Settings::default()));
@@ -152,21 +148,6 @@ fn build(document: &Value, waiting: &[&str], record: &Record) -> (ValidatedClust
     };
     let desired = desired::build(&cluster, &settings, &inputs);
     (cluster, desired)
-}
-
-fn resource(object: &Object) -> ApiResource {
-    let (group, version) = object.api_version().split_once('/').unwrap_or(("", object.api_version()));
-    let plural = match object.kind() {
-        "NetworkPolicy" => "networkpolicies".to_owned(),
-        kind => format!("{}s", kind.to_ascii_lowercase()),
-    };
-    ApiResource {
-        group: group.to_owned(),
-        version: version.to_owned(),
-        api_version: object.api_version().to_owned(),
-        kind: object.kind().to_owned(),
-        plural,
-    }
 }
 
 fn certificates() -> CertificatePem {
