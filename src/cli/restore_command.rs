@@ -98,7 +98,7 @@ fn of_stanza(stanza: &Stanza, program: &Program, wish: &Wish, now: DateTime<Utc>
         stanza: stanza.name.to_string(),
         // Only versions that know one repository alone call it 0.
         repo: (start.repo_key > 0).then_some(start.repo_key),
-        set: start.backup.label.clone(),
+        set: start.backup.label.to_string(),
         target: target.time.format("%Y-%m-%d %H:%M:%S%.f+00").to_string(),
         target_timeline: match start.timeline {
             Some(timeline) => Some(TargetTimeline::Number(timeline)),

@@ -12,7 +12,7 @@ use crate::state::snapshot::{RepoState, Snapshot, Stanza};
 use super::settings::DatabaseCounts;
 
 /// One backup in one repository of one stanza.
-type Key = (Arc<str>, u32, String);
+type Key = (Arc<str>, u32, Arc<str>);
 
 /// What is known. Cheap to clone.
 #[derive(Debug, Clone, Default)]
@@ -25,7 +25,7 @@ pub(super) struct Counts {
 pub(super) struct UncountedBackup {
     stanza: Arc<str>,
     pub(super) repo: u32,
-    pub(super) label: String,
+    pub(super) label: Arc<str>,
 }
 
 impl UncountedBackup {
@@ -38,7 +38,7 @@ impl UncountedBackup {
         InfoQuery {
             stanza: Some(self.stanza.to_string()),
             repo: (self.repo > 0).then_some(self.repo),
-            set: Some(self.label.clone()),
+            set: Some(self.label.to_string()),
         }
     }
 }
@@ -74,7 +74,7 @@ impl Counts {
         for stanza in &snapshot.stanzas {
             for repo in &stanza.repos {
                 let newest = BackupType::ALL.map(|backup_type| repo.newest(backup_type));
-                let is_newest = |label: &str| newest.iter().flatten().any(|backup| backup.label == label);
+                let is_newest = |label: &str| newest.iter().flatten().any(|backup| *backup.label == *label);
                 for backup in &repo.backups {
                     let key = (stanza.name.clone(), repo.key, backup.label.clone());
                     let asked_for = which == DatabaseCounts::All || is_newest(&backup.label);

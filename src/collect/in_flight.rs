@@ -24,7 +24,7 @@ pub(super) enum CommandKey {
     /// `info` of one target. On a host several commands may read a repository.
     Info(Target),
     /// `info` of one backup.
-    Backup(Target, String),
+    Backup(Target, Arc<str>),
     /// Any command for a repository.
     Repo(u32),
     /// Reading files in a pod.

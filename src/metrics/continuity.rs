@@ -23,7 +23,7 @@ pub(super) fn write(
     families.family(&catalogue::BACKUP_WAL_STORED_BYTES, |family| {
         selection.backups.iter().try_for_each(|Selected { cluster, stanza, repo, backup }| {
             family.of(*cluster);
-            let (label, kind) = (backup.label.as_str(), backup.backup_type.as_str());
+            let (label, kind) = (&*backup.label, backup.backup_type.as_str());
             let labels = [label.into(), kind.into(), repo.key.into(), (&*stanza.name).into()];
             let bytes = repo.wal.as_deref().and_then(|wal| wal.backup_bytes.get(label));
             family.add_known(&labels, bytes.copied())

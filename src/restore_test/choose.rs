@@ -119,7 +119,7 @@ fn random(
 fn alone(stanza: &Stanza, repo: &Repo, label: Option<&str>) -> Stanza {
     let mut repo = repo.clone();
     if let Some(label) = label {
-        repo.backups.retain(|backup| backup.label == label);
+        repo.backups.retain(|backup| *backup.label == *label);
     }
     Stanza { repos: vec![repo], ..stanza.clone() }
 }
@@ -197,7 +197,7 @@ fn one<'a>(
         BackupWish::Oldest => all.iter().min_by_key(|backup| (backup.stop, Reverse(&backup.label))),
         BackupWish::Random if all.is_empty() => None,
         BackupWish::Random => usize::try_from(draw(all.len() as u64)).ok().and_then(|place| all.get(place)),
-        BackupWish::Label(label) => all.iter().find(|backup| backup.label == *label),
+        BackupWish::Label(label) => all.iter().find(|backup| *backup.label == **label),
     };
     let name = crate::state::human::repo_name(repo.key);
     found.copied().ok_or_else(|| match wish {

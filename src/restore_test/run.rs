@@ -149,7 +149,7 @@ async fn plan(
     let backup = &choice.backup;
     test.target = choice.target;
     test.backup = Some(TestedBackup {
-        label: backup.label.clone(),
+        label: backup.label.to_string(),
         backup_type: backup.backup_type,
         start: backup.start,
         stop: backup.stop,
@@ -165,7 +165,7 @@ async fn plan(
     let query = TestQuery {
         stanza: order.stanza.clone(),
         repo: (repo.key > 0).then_some(repo.key),
-        set: choice.backup.label.clone(),
+        set: choice.backup.label.to_string(),
         target_timeline: choice.timeline,
         process_max: order.process_max,
         databases: order.databases.clone(),
@@ -339,7 +339,7 @@ async fn check(
         let more = [
             ("KEEPER_STANZA", order.stanza.clone()),
             ("KEEPER_REPO", test.repo.to_string()),
-            ("KEEPER_BACKUP", choice.backup.label.clone()),
+            ("KEEPER_BACKUP", choice.backup.label.to_string()),
         ];
         made.push(checks::hook(session, hook, place, &more, limit).await);
     }

@@ -18,5 +18,5 @@ pub async fn labels(local: &Local, stanza: &str, repo: u32) -> Option<BTreeSet<S
     let answer = call::info(local, &query, &Limits::with_timeout(TIMEOUT)).await.answer?.ok()?;
     let repo = answer.stanzas.iter().find(|found| &*found.name == stanza)?.repo(repo)?;
     matches!(repo.state, RepoState::Ok | RepoState::NoValidBackups)
-        .then(|| repo.backups.iter().map(|backup| backup.label.clone()).collect())
+        .then(|| repo.backups.iter().map(|backup| backup.label.to_string()).collect())
 }

@@ -111,7 +111,7 @@ mod tests {
     fn the_newest_backup_is_over_all_repositories() {
         let both =
             stanza(vec![repo(1, vec![backup(NEXT, day(1), 2)]), repo(2, vec![backup(FULL, day(0), 1)])]);
-        assert_eq!(newest_backup(&both).unwrap().label, NEXT);
+        assert_eq!(newest_backup(&both).unwrap().label, NEXT.into());
         assert_eq!(kept(&both.repos[0], BackupType::Full), 1);
         assert_eq!(kept(&both.repos[0], BackupType::Incr), 0);
     }

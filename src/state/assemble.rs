@@ -1,6 +1,6 @@
 //! Converts the `info` document from lists per stanza to one entry per repository.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -19,8 +19,8 @@ use super::snapshot::{Activity, Archive, Backup, Database, Progress, Repo, RepoS
 #[must_use]
 pub fn stanza(view: StanzaView<'_>, read_at: DateTime<Utc>) -> Stanza {
     let status = &view.raw.status;
-    let mut versions = BTreeMap::new();
-    let mut repos: Vec<Repo> = view.repos().map(|own| repo(own, read_at, &mut versions)).collect();
+    let mut texts = Texts::default();
+    let mut repos: Vec<Repo> = view.repos().map(|own| repo(own, read_at, &mut texts)).collect();
     repos.sort_by_key(|repo| repo.key);
     repos.dedup_by_key(|repo| repo.key);
     let is_told = view.repos().any(|repo| repo.code.presence() == Presence::Present);
@@ -36,7 +36,7 @@ pub fn stanza(view: StanzaView<'_>, read_at: DateTime<Utc>) -> Stanza {
     }
 }
 
-fn repo(view: RepoView<'_>, read_at: DateTime<Utc>, versions: &mut BTreeMap<String, Arc<str>>) -> Repo {
+fn repo(view: RepoView<'_>, read_at: DateTime<Utc>, texts: &mut Texts) -> Repo {
     let status_message = view.message.redacted();
     let mut databases: Vec<Database> = view.databases().map(database).collect();
     databases.sort_by_key(|database| database.id);
@@ -55,7 +55,11 @@ fn repo(view: RepoView<'_>, read_at: DateTime<Utc>, versions: &mut BTreeMap<Stri
         printed_cipher: view.cipher.map(str::to_owned),
         databases,
         archives,
-        backups: view.backups().filter_map(|raw| backup(raw, versions)).collect(),
+        backups: {
+            let mut backups: Vec<Backup> = view.backups().filter_map(|raw| backup(raw, texts)).collect();
+            backups.shrink_to_fit();
+            backups
+        },
         progress,
         in_progress_since: progress.map(|_| read_at),
         settings: None,
@@ -68,6 +72,21 @@ fn repo(view: RepoView<'_>, read_at: DateTime<Utc>, versions: &mut BTreeMap<Stri
         restore_tests: None,
         verifications: None,
         archived_segments: 0,
+    }
+}
+
+/// Keeps each text once. A backup is named by those that depend on it, too.
+#[derive(Default)]
+struct Texts(HashSet<Arc<str>>);
+
+impl Texts {
+    fn shared(&mut self, text: &str) -> Arc<str> {
+        if let Some(known) = self.0.get(text) {
+            return Arc::clone(known);
+        }
+        let text: Arc<str> = Arc::from(text);
+        self.0.insert(Arc::clone(&text));
+        text
     }
 }
 
@@ -97,20 +116,17 @@ fn archive(raw: &info::InfoArchive<'_>) -> Archive {
     Archive { database_id: raw.database.id, id: raw.id.to_string(), min: name(&raw.min), max: name(&raw.max) }
 }
 
-fn backup(raw: &info::InfoBackup<'_>, versions: &mut BTreeMap<String, Arc<str>>) -> Option<Backup> {
+fn backup(raw: &info::InfoBackup<'_>, texts: &mut Texts) -> Option<Backup> {
     let span = raw.timestamp?;
     let segment = |name: &Option<info::Text<'_>>| name.as_ref().and_then(|name| WalSegment::parse(name));
     let lsn = |of: fn(&info::InfoRange<'_>) -> Option<Lsn>| raw.lsn.as_ref().and_then(of);
     Some(Backup {
-        label: raw.label.to_string(),
+        label: texts.shared(&raw.label),
         backup_type: raw.backup_type?,
         start: span.start,
         stop: span.stop,
         database_id: raw.database.id,
-        backrest_version: versions
-            .entry(raw.backrest.version.to_string())
-            .or_insert_with_key(|version| Arc::from(version.as_str()))
-            .clone(),
+        backrest_version: texts.shared(&raw.backrest.version),
         wal_start: segment(&raw.archive.start),
         wal_stop: segment(&raw.archive.stop),
         lsn_start: lsn(|range| range.start.as_deref().and_then(Lsn::parse)),
@@ -121,7 +137,7 @@ fn backup(raw: &info::InfoBackup<'_>, versions: &mut BTreeMap<String, Arc<str>>)
         repo_delta: raw.info.repository.delta,
         repo_size_map: raw.info.repository.size_map,
         repo_delta_map: raw.info.repository.delta_map,
-        prior: raw.prior.as_ref().map(ToString::to_string),
+        prior: raw.prior.as_deref().map(|prior| texts.shared(prior)),
         references: raw.reference.0,
         error: raw.error,
         annotations: raw.annotation.as_ref().map_or(0, |all| count(all.len())),

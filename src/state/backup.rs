@@ -12,7 +12,8 @@ use crate::pgbackrest::wal::{Lsn, WalSegment};
 /// One backup in one repository.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Backup {
-    pub label: String,
+    /// Shared with what is concluded about it, and with the backups that depend on it.
+    pub label: Arc<str>,
     pub backup_type: BackupType,
     pub start: DateTime<Utc>,
     pub stop: DateTime<Utc>,
@@ -41,7 +42,7 @@ pub struct Backup {
     /// Bytes of block incremental maps that this backup stored.
     pub repo_delta_map: Option<u64>,
     /// The prior backup.
-    pub prior: Option<String>,
+    pub prior: Option<Arc<str>>,
     /// The number of required backups of each type: full, diff, incr.
     pub references: [u32; 3],
     /// Whether page checksum errors were found; absent before 2.36.
@@ -99,7 +100,7 @@ pub struct AttemptFailure {
 pub struct WatchedBackup {
     pub since: DateTime<Utc>,
     /// The newest backup of the repository at that time.
-    pub newest: Option<String>,
+    pub newest: Option<Arc<str>>,
     /// When the lock was first seen released. A later answer shows whether there is a new backup.
     pub released: Option<DateTime<Utc>>,
 }

@@ -147,7 +147,7 @@ mod tests {
         }
         let settings = RepoSettings { retention_full: Some(retention), ..RepoSettings::default() };
         let repo = Repo { settings: Some(settings), ..repo(1, all) };
-        blocked(&repo, day(now)).map(|blocked| (blocked.by, blocked.since))
+        blocked(&repo, day(now)).map(|blocked| (blocked.by.to_string(), blocked.since))
     }
 
     #[test]
@@ -238,7 +238,7 @@ mod tests {
         assert_eq!(found.is_retention_reached, Some(true));
         let young = outlook_of(&weekly(Retention::Count(3), 2), day(10)).unwrap();
         assert_eq!(young.is_retention_reached, Some(false));
-        assert_eq!(found.after_backup[&BackupType::Full].backups, ["20260101-000000F"]);
+        assert_eq!(found.after_backup[&BackupType::Full].backups, ["20260101-000000F".into()]);
         assert_eq!(found.after_backup[&BackupType::Full].backup_bytes, Some(500));
         assert!(found.after_backup[&BackupType::Incr].is_empty());
         // `expire` should have followed the third one.

@@ -5,6 +5,7 @@
 //! manifests (`repoN-retention-history`).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
@@ -53,7 +54,7 @@ pub struct Aged {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Removal {
     /// Labels of the backups, oldest first.
-    pub backups: Vec<String>,
+    pub backups: Vec<Arc<str>>,
     /// Bytes that only these occupy; absent if pgBackRest does not report them for one of them.
     pub backup_bytes: Option<u64>,
     /// The WAL that stays; absent if none is removed.
@@ -61,7 +62,7 @@ pub struct Removal {
     /// Bytes of the WAL that is removed; absent if the archive was not listed.
     pub wal_bytes: Option<u64>,
     /// The backup with page checksum errors that prevents any removal.
-    pub refused_by: Option<String>,
+    pub refused_by: Option<Arc<str>>,
 }
 
 impl Removal {
@@ -113,11 +114,11 @@ impl<'a> Kept<'a> {
             BackupType::Diff => Some(newest.find(|backup| backup.backup_type == BackupType::Full)?),
             BackupType::Incr => Some(newest.next()?),
         };
-        Some(Self { backup: None, backup_type, stop, prior: prior.map(|prior| prior.label.as_str()) })
+        Some(Self { backup: None, backup_type, stop, prior: prior.map(|prior| &*prior.label) })
     }
 
     fn label(&self) -> Option<&'a str> {
-        self.backup.map(|backup| backup.label.as_str())
+        self.backup.map(|backup| &*backup.label)
     }
 
     const fn is_full(&self) -> bool {
@@ -189,7 +190,7 @@ pub(super) fn removal(backups: &[Kept<'_>], rules: &Rules, at: DateTime<Utc>) ->
     let removed: Vec<&Backup> = backups
         .iter()
         .filter_map(|kept| kept.backup)
-        .filter(|backup| gone.contains(backup.label.as_str()))
+        .filter(|backup| gone.contains(&*backup.label))
         .collect();
     let sum = |sum: u64, backup: &&Backup| Some(sum.saturating_add(backup.repo_delta?));
     Removal {

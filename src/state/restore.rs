@@ -325,7 +325,7 @@ mod tests {
     ) -> Result<(u32, String, Reach), Vec<(u32, Unreachable)>> {
         let stanza = stanza(repos);
         start(&stanza, at(target), day(9))
-            .map(|start| (start.repo_key, start.backup.label.clone(), start.reach))
+            .map(|start| (start.repo_key, start.backup.label.to_string(), start.reach))
     }
 
     #[test]
@@ -396,7 +396,7 @@ mod tests {
         let ask = |segments: &[u32], target| {
             let stanza = stanza(vec![listed(made(), segments.iter().copied())]);
             let start = start(&stanza, at(target), day(99));
-            start.map(|start| (start.backup.label.clone(), start.reach, start.proof.is_ok()))
+            start.map(|start| (start.backup.label.to_string(), start.reach, start.proof.is_ok()))
         };
         let whole = [1, 2, 3, 4, 5, 6, 7, 8, 9];
         assert_eq!(ask(&whole, day(5)), Ok((FULL.to_owned(), Reach::Beyond, true)));

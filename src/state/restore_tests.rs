@@ -49,7 +49,7 @@ fn coverage(repo: &Repo, passed: &BTreeSet<String>) -> Option<Coverage> {
         return None;
     }
     let stops = || {
-        let tested = repo.dated_backups().filter(|backup| passed.contains(&backup.label));
+        let tested = repo.dated_backups().filter(|backup| passed.contains(&*backup.label));
         tested.map(|backup| backup.stop)
     };
     let full = || repo.backups.iter().filter(|backup| backup.backup_type == BackupType::Full);
@@ -57,7 +57,7 @@ fn coverage(repo: &Repo, passed: &BTreeSet<String>) -> Option<Coverage> {
         newest_backup: stops().max(),
         oldest_backup: stops().min(),
         full_backups: full().count() as u64,
-        tested_full_backups: full().filter(|backup| passed.contains(&backup.label)).count() as u64,
+        tested_full_backups: full().filter(|backup| passed.contains(&*backup.label)).count() as u64,
     })
 }
 

@@ -283,7 +283,7 @@ pub struct Repo {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct BlockedExpiry {
     /// Its label.
-    pub by: String,
+    pub by: Arc<str>,
     pub since: DateTime<Utc>,
 }
 

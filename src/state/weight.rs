@@ -2,8 +2,8 @@
 
 use super::snapshot::{Backup, Repo, Snapshot, Stanza};
 
-/// What a label takes on the heap.
-const LABEL: usize = 48;
+/// What a label takes on the heap, beside its text.
+const LABEL: usize = 32;
 /// What is derived from a repository and kept with it: its expiry, recovery and continuity.
 const DERIVED: usize = 1024;
 
@@ -36,7 +36,7 @@ fn of_repo(repo: &Repo) -> usize {
 }
 
 fn of_backup(backup: &Backup) -> usize {
-    size_of::<Backup>() + 2 * LABEL + backup.label.len() + backup.prior.as_ref().map_or(0, String::len)
+    size_of::<Backup>() + LABEL + backup.label.len()
 }
 
 #[cfg(test)]

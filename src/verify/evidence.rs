@@ -67,7 +67,7 @@ impl Listed {
     pub(super) fn of(backup: &Backup) -> Self {
         Self {
             has_block_files: backup.repo_size_map.is_some() || backup.repo_delta_map.is_some(),
-            prior: backup.prior.clone(),
+            prior: backup.prior.as_deref().map(str::to_owned),
             database_id: backup.database_id,
             wal: backup.wal_start.zip(backup.wal_stop),
         }

@@ -102,7 +102,7 @@ fn usable(repo: &Repo, order: &Order, version: Option<Version>) -> Result<(), (R
         Some(_) if lacks(HAS_SET) => {
             configuration("pgBackRest before 2.55 cannot verify a single backup; omit --backup".to_owned())
         }
-        Some(label) if repo.backups.iter().all(|backup| backup.label != *label) => {
+        Some(label) if repo.backups.iter().all(|backup| *backup.label != **label) => {
             configuration(format!("the repository has no backup {label}; see --backup"))
         }
         _ => Ok(()),
@@ -122,9 +122,9 @@ async fn verify(
         process_max: order.process_max,
     };
     let wanted =
-        repo.backups.iter().filter(|backup| order.set.as_ref().is_none_or(|set| *set == backup.label));
+        repo.backups.iter().filter(|backup| order.set.as_ref().is_none_or(|set| **set == *backup.label));
     let before: BTreeMap<String, Listed> =
-        wanted.map(|backup| (backup.label.clone(), Listed::of(backup))).collect();
+        wanted.map(|backup| (backup.label.to_string(), Listed::of(backup))).collect();
     let limits = Limits {
         timeout: order.timeout,
         grace: GRACE,

@@ -28,7 +28,7 @@ pub(crate) fn backup(label: &str, stop: DateTime<Utc>, segment: u32) -> Backup {
     let wal = WalSegment { timeline: 1, high: 0, low: segment };
     let position = Lsn(u64::from(segment) << 24 | 0x28);
     Backup {
-        label: label.to_owned(),
+        label: label.into(),
         backup_type: BackupType::of_label(label).unwrap(),
         start: stop - Duration::minutes(10),
         stop,
@@ -44,7 +44,7 @@ pub(crate) fn backup(label: &str, stop: DateTime<Utc>, segment: u32) -> Backup {
         repo_delta: Some(500),
         repo_size_map: None,
         repo_delta_map: None,
-        prior: label.rsplit_once('_').map(|(full, _)| full.to_owned()),
+        prior: label.rsplit_once('_').map(|(full, _)| full.into()),
         references: [0; 3],
         error: Some(false),
         annotations: 0,
@@ -106,7 +106,7 @@ pub(crate) fn listed(mut repo: Repo, segments: impl IntoIterator<Item = u32>) ->
     let ends = repo.backups.iter().flat_map(|backup| [backup.wal_start, backup.wal_stop]).flatten();
     let expected = Expected { marked: ends.map(|segment| segment.low).collect(), ..Expected::default() };
     listing.replace_directory(directory, DirectoryFacts::of(directory, files, day(99), &expected));
-    listing.backup_directories = Some(repo.backups.iter().map(|backup| backup.label.clone()).collect());
+    listing.backup_directories = Some(repo.backups.iter().map(|backup| backup.label.to_string()).collect());
     let database = DatabaseFacts {
         size: SegmentSize::DEFAULT,
         retention: ArchiveRetention::All,

@@ -26,7 +26,7 @@ pub(in crate::collect) struct Archive {
     pub(super) size: SegmentSize,
     pub(super) stored_size: StoredSize,
     /// Labels of the backups.
-    pub(super) backups: BTreeSet<String>,
+    pub(super) backups: BTreeSet<Arc<str>>,
     /// Last words of the segments with which backups end, by directory.
     pub(super) backup_ends: BTreeMap<DirectoryName, BTreeSet<u32>>,
     /// Directories in which a backup's WAL begins or ends. `expire` may remove a part of these.
@@ -34,7 +34,7 @@ pub(in crate::collect) struct Archive {
     /// Last words of the segments with which backups begin and end, by the word before, which directories of all timelines share.
     pub(super) marked: BTreeMap<u32, BTreeSet<u32>>,
     /// Labels of the backups of all databases.
-    pub(super) labels: BTreeSet<String>,
+    pub(super) labels: BTreeSet<Arc<str>>,
     /// The newest directory of a backup may be that of one that runs.
     pub(super) may_run: bool,
 }

@@ -40,7 +40,7 @@ struct Scanned {
     judged: Option<CompleteListing>,
     last_run: DateTime<Utc>,
     /// Labels of the backups before the last scan, whatever its result.
-    backups: BTreeSet<String>,
+    backups: BTreeSet<Arc<str>>,
     failure: Option<Failure>,
     /// Missing segments in the listing that was judged last.
     missing: u64,
@@ -51,9 +51,9 @@ struct Scanned {
 struct CompleteListing {
     listing: Arc<Listing>,
     /// Labels of the backups before the scan.
-    backups: Arc<BTreeSet<String>>,
+    backups: Arc<BTreeSet<Arc<str>>>,
     /// The same of all databases.
-    labels: Arc<BTreeSet<String>>,
+    labels: Arc<BTreeSet<Arc<str>>>,
     ended: DateTime<Utc>,
 }
 
@@ -89,7 +89,7 @@ enum Change {
 
 impl ListingStore {
     /// What a scan continues from: what is listed, and the backups at the last complete listing.
-    pub(super) fn previous(&self, key: &ArchiveKey) -> (Option<Listing>, BTreeSet<String>) {
+    pub(super) fn previous(&self, key: &ArchiveKey) -> (Option<Listing>, BTreeSet<Arc<str>>) {
         let inner = self.inner.lock();
         let Some(scanned) = inner.archives.get(key) else { return (None, BTreeSet::new()) };
         let backups = scanned.complete.as_ref().map(|complete| BTreeSet::clone(&complete.backups));
@@ -231,7 +231,7 @@ impl CompleteListing {
     }
 
     fn leftovers(&self, stanza: &Stanza, repo: &Repo) -> Option<Vec<Leftover>> {
-        let labels: BTreeSet<&str> = repo.backups.iter().map(|backup| backup.label.as_str()).collect();
+        let labels: BTreeSet<&str> = repo.backups.iter().map(|backup| &*backup.label).collect();
         let is_known = |label: &str| labels.contains(label) || self.labels.contains(label);
         leftovers(&self.listing, is_known, stanza.backup_lock.held != Some(false))
     }

@@ -5,6 +5,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -82,7 +83,7 @@ impl ScanPlan {
     /// Begins with what is known from before, if that is of the same archive.
     pub(super) fn begin(
         before: Option<Listing>,
-        backups_before: &BTreeSet<String>,
+        backups_before: &BTreeSet<Arc<str>>,
         archive: Archive,
         interval: Duration,
         now: DateTime<Utc>,
@@ -189,7 +190,7 @@ impl ScanPlan {
         sizes.retain(|label, _| directories.contains(label));
         let is_unmeasured = |label: &BackupLabel| {
             let name = label.to_string();
-            !self.archive.labels.contains(&name) && !sizes.contains_key(&name)
+            !self.archive.labels.contains(&*name) && !sizes.contains_key(&name)
         };
         self.leftovers = labels.into_iter().filter(is_unmeasured).take(MAX_LEFTOVERS).collect();
         self.listing.backup_directories = Some(directories);

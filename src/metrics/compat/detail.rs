@@ -46,7 +46,7 @@ fn plain<V: Into<Value>>(
 
 fn labels<'a>(Selected { stanza, repo, backup, .. }: &Selected<'a>) -> [Label<'a>; 6] {
     [
-        backup.label.as_str().into(),
+        (&*backup.label).into(),
         backup.backup_type.as_str().into(),
         block_incremental(backup).into(),
         backup.database_id.into(),

@@ -192,7 +192,7 @@ fn detail_can_be_reduced_to_the_last_of_each_type_or_none() {
     let mut source = snapshot(TWO_REPOS);
     let mut older = source.stanzas[0].repos[0].backups[0].clone();
     older.stop -= TimeDelta::days(1);
-    older.label = "20261120-000000F".to_owned();
+    older.label = "20261120-000000F".into();
     source.stanzas[0].repos[0].backups.insert(0, older);
     for (backup_detail, expected) in
         [(BackupDetail::All, 6), (BackupDetail::Last, 5), (BackupDetail::None, 0)]

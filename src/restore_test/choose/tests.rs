@@ -23,7 +23,7 @@ fn chosen(repo: &Repo, backup: &BackupWish, target: TargetWish) -> Result<Choice
 }
 
 fn label(repo: &Repo, backup: &BackupWish, target: TargetWish) -> Result<String, ReasonClass> {
-    chosen(repo, backup, target).map(|choice| choice.backup.label)
+    chosen(repo, backup, target).map(|choice| choice.backup.label.to_string())
 }
 
 #[test]

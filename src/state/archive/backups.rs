@@ -33,12 +33,12 @@ pub(super) fn files(backups: &[&Backup], listing: &Listing) -> Vec<Files> {
     by_label.sort_by_key(|backup| &backup.label);
     let mut known: HashMap<&str, Files> = HashMap::with_capacity(backups.len());
     for backup in by_label {
-        let directory = listing.backup_directories.as_ref().map(|labels| labels.contains(&backup.label));
+        let directory = listing.backup_directories.as_ref().map(|labels| labels.contains(&*backup.label));
         let prior = backup.prior.as_deref();
         let references = prior.is_none_or(|prior| known.get(prior).is_some_and(|prior| prior.are_there()));
         known.insert(&backup.label, Files { directory, references });
     }
-    let of = |backup: &&Backup| known.get(backup.label.as_str()).copied();
+    let of = |backup: &&Backup| known.get(&*backup.label).copied();
     backups.iter().filter_map(of).collect()
 }
 

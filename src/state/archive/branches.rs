@@ -4,6 +4,7 @@
 //! branch. In PostgreSQL, the number of its last timeline identifies a branch.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -67,7 +68,7 @@ pub struct Branch {
     /// When the repository received its last segment, by the clock of the PostgreSQL host.
     pub last_archived: Option<DateTime<Utc>>,
     /// Backups from which recovery can follow the branch, with the end of the WAL that follows each.
-    pub reach: BTreeMap<String, ReachEnd>,
+    pub reach: BTreeMap<Arc<str>, ReachEnd>,
     /// Stop of the backup from which every later instant of the branch can be restored.
     pub continuous_start: Option<DateTime<Utc>>,
     /// The end of that.

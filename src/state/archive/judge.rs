@@ -1,6 +1,7 @@
 //! What a listing proves: which WAL is missing, which backups can be restored, and to which points in time.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
@@ -35,7 +36,7 @@ pub struct Continuity {
     /// Bytes of segments that no backup can use; absent if unknown.
     pub unneeded_bytes: Option<u64>,
     /// Bytes from the start of each backup to that of the next one, by label, as far as they are known.
-    pub backup_bytes: BTreeMap<String, u64>,
+    pub backup_bytes: BTreeMap<Arc<str>, u64>,
     /// Bytes by the names of segments.
     #[serde(skip)]
     pub stored: StoredWal,
@@ -60,7 +61,7 @@ pub struct Continuity {
     /// Stop of the oldest backup that can be restored.
     pub earliest: Option<DateTime<Utc>>,
     /// Labels of the backups that can be restored, on any branch.
-    pub restorable: BTreeSet<String>,
+    pub restorable: BTreeSet<Arc<str>>,
     /// Branches of history, the live one first, then the newest. A timeline that another one continues is not a branch.
     pub branches: Vec<Branch>,
     /// When the database began each of its timelines; None if unknown.

@@ -1,6 +1,7 @@
 //! How many bytes of the WAL archive belong to which backup.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -83,15 +84,15 @@ impl StoredWal {
 
     /// Bytes from the start of each backup to that of the next one, by label. If backups start in the same segment, the bytes
     /// count for the last of them. Offline backups have none.
-    pub(super) fn by_backup(&self, backups: &[&Backup]) -> Option<BTreeMap<String, u64>> {
-        let mut starts: Vec<(WalSegment, &str)> =
-            backups.iter().filter_map(|backup| Some((backup.wal_start?, &*backup.label))).collect();
+    pub(super) fn by_backup(&self, backups: &[&Backup]) -> Option<BTreeMap<Arc<str>, u64>> {
+        let mut starts: Vec<(WalSegment, &Arc<str>)> =
+            backups.iter().filter_map(|backup| Some((backup.wal_start?, &backup.label))).collect();
         starts.sort_unstable();
         let mut end = self.total;
         let mut bytes = BTreeMap::new();
         for (start, label) in starts.into_iter().rev() {
             let begin = self.up_to.get(&start)?.0;
-            bytes.insert(label.to_owned(), end.saturating_sub(begin));
+            bytes.insert(Arc::clone(label), end.saturating_sub(begin));
             end = begin;
         }
         Some(bytes)

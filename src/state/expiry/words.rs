@@ -59,7 +59,7 @@ mod tests {
     use crate::pgbackrest::label::BackupType;
 
     fn removal(labels: &[&str], backup_bytes: Option<u64>, wal_bytes: Option<u64>) -> Removal {
-        let backups = labels.iter().map(|label| (*label).to_owned()).collect();
+        let backups = labels.iter().map(|label| (*label).into()).collect();
         Removal { backups, backup_bytes, wal_bytes, ..Removal::default() }
     }
 

@@ -168,7 +168,7 @@ fn stop_files_are_warnings() {
 
 #[test]
 fn blocked_expiry_and_other_programs_are_warnings() {
-    let by = "20260102-000000F".to_owned();
+    let by = "20260102-000000F".into();
     let blocked = Repo { expiry_blocked: Some(BlockedExpiry { by, since: day(3) }), ..good(1) };
     let (health, text) = only(&blocked, None);
     assert_eq!(health, Health::Warning);

@@ -36,6 +36,7 @@ fn made(types: &str) -> Vec<Backup> {
         newest.clone_from(&label);
         let number = i64::try_from(at).unwrap();
         let segment = u32::try_from(at).unwrap() + 1;
+        let prior = prior.map(Arc::from);
         all.push(Backup { prior, ..backup(&label, day(number), segment) });
     }
     all
@@ -46,7 +47,7 @@ fn made(types: &str) -> Vec<Backup> {
 fn removed(backups: &[Backup], rules: &Rules, at: i64) -> (Vec<usize>, Option<Vec<u32>>) {
     let kept: Vec<Kept<'_>> = backups.iter().map(Kept::of).collect();
     let removal = removal(&kept, rules, day(at));
-    let place = |label: &String| backups.iter().position(|backup| backup.label == *label).unwrap();
+    let place = |label: &Arc<str>| backups.iter().position(|backup| backup.label == *label).unwrap();
     let starts = |wal: KeptWal| wal.ranges.iter().map(|range| range.start.low).collect();
     (removal.backups.iter().map(place).collect(), removal.wal_kept.map(starts))
 }

@@ -38,13 +38,13 @@ fn line(label: &str, status: &str, faults: &str) -> String {
 
 impl Case {
     fn new(status: &'static str, lines: &[String]) -> Self {
-        let labels = both().into_iter().map(|backup| backup.label);
+        let labels = both().into_iter().map(|backup| backup.label.to_string());
         Self {
             stanza: "demo",
             status,
             result: format!("{WHOLE}{}", lines.concat()),
             log: RUN.to_owned(),
-            before: both().iter().map(|backup| (backup.label.clone(), Listed::of(backup))).collect(),
+            before: both().iter().map(|backup| (backup.label.to_string(), Listed::of(backup))).collect(),
             after: Some(labels.collect()),
             version: "pgBackRest 2.60.0",
         }

@@ -112,7 +112,7 @@ fn everything() -> (impl Fn(Format) -> String, Arc<Options>) {
     let (mut snapshot, now) = fixtures::scene(&case);
     let backups = snapshot.stanzas[0].repos[0].backups.clone();
     for (number, mut backup) in backups.into_iter().cycle().take(6).enumerate() {
-        backup.label = format!("20261101-00000{number}F");
+        backup.label = format!("20261101-00000{number}F").into();
         backup.stop -= TimeDelta::days(i64::try_from(number).unwrap() + 1);
         backup.databases = Some(3);
         snapshot.stanzas[0].repos[0].backups.push(backup);
@@ -123,7 +123,7 @@ fn everything() -> (impl Fn(Format) -> String, Arc<Options>) {
     listed(&mut snapshot, now);
     expiring(&mut snapshot, now);
     snapshot.stanzas[0].repos[0].expiry_blocked =
-        Some(BlockedExpiry { by: "20261101-000000F".to_owned(), since: now - TimeDelta::hours(30) });
+        Some(BlockedExpiry { by: "20261101-000000F".into(), since: now - TimeDelta::hours(30) });
     snapshot.stanzas[0].other_program = Some(OtherProgram {
         product: Some(Product::PgBunker),
         evidence: Evidence::Backup,
@@ -270,7 +270,7 @@ fn archiver(snapshot: &mut Snapshot, now: DateTime<Utc>) {
 /// Expired by time, with a backup that is old enough and one that will be.
 fn expiring(snapshot: &mut Snapshot, now: DateTime<Utc>) {
     let removal = |labels: &[&str], backup_bytes, wal_bytes| Removal {
-        backups: labels.iter().map(|label| (*label).to_owned()).collect(),
+        backups: labels.iter().map(|label| (*label).into()).collect(),
         backup_bytes: Some(backup_bytes),
         wal_bytes: Some(wal_bytes),
         ..Removal::default()

@@ -103,7 +103,7 @@ async fn info_answers(lab: &Lab<'_>, label: &str) {
         let stanzas = asked(stanza, repo).await;
         let [found] = stanzas.as_slice() else { panic!("{stanzas:?}") };
         assert_eq!(found.repos.iter().map(|repo| repo.key).collect::<Vec<_>>(), keys);
-        let labels: Vec<_> = found.repos[0].backups.iter().map(|backup| backup.label.as_str()).collect();
+        let labels: Vec<_> = found.repos[0].backups.iter().map(|backup| &*backup.label).collect();
         assert_eq!(labels, if keys[0] == 1 { vec![label] } else { vec![] });
     }
     let nobody = asked(Some("nobody"), Some(1)).await;

@@ -35,7 +35,7 @@ fn listing(snapshot: &Snapshot, without: Option<u32>) -> Listing {
     let files = names.iter().map(|name| ListedFile { name, size: 1 << 20, modified: now });
     let mut listing = Listing::new(ArchiveId::parse(&archive.id).unwrap(), now);
     listing.replace_directory(directory, DirectoryFacts::of(directory, files, now, &Expected::default()));
-    listing.backup_directories = Some(repo.backups.iter().map(|backup| backup.label.clone()).collect());
+    listing.backup_directories = Some(repo.backups.iter().map(|backup| backup.label.to_string()).collect());
     listing
 }
 
@@ -83,7 +83,7 @@ fn a_backup_that_came_meanwhile_waits_for_the_next_listing() {
     let mut before = snapshot(Utc::now());
     let newest = before.stanzas[0].repos[0].backups.pop().unwrap();
     let mut listing = listing(&before, Some(newest.wal_stop.unwrap().low));
-    listing.backup_directories.as_mut().unwrap().remove(&newest.label);
+    listing.backup_directories.as_mut().unwrap().remove(&*newest.label);
     let store = ListingStore::default();
     store.put(key(&before), &archive(&before), well(listing));
     let after = fill(&store, snapshot(Utc::now()), Utc::now());

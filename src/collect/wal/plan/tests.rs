@@ -21,10 +21,10 @@ fn archive(backups: &[&str], edges: &[&str]) -> Archive {
         size: SegmentSize::DEFAULT,
         stored_size: StoredSize::default(),
         backup_ends: BTreeMap::new(),
-        backups: backups.iter().map(|label| (*label).to_owned()).collect(),
+        backups: backups.iter().map(|label| (*label).into()).collect(),
         edges: edges.iter().map(|name| DirectoryName::parse(name).unwrap()).collect(),
         marked: BTreeMap::new(),
-        labels: backups.iter().map(|label| (*label).to_owned()).collect(),
+        labels: backups.iter().map(|label| (*label).into()).collect(),
         may_run: false,
     }
 }
@@ -114,7 +114,7 @@ fn rest(scan: &mut ScanPlan) -> Vec<ScanStep> {
 }
 
 fn again(listing: Listing, backups: &[&str], archive: Archive, now: DateTime<Utc>) -> ScanPlan {
-    let labels = backups.iter().map(|label| (*label).to_owned()).collect();
+    let labels = backups.iter().map(|label| (*label).into()).collect();
     ScanPlan::begin(Some(listing), &labels, archive, INTERVAL, now)
 }
 

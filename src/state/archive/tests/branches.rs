@@ -79,7 +79,8 @@ impl Made {
             listing.histories.insert(*timeline, TimelineHistory { timeline: *timeline, parents });
             listing.history_files.insert(*timeline, Some(*time));
         }
-        listing.backup_directories = Some(self.backups.iter().map(|backup| backup.label.clone()).collect());
+        listing.backup_directories =
+            Some(self.backups.iter().map(|backup| backup.label.to_string()).collect());
         change(&mut listing);
         judge(&listing, &self.backups, facts(self.size, ArchiveRetention::All))
     }

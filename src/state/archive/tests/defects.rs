@@ -32,7 +32,7 @@ fn judged(
     size: SegmentSize,
 ) -> Continuity {
     let mut listing = listing(files, histories, size);
-    listing.backup_directories = Some(backups.iter().map(|backup| backup.label.clone()).collect());
+    listing.backup_directories = Some(backups.iter().map(|backup| backup.label.to_string()).collect());
     judge(&listing, backups, facts(size, ALL))
 }
 

@@ -137,7 +137,7 @@ fn world((exponent, forks, fates, made, lost): Drawn) -> World {
         let made = needs(serial, *timeline, first, first + length, size);
         match kind {
             0 => offline(&made.label, made.stop),
-            1 => Backup { prior: Some("20251231-000000F".to_owned()), ..made },
+            1 => Backup { prior: Some("20251231-000000F".into()), ..made },
             _ => made,
         }
     });
@@ -146,7 +146,7 @@ fn world((exponent, forks, fates, made, lost): Drawn) -> World {
     let known = known.map(|(timeline, parents)| TimelineHistory { timeline, parents }).collect();
     let mut listing = listing(&files, known, size);
     let there = backups.iter().zip(&made).filter(|(_, (.., kind))| *kind != 2);
-    listing.backup_directories = Some(there.map(|(backup, _)| backup.label.clone()).collect());
+    listing.backup_directories = Some(there.map(|(backup, _)| backup.label.to_string()).collect());
     World { size, listing, present, twice, backups }
 }
 
@@ -226,7 +226,7 @@ fn compare(world: &World, retention: ArchiveRetention) {
     };
     let whole = |backup: &Backup| {
         let labels = listing.backup_directories.as_ref().unwrap();
-        backup.prior.is_none() && labels.contains(&backup.label)
+        backup.prior.is_none() && labels.contains(&*backup.label)
     };
     let (online, offline): (Vec<&Backup>, Vec<&Backup>) = backups.iter().partition(|b| b.wal_start.is_some());
     let mut lost_of_backups = BTreeSet::new();

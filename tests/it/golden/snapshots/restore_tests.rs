@@ -71,7 +71,7 @@ fn test(
         stop: start + TimeDelta::seconds(342),
         target: Target { kind, time: (kind == TargetKind::Time).then_some(start), random: true },
         backup: Some(TestedBackup {
-            label: backup.label.clone(),
+            label: backup.label.to_string(),
             backup_type: backup.backup_type,
             start: backup.start,
             stop: backup.stop,

@@ -124,7 +124,7 @@ fn rotated(model: &Backup, back: usize, oldest: usize, last: DateTime<Utc>) -> B
         BackupType::Incr => "I",
     };
     Backup {
-        label: format!("{}{letter}", start.format("%Y%m%d-%H%M%S")),
+        label: format!("{}{letter}", start.format("%Y%m%d-%H%M%S")).into(),
         backup_type,
         start,
         stop: start + TimeDelta::minutes(minutes),
@@ -220,7 +220,7 @@ pub(crate) fn hostile() -> Snapshot {
                 (String::from(HOSTILE), Some(String::from(HOSTILE)), Some(String::from(HOSTILE)));
         }
         for backup in &mut repo.backups {
-            backup.label = String::from(HOSTILE);
+            backup.label = HOSTILE.into();
             backup.error = Some(true);
         }
         repo.settings =
