@@ -86,12 +86,13 @@ pub async fn run(args: OperatorArgs, flags: &Flags) -> anyhow::Result<ExitCode> 
     }
     let signals = Signals::install().context("cannot install signal handlers")?;
     check_telemetry_path(&args.web.telemetry_path)?;
+    let shard = args.work.own_shard()?;
     let web_config = WebConfigHandle::load(args.web.place.config_file.as_deref()).await?;
     let notify_config = NotifyConfigHandle::load(args.notify.file()).await?;
     let listeners = listeners(&args.web).await?;
     let client = client::connect(&args.kubernetes.clone().into()).await?;
 
-    let metrics = Arc::new(OperatorMetrics::new(ReconcileError::CATEGORIES));
+    let metrics = Arc::new(OperatorMetrics::new(ReconcileError::CATEGORIES).of_shard(shard));
     let progress = Arc::new(OperatorProgress::new(Arc::clone(&metrics)));
     let (stop_work, stop_serving) = (CancellationToken::new(), CancellationToken::new());
     let (reloads, requests) = mpsc::channel(RELOADS_WAITING);
@@ -136,7 +137,7 @@ pub async fn run(args: OperatorArgs, flags: &Flags) -> anyhow::Result<ExitCode> 
         options: Arc::clone(&options),
         telemetry_path: args.web.telemetry_path.clone(),
         web_config: web_config.clone(),
-        title: host_name(),
+        title: if shard.is_all() { host_name() } else { format!("{}, shard {shard}", host_name()) },
         interval: args.fleet.interval,
         collects,
         own_process: own_process::figures,
@@ -223,6 +224,7 @@ async fn work(
             .or_else(|| pod_identity.as_ref().map(|pod| pod.namespace.clone()))
             .unwrap_or_else(|| client.default_namespace().to_owned()),
         name: args.work.lease_name.clone(),
+        shard: args.work.own_shard()?,
         // A restarted container is a different holder.
         identity: format!("{instance}_{:016x}", rand::random::<u64>()),
         duration: args.work.lease_duration,
@@ -253,6 +255,7 @@ async fn work(
         settings: Arc::new(settings),
         mode,
         scopes: Scope::of(&args.work.namespaces),
+        shard: args.work.own_shard()?,
         concurrency: args.work.concurrency,
         progress,
         metrics,

@@ -21,6 +21,37 @@ pub const KIND: &str = "postgresql";
 /// The path of the backup section in findings.
 pub const BACKUP: &str = "spec.backup.pgbackrest";
 
+/// The fields of `spec` that [`Spec`] has.
+const RELEVANT: [&str; 16] = [
+    "backup",
+    "dockerImage",
+    "env",
+    "labels",
+    "nodeAffinity",
+    "numberOfInstances",
+    "podAnnotations",
+    "podPriorityClassName",
+    "postgresql",
+    "schedulerName",
+    "standby",
+    "tde",
+    "teamId",
+    "tolerations",
+    "topologySpreadConstraints",
+    "volume",
+];
+
+/// Removes from a resource what is not read here, which is most of it.
+pub fn prune(data: &mut Value) {
+    let Some(fields) = data.as_object_mut() else { return };
+    fields.retain(|name, _| name == "spec");
+    let Some(spec) = fields.get_mut("spec").and_then(Value::as_object_mut) else { return };
+    spec.retain(|name, _| RELEVANT.contains(&name.as_str()));
+    if let Some(postgresql) = spec.get_mut("postgresql").and_then(Value::as_object_mut) {
+        postgresql.retain(|name, _| name == "version");
+    }
+}
+
 /// One resource.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -263,5 +294,29 @@ mod tests {
     fn a_debug_print_shows_no_key() {
         let repo = RepoSpec { key: Some("hunter2".to_owned()), ..RepoSpec::default() };
         assert!(!format!("{repo:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn what_is_pruned_is_not_read() {
+        let mut object = json!({
+            "spec": {
+                "teamId": "team", "numberOfInstances": 2, "dockerImage": "pg", "volume": {"size": "1Gi"},
+                "postgresql": {"version": "17", "parameters": {"shared_buffers": "1GB"}},
+                "users": {"app": []}, "databases": {"app": "app"}, "resources": {"limits": {"cpu": "1"}},
+                "tde": {"enable": true}, "env": [{"name": "A"}], "labels": {"a": "b"}, "podAnnotations": {"c": "d"},
+                "tolerations": [{}], "nodeAffinity": {}, "topologySpreadConstraints": [{}], "standby": {},
+                "schedulerName": "s", "podPriorityClassName": "p",
+                "backup": {"pgbackrest": {"global": {"repo1-path": "/x"}, "repos": [{"name": "repo1"}]}},
+            },
+            "status": {"BackupStatus": "Ok"},
+        });
+        let read = |object: &Value| serde_json::from_value::<Postgresql>(object.clone()).unwrap();
+        let before = read(&object);
+        assert!(RELEVANT.iter().all(|field| object["spec"].get(field).is_some()));
+        prune(&mut object);
+        assert_eq!(read(&object), before);
+        assert!(object.get("status").is_none() && object["spec"].get("users").is_none());
+        assert_eq!(object["spec"]["postgresql"], json!({"version": "17"}));
+        prune(&mut Value::Null);
     }
 }

@@ -3,3 +3,4 @@
 pub mod client;
 pub mod exec;
 pub mod lease;
+pub mod shard;

@@ -13,6 +13,7 @@ use parking_lot::{Mutex, MutexGuard};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::histogram::Histogram;
 
+use crate::kubernetes::shard::Shard;
 use crate::state::jobs::Concern;
 
 use super::catalogue::{Labels, Metric, operator as catalogue};
@@ -33,6 +34,7 @@ pub struct OperatorMetrics {
     failed: Histogram,
     /// Jobs and schedules.
     pub jobs: JobMetrics,
+    shard: Shard,
     /// Held only for a change or a copy.
     present: Mutex<OperatorState>,
     /// Incremented whenever something about a cluster may have changed.
@@ -109,6 +111,7 @@ impl OperatorMetrics {
             succeeded: Histogram::new(DURATION_BUCKETS),
             failed: Histogram::new(DURATION_BUCKETS),
             jobs: JobMetrics::default(),
+            shard: Shard::default(),
             present: Mutex::new(OperatorState {
                 totals: Totals { errors, ..Totals::default() },
                 ..OperatorState::default()
@@ -116,6 +119,13 @@ impl OperatorMetrics {
             changes: AtomicU64::new(0),
             epoch: AtomicU64::new(0),
         }
+    }
+
+    /// The same for a shard of the fleet.
+    #[must_use]
+    pub const fn of_shard(mut self, shard: Shard) -> Self {
+        self.shard = shard;
+        self
     }
 
     /// Records the end of a reconcile at `at`.
@@ -278,6 +288,10 @@ impl OperatorMetrics {
             })
         })?;
         families.family(&catalogue::LEADER, |family| family.add(&[], present.leads))?;
+        families.family(&catalogue::SHARD_INFO, |family| {
+            family.add(&[u64::from(self.shard.index()).into(), u64::from(self.shard.total()).into()], true)
+        })?;
+        families.family(&catalogue::TOTAL_SHARDS, |family| family.add(&[], u64::from(self.shard.total())))?;
         families.family(&catalogue::QUEUE_DEPTH, |family| family.add(&[], present.queue_depth))
     }
 }

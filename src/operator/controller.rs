@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
 use chrono::Utc;
 use futures_util::stream::{self, BoxStream};
-use futures_util::{FutureExt, Stream, StreamExt};
+use futures_util::{FutureExt, StreamExt};
 use kube::core::{ApiResource, DynamicObject};
 use kube::runtime::controller::{Action, Config, applier};
 use kube::runtime::reflector::ObjectRef;
@@ -17,13 +17,13 @@ use kube::runtime::{WatchStreamExt as _, watcher};
 use parking_lot::Mutex;
 use rand::Rng;
 use tokio::sync::Semaphore;
-use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::cluster::resource::KIND;
 use crate::cluster::settings::Settings;
 use crate::collect::fleet::FleetCollector;
+use crate::kubernetes::shard::Shard;
 use crate::metrics::OperatorMetrics;
 use crate::source::pod::Pods;
 use crate::state::jobs::ClusterKey;
@@ -34,7 +34,7 @@ use super::jobs::{self, JobNews};
 use super::locations::Locations;
 use super::mode::Mode;
 use super::packed;
-use super::progress::{HEARTBEAT, OperatorProgress};
+use super::progress::OperatorProgress;
 use super::reconcile::{Collect, ReconcileError, ReconcileOutcome, Reconciler};
 use super::report::{ReconcileFailure, Report, Reporter};
 use super::restore_tests::clusters::{Clusters, Look};
@@ -44,8 +44,11 @@ use super::scope::{Key, Scope, postgresql};
 use super::verifications::VerifyRuns;
 use super::watch::{self, OBJECTS_PAGE, Touch, Watch};
 
-/// How long running reconciles may continue at shutdown.
-const DRAIN: Duration = Duration::from_secs(20);
+mod drive;
+mod elsewhere;
+
+use drive::{RunningReconcile, drive};
+
 /// A reconcile starts when a cluster has not changed for a moment.
 const DEBOUNCE: Debounce = Debounce { quiet: Duration::from_millis(500), at_most: Duration::from_secs(3) };
 /// Pause after the first failure; it doubles with each further one.
@@ -64,6 +67,8 @@ pub struct Controller {
     pub mode: Mode,
     /// The managed namespaces.
     pub scopes: Vec<Scope>,
+    /// The share of the clusters in them that is managed here.
+    pub shard: Shard,
     /// The maximum number of concurrent reconciles.
     pub concurrency: u16,
     /// Progress for health checks.
@@ -92,6 +97,7 @@ pub struct EndedByItself;
 struct Context {
     reconciler: Reconciler,
     reporter: Reporter,
+    shard: Shard,
     metrics: Arc<OperatorMetrics>,
     fleet: Option<Arc<FleetCollector>>,
     inventory: Inventory,
@@ -110,17 +116,19 @@ impl Controller {
     /// Reconciles all clusters until `stop`, then waits for running reconciles. Dropping it stops everything
     /// immediately.
     pub async fn run(&self, stop: CancellationToken) -> Result<(), EndedByItself> {
-        let (inventory, changes) = self.mode.inventory(&self.client, &self.scopes, &self.progress);
+        let (inventory, changes) =
+            self.mode.inventory(&self.client, &self.scopes, &self.progress, self.shard);
         let shared = Arc::new(inventory.clone());
         let kind = postgresql();
         let writers: Vec<_> = self.scopes.iter().map(|_| Writer::new(kind.clone())).collect();
         let revisits: Vec<_> = self.scopes.iter().map(|_| Arc::new(Revisits::default())).collect();
         let resources: Vec<_> = writers.iter().map(Writer::as_reader).collect();
-        let testable = self.restore_tests.then(|| Arc::new(Clusters::new(resources.clone())));
-        let locations = Locations::new(resources, revisits.clone());
         let verifications = VerifyRuns::of(&self.scopes);
+        let clusters = || Arc::new(Clusters::new(resources.clone(), self.shard, revisits.clone()));
+        let testable = self.restore_tests.then(clusters);
+        let locations = Locations::new(resources, self.shard, revisits.clone());
         let of_interest = testable.as_ref().map(|clusters| clusters.changed());
-        let jobs = Arc::new(JobNews::new(&self.scopes, of_interest));
+        let jobs = Arc::new(JobNews::new(&self.scopes, self.shard, of_interest));
         let context = Arc::new(Context {
             reconciler: Reconciler::new(
                 self.client.clone(),
@@ -131,6 +139,7 @@ impl Controller {
             ),
             reporter: Reporter::new(self.client.clone(), &self.instance, Arc::clone(&self.metrics))
                 .in_mode(self.mode),
+            shard: self.shard,
             metrics: Arc::clone(&self.metrics),
             fleet: self.fleet.clone(),
             inventory,
@@ -142,7 +151,7 @@ impl Controller {
             failures: Mutex::default(),
         });
         let changes = self.scopes.iter().zip(changes).zip(revisits).map(|((scope, changes), revisits)| {
-            let verified = verifications.changes(self.mode, &self.client, scope, &self.progress);
+            let verified = verifications.changes(self.mode, &self.client, scope, &self.progress, self.shard);
             stream::select_all([changes, revisits.stream().boxed(), verified]).boxed()
         });
         let parts = self.scopes.iter().zip(writers).zip(changes);
@@ -168,6 +177,7 @@ impl Controller {
             settings: Arc::clone(&self.settings),
             mode: self.mode,
             scopes: self.scopes.clone(),
+            shard: self.shard,
             progress: Arc::clone(&self.progress),
             metrics: Arc::clone(&self.metrics),
             fleet: self.fleet.clone(),
@@ -193,7 +203,7 @@ impl Controller {
         context: &Arc<Context>,
         stop: &CancellationToken,
     ) -> BoxStream<'static, ()> {
-        let store = writer.as_reader();
+        let (store, shard) = (writer.as_reader(), self.shard);
         let watch = Watch {
             kind: KIND,
             scope: scope.clone(),
@@ -201,7 +211,10 @@ impl Controller {
                 scope.api(&self.client, kind),
                 watcher::Config::default().page_size(OBJECTS_PAGE),
             )
-            .modify(packed::pack),
+            .modify(move |object| {
+                elsewhere::prune(object, shard);
+                packed::pack(object);
+            }),
             writer,
             key: Key::of_metadata,
         };
@@ -222,7 +235,12 @@ impl Controller {
         let changes =
             changes.filter(move |key| std::future::ready(in_store.get(&key.reference(&of_kind)).is_some()));
         let (of_kind, progress) = (kind.clone(), Arc::clone(&self.progress));
-        let changes = stream::select(resources, changes).inspect(move |key| progress.waits(key)).boxed();
+        let changes = stream::select(resources, changes).inspect(move |key| {
+            if shard.covers(&key.namespace, &key.name) {
+                progress.waits(key);
+            }
+        });
+        let changes = changes.boxed();
         let queue = debounced(changes, DEBOUNCE)
             .map(move |key| Ok::<_, Infallible>(key.reference(&of_kind)))
             .take_until(stop.clone().cancelled_owned());
@@ -254,56 +272,6 @@ impl Controller {
     }
 }
 
-/// Polls the controllers and sends heartbeats. At the end, it waits only for running reconciles.
-async fn drive(
-    mut work: impl Stream<Item = ()> + Unpin,
-    context: &Context,
-    stop: &CancellationToken,
-) -> Result<(), EndedByItself> {
-    let mut heartbeat = interval(HEARTBEAT);
-    heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let drained = async {
-        stop.cancelled().await;
-        sleep(DRAIN).await;
-    };
-    tokio::pin!(drained);
-    let mut stopping = false;
-    loop {
-        if stopping && context.running.load(Ordering::Acquire) == 0 {
-            return Ok(());
-        }
-        tokio::select! {
-            ended = work.next() => match ended {
-                Some(()) => {}
-                None if stop.is_cancelled() => return Ok(()),
-                None => return Err(EndedByItself),
-            },
-            _ = heartbeat.tick() => context.progress.beat(),
-            () = stop.cancelled(), if !stopping => stopping = true,
-            () = &mut drained => {
-                tracing::warn!("Aborting reconciles that did not finish in time; the next leader repeats them");
-                return Ok(());
-            }
-        }
-    }
-}
-
-/// Counts a running reconcile until it is dropped.
-struct RunningReconcile<'a>(&'a AtomicUsize);
-
-impl<'a> RunningReconcile<'a> {
-    fn one_of(count: &'a AtomicUsize) -> Self {
-        count.fetch_add(1, Ordering::AcqRel);
-        Self(count)
-    }
-}
-
-impl Drop for RunningReconcile<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
-    }
-}
-
 impl Context {
     async fn reconcile(
         &self,
@@ -316,6 +284,9 @@ impl Context {
             return Ok(Action::await_change());
         }
         let Ok(_permit) = self.limit.acquire().await else { return Ok(Action::await_change()) };
+        if !self.shard.covers(&key.namespace, &key.name) {
+            return Ok(self.look_elsewhere(&key, object, store).await);
+        }
         let _running = RunningReconcile::one_of(&self.running);
         self.progress.taken(&key);
         let began = Instant::now();
@@ -368,6 +339,9 @@ impl Context {
                 testable.set(&key, object, Look::AsBefore);
             }
             let Key { namespace, name: pg_cluster } = key;
+            if !self.shard.covers(&namespace, &pg_cluster) {
+                return error;
+            }
             tracing::error!(namespace, pg_cluster, %error, "Reconcile failed; retrying");
             self.metrics.reconciled(
                 &namespace,

@@ -11,8 +11,11 @@ use kube::runtime::watcher;
 
 use crate::cluster::labels::{MANAGED_BY, MANAGER, RESTORE_TEST};
 
+use crate::kubernetes::shard::Shard;
+
 use super::kinds::ObjectKind;
 use super::objects::{self, Belonging, Metadata, Objects, ObjectsWriter, WriterGone};
+use super::own;
 use super::progress::OperatorProgress;
 use super::scope::{Key, Scope};
 use super::watch::{self, PAGE, Touch, Watch};
@@ -30,17 +33,20 @@ impl Inventory {
         Self { stores }
     }
 
-    /// Watches all our objects of clusters. The second value is, for each scope, a stream of clusters whose objects have
+    /// Watches all our objects of the clusters of a shard. The second value is, for each scope, a stream of clusters whose objects have
     /// changed; the stores are updated while it is polled.
     pub(super) fn watch(
         client: &kube::Client,
         scopes: &[Scope],
         progress: &Arc<OperatorProgress>,
+        shard: Shard,
     ) -> (Self, Vec<BoxStream<'static, Key>>) {
         let watched = Watched {
             kinds: ObjectKind::watched().map(|kind| (kind, kind.name)).collect(),
             selector: format!("{MANAGED_BY}={MANAGER}"),
             belonging: objects::cluster,
+            covers: |shard, key| shard.covers(&key.namespace, &key.name),
+            shard,
         };
         Self::watch_these(&watched, client, scopes, progress)
     }
@@ -50,12 +56,15 @@ impl Inventory {
         client: &kube::Client,
         scopes: &[Scope],
         progress: &Arc<OperatorProgress>,
+        shard: Shard,
     ) -> (Self, Vec<BoxStream<'static, Key>>) {
         let kinds = [("CronJob", "RestoreTest/CronJob"), ("NetworkPolicy", "RestoreTest/NetworkPolicy")];
         let watched = Watched {
             kinds: kinds.iter().filter_map(|(kind, name)| Some((ObjectKind::of(kind)?, *name))).collect(),
             selector: format!("{MANAGED_BY}={MANAGER},{RESTORE_TEST}"),
             belonging: objects::restore_test,
+            covers: |shard, key| shard.covers_restore_tests(&key.namespace),
+            shard,
         };
         Self::watch_these(&watched, client, scopes, progress)
     }
@@ -79,11 +88,11 @@ impl Inventory {
                 let watch = Watch {
                     kind: name,
                     scope: scope.clone(),
-                    events: watcher(api, config),
+                    events: watched.only_ours(watcher(api, config)),
                     writer,
                     key: watched.belonging,
                 };
-                of_scope.push(changed(watch, progress));
+                of_scope.push(watched.changed(watch, progress));
             }
             changes.push(stream::select_all(of_scope).boxed());
         }
@@ -130,19 +139,33 @@ struct Watched {
     kinds: Vec<(&'static ObjectKind, &'static str)>,
     selector: String,
     belonging: Belonging,
+    /// Whether a cluster or restore test belongs to the shard.
+    covers: fn(Shard, &Key) -> bool,
+    shard: Shard,
 }
 
-/// A deleted object is a change of what it belongs to.
-fn changed<Events>(
-    watch: Watch<ObjectsWriter, Events>,
-    progress: &Arc<OperatorProgress>,
-) -> BoxStream<'static, Key>
-where
-    Events: Stream<Item = Result<watcher::Event<Metadata>, watcher::Error>> + Send + 'static,
-{
-    watch::follow(watch, Arc::clone(progress))
-        .map(|touch| match touch {
-            Touch::Changed(key) | Touch::Gone(key) => key,
-        })
-        .boxed()
+impl Watched {
+    fn only_ours(
+        &self,
+        events: impl Stream<Item = Result<watcher::Event<Metadata>, watcher::Error>> + Send + 'static,
+    ) -> impl Stream<Item = Result<watcher::Event<Metadata>, watcher::Error>> + Send + 'static {
+        let (belonging, covers, shard) = (self.belonging, self.covers, self.shard);
+        own::only(events, move |object| belonging(&object.metadata).is_none_or(|key| covers(shard, &key)))
+    }
+
+    /// A deleted object is a change of what it belongs to.
+    fn changed<Events>(
+        &self,
+        watch: Watch<ObjectsWriter, Events>,
+        progress: &Arc<OperatorProgress>,
+    ) -> BoxStream<'static, Key>
+    where
+        Events: Stream<Item = Result<watcher::Event<Metadata>, watcher::Error>> + Send + 'static,
+    {
+        let (covers, shard) = (self.covers, self.shard);
+        watch::follow(watch, Arc::clone(progress))
+            .map(|(Touch::Changed(key) | Touch::Gone(key))| key)
+            .filter(move |key| std::future::ready(covers(shard, key)))
+            .boxed()
+    }
 }

@@ -13,6 +13,7 @@ use super::revisits::Revisits;
 use super::scope::Key;
 use crate::cluster::location::{self, Claim, Claimant, Conflict, Located, Location};
 use crate::cluster::validated::RepoNumber;
+use crate::kubernetes::shard::Shard;
 
 /// How long a namespace that cannot be listed keeps new clusters waiting.
 const LISTED_WITHIN: Duration = Duration::from_mins(1);
@@ -23,6 +24,7 @@ pub(super) struct Locations {
     claimants: Mutex<Claimants>,
     /// All resources, by scope.
     resources: Vec<Store<DynamicObject>>,
+    shard: Shard,
     since: Instant,
     /// Where clusters go that have to be looked at again, by scope.
     revisits: Vec<Arc<Revisits>>,
@@ -78,8 +80,12 @@ pub(super) enum Compared {
 }
 
 impl Locations {
-    pub(super) fn new(resources: Vec<Store<DynamicObject>>, revisits: Vec<Arc<Revisits>>) -> Self {
-        Self { claimants: Mutex::default(), resources, since: Instant::now(), revisits }
+    pub(super) fn new(
+        resources: Vec<Store<DynamicObject>>,
+        shard: Shard,
+        revisits: Vec<Arc<Revisits>>,
+    ) -> Self {
+        Self { claimants: Mutex::default(), resources, shard, since: Instant::now(), revisits }
     }
 
     /// Records where the repos of a cluster are, and compares that with all others. Those that are concerned by a change
@@ -109,6 +115,13 @@ impl Locations {
         let claimants = self.claimants.lock();
         let mut claims = claimants.by_key.get(key).into_iter().flat_map(|claimant| &claimant.claims);
         claims.any(|claim| claim.in_use && claim.located.repo == repo && claim.located.location == *location)
+    }
+
+    /// Whether a cluster of the own shard has a repo in one of these places.
+    pub(super) fn is_shared(&self, key: &Key, located: &[Located]) -> bool {
+        let claimants = self.claimants.lock();
+        let there = claimants.at(located.iter().map(|located| &located.location));
+        there.into_iter().any(|other| other != key && self.shard.covers(&other.namespace, &other.name))
     }
 
     pub(super) fn knows(&self, key: &Key) -> bool {
@@ -213,7 +226,8 @@ mod tests {
     fn a_new_cluster_waits_until_older_ones_are_known_and_is_told_when_they_go() {
         let mut writer = Writer::new(postgresql());
         let revisits = Arc::new(Revisits::default());
-        let locations = Locations::new(vec![writer.as_reader()], vec![Arc::clone(&revisits)]);
+        let locations =
+            Locations::new(vec![writer.as_reader()], Shard::default(), vec![Arc::clone(&revisits)]);
         let (old, young) = (object("old", "2026-01-01T00:00:00Z"), object("young", "2026-02-01T00:00:00Z"));
         let look = |object: &DynamicObject, path: &str, in_use: bool| {
             locations.compare(object, located(path), |_, _| in_use)
@@ -226,6 +240,9 @@ mod tests {
         }
         assert_eq!(look(&young, "/x", false), Compared::TooEarly);
         assert_eq!(yields(&look(&young, "/x", true)), Some(false), "what is in use does not wait");
+        assert!(locations.is_shared(&key("old"), &located("/x")));
+        assert!(!locations.is_shared(&key("old"), &located("/y")));
+        assert!(!locations.is_shared(&key("young"), &located("/x")), "with itself");
         assert_eq!(look(&young, "/x", false), Compared::TooEarly);
         assert_eq!(yields(&look(&old, "/x", false)), Some(false), "it does not wait for a younger one");
         assert_eq!(revisits.take(), [key("young")]);

@@ -16,6 +16,7 @@ mod locations;
 pub mod mode;
 pub mod objects;
 pub mod observe;
+mod own;
 mod packed;
 pub mod pod_identity;
 pub mod progress;

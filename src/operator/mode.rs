@@ -6,6 +6,7 @@ use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
 
 use crate::cluster::settings::Settings;
+use crate::kubernetes::shard::Shard;
 
 use super::inventory::Inventory;
 use super::jobs::Reader;
@@ -31,16 +32,17 @@ impl Mode {
         }
     }
 
-    /// Our existing objects, and for each scope a stream of clusters whose objects change. In mode observe there are
+    /// Our existing objects of the clusters of a shard, and for each scope a stream of clusters whose objects change. In mode observe there are
     /// none.
     pub(super) fn inventory(
         self,
         client: &kube::Client,
         scopes: &[Scope],
         progress: &Arc<OperatorProgress>,
+        shard: Shard,
     ) -> (Inventory, Vec<BoxStream<'static, Key>>) {
         match self {
-            Self::Manage => Inventory::watch(client, scopes, progress),
+            Self::Manage => Inventory::watch(client, scopes, progress, shard),
             Self::Observe => {
                 (Inventory::default(), scopes.iter().map(|_| stream::pending().boxed()).collect())
             }

@@ -150,6 +150,14 @@ impl Observer {
         observation.secret(secret).await
     }
 
+    /// The record of a cluster of another shard, of which nothing is watched.
+    pub async fn record_elsewhere(&self, resource: &Postgresql) -> Result<Record, CallError> {
+        match self.observation(resource) {
+            Some(observation) => observation.read_record().await,
+            None => Ok(Record::default()),
+        }
+    }
+
     /// The families of the Service of a cluster's pods, if it exists.
     pub async fn families(&self, cluster: &ValidatedCluster) -> Result<Option<IpFamilies>, CallError> {
         let Some(owner) = Owner::of(cluster) else { return Ok(None) };
@@ -228,22 +236,28 @@ impl Observation<'_> {
     async fn record(&self) -> Result<Record, CallError> {
         let Owner { namespace, name: cluster, .. } = self.owner;
         let name = names::instance_configuration(cluster);
-        let read = |metadata: &ObjectMeta| {
-            let annotations = metadata.annotations.as_ref();
-            let ours = annotations.filter(|_| is_ours(metadata, "ConfigMap", self.owner));
-            ours.map(Record::read).unwrap_or_default()
-        };
         if let Some(known) = self.known("ConfigMap", &name) {
-            return Ok(read(&known));
+            return Ok(self.record_in(&known));
         }
         if self.observer.cache.version(namespace, cluster, "ConfigMap", &name).is_none() {
             return Ok(Record::default());
         }
+        self.read_record().await
+    }
+
+    async fn read_record(&self) -> Result<Record, CallError> {
+        let name = names::instance_configuration(self.owner.name);
         let api: Api<k8s_openapi::api::core::v1::ConfigMap> =
-            Api::namespaced(self.observer.client.clone(), namespace);
+            Api::namespaced(self.observer.client.clone(), self.owner.namespace);
         let found =
             call(format!("look for ConfigMap {name}"), CALL_DEADLINE, api.get_metadata_opt(&name)).await?;
-        Ok(found.map(|found| read(&found.metadata)).unwrap_or_default())
+        Ok(found.map(|found| self.record_in(&found.metadata)).unwrap_or_default())
+    }
+
+    fn record_in(&self, metadata: &ObjectMeta) -> Record {
+        let annotations = metadata.annotations.as_ref();
+        let ours = annotations.filter(|_| is_ours(metadata, "ConfigMap", self.owner));
+        ours.map(Record::read).unwrap_or_default()
     }
 
     async fn secret(&self, name: &str) -> Result<(Lookup<SecretFacts>, SecretWords), CallError> {

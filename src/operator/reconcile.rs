@@ -35,6 +35,7 @@ use super::stanza;
 use super::verifications::{Verifications, VerifyRuns};
 
 mod compare;
+mod elsewhere;
 mod error;
 
 pub use error::ReconcileError;

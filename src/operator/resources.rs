@@ -10,7 +10,7 @@ use super::scope::{Scope, postgresql};
 
 /// Page size of lists.
 const PAGE: u32 = 250;
-/// Ten times the largest supported fleet.
+/// More than one operator manages.
 const MOST: usize = 10_000;
 
 /// Why listing failed.

@@ -8,4 +8,5 @@ pub(crate) mod check;
 pub(crate) mod cli;
 pub(crate) mod documents;
 pub(crate) mod metrics;
+pub(crate) mod operations;
 pub(crate) mod tidy;

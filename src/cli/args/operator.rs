@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 
 use super::{SWITCH, duration, path, switch};
 use crate::kubernetes::client::ConnectOptions;
+use crate::kubernetes::shard::Shard;
 use crate::operator::mode::Mode;
 
 /// Where the API server is.
@@ -38,6 +39,16 @@ pub enum ModeArg {
     Observe,
 }
 
+impl WorkArgs {
+    /// The share of the clusters that this operator looks after.
+    ///
+    /// # Errors
+    /// If there is no such shard.
+    pub fn own_shard(&self) -> anyhow::Result<Shard> {
+        Shard::new(self.shard, self.total_shards).map_err(anyhow::Error::msg)
+    }
+}
+
 impl From<ModeArg> for Mode {
     fn from(mode: ModeArg) -> Self {
         match mode {
@@ -61,6 +72,15 @@ pub struct WorkArgs {
     #[arg(long, env = "KEEPER_NAMESPACES", value_name = "NAME", value_delimiter = ',')]
     pub namespaces: Vec<String>,
 
+    /// Into how many shards the clusters are divided, by a hash of their namespaces and names, at most 64. Each needs an operator
+    /// of its own, with the same value and with another --shard.
+    #[arg(long, env = "KEEPER_TOTAL_SHARDS", value_name = "N", default_value_t = 1)]
+    pub total_shards: u16,
+
+    /// The shard of this operator, counted from 0.
+    #[arg(long, env = "KEEPER_SHARD", value_name = "I", default_value_t = 0)]
+    pub shard: u16,
+
     /// Run restore tests as RestoreTest resources describe them. Their definition and more permissions must be installed. When
     /// observing, CronJobs and NetworkPolicies of restore tests are written, too.
     #[arg(long, env = "KEEPER_RESTORE_TESTS", default_value = "false", value_name = SWITCH, value_parser = switch())]
@@ -75,7 +95,7 @@ pub struct WorkArgs {
     #[arg(long, env = "KEEPER_LEADER_ELECTION", default_value = "true", value_name = SWITCH, value_parser = switch())]
     pub leader_election: bool,
 
-    /// Name of the Lease.
+    /// Name of the Lease. With several shards, -I-of-N is appended, for example -0-of-4.
     #[arg(
         long,
         env = "KEEPER_LEASE_NAME",

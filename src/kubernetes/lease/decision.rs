@@ -7,6 +7,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 
 use super::LeaseOptions;
 
+/// The label of our leases.
+pub(super) const TOTAL_SHARDS: &str = "pgbackrest-keeper.io/total-shards";
+
 /// The next step after reading the lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decision {
@@ -54,11 +57,14 @@ pub(super) fn held_by_us(before: Option<&Lease>, options: &LeaseOptions, now: Mi
         changes if is_ours || before.is_none() => changes.unwrap_or_default(),
         changes => changes.unwrap_or_default().saturating_add(1),
     };
+    let mut metadata = before.map(|lease| lease.metadata.clone()).unwrap_or_default();
+    let labels = metadata.labels.get_or_insert_default();
+    labels.insert(TOTAL_SHARDS.to_owned(), options.shard.total().to_string());
     Lease {
         metadata: ObjectMeta {
-            name: Some(options.name.clone()),
+            name: Some(options.lease_name()),
             namespace: Some(options.namespace.clone()),
-            ..before.map(|lease| lease.metadata.clone()).unwrap_or_default()
+            ..metadata
         },
         spec: Some(LeaseSpec {
             holder_identity: Some(options.identity.clone()),

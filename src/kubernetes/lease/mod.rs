@@ -4,6 +4,7 @@
 //! lease expires if it was not renewed for its duration according to the local clock.
 
 mod decision;
+mod rivals;
 #[cfg(test)]
 mod tests;
 
@@ -13,11 +14,14 @@ use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Api, PostParams};
+use rand::Rng;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::client::{CallError, CallFailure, call};
+use super::shard::Shard;
+use rivals::Rivals;
 
 pub use decision::{Decision, decide};
 
@@ -31,11 +35,22 @@ const MOST_CONFLICTS: u32 = 2;
 pub struct LeaseOptions {
     /// The namespace of the lease.
     pub namespace: String,
+    /// The name, without the shard.
     pub name: String,
+    /// The share of the work that its holder does. Leases of one name that divide the work differently exclude each other.
+    pub shard: Shard,
     /// The identity of this process: the name of the pod and a random part.
     pub identity: String,
     /// How long a lease is valid without renewal.
     pub duration: Duration,
+}
+
+impl LeaseOptions {
+    /// The name of the lease: each shard has its own.
+    #[must_use]
+    pub fn lease_name(&self) -> String {
+        if self.shard.is_all() { self.name.clone() } else { format!("{}-{}", self.name, self.shard) }
+    }
 }
 
 /// Whether this process leads.
@@ -61,7 +76,9 @@ pub async fn keep(
 ) {
     let mut keeper = Keeper {
         api: Api::namespaced(client, &options.namespace),
+        name: options.lease_name(),
         options,
+        rivals: Rivals::default(),
         seen: None,
         sure_until: None,
         fails: false,
@@ -72,15 +89,15 @@ pub async fn keep(
             () = stop.cancelled() => break,
             () = passed(keeper.sure_until) => {
                 keeper.sure_until = None;
-                turn(&leadership, Leadership::Waiting, &keeper.options.name);
+                turn(&leadership, Leadership::Waiting, &keeper.name);
             }
             state = keeper.step() => {
-                turn(&leadership, state, &keeper.options.name);
+                turn(&leadership, state, &keeper.name);
                 // Leadership may expire before the next attempt.
                 tokio::select! {
                     () = stop.cancelled() => break,
                     () = passed(keeper.sure_until) => {}
-                    () = sleep(keeper.options.duration / 5) => {}
+                    () = sleep(keeper.pause()) => {}
                 }
             }
         }
@@ -89,7 +106,7 @@ pub async fn keep(
     leadership.send_replace(Leadership::Waiting);
     if !matches!(timeout(RELEASE_DEADLINE, keeper.release()).await, Ok(Ok(()))) {
         tracing::warn!(
-            lease = keeper.options.name,
+            lease = keeper.name,
             "Failed to release lease; if it was held, other replicas wait until it expires"
         );
     }
@@ -116,7 +133,10 @@ fn turn(leadership: &watch::Sender<Leadership>, state: Leadership, lease: &str) 
 
 struct Keeper {
     api: Api<Lease>,
+    /// The name of the lease.
+    name: String,
     options: LeaseOptions,
+    rivals: Rivals,
     /// The version of the lease, and since when it is unchanged.
     seen: Option<(String, Instant)>,
     /// While this process leads: until when no other can, minus a third of the duration for stopping all work.
@@ -134,7 +154,7 @@ impl Keeper {
         match outcome {
             Ok(state) => {
                 if changed {
-                    tracing::info!(lease = self.options.name, "Lease renewal recovered");
+                    tracing::info!(lease = self.name, "Lease renewal recovered");
                 }
                 if state != Leadership::Leading {
                     self.sure_until = None;
@@ -143,7 +163,7 @@ impl Keeper {
             }
             Err(error) => {
                 if changed {
-                    tracing::warn!(lease = self.options.name, %error, "Failed to renew lease");
+                    tracing::warn!(lease = self.name, %error, "Failed to renew lease");
                 }
                 Leadership::Waiting
             }
@@ -162,11 +182,9 @@ impl Keeper {
     }
 
     async fn look_and_write_once(&mut self) -> Result<Leadership, CallError> {
-        let began = Instant::now();
-        let name = self.options.name.clone();
         // After a renewal, there is time for two more attempts before a leader stops, even if neither is answered.
         let deadline = self.options.duration / 6;
-        let found = call("get Lease", deadline, self.api.get_opt(&name)).await?;
+        let found = call("get Lease", deadline, self.api.get_opt(&self.name)).await?;
         let unchanged = self.unchanged_for(found.as_ref());
         let spec = found.as_ref().and_then(|lease| lease.spec.as_ref());
         match decide(spec, &self.options.identity, unchanged, self.options.duration) {
@@ -176,15 +194,37 @@ impl Keeper {
             }
             Decision::Acquire | Decision::Renew => {}
         }
+        // Nobody else can have begun to lead since a leader last renewed its lease.
+        let leads = self.is_leading();
+        if !leads && let Some(rival) = self.rivals.find(&self.api, &self.options).await? {
+            return Ok(Leadership::Following(rival));
+        }
+        let began = Instant::now();
         let lease = decision::held_by_us(found.as_ref(), &self.options, MicroTime(Timestamp::now()));
         let written = if found.is_some() {
-            call("renew Lease", deadline, self.api.replace(&name, &PostParams::default(), &lease)).await?
+            call("renew Lease", deadline, self.api.replace(&self.name, &PostParams::default(), &lease))
+                .await?
         } else {
             call("create Lease", deadline, self.api.create(&PostParams::default(), &lease)).await?
         };
         self.unchanged_for(Some(&written));
+        // First the lease, then the look at the others: of two that do so at once, at least one sees the other.
+        if !leads && let Some(rival) = self.rivals.find(&self.api, &self.options).await? {
+            self.release().await?;
+            return Ok(Leadership::Following(rival));
+        }
         self.sure_until = Some(began + self.options.duration * 2 / 3);
-        Ok(Leadership::Leading)
+        Ok(if self.is_leading() { Leadership::Leading } else { Leadership::Waiting })
+    }
+
+    fn is_leading(&self) -> bool {
+        self.sure_until.is_some_and(|until| Instant::now() < until)
+    }
+
+    /// Until the next look. It varies while this process does not lead, so that rivals do not give way to each other forever.
+    fn pause(&self) -> Duration {
+        let pause = self.options.duration / 5;
+        if self.is_leading() { pause } else { pause.mul_f64(rand::rng().random_range(0.8..1.2)) }
     }
 
     fn unchanged_for(&mut self, lease: Option<&Lease>) -> Duration {
@@ -202,7 +242,7 @@ impl Keeper {
     }
 
     async fn release(&self) -> Result<(), CallError> {
-        let name = &self.options.name;
+        let name = &self.name;
         let mut conflicts = 0;
         loop {
             let found = call("get Lease", RELEASE_DEADLINE, self.api.get_opt(name)).await?;

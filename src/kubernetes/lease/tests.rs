@@ -20,6 +20,7 @@ fn options(identity: &str, duration: Duration) -> LeaseOptions {
     LeaseOptions {
         namespace: "keeper".to_owned(),
         name: "operator".to_owned(),
+        shard: Shard::default(),
         identity: identity.to_owned(),
         duration,
     }
@@ -74,6 +75,8 @@ fn what_is_written_counts_changes_and_keeps_what_others_wrote() {
         }
     );
     assert_eq!(first.metadata.resource_version, None);
+    let labels = first.metadata.labels.clone().unwrap();
+    assert_eq!(labels, [("pgbackrest-keeper.io/total-shards".to_owned(), "1".to_owned())].into());
 
     let found = Lease {
         metadata: ObjectMeta {

@@ -31,6 +31,10 @@ catalogue! { ALL of Operator:
         "no series before the first", at_scrape;
     LEADER: Gauge, "pgbackrest_operator_leader", Plain, [], "Whether this process holds the lease.",
         "0 on a standby", at_scrape;
+    SHARD_INFO: Gauge, "pgbackrest_operator_shard_info", Plain, ["shard", "total_shards"],
+        "The shard of the fleet that this process looks after.", "1; shards are counted from 0; without shards 0 of 1", at_scrape;
+    TOTAL_SHARDS: Gauge, "pgbackrest_operator_total_shards", Plain, [],
+        "Number of shards that the fleet is divided into.", "1 without shards", at_scrape;
     QUEUE_DEPTH: Gauge, "pgbackrest_operator_queue_depth", Plain, [], "Clusters waiting for a reconcile.",
         "without those scheduled for a later time", at_scrape;
     WATCH_RESTARTS_TOTAL: Counter, "pgbackrest_operator_watch_restarts_total", Plain, ["resource"],

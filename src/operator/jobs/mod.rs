@@ -82,7 +82,7 @@ pub(super) async fn follow(
     metrics: Arc<OperatorMetrics>,
     news: Arc<JobNews>,
 ) {
-    let changes = scopes.iter().flat_map(|scope| changes(&client, scope, reader, progress));
+    let changes = scopes.iter().flat_map(|scope| changes(&client, scope, reader, progress, &news));
     let mut changes = stream::select_all(changes);
     let mut follower = Follower {
         client,
@@ -113,17 +113,20 @@ fn changes(
     scope: &Scope,
     reader: &Arc<Reader>,
     progress: &Arc<OperatorProgress>,
+    news: &Arc<JobNews>,
 ) -> [BoxStream<'static, Change>; 3] {
     let labelled = |selector: Option<String>| Config { label_selector: selector, ..Config::default() };
-    let (mut batches, of_cron_jobs) = (Batches::default(), Arc::clone(reader));
+    let (mut batches, of_cron_jobs, own) = (Batches::default(), Arc::clone(reader), Arc::clone(news));
     let wanted = labelled(Some(reader.cron_job_selector()));
     let cron_jobs = events(client, scope, "CronJob/spec", wanted, progress).filter_map(move |event| {
-        ready(batches.take(event, |object: &CronJob| of_cron_jobs.cron_job(object)).map(Change::CronJobs))
+        let read = |object: &CronJob| of_cron_jobs.cron_job(object).filter(|fact| own.is_own(&fact.cluster));
+        ready(batches.take(event, read).map(Change::CronJobs))
     });
-    let (mut batches, of_jobs) = (Batches::default(), Arc::clone(reader));
+    let (mut batches, of_jobs, news) = (Batches::default(), Arc::clone(reader), Arc::clone(news));
     let wanted = labelled(reader.job_selector());
     let jobs = events(client, scope, "Job", wanted, progress).filter_map(move |event| {
-        ready(batches.take(event, |object: &Job| of_jobs.job(object)).map(Change::Jobs))
+        let read = |object: &Job| of_jobs.job(object).filter(|seen| news.concerns(seen));
+        ready(batches.take(event, read).map(Change::Jobs))
     });
     let wanted = labelled(Some(reader.pod_selector())).fields(PENDING);
     let pods = events(client, scope, "Pod", wanted, progress).map(|event| Change::Pods(Box::new(event)));
@@ -135,7 +138,8 @@ impl Follower {
         let touched = change.clusters();
         let is_first = match change {
             Change::CronJobs(batch) => self.cron_jobs(batch, now),
-            Change::Jobs(batch) => {
+            Change::Jobs(mut batch) => {
+                self.news.set_apart(&mut batch, now);
                 let is_first = self.jobs(batch, now);
                 self.news.has_changed(&touched);
                 is_first

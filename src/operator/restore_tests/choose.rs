@@ -90,8 +90,9 @@ impl Chooser {
                 Ok(repos) => {
                     let key = ClusterKey::new(&cluster.namespace, name);
                     let index = &self.operator.metrics.jobs;
-                    let is_backed_up_now =
-                        !test.runs_during_backups && index.with_index(|index| index.is_backed_up_now(&key));
+                    let is_backed_up_now = !test.runs_during_backups
+                        && (index.with_index(|index| index.is_backed_up_now(&key))
+                            || self.operator.jobs.is_backed_up_elsewhere(&key));
                     let mut tested_now = self.runs.tested_now(&cluster.namespace, name);
                     let of_cluster = taken.iter().filter(|turn| turn.cluster == *name);
                     tested_now.extend(of_cluster.map(|turn| turn.repo));
@@ -150,7 +151,7 @@ impl Chooser {
         }
     }
 
-    /// From what was collected.
+    /// From what was collected. Of a cluster of another shard, that shard collects, and the size of its volume is the measure.
     fn bytes(&self, chosen: &Chosen<'_>) -> Option<CopyBytes> {
         let key = Key::new(&chosen.cluster.namespace, &chosen.cluster.name);
         let snapshot = self.operator.fleet.as_ref()?.snapshot(&key)?;

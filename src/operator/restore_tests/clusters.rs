@@ -1,6 +1,6 @@
 //! The clusters that can be tested, as their resources were validated last.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use crate::cluster::labels::Labels;
 use crate::cluster::restore_test::validated::ClusterSelection;
 use crate::cluster::validated::ValidatedCluster;
+use crate::kubernetes::shard::Shard;
 use crate::operator::revisits::Revisits;
 use crate::operator::scope::Key;
 
@@ -24,6 +25,11 @@ pub(in crate::operator) struct Clusters {
     known: Mutex<BTreeMap<Key, KnownCluster>>,
     /// Clusters that have changed, or of which a backup has begun or ended.
     changed: Arc<Revisits>,
+    shard: Shard,
+    /// Namespaces with restore tests of the own shard, in which the clusters of other shards have to be known, too.
+    wanted: Mutex<BTreeSet<String>>,
+    /// Where clusters go that have to be looked at, by scope.
+    revisits: Vec<Arc<Revisits>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -69,8 +75,39 @@ impl Look {
 }
 
 impl Clusters {
-    pub(in crate::operator) fn new(resources: Vec<Store<DynamicObject>>) -> Self {
-        Self { resources, known: Mutex::default(), changed: Arc::default() }
+    pub(in crate::operator) fn new(
+        resources: Vec<Store<DynamicObject>>,
+        shard: Shard,
+        revisits: Vec<Arc<Revisits>>,
+    ) -> Self {
+        let (known, changed, wanted) = Default::default();
+        Self { resources, known, changed, shard, wanted, revisits }
+    }
+
+    /// Whether clusters of other shards in this namespace have to be known.
+    pub(in crate::operator) fn wants(&self, namespace: &str) -> bool {
+        self.wanted.lock().contains(namespace)
+    }
+
+    /// There is a restore test in this namespace: clusters of other shards are looked at.
+    pub(super) fn want(&self, namespace: &str) {
+        if self.shard.is_all() || !self.wanted.lock().insert(namespace.to_owned()) {
+            return;
+        }
+        for object in self.resources.iter().flat_map(Store::state) {
+            let key = Key::of(&object).filter(|key| key.namespace == namespace);
+            if let Some(key) = key.filter(|key| !self.shard.covers(&key.namespace, &key.name)) {
+                self.revisits.iter().for_each(|revisits| revisits.add(&key));
+            }
+        }
+    }
+
+    /// There are no restore tests in this namespace any more.
+    pub(super) fn leave(&self, namespace: &str) {
+        if self.wanted.lock().remove(namespace) {
+            let is_kept = |key: &Key| key.namespace != namespace || self.shard.covers(namespace, &key.name);
+            self.known.lock().retain(|key, _| is_kept(key));
+        }
     }
 
     /// To add clusters of which a backup has begun or ended.
@@ -151,7 +188,7 @@ mod tests {
     #[test]
     fn what_is_selected_is_known_when_it_was_looked_at() {
         let mut writer = Writer::new(postgresql());
-        let clusters = Clusters::new(vec![writer.as_reader()]);
+        let clusters = Clusters::new(vec![writer.as_reader()], Shard::default(), Vec::new());
         let names = ClusterSelection::Names(["ledger", "orders"].map(str::to_owned).into());
         let look = || {
             let found = clusters.in_namespace("shop", &names);

@@ -31,6 +31,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::cluster::restore_test::resource::{GROUP, KIND, PLURAL, VERSION};
 use crate::cluster::settings::Settings;
 use crate::collect::fleet::FleetCollector;
+use crate::kubernetes::shard::Shard;
 use crate::metrics::OperatorMetrics;
 
 use super::debounce::{Debounce, debounced};
@@ -58,6 +59,7 @@ pub(super) struct RestoreTests {
     pub(super) settings: Arc<Settings>,
     pub(super) mode: Mode,
     pub(super) scopes: Vec<Scope>,
+    pub(super) shard: Shard,
     pub(super) progress: Arc<OperatorProgress>,
     pub(super) metrics: Arc<OperatorMetrics>,
     pub(super) fleet: Option<Arc<FleetCollector>>,
@@ -92,7 +94,7 @@ struct Agenda {
 impl RestoreTests {
     async fn run(self) {
         let (inventory, of_objects) =
-            Inventory::watch_of_restore_tests(&self.client, &self.scopes, &self.progress);
+            Inventory::watch_of_restore_tests(&self.client, &self.scopes, &self.progress, self.shard);
         // Of Jobs and of pods.
         let (runs, kind) = (Arc::new(Runs::of(2 * self.scopes.len())), restore_test());
         let writers: Vec<_> = self.scopes.iter().map(|_| Writer::new(kind.clone())).collect();
@@ -100,9 +102,11 @@ impl RestoreTests {
         let mut changes = of_objects;
         for (scope, writer) in self.scopes.iter().zip(writers) {
             changes.push(self.resources(scope, writer, &kind));
-            changes.push(runs::jobs_and_pods(&self.client, scope, WATCHES, &runs, &self.progress));
+            let shard = self.shard;
+            let is_ours = move |test: &Key| shard.covers_restore_tests(&test.namespace);
+            changes.push(runs::jobs_and_pods(&self.client, scope, WATCHES, &runs, &self.progress, is_ours));
         }
-        changes.push(of_clusters(&self.clusters, tests.clone()));
+        changes.push(of_clusters(&self.clusters, self.shard, tests.clone()));
         let mut changes = pin!(debounced(stream::select_all(changes), DEBOUNCE));
         let reconciler = Arc::new(Reconciler::new(Arc::new(self), Arc::new(inventory), tests, runs));
         let mut agenda = Agenda::default();
@@ -152,9 +156,14 @@ impl RestoreTests {
 }
 
 /// Restore tests in the namespaces of clusters that have changed.
-fn of_clusters(clusters: &Clusters, tests: Vec<Store<DynamicObject>>) -> BoxStream<'static, Key> {
+fn of_clusters(
+    clusters: &Clusters,
+    shard: Shard,
+    tests: Vec<Store<DynamicObject>>,
+) -> BoxStream<'static, Key> {
     let changed = clusters.changed().stream();
     changed
+        .filter(move |cluster| std::future::ready(shard.covers_restore_tests(&cluster.namespace)))
         .flat_map(move |cluster| {
             let all = tests.iter().flat_map(Store::state);
             let keys = all.filter_map(|test| Key::of(&test));

@@ -99,8 +99,20 @@ impl Reconciler {
             self.operator.metrics.forget_restore_test(&key.namespace, &key.name);
             self.writer.forget(&key.namespace, &key.name);
             self.started.lock().remove(key);
+            let is_in_namespace =
+                |test: &DynamicObject| test.metadata.namespace.as_ref() == Some(&key.namespace);
+            if !self.tests.iter().any(|store| store.find(is_in_namespace).is_some()) {
+                self.operator.clusters.leave(&key.namespace);
+            }
             return Some(USUAL);
         };
+        if !self.operator.shard.covers_restore_tests(&key.namespace) {
+            // Its own shard tests; this one shows the results of its clusters.
+            let status = &status_of(&object);
+            self.pass(key, &Results::read(&status["results"]));
+            return Some(USUAL);
+        }
+        self.operator.clusters.want(&key.namespace);
         if object.metadata.deletion_timestamp.is_some() {
             return Some(USUAL);
         }
@@ -161,7 +173,7 @@ impl Reconciler {
 
     fn pass(&self, key: &Key, results: &Results) {
         if let Some(fleet) = &self.operator.fleet {
-            self.passed.pass(fleet, key, results, Utc::now());
+            self.passed.pass(fleet, self.operator.shard, key, results);
         }
     }
 

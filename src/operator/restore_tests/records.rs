@@ -11,6 +11,7 @@ use super::{field, restore_test};
 use crate::cluster::restore_test::turn::Turn;
 use crate::collect::fleet::FleetCollector;
 use crate::kubernetes::client::CallFailure;
+use crate::kubernetes::shard::Shard;
 use crate::operator::resources::{self, ListError};
 use crate::operator::scope::{Key, Scope};
 use crate::state::proofs::RestoreTest;
@@ -22,9 +23,10 @@ use crate::state::test_history::TestHistory;
 pub(super) struct Passed(Mutex<BTreeMap<Key, Results>>);
 
 impl Passed {
-    /// Passes what has changed. A cluster may be tested by several restore tests.
-    pub(super) fn pass(&self, fleet: &FleetCollector, test: &Key, results: &Results, now: DateTime<Utc>) {
-        for (cluster, records) in self.changed(test, results, now) {
+    /// Passes what has changed about clusters of the shard. A cluster may be tested by several restore tests.
+    pub(super) fn pass(&self, fleet: &FleetCollector, shard: Shard, test: &Key, results: &Results) {
+        let changed = self.changed(test, results, Utc::now()).into_iter();
+        for (cluster, records) in changed.filter(|(cluster, _)| shard.covers(&test.namespace, cluster)) {
             fleet.set_restore_tests(&Key::new(&test.namespace, &cluster), records);
         }
     }

@@ -20,6 +20,7 @@ use kube::{Client, Resource};
 use parking_lot::Mutex;
 
 use super::jobs::events::events;
+use super::own;
 use super::progress::OperatorProgress;
 use super::scope::{Key, Scope};
 use crate::cluster::labels::{REPO, RESTORE_TEST, TESTED_CLUSTER, VERIFIED_CLUSTER};
@@ -145,6 +146,16 @@ pub(super) struct Seen {
 }
 
 impl Seen {
+    fn take_ours<K: Watched<R>, R: PodRecord>(
+        &mut self,
+        event: Event<K>,
+        runs: &Runs<R>,
+        is_ours: impl Fn(&Key) -> bool,
+    ) -> BTreeSet<Key> {
+        let event = own::keep(event, |object: &K| object.owner().is_none_or(|owner| is_ours(&owner)));
+        event.map(|event| self.take(event, runs)).unwrap_or_default()
+    }
+
     pub(super) fn take<K: Watched<R>, R: PodRecord>(
         &mut self,
         event: Event<K>,
@@ -193,21 +204,22 @@ impl Seen {
     }
 }
 
-/// The watches of Jobs and their pods in one scope: yields the owners that are concerned.
+/// The watches of Jobs and their pods in one scope: yields the owners that are concerned, of those that are ours.
 pub(super) fn jobs_and_pods<R: PodRecord + Send + Sync + 'static>(
     client: &Client,
     scope: &Scope,
     [jobs, pods]: [&'static str; 2],
     runs: &Arc<Runs<R>>,
     progress: &Arc<OperatorProgress>,
+    is_ours: impl Fn(&Key) -> bool + Copy + Send + 'static,
 ) -> BoxStream<'static, Key> {
     let config = || watcher::Config::default().labels(R::OWNER);
     let (mut seen, of_jobs) = (Seen::default(), Arc::clone(runs));
     let jobs = events::<Job>(client, scope, jobs, config(), progress);
-    let jobs = jobs.flat_map(move |event| stream::iter(seen.take(event, &of_jobs)));
+    let jobs = jobs.flat_map(move |event| stream::iter(seen.take_ours(event, &of_jobs, is_ours)));
     let (mut seen, of_pods) = (Seen::default(), Arc::clone(runs));
     let pods = events::<Pod>(client, scope, pods, config(), progress);
-    let pods = pods.flat_map(move |event| stream::iter(seen.take(event, &of_pods)));
+    let pods = pods.flat_map(move |event| stream::iter(seen.take_ours(event, &of_pods, is_ours)));
     stream::select(jobs, pods).boxed()
 }
 

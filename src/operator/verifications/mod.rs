@@ -29,6 +29,7 @@ use crate::cluster::names;
 use crate::cluster::settings::Settings;
 use crate::cluster::validated::{ValidatedCluster, Verifications as Wanted};
 use crate::kubernetes::client::{CALL_DEADLINE, CallError, CallFailure, call};
+use crate::kubernetes::shard::Shard;
 use crate::state::records::Records;
 use crate::state::verification::Verification;
 use crate::state::verification_history::VerificationHistory;
@@ -55,9 +56,11 @@ impl VerifyRuns {
         client: &Client,
         scope: &Scope,
         progress: &Arc<OperatorProgress>,
+        shard: Shard,
     ) -> BoxStream<'static, Key> {
+        let is_ours = move |cluster: &Key| shard.covers(&cluster.namespace, &cluster.name);
         match mode {
-            Mode::Manage => runs::jobs_and_pods(client, scope, WATCHES, &self.0, progress),
+            Mode::Manage => runs::jobs_and_pods(client, scope, WATCHES, &self.0, progress, is_ours),
             Mode::Observe => stream::pending().boxed(),
         }
     }

@@ -114,6 +114,11 @@ const ELSEWHERE: &[Elsewhere] = &[
         "kubernetes::lease::whatever_breaks_there_are_never_two",
     ),
     Elsewhere(
+        "The number of shards changes while leaders cannot be reached, or while requests are late",
+        "no cluster has two leaders",
+        "kubernetes::lease::shards::whatever_breaks_no_cluster_has_two_leaders",
+    ),
+    Elsewhere(
         "A leader renews too late each time",
         "it stops",
         "kubernetes::lease::a_leader_that_always_comes_too_late_stops",

@@ -4,6 +4,7 @@
 
 mod election;
 mod real;
+mod shards;
 
 use std::time::Duration;
 

@@ -12,6 +12,7 @@ mod replicas;
 mod restless;
 mod restore_tests;
 mod rights_used;
+mod shards;
 mod verifications;
 
 use std::collections::BTreeMap;

@@ -81,9 +81,18 @@ impl Installation {
 
     /// One of the operators of an overlay that is applied.
     pub(crate) fn part(plane: &ControlPlane, name: &str) -> Self {
+        Self::with_account(plane, name, name)
+    }
+
+    /// One of several shards, which share an account.
+    pub(crate) fn shard(plane: &ControlPlane, index: u16, total: u16) -> Self {
+        Self::with_account(plane, &format!("{NAME}-{index}-of-{total}"), NAME)
+    }
+
+    fn with_account(plane: &ControlPlane, name: &str, account: &str) -> Self {
         Self {
             kubectl: plane.kubectl().clone(),
-            kubeconfig: plane.service_account(NAMESPACE, name),
+            kubeconfig: plane.service_account(NAMESPACE, account),
             audit_log: plane.audit_log(),
             kind: String::new(),
             logs: tempfile::Builder::new().prefix("operator-").tempdir().unwrap(),

@@ -1,4 +1,4 @@
-//! One lease with several connections that can be broken individually, and its holder.
+//! Leases with several connections that can be broken individually, and their holders.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -10,6 +10,7 @@ use http_body_util::BodyExt;
 use hyper::{Method, Request, Response};
 use kube::client::Body;
 use pgbackrest_keeper::kubernetes::lease::{Leadership, LeaseOptions, keep};
+use pgbackrest_keeper::kubernetes::shard::Shard;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -21,7 +22,8 @@ use crate::support::web::PATIENCE;
 /// Of the lease, by the clock of the test.
 pub(super) const DURATION: Duration = Duration::from_secs(3);
 const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/keeper/leases";
-const LEASE: &str = "/apis/coordination.k8s.io/v1/namespaces/keeper/leases/operator";
+/// The lease of a fleet that is not divided.
+const LEASE: &str = "operator";
 
 /// What a door does with requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +34,8 @@ pub(super) enum Mode {
     /// Does what is asked for, and never answers.
     WritesSilently,
     Refuses(u16),
+    /// As without the right to list leases.
+    RefusesLists,
     /// Refuses one.
     RefusesOnce(u16),
     /// After every look somebody else writes.
@@ -42,12 +46,12 @@ pub(super) enum Mode {
 
 #[derive(Default)]
 struct Store {
-    lease: Option<Value>,
+    leases: BTreeMap<String, Value>,
     version: u64,
     last_write: Option<Instant>,
-    /// What every keeper believes.
-    believed: BTreeMap<String, watch::Receiver<Leadership>>,
-    /// Names that came to the lease while somebody else believed to lead.
+    /// The shard of every keeper, and what it believes.
+    believed: BTreeMap<String, (Shard, watch::Receiver<Leadership>)>,
+    /// Names that came to a lease while somebody else believed to lead with it, and pairs that led at once.
     wrong: Vec<String>,
 }
 
@@ -55,16 +59,33 @@ impl Store {
     fn put(&mut self, mut lease: Value) -> Value {
         self.version += 1;
         lease["metadata"]["resourceVersion"] = json!(self.version.to_string());
-        self.lease = Some(lease.clone());
+        let name = lease["metadata"]["name"].as_str().unwrap().to_owned();
+        self.leases.insert(name, lease.clone());
         lease
+    }
+
+    /// The names of others that believe to lead, with their shards.
+    fn other_leaders(&self, name: &str) -> Vec<(String, Shard)> {
+        let others = self.believed.iter().filter(|(other, _)| *other != name);
+        let leading = others.filter(|(_, (_, believed))| *believed.borrow() == Leadership::Leading);
+        leading.map(|(name, (shard, _))| (name.clone(), *shard)).collect()
+    }
+
+    /// A keeper has begun to lead. Two may do so at once if they are shards of the same number.
+    fn leads(&mut self, name: &str, own: Shard) {
+        for (other, shard) in self.other_leaders(name) {
+            if shard.total() != own.total() || shard == own {
+                self.wrong.push(format!("{name} ({own}) beside {other} ({shard})"));
+            }
+        }
     }
 
     /// Writes as a keeper does.
     fn keeper_writes(&mut self, lease: Value) -> Value {
         if let Some(holder) = lease["spec"]["holderIdentity"].as_str() {
-            let others = self.believed.iter().filter(|(name, _)| *name != holder);
-            let leading = others.filter(|(_, believed)| *believed.borrow() == Leadership::Leading);
-            self.wrong.extend(leading.map(|(name, _)| format!("{holder} while {name} leads")));
+            let own = self.believed.get(holder).map(|(shard, _)| *shard);
+            let leaders = self.other_leaders(holder).into_iter().filter(|(_, shard)| Some(*shard) == own);
+            self.wrong.extend(leaders.map(|(name, _)| format!("{holder} while {name} leads")));
             self.last_write = Some(Instant::now());
         }
         self.put(lease)
@@ -72,12 +93,22 @@ impl Store {
 
     fn answer(&mut self, method: &Method, path: &str, body: &[u8]) -> Response<Body> {
         let sent = || serde_json::from_slice::<Value>(body).unwrap();
-        match (method.as_str(), path, &self.lease) {
-            ("GET", LEASE, Some(lease)) => ok(lease),
-            ("GET" | "PUT", LEASE, None) => status(404, "NotFound"),
-            ("POST", LEASES, None) => ok(&self.keeper_writes(sent())),
-            ("POST", LEASES, Some(_)) => status(409, "AlreadyExists"),
-            ("PUT", LEASE, Some(lease)) => {
+        if (method.as_str(), path) == ("GET", LEASES) {
+            // Whatever is asked for: the keeper must not rely on labels alone.
+            let all: Vec<&Value> = self.leases.values().collect();
+            return ok(&json!({"metadata": {"resourceVersion": self.version.to_string()}, "items": all}));
+        }
+        let name = match path.strip_prefix(LEASES) {
+            Some("") => sent()["metadata"]["name"].as_str().unwrap().to_owned(),
+            Some(rest) => rest.trim_start_matches('/').to_owned(),
+            None => panic!("{method} {path}"),
+        };
+        match (method.as_str(), self.leases.get(&name)) {
+            ("GET", Some(lease)) => ok(lease),
+            ("GET" | "PUT", None) => status(404, "NotFound"),
+            ("POST", None) => ok(&self.keeper_writes(sent())),
+            ("POST", Some(_)) => status(409, "AlreadyExists"),
+            ("PUT", Some(lease)) => {
                 let sent = sent();
                 if sent["metadata"]["resourceVersion"] == lease["metadata"]["resourceVersion"] {
                     return ok(&self.keeper_writes(sent));
@@ -89,7 +120,7 @@ impl Store {
     }
 
     fn meddle(&mut self) {
-        let Some(mut lease) = self.lease.clone() else { return };
+        let Some(mut lease) = self.leases.get(LEASE).cloned() else { return };
         let annotations = &mut lease["metadata"]["annotations"];
         let before: u32 = annotations["meddled"].as_str().map_or(0, |count| count.parse().unwrap());
         annotations["meddled"] = json!((before + 1).to_string());
@@ -122,13 +153,18 @@ impl Election {
     }
 
     pub(super) fn keeper(&self, name: &str) -> Keeper {
+        self.keeper_of(name, Shard::default())
+    }
+
+    pub(super) fn keeper_of(&self, name: &str, shard: Shard) -> Keeper {
         let door = Door::to(self.clone());
         let (sender, believed) = watch::channel(Leadership::Waiting);
-        self.inner.lock().unwrap().believed.insert(name.to_owned(), believed.clone());
+        self.inner.lock().unwrap().believed.insert(name.to_owned(), (shard, believed.clone()));
         Keeper {
             client: door.client(),
             election: self.clone(),
             name: name.to_owned(),
+            shard,
             door,
             sender: Some(sender),
             believed,
@@ -146,7 +182,7 @@ impl Election {
     }
 
     pub(super) fn lease(&self) -> Option<Value> {
-        self.inner.lock().unwrap().lease.clone()
+        self.inner.lock().unwrap().leases.get(LEASE).cloned()
     }
 
     pub(super) fn spec(&self) -> Value {
@@ -168,11 +204,11 @@ impl Election {
 
     /// Somebody writes the lease.
     pub(super) fn put(&self, spec: &Value) {
-        self.inner.lock().unwrap().put(json!({"metadata": {"name": "operator"}, "spec": spec}));
+        self.inner.lock().unwrap().put(json!({"metadata": {"name": LEASE}, "spec": spec}));
     }
 
     pub(super) fn remove(&self) {
-        self.inner.lock().unwrap().lease = None;
+        self.inner.lock().unwrap().leases.remove(LEASE);
     }
 
     /// Whether there were two at any time.
@@ -229,13 +265,15 @@ impl Door {
 async fn pass(inside: &Inside, request: Request<Body>) -> Response<Body> {
     let (head, body) = request.into_parts();
     let body: Bytes = body.collect().await.unwrap().to_bytes();
-    let looks = head.method == Method::GET;
+    let lists = head.method == Method::GET && head.uri.path() == LEASES;
+    let looks = head.method == Method::GET && !lists;
     if looks {
         inside.looks.send_modify(|count| *count += 1);
     }
     let mode = *inside.mode.borrow();
     let (next, answers) = match mode {
-        Mode::WritesSilently => (mode, looks),
+        Mode::WritesSilently => (mode, looks || lists),
+        Mode::RefusesLists if lists => return status(403, "Forbidden"),
         Mode::Silent => return std::future::pending().await,
         Mode::Refuses(code) => return status(code, "Trouble"),
         Mode::RefusesOnce(code) => {
@@ -244,7 +282,9 @@ async fn pass(inside: &Inside, request: Request<Body>) -> Response<Body> {
         }
         Mode::MeddlesTwice if looks => (Mode::MeddlesOnce, true),
         Mode::MeddlesOnce if looks => (Mode::Open, true),
-        Mode::Open | Mode::Meddles | Mode::MeddlesOnce | Mode::MeddlesTwice => (mode, true),
+        Mode::Open | Mode::RefusesLists | Mode::Meddles | Mode::MeddlesOnce | Mode::MeddlesTwice => {
+            (mode, true)
+        }
     };
     let answer = {
         let mut store = inside.election.inner.lock().unwrap();
@@ -264,6 +304,7 @@ async fn pass(inside: &Inside, request: Request<Body>) -> Response<Body> {
 /// A process that keeps the lease through its door.
 pub(super) struct Keeper {
     pub(super) name: String,
+    pub(super) shard: Shard,
     pub(super) door: Door,
     client: kube::Client,
     election: Election,
@@ -277,11 +318,22 @@ impl Keeper {
     pub(super) fn start(&mut self) {
         let options = LeaseOptions {
             namespace: "keeper".to_owned(),
-            name: "operator".to_owned(),
+            name: LEASE.to_owned(),
+            shard: self.shard,
             identity: self.name.clone(),
             duration: DURATION,
         };
         let sender = self.sender.take().expect("started once");
+        let (election, name, shard) = (self.election.clone(), self.name.clone(), self.shard);
+        let mut believed = sender.subscribe();
+        tokio::spawn(async move {
+            while believed.wait_for(|now| *now == Leadership::Leading).await.is_ok() {
+                election.inner.lock().unwrap().leads(&name, shard);
+                if believed.wait_for(|now| *now != Leadership::Leading).await.is_err() {
+                    return;
+                }
+            }
+        });
         self.task = Some(tokio::spawn(keep(self.client.clone(), options, sender, self.stop.clone())));
     }
 

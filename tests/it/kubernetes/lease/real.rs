@@ -8,6 +8,7 @@ use kube::api::{Api, PostParams};
 use pgbackrest_keeper::kubernetes::client::{CALL_DEADLINE, CallFailure, ConnectOptions, call, connect};
 use pgbackrest_keeper::kubernetes::exec::{Exec, ExecError, exec};
 use pgbackrest_keeper::kubernetes::lease::{Leadership, LeaseOptions, keep};
+use pgbackrest_keeper::kubernetes::shard::Shard;
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -84,6 +85,7 @@ async fn the_real_server_takes_our_lease() {
         let options = LeaseOptions {
             namespace: NAMESPACE.to_owned(),
             name: "operator".to_owned(),
+            shard: Shard::default(),
             identity: identity.to_owned(),
             // What a busy machine does not exceed.
             duration: Duration::from_millis(14_500),

@@ -144,10 +144,10 @@ fn reconciling() -> Vec<Panel> {
     let certificates = S.of(&operator::CERTIFICATE_EXPIRY_TIMESTAMP_SECONDS);
     vec![
         Panel::stat(
-            "Leaders",
-            "Does exactly one replica hold the Lease?",
+            "Leaders per shard",
+            "Does exactly one replica hold the Lease, or one of each shard?",
             "short",
-            format!("sum({})", S.of(&operator::LEADER)),
+            format!("sum({}) / max({})", S.of(&operator::LEADER), S.of(&operator::TOTAL_SHARDS)),
         )
         .steps(&[(0.0, "red"), (1.0, "green"), (2.0, "red")]),
         Panel::stat(

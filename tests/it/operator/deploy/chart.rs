@@ -4,6 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use clap::Parser;
+use pgbackrest_keeper::cli::Cli;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -14,13 +16,14 @@ use crate::support::machine::skip;
 use crate::support::process::{output, wait_for};
 
 /// Values, and the overlay that has the same objects.
-const VARIANTS: [(&[&str], &str); 8] = [
+const VARIANTS: [(&[&str], &str); 9] = [
     (&[], "default"),
     (&["mode=observe"], "observe"),
     (&["namespaces={cpo}"], "namespaced"),
     (&["prometheusOperator.enabled=true", "grafana.enabled=true"], "monitoring"),
     (&["restoreTests.enabled=true"], "restore-tests"),
     (&["verify.schedule=30 3 1 * *", "verify.jitter=4h"], "verifications"),
+    (&["shards=2"], "shards"),
     (&["prometheusOperator.enabled=true", "networkPolicy.enabled=true", "webConfig.enabled=true"], "secured"),
     (&["networkPolicy.enabled=true", "notifications.enabled=true"], "notifications"),
 ];
@@ -148,6 +151,31 @@ fn credentials_of_the_registry_reach_the_jobs() {
     assert_eq!(arguments, ["operator", "--image-pull-secrets=registry,mirror", "--image-pull-policy=Always"]);
 }
 
+/// As many Deployments as shards, each with a Lease that the Role names, and with notifications of its own.
+#[test]
+fn each_shard_is_an_operator_of_its_own() {
+    let Some(helm) = Helm::find("each_shard_is_an_operator_of_its_own") else { return };
+    let objects = helm.objects(&["shards=3", "notifications.enabled=true"]);
+    let deployments: Vec<&Value> = objects.iter().filter(|object| object["kind"] == "Deployment").collect();
+    assert_eq!(deployments.len(), 3);
+    let role = objects.iter().find(|object| object["kind"] == "Role").unwrap();
+    let leases = list(&role["rules"][1]["resourceNames"]);
+    assert_eq!(leases.len(), 4);
+    for (index, deployment) in deployments.into_iter().enumerate() {
+        let name = text(deployment, "/metadata/name");
+        assert_eq!(name, format!("pgbackrest-keeper-operator-{index}-of-3"));
+        assert!(leases.iter().any(|lease| lease == name), "{leases:?}");
+        let container = &deployment["spec"]["template"]["spec"]["containers"][0];
+        let arguments: Vec<&str> =
+            list(&container["args"]).iter().map(|word| word.as_str().unwrap()).collect();
+        let notify = format!("--notify.config.file=/etc/pgbackrest-keeper/notifications/notify-{index}.yml");
+        assert!(arguments.contains(&notify.as_str()), "{arguments:?}");
+        let labels = &deployment["spec"]["selector"]["matchLabels"];
+        assert_eq!(labels["pgbackrest-keeper.io/shard"], format!("{index}-of-3"));
+        assert!(Cli::try_parse_from([&["pgbackrest-keeper"], &arguments[..]].concat()).is_ok());
+    }
+}
+
 /// Packed, it holds what its links lead to.
 #[test]
 fn a_packed_chart_is_whole() {
@@ -211,6 +239,8 @@ fn values_that_cannot_be_meant_are_refused() {
     for (value, place) in [
         ("mode=watch", "/mode"),
         ("replicas=-1", "/replicas"),
+        ("shards=0", "/shards"),
+        ("shards=65", "/shards"),
         ("namespaces={Shop}", "/namespaces/0"),
         ("arguments={collect.interval}", "/arguments/0"),
         ("image.tags=1", "/image"),

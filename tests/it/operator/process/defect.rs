@@ -9,6 +9,7 @@ use kube::Client;
 use kube::client::Body;
 use pgbackrest_keeper::cluster::settings::Settings;
 use pgbackrest_keeper::kubernetes::client::{ConnectOptions, connect};
+use pgbackrest_keeper::kubernetes::shard::Shard;
 use pgbackrest_keeper::metrics::OperatorMetrics;
 use pgbackrest_keeper::operator::controller::Controller;
 use pgbackrest_keeper::operator::mode::Mode;
@@ -70,6 +71,7 @@ fn a_defect_of_one_cluster_leaves_the_others_alone_and_is_tried_again() {
                 fleet: None,
                 mode: Mode::Manage,
                 restore_tests: false,
+                shard: Shard::default(),
             };
             controller.run(stop).await
         }
