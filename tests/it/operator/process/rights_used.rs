@@ -31,6 +31,8 @@ fn every_right_is_used_and_nothing_is_forbidden() {
     // It renews its lease meanwhile.
     let operator = installation.start(&["--lease-duration=30s"]);
     whole_life(&kubectl, &operator);
+    let renewal = ("leases".to_owned(), "update".to_owned());
+    wait_for("the lease to be renewed", || used(&installation.requests()).contains(&renewal).then_some(()));
 
     let used = used(&installation.requests());
     let with_pods: BTreeSet<Use> =
