@@ -12,6 +12,7 @@ mod listing;
 mod manifest;
 mod metrics;
 mod notify_config;
+mod record;
 mod sanitize;
 mod verify;
 mod wal;
@@ -29,7 +30,7 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 13] = [
+pub const TARGETS: [Target; 14] = [
     ACCEPT,
     CONF,
     HISTORY,
@@ -39,6 +40,7 @@ pub const TARGETS: [Target; 13] = [
     MANIFEST,
     METRICS,
     NOTIFY_CONFIG,
+    RECORD,
     SANITIZE,
     VERIFY,
     WAL,
@@ -65,6 +67,8 @@ pub const METRICS: Target = Target { name: "metrics", check: metrics::check, fix
 /// The configuration of notifications.
 pub const NOTIFY_CONFIG: Target =
     Target { name: "notify_config", check: notify_config::check, fixtures: &[] };
+/// Records of restore tests and verifications, signed or not, and public keys.
+pub const RECORD: Target = Target { name: "record", check: record::check, fixtures: &[] };
 /// Output that is not quite JSON.
 pub const SANITIZE: Target =
     Target { name: "sanitize", check: sanitize::check, fixtures: &["fixtures/info"] };

@@ -28,6 +28,7 @@ mod startup;
 mod termination;
 mod turn;
 pub mod verify;
+pub mod verify_records;
 mod web;
 
 use std::ffi::OsString;
@@ -75,6 +76,8 @@ pub enum CliCommand {
     RestoreTest(Box<args::restore_test::RestoreTestArgs>),
     /// Verify the files of a repository on this host with pgBackRest: all backups and all WAL, or a single backup. Record the result.
     Verify(Box<args::verify::VerifyArgs>),
+    /// Check offline that no record of a restore test or a verification is missing or was changed, and who signed them.
+    VerifyRecords(Box<verify_records::VerifyRecordsArgs>),
     /// Check backups and WAL once, as a plugin for Icinga, Nagios, Zabbix and Sensu.
     Check(Box<check::CheckArgs>),
     /// Query pgBackRest on this host once, and write the metrics to a file or to standard output.
@@ -160,6 +163,7 @@ fn run(command: CliCommand, flags: &Flags) -> anyhow::Result<ExitCode> {
         CliCommand::Info(args) => block_on(info::run(*args))?,
         CliCommand::RestoreTest(args) => block_on(restore_test::run(*args))?,
         CliCommand::Verify(args) => block_on(verify::run(*args))?,
+        CliCommand::VerifyRecords(args) => verify_records::run(&args),
         CliCommand::Check(args) => block_on(check::run(*args)),
         CliCommand::Metrics(args) => block_on(metrics::run(*args))?,
         CliCommand::Healthcheck(args) => {

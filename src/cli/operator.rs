@@ -41,6 +41,7 @@ use crate::shutdown::Signals;
 use crate::telemetry;
 
 use super::args::cluster::ClusterArgs;
+use super::args::collect::SigningArgs;
 use super::args::fleet::FleetArgs;
 use super::args::log::LogArgs;
 use super::args::notify::NotifyArgs;
@@ -58,6 +59,8 @@ const LAST_WAIT: Duration = Duration::from_secs(45);
 pub struct OperatorArgs {
     #[command(flatten)]
     work: WorkArgs,
+    #[command(flatten)]
+    signing: SigningArgs,
     #[command(flatten)]
     kubernetes: KubernetesArgs,
     #[command(flatten)]
@@ -214,6 +217,7 @@ async fn work(
     notifier: Notifier,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
+    let signing_key = args.signing.key()?.map(Arc::new);
     let pod_identity = pod_identity();
     let instance = pod_identity.as_ref().map_or_else(host_name, |pod| pod.name.clone());
     let lease = LeaseOptions {
@@ -262,6 +266,7 @@ async fn work(
         fleet,
         instance,
         restore_tests: args.work.restore_tests,
+        signing_key,
     };
     if !args.work.leader_election {
         let (_always, leadership) = watch::channel(Leadership::Leading);

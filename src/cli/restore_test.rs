@@ -15,6 +15,7 @@ use crate::restore_test::order::{Deadlines, Order, SpaceLimits};
 use crate::restore_test::place::{NoPlace, Place};
 use crate::restore_test::progress::Progress;
 use crate::restore_test::run::{self, Basis};
+use crate::source::proof_writer::Written;
 use crate::state::human;
 use crate::state::proofs::{Check, Outcome, RestoreTest, TargetKind, Verdict};
 use crate::telemetry::{self, LogFormat};
@@ -40,6 +41,10 @@ pub async fn run(args: RestoreTestArgs) -> anyhow::Result<ExitCode> {
     }
     let assertions = match args.checks.assertions.as_deref().map(read_assertions).transpose() {
         Ok(assertions) => assertions.unwrap_or_default(),
+        Err(error) => return Ok(super::unusable(&error)),
+    };
+    let key = match args.place.signing.key() {
+        Ok(key) => key,
         Err(error) => return Ok(super::unusable(&error)),
     };
     let state_directory = &args.place.state.state_directory;
@@ -72,16 +77,16 @@ pub async fn run(args: RestoreTestArgs) -> anyhow::Result<ExitCode> {
             show(&progress, &shown);
         }
     };
-    let test = run::run(&order, &basis, &place, &stop, &tell).await;
+    let mut test = run::run(&order, &basis, &place, &stop, &tell).await;
     listening.abort();
     if let Some(file) = &args.pod.termination_log {
         termination::write(file, &test.message()?);
     }
-    let written = records.write(&test);
+    let written = records.write(&mut test, key.as_ref());
     output::print(&match args.output.output {
         Format::Text => {
             let kept = order.keeps_failed.then_some(place.path());
-            summary(&test, written.as_deref().ok(), kept)
+            summary(&test, written.as_ref().ok(), kept)
         }
         Format::Json => text::json(&test)?,
     })?;
@@ -155,7 +160,7 @@ fn show(progress: &Progress, last: &parking_lot::Mutex<Option<Instant>>) {
 }
 
 /// The result in a few lines. Writing to a String cannot fail.
-fn summary(test: &RestoreTest, file: Option<&Path>, kept: Option<&Path>) -> String {
+fn summary(test: &RestoreTest, written: Option<&Written>, kept: Option<&Path>) -> String {
     let mut summary = format!(
         "restore test of {}, {}: {}\n",
         human::line(&test.stanza, 60),
@@ -205,8 +210,8 @@ fn summary(test: &RestoreTest, file: Option<&Path>, kept: Option<&Path>) -> Stri
         let verdict = if *verdict == Verdict::NotChecked { "not checked" } else { verdict.as_str() };
         line("check", &format!("{}{name} {verdict}{message}", kind.as_str()));
     }
-    if let Some(file) = file {
-        line("record", &file.display().to_string());
+    for (name, value) in written.iter().flat_map(|written| turn::written_lines(written)) {
+        line(name, &value);
     }
     if let Some(kept) = kept.filter(|_| test.outcome != Outcome::Passed) {
         line("kept", &kept.display().to_string());

@@ -16,7 +16,7 @@ use crate::collect::host;
 use crate::collect::settings::Settings;
 use crate::shutdown::{Request, Signals};
 use crate::source::environment::Environment;
-use crate::source::proof_writer::{ProofWriter, WriteError};
+use crate::source::proof_writer::{ProofWriter, WriteError, Written};
 use crate::source::proofs::{self, Recorded};
 use crate::state::proofs::{Outcome, Record};
 use crate::state::snapshot::Snapshot;
@@ -81,6 +81,15 @@ pub(super) fn exit_code(outcome: Outcome) -> ExitCode {
         Outcome::Inconclusive => INCONCLUSIVE.into(),
         Outcome::TimedOut => TIMED_OUT.into(),
     }
+}
+
+/// Where the record is, and what must be kept elsewhere to notice that it is removed.
+pub(super) fn written_lines(written: &Written) -> [(&'static str, String); 2] {
+    let Written { path, head } = written;
+    [
+        ("record", path.display().to_string()),
+        ("chain", format!("record {}, SHA-256 {}", head.sequence, head.digest)),
+    ]
 }
 
 /// Waits until no other run of this kind is going on on this host.

@@ -1,12 +1,12 @@
 //! `verify`: verifies a repository on this host.
 
 use std::fmt::Write as _;
-use std::path::Path;
 use std::process::ExitCode;
 
 use chrono::TimeDelta;
 
 use crate::pgbackrest::command::Program;
+use crate::source::proof_writer::Written;
 use crate::state::human;
 use crate::state::verification::{BackupResult, Files, Verification};
 use crate::telemetry::{self, LogFormat};
@@ -25,6 +25,10 @@ const NAMED: usize = 20;
 
 pub async fn run(args: VerifyArgs) -> anyhow::Result<ExitCode> {
     let _logging = telemetry::install(&args.output.log_level, LogFormat::Text)?;
+    let key = match args.signing.key() {
+        Ok(key) => key,
+        Err(error) => return Ok(super::unusable(&error)),
+    };
     let state_directory = &args.state.state_directory;
     let Turn { records, started, stop, listening } =
         match turn::begin(state_directory, &args.stanza, args.wait).await? {
@@ -50,14 +54,14 @@ pub async fn run(args: VerifyArgs) -> anyhow::Result<ExitCode> {
         started,
         version: build::info().version,
     };
-    let verification = run::run(&order, &basis, &stop).await;
+    let mut verification = run::run(&order, &basis, &stop).await;
     listening.abort();
     if let Some(file) = &args.pod.termination_log {
         termination::write(file, &verification.message()?);
     }
-    let written = records.write(&verification);
+    let written = records.write(&mut verification, key.as_ref());
     output::print(&match args.output.output {
-        Format::Text => summary(&verification, written.as_deref().ok()),
+        Format::Text => summary(&verification, written.as_ref().ok()),
         Format::Json => text::json(&verification)?,
     })?;
     written?;
@@ -65,7 +69,7 @@ pub async fn run(args: VerifyArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// The result in a few lines. Writing to a String cannot fail.
-fn summary(verification: &Verification, file: Option<&Path>) -> String {
+fn summary(verification: &Verification, written: Option<&Written>) -> String {
     let mut summary = format!(
         "verification of {}, {}: {}\n",
         human::line(&verification.stanza, 60),
@@ -106,8 +110,8 @@ fn summary(verification: &Verification, file: Option<&Path>) -> String {
     }
     let length = verification.duration().and_then(|duration| TimeDelta::from_std(duration).ok());
     line("duration", &human::known(length, human::duration));
-    if let Some(file) = file {
-        line("record", &file.display().to_string());
+    for (name, value) in written.iter().flat_map(|written| turn::written_lines(written)) {
+        line(name, &value);
     }
     summary
 }

@@ -17,6 +17,7 @@ pub(super) fn write(families: &mut Families<'_, '_>, facts: &Facts) -> fmt::Resu
     last_test(families, facts)?;
     coverage(families, facts)?;
     recovery_time(families, facts)?;
+    last(families, facts, &catalogue::RECORD_SEQUENCE, |test| test.chain.map(|link| link.sequence))?;
     families.family(&catalogue::RECORDS_UNUSABLE, |family| {
         facts.each(family, |family, snapshot| {
             let health = snapshot.collection.restore_tests.as_ref();

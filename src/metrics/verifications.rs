@@ -39,6 +39,9 @@ pub(super) fn write(families: &mut Families<'_, '_>, facts: &Facts) -> fmt::Resu
         Some(history.consecutive_inconclusive)
     })?;
     last(families, facts)?;
+    each(families, facts, &catalogue::RECORD_SEQUENCE, |history| {
+        history.last.chain.map(|link| link.sequence)
+    })?;
     families.family(&catalogue::RECORDS_UNUSABLE, |family| {
         facts.each(family, |family, snapshot| {
             let health = snapshot.collection.verifications.as_ref();

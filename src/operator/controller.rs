@@ -26,6 +26,7 @@ use crate::collect::fleet::FleetCollector;
 use crate::kubernetes::shard::Shard;
 use crate::metrics::OperatorMetrics;
 use crate::source::pod::Pods;
+use crate::source::signing_key::SigningKey;
 use crate::state::jobs::ClusterKey;
 
 use super::debounce::{Debounce, debounced};
@@ -80,6 +81,8 @@ pub struct Controller {
     pub instance: String,
     /// Whether `RestoreTest` resources are managed.
     pub restore_tests: bool,
+    /// Signs the results of restore tests.
+    pub signing_key: Option<Arc<SigningKey>>,
 }
 
 impl std::fmt::Debug for Controller {
@@ -184,6 +187,7 @@ impl Controller {
             instance: self.instance.clone(),
             clusters,
             jobs,
+            signing_key: self.signing_key.clone(),
         }
     }
 

@@ -23,6 +23,7 @@ pub mod proof_writer;
 pub mod proofs;
 pub mod running;
 pub mod sandbox;
+pub mod signing_key;
 pub mod stop_files;
 
 mod document;

@@ -5,9 +5,15 @@ use std::io::{self, Write as _};
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
+use chrono::{DateTime, TimeDelta, Utc};
 use thiserror::Error;
 
+use crate::state::chain::{self, Digest, Found, Head};
 use crate::state::proofs::{Record, file};
+use crate::text;
+
+use super::proofs::listing;
+use super::signing_key::SigningKey;
 
 /// The directory of all records of a kind, locked as long as this lives.
 #[derive(Debug)]
@@ -15,6 +21,14 @@ pub struct ProofWriter<R> {
     state_directory: PathBuf,
     _lock: File,
     kind: PhantomData<R>,
+}
+
+/// A record that was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    pub path: PathBuf,
+    /// Its place in the chain, and its digest.
+    pub head: Head,
 }
 
 /// Why records cannot be written.
@@ -48,24 +62,56 @@ impl<R: Record> ProofWriter<R> {
         }
     }
 
-    /// Writes a record as a whole, and removes those that are no longer kept.
-    pub fn write(&self, record: &R) -> Result<PathBuf, WriteError> {
+    /// Gives the record its place in the chain, writes it as a whole, and removes those that are no longer kept. Without a key, it is
+    /// not signed.
+    pub fn write(&self, record: &mut R, key: Option<&SigningKey>) -> Result<Written, WriteError> {
         let unusable = |error| WriteError::Unusable { path: self.state_directory.clone(), error };
         let below = file::directory::<R>(record.stanza(), record.repo())
             .ok_or_else(|| WriteError::Stanza(record.stanza().to_owned()))?;
         let directory = self.state_directory.join(below);
+        let before = listing::of_repo::<R>(&directory, record.stanza(), record.repo());
+        let found: Vec<Found> = before.records.iter().map(|stored| stored.found).collect();
+        let link = chain::next(&found, before.head.unwrap_or_default());
+        // The program may have been killed before it noted the last record.
+        if let Some(digest) = link.previous {
+            let last = Head { sequence: link.sequence.saturating_sub(1), digest };
+            if before.head != Ok(Some(last)) {
+                write_head(&directory, last).map_err(unusable)?;
+            }
+        }
+        *record.chain() = Some(link);
         let document = record.document().map_err(|error| unusable(error.into()))?;
-        let path = directory.join(file::name(record.start()));
+        let document = key.map_or(Ok(document.clone()), |key| key.seal(&document)).map_err(unusable)?;
+        let head = Head { sequence: link.sequence, digest: Digest::of(document.as_bytes()) };
+        let path = free_path(&directory, record.start());
         write_all(&directory, &path, &document).map_err(unusable)?;
-        let names = fs::read_dir(&directory).map_err(unusable)?;
-        let names = names.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
-        for name in file::outdated(names) {
+        // If the program is killed before this, the head is that of the record before, which is no fault.
+        write_head(&directory, head).map_err(unusable)?;
+        let Head { sequence, digest } = head;
+        tracing::info!(sequence, %digest, file = %path.display(), kind = R::NAME, "Wrote a record");
+        let old = before.records.iter().filter_map(|stored| {
+            let name = stored.path.file_name()?.to_str()?.to_owned();
+            Some((stored.found.link.map(|link| link.sequence), name))
+        });
+        let own = path.file_name().and_then(|name| Some((Some(sequence), name.to_str()?.to_owned())));
+        for name in file::outdated(old.chain(own).collect()) {
             if let Err(error) = fs::remove_file(directory.join(&name)) {
                 tracing::warn!(%error, name, kind = R::NAME, "Failed to remove an old record");
             }
         }
-        Ok(path)
+        Ok(Written { path, head })
     }
+}
+
+fn write_head(directory: &Path, head: Head) -> io::Result<()> {
+    write_all(directory, &directory.join(file::HEAD), &text::json(&head)?)
+}
+
+/// The file for what started then. There is already one only after the clock was set back.
+fn free_path(directory: &Path, start: DateTime<Utc>) -> PathBuf {
+    let path = |milliseconds| directory.join(file::name(start + TimeDelta::milliseconds(milliseconds)));
+    let free = (0..1000).map(path).find(|path| fs::symlink_metadata(path).is_err());
+    free.unwrap_or_else(|| path(0))
 }
 
 fn write_all(directory: &Path, path: &Path, document: &str) -> io::Result<()> {
@@ -76,4 +122,57 @@ fn write_all(directory: &Path, path: &Path, document: &str) -> io::Result<()> {
     file.sync_all()?;
     fs::rename(&draft, path)?;
     File::open(directory)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::proofs;
+    use crate::state::examples::{day, restore_test};
+    use crate::state::proofs::{Outcome, RestoreTest};
+
+    #[test]
+    fn a_writer_that_was_killed_breaks_no_chain() {
+        let state = tempfile::tempdir().unwrap();
+        let writer = ProofWriter::<RestoreTest>::open(state.path(), "demo").unwrap();
+        let write = |at| writer.write(&mut restore_test(day(at), Outcome::Passed), None).unwrap();
+        let is_whole = || {
+            let mut count = 0;
+            let unlisted = proofs::read_stored::<RestoreTest>(state.path(), |repo| {
+                count += repo.records.len();
+                assert_eq!(repo.faults, []);
+            });
+            assert_eq!(unlisted, []);
+            count
+        };
+        let mut last = write(1);
+        let head = last.path.with_file_name(file::HEAD);
+        for at in 2..6 {
+            let written = write(at);
+            assert_eq!(written.head.sequence, u64::try_from(at).unwrap());
+            // Before it wrote the head, and while it wrote the next record.
+            fs::write(&head, text::json(&last.head).unwrap()).unwrap();
+            fs::write(head.with_file_name("20990101T000000.000Z.new"), "{\"for").unwrap();
+            assert_eq!(i64::try_from(is_whole()).unwrap(), at);
+            last = written;
+        }
+        fs::remove_dir_all(head.parent().unwrap()).unwrap();
+        // Before it wrote the first head.
+        assert_eq!(write(1).head.sequence, 1);
+        fs::remove_file(&head).unwrap();
+        assert_eq!(is_whole(), 1);
+        assert_eq!(write(2).head.sequence, 2);
+        assert_eq!(is_whole(), 2);
+    }
+
+    #[test]
+    fn two_records_of_the_same_time_are_both_kept() {
+        let state = tempfile::tempdir().unwrap();
+        let writer = ProofWriter::<RestoreTest>::open(state.path(), "demo").unwrap();
+        let [first, second] =
+            [1, 1].map(|at| writer.write(&mut restore_test(day(at), Outcome::Passed), None).unwrap());
+        assert_ne!(first.path, second.path);
+        assert_eq!((first.head.sequence, second.head.sequence), (1, 2));
+        assert_eq!(proofs::read::<RestoreTest>(state.path()).unreadable, []);
+    }
 }

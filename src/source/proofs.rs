@@ -1,22 +1,19 @@
 //! Reads records from the state directory, those of one kind at a time.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
-use crate::files::{self, FileTask};
-use crate::state::proofs::{MAX_BYTES, Record, file};
+use crate::files::FileTask;
+use crate::state::proofs::Record;
 use crate::state::records::{History, Records};
 
-/// Files and directories that are looked at. There are never many more than are kept.
-const MAX_ENTRIES: usize = 100_000;
-/// Bytes of all records of a kind together. The usual record has 4 KiB.
-const MAX_TOTAL: usize = 64 << 20;
+pub(in crate::source) mod listing;
+
+use listing::{Listing, RepoFiles};
+pub use listing::{StoredRecord, StoredRepo, UnreadableRecord};
 
 /// Follows the records: they are read again only when a file is new, changed or gone.
 #[derive(Debug)]
@@ -28,7 +25,7 @@ pub struct ProofFiles<H> {
 /// The files that were read, and what they show.
 #[derive(Debug)]
 struct Known<H> {
-    files: Arc<Vec<RecordFile>>,
+    files: Arc<Vec<RepoFiles>>,
     records: Arc<Records<H>>,
 }
 
@@ -37,15 +34,8 @@ struct Known<H> {
 pub struct Recorded<R> {
     /// Oldest first for each stanza and repository.
     pub records: BTreeMap<(String, u32), Vec<R>>,
-    /// Files and directories that could not be read.
+    /// Files and directories that could not be read, and faults of chains.
     pub unreadable: Vec<UnreadableRecord>,
-}
-
-/// A file or directory that could not be read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UnreadableRecord {
-    pub path: PathBuf,
-    pub why: String,
 }
 
 impl<R: Record> Recorded<R> {
@@ -104,148 +94,62 @@ impl<H: History + Send + Sync + 'static> ProofFiles<H> {
 #[must_use]
 pub fn read<R: Record>(state_directory: &Path) -> Recorded<R> {
     let mut records: BTreeMap<(String, u32), Vec<R>> = BTreeMap::new();
-    let unreadable = Listing::of::<R>(state_directory).read(|record: R| {
+    let unreadable = visit_usable(Listing::of::<R>(state_directory), |record: R| {
         records.entry((record.stanza().to_owned(), record.repo())).or_default().push(record);
     });
     Recorded { records, unreadable }
 }
 
+/// All records as they are stored, with no deadline, one repository after the other. Returns what could not be listed.
+pub fn read_stored<R: Record>(
+    state_directory: &Path,
+    visit: impl FnMut(StoredRepo<R>),
+) -> Vec<UnreadableRecord> {
+    Listing::of::<R>(state_directory).read(visit)
+}
+
 fn read_changes<H: History>(state_directory: &Path, known: Known<H>, now: DateTime<Utc>) -> Known<H> {
     let listing = Listing::of::<H::Record>(state_directory);
     // What could not be used may be usable now.
-    if known.records.are_usable() && listing.unreadable.is_empty() && *known.files == listing.files {
+    if known.records.are_usable() && listing.unreadable.is_empty() && *known.files == listing.repos {
         return known;
     }
-    let (mut records, files) = (Records::default(), Arc::new(listing.files.clone()));
-    for UnreadableRecord { path, why } in listing.read(|record| records.add(record, now)) {
+    let (mut records, files) = (Records::default(), Arc::new(listing.repos.clone()));
+    for UnreadableRecord { path, why } in visit_usable(listing, |record| records.add(record, now)) {
         records.reject(format!("{}: {why}", path.display()));
     }
     Known { files, records: Arc::new(records) }
 }
 
-/// The files of the last records of each stanza and repository, in order.
-#[derive(Debug, Default)]
-struct Listing {
-    files: Vec<RecordFile>,
-    unreadable: Vec<UnreadableRecord>,
-    entries: usize,
-}
-
-/// A file, and what changes with its contents and its permissions.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct RecordFile {
-    stanza: Arc<str>,
-    repo: u32,
-    path: PathBuf,
-    /// Number, size, and the time of the last change.
-    stamp: Option<(u64, u64, i64, i64)>,
-}
-
-impl Listing {
-    /// A state directory that does not exist has none.
-    fn of<R: Record>(state_directory: &Path) -> Self {
-        let mut listing = Self::default();
-        let top = state_directory.join(R::DIRECTORY);
-        for stanza in listing.names_in(&top) {
-            let directory = top.join(&stanza);
-            if directory.is_file() {
-                continue;
-            }
-            let stanza: Arc<str> = stanza.into();
-            for repo in listing.names_in(&directory) {
-                if let Some(number) = file::repo(&repo) {
-                    listing.add_repo(&directory.join(&repo), &stanza, number);
-                }
+/// Visits the records that can be read and that their chain does not contradict. Returns what else was found.
+fn visit_usable<R: Record>(listing: Listing, mut visit: impl FnMut(R)) -> Vec<UnreadableRecord> {
+    let mut unusable = Vec::new();
+    let unlisted = listing.read(|repo: StoredRepo<R>| {
+        unusable.extend(repo.faults());
+        let contradicted: Vec<bool> =
+            (0..repo.records.len()).map(|index| repo.is_contradicted(index)).collect();
+        for (StoredRecord { path, record, .. }, is_contradicted) in repo.records.into_iter().zip(contradicted)
+        {
+            match record {
+                Ok(record) if !is_contradicted => visit(record),
+                Ok(_) => {}
+                Err(why) => unusable.push(UnreadableRecord { path, why }),
             }
         }
-        listing
-    }
-
-    fn add_repo(&mut self, directory: &Path, stanza: &Arc<str>, repo: u32) {
-        let mut names = self.names_in(directory);
-        names.retain(|name| file::start(name).is_some());
-        let older = names.len().saturating_sub(file::KEPT);
-        for name in names.into_iter().skip(older) {
-            let path = directory.join(name);
-            let stamp = fs::metadata(&path).ok();
-            let stamp = stamp.map(|file| (file.ino(), file.size(), file.ctime(), file.ctime_nsec()));
-            self.files.push(RecordFile { stanza: Arc::clone(stanza), repo, path, stamp });
-        }
-    }
-
-    /// In order. A directory that does not exist is empty.
-    fn names_in(&mut self, directory: &Path) -> Vec<String> {
-        let entries = match fs::read_dir(directory) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Vec::new(),
-            Err(error) => {
-                self.note(directory.to_owned(), error.to_string());
-                return Vec::new();
-            }
-        };
-        let mut names = Vec::new();
-        for entry in entries {
-            self.entries += 1;
-            match entry {
-                _ if self.entries > MAX_ENTRIES => {
-                    if self.entries == MAX_ENTRIES + 1 {
-                        let why = format!("there are more than {MAX_ENTRIES} files here and before it");
-                        self.note(directory.to_owned(), why);
-                    }
-                    break;
-                }
-                Ok(entry) => names.extend(entry.file_name().into_string()),
-                Err(error) => {
-                    self.note(directory.to_owned(), error.to_string());
-                    break;
-                }
-            }
-        }
-        names.sort_unstable();
-        names
-    }
-
-    /// Reads them one after the other, and returns what could not be read.
-    fn read<R: Record>(mut self, mut visit: impl FnMut(R)) -> Vec<UnreadableRecord> {
-        let mut room = MAX_TOTAL;
-        for RecordFile { stanza, repo, path, .. } in std::mem::take(&mut self.files) {
-            match read_record::<R>(&path, &mut room) {
-                Ok(None) => {}
-                Ok(Some(record)) if *record.stanza() == *stanza && record.repo() == repo => visit(record),
-                Ok(Some(_)) => self.note(path, "it belongs to another stanza or repository".to_owned()),
-                Err(why) => self.note(path, why),
-            }
-        }
-        self.unreadable
-    }
-
-    fn note(&mut self, path: PathBuf, why: String) {
-        self.unreadable.push(UnreadableRecord { path, why });
-    }
-}
-
-/// None if it has been removed since it was listed.
-fn read_record<R: Record>(path: &Path, room: &mut usize) -> Result<Option<R>, String> {
-    let document = match files::read(path, MAX_BYTES.min(*room)) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        document => document.map_err(|error| error.to_string())?,
-    };
-    let Some(document) = document else {
-        let why = if *room < MAX_BYTES { "the records before it are too large" } else { "it is too large" };
-        return Err(why.to_owned());
-    };
-    *room -= document.len();
-    R::parse(&document).map(Some).map_err(|error| error.to_string())
+    });
+    unusable.extend(unlisted);
+    unusable
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::sync::mpsc;
     use std::time::Duration;
 
     use super::*;
     use crate::files::FileTaskError;
-    use crate::state::proofs::RestoreTest;
+    use crate::state::proofs::{MAX_STORED, RestoreTest, file};
     use crate::state::test_history::TestHistory;
 
     fn record(stanza: &str, repo: u32, start: DateTime<Utc>) -> String {
@@ -345,7 +249,7 @@ mod tests {
         std::os::unix::fs::symlink("/dev/zero", path(3)).unwrap();
         std::os::unix::fs::symlink(path(4), path(4)).unwrap();
         fs::create_dir(path(5)).unwrap();
-        fs::write(path(6), vec![b' '; MAX_BYTES + 1]).unwrap();
+        fs::write(path(6), vec![b' '; MAX_STORED + 1]).unwrap();
         fs::write(path(7), "[".repeat(100_000)).unwrap();
         fs::write(state.path().join(RestoreTest::DIRECTORY).join("notes.txt"), "").unwrap();
         let recorded = read::<RestoreTest>(state.path());

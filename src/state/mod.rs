@@ -7,6 +7,7 @@ pub mod archiving;
 pub mod assemble;
 pub mod attempts;
 pub mod backup;
+pub mod chain;
 pub mod comparison;
 pub mod expiry;
 pub mod faults;

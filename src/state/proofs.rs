@@ -3,10 +3,12 @@
 //! A record is one JSON document in a file of its own (see [`mod@file`]). Reading is tolerant: members that a newer version added are
 //! ignored, words that it added are read as `Unknown`, and everything that may be missing is optional.
 
+pub mod envelope;
 pub mod file;
 pub mod message;
 pub mod reason;
 pub mod record;
+pub mod signed;
 
 use std::time::Duration;
 
@@ -16,6 +18,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::pgbackrest::label::BackupType;
 use crate::pgbackrest::wal::Lsn;
 
+use super::chain::Link;
+
 pub use reason::{Reason, ReasonClass};
 pub use record::{Record, RecordError};
 
@@ -23,6 +27,8 @@ pub use record::{Record, RecordError};
 pub const FORMAT: u32 = 1;
 /// Bytes of a record. A writer keeps below this by limiting [`MAX_CHECKS`] and all texts.
 pub const MAX_BYTES: usize = 256 << 10;
+/// Bytes of a record as it is stored: in an envelope, it is larger by a third.
+pub const MAX_STORED: usize = 352 << 10;
 /// Checks in a record: the built-in ones, and the user's assertions.
 pub const MAX_CHECKS: usize = 256;
 /// Databases in a record.
@@ -71,6 +77,9 @@ pub struct RestoreTest {
     /// Why it did not pass.
     #[serde(default)]
     pub reason: Option<Reason>,
+    /// Its place among the records of this kind and repository, once it is stored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chain: Option<Link>,
 }
 
 /// Where the tested database is.
@@ -263,6 +272,14 @@ impl Record for RestoreTest {
     fn stop(&self) -> DateTime<Utc> {
         self.stop
     }
+
+    fn outcome(&self) -> Outcome {
+        self.outcome
+    }
+
+    fn chain(&mut self) -> &mut Option<Link> {
+        &mut self.chain
+    }
 }
 
 impl RestoreTest {
@@ -295,6 +312,7 @@ impl RestoreTest {
             wal_bytes: None,
             outcome: Outcome::Inconclusive,
             reason: None,
+            chain: None,
         }
     }
 

@@ -34,7 +34,7 @@ pub struct Records<H> {
 /// Whether all records can be used.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct RecordsHealth {
-    /// Files and directories that cannot be read, and records that are dated in the future.
+    /// Files and directories that cannot be read, records that are dated in the future, and faults of chains.
     pub unusable: u64,
     /// What is wrong with the first of them, and the remedy.
     pub problem: Option<String>,
@@ -53,7 +53,7 @@ impl<H: History> Records<H> {
         let (stanza, repo) = (record.stanza().to_owned(), record.repo());
         if latest > now + CLOCK_TOLERANCE {
             self.reject(format!(
-                "the record of a {} of {} in repo{repo} is dated in the future ({latest}): check the clock, and remove it",
+                "the record of a {} of {} in repo{repo} is dated in the future ({latest}): check the clock, and move the records of this repository away",
                 H::Record::NAME,
                 text::one_line(&stanza, MAX_TEXT)
             ));

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::pgbackrest::verify::FileCounts;
 
+use super::chain::Link;
 use super::proofs::{Outcome, ReasonClass, Record, Source, Versions, from_seconds, seconds};
 
 /// The version of the format; increased when the meaning of a member changes.
@@ -59,6 +60,9 @@ pub struct Verification {
     /// Why it did not pass.
     #[serde(default)]
     pub reason: Option<Cause>,
+    /// Its place among the records of this kind and repository, once it is stored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chain: Option<Link>,
 }
 
 /// Why a verification did not pass.
@@ -175,6 +179,14 @@ impl Record for Verification {
 
     fn stop(&self) -> DateTime<Utc> {
         self.stop
+    }
+
+    fn outcome(&self) -> Outcome {
+        self.outcome
+    }
+
+    fn chain(&mut self) -> &mut Option<Link> {
+        &mut self.chain
     }
 }
 

@@ -83,6 +83,7 @@ pub async fn run(order: &Order, basis: &Basis<'_>, cancellation: &CancellationTo
         more_faults,
         outcome,
         reason,
+        chain: None,
     }
 }
 

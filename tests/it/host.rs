@@ -12,6 +12,7 @@ pub(crate) mod check_pgbackrest;
 pub(crate) mod collection;
 pub(crate) mod demo;
 pub(crate) mod differential;
+pub(crate) mod evidence;
 pub(crate) mod expire;
 pub(crate) mod exporter;
 pub(crate) mod fake;

@@ -176,6 +176,7 @@ pub(crate) fn restore_test(start: DateTime<Utc>, outcome: Outcome) -> RestoreTes
         wal_bytes: Some(16_777_448),
         outcome,
         reason: class.map(|class| Reason { class, phase: Phase::Replay, message }),
+        chain: None,
     }
 }
 
@@ -223,5 +224,6 @@ pub(crate) fn verification(start: DateTime<Utc>, outcome: Outcome) -> Verificati
         more_faults: 0,
         outcome,
         reason: class.map(|class| Cause { class, message: "1 of 1 backup has faults".to_owned() }),
+        chain: None,
     }
 }

@@ -9,6 +9,7 @@ use regex::Regex;
 use crate::cli::output::Format;
 use crate::collect::settings::{Settings, WalSettings};
 use crate::pgbackrest::command::Program;
+use crate::source::signing_key::{KeyFileError, SigningKey};
 
 use super::{SWITCH, duration, path, switch};
 
@@ -167,6 +168,22 @@ pub struct StateArgs {
         default_value = Settings::STATE_DIRECTORY
     )]
     pub state_directory: PathBuf,
+}
+
+/// How records are signed.
+#[derive(Debug, Clone, Args)]
+pub struct SigningArgs {
+    /// Private key that signs records of restore tests and verifications: PEM (PKCS#8) of type Ed25519 or ECDSA with P-256, in a file that others cannot access.
+    #[arg(long = "signing-key-file", env = "KEEPER_SIGNING_KEY_FILE", value_name = "FILE", value_parser = path())]
+    pub signing_key_file: Option<PathBuf>,
+}
+
+impl SigningArgs {
+    /// None: records are not signed.
+    pub fn key(&self) -> Result<Option<SigningKey>, KeyFileError> {
+        let given = self.signing_key_file.as_deref().filter(|path| !path.as_os_str().is_empty());
+        given.map(SigningKey::read).transpose()
+    }
 }
 
 /// Timeout of one pgBackRest call, on a host or in a pod.

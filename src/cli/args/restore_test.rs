@@ -7,7 +7,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use clap::Args;
 
-use super::collect::{EnvironmentArgs, OutputArgs, ProgramArgs, StateArgs, TimeoutArgs};
+use super::collect::{EnvironmentArgs, OutputArgs, ProgramArgs, SigningArgs, StateArgs, TimeoutArgs};
 use super::pod::PodArgs;
 use super::repo::RepoArg;
 use super::{SWITCH, duration, path, switch};
@@ -93,6 +93,10 @@ pub struct PlaceArgs {
     /// Where the records are.
     #[command(flatten)]
     pub state: StateArgs,
+
+    /// Whether the record is signed.
+    #[command(flatten)]
+    pub signing: SigningArgs,
 
     /// Keep the copy of a test that did not pass, until the next test in the same directory.
     #[arg(long, env = "KEEPER_KEEP_ON_FAILURE", default_value = "false", value_name = SWITCH, value_parser = switch())]

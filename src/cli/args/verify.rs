@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::collect::{EnvironmentArgs, OutputArgs, ProgramArgs, StateArgs, TimeoutArgs};
+use super::collect::{EnvironmentArgs, OutputArgs, ProgramArgs, SigningArgs, StateArgs, TimeoutArgs};
 use super::duration;
 use super::pod::PodArgs;
 use super::repo::RepoArg;
@@ -60,6 +60,10 @@ pub struct VerifyArgs {
     /// Where the records are.
     #[command(flatten)]
     pub state: StateArgs,
+
+    /// Whether the record is signed.
+    #[command(flatten)]
+    pub signing: SigningArgs,
 
     #[command(flatten)]
     pub pod: PodArgs,

@@ -62,9 +62,14 @@ catalogue! { ALL of RestoreTests:
     FULL_BACKUPS_RATIO: Gauge, "pgbackrest_restore_test_full_backups_ratio", Ratio, REPO,
         "Share of the full backups in the repository that were restored in a test that passed.",
         "restored themselves, with all databases, not as a part of a later backup; absent without a full backup";
+    RECORD_SEQUENCE: Gauge, "pgbackrest_restore_test_record_sequence", Plain, REPO,
+        "Number of the newest record of a restore test.",
+        "each record has the next number; a decrease means that records were removed, or in Kubernetes that several RestoreTests test the \
+         repository; absent for records of versions without numbers";
     RECORDS_UNUSABLE: Gauge, "pgbackrest_restore_test_records_unusable", Plain, [],
         "Records of restore tests that cannot be used.",
-        "files and directories that cannot be read, and tests that are dated in the future; absent without records";
+        "files and directories that cannot be read, tests that are dated in the future, and records that were changed, removed or added; absent \
+         without records";
     RECOVERY_TIME_ESTIMATE_SECONDS: Gauge, "pgbackrest_recovery_time_estimate_seconds", Seconds,
         ["point", "repo_key", "speed", "stanza"],
         "Estimated duration of a recovery.",

@@ -37,7 +37,11 @@ catalogue! { ALL of Verifications:
     LAST_WAL_GAPS: Gauge, "pgbackrest_verify_last_wal_gaps", Plain, REPO,
         "Gaps between WAL segments that the newest verification found.",
         "within a timeline, in the archives of all databases; they may be older than what is kept; absent if unknown";
+    RECORD_SEQUENCE: Gauge, "pgbackrest_verify_record_sequence", Plain, REPO,
+        "Number of the newest record of a verification.",
+        "each record has the next number; a decrease means that records were removed; absent for records of versions without numbers";
     RECORDS_UNUSABLE: Gauge, "pgbackrest_verify_records_unusable", Plain, [],
         "Records of verifications that cannot be used.",
-        "files and directories that cannot be read, and verifications that are dated in the future; absent without records";
+        "files and directories that cannot be read, verifications that are dated in the future, and records that were changed, removed or added; \
+         absent without records";
 }

@@ -2,6 +2,8 @@
 //!
 //! All resources are reconciled one after the other: what one of them tests is not given to another.
 
+pub mod audit;
+mod chain;
 mod choose;
 pub(super) mod clusters;
 mod facts;
@@ -33,6 +35,7 @@ use crate::cluster::settings::Settings;
 use crate::collect::fleet::FleetCollector;
 use crate::kubernetes::shard::Shard;
 use crate::metrics::OperatorMetrics;
+use crate::source::signing_key::SigningKey;
 
 use super::debounce::{Debounce, debounced};
 use super::inventory::Inventory;
@@ -67,6 +70,8 @@ pub(super) struct RestoreTests {
     pub(super) instance: String,
     pub(super) clusters: Arc<Clusters>,
     pub(super) jobs: Arc<JobNews>,
+    /// Signs results.
+    pub(super) signing_key: Option<Arc<SigningKey>>,
 }
 
 /// The kind of the resource.

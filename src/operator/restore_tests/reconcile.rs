@@ -11,6 +11,7 @@ use kube::runtime::reflector::store::Store;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use super::chain::Scribe;
 use super::choose::{Candidates, Chooser, Chosen};
 use super::clusters::InNamespace;
 use super::facts::{self, Intervals};
@@ -146,6 +147,7 @@ impl Reconciler {
             selected: found.selected.len(),
             next: turn_of(&before["next"]),
             test_now: before["testNow"].as_str().map(str::to_owned),
+            fault: results.first_fault(key),
         };
         let mut again = USUAL;
         if let Some(test) = &test {
@@ -184,17 +186,22 @@ impl Reconciler {
         mut results: Results,
         found: &InNamespace,
     ) -> Result<Results, CallError> {
-        for (turn, result) in self.runs.results(key) {
-            results.add(&turn, TestResult::of(&result));
+        let scribe = Scribe { test: key.clone(), key: self.operator.signing_key.clone() };
+        let mut reported = self.runs.results(key);
+        reported.sort_by_key(|(_, result)| result.start);
+        for (turn, result) in reported {
+            results.add(&turn, TestResult::of(&result), &scribe);
         }
-        for ended in self.runs.ended(key) {
+        let mut ended = self.runs.ended(key);
+        ended.sort_by_key(|(job, _)| job.created);
+        for ended in ended {
             let (job, end) = &ended;
             if !results.cover(&job.turn, job.created, end.at) {
                 let waited = self.runs.waited(key, &job.uid);
                 let found =
                     find::<RestoreTest>(&self.operator.client, &key.namespace, &ended, waited).await?;
                 let result = found.unwrap_or_else(|why| no_result::of(&key.namespace, &ended, why));
-                results.add(&job.turn, TestResult::of(&result));
+                results.add(&job.turn, TestResult::of(&result), &scribe);
             }
         }
         results.limit(|cluster| {

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use kube::Client;
 use parking_lot::Mutex;
 
-use super::results::{Results, TestResult};
+use super::results::{OfRepo, Results};
 use super::{field, restore_test};
 use crate::cluster::restore_test::turn::Turn;
 use crate::collect::fleet::FleetCollector;
@@ -47,21 +47,25 @@ impl Passed {
             results.iter().map(|(turn, _)| turn.cluster.clone()).collect()
         };
         let changed = names(&before).union(&names(results)).cloned().collect::<BTreeSet<String>>();
-        let is_new = |cluster: &String| !of_cluster(&before, cluster).eq(of_cluster(results, cluster));
-        let in_namespace: Vec<&Results> = passed
-            .iter()
-            .filter(|(known, _)| known.namespace == test.namespace)
-            .map(|(_, results)| results)
-            .collect();
+        let is_new = |cluster: &String| !before.of_cluster(cluster).eq(results.of_cluster(cluster));
+        let in_namespace: Vec<(&Key, &Results)> =
+            passed.iter().filter(|(known, _)| known.namespace == test.namespace).collect();
         let records = |cluster: &String| {
-            let mut tests: Vec<RestoreTest> = Vec::new();
-            for (turn, of_repo) in in_namespace.iter().flat_map(|results| of_cluster(results, cluster)) {
-                tests.extend(of_repo.iter().map(|result| result.record(&test.namespace, turn)));
+            let (mut tests, mut problems): (Vec<RestoreTest>, Vec<String>) = Default::default();
+            for (key, results) in &in_namespace {
+                for (turn, of_repo) in results.of_cluster(cluster) {
+                    let (usable, faults) = usable(key, turn, of_repo);
+                    tests.extend(usable);
+                    problems.extend(faults);
+                }
             }
             tests.sort_by_key(|test| test.start);
             let mut records: Records<TestHistory> = Records::default();
             for test in tests {
                 records.add(test, now);
+            }
+            for problem in problems {
+                records.reject(problem);
             }
             records
         };
@@ -96,25 +100,33 @@ pub async fn list(
     Ok(all)
 }
 
-fn of_cluster<'a>(
-    results: &'a Results,
-    cluster: &'a str,
-) -> impl Iterator<Item = (&'a Turn, &'a [TestResult])> {
-    results.iter().filter(move |(turn, _)| turn.cluster == cluster)
+/// The results that their chain does not contradict, and what is wrong with it.
+fn usable(test: &Key, turn: &Turn, of_repo: &OfRepo) -> (Vec<RestoreTest>, Vec<String>) {
+    let faults = of_repo.faults(test, turn);
+    let oldest_first = of_repo.tests.iter().rev().enumerate();
+    let usable = oldest_first.filter(|(index, _)| !faults.iter().any(|fault| fault.index() == Some(*index)));
+    let usable = usable.map(|(_, result)| result.record(&test.namespace, turn)).collect();
+    let told = faults.iter().map(|fault| {
+        format!("RestoreTest {}, {}: {fault}; see pgbackrest-keeper verify-records", test.name, turn.repo)
+    });
+    (usable, told.collect())
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::chain::Scribe;
+    use super::super::results::TestResult;
     use super::*;
     use crate::cluster::validated::{RepoNumber, STANZA};
     use crate::state::examples::{day, restore_test};
     use crate::state::proofs::Outcome;
 
-    fn results(tests: &[(&str, i64, Outcome)]) -> Results {
+    fn results(test: &Key, tests: &[(&str, i64, Outcome)]) -> Results {
         let mut results = Results::default();
+        let scribe = Scribe { test: test.clone(), key: None };
         for (cluster, at, outcome) in tests {
             let turn = Turn { cluster: (*cluster).to_owned(), repo: RepoNumber::of_name("repo1").unwrap() };
-            results.add(&turn, TestResult::of(&restore_test(day(*at), *outcome)));
+            results.add(&turn, TestResult::of(&restore_test(day(*at), *outcome)), &scribe);
         }
         results
     }
@@ -124,7 +136,7 @@ mod tests {
         let passed = Passed::default();
         let [nightly, weekly] = ["nightly", "weekly"].map(|name| Key::new("shop", name));
         let change = |test: &Key, tests: &[(&str, i64, Outcome)]| -> Vec<(String, u64)> {
-            let changed = passed.changed(test, &results(tests), day(9)).into_iter();
+            let changed = passed.changed(test, &results(test, tests), day(9)).into_iter();
             let failures = |records: &Records<TestHistory>| {
                 records.of_repo(STANZA, 1).map(|history| history.consecutive_failures)
             };
@@ -138,5 +150,23 @@ mod tests {
         assert_eq!(change(&nightly, &[]), [("ledger".to_owned(), 1)]);
         assert_eq!(change(&weekly, &[]), [("ledger".to_owned(), 99)]);
         assert!(passed.0.lock().is_empty());
+    }
+
+    #[test]
+    fn what_was_changed_by_hand_is_told_and_not_used() {
+        let (passed, test) = (Passed::default(), Key::new("shop", "nightly"));
+        let tests = [("ledger", 1, Outcome::Failed), ("ledger", 2, Outcome::Failed)];
+        let mut document = results(&test, &tests).document();
+        let shown = |document: &serde_json::Value| {
+            let records = passed.changed(&test, &Results::read(document), day(9)).remove("ledger").unwrap();
+            let history = records.of_repo(STANZA, 1).unwrap();
+            let problem = records.health().unwrap().problem.clone().unwrap_or_default();
+            (history.last.chain.map(|link| link.sequence), history.consecutive_failures, problem)
+        };
+        assert_eq!(shown(&document), (Some(2), 2, String::new()));
+        document[0]["tests"][0]["outcome"] = "passed".into();
+        let (sequence, failures, problem) = shown(&document);
+        assert_eq!((sequence, failures), (Some(1), 1));
+        assert!(problem.starts_with("RestoreTest nightly, repo1: record 2 was changed"), "{problem}");
     }
 }

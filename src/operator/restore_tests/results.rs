@@ -8,11 +8,15 @@ use chrono::{DateTime, SubsecRound, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::chain::{self, ResultSignature, Scribe};
 use crate::cluster::restore_test::schema::status::{MOST_RESULTS, MOST_TESTS};
 use crate::cluster::restore_test::turn::{LastTests, Turn};
 use crate::cluster::validated::{RepoNumber, STANZA};
+use crate::operator::scope::Key;
 use crate::pgbackrest::label::BackupLabel;
 use crate::pgbackrest::wal::Lsn;
+use crate::state;
+use crate::state::chain::{Digest, Fault, Found, Head, Link};
 use crate::state::proofs::{
     Check, CheckKind, MAX_CHECKS, MAX_TEXT, Outcome, Phase, PhaseRun, Position, Reason, ReasonClass,
     RestoreTest, Source, Target, TargetKind, TestedBackup, Verdict, Versions,
@@ -22,9 +26,17 @@ use crate::text;
 /// Bytes of all results. etcd takes 1.5 MiB for the whole object.
 const MOST_BYTES: usize = 768 << 10;
 
-/// The results of each repo, newest first.
+/// The results of each repo.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct Results(BTreeMap<Turn, Vec<TestResult>>);
+pub(super) struct Results(BTreeMap<Turn, OfRepo>);
+
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct OfRepo {
+    /// Newest first.
+    pub(super) tests: Vec<TestResult>,
+    /// The last one that was added.
+    head: Option<Head>,
+}
 
 /// One test, in the status. The names are those of its schema.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -66,6 +78,11 @@ pub(super) struct TestResult {
     phases: BTreeMap<Phase, i32>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     checks: Vec<CheckCount>,
+    /// Absent in results of versions without chains.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) chain: Option<Link>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) signature: Option<ResultSignature>,
 }
 
 /// Checks of one kind with the same verdict.
@@ -86,33 +103,45 @@ impl Results {
             let mut tests: Vec<TestResult> =
                 tests.filter_map(|test| TestResult::deserialize(test).ok()).collect();
             tests.sort_by_key(|test| Reverse(test.start));
-            (!tests.is_empty()).then_some((Turn { cluster, repo }, tests))
+            let head = result.get("head").and_then(|head| Head::deserialize(head).ok());
+            (!tests.is_empty() || head.is_some()).then_some((Turn { cluster, repo }, OfRepo { tests, head }))
         };
         Self(results.as_array().into_iter().flatten().filter_map(one).collect())
     }
 
     /// `status.results`.
     pub(super) fn document(&self) -> Value {
-        let results = self.0.iter().map(|(turn, tests)| {
+        let results = self.0.iter().map(|(turn, OfRepo { tests, head })| {
             let passed = tests.iter().find(|test| test.outcome == Outcome::Passed);
             let mut result = json!({"cluster": turn.cluster, "repo": turn.repo.to_string(), "tests": tests});
-            if let (Some(passed), Some(result)) = (passed, result.as_object_mut()) {
-                result.insert("lastPassed".to_owned(), json!(passed.start));
+            if let Some(result) = result.as_object_mut() {
+                result.extend(passed.map(|passed| ("lastPassed".to_owned(), json!(passed.start))));
+                result.extend(head.map(|head| ("head".to_owned(), json!(head))));
             }
             result
         });
         results.collect()
     }
 
-    /// Adds a result, unless it is known, or of no possible time.
-    pub(super) fn add(&mut self, turn: &Turn, test: TestResult) {
+    /// Adds a result at the end of the chain, unless it is known, was removed before, or is of no possible time.
+    pub(super) fn add(&mut self, turn: &Turn, mut test: TestResult, scribe: &Scribe) {
         if !is_plain(test.start) || !is_plain(test.stop) {
             return;
         }
-        let tests = self.0.entry(turn.clone()).or_default();
-        if tests.iter().any(|known| known.start == test.start) {
+        let OfRepo { tests, head } = self.0.entry(turn.clone()).or_default();
+        let were_removed = tests.len() >= MOST_TESTS as usize || tests.iter().all(|known| number(known) != 1);
+        let is_old = tests.last().is_some_and(|oldest| test.start < oldest.start);
+        if (were_removed && is_old) || tests.iter().any(|known| known.start == test.start) {
             return;
         }
+        let link = state::chain::next(&found(&scribe.test, turn, tests), *head);
+        test.chain = Some(link);
+        let covered = test.covered(&scribe.test, turn);
+        test.signature = scribe.sign(&covered);
+        let digest = Digest::of(covered.as_bytes());
+        *head = Some(Head { sequence: link.sequence, digest });
+        let (Key { namespace, name: restore_test }, Turn { cluster, .. }) = (&scribe.test, turn);
+        tracing::info!(namespace, restore_test, cluster, sequence = link.sequence, %digest, "Recorded a result");
         let place = tests.partition_point(|known| known.start > test.start);
         tests.insert(place, test);
     }
@@ -121,23 +150,31 @@ impl Results {
     pub(super) fn limit(&mut self, exists: impl Fn(&str) -> bool) {
         self.0.retain(|turn, _| exists(&turn.cluster));
         while self.0.len() > MOST_RESULTS as usize {
-            let oldest = self.0.iter().min_by_key(|(_, tests)| tests.first().map(|test| test.start));
+            let oldest = self.0.iter().min_by_key(|(_, of)| of.tests.first().map(|test| test.start));
             let Some(oldest) = oldest.map(|(turn, _)| turn.clone()) else { return };
             self.0.remove(&oldest);
         }
         for most in (1..=MOST_TESTS as usize).rev() {
-            for tests in self.0.values_mut() {
-                tests.truncate(most);
+            for OfRepo { tests, .. } in self.0.values_mut() {
+                remove_oldest(tests, most);
                 tests.iter_mut().skip(1).for_each(TestResult::shorten);
             }
             if self.fits() {
                 return;
             }
         }
-        self.0.values_mut().flatten().for_each(|test| {
+        let all = |results: &mut Self, change: fn(&mut TestResult)| {
+            results.0.values_mut().flat_map(|of| &mut of.tests).for_each(change);
+        };
+        all(self, |test| {
             test.shorten();
             test.message = None;
         });
+        // So many are not chained.
+        if !self.fits() {
+            all(self, |test| (test.chain, test.signature) = (None, None));
+            self.0.values_mut().for_each(|of| of.head = None);
+        }
     }
 
     fn fits(&self) -> bool {
@@ -146,7 +183,7 @@ impl Results {
 
     /// Whether there is a result of what ran from then until then, or newer ones have replaced it.
     pub(super) fn cover(&self, turn: &Turn, from: DateTime<Utc>, until: DateTime<Utc>) -> bool {
-        let Some(tests) = self.0.get(turn) else { return false };
+        let Some(OfRepo { tests, .. }) = self.0.get(turn) else { return false };
         let is_it = |test: &TestResult| test.start <= until && test.stop >= from.trunc_subsecs(0);
         let is_replaced = tests.len() > 1 && tests.last().is_some_and(|oldest| oldest.start > until);
         is_replaced || tests.iter().any(is_it)
@@ -154,13 +191,59 @@ impl Results {
 
     /// Of each repo, the newest first.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&Turn, &[TestResult])> {
-        self.0.iter().map(|(turn, tests)| (turn, tests.as_slice()))
+        self.0.iter().map(|(turn, of)| (turn, of.tests.as_slice()))
+    }
+
+    /// Those of a cluster.
+    pub(super) fn of_cluster<'a>(&'a self, cluster: &str) -> impl Iterator<Item = (&'a Turn, &'a OfRepo)> {
+        self.0.iter().filter(move |(turn, _)| turn.cluster == cluster)
+    }
+
+    /// The first repo with a chain that is not whole, and what is wrong with it.
+    pub(super) fn first_fault(&self, test: &Key) -> Option<String> {
+        self.0.iter().find_map(|(turn, of)| {
+            let fault = of.faults(test, turn).into_iter().next()?;
+            Some(format!("{} {}: {fault}", turn.cluster, turn.repo))
+        })
     }
 
     /// When each repo was last tested.
     pub(super) fn last_tests(&self) -> LastTests {
-        let last = self.0.iter().filter_map(|(turn, tests)| Some((turn.clone(), tests.first()?.start)));
+        let last = self.0.iter().filter_map(|(turn, of)| Some((turn.clone(), of.tests.first()?.start)));
         last.collect()
+    }
+}
+
+impl OfRepo {
+    /// What is wrong with the chain. Indexes count from the oldest.
+    pub(super) fn faults(&self, test: &Key, turn: &Turn) -> Vec<Fault> {
+        let found = found(test, turn, &self.tests);
+        // How many are kept depends on how many fit.
+        state::chain::faults(&found, Ok(self.head), true)
+    }
+}
+
+/// The results as a chain, the oldest first.
+fn found(test: &Key, turn: &Turn, results: &[TestResult]) -> Vec<Found> {
+    let found = results.iter().rev().map(|result| Found {
+        digest: Some(Digest::of(result.covered(test, turn).as_bytes())),
+        link: result.chain,
+        is_record: true,
+    });
+    found.collect()
+}
+
+/// The number of a result; 0 if it has none.
+fn number(test: &TestResult) -> u64 {
+    test.chain.map_or(0, |link| link.sequence)
+}
+
+/// Those that were added first are the oldest, so the chain of the others is whole.
+fn remove_oldest(tests: &mut Vec<TestResult>, most: usize) {
+    while tests.len() > most {
+        let oldest = tests.iter().enumerate().min_by_key(|(_, test)| (number(test), test.start));
+        let Some((index, _)) = oldest else { return };
+        tests.remove(index);
     }
 }
 
@@ -209,7 +292,13 @@ impl TestResult {
             replay_seconds: test.phase(Phase::Replay).map(seconds),
             phases: test.phases.iter().map(|run| (run.phase, seconds(run.duration))).collect(),
             checks,
+            chain: None,
+            signature: None,
         }
+    }
+
+    fn covered(&self, test: &Key, turn: &Turn) -> String {
+        chain::covered(test, turn, &json!(self))
     }
 
     /// What only the newest test shows.
@@ -259,6 +348,7 @@ impl TestResult {
             restored_bytes: bytes(self.bytes),
             wal_bytes: bytes(self.wal_bytes),
             outcome: self.outcome,
+            chain: self.chain,
             reason: self.class.map(|class| Reason {
                 class,
                 phase: self.phase.unwrap_or(Phase::Unknown),

@@ -60,6 +60,8 @@ pub(super) struct Report {
     pub(super) selected: usize,
     pub(super) next: Option<Turn>,
     pub(super) test_now: Option<String>,
+    /// What is wrong with the chain of results.
+    pub(super) fault: Option<String>,
 }
 
 impl Report {
@@ -114,6 +116,12 @@ impl Report {
     /// The last test of each repo counts: one that passes does not make up for another.
     fn passed(&self, results: &Results) -> State {
         let Some(testable) = &self.testable else { return invalid() };
+        if let Some(fault) = &self.fault {
+            let message = format!(
+                "results were changed, removed or added by hand: {fault}; see pgbackrest-keeper verify-records"
+            );
+            return State::unknown("ResultsChanged", message);
+        }
         let counts =
             |turn: &Turn| testable.get(&turn.cluster).is_some_and(|repos| repos.contains(&turn.repo));
         let last = results.iter().filter_map(|(turn, tests)| Some((turn, tests.first()?)));
@@ -237,7 +245,9 @@ pub(super) fn event(kind: EventType, reason: &str, note: &str) -> Event {
 
 #[cfg(test)]
 mod tests {
+    use super::super::chain::Scribe;
     use super::*;
+    use crate::operator::scope::Key;
     use crate::state::examples::{day, restore_test};
 
     fn repo() -> RepoNumber {
@@ -246,9 +256,10 @@ mod tests {
 
     fn results(tests: &[(&str, i64, Outcome)]) -> Results {
         let mut results = Results::default();
+        let scribe = Scribe { test: Key::new("shop", "nightly"), key: None };
         for (cluster, at, outcome) in tests {
             let turn = Turn { cluster: (*cluster).to_owned(), repo: repo() };
-            results.add(&turn, TestResult::of(&restore_test(day(*at), *outcome)));
+            results.add(&turn, TestResult::of(&restore_test(day(*at), *outcome)), &scribe);
         }
         results
     }
@@ -261,6 +272,7 @@ mod tests {
             selected: clusters.len(),
             next: None,
             test_now: None,
+            fault: None,
         }
     }
 
@@ -292,6 +304,10 @@ mod tests {
         let timed_out = [passed[0], ("orders", 2, Outcome::TimedOut)];
         assert_eq!(of(&["ledger", "orders"], &timed_out)[2], "False NoResult");
         assert_eq!(of(&[], &passed), ["True AsDescribed", "Unknown NoCluster", "Unknown NoCluster"]);
+        let changed =
+            Report { fault: Some("ledger repo1: record 2 is missing".to_owned()), ..report(&["ledger"]) };
+        let status = changed.document(&results(&passed), &Value::Null, day(9));
+        assert_eq!(conditions(&status)[2], "Unknown ResultsChanged");
         let broken = Report { testable: None, ..report(&[]) };
         let status = broken.document(&results(&passed), &Value::Null, day(9));
         assert_eq!(conditions(&status)[1..], ["Unknown Invalid", "Unknown Invalid"]);

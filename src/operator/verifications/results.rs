@@ -146,6 +146,7 @@ pub(super) fn without_result(
         more_faults: 0,
         outcome: class.outcome(),
         reason: Some(Cause { class, message }),
+        chain: None,
     }
 }
 

@@ -12,6 +12,9 @@ use super::record::Record;
 /// Records that are kept of each kind, stanza and repository.
 pub const KEPT: usize = 50;
 
+/// The note of the newest record of a repository ([`Head`](crate::state::chain::Head)), beside the records.
+pub const HEAD: &str = "head.json";
+
 /// UTC to the millisecond, so that names sort by time.
 const TIME: &str = "%Y%m%dT%H%M%S%.3fZ";
 const ENDING: &str = ".json";
@@ -46,11 +49,11 @@ pub fn repo(directory: &str) -> Option<u32> {
     number.parse().ok().filter(|repo: &u32| repo.to_string() == number)
 }
 
-/// Which of the files of a repository are no longer kept, given the names of all.
+/// Which of the records of a repository are no longer kept, given the names of all, and their numbers if they have any.
 #[must_use]
-pub fn outdated(mut names: Vec<String>) -> Vec<String> {
-    names.retain(|name| start(name).is_some());
-    names.sort_unstable();
-    names.truncate(names.len().saturating_sub(KEPT));
-    names
+pub fn outdated(mut records: Vec<(Option<u64>, String)>) -> Vec<String> {
+    // After the clock was set back, the names of newer records may be smaller.
+    records.sort_unstable();
+    records.truncate(records.len().saturating_sub(KEPT));
+    records.into_iter().map(|(_, name)| name).collect()
 }

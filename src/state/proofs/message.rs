@@ -141,6 +141,7 @@ mod tests {
                 phase: Phase::Check,
                 message: longest("é"),
             }),
+            chain: None,
         }
     }
 

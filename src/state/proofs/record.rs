@@ -5,9 +5,11 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::state::chain::Link;
 use crate::text;
 
-use super::{MAX_BYTES, MAX_TEXT};
+use super::envelope::{self, EnvelopeError};
+use super::{MAX_BYTES, MAX_TEXT, Outcome};
 
 /// A document about a repository of a stanza, which is stored in a file of its own (see [`super::file`]).
 pub trait Record: Serialize + DeserializeOwned {
@@ -27,8 +29,18 @@ pub trait Record: Serialize + DeserializeOwned {
 
     fn stop(&self) -> DateTime<Utc>;
 
-    /// Reads a record.
+    fn outcome(&self) -> Outcome;
+
+    /// Its place among the records of this kind and repository.
+    fn chain(&mut self) -> &mut Option<Link>;
+
+    /// Reads a record, with or without an envelope.
     fn parse(document: &[u8]) -> Result<Self, RecordError> {
+        Self::read(&envelope::open(document)?.payload)
+    }
+
+    /// Reads a record without an envelope.
+    fn read(document: &[u8]) -> Result<Self, RecordError> {
         #[derive(Deserialize)]
         struct Format {
             format: u32,
@@ -62,4 +74,19 @@ pub enum RecordError {
     Newer { format: u32, known: u32 },
     #[error("it is not a record of a {kind}: {why}")]
     Malformed { kind: &'static str, why: String },
+    #[error("its signature cannot be read: {0}")]
+    Envelope(#[from] EnvelopeError),
+}
+
+/// The place in a chain that a record of any kind and format has.
+#[must_use]
+pub fn link(document: &[u8]) -> Option<Link> {
+    #[derive(Deserialize)]
+    struct Linked {
+        chain: Link,
+    }
+    if document.len() > MAX_BYTES {
+        return None;
+    }
+    serde_json::from_slice(document).ok().map(|Linked { chain }| chain)
 }

@@ -58,6 +58,7 @@ fn record() -> RestoreTest {
             phase: Phase::Check,
             message: "orders: 3 is not 4".to_owned(),
         }),
+        chain: None,
     }
 }
 
@@ -171,9 +172,14 @@ fn the_last_fifty_are_kept() {
             .map(|minute| file::name(record().start + chrono::TimeDelta::minutes(minute)))
             .collect::<Vec<_>>()
     };
-    let mut all = names(0..53);
+    let unlinked =
+        |range: std::ops::Range<i64>| names(range).into_iter().map(|name| (None, name)).collect::<Vec<_>>();
+    let mut all = unlinked(0..53);
     all.reverse();
-    all.push("notes.txt".to_owned());
     assert_eq!(file::outdated(all), names(0..3));
-    assert_eq!(file::outdated(names(0..50)), Vec::<String>::new());
+    assert_eq!(file::outdated(unlinked(0..50)), Vec::<String>::new());
+    // The clock was set back.
+    let mut all = unlinked(0..50);
+    all.extend(names(-3..0).into_iter().zip(1..).map(|(name, number)| (Some(number), name)));
+    assert_eq!(file::outdated(all), names(0..3));
 }

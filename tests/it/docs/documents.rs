@@ -94,7 +94,8 @@ fn every_command_can_be_given() {
                 [script, ..] if script.starts_with("scripts/") => {
                     assert!(root().join(script).exists(), "{place}");
                 }
-                ["kubectl" | "cargo" | "curl" | "sed" | "systemctl", ..] | ["sudo", "install", ..] => {}
+                ["kubectl" | "cargo" | "curl" | "jq" | "openssl" | "sed" | "systemctl", ..]
+                | ["sudo", "install", ..] => {}
                 _ => panic!("{place}: this test does not know such a command"),
             }
             commands += 1;

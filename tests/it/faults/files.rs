@@ -106,6 +106,36 @@ const ELSEWHERE: &[Elsewhere] = &[
         "crate::files::tests::work_that_hangs_is_not_begun_again",
     ),
     Elsewhere(
+        "Records of restore tests or verifications are removed, changed, copied or added",
+        "`verify-records` tells which, the next record does not hide it, and so says another implementation",
+        "host::evidence::a_record_that_is_removed_changed_or_added_is_noticed",
+    ),
+    Elsewhere(
+        "A record has been signed with another key, or its signature is that of another record",
+        "it is not accepted, and not by another implementation either",
+        "host::evidence::signed_records_are_verified_by_another_implementation",
+    ),
+    Elsewhere(
+        "A record is hostile: no envelope, an endless one, or one of something else",
+        "it is told, and costs no other record",
+        "host::evidence::hostile_files_are_refused_and_cost_no_other",
+    ),
+    Elsewhere(
+        "The program is killed after it wrote a record, and before it noted it as the newest",
+        "the chain is whole",
+        "crate::source::proof_writer::tests::a_writer_that_was_killed_breaks_no_chain",
+    ),
+    Elsewhere(
+        "Several programs write records at once",
+        "they take turns, and the chain of each repository is whole",
+        "host::evidence::records_are_numbered_in_turn_by_writers_of_all_kinds_and_stanzas",
+    ),
+    Elsewhere(
+        "The signing key is no key, of another type, or readable for everybody",
+        "nothing begins, and the key is not told",
+        "host::evidence::keys_that_cannot_be_used_are_refused_before_anything_is_done",
+    ),
+    Elsewhere(
         "Files of the repository are missing, broken or unreadable",
         "what broke is told, and nothing else is",
         "host::trouble::trouble_of_the_installed_version",

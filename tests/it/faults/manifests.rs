@@ -96,6 +96,11 @@ fn deeper() -> Vec<u8> {
 
 const ELSEWHERE: &[Elsewhere] = &[
     Elsewhere(
+        "What `verify-records` is given is no resource, of another kind, or hostile",
+        "it is refused, or its faults are told",
+        "host::evidence::exported_resources_that_are_something_else_are_refused",
+    ),
+    Elsewhere(
         "Each mistake of a resource that we know of",
         "its finding names the field and a remedy",
         "golden::lint::findings_are_as_recorded",

@@ -13,7 +13,7 @@ use nix::unistd::mkfifo;
 use pgbackrest_keeper::pgbackrest::label::BackupType;
 use pgbackrest_keeper::pgbackrest::wal::Lsn;
 use pgbackrest_keeper::state::proofs::{
-    Check, CheckKind, FORMAT, MAX_BYTES, Outcome, Phase, PhaseRun, Position, Reason, ReasonClass,
+    Check, CheckKind, FORMAT, MAX_STORED, Outcome, Phase, PhaseRun, Position, Reason, ReasonClass,
     Record as _, RestoreTest, Source, Target, TargetKind, TestedBackup, Verdict, Versions, file,
 };
 use serde_json::Value;
@@ -72,6 +72,7 @@ fn record(backup: TestedBackup, start: DateTime<Utc>, outcome: Outcome) -> Resto
             phase: Phase::Restore,
             message: "<script>file base/5/2619 is damaged".to_owned(),
         }),
+        chain: None,
     }
 }
 
@@ -304,7 +305,7 @@ fn what_is_no_record_is_told_and_costs_no_other() {
         ("it is not a regular file", &|path| symlink("/dev/zero", path).unwrap()),
         ("symbolic links", &|path| symlink(path, path).unwrap()),
         ("it is not a regular file", &|path| fs::create_dir(path).unwrap()),
-        ("it is too large", &|path| fs::write(path, vec![b' '; MAX_BYTES + 1]).unwrap()),
+        ("it is too large", &|path| fs::write(path, vec![b' '; MAX_STORED + 1]).unwrap()),
         ("not a record", &|path| fs::write(path, "[".repeat(200_000)).unwrap()),
         ("not a record", &|path| fs::write(path, b"\xff\xfe\0").unwrap()),
         ("update pgbackrest-keeper", &|path| fs::write(path, r#"{"format": 99}"#).unwrap()),

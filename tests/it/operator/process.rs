@@ -13,6 +13,7 @@ mod restless;
 mod restore_tests;
 mod rights_used;
 mod shards;
+mod signed_results;
 mod verifications;
 
 use std::collections::BTreeMap;

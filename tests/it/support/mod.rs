@@ -9,6 +9,7 @@ pub(crate) mod backup_jobs;
 pub(crate) mod config;
 pub(crate) mod control_plane;
 pub(crate) mod damage;
+pub(crate) mod evidence;
 pub(crate) mod example;
 pub(crate) mod exporter;
 pub(crate) mod exposition;

@@ -85,6 +85,14 @@ fn results() -> Value {
             "replaySeconds": integer(0, i64::from(i32::MAX), "Duration of recovery."),
             "phases": phases(),
             "checks": checks(),
+            "chain": object("Its place among the results of this cluster and repository.", json!({
+                "sequence": number(),
+                "previous": digest("SHA-256 of the result before it."),
+            })),
+            "signature": object("The signature of the operator.", json!({
+                "keyid": text(0, 64, "SHA-256 of the public key."),
+                "sig": text(0, 128, "The signature in base64."),
+            })),
         }),
     );
     require(&mut test, &["start", "stop", "outcome"]);
@@ -94,6 +102,10 @@ fn results() -> Value {
             "cluster": name("The cluster."),
             "repo": repo(),
             "lastPassed": time("Start of the last test that passed."),
+            "head": object("The result that was added last.", json!({
+                "sequence": number(),
+                "digest": digest("Its SHA-256."),
+            })),
             "tests": list(test, MOST_TESTS, "The last tests, newest first."),
         }),
     );
@@ -105,6 +117,14 @@ fn results() -> Value {
         "The results of each cluster and repository. All are bounded together, so of many \
         clusters there are fewer than ten of each.",
     )
+}
+
+fn number() -> Value {
+    typed("integer", "Its number.", json!({"format": "int64", "minimum": 1}))
+}
+
+fn digest(description: &str) -> Value {
+    text(64, 64, description)
 }
 
 fn phases() -> Value {

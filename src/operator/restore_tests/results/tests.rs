@@ -7,6 +7,10 @@ fn turn(cluster: &str) -> Turn {
     Turn { cluster: cluster.to_owned(), repo: RepoNumber::of_name("repo1").unwrap() }
 }
 
+fn scribe() -> Scribe {
+    Scribe { test: Key::new("shop", "nightly"), key: None }
+}
+
 fn result(at: i64, outcome: Outcome) -> TestResult {
     TestResult::of(&restore_test(day(at), outcome))
 }
@@ -17,7 +21,7 @@ fn what_is_written_reads_back() {
     for (at, outcome) in
         [(3, Outcome::Passed), (1, Outcome::Failed), (2, Outcome::TimedOut), (3, Outcome::Passed)]
     {
-        results.add(&turn("ledger"), result(at, outcome));
+        results.add(&turn("ledger"), result(at, outcome), &scribe());
     }
     results.limit(|_| true);
     let document = results.document();
@@ -59,9 +63,11 @@ fn a_record_is_made_again() {
 #[test]
 fn results_are_bounded() {
     let mut results = Results::default();
+    let scribe = scribe();
     for number in 0..1500 {
+        let name = format!("a-cluster-with-a-long-name-{number}");
         for at in 1..=12 {
-            results.add(&turn(&format!("a-cluster-with-a-long-name-{number}")), result(at, Outcome::Failed));
+            results.add(&turn(&name), result(at, Outcome::Failed), &scribe);
         }
     }
     results.limit(|cluster| !cluster.ends_with('7'));
@@ -71,10 +77,10 @@ fn results_are_bounded() {
     assert!(results.iter().all(|(_, tests)| tests[0].start == day(12)));
 
     let mut few = Results::default();
-    (1..=12).for_each(|at| few.add(&turn("ledger"), result(at, Outcome::Passed)));
+    (1..=12).for_each(|at| few.add(&turn("ledger"), result(at, Outcome::Passed), &scribe));
     few.limit(|_| true);
     assert_eq!(few.iter().map(|(_, tests)| tests.len()).sum::<usize>(), MOST_TESTS as usize);
-    few.add(&turn("ledger"), result(1, Outcome::Passed));
+    few.add(&turn("ledger"), result(1, Outcome::Passed), &scribe);
     few.limit(|_| true);
     assert_eq!(few.iter().next().unwrap().1.last().unwrap().start, day(3), "what is too old stays away");
 }
@@ -85,11 +91,11 @@ fn what_ran_has_a_result_or_is_replaced() {
     let hours = chrono::Duration::hours;
     let covers = |results: &Results, from, until| results.cover(&turn("ledger"), from, until);
     assert!(!covers(&results, day(1), day(2)));
-    results.add(&turn("ledger"), result(1, Outcome::Passed));
+    results.add(&turn("ledger"), result(1, Outcome::Passed), &scribe());
     assert!(covers(&results, day(1) - hours(1), day(1) + hours(1)));
     assert!(!covers(&results, day(2), day(3)), "later");
     assert!(!covers(&results, day(0), day(0) + hours(1)), "earlier, and there may be more");
-    results.add(&turn("ledger"), result(2, Outcome::Passed));
+    results.add(&turn("ledger"), result(2, Outcome::Passed), &scribe());
     assert!(covers(&results, day(0), day(0) + hours(1)));
     assert!(!results.cover(&turn("orders"), day(0), day(3)));
 }
@@ -106,6 +112,69 @@ fn no_record_makes_a_status_that_is_refused() {
     assert!(result.message.unwrap().chars().count() <= 512);
     record.stop = DateTime::<Utc>::MAX_UTC;
     let mut results = Results::default();
-    results.add(&turn("ledger"), TestResult::of(&record));
+    results.add(&turn("ledger"), TestResult::of(&record), &scribe());
     assert_eq!(results.iter().count(), 0);
+}
+
+/// What `Results` reads is not what somebody wrote by hand.
+fn faults_of(document: &Value) -> Vec<Fault> {
+    let results = Results::read(document);
+    let faults = results.of_cluster("ledger").flat_map(|(turn, of)| of.faults(&scribe().test, turn));
+    faults.collect()
+}
+
+#[test]
+fn results_are_a_chain_that_stays_whole_when_the_oldest_go() {
+    let mut results = Results::default();
+    for at in 1..=15 {
+        results.add(&turn("ledger"), result(at, Outcome::Passed), &scribe());
+        results.limit(|_| true);
+        // As after a restart of the operator.
+        results = Results::read(&results.document());
+        assert_eq!(faults_of(&results.document()), []);
+    }
+    let document = results.document();
+    let numbers: Vec<_> =
+        document[0]["tests"].as_array().unwrap().iter().map(|test| &test["chain"]["sequence"]).collect();
+    assert_eq!(numbers, [15, 14, 13, 12, 11, 10, 9, 8, 7, 6]);
+    assert_eq!(document[0]["head"]["sequence"], 15);
+    // Two tests ran at once, and the older one ended last.
+    let mut crossed = Results::default();
+    for at in [1, 3, 2, 4, 5, 6, 7, 8, 9, 10, 11, 12] {
+        crossed.add(&turn("ledger"), result(at, Outcome::Passed), &scribe());
+        crossed.limit(|_| true);
+        assert_eq!(faults_of(&crossed.document()), []);
+    }
+}
+
+#[test]
+fn a_result_that_was_removed_changed_or_added_by_hand_is_noticed() {
+    let mut results = Results::default();
+    (1..=4).for_each(|at| results.add(&turn("ledger"), result(at, Outcome::Failed), &scribe()));
+    let before = results.document();
+    let after = |change: fn(&mut Vec<Value>)| {
+        let mut document = before.clone();
+        change(document[0]["tests"].as_array_mut().unwrap());
+        document
+    };
+    let missing = |number| vec![Fault::Missing { first: number, last: number }];
+    assert_eq!(faults_of(&after(|tests| _ = tests.remove(0))), missing(4));
+    assert_eq!(faults_of(&after(|tests| _ = tests.remove(1))), missing(3));
+    let changed = after(|tests| tests[0]["outcome"] = json!("passed"));
+    assert_eq!(faults_of(&changed), [Fault::Changed { index: 3, sequence: 4 }]);
+    let changed = after(|tests| tests[2]["outcome"] = json!("passed"));
+    assert_eq!(faults_of(&changed), [Fault::Changed { index: 1, sequence: 2 }]);
+    let all = after(Vec::clear);
+    assert_eq!(faults_of(&all), [Fault::Missing { first: 1, last: 4 }]);
+    // Another result is added, and what is missing stays so.
+    let mut results = Results::read(&all);
+    results.add(&turn("ledger"), result(9, Outcome::Passed), &scribe());
+    assert_eq!(results.document()[0]["head"]["sequence"], 5);
+    let added = after(|tests| {
+        let mut copy = tests[0].clone();
+        copy["start"] = json!("2026-01-09T00:00:00Z");
+        copy.as_object_mut().unwrap().remove("chain");
+        tests.insert(0, copy);
+    });
+    assert_eq!(faults_of(&added), [Fault::Unlinked { index: 4 }]);
 }

@@ -7,6 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use pgbackrest_keeper::pgbackrest::label::BackupType;
 use pgbackrest_keeper::pgbackrest::wal::Lsn;
+use pgbackrest_keeper::state::chain::{Digest, Link};
 use pgbackrest_keeper::state::proofs::{
     Check, CheckKind, FORMAT, Outcome, Phase, PhaseRun, Position, Reason, ReasonClass, RestoreTest, Source,
     Target, TargetKind, TestedBackup, Verdict, Versions,
@@ -107,5 +108,6 @@ fn test(
         wal_bytes: Some(1 << 30),
         outcome,
         reason: reason.map(|(class, phase, message)| Reason { class, phase, message: message.to_owned() }),
+        chain: Some(Link { sequence: 7, previous: Some(Digest::of(b"the record before")) }),
     }
 }

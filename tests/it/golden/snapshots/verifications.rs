@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use pgbackrest_keeper::state::chain::{Digest, Link};
 use pgbackrest_keeper::state::proofs::{Outcome, ReasonClass, Source, Versions};
 use pgbackrest_keeper::state::records::Records;
 use pgbackrest_keeper::state::snapshot::Snapshot;
@@ -72,5 +73,6 @@ fn verification(stanza: &str, label: &str, start: DateTime<Utc>, outcome: Outcom
         more_faults: 0,
         outcome,
         reason: reason.map(|(class, message)| Cause { class, message: message.to_owned() }),
+        chain: Some(Link { sequence: 7, previous: Some(Digest::of(b"the record before")) }),
     }
 }

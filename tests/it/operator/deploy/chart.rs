@@ -29,7 +29,7 @@ const VARIANTS: [(&[&str], &str); 9] = [
 ];
 
 /// What no overlay has.
-const MORE: [&str; 14] = [
+const MORE: [&str; 15] = [
     "mode=observe",
     "namespaces={bank,shop}",
     "arguments={--collect.interval=60}",
@@ -44,6 +44,7 @@ const MORE: [&str; 14] = [
     "verify.timeZone=Europe/Vienna",
     "verify.jitter=4h",
     "verify.timeout=12h",
+    "recordSigning.enabled=true",
 ];
 
 /// Helm, with directories of its own.
@@ -135,6 +136,30 @@ fn the_chart_makes_what_the_overlays_make() {
             assert!(made == expected, "{overlay}: {}\n{made:#}\nis not\n{expected:#}", named(made));
         }
     }
+}
+
+/// The kustomization that docs/evidence.md shows.
+#[test]
+fn the_documented_signing_is_that_of_the_chart() {
+    let test = "the_documented_signing_is_that_of_the_chart";
+    let (Some(helm), Some(kubectl)) = (Helm::find(test), kubectl(test)) else { return };
+    let document = fs::read_to_string(root().join("docs/evidence.md")).unwrap();
+    let (_, rest) = document.split_once("```yaml\n").unwrap();
+    let scratch = tempfile::tempdir().unwrap();
+    fs::write(scratch.path().join("kustomization.yaml"), rest.split_once("```").unwrap().0).unwrap();
+    fs::create_dir(scratch.path().join("deploy")).unwrap();
+    for directory in ["base", "components", "crd", "overlays"] {
+        let from = root().join("deploy").join(directory);
+        let copied =
+            output(Command::new("cp").arg("--recursive").arg(from).arg(scratch.path().join("deploy")));
+        assert!(copied.status.success(), "{copied:?}");
+    }
+    let made = comparable(helm.objects(&["restoreTests.enabled=true", "recordSigning.enabled=true"]));
+    let documented = comparable(build(&kubectl, scratch.path()));
+    for (made, documented) in made.iter().zip(&documented) {
+        assert!(made == documented, "{}\n{made:#}\nis not\n{documented:#}", named(made));
+    }
+    assert_eq!(made.len(), documented.len());
 }
 
 /// Jobs run the operator's image, from the same registry.

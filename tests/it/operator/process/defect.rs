@@ -72,6 +72,7 @@ fn a_defect_of_one_cluster_leaves_the_others_alone_and_is_tried_again() {
                 mode: Mode::Manage,
                 restore_tests: false,
                 shard: Shard::default(),
+                signing_key: None,
             };
             controller.run(stop).await
         }

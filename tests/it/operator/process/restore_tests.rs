@@ -9,10 +9,12 @@ use serde_json::{Value, json};
 use super::jobs::{end_pod, patch_pod};
 use super::rights_used::{self, Use};
 use super::{
-    assert_nothing_forbidden, in_bucket, open_namespace, wait_for_object, wait_until_quiet, work_since,
+    assert_nothing_forbidden, in_bucket, open_namespace, signed_results, wait_for_object, wait_until_quiet,
+    work_since,
 };
 use crate::operator::deploy::rights;
 use crate::support::control_plane::ControlPlane;
+use crate::support::evidence::{self, ED25519};
 use crate::support::kubernetes::kubectl::Kubectl;
 use crate::support::operator::{Installation, Operator};
 use crate::support::process::wait_for;
@@ -27,7 +29,10 @@ fn clusters_have_their_turns_and_results_outlive_jobs_and_operators() {
     let installation = Installation::whole(&plane);
     nothing_of_it_exists_where_it_is_not_asked_for(&installation);
     installation.add_restore_tests();
-    let operator = installation.start(&["--restore-tests=true"]);
+    let keys = tempfile::tempdir().unwrap();
+    let [private, public] = evidence::key(keys.path(), "own", ED25519);
+    let flags = ["--restore-tests=true", &format!("--signing-key-file={private}")];
+    let operator = installation.start(&flags);
     open_namespace(&kubectl, "shop");
     let mut ledger = in_bucket("shop", "ledger");
     ledger["spec"]["backup"]["pgbackrest"]["global"] = json!({"repo1-retention-full": "2"});
@@ -53,7 +58,8 @@ fn clusters_have_their_turns_and_results_outlive_jobs_and_operators() {
     by_annotation(&kubectl);
     without_result(&kubectl);
     beside_backups(&kubectl);
-    let operator = results_stay(&kubectl, &installation, operator);
+    let operator = results_stay(&kubectl, &installation, operator, &flags);
+    signed_results::are_verified(&kubectl, &public);
     drift_is_mended(&kubectl);
     what_is_wrong_is_told(&kubectl, &operator);
     nothing_to_do_is_nothing_done(&installation);
@@ -102,7 +108,7 @@ fn status(kubectl: &Kubectl) -> Value {
     kubectl.get("shop", "restoretest", "nightly").unwrap()["status"].clone()
 }
 
-fn wait_for_condition(kubectl: &Kubectl, kind: &str, value: &str, reason: &str) {
+pub(super) fn wait_for_condition(kubectl: &Kubectl, kind: &str, value: &str, reason: &str) {
     let so = format!("--for=condition={kind}={value}");
     kubectl.run(&["--namespace=shop", "wait", "restoretest/nightly", &so, "--timeout=10m"]);
     wait_for(&format!("{kind} to be {value} because of {reason}"), || {
@@ -237,7 +243,12 @@ fn beside_backups(kubectl: &Kubectl) {
     wait_for_turn(kubectl, "ledger");
 }
 
-fn results_stay(kubectl: &Kubectl, installation: &Installation, operator: Operator) -> Operator {
+fn results_stay(
+    kubectl: &Kubectl,
+    installation: &Installation,
+    operator: Operator,
+    flags: &[&str],
+) -> Operator {
     let before = status(kubectl)["results"].clone();
     let (code, log) = operator.stop();
     assert_eq!(code, Some(0), "{log}");
@@ -245,7 +256,7 @@ fn results_stay(kubectl: &Kubectl, installation: &Installation, operator: Operat
     kubectl.run(&["--namespace=shop", "create", "job", "--from=cronjob/restore-test-nightly", "meanwhile"]);
     end_test(kubectl, "meanwhile", &record("ledger", "passed", &Value::Null), 0);
     kubectl.wait("shop", "job/meanwhile", "condition=Complete");
-    let operator = installation.start(&["--restore-tests=true"]);
+    let operator = installation.start(flags);
     wait_for_turn(kubectl, "orders");
     assert_eq!(outcomes(&status(kubectl), "ledger"), ["passed", "failed", "passed"]);
     assert_eq!(status(kubectl)["results"][1], before[1]);

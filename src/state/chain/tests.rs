@@ -1,0 +1,164 @@
+//! What is noticed in a chain, and what is none of its faults.
+
+use super::*;
+
+const KEPT: usize = 5;
+
+/// Records from a writer, with the head after each of them.
+struct Written {
+    found: Vec<Found>,
+    heads: Vec<Head>,
+}
+
+impl Written {
+    fn of(count: u64) -> Self {
+        let mut written = Self { found: Vec::new(), heads: Vec::new() };
+        for _ in 0..count {
+            written.write();
+        }
+        written
+    }
+
+    fn write(&mut self) {
+        let link = next(&self.found, self.head());
+        let digest = Digest::of(&serde_json::to_vec(&link).unwrap());
+        self.found.push(Found { digest: Some(digest), link: Some(link), is_record: true });
+        self.heads.push(Head { sequence: link.sequence, digest });
+        if self.found.len() > KEPT {
+            self.found.remove(0);
+        }
+    }
+
+    fn head(&self) -> Option<Head> {
+        self.heads.last().copied()
+    }
+
+    fn faults(&self) -> Vec<Fault> {
+        faults(&self.found, Ok(self.head()), self.found.len() >= KEPT)
+    }
+}
+
+fn unlinked() -> Found {
+    Found { digest: Some(Digest::of(b"old")), link: None, is_record: true }
+}
+
+#[test]
+fn what_was_written_and_removed_in_order_is_whole() {
+    for count in 0..12 {
+        assert_eq!(Written::of(count).faults(), [], "{count}");
+    }
+    let begin = Written::of(1).found[0].link.unwrap();
+    assert_eq!(begin, Link { sequence: 1, previous: None });
+    let mut upgraded = Written { found: vec![unlinked(), unlinked()], heads: Vec::new() };
+    assert_eq!(upgraded.faults(), []);
+    for _ in 0..9 {
+        upgraded.write();
+        assert_eq!(upgraded.faults(), []);
+    }
+}
+
+#[test]
+fn a_writer_that_was_killed_before_it_wrote_the_head_breaks_nothing() {
+    for count in 1..8 {
+        let mut written = Written::of(count);
+        written.heads.pop();
+        assert_eq!(written.faults(), [], "{count}");
+        written.write();
+        assert_eq!(written.faults(), [], "{count}");
+    }
+}
+
+#[test]
+fn each_record_that_is_removed_is_noticed_and_stays_so() {
+    for removed in 0..5 {
+        let mut written = Written::of(8);
+        written.found.remove(removed);
+        let sequence = removed as u64 + 4;
+        let expected = match removed {
+            0 => vec![Fault::MissingBefore { sequence: 5 }],
+            _ => {
+                vec![Fault::Missing { first: sequence, last: sequence }, Fault::MissingBefore { sequence: 4 }]
+            }
+        };
+        assert_eq!(written.faults(), expected);
+        written.write();
+        let stays =
+            if removed == 0 { vec![] } else { vec![Fault::Missing { first: sequence, last: sequence }] };
+        assert_eq!(written.faults(), stays, "as many as are kept");
+    }
+    let all = Written { found: Vec::new(), ..Written::of(8) };
+    assert_eq!(all.faults(), [Fault::Missing { first: 1, last: 8 }]);
+}
+
+#[test]
+fn each_record_that_is_changed_is_noticed() {
+    for changed in 0..5 {
+        let mut written = Written::of(8);
+        written.found[changed].digest = Some(Digest::of(b"other"));
+        let expected = [Fault::Changed { index: changed, sequence: changed as u64 + 4 }];
+        assert_eq!(written.faults(), expected);
+        written.write();
+        let index = changed.checked_sub(1);
+        let stays: Vec<Fault> =
+            index.map(|index| Fault::Changed { index, sequence: changed as u64 + 4 }).into_iter().collect();
+        assert_eq!(written.faults(), stays);
+    }
+}
+
+#[test]
+fn what_was_added_is_noticed() {
+    let mut copied = Written::of(3);
+    copied.found.push(copied.found[1]);
+    assert_eq!(copied.faults(), [Fault::Twice { sequence: 2 }]);
+    let mut forged = Written::of(3);
+    forged.found.push(Found { digest: Some(Digest::of(b"forged")), ..forged.found[1] });
+    assert_eq!(forged.faults(), [Fault::Changed { index: 3, sequence: 2 }]);
+    let mut late = Written::of(3);
+    late.found.push(unlinked());
+    assert_eq!(late.faults(), [Fault::Unlinked { index: 3 }]);
+    let mut early = Written::of(8);
+    early.found.insert(0, unlinked());
+    assert_eq!(early.faults(), [Fault::Unlinked { index: 0 }]);
+}
+
+#[test]
+fn a_file_that_is_no_record_is_not_taken_for_one() {
+    let mut written = Written::of(3);
+    written.found.push(Found { digest: None, link: None, is_record: false });
+    assert_eq!(written.faults(), []);
+    written.found[1] = Found { link: None, is_record: false, ..written.found[1] };
+    assert_eq!(written.faults(), [Fault::Missing { first: 2, last: 2 }]);
+}
+
+#[test]
+fn the_head_is_that_of_the_newest_record() {
+    let Written { found, heads } = Written::of(4);
+    let of = |head| faults(&found, head, false);
+    assert_eq!(of(Ok(None)), [Fault::HeadMissing]);
+    assert_eq!(of(Err(())), [Fault::HeadUnreadable]);
+    assert_eq!(of(Ok(Some(heads[1]))), [Fault::HeadOutdated]);
+    assert_eq!(of(Ok(Some(Head { digest: Digest::of(b"other"), ..heads[2] }))), [Fault::HeadOutdated]);
+    assert_eq!(of(Ok(Some(heads[2]))), []);
+}
+
+#[test]
+fn the_largest_numbers_overflow_nothing() {
+    let link = Link { sequence: u64::MAX, previous: None };
+    let found = [Found { digest: Some(Digest::of(b"")), link: Some(link), is_record: true }];
+    assert_eq!(next(&found, None).sequence, u64::MAX);
+    assert_eq!(
+        faults(&found, Ok(Some(Head { sequence: 0, digest: Digest::of(b"") })), true),
+        [Fault::HeadOutdated]
+    );
+}
+
+#[test]
+fn a_digest_is_that_of_sha256sum() {
+    let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+    assert_eq!(Digest::of(b"").to_string(), empty);
+    let read: Digest = serde_json::from_str(&format!("\"{empty}\"")).unwrap();
+    assert_eq!(read, Digest::of(b""));
+    for wrong in ["\"\"", "1", "\"zz\"", &format!("\"{empty}00\"")] {
+        assert!(serde_json::from_str::<Digest>(wrong).is_err(), "{wrong}");
+    }
+}
