@@ -4,7 +4,7 @@
 //! unknown. Strings borrow from the input if possible, because the reference lists of a long chain are most of the
 //! document.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 
 use chrono::{DateTime, Utc};
@@ -80,11 +80,10 @@ pub fn parse(text: &str) -> Result<InfoDocument<'_>, ParseError> {
     document.unreadable.extend(nameless.take(MAX_UNREADABLE));
     for stanza in &mut document.stanzas {
         // A repository has each label once: of several with the same, nobody knows which one is right.
-        let mut labels = BTreeSet::new();
-        let mut is_new =
-            |backup: &InfoBackup<'_>| labels.insert((backup.database.repo_key, backup.label.to_string()));
+        let mut labels = HashSet::new();
         stanza.backup.retain(|backup| {
-            let is_usable = is_new(backup) && backup.backup_type.is_some() && backup.timestamp.is_some();
+            let is_new = labels.insert((backup.database.repo_key, backup.label.clone()));
+            let is_usable = is_new && backup.backup_type.is_some() && backup.timestamp.is_some();
             if !is_usable && document.unreadable.len() < MAX_UNREADABLE {
                 let name = shortened(&format!("{}/{}", stanza.name, backup.label));
                 document.unreadable.push(Unreadable::Backup(name));
