@@ -5,7 +5,7 @@ use std::io::{self, Write as _};
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use thiserror::Error;
 
 use crate::state::chain::{self, Digest, Found, Head};
@@ -109,9 +109,9 @@ fn write_head(directory: &Path, head: Head) -> io::Result<()> {
 
 /// The file for what started then. There is already one only after the clock was set back.
 fn free_path(directory: &Path, start: DateTime<Utc>) -> PathBuf {
-    let path = |milliseconds| directory.join(file::name(start + TimeDelta::milliseconds(milliseconds)));
-    let free = (0..1000).map(path).find(|path| fs::symlink_metadata(path).is_err());
-    free.unwrap_or_else(|| path(0))
+    let mut paths = file::names(start).map(|name| directory.join(name));
+    let free = paths.find(|path| fs::symlink_metadata(path).is_err());
+    free.unwrap_or_else(|| directory.join(file::name(start)))
 }
 
 fn write_all(directory: &Path, path: &Path, document: &str) -> io::Result<()> {

@@ -128,8 +128,10 @@ fn visit_usable<R: Record>(listing: Listing, mut visit: impl FnMut(R)) -> Vec<Un
         unusable.extend(repo.faults());
         let contradicted: Vec<bool> =
             (0..repo.records.len()).map(|index| repo.is_contradicted(index)).collect();
-        for (StoredRecord { path, record, .. }, is_contradicted) in repo.records.into_iter().zip(contradicted)
-        {
+        let mut records: Vec<_> = repo.records.into_iter().zip(contradicted).collect();
+        // Anybody who can rename a file, or set the clock, decides about its name. Those without a number are older.
+        records.sort_by_key(|(stored, _)| stored.sequence());
+        for (StoredRecord { path, record, .. }, is_contradicted) in records {
             match record {
                 Ok(record) if !is_contradicted => visit(record),
                 Ok(_) => {}
@@ -149,7 +151,9 @@ mod tests {
 
     use super::*;
     use crate::files::FileTaskError;
-    use crate::state::proofs::{MAX_STORED, RestoreTest, file};
+    use crate::source::proof_writer::ProofWriter;
+    use crate::state::examples::{day, restore_test};
+    use crate::state::proofs::{MAX_STORED, Outcome, RestoreTest, file};
     use crate::state::test_history::TestHistory;
 
     fn record(stanza: &str, repo: u32, start: DateTime<Utc>) -> String {
@@ -236,6 +240,55 @@ mod tests {
         drop(end);
         files.reading = FileTask::with_deadline(Duration::from_mins(1));
         assert_eq!(files.read(state.path().to_owned()).await, known);
+    }
+
+    #[test]
+    fn records_are_in_the_order_of_their_numbers_whatever_their_files_are_named() {
+        let state = tempfile::tempdir().unwrap();
+        let writer = ProofWriter::<RestoreTest>::open(state.path(), "demo").unwrap();
+        let write = |at, outcome| writer.write(&mut restore_test(day(at), outcome), None).unwrap().path;
+        let history = || {
+            let known = read_changes(state.path(), Known::<TestHistory>::default(), day(90));
+            let history = known.records.of_repo("demo", 1).unwrap();
+            let failures = history.consecutive_failures;
+            (history.last.outcome, failures, known.records.health().unwrap().unusable)
+        };
+        let outcomes = || {
+            let recorded = read::<RestoreTest>(state.path());
+            recorded.records[&("demo".to_owned(), 1)].iter().map(|test| test.outcome).collect::<Vec<_>>()
+        };
+        let passed = write(1, Outcome::Passed);
+        // The clock was set back.
+        let failed = write(0, Outcome::Failed);
+        assert_eq!(history(), (Outcome::Failed, 1, 0));
+        assert_eq!(outcomes(), [Outcome::Passed, Outcome::Failed]);
+        fs::remove_dir_all(passed.parent().unwrap()).unwrap();
+        let [passed, failed_later] = [write(1, Outcome::Passed), write(2, Outcome::Failed)];
+        assert_eq!(history(), (Outcome::Failed, 1, 0));
+        // Their names are exchanged.
+        let between = failed.with_file_name("between");
+        fs::rename(&passed, &between).unwrap();
+        fs::rename(&failed_later, &passed).unwrap();
+        fs::rename(&between, &failed_later).unwrap();
+        assert_eq!(history(), (Outcome::Failed, 1, 2));
+        fs::rename(&passed, &between).unwrap();
+        fs::rename(&failed_later, &passed).unwrap();
+        fs::rename(&between, &failed_later).unwrap();
+        // A copy of the one that passed under a newer name.
+        fs::copy(&passed, passed.with_file_name(file::name(day(3)))).unwrap();
+        assert_eq!(history(), (Outcome::Failed, 1, 1));
+        assert_eq!(outcomes(), [Outcome::Passed, Outcome::Failed]);
+    }
+
+    #[test]
+    fn a_copy_of_a_record_without_a_number_is_not_used() {
+        let state = tempfile::tempdir().unwrap();
+        let start = day(1);
+        write(state.path(), &file::name(start), &record("demo", 1, start));
+        write(state.path(), &file::name(day(5)), &record("demo", 1, start));
+        let recorded = read::<RestoreTest>(state.path());
+        assert_eq!(recorded.records[&("demo".to_owned(), 1)].len(), 1);
+        assert!(recorded.unreadable[0].why.contains("renamed or changed"), "{:?}", recorded.unreadable);
     }
 
     #[test]

@@ -3,11 +3,15 @@
 //! The newest record has none after it, so its number and digest are also noted elsewhere ([`Head`]). Who changes that note as well can
 //! remove the newest records unnoticed; only what was copied elsewhere before, such as metrics and logs, shows that.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt::{self, Display, Formatter};
 
 use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+/// Larger numbers are no numbers of records, so nobody can use up all that there are. JSON has no larger integers that are exact
+/// everywhere.
+const MAX_SEQUENCE: u64 = (1 << 53) - 1;
 
 /// SHA-256 of a record, as it is stored.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -16,6 +20,7 @@ pub struct Digest([u8; 32]);
 /// The place of a record in its chain. A chain begins with 1 and without a previous record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Link {
+    #[serde(deserialize_with = "number")]
     pub sequence: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<Digest>,
@@ -24,6 +29,7 @@ pub struct Link {
 /// The newest record of a chain, as it was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Head {
+    #[serde(deserialize_with = "number")]
     pub sequence: u64,
     pub digest: Digest,
 }
@@ -37,6 +43,8 @@ pub struct Found {
     pub link: Option<Link>,
     /// Whether it is a record.
     pub is_record: bool,
+    /// Whether it is in another place than it was written to.
+    pub is_moved: bool,
 }
 
 /// What is wrong with a chain.
@@ -56,9 +64,16 @@ pub enum Fault {
     MissingBefore {
         sequence: u64,
     },
-    /// Several records have this number.
+    /// Another record has this number, and it is not known which of them was written, or this is a copy.
     Twice {
+        index: usize,
         sequence: u64,
+    },
+    /// Its place is not the one that it was written to.
+    Moved {
+        index: usize,
+        /// Whether it has a number, so its place does not matter.
+        is_linked: bool,
     },
     /// It has no place in the chain, although it is not older than it.
     Unlinked {
@@ -107,6 +122,16 @@ impl<'de> Deserialize<'de> for Digest {
     }
 }
 
+/// A number of a record.
+fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    let number = u64::deserialize(deserializer)?;
+    if (1..=MAX_SEQUENCE).contains(&number) {
+        Ok(number)
+    } else {
+        Err(de::Error::custom(format_args!("the number of a record is from 1 to {MAX_SEQUENCE}")))
+    }
+}
+
 /// The place of the next record. If the newest one is missing or was changed, that stays visible.
 #[must_use]
 pub fn next(found: &[Found], head: Option<Head>) -> Link {
@@ -119,7 +144,7 @@ pub fn next(found: &[Found], head: Option<Head>) -> Link {
         (Some(newest), None) => newest,
         (None, None) => return Link { sequence: 1, previous: None },
     };
-    Link { sequence: last.sequence.saturating_add(1), previous: Some(last.digest) }
+    Link { sequence: last.sequence.saturating_add(1).min(MAX_SEQUENCE), previous: Some(last.digest) }
 }
 
 /// What is wrong with the records of a chain, given in the order in which they seem to have been written. The head is an error if it
@@ -132,9 +157,14 @@ pub fn faults(found: &[Found], head: Result<Option<Head>, ()>, is_full: bool) ->
     }
     let noted = head.unwrap_or_default();
     let mut chain: Vec<Placed> = found.iter().enumerate().filter_map(Placed::of).collect();
-    chain.sort_by_key(|one| one.link.sequence);
+    // Of copies, the one in its place is the first.
+    chain.sort_by_key(|one| (one.link.sequence, one.is_moved));
+    let moved = found.iter().enumerate().filter(|(_, one)| one.is_record && one.is_moved);
+    let moved = moved.map(|(index, one)| Fault::Moved { index, is_linked: one.link.is_some() });
     let (Some(first), Some(last)) = (chain.first(), chain.last()) else {
-        faults.extend(noted.map(|head| Fault::Missing { first: 1, last: head.sequence }));
+        faults.extend(
+            noted.map(|head| Fault::Missing { first: 1, last: head.sequence }).into_iter().chain(moved),
+        );
         return faults.into_iter().collect();
     };
     let (begin, end) = (first.link.sequence, last.link);
@@ -160,36 +190,41 @@ pub fn faults(found: &[Found], head: Result<Option<Head>, ()>, is_full: bool) ->
     let unlinked = found.iter().enumerate().filter(|(_, one)| one.is_record && one.link.is_none());
     let late = unlinked.filter(|(index, _)| begin > 1 || *index > oldest);
     faults.extend(late.map(|(index, _)| Fault::Unlinked { index }));
+    // Of each record, one fault.
+    let told: BTreeSet<usize> = faults.iter().filter_map(|fault| fault.index()).collect();
+    faults.extend(moved.filter(|fault| fault.index().is_none_or(|index| !told.contains(&index))));
     faults.into_iter().collect()
 }
 
 /// Faults within a chain, which is sorted.
 fn between(chain: &[Placed], head: Option<Head>) -> Vec<Fault> {
     let mut faults = Vec::new();
-    // What others say about the record of a number.
-    let mut said: BTreeMap<u64, Vec<Digest>> = BTreeMap::new();
-    for one in chain {
-        if let Some((sequence, previous)) = one.link.sequence.checked_sub(1).zip(one.link.previous) {
-            said.entry(sequence).or_default().push(previous);
-        }
-    }
-    if let Some(head) = head {
-        said.entry(head.sequence).or_default().push(head.digest);
-    }
-    let mut before: Option<u64> = None;
-    for same in chain.chunk_by(|a, b| a.link.sequence == b.link.sequence) {
+    // What the records that have the number after, and the head, say about a record: first those that can be relied on.
+    let mut after: Option<(u64, Vec<Digest>)> = None;
+    let groups: Vec<&[Placed]> = chain.chunk_by(|a, b| a.link.sequence == b.link.sequence).collect();
+    for same in groups.into_iter().rev() {
         let Some(sequence) = same.first().map(|one| one.link.sequence) else { continue };
-        if let Some(before) = before.filter(|before| sequence - before > 1) {
-            faults.push(Fault::Missing { first: before + 1, last: sequence - 1 });
+        let mut said: Vec<Digest> =
+            head.iter().filter(|head| head.sequence == sequence).map(|head| head.digest).collect();
+        if let Some((next, previous)) = &after {
+            match next.saturating_sub(1) {
+                before if before == sequence => said.extend(previous),
+                before => faults.push(Fault::Missing { first: sequence + 1, last: before }),
+            }
         }
-        before = Some(sequence);
-        let is_changed =
-            |one: &&Placed| said.get(&sequence).is_some_and(|digests| !digests.contains(&one.digest));
-        let changed = same.iter().filter(is_changed);
-        faults.extend(changed.clone().map(|one| Fault::Changed { index: one.index, sequence }));
-        if same.len() - changed.count() > 1 {
-            faults.push(Fault::Twice { sequence });
+        let is_changed = |one: &&Placed| !said.is_empty() && !said.contains(&one.digest);
+        let (changed, whole): (Vec<&Placed>, Vec<&Placed>) = same.iter().partition(is_changed);
+        faults.extend(changed.into_iter().map(|one| Fault::Changed { index: one.index, sequence }));
+        let is_known = whole.iter().all(|one| Some(one.digest) == whole.first().map(|first| first.digest));
+        // Of copies, one can be relied on.
+        let unusable = if is_known { whole.get(1..).unwrap_or_default() } else { &whole };
+        faults.extend(unusable.iter().map(|one| Fault::Twice { index: one.index, sequence }));
+        let relied = if is_known { &*whole } else { &[] };
+        let mut previous: Vec<Digest> = relied.iter().filter_map(|one| one.link.previous).collect();
+        if previous.is_empty() {
+            previous = same.iter().filter_map(|one| one.link.previous).collect();
         }
+        after = Some((sequence, previous));
     }
     faults
 }
@@ -199,22 +234,32 @@ struct Placed {
     index: usize,
     digest: Digest,
     link: Link,
+    is_moved: bool,
 }
 
 impl Placed {
     fn of((index, found): (usize, &Found)) -> Option<Self> {
-        Some(Self { index, digest: found.digest?, link: found.link? })
+        Some(Self { index, digest: found.digest?, link: found.link?, is_moved: found.is_moved })
     }
 }
 
 impl Fault {
-    /// The record that cannot be relied on.
+    /// The record that it is about.
     #[must_use]
     pub const fn index(self) -> Option<usize> {
         match self {
-            Self::Changed { index, .. } | Self::Unlinked { index } => Some(index),
+            Self::Changed { index, .. }
+            | Self::Twice { index, .. }
+            | Self::Moved { index, .. }
+            | Self::Unlinked { index } => Some(index),
             _ => None,
         }
+    }
+
+    /// Whether this record cannot be relied on.
+    #[must_use]
+    pub fn contradicts(self, index: usize) -> bool {
+        self.index() == Some(index) && !matches!(self, Self::Moved { is_linked: true, .. })
     }
 }
 
@@ -233,7 +278,10 @@ impl Display for Fault {
             Self::MissingBefore { sequence } => {
                 write!(out, "records before {sequence} are missing that would be kept")
             }
-            Self::Twice { sequence } => write!(out, "there are several records {sequence}"),
+            Self::Twice { sequence, .. } => write!(out, "there are several records {sequence}"),
+            Self::Moved { .. } => {
+                out.write_str("its name is not that of a record that started then: it was renamed or changed")
+            }
             Self::Unlinked { .. } => out.write_str(
                 "a record has no place in the chain: an earlier version wrote it, or somebody added it",
             ),

@@ -104,7 +104,8 @@ impl AuditedResult {
         let payload = covered(test, turn, result).into_bytes();
         let read = TestResult::deserialize(result);
         let link = read.as_ref().ok().and_then(|read| read.chain);
-        let found = Found { digest: Some(Digest::of(&payload)), link, is_record: read.is_ok() };
+        let found =
+            Found { digest: Some(Digest::of(&payload)), link, is_record: read.is_ok(), is_moved: false };
         let signature = read.as_ref().ok().and_then(|read| read.signature.as_ref());
         let signatures = signature.map(|signature| Signature {
             key: text::escaped(&signature.keyid, 64),

@@ -104,7 +104,7 @@ pub async fn list(
 fn usable(test: &Key, turn: &Turn, of_repo: &OfRepo) -> (Vec<RestoreTest>, Vec<String>) {
     let faults = of_repo.faults(test, turn);
     let oldest_first = of_repo.tests.iter().rev().enumerate();
-    let usable = oldest_first.filter(|(index, _)| !faults.iter().any(|fault| fault.index() == Some(*index)));
+    let usable = oldest_first.filter(|(index, _)| !faults.iter().any(|fault| fault.contradicts(*index)));
     let usable = usable.map(|(_, result)| result.record(&test.namespace, turn)).collect();
     let told = faults.iter().map(|fault| {
         format!("RestoreTest {}, {}: {fault}; see pgbackrest-keeper verify-records", test.name, turn.repo)

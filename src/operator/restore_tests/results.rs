@@ -229,6 +229,7 @@ fn found(test: &Key, turn: &Turn, results: &[TestResult]) -> Vec<Found> {
         digest: Some(Digest::of(result.covered(test, turn).as_bytes())),
         link: result.chain,
         is_record: true,
+        is_moved: false,
     });
     found.collect()
 }

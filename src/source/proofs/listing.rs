@@ -59,7 +59,7 @@ pub struct StoredRepo<R> {
     pub repo: u32,
     pub directory: PathBuf,
     pub head: Result<Option<Head>, ()>,
-    /// Oldest first.
+    /// By their names.
     pub records: Vec<StoredRecord<R>>,
     /// Of their chain.
     pub faults: Vec<Fault>,
@@ -197,7 +197,7 @@ fn read_record<R: Record>(
     room: &mut usize,
 ) -> Option<StoredRecord<R>> {
     let none = |path, digest, why| {
-        let found = Found { digest, link: None, is_record: false };
+        let found = Found { digest, link: None, is_record: false, is_moved: false };
         Some(StoredRecord { path, found, record: Err(why), payload: Vec::new(), signatures: Vec::new() })
     };
     let document = match files::read(&path, MAX_STORED.min(*room)) {
@@ -220,9 +220,19 @@ fn read_record<R: Record>(
     if record.as_ref().is_ok_and(|record| record.stanza() != stanza || record.repo() != repo) {
         return none(path, digest, "it belongs to another stanza or repository".to_owned());
     }
-    let found = Found { digest, link: record::link(&opened.payload), is_record: record.is_ok() };
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let is_moved = record.as_ref().is_ok_and(|record| !file::is_of(name, record.start()));
+    let found = Found { digest, link: record::link(&opened.payload), is_record: record.is_ok(), is_moved };
     let (payload, signatures) = (opened.payload.into_owned(), opened.signatures);
     Some(StoredRecord { path, found, record, payload, signatures })
+}
+
+impl<R> StoredRecord<R> {
+    /// Its number; None if it has none.
+    #[must_use]
+    pub fn sequence(&self) -> Option<u64> {
+        self.found.link.map(|link| link.sequence)
+    }
 }
 
 impl<R> StoredRepo<R> {
@@ -238,6 +248,6 @@ impl<R> StoredRepo<R> {
     /// Whether the chain contradicts the record.
     #[must_use]
     pub fn is_contradicted(&self, index: usize) -> bool {
-        self.faults.iter().any(|fault| fault.index() == Some(index))
+        self.faults.iter().any(|fault| fault.contradicts(index))
     }
 }

@@ -22,7 +22,7 @@ impl Written {
     fn write(&mut self) {
         let link = next(&self.found, self.head());
         let digest = Digest::of(&serde_json::to_vec(&link).unwrap());
-        self.found.push(Found { digest: Some(digest), link: Some(link), is_record: true });
+        self.found.push(Found { digest: Some(digest), link: Some(link), is_record: true, is_moved: false });
         self.heads.push(Head { sequence: link.sequence, digest });
         if self.found.len() > KEPT {
             self.found.remove(0);
@@ -39,7 +39,7 @@ impl Written {
 }
 
 fn unlinked() -> Found {
-    Found { digest: Some(Digest::of(b"old")), link: None, is_record: true }
+    Found { digest: Some(Digest::of(b"old")), link: None, is_record: true, is_moved: false }
 }
 
 #[test]
@@ -109,7 +109,7 @@ fn each_record_that_is_changed_is_noticed() {
 fn what_was_added_is_noticed() {
     let mut copied = Written::of(3);
     copied.found.push(copied.found[1]);
-    assert_eq!(copied.faults(), [Fault::Twice { sequence: 2 }]);
+    assert_eq!(copied.faults(), [Fault::Twice { index: 3, sequence: 2 }]);
     let mut forged = Written::of(3);
     forged.found.push(Found { digest: Some(Digest::of(b"forged")), ..forged.found[1] });
     assert_eq!(forged.faults(), [Fault::Changed { index: 3, sequence: 2 }]);
@@ -124,7 +124,7 @@ fn what_was_added_is_noticed() {
 #[test]
 fn a_file_that_is_no_record_is_not_taken_for_one() {
     let mut written = Written::of(3);
-    written.found.push(Found { digest: None, link: None, is_record: false });
+    written.found.push(Found { digest: None, link: None, is_record: false, is_moved: false });
     assert_eq!(written.faults(), []);
     written.found[1] = Found { link: None, is_record: false, ..written.found[1] };
     assert_eq!(written.faults(), [Fault::Missing { first: 2, last: 2 }]);
@@ -142,14 +142,50 @@ fn the_head_is_that_of_the_newest_record() {
 }
 
 #[test]
-fn the_largest_numbers_overflow_nothing() {
-    let link = Link { sequence: u64::MAX, previous: None };
-    let found = [Found { digest: Some(Digest::of(b"")), link: Some(link), is_record: true }];
-    assert_eq!(next(&found, None).sequence, u64::MAX);
-    assert_eq!(
-        faults(&found, Ok(Some(Head { sequence: 0, digest: Digest::of(b"") })), true),
-        [Fault::HeadOutdated]
-    );
+fn numbers_that_leave_no_others_are_refused() {
+    let read = |number: u64| serde_json::from_value::<Link>(serde_json::json!({"sequence": number})).is_ok();
+    for (number, is_number) in
+        [(0, false), (1, true), (MAX_SEQUENCE, true), (MAX_SEQUENCE + 1, false), (u64::MAX, false)]
+    {
+        assert_eq!(read(number), is_number, "{number}");
+        let head = serde_json::json!({"sequence": number, "digest": Digest::of(b"")});
+        assert_eq!(serde_json::from_value::<Head>(head).is_ok(), is_number, "{number}");
+    }
+}
+
+/// What the records that can be used say of their numbers.
+fn usable(found: &[Found], head: Option<Head>) -> Vec<usize> {
+    let faults = faults(found, Ok(head), false);
+    (0..found.len()).filter(|index| !faults.iter().any(|fault| fault.contradicts(*index))).collect()
+}
+
+#[test]
+fn of_records_with_the_same_number_only_the_one_that_was_written_is_used() {
+    let Written { found, heads } = Written::of(3);
+    let forged = |at: usize, text: &[u8]| Found { digest: Some(Digest::of(text)), ..found[at] };
+    let with = |more: &[Found]| [&found, more].concat();
+    // A copy; one that is where another was written is the copy.
+    let copy = Found { is_moved: true, ..found[1] };
+    assert_eq!(usable(&with(&[copy]), heads.last().copied()), [0, 1, 2]);
+    assert_eq!(usable(&[&[copy], &*found].concat(), heads.last().copied()), [1, 2, 3]);
+    // A forged one, and one that only another forged one names.
+    assert_eq!(usable(&with(&[forged(1, b"a")]), heads.last().copied()), [0, 1, 2]);
+    let named = Link { sequence: 3, previous: Some(Digest::of(b"a")) };
+    let names = Found { link: Some(named), ..forged(2, b"b") };
+    assert_eq!(usable(&with(&[forged(1, b"a"), names]), heads.last().copied()), [0, 1, 2]);
+    // Nobody knows which of two was the newest one.
+    assert_eq!(usable(&with(&[forged(2, b"c")]), Some(heads[1])), [0, 1]);
+}
+
+#[test]
+fn a_record_in_another_place_is_noticed_and_used_only_if_it_has_a_number() {
+    let mut swapped = Written::of(3);
+    swapped.found[1].is_moved = true;
+    assert_eq!(swapped.faults(), [Fault::Moved { index: 1, is_linked: true }]);
+    assert_eq!(usable(&swapped.found, swapped.head()), [0, 1, 2]);
+    let moved = Found { is_moved: true, ..unlinked() };
+    assert_eq!(faults(&[unlinked(), moved], Ok(None), false), [Fault::Moved { index: 1, is_linked: false }]);
+    assert_eq!(usable(&[unlinked(), moved], None), [0]);
 }
 
 #[test]

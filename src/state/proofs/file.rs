@@ -5,7 +5,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use chrono::{DateTime, NaiveDateTime, Utc};
+use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 
 use super::record::Record;
 
@@ -40,6 +40,21 @@ pub fn name(start: DateTime<Utc>) -> String {
 pub fn start(name: &str) -> Option<DateTime<Utc>> {
     let start = NaiveDateTime::parse_from_str(name.strip_suffix(ENDING)?, TIME).ok()?.and_utc();
     (self::name(start) == name).then_some(start)
+}
+
+/// Names for what started at the same time, which is so only after the clock was set back.
+const OF_SAME_TIME: i64 = 1000;
+
+/// The names for the file of what started then: of these, the first that is free is taken.
+pub fn names(start: DateTime<Utc>) -> impl Iterator<Item = String> {
+    (0..OF_SAME_TIME).map(move |milliseconds| name(start + TimeDelta::milliseconds(milliseconds)))
+}
+
+/// Whether this is one of the [`names`] for what started then.
+#[must_use]
+pub fn is_of(name: &str, start: DateTime<Utc>) -> bool {
+    let first = self::start(&self::name(start)).unwrap_or(start);
+    self::start(name).is_some_and(|named| (0..OF_SAME_TIME).contains(&(named - first).num_milliseconds()))
 }
 
 /// The number of the repository of a directory.
