@@ -54,8 +54,11 @@ pub async fn run(order: &Order, basis: &Basis<'_>, cancellation: &CancellationTo
     let last_start = basis.records.last_start(&order.stanza);
     let found = turns::find(basis.snapshot, &order.stanza, order.repo, last_start);
     let number = found.as_ref().map_or_else(|_| order.repo.number(), |(_, repo)| repo.key.max(1));
+    // Also what was collected is then incomplete.
+    let is_interrupted = cancellation.is_cancelled();
     let repo = found.and_then(|(_, repo)| usable(repo, order, basis.snapshot.version).map(|()| repo));
     let judgement = match repo {
+        _ if is_interrupted => Judgement::without_result(failure::interrupted()),
         Ok(repo) => verify(order, basis, repo, cancellation).await,
         Err((class, message)) => {
             Judgement::without_result(Cause { class, message: text::one_line(&message, MAX_TEXT) })
@@ -177,5 +180,37 @@ impl Judgement {
             outcome: reason.class.outcome(),
             reason: Some(reason),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::proofs::{Outcome, Source};
+    use crate::state::turns::RepoWish;
+
+    #[tokio::test]
+    async fn what_ends_before_the_repositories_are_known_was_interrupted() {
+        let order = Order {
+            source: Source::Host,
+            stanza: "demo".to_owned(),
+            repo: RepoWish::Any,
+            set: None,
+            timeout: Duration::from_secs(1),
+            process_max: None,
+        };
+        let basis = Basis {
+            snapshot: &Snapshot::default(),
+            program: &Program { binary: "pgbackrest".into(), config: None, config_include_path: None },
+            environment: &Environment::inherit(&[]),
+            records: &Recorded::default(),
+            started: Utc::now(),
+            version: "1.0.0",
+        };
+        let cancellation = CancellationToken::new();
+        cancellation.cancel();
+        let verification = run(&order, &basis, &cancellation).await;
+        let class = verification.reason.map(|reason| reason.class);
+        assert_eq!((verification.outcome, class), (Outcome::Inconclusive, Some(ReasonClass::Interrupted)));
     }
 }
