@@ -19,7 +19,6 @@ use crate::source::proof_writer::Written;
 use crate::state::human;
 use crate::state::proofs::{Check, Outcome, RestoreTest, TargetKind, Verdict};
 use crate::telemetry::{self, LogFormat};
-use crate::text;
 
 use super::args::restore_test::RestoreTestArgs;
 use super::build;
@@ -88,7 +87,7 @@ pub async fn run(args: RestoreTestArgs) -> anyhow::Result<ExitCode> {
             let kept = order.keeps_failed.then_some(place.path());
             summary(&test, written.as_ref().ok(), kept)
         }
-        Format::Json => text::json(&test)?,
+        Format::Json => turn::document(&test, written.as_ref().ok())?,
     })?;
     written?;
     Ok(turn::exit_code(test.outcome))

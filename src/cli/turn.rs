@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use chrono::{DateTime, Utc};
+use serde::Serialize;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
@@ -18,8 +19,10 @@ use crate::shutdown::{Request, Signals};
 use crate::source::environment::Environment;
 use crate::source::proof_writer::{ProofWriter, WriteError, Written};
 use crate::source::proofs::{self, Recorded};
+use crate::state::chain::Digest;
 use crate::state::proofs::{Outcome, Record};
 use crate::state::snapshot::Snapshot;
+use crate::text;
 
 /// Exit codes of runs that did not pass. 0: passed; 1: there is no result; 2: invalid arguments, or a directory that is refused.
 const FAILED: u8 = 3;
@@ -81,6 +84,18 @@ pub(super) fn exit_code(outcome: Outcome) -> ExitCode {
         Outcome::Inconclusive => INCONCLUSIVE.into(),
         Outcome::TimedOut => TIMED_OUT.into(),
     }
+}
+
+/// The record as JSON. Its digest must be kept elsewhere to notice that it is removed.
+pub(super) fn document<R: Record>(record: &R, written: Option<&Written>) -> serde_json::Result<String> {
+    #[derive(Serialize)]
+    struct Document<'a, R> {
+        #[serde(flatten)]
+        record: &'a R,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        digest: Option<Digest>,
+    }
+    text::json(&Document { record, digest: written.map(|written| written.head.digest) })
 }
 
 /// Where the record is, and what must be kept elsewhere to notice that it is removed.

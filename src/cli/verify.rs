@@ -10,7 +10,6 @@ use crate::source::proof_writer::Written;
 use crate::state::human;
 use crate::state::verification::{BackupResult, Files, Verification};
 use crate::telemetry::{self, LogFormat};
-use crate::text;
 use crate::verify::order::Order;
 use crate::verify::run::{self, Basis};
 
@@ -62,7 +61,7 @@ pub async fn run(args: VerifyArgs) -> anyhow::Result<ExitCode> {
     let written = records.write(&mut verification, key.as_ref());
     output::print(&match args.output.output {
         Format::Text => summary(&verification, written.as_ref().ok()),
-        Format::Json => text::json(&verification)?,
+        Format::Json => turn::document(&verification, written.as_ref().ok())?,
     })?;
     written?;
     Ok(turn::exit_code(verification.outcome))

@@ -24,8 +24,13 @@ use crate::text;
 use super::args::collect::{OutputArgs, StateArgs};
 use super::output::{self, Format};
 
+/// Characters of a path.
+const MAX_PATH: usize = 4096;
 /// Bytes of exported resources. One has at most 1.5 MiB.
 const MAX_RESOURCES: usize = 64 << 20;
+
+/// Names the files of public keys.
+const KEYS: &str = "KEEPER_PUBLIC_KEY_FILE";
 
 /// Arguments of `verify-records`.
 #[derive(Debug, Args)]
@@ -36,7 +41,7 @@ pub struct VerifyRecordsArgs {
     pub file: Option<PathBuf>,
 
     /// Public key of a signer, in PEM. Every record must then be signed with one of the keys. Can be repeated or comma-separated.
-    #[arg(long, env = "KEEPER_PUBLIC_KEY_FILE", value_name = "FILE", value_delimiter = ',')]
+    #[arg(long, env = KEYS, value_name = "FILE", value_delimiter = ',')]
     pub public_key_file: Vec<PathBuf>,
 
     /// Where the records are.
@@ -98,8 +103,12 @@ struct Checked {
 /// Exit code 1: a fault was found, or there are no records. 2: a key cannot be used.
 pub(super) fn run(args: &VerifyRecordsArgs) -> anyhow::Result<ExitCode> {
     let _logging = telemetry::install(&args.output.log_level, LogFormat::Text)?;
+    // An empty variable would otherwise mean that no signature is checked.
+    if args.public_key_file.is_empty() && std::env::var_os(KEYS).is_some_and(|value| value.is_empty()) {
+        return Ok(super::unusable(&format!("{KEYS} is empty: unset it to check no signatures")));
+    }
     let mut keys = Vec::new();
-    for file in args.public_key_file.iter().filter(|file| !file.as_os_str().is_empty()) {
+    for file in &args.public_key_file {
         match read_keys(file) {
             Ok(of_file) => keys.extend(of_file),
             Err(why) => return Ok(super::unusable(&format!("--public-key-file {}: {why}", file.display()))),
@@ -191,7 +200,7 @@ impl Report {
                 let _ = writeln!(out, "  SHA-256 of the newest: {digest}");
             }
             let of_records = records.iter().filter_map(|record| {
-                let name = record.file.as_ref().map(|file| file.display().to_string());
+                let name = record.file.as_deref().map(in_one_line);
                 let name = name.unwrap_or_else(|| {
                     format!("record {}", human::known(record.sequence, |number| number.to_string()))
                 });
@@ -212,7 +221,12 @@ impl Report {
 }
 
 fn in_words(fault: &UnreadableRecord) -> String {
-    format!("{}: {}", fault.path.display(), fault.why)
+    format!("{}: {}", in_one_line(&fault.path), fault.why)
+}
+
+/// A name of a directory may contain line breaks.
+fn in_one_line(path: &Path) -> String {
+    text::escaped(&path.display().to_string(), MAX_PATH)
 }
 
 impl Chain {
@@ -296,5 +310,18 @@ impl Checked {
             SignatureState::UnknownKey => format!("signed by unknown key {key}"),
         };
         format!("{sequence:>6}  {start:<23}  {outcome:<12}  {signature}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_on_one_line() {
+        let fault = UnreadableRecord { path: "/a\nno fault\u{1b}[2J".into(), why: "gone".to_owned() };
+        let words = in_words(&fault);
+        assert!(words.starts_with("/a") && words.ends_with(": gone"), "{words}");
+        assert!(!words.contains(['\n', '\u{1b}']), "{words}");
     }
 }

@@ -46,6 +46,8 @@ enum Why {
         "it is not a private key in PEM (PKCS#8) of type Ed25519 or ECDSA with P-256; create one with openssl genpkey -algorithm ed25519"
     )]
     Unsupported,
+    #[error("it contains several private keys")]
+    Several,
     #[error("it cannot sign")]
     CannotSign,
 }
@@ -68,6 +70,10 @@ impl SigningKey {
         let pem = String::from_utf8(pem).map_err(|_| Why::Unsupported)?;
         if pem.contains("ENCRYPTED") {
             return Err(Why::Encrypted);
+        }
+        let begins = |line: &&str| line.starts_with("-----BEGIN ") && line.contains("PRIVATE KEY");
+        if pem.lines().filter(begins).count() > 1 {
+            return Err(Why::Several);
         }
         let pair = KeyPair::from_pem(&pem).map_err(|_| Why::Unsupported)?;
         if !pair.is_compatible(&PKCS_ED25519) && !pair.is_compatible(&PKCS_ECDSA_P256_SHA256) {
@@ -157,7 +163,9 @@ mod tests {
             assert_eq!(SigningKey::read(&path).is_ok(), is_usable, "{mode:o}");
         }
         fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+        let twice = fs::read_to_string(&path).unwrap().repeat(2);
         for (text, why) in [
+            (&*twice, "several private keys"),
             ("-----BEGIN ENCRYPTED PRIVATE KEY-----\n", "it is encrypted"),
             ("secret", "openssl genpkey"),
             (&"x".repeat(70_000), "larger than"),
