@@ -90,11 +90,11 @@ impl<H: History + Send + Sync + 'static> ProofFiles<H> {
     }
 }
 
-/// All records, with no deadline.
+/// The last records, with no deadline.
 #[must_use]
 pub fn read<R: Record>(state_directory: &Path) -> Recorded<R> {
     let mut records: BTreeMap<(String, u32), Vec<R>> = BTreeMap::new();
-    let unreadable = visit_usable(Listing::of::<R>(state_directory), |record: R| {
+    let unreadable = visit_usable(Listing::of_last::<R>(state_directory), |record: R| {
         records.entry((record.stanza().to_owned(), record.repo())).or_default().push(record);
     });
     Recorded { records, unreadable }
@@ -105,11 +105,11 @@ pub fn read_stored<R: Record>(
     state_directory: &Path,
     visit: impl FnMut(StoredRepo<R>),
 ) -> Vec<UnreadableRecord> {
-    Listing::of::<R>(state_directory).read(visit)
+    Listing::of_all::<R>(state_directory).read(visit)
 }
 
 fn read_changes<H: History>(state_directory: &Path, known: Known<H>, now: DateTime<Utc>) -> Known<H> {
-    let listing = Listing::of::<H::Record>(state_directory);
+    let listing = Listing::of_last::<H::Record>(state_directory);
     // What could not be used may be usable now.
     if known.records.are_usable() && listing.unreadable.is_empty() && *known.files == listing.repos {
         return known;
@@ -174,7 +174,7 @@ mod tests {
             fs::create_dir_all(&directory).unwrap();
             fs::write(directory.join(name), text).unwrap();
         };
-        for minute in 0..52 {
+        for minute in 0..102 {
             write("demo", 1, &file::name(start(minute)), &record("demo", 1, start(minute)));
         }
         write("demo", 1, "unfinished.new", "");
@@ -185,11 +185,17 @@ mod tests {
         let starts = |stanza: &str, repo| -> Vec<_> {
             recorded.records[&(stanza.to_owned(), repo)].iter().map(|test| test.start).collect()
         };
-        assert_eq!(starts("demo", 1), (2..52).map(start).collect::<Vec<_>>());
+        assert_eq!(starts("demo", 1), (2..102).map(start).collect::<Vec<_>>());
         assert_eq!(starts("other", 2), [start(2)]);
         let why: Vec<&str> = recorded.unreadable.iter().map(|record| &*record.why).collect();
         assert!(why[0].starts_with("it is not a record of a restore test: "), "{why:?}");
-        assert_eq!(why[1..], ["it belongs to another stanza or repository"]);
+        let more = "there are more than 100 records, of which 50 are kept";
+        assert_eq!(why[1..], ["it belongs to another stanza or repository", more]);
+        // Who checks all of them sees the first ones as well.
+        write("demo", 1, &file::name(start(-1)), "{");
+        let mut count = 0;
+        let unlisted = read_stored::<RestoreTest>(state.path(), |repo| count += repo.records.len());
+        assert_eq!((count, unlisted), (103 + 3, vec![]));
     }
 
     fn write(state: &Path, name: &str, text: &str) {

@@ -47,6 +47,15 @@ pub struct Found {
     pub is_moved: bool,
 }
 
+/// How the records of a chain are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Storage {
+    /// As many are there as are kept, so older ones may have been removed.
+    pub is_full: bool,
+    /// The head is written together with the record, so it is never that of the record before.
+    pub is_atomic: bool,
+}
+
 /// What is wrong with a chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fault {
@@ -148,9 +157,9 @@ pub fn next(found: &[Found], head: Option<Head>) -> Link {
 }
 
 /// What is wrong with the records of a chain, given in the order in which they seem to have been written. The head is an error if it
-/// cannot be read. If as many are there as are kept, older ones may have been removed.
+/// cannot be read.
 #[must_use]
-pub fn faults(found: &[Found], head: Result<Option<Head>, ()>, is_full: bool) -> Vec<Fault> {
+pub fn faults(found: &[Found], head: Result<Option<Head>, ()>, storage: Storage) -> Vec<Fault> {
     let mut faults = BTreeSet::new();
     if head.is_err() {
         faults.insert(Fault::HeadUnreadable);
@@ -168,18 +177,20 @@ pub fn faults(found: &[Found], head: Result<Option<Head>, ()>, is_full: bool) ->
         return faults.into_iter().collect();
     };
     let (begin, end) = (first.link.sequence, last.link);
-    if begin > 1 && !is_full {
+    if begin > 1 && !storage.is_full {
         faults.insert(Fault::MissingBefore { sequence: begin });
     }
     match noted {
-        None if head.is_ok() && end.sequence > 1 => _ = faults.insert(Fault::HeadMissing),
+        None if head.is_ok() && (end.sequence > 1 || storage.is_atomic) => {
+            _ = faults.insert(Fault::HeadMissing)
+        }
         Some(head) if head.sequence > end.sequence => {
             faults.insert(Fault::Missing { first: end.sequence.saturating_add(1), last: head.sequence });
         }
         // The program may have ended before it wrote the head.
         Some(head) if head.sequence < end.sequence => {
             let is_next = head.sequence.saturating_add(1) == end.sequence;
-            if !is_next || end.previous != Some(head.digest) {
+            if storage.is_atomic || !is_next || end.previous != Some(head.digest) {
                 faults.insert(Fault::HeadOutdated);
             }
         }

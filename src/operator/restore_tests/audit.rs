@@ -7,7 +7,7 @@ use serde::Deserialize as _;
 use serde_json::Value;
 
 use super::chain::covered;
-use super::results::TestResult;
+use super::results::{self, TestResult};
 use crate::cluster::restore_test::resource::KIND;
 use crate::cluster::restore_test::turn::Turn;
 use crate::cluster::validated::RepoNumber;
@@ -57,20 +57,16 @@ pub fn read(document: &[u8]) -> Result<Vec<AuditedRepo>, String> {
         }
         let name = |field: &str| text_in(resource.get("metadata"), field);
         let test = Key::new(name("namespace"), name("name"));
-        for results in resource
-            .pointer("/status/results")
-            .and_then(Value::as_array)
-            .into_iter()
-            .flatten()
-            .take(MOST_RESULTS)
-        {
-            repos.push(repo(&test, results)?);
+        let entries =
+            resource.pointer("/status/results").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+        for results in entries.iter().take(MOST_RESULTS) {
+            repos.push(repo(&test, results, results::may_be_limited(entries.len()))?);
         }
     }
     Ok(repos)
 }
 
-fn repo(test: &Key, results: &Value) -> Result<AuditedRepo, String> {
+fn repo(test: &Key, results: &Value, may_be_limited: bool) -> Result<AuditedRepo, String> {
     let of = |field: &str| text_in(Some(results), field);
     let repo = RepoNumber::of_name(of("repo"))
         .ok_or_else(|| format!("results of {} have no repo", text::escaped(&test.name, 253)))?;
@@ -84,7 +80,7 @@ fn repo(test: &Key, results: &Value) -> Result<AuditedRepo, String> {
         Some(head) => Head::deserialize(head).map(Some).map_err(|_| ()),
     };
     let found: Vec<Found> = audited.iter().map(|audited| audited.found).collect();
-    let faults = chain::faults(&found, head, true);
+    let faults = chain::faults(&found, head, results::storage(found.len(), may_be_limited));
     Ok(AuditedRepo {
         test: test.clone(),
         cluster: turn.cluster,

@@ -54,7 +54,7 @@ impl Passed {
             let (mut tests, mut problems): (Vec<RestoreTest>, Vec<String>) = Default::default();
             for (key, results) in &in_namespace {
                 for (turn, of_repo) in results.of_cluster(cluster) {
-                    let (usable, faults) = usable(key, turn, of_repo);
+                    let (usable, faults) = usable(key, turn, of_repo, results.may_be_limited());
                     tests.extend(usable);
                     problems.extend(faults);
                 }
@@ -101,8 +101,13 @@ pub async fn list(
 }
 
 /// The results that their chain does not contradict, and what is wrong with it.
-fn usable(test: &Key, turn: &Turn, of_repo: &OfRepo) -> (Vec<RestoreTest>, Vec<String>) {
-    let faults = of_repo.faults(test, turn);
+fn usable(
+    test: &Key,
+    turn: &Turn,
+    of_repo: &OfRepo,
+    may_be_limited: bool,
+) -> (Vec<RestoreTest>, Vec<String>) {
+    let faults = of_repo.faults(test, turn, may_be_limited);
     let oldest_first = of_repo.tests.iter().rev().enumerate();
     let usable = oldest_first.filter(|(index, _)| !faults.iter().any(|fault| fault.contradicts(*index)));
     let usable = usable.map(|(_, result)| result.record(&test.namespace, turn)).collect();

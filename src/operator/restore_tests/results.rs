@@ -16,7 +16,7 @@ use crate::operator::scope::Key;
 use crate::pgbackrest::label::BackupLabel;
 use crate::pgbackrest::wal::Lsn;
 use crate::state;
-use crate::state::chain::{Digest, Fault, Found, Head, Link};
+use crate::state::chain::{Digest, Fault, Found, Head, Link, Storage};
 use crate::state::proofs::{
     Check, CheckKind, MAX_CHECKS, MAX_TEXT, Outcome, Phase, PhaseRun, Position, Reason, ReasonClass,
     RestoreTest, Source, Target, TargetKind, TestedBackup, Verdict, Versions,
@@ -25,6 +25,8 @@ use crate::text;
 
 /// Bytes of all results. etcd takes 1.5 MiB for the whole object.
 const MOST_BYTES: usize = 768 << 10;
+/// With so many entries, all results that are kept fit, whatever they are.
+const FEW: usize = 16;
 
 /// The results of each repo.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -199,10 +201,15 @@ impl Results {
         self.0.iter().filter(move |(turn, _)| turn.cluster == cluster)
     }
 
+    /// Whether their size may be the reason that fewer are kept.
+    pub(super) fn may_be_limited(&self) -> bool {
+        may_be_limited(self.0.len())
+    }
+
     /// The first repo with a chain that is not whole, and what is wrong with it.
     pub(super) fn first_fault(&self, test: &Key) -> Option<String> {
         self.0.iter().find_map(|(turn, of)| {
-            let fault = of.faults(test, turn).into_iter().next()?;
+            let fault = of.faults(test, turn, self.may_be_limited()).into_iter().next()?;
             Some(format!("{} {}: {fault}", turn.cluster, turn.repo))
         })
     }
@@ -216,11 +223,20 @@ impl Results {
 
 impl OfRepo {
     /// What is wrong with the chain. Indexes count from the oldest.
-    pub(super) fn faults(&self, test: &Key, turn: &Turn) -> Vec<Fault> {
+    pub(super) fn faults(&self, test: &Key, turn: &Turn, may_be_limited: bool) -> Vec<Fault> {
         let found = found(test, turn, &self.tests);
-        // How many are kept depends on how many fit.
-        state::chain::faults(&found, Ok(self.head), true)
+        state::chain::faults(&found, Ok(self.head), storage(self.tests.len(), may_be_limited))
     }
+}
+
+/// How the results of an entry are stored.
+pub(super) fn storage(tests: usize, may_be_limited: bool) -> Storage {
+    Storage { is_full: may_be_limited || tests >= MOST_TESTS as usize, is_atomic: true }
+}
+
+/// Whether the results of so many entries may be limited by their size.
+pub(super) fn may_be_limited(entries: usize) -> bool {
+    entries > FEW
 }
 
 /// The results as a chain, the oldest first.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::files;
-use crate::state::chain::{self, Digest, Fault, Found, Head};
+use crate::state::chain::{self, Digest, Fault, Found, Head, Storage};
 use crate::state::proofs::envelope::{self, Signature};
 use crate::state::proofs::{MAX_STORED, Record, file, record};
 
@@ -15,10 +15,12 @@ use crate::state::proofs::{MAX_STORED, Record, file, record};
 const MAX_ENTRIES: usize = 100_000;
 /// Bytes of all records of a kind together. The usual record has 4 KiB.
 const MAX_TOTAL: usize = 64 << 20;
+/// Files of a repository that those who only follow the records look at, the last by their names.
+pub(super) const FOLLOWED: usize = 2 * file::KEPT;
 /// Bytes of the note of the newest record.
 const MAX_HEAD: usize = 1 << 10;
 
-/// The files of the last records of each stanza and repository, in order.
+/// The files of the records of each stanza and repository, in order.
 #[derive(Debug, Default)]
 pub(super) struct Listing {
     pub(super) repos: Vec<RepoFiles>,
@@ -78,8 +80,21 @@ pub struct StoredRecord<R> {
 }
 
 impl Listing {
+    /// At most [`FOLLOWED`] of each repository.
+    pub(super) fn of_last<R: Record>(state_directory: &Path) -> Self {
+        let mut listing = Self::of_all::<R>(state_directory);
+        for repo in &mut listing.repos {
+            if let Some(more) = repo.files.len().checked_sub(FOLLOWED).filter(|more| *more > 0) {
+                repo.files.drain(..more);
+                let why = format!("there are more than {FOLLOWED} records, of which {} are kept", file::KEPT);
+                listing.unreadable.push(UnreadableRecord { path: repo.directory.clone(), why });
+            }
+        }
+        listing
+    }
+
     /// A state directory that does not exist has none.
-    pub(super) fn of<R: Record>(state_directory: &Path) -> Self {
+    pub(super) fn of_all<R: Record>(state_directory: &Path) -> Self {
         let mut listing = Self::default();
         let top = state_directory.join(R::DIRECTORY);
         for stanza in listing.names_in(&top) {
@@ -90,8 +105,7 @@ impl Listing {
             let stanza: Arc<str> = stanza.into();
             for name in listing.names_in(&directory) {
                 if let Some(repo) = file::repo(&name) {
-                    let mut repo = listing.repo(directory.join(&name), &stanza, repo);
-                    repo.files.drain(..repo.files.len().saturating_sub(file::KEPT));
+                    let repo = listing.repo(directory.join(&name), &stanza, repo);
                     if !repo.files.is_empty() || repo.head != Ok(None) {
                         listing.repos.push(repo);
                     }
@@ -185,7 +199,7 @@ impl RepoFiles {
         let read = files.into_iter().filter_map(|file| read_record(file.path, (&stanza, repo), room));
         let records: Vec<StoredRecord<R>> = read.collect();
         let found: Vec<Found> = records.iter().map(|record| record.found).collect();
-        let faults = chain::faults(&found, head, is_full);
+        let faults = chain::faults(&found, head, Storage { is_full, is_atomic: false });
         StoredRepo { stanza, repo, directory, head, records, faults }
     }
 }

@@ -4,6 +4,10 @@ use super::*;
 
 const KEPT: usize = 5;
 
+fn faults(found: &[Found], head: Result<Option<Head>, ()>, is_full: bool) -> Vec<Fault> {
+    super::faults(found, head, Storage { is_full, is_atomic: false })
+}
+
 /// Records from a writer, with the head after each of them.
 struct Written {
     found: Vec<Found>,
@@ -139,6 +143,10 @@ fn the_head_is_that_of_the_newest_record() {
     assert_eq!(of(Ok(Some(heads[1]))), [Fault::HeadOutdated]);
     assert_eq!(of(Ok(Some(Head { digest: Digest::of(b"other"), ..heads[2] }))), [Fault::HeadOutdated]);
     assert_eq!(of(Ok(Some(heads[2]))), []);
+    let at_once = |found, head| super::faults(found, head, Storage { is_full: false, is_atomic: true });
+    assert_eq!(at_once(&found, Ok(Some(heads[2]))), [Fault::HeadOutdated]);
+    assert_eq!(at_once(&found[..1], Ok(None)), [Fault::HeadMissing]);
+    assert_eq!(at_once(&found, Ok(Some(heads[3]))), []);
 }
 
 #[test]

@@ -76,6 +76,18 @@ fn results_are_bounded() {
     assert_eq!(document.as_array().unwrap().len(), 1350);
     assert!(results.iter().all(|(_, tests)| tests[0].start == day(12)));
 
+    let mut large = Results::default();
+    let mut record = restore_test(day(1), Outcome::Failed);
+    record.reason.as_mut().unwrap().message = "\u{10348}".repeat(MAX_TEXT);
+    for number in 0..FEW {
+        for at in 1..=10 {
+            (record.start, record.stop) = (day(at), day(at));
+            large.add(&turn(&number.to_string()), TestResult::of(&record), &scribe);
+        }
+    }
+    large.limit(|_| true);
+    assert!(large.iter().all(|(_, tests)| tests.len() == MOST_TESTS as usize) && !large.may_be_limited());
+
     let mut few = Results::default();
     (1..=12).for_each(|at| few.add(&turn("ledger"), result(at, Outcome::Passed), &scribe));
     few.limit(|_| true);
@@ -119,7 +131,9 @@ fn no_record_makes_a_status_that_is_refused() {
 /// What `Results` reads is not what somebody wrote by hand.
 fn faults_of(document: &Value) -> Vec<Fault> {
     let results = Results::read(document);
-    let faults = results.of_cluster("ledger").flat_map(|(turn, of)| of.faults(&scribe().test, turn));
+    let faults = results
+        .of_cluster("ledger")
+        .flat_map(|(turn, of)| of.faults(&scribe().test, turn, results.may_be_limited()));
     faults.collect()
 }
 
@@ -160,6 +174,18 @@ fn a_result_that_was_removed_changed_or_added_by_hand_is_noticed() {
     let missing = |number| vec![Fault::Missing { first: number, last: number }];
     assert_eq!(faults_of(&after(|tests| _ = tests.remove(0))), missing(4));
     assert_eq!(faults_of(&after(|tests| _ = tests.remove(1))), missing(3));
+    let oldest = after(|tests| tests.truncate(2));
+    assert_eq!(faults_of(&oldest), [Fault::MissingBefore { sequence: 3 }]);
+    // Among so many, their size may be the reason.
+    let mut many = oldest;
+    for number in 0..FEW {
+        let other = json!({"cluster": format!("other-{number}"), "repo": "repo1", "tests": before[0]["tests"], "head": before[0]["head"]});
+        many.as_array_mut().unwrap().push(other);
+    }
+    assert_eq!(faults_of(&many), []);
+    let mut older_head = before.clone();
+    older_head[0]["head"] = json!({"sequence": 3, "digest": before[0]["tests"][0]["chain"]["previous"]});
+    assert_eq!(faults_of(&older_head), [Fault::HeadOutdated]);
     let changed = after(|tests| tests[0]["outcome"] = json!("passed"));
     assert_eq!(faults_of(&changed), [Fault::Changed { index: 3, sequence: 4 }]);
     let changed = after(|tests| tests[2]["outcome"] = json!("passed"));
