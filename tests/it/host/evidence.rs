@@ -234,6 +234,40 @@ fn a_record_that_is_removed_changed_or_added_is_noticed() {
 }
 
 #[test]
+fn records_of_elsewhere_and_files_with_other_names_are_noticed() {
+    let world = World::new();
+    let (sign, public) = world.key("own", ED25519);
+    let (_, other) = world.key("other", ED25519);
+    let written: Vec<Value> = (0..2).map(|_| world.write(&[&sign])).collect();
+    let files = world.files();
+    let digests: Vec<_> = written.iter().map(|record| record["digest"].as_str().unwrap()).collect();
+    assert_eq!(digests, [sha256(&files[0]), sha256(&files[1])]);
+    assert!(world.agrees(&format!("{other},{public}")));
+    // The same records as those of another repository, and of another kind.
+    for elsewhere in ["state/verifications/demo/repo2", "state/restore-tests/demo/repo1"] {
+        let elsewhere = world.path(elsewhere);
+        fs::create_dir_all(&elsewhere).unwrap();
+        for file in files.iter().chain([&world.records().join("head.json")]) {
+            fs::copy(file, elsewhere.join(file.file_name().unwrap())).unwrap();
+        }
+        assert!(!evidence::agrees(Script::Records, &elsewhere, &public), "{}", elsewhere.display());
+        assert!(!world.faults(&[]).is_empty());
+        fs::remove_dir_all(&elsewhere).unwrap();
+    }
+    let link = world.records().join("20991231T000000.000Z.json");
+    std::os::unix::fs::symlink("/dev/zero", &link).unwrap();
+    assert!(!world.agrees(&public) && !world.faults(&[]).is_empty());
+    fs::remove_file(&link).unwrap();
+    // Names are exchanged.
+    let between = world.path("between");
+    for (from, to) in [(&files[0], &between), (&files[1], &files[0]), (&between, &files[1])] {
+        fs::rename(from, to).unwrap();
+    }
+    let faults = world.faults(&[]);
+    assert!(faults.len() == 2 && faults.iter().all(|fault| fault.contains("renamed")), "{faults:?}");
+}
+
+#[test]
 fn records_are_numbered_in_turn_by_writers_of_all_kinds_and_stanzas() {
     let world = World::new();
     let stanzas = ["demo", "other"];
@@ -371,6 +405,9 @@ fn keys_that_cannot_be_used_are_refused_before_anything_is_done() {
     refused(world.program(&["verify-records", &format!("--public-key-file={rsa_public}")]), "another type");
     let private = world.path("own.key").display().to_string();
     refused(world.program(&["verify-records", &format!("--public-key-file={private}")]), "no public key");
+    let mut empty = world.program(&["verify-records"]);
+    empty.env("KEEPER_PUBLIC_KEY_FILE", "");
+    refused(empty, "KEEPER_PUBLIC_KEY_FILE is empty");
     let both = format!("--public-key-file={public},/dev/zero");
     refused(world.program(&["verify-records", &both]), "not a regular file");
 }

@@ -32,7 +32,7 @@ pub(crate) enum Script {
     Resources,
 }
 
-/// Runs a script as the document has it. Whether it finds no fault.
+/// Runs a script as the document has it, with one public key or several, separated by commas. Whether it finds no fault.
 pub(crate) fn agrees(script: Script, what: &Path, public: &str) -> bool {
     let Output { status, stdout, stderr } = run(script, what, public);
     let text = String::from_utf8(stdout).unwrap();
@@ -49,5 +49,5 @@ fn run(script: Script, what: &Path, public: &str) -> Output {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("verify.py");
     fs::write(&file, code.expect("a script in docs/evidence.md")).unwrap();
-    output(call(None, "python3").arg(file).arg(what).arg(public))
+    output(call(None, "python3").arg(file).arg(what).args(public.split(',')))
 }
