@@ -7,7 +7,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use crate::files::FileTask;
-use crate::state::proofs::Record;
+use crate::state::proofs::{Record, file};
 use crate::state::records::{History, Records};
 
 pub(in crate::source) mod listing;
@@ -121,7 +121,7 @@ fn read_changes<H: History>(state_directory: &Path, known: Known<H>, now: DateTi
     Known { files, records: Arc::new(records) }
 }
 
-/// Visits the records that can be read and that their chain does not contradict. Returns what else was found.
+/// Visits the last records, as many as are kept, that can be read and that their chain does not contradict. Returns what else was found.
 fn visit_usable<R: Record>(listing: Listing, mut visit: impl FnMut(R)) -> Vec<UnreadableRecord> {
     let mut unusable = Vec::new();
     let unlisted = listing.read(|repo: StoredRepo<R>| {
@@ -131,13 +131,16 @@ fn visit_usable<R: Record>(listing: Listing, mut visit: impl FnMut(R)) -> Vec<Un
         let mut records: Vec<_> = repo.records.into_iter().zip(contradicted).collect();
         // Anybody who can rename a file, or set the clock, decides about its name. Those without a number are older.
         records.sort_by_key(|(stored, _)| stored.sequence());
+        let mut usable = Vec::new();
         for (StoredRecord { path, record, .. }, is_contradicted) in records {
             match record {
-                Ok(record) if !is_contradicted => visit(record),
+                Ok(record) if !is_contradicted => usable.push(record),
                 Ok(_) => {}
                 Err(why) => unusable.push(UnreadableRecord { path, why }),
             }
         }
+        let more = usable.len().saturating_sub(file::KEPT);
+        usable.into_iter().skip(more).for_each(&mut visit);
     });
     unusable.extend(unlisted);
     unusable
@@ -153,7 +156,7 @@ mod tests {
     use crate::files::FileTaskError;
     use crate::source::proof_writer::ProofWriter;
     use crate::state::examples::{day, restore_test};
-    use crate::state::proofs::{MAX_STORED, Outcome, RestoreTest, file};
+    use crate::state::proofs::{MAX_STORED, Outcome, RestoreTest};
     use crate::state::test_history::TestHistory;
 
     fn record(stanza: &str, repo: u32, start: DateTime<Utc>) -> String {
@@ -185,7 +188,7 @@ mod tests {
         let starts = |stanza: &str, repo| -> Vec<_> {
             recorded.records[&(stanza.to_owned(), repo)].iter().map(|test| test.start).collect()
         };
-        assert_eq!(starts("demo", 1), (2..102).map(start).collect::<Vec<_>>());
+        assert_eq!(starts("demo", 1), (52..102).map(start).collect::<Vec<_>>());
         assert_eq!(starts("other", 2), [start(2)]);
         let why: Vec<&str> = recorded.unreadable.iter().map(|record| &*record.why).collect();
         assert!(why[0].starts_with("it is not a record of a restore test: "), "{why:?}");

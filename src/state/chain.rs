@@ -182,7 +182,7 @@ pub fn faults(found: &[Found], head: Result<Option<Head>, ()>, storage: Storage)
     }
     match noted {
         None if head.is_ok() && (end.sequence > 1 || storage.is_atomic) => {
-            _ = faults.insert(Fault::HeadMissing)
+            _ = faults.insert(Fault::HeadMissing);
         }
         Some(head) if head.sequence > end.sequence => {
             faults.insert(Fault::Missing { first: end.sequence.saturating_add(1), last: head.sequence });

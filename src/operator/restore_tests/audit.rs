@@ -57,8 +57,8 @@ pub fn read(document: &[u8]) -> Result<Vec<AuditedRepo>, String> {
         }
         let name = |field: &str| text_in(resource.get("metadata"), field);
         let test = Key::new(name("namespace"), name("name"));
-        let entries =
-            resource.pointer("/status/results").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+        let entries = resource.pointer("/status/results").and_then(Value::as_array);
+        let entries = entries.map(Vec::as_slice).unwrap_or_default();
         for results in entries.iter().take(MOST_RESULTS) {
             repos.push(repo(&test, results, results::may_be_limited(entries.len()))?);
         }

@@ -178,9 +178,9 @@ fn of_records_with_the_same_number_only_the_one_that_was_written_is_used() {
     assert_eq!(usable(&[&[copy], &*found].concat(), heads.last().copied()), [1, 2, 3]);
     // A forged one, and one that only another forged one names.
     assert_eq!(usable(&with(&[forged(1, b"a")]), heads.last().copied()), [0, 1, 2]);
-    let named = Link { sequence: 3, previous: Some(Digest::of(b"a")) };
-    let names = Found { link: Some(named), ..forged(2, b"b") };
-    assert_eq!(usable(&with(&[forged(1, b"a"), names]), heads.last().copied()), [0, 1, 2]);
+    let link = Link { sequence: 3, previous: Some(Digest::of(b"a")) };
+    let after = Found { link: Some(link), ..forged(2, b"b") };
+    assert_eq!(usable(&with(&[forged(1, b"a"), after]), heads.last().copied()), [0, 1, 2]);
     // Nobody knows which of two was the newest one.
     assert_eq!(usable(&with(&[forged(2, b"c")]), Some(heads[1])), [0, 1]);
 }

@@ -258,13 +258,13 @@ fn records_of_elsewhere_and_files_with_other_names_are_noticed() {
     std::os::unix::fs::symlink("/dev/zero", &link).unwrap();
     assert!(!world.agrees(&public) && !world.faults(&[]).is_empty());
     fs::remove_file(&link).unwrap();
-    // Names are exchanged.
+    // Names are exchanged. Within a second, a later name may be that of an earlier record.
     let between = world.path("between");
     for (from, to) in [(&files[0], &between), (&files[1], &files[0]), (&between, &files[1])] {
         fs::rename(from, to).unwrap();
     }
     let faults = world.faults(&[]);
-    assert!(faults.len() == 2 && faults.iter().all(|fault| fault.contains("renamed")), "{faults:?}");
+    assert!(!faults.is_empty() && faults.iter().all(|fault| fault.contains("renamed")), "{faults:?}");
 }
 
 #[test]
