@@ -50,8 +50,7 @@ impl<R: Record> ProofWriter<R> {
         let top = state_directory.join(R::DIRECTORY);
         let of_stanza = state_directory.join(below.parent().unwrap_or(&below));
         fs::create_dir_all(&of_stanza).map_err(unusable)?;
-        let probe = of_stanza.join(".writable");
-        File::create(&probe).and_then(|_| fs::remove_file(&probe)).map_err(unusable)?;
+        assert_writable(&of_stanza).map_err(unusable)?;
         let lock = File::open(&top).map_err(unusable)?;
         match lock.try_lock() {
             Ok(()) => {
@@ -101,6 +100,16 @@ impl<R: Record> ProofWriter<R> {
         }
         Ok(Written { path, head })
     }
+}
+
+/// Runs that wait for each other do this at the same time, so one may remove the file of another.
+fn assert_writable(directory: &Path) -> io::Result<()> {
+    let probe = directory.join(".writable");
+    File::create(&probe)?;
+    fs::remove_file(&probe).or_else(|error| match error.kind() {
+        io::ErrorKind::NotFound => Ok(()),
+        _ => Err(error),
+    })
 }
 
 fn write_head(directory: &Path, head: Head) -> io::Result<()> {
@@ -163,6 +172,25 @@ mod tests {
         assert_eq!(is_whole(), 1);
         assert_eq!(write(2).head.sequence, 2);
         assert_eq!(is_whole(), 2);
+    }
+
+    #[test]
+    fn those_who_wait_are_only_told_that_it_is_busy() {
+        let state = tempfile::tempdir().unwrap();
+        let open = || {
+            for _ in 0..200 {
+                match ProofWriter::<RestoreTest>::open(state.path(), "demo") {
+                    Ok(_) | Err(WriteError::Busy { .. }) => {}
+                    Err(error) => panic!("{error}"),
+                }
+            }
+        };
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(open);
+            }
+        });
+        assert!(!state.path().join("restore-tests/demo/.writable").exists());
     }
 
     #[test]
