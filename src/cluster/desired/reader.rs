@@ -1,13 +1,18 @@
-//! A pod that reads repos: an init container copies the program into a volume, and an image with pgBackRest runs it, with what
-//! PostgreSQL's pods mount to read a repo.
+//! A Job that reads repos, for a restore test or a verification: an init container copies the program into a volume, and an image with
+//! pgBackRest runs it, with what PostgreSQL's pods mount to read a repo.
 
+use std::time::Duration;
+
+use k8s_openapi::api::batch::v1::{JobSpec, JobTemplateSpec, PodFailurePolicy};
 use k8s_openapi::api::core::v1::{
-    ConfigMapProjection, Container, EmptyDirVolumeSource, KeyToPath, ProjectedVolumeSource, SecretProjection,
-    Volume, VolumeMount, VolumeProjection,
+    ConfigMapProjection, Container, EmptyDirVolumeSource, KeyToPath, PodTemplateSpec, ProjectedVolumeSource,
+    ResourceRequirements, SecretProjection, Volume, VolumeMount, VolumeProjection,
 };
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::certificates::{self, Side};
-use super::{paths, pod};
+use super::{paths, pod, seconds};
+use crate::cluster::labels::Labels;
 use crate::cluster::names;
 use crate::cluster::settings::Settings;
 use crate::cluster::validated::{Storage, ValidatedCluster, ValidatedRepo};
@@ -15,7 +20,12 @@ use crate::cluster::validated::{Storage, ValidatedCluster, ValidatedRepo};
 /// The file whose content is the result of the pod.
 pub(super) const TERMINATION_LOG: &str = "/dev/termination-log";
 /// Printed instead of an image that only the cluster's pods show.
-pub(super) const IMAGE_OF_POSTGRESQL: &str = "<image-of-postgresql>";
+const IMAGE_OF_POSTGRESQL: &str = "<image-of-postgresql>";
+
+/// How long it may take until the program of a pod starts: a volume is created, and images are pulled.
+const UNTIL_START: Duration = Duration::from_hours(1);
+/// How long its end may take after the time limit: PostgreSQL stops, and a copy is removed.
+const UNTIL_END: Duration = Duration::from_mins(15);
 
 const INSTALL: &str = "install";
 /// Where the program is.
@@ -24,6 +34,53 @@ const PROGRAM: &str = "/keeper";
 const OWNER_AND_GROUP: i32 = 0o640;
 /// What the AWS SDKs tell programs of the identity of a pod. pgBackRest reads it with `repo-s3-key-type=web-id`.
 const IDENTITY: [&str; 2] = ["AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE"];
+
+/// Each pod has one result, so a failed one is not repeated. An evicted one has none. The program ends within `limit`.
+pub(super) fn job(limit: Duration, template: PodTemplateSpec) -> JobSpec {
+    JobSpec {
+        backoff_limit: Some(0),
+        // The program ends before, with a result.
+        active_deadline_seconds: Some(seconds(limit + UNTIL_START + UNTIL_END)),
+        pod_failure_policy: Some(PodFailurePolicy { rules: vec![pod::ignore_evictions()] }),
+        template,
+        ..JobSpec::default()
+    }
+}
+
+/// With the labels by which the Jobs are found.
+pub(super) fn job_template(labels: Labels, job: JobSpec) -> JobTemplateSpec {
+    JobTemplateSpec {
+        metadata: Some(ObjectMeta { labels: Some(labels), ..ObjectMeta::default() }),
+        spec: Some(job),
+    }
+}
+
+/// The container that runs a command of the program, and whose termination message is the result. The command is explicit, so that the
+/// entry point of the image cannot start a database.
+pub(super) fn container(
+    cluster: &ValidatedCluster,
+    command: &str,
+    image: Option<&String>,
+    arguments: Vec<String>,
+    mounts: Vec<VolumeMount>,
+    resources: ResourceRequirements,
+) -> Container {
+    let env = &cluster.database.env;
+    Container {
+        name: command.to_owned(),
+        image: Some(image.cloned().unwrap_or_else(|| IMAGE_OF_POSTGRESQL.to_owned())),
+        command: Some(vec![format!("{PROGRAM}/pgbackrest-keeper"), command.to_owned()]),
+        args: Some(verbatim(arguments)),
+        env: Some(env.clone()).filter(|env| !env.is_empty()),
+        resources: Some(resources),
+        security_context: Some(pod::restricted_container()),
+        // The program writes its result there; otherwise the end of its log is used.
+        termination_message_path: Some(TERMINATION_LOG.to_owned()),
+        termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
+        volume_mounts: Some(mounts),
+        ..Container::default()
+    }
+}
 
 /// The image of the program contains only the program, and others do not have it.
 pub(super) fn install(settings: &Settings) -> Container {
@@ -39,11 +96,6 @@ pub(super) fn install(settings: &Settings) -> Container {
     }
 }
 
-/// The program with this command. It is explicit, so that the entry point of the image cannot start a database.
-pub(super) fn command(name: &str) -> Vec<String> {
-    vec![format!("{PROGRAM}/pgbackrest-keeper"), name.to_owned()]
-}
-
 /// What pgBackRest sees of the environment: credentials in the resource, and the identity of the pod.
 pub(super) fn passed_environment(cluster: &ValidatedCluster, repo: &ValidatedRepo) -> Option<String> {
     let mut passed: Vec<&str> = cluster.database.env.iter().map(|variable| variable.name.as_str()).collect();
@@ -54,7 +106,7 @@ pub(super) fn passed_environment(cluster: &ValidatedCluster, repo: &ValidatedRep
 }
 
 /// Kubernetes replaces `$(VARIABLE)` in arguments, and `$$` by `$`.
-pub(super) fn verbatim(arguments: Vec<String>) -> Vec<String> {
+fn verbatim(arguments: Vec<String>) -> Vec<String> {
     arguments.into_iter().map(|argument| argument.replace('$', "$$")).collect()
 }
 

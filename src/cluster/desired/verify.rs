@@ -6,9 +6,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use k8s_openapi::api::batch::v1::{CronJob, CronJobSpec, JobSpec, JobTemplateSpec, PodFailurePolicy};
-use k8s_openapi::api::core::v1::{ConfigMap, Container, PodSpec};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::api::batch::v1::{CronJob, CronJobSpec, JobSpec};
+use k8s_openapi::api::core::v1::{ConfigMap, PodSpec};
 
 use super::object::{self, Object};
 use super::reader::{self, TERMINATION_LOG, mount};
@@ -21,17 +20,13 @@ use crate::cluster::validated::{
 };
 use crate::cluster::{labels, names};
 
-/// The container whose termination message is the result.
-const CONTAINER: &str = "verify";
+/// The command, and the name of its container.
+const COMMAND: &str = "verify";
 /// Where the program writes its record, besides the termination message.
 const STATE: &str = "/state";
 
 /// How late a verification may start.
 const STARTING_DEADLINE: Duration = Duration::from_hours(2);
-/// How long it may take until the program of a pod starts: images are pulled.
-const UNTIL_START: Duration = Duration::from_hours(1);
-/// How long the end may take after the time limit.
-const UNTIL_END: Duration = Duration::from_mins(15);
 /// Finished Jobs of each kind that are kept, for their logs.
 const HISTORY: i32 = 3;
 
@@ -134,37 +129,20 @@ fn cron_job(run: &Run<'_>) -> Object {
             failed_jobs_history_limit: Some(HISTORY),
             // Omitted otherwise: a suspension by a user is not reverted.
             suspend: reason.map(|_| true),
-            job_template: JobTemplateSpec {
-                metadata: Some(ObjectMeta { labels: Some(labels), ..ObjectMeta::default() }),
-                spec: Some(job(run)),
-            },
+            job_template: reader::job_template(labels, job(run)),
         }),
         ..CronJob::default()
     }
     .into()
 }
 
-/// Each pod is one verification with one result, so a failed one is not repeated. An evicted one has none.
 fn job(run: &Run<'_>) -> JobSpec {
     let Run { cluster, template, repo, settings, inputs, .. } = run;
     let image = image(cluster).or(inputs.image.as_ref());
     let mut mounts = reader::mounts(cluster);
     mounts.push(mount("state", STATE, false));
-    let env = &cluster.database.env;
-    let container = Container {
-        name: CONTAINER.to_owned(),
-        image: Some(image.cloned().unwrap_or_else(|| reader::IMAGE_OF_POSTGRESQL.to_owned())),
-        command: Some(reader::command("verify")),
-        args: Some(arguments(run)),
-        env: Some(env.clone()).filter(|env| !env.is_empty()),
-        resources: Some(template.resources.clone().unwrap_or_else(|| pod::resources("50m", "128Mi", "1Gi"))),
-        security_context: Some(pod::restricted_container()),
-        // The program writes its result there; otherwise the end of its log is used.
-        termination_message_path: Some(TERMINATION_LOG.to_owned()),
-        termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
-        volume_mounts: Some(mounts),
-        ..Container::default()
-    };
+    let resources = template.resources.clone().unwrap_or_else(|| pod::resources("50m", "128Mi", "1Gi"));
+    let container = reader::container(cluster, COMMAND, image, arguments(run), mounts, resources);
     let mut volumes = reader::volumes(cluster, cluster.secret.as_ref());
     volumes.push(reader::empty("state"));
     let group = settings.repo_host_fs_group;
@@ -180,14 +158,7 @@ fn job(run: &Run<'_>) -> JobSpec {
     // Its labels and environment are for backups.
     let placement = PodTemplate { labels: BTreeMap::new(), env: Vec::new(), ..cluster.jobs.pod.clone() };
     let labels = labels::of_verification(&cluster.name, repo.number);
-    JobSpec {
-        backoff_limit: Some(0),
-        // The program ends before, with a result.
-        active_deadline_seconds: Some(seconds(template.timeout + UNTIL_START + UNTIL_END)),
-        pod_failure_policy: Some(PodFailurePolicy { rules: vec![pod::ignore_evictions()] }),
-        template: pod::template(&placement, labels, container, spec, settings),
-        ..JobSpec::default()
-    }
+    reader::job(template.timeout, pod::template(&placement, labels, container, spec, settings))
 }
 
 /// The arguments of `pgbackrest-keeper verify`, without secrets.
@@ -203,7 +174,7 @@ fn arguments(run: &Run<'_>) -> Vec<String> {
         format!("--termination-log={TERMINATION_LOG}"),
     ];
     arguments.extend(reader::passed_environment(cluster, repo));
-    reader::verbatim(arguments)
+    arguments
 }
 
 fn results(cluster: &ValidatedCluster, settings: &Settings, inputs: &VerifyInputs) -> Object {

@@ -10,24 +10,17 @@ mod pod;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
-use k8s_openapi::api::batch::v1::{CronJob, CronJobSpec, Job, JobSpec, JobTemplateSpec, PodFailurePolicy};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::api::batch::v1::{CronJob, CronJobSpec, Job, JobSpec};
 
 use super::object::{self, Object};
-use super::seconds;
+use super::{reader, seconds};
 use crate::cluster::restore_test::turn::Turn;
 use crate::cluster::restore_test::validated::ValidatedRestoreTest;
 use crate::cluster::restore_test::volume::CopyBytes;
 use crate::cluster::settings::Settings;
 use crate::cluster::validated::{ValidatedCluster, ValidatedRepo};
 use crate::cluster::{labels, names};
-
-/// How long it may take until the program of a pod starts: a volume is created, and images are pulled.
-const UNTIL_START: Duration = Duration::from_hours(1);
-/// How long the end of a test may take after its deadline: PostgreSQL stops, and the copy is removed.
-const UNTIL_END: Duration = Duration::from_mins(15);
 
 /// Inputs of a build besides resources and settings.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -104,28 +97,19 @@ fn cron_job(run: &Run<'_>) -> Object {
             failed_jobs_history_limit: Some(test.history.failed),
             // Omitted otherwise: a suspension of the CronJob by a user is not reverted.
             suspend: (test.is_suspended || inputs.suspended_because.is_some()).then_some(true),
-            job_template: JobTemplateSpec {
-                metadata: Some(ObjectMeta { labels: Some(labels), ..ObjectMeta::default() }),
-                spec: Some(job(run)),
-            },
+            job_template: reader::job_template(labels, job(run)),
         }),
         ..CronJob::default()
     }
     .into()
 }
 
-/// Each pod is one test with one result, so a failed one is not repeated. An evicted one has none.
 fn job(run: &Run<'_>) -> JobSpec {
     let test = run.test;
     JobSpec {
-        backoff_limit: Some(0),
-        // The program ends before, with a result.
-        active_deadline_seconds: Some(seconds(test.timeouts.total + UNTIL_START + UNTIL_END)),
         ttl_seconds_after_finished: Some(
             i32::try_from(test.history.time_to_live.as_secs()).unwrap_or(i32::MAX),
         ),
-        pod_failure_policy: Some(PodFailurePolicy { rules: vec![super::pod::ignore_evictions()] }),
-        template: pod::template(run),
-        ..JobSpec::default()
+        ..reader::job(test.timeouts.total, pod::template(run))
     }
 }

@@ -17,8 +17,8 @@ use crate::cluster::restore_test::validated::{Assertions, Storage as TestStorage
 use crate::cluster::restore_test::volume;
 use crate::cluster::validated::STANZA;
 
-/// The container whose termination message is the result.
-const CONTAINER: &str = "restore-test";
+/// The command, and the name of its container.
+const COMMAND: &str = "restore-test";
 
 /// Mounts.
 const COPY: &str = "/restore";
@@ -74,28 +74,14 @@ pub(super) fn template(run: &Run<'_>) -> PodTemplateSpec {
 fn container(run: &Run<'_>) -> Container {
     let Run { test, cluster, inputs, .. } = run;
     let known = [&test.pod.image, &inputs.image, &cluster.database.image];
-    let image = known.into_iter().flatten().next().cloned();
+    let image = known.into_iter().flatten().next();
     let mut mounts = reader::mounts(cluster);
     if test.checks.assertions.is_some() {
         mounts.push(mount("assertions", ASSERTIONS, true));
     }
     mounts.push(mount("copy", COPY, false));
-    let env = &cluster.database.env;
-    Container {
-        name: CONTAINER.to_owned(),
-        image: Some(image.unwrap_or_else(|| reader::IMAGE_OF_POSTGRESQL.to_owned())),
-        // Explicit, so that the entry point of the image cannot start a database.
-        command: Some(reader::command("restore-test")),
-        args: Some(arguments(run)),
-        env: Some(env.clone()).filter(|env| !env.is_empty()),
-        resources: Some(test.pod.resources.clone().unwrap_or_else(|| pod::resources("100m", "512Mi", "2Gi"))),
-        security_context: Some(pod::restricted_container()),
-        // The program writes its result there; otherwise the end of its log is used.
-        termination_message_path: Some(TERMINATION_LOG.to_owned()),
-        termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
-        volume_mounts: Some(mounts),
-        ..Container::default()
-    }
+    let resources = test.pod.resources.clone().unwrap_or_else(|| pod::resources("100m", "512Mi", "2Gi"));
+    reader::container(cluster, COMMAND, image, arguments(run), mounts, resources)
 }
 
 /// The arguments of `pgbackrest-keeper restore-test`, without secrets.
@@ -136,7 +122,7 @@ fn arguments(run: &Run<'_>) -> Vec<String> {
     arguments.extend(parameters.map(|(name, value)| format!("--postgres-option={name}={value}")));
     arguments.extend(test.keeps_failed.then(|| "--keep-on-failure".to_owned()));
     arguments.extend(reader::passed_environment(cluster, repo));
-    reader::verbatim(arguments)
+    arguments
 }
 
 fn volumes(run: &Run<'_>) -> Vec<Volume> {
