@@ -1,4 +1,4 @@
-//! `verify-records`: checks records offline, for who audits them.
+//! `verify-records`: checks records offline, for auditors.
 
 use std::fmt::Write as _;
 use std::io::{self, Read as _};
@@ -167,7 +167,7 @@ impl Report {
                 cluster: None,
                 repo: repo.repo,
                 faults: repo.faults().map(|fault| in_words(&fault)).collect(),
-                records: repo.records.into_iter().map(|record| Checked::of(record, keys)).collect(),
+                records: repo.records.into_iter().map(|record| Checked::of_file(record, keys)).collect(),
             });
         });
         self.unreadable.extend(unlisted.iter().map(in_words));
@@ -238,7 +238,7 @@ impl Chain {
             restore_test: Some(repo.test.name),
             cluster: Some(repo.cluster),
             repo: repo.repo,
-            records: repo.results.into_iter().map(|result| Checked::of_resource(result, keys)).collect(),
+            records: repo.results.into_iter().map(|result| Checked::of(result, None, keys)).collect(),
             faults: repo.faults.iter().map(ToString::to_string).collect(),
         }
     }
@@ -254,7 +254,7 @@ impl Chain {
 }
 
 impl Checked {
-    fn of_resource(audited: AuditedResult, keys: &[PublicKey]) -> Self {
+    fn of(audited: AuditedResult, file: Option<PathBuf>, keys: &[PublicKey]) -> Self {
         let AuditedResult { found, payload, signatures, result } = audited;
         let (signature, key) = signed::check(&payload, &signatures, keys);
         let fault = match &result {
@@ -270,30 +270,15 @@ impl Checked {
             outcome: result.map(|(.., outcome)| outcome),
             signature,
             key,
-            file: None,
+            file,
             fault,
         }
     }
 
-    fn of<R: Record>(stored: StoredRecord<R>, keys: &[PublicKey]) -> Self {
+    fn of_file<R: Record>(stored: StoredRecord<R>, keys: &[PublicKey]) -> Self {
         let StoredRecord { path, found, record, payload, signatures } = stored;
-        let (signature, key) = signed::check(&payload, &signatures, keys);
-        let fault = match &record {
-            Err(why) => Some(why.clone()),
-            Ok(_) => signature.fault(!keys.is_empty()).map(str::to_owned),
-        };
-        let record = record.ok();
-        Self {
-            sequence: found.link.map(|link| link.sequence),
-            digest: found.digest,
-            start: record.as_ref().map(Record::start),
-            stop: record.as_ref().map(Record::stop),
-            outcome: record.as_ref().map(Record::outcome),
-            signature,
-            key,
-            file: Some(path),
-            fault,
-        }
+        let result = record.map(|record| (record.start(), record.stop(), record.outcome()));
+        Self::of(AuditedResult { found, payload, signatures, result }, Some(path), keys)
     }
 
     /// `   12  2026-11-22 10:00:00 UTC  passed        signed by 0123456789abcdef`

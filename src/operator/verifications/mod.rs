@@ -139,10 +139,11 @@ impl Verifications {
             image = self.images.of(cluster).await?;
         }
         let has_no_image = image.is_none() && verify::image(cluster).is_none();
+        let records = results.records(now);
         Ok(Known {
             inputs: VerifyInputs { last, image, has_no_image, results: results.document() },
-            records: results.records(now),
-            findings: results.findings(owner.name, now),
+            findings: results.findings(owner.name, &records),
+            records,
         })
     }
 

@@ -99,8 +99,7 @@ impl Results {
     }
 
     /// One for each repo whose last verification did not pass. The same as long as the reason is, so that it is reported once.
-    pub(super) fn findings(&self, cluster: &str, now: DateTime<Utc>) -> Vec<Finding> {
-        let records = self.records(now);
+    pub(super) fn findings(&self, cluster: &str, records: &Records<VerificationHistory>) -> Vec<Finding> {
         let found = self.0.keys().filter_map(|repo| {
             let history = records.of_repo(STANZA, repo.get().into())?;
             let not_passed = history.not_passed.get(&history.last.outcome)?;
@@ -208,7 +207,7 @@ mod tests {
     #[test]
     fn what_did_not_pass_is_found_until_it_passes() {
         let said = |results: &Results| {
-            let findings = results.findings("ledger", day(30)).into_iter();
+            let findings = results.findings("ledger", &results.records(day(30))).into_iter();
             findings.map(|finding| finding.message).collect::<Vec<_>>()
         };
         let mut all = results(&[(1, Outcome::Failed)]);
