@@ -1,12 +1,8 @@
 //! Verifications in Kubernetes on a real node: of a cluster with a repo on a volume, read over TLS by a pod of its own.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 
 use crate::support::example::{CLUSTER, Example, install_overlay};
-use crate::support::exposition::Samples;
-use crate::support::http;
 use crate::support::node::Node;
 use crate::support::process::{call, successful};
 
@@ -98,22 +94,7 @@ fn confined(cluster: &Example<'_>, job: &str) {
 
 /// Among the operator's metrics, as on a host, and by `info`.
 fn shown(cluster: &Example<'_>, outcome: &str) {
-    let labels = [
-        ("namespace", NAMESPACE),
-        ("pg_cluster", CLUSTER),
-        ("stanza", "db"),
-        ("repo_key", "1"),
-        ("outcome", outcome),
-    ];
-    cluster.wait_in(Duration::from_mins(5), &format!("{outcome} among the metrics"), || {
-        let pods = cluster.kubectl().list(OPERATOR, "pod", "");
-        let of_pod = |pod: &Value| {
-            let url = format!("http://{}:9854/metrics", pod["status"]["podIP"].as_str()?);
-            let answer = cluster.node.in_network(|| http::get(&url, &[])).ok()?;
-            Samples::parse(answer.text()).find("pgbackrest_verify_last_outcome", &labels)
-        };
-        pods.iter().filter_map(of_pod).any(|value| value == 1.0).then_some(())
-    });
+    cluster.wait_for_outcome(OPERATOR, CLUSTER, "pgbackrest_verify_last_outcome", outcome);
     let kubeconfig = format!("--kubeconfig={}", cluster.node.plane().kubeconfig().display());
     let said = cluster.node.in_network(|| {
         let mut command = call(None, env!("CARGO_BIN_EXE_pgbackrest-keeper"));

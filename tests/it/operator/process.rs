@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use crate::support::kubernetes::kubectl::Kubectl;
-use crate::support::operator::{Installation, Request};
+use crate::support::operator::{Installation, NAMESPACE, Request};
 use crate::support::process::wait_for;
 
 /// Kinds of which the operator makes objects.
@@ -77,6 +77,26 @@ fn wait_for_object(kubectl: &Kubectl, namespace: &str, kind: &str, name: &str) -
     wait_for(&format!("{kind} {name} in {namespace}"), || kubectl.get(namespace, kind, name))
 }
 
+/// Waits for an Event in `shop` whose message contains this.
+fn wait_for_event(kubectl: &Kubectl, reason: &str, text: &str) {
+    wait_for(&format!("an Event {reason}"), || {
+        let events = kubectl.list("shop", "event", "");
+        let is_it = |event: &&Value| {
+            event["reason"] == reason && event["message"].as_str().is_some_and(|said| said.contains(text))
+        };
+        events.iter().find(is_it).map(|_| ())
+    });
+}
+
+/// Adds a rule for these Leases to the Role of the operator.
+fn allow_leases(kubectl: &Kubectl, names: &[&str], verbs: &[&str]) {
+    let leases = json!({"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "resourceNames": names,
+        "verbs": verbs});
+    let patch = json!([{"op": "add", "path": "/rules/-", "value": leases}]).to_string();
+    let role = ["--namespace", NAMESPACE, "patch", "role", "pgbackrest-keeper-operator"];
+    kubectl.run(&[&role[..], &["--type=json", "--patch", &patch]].concat());
+}
+
 /// Waits until nothing was written for some seconds, and gives the number of requests until then.
 fn wait_until_quiet(installation: &Installation) -> usize {
     let mut last = 0;
@@ -94,6 +114,13 @@ fn wait_until_quiet(installation: &Installation) -> usize {
 fn work_since(installation: &Installation, first: usize) -> Vec<Request> {
     let requests = installation.requests().into_iter().skip(first);
     requests.filter(Request::is_work).collect()
+}
+
+fn nothing_to_do_is_nothing_done(installation: &Installation) {
+    let first = wait_until_quiet(installation);
+    std::thread::sleep(std::time::Duration::from_secs(5));
+    let work = work_since(installation, first);
+    assert!(work.is_empty(), "{work:#?}");
 }
 
 /// # Panics

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::exposition::Samples;
+use super::http;
 use super::kubernetes::images::{KEEPER, POSTGRES};
 use super::kubernetes::kubectl::Kubectl;
 use super::node::Node;
@@ -154,6 +156,26 @@ impl<'node> Example<'node> {
             let is_so = |found: &&Value| found["type"] == condition && found["status"] == "True";
             Some(conditions.iter().find(is_so)?["reason"].as_str().unwrap_or_default().to_owned())
         })
+    }
+
+    /// Waits until a pod of the operator in another namespace has this outcome of repo1 of a cluster in this metric.
+    pub(crate) fn wait_for_outcome(&self, operator: &str, cluster: &str, metric: &str, outcome: &str) {
+        let labels = [
+            ("namespace", self.namespace),
+            ("pg_cluster", cluster),
+            ("stanza", "db"),
+            ("repo_key", "1"),
+            ("outcome", outcome),
+        ];
+        self.wait_in(Duration::from_mins(5), &format!("{outcome} among the metrics"), || {
+            let pods = self.kubectl().list(operator, "pod", "");
+            let of_pod = |pod: &Value| {
+                let url = format!("http://{}:9854/metrics", pod["status"]["podIP"].as_str()?);
+                let answer = self.node.in_network(|| http::get(&url, &[])).ok()?;
+                Samples::parse(answer.text()).find(metric, &labels)
+            };
+            pods.iter().filter_map(of_pod).any(|value| value == 1.0).then_some(())
+        });
     }
 
     pub(crate) fn kubectl(&self) -> &Kubectl {

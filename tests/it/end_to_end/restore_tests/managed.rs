@@ -1,13 +1,9 @@
 //! Restore tests of a cluster that the operator manages, with a repo on a volume: restored over TLS into a pod of its own.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 
 use super::{Tests, assert_confined, repository};
 use crate::support::example::{CLUSTER, Example, install_overlay};
-use crate::support::exposition::Samples;
-use crate::support::http;
 use crate::support::node::Node;
 
 const NAMESPACE: &str = "proofs";
@@ -82,22 +78,7 @@ fn assertions() -> Value {
 
 /// The same metrics as on a host, with the labels of the cluster.
 fn shown(cluster: &Example<'_>, outcome: &str) {
-    let labels = [
-        ("namespace", NAMESPACE),
-        ("pg_cluster", CLUSTER),
-        ("stanza", "db"),
-        ("repo_key", "1"),
-        ("outcome", outcome),
-    ];
-    cluster.wait_in(Duration::from_mins(5), &format!("{outcome} among the metrics"), || {
-        let pods = cluster.kubectl().list(OPERATOR, "pod", "");
-        let of_pod = |pod: &Value| {
-            let url = format!("http://{}:9854/metrics", pod["status"]["podIP"].as_str()?);
-            let answer = cluster.node.in_network(|| http::get(&url, &[])).ok()?;
-            Samples::parse(answer.text()).find("pgbackrest_restore_test_last_outcome", &labels)
-        };
-        pods.iter().filter_map(of_pod).any(|value| value == 1.0).then_some(())
-    });
+    cluster.wait_for_outcome(OPERATOR, CLUSTER, "pgbackrest_restore_test_last_outcome", outcome);
 }
 
 /// PostgreSQL logs every attempt, those of this test among them.

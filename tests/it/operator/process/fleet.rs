@@ -1,10 +1,8 @@
 //! A fleet split by namespaces: each operator has its namespaces and its lease.
 
-use serde_json::json;
-
-use super::{in_bucket, open_namespace, ours, wait_for_object};
+use super::{allow_leases, in_bucket, open_namespace, ours, wait_for_object};
 use crate::support::control_plane::ControlPlane;
-use crate::support::operator::{Installation, NAMESPACE};
+use crate::support::operator::Installation;
 use crate::support::process::wait_for;
 
 #[test]
@@ -13,18 +11,7 @@ fn each_part_of_a_fleet_has_its_own_operator() {
     let kubectl = plane.kubectl().clone();
     let installation = Installation::whole(&plane);
     // Another lease needs another rule.
-    let other_lease = json!([{"op": "add", "path": "/rules/-", "value": {"apiGroups": ["coordination.k8s.io"],
-        "resources": ["leases"], "resourceNames": ["south"], "verbs": ["get", "update", "patch"]}}]);
-    kubectl.run(&[
-        "--namespace",
-        NAMESPACE,
-        "patch",
-        "role",
-        "pgbackrest-keeper-operator",
-        "--type=json",
-        "--patch",
-        &other_lease.to_string(),
-    ]);
+    allow_leases(&kubectl, &["south"], &["get", "update", "patch"]);
     for namespace in ["oslo", "bergen", "rome", "nowhere"] {
         open_namespace(&kubectl, namespace);
         kubectl.apply(&in_bucket(namespace, "orders").to_string(), &[]);

@@ -75,10 +75,21 @@ pub(super) fn patch_pod(kubectl: &Kubectl, namespace: &str, job: &str, status: &
 
 /// The pod of a Job ends with this code.
 pub(super) fn end_pod(kubectl: &Kubectl, namespace: &str, job: &str, code: i32) {
-    let (phase, reason) = if code == 0 { ("Succeeded", "Completed") } else { ("Failed", "Error") };
-    let ended = json!({"exitCode": code, "reason": reason, "startedAt": "2026-11-23T02:00:00Z",
-        "finishedAt": "2026-11-23T02:00:01Z"});
-    let container = json!({"name": "pgbackrest-backup", "image": "i", "imageID": "i", "ready": false,
+    let reason = if code == 0 { "Completed" } else { "Error" };
+    end_container(
+        kubectl,
+        (namespace, job),
+        "pgbackrest-backup",
+        &json!({"exitCode": code, "reason": reason}),
+    );
+}
+
+/// The only container of the pod of a Job, given with its namespace, ends like this.
+pub(super) fn end_container(kubectl: &Kubectl, (namespace, job): (&str, &str), container: &str, how: &Value) {
+    let mut ended = json!({"startedAt": "2026-11-23T02:00:00Z", "finishedAt": "2026-11-23T02:00:01Z"});
+    ended.as_object_mut().unwrap().extend(how.as_object().unwrap().clone());
+    let phase = if how["exitCode"] == 0 { "Succeeded" } else { "Failed" };
+    let container = json!({"name": container, "image": "i", "imageID": "i", "ready": false,
         "restartCount": 0, "state": {"terminated": ended}});
     patch_pod(kubectl, namespace, job, &json!({"phase": phase, "containerStatuses": [container]}));
 }

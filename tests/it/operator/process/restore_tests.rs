@@ -6,11 +6,11 @@ use std::collections::BTreeSet;
 use chrono::{SecondsFormat, Utc};
 use serde_json::{Value, json};
 
-use super::jobs::{end_pod, patch_pod};
+use super::jobs::{end_container, end_pod};
 use super::rights_used::{self, Use};
 use super::{
-    assert_nothing_forbidden, in_bucket, open_namespace, signed_results, wait_for_object, wait_until_quiet,
-    work_since,
+    assert_nothing_forbidden, in_bucket, nothing_to_do_is_nothing_done, open_namespace, signed_results,
+    wait_for_event, wait_for_object,
 };
 use crate::operator::deploy::rights;
 use crate::support::control_plane::ControlPlane;
@@ -96,12 +96,13 @@ fn record(cluster: &str, outcome: &str, reason: &Value) -> String {
 
 /// The pod of a test ends with this message.
 fn end_test(kubectl: &Kubectl, job: &str, message: &str, code: i32) {
-    let (phase, reason) = if code == 0 { ("Succeeded", "Completed") } else { ("Failed", "Error") };
-    let ended = json!({"exitCode": code, "reason": reason, "message": message,
-        "startedAt": "2026-11-23T02:00:00Z", "finishedAt": "2026-11-23T02:00:01Z"});
-    let container = json!({"name": "restore-test", "image": "i", "imageID": "i", "ready": false,
-        "restartCount": 0, "state": {"terminated": ended}});
-    patch_pod(kubectl, "shop", job, &json!({"phase": phase, "containerStatuses": [container]}));
+    let reason = if code == 0 { "Completed" } else { "Error" };
+    end_container(
+        kubectl,
+        ("shop", job),
+        "restore-test",
+        &json!({"exitCode": code, "reason": reason, "message": message}),
+    );
 }
 
 fn status(kubectl: &Kubectl) -> Value {
@@ -160,16 +161,6 @@ fn annotate(kubectl: &Kubectl, value: &str) {
     kubectl.run(&["--namespace=shop", "annotate", "--overwrite", "restoretest", "nightly", &annotation]);
 }
 
-fn wait_for_event(kubectl: &Kubectl, reason: &str, text: &str) {
-    wait_for(&format!("an Event {reason}"), || {
-        let events = kubectl.list("shop", "event", "");
-        let is_it = |event: &&Value| {
-            event["reason"] == reason && event["message"].as_str().is_some_and(|said| said.contains(text))
-        };
-        events.iter().find(is_it).map(|_| ())
-    });
-}
-
 fn nothing_of_it_exists_where_it_is_not_asked_for(installation: &Installation) {
     let operator = installation.start(&[]);
     operator.wait_until_ready();
@@ -210,11 +201,12 @@ fn by_annotation(kubectl: &Kubectl) {
 /// A pod that ends without a result has its turn behind it all the same.
 fn without_result(kubectl: &Kubectl) {
     kubectl.run(&["--namespace=shop", "create", "job", "--from=cronjob/restore-test-nightly", "killed"]);
-    let ended = json!({"exitCode": 137, "reason": "OOMKilled", "startedAt": "2026-11-23T02:00:00Z",
-        "finishedAt": "2026-11-23T02:00:01Z"});
-    let container = json!({"name": "restore-test", "image": "i", "imageID": "i", "ready": false,
-        "restartCount": 0, "state": {"terminated": ended}});
-    patch_pod(kubectl, "shop", "killed", &json!({"phase": "Failed", "containerStatuses": [container]}));
+    end_container(
+        kubectl,
+        ("shop", "killed"),
+        "restore-test",
+        &json!({"exitCode": 137, "reason": "OOMKilled"}),
+    );
     wait_for_turn(kubectl, "ledger");
     assert_eq!(outcomes(&status(kubectl), "orders"), ["inconclusive"]);
     wait_for_event(kubectl, "RestoreTestInconclusive", "container restore-test needs more memory");
@@ -299,11 +291,4 @@ fn what_is_wrong_is_told(kubectl: &Kubectl, operator: &Operator) {
     wait_for_condition(kubectl, "Ready", "True", "AsDescribed");
     wait_for_event(kubectl, "RestoreTestReady", "");
     wait_for_turn(kubectl, "orders");
-}
-
-fn nothing_to_do_is_nothing_done(installation: &Installation) {
-    let first = wait_until_quiet(installation);
-    std::thread::sleep(std::time::Duration::from_secs(5));
-    let work = work_since(installation, first);
-    assert!(work.is_empty(), "{work:#?}");
 }

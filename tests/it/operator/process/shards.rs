@@ -6,10 +6,10 @@ use std::path::Path;
 use pgbackrest_keeper::kubernetes::shard::Shard;
 use serde_json::json;
 
-use super::{in_bucket, open_namespace, ours, wait_for_object, wait_until_quiet};
+use super::{allow_leases, in_bucket, open_namespace, ours, wait_for_object, wait_until_quiet};
 use crate::support::control_plane::ControlPlane;
 use crate::support::kubernetes::kubectl::Kubectl;
-use crate::support::operator::{Installation, NAMESPACE, Operator, Request};
+use crate::support::operator::{Installation, Operator, Request};
 use crate::support::process::wait_for;
 
 const CLUSTERS: usize = 10;
@@ -83,7 +83,7 @@ fn each_cluster_has_one_operator_whatever_the_number_of_shards() {
 
     of_two_in_one_place_the_younger_yields(&kubectl, shares[0].first().unwrap(), &second);
 
-    // The replica of a shard takes over, and nobody else does its work meanwhile.
+    // The replica of a shard takes over, and no other shard does its work meanwhile.
     let replica = installations[1].start_as_deployed();
     wait_for("the replica to follow", || (replica.log_lines("Following") > 0).then_some(()));
     second.kill();
@@ -102,20 +102,8 @@ fn each_cluster_has_one_operator_whatever_the_number_of_shards() {
     let before = ours(&kubectl, "fleet");
 
     // Three shards instead of two. Their Role has other names of Leases.
-    let leases: [String; 3] = [0, 1, 2].map(|index| format!("pgbackrest-keeper-operator-{index}-of-3"));
-    let more = json!([{"op": "add", "path": "/rules/-", "value": {"apiGroups": ["coordination.k8s.io"],
-        "resources": ["leases"], "resourceNames": leases, "verbs": ["get", "update"]}}]);
-    let patch = more.to_string();
-    kubectl.run(&[
-        "--namespace",
-        NAMESPACE,
-        "patch",
-        "role",
-        "pgbackrest-keeper-operator",
-        "--type=json",
-        "--patch",
-        &patch,
-    ]);
+    let leases = [0, 1, 2].map(|index| format!("pgbackrest-keeper-operator-{index}-of-3"));
+    allow_leases(&kubectl, &leases.each_ref().map(String::as_str), &["get", "update"]);
     let three =
         [0, 1, 2].map(|index| installations[0].start(&["--total-shards=3", &format!("--shard={index}")]));
     for operator in &three {

@@ -4,9 +4,10 @@
 use chrono::{SecondsFormat, Utc};
 use serde_json::{Value, json};
 
-use super::jobs::patch_pod;
+use super::jobs::end_container;
 use super::{
-    assert_nothing_forbidden, in_bucket, open_namespace, wait_for_object, wait_until_quiet, work_since,
+    assert_nothing_forbidden, in_bucket, nothing_to_do_is_nothing_done, open_namespace, wait_for_event,
+    wait_for_object,
 };
 use crate::support::control_plane::ControlPlane;
 use crate::support::kubernetes::kubectl::Kubectl;
@@ -85,12 +86,13 @@ fn start(kubectl: &Kubectl, job: &str) {
 
 /// The pod of a Job ends with this message.
 fn end(kubectl: &Kubectl, job: &str, message: &str, code: i32) {
-    let (phase, reason) = if code == 0 { ("Succeeded", "Completed") } else { ("Failed", "Error") };
-    let ended = json!({"exitCode": code, "reason": reason, "message": message,
-        "startedAt": "2026-11-23T02:00:00Z", "finishedAt": "2026-11-23T02:00:01Z"});
-    let container = json!({"name": "verify", "image": "i", "imageID": "i", "ready": false,
-        "restartCount": 0, "state": {"terminated": ended}});
-    patch_pod(kubectl, "shop", job, &json!({"phase": phase, "containerStatuses": [container]}));
+    let reason = if code == 0 { "Completed" } else { "Error" };
+    end_container(
+        kubectl,
+        ("shop", job),
+        "verify",
+        &json!({"exitCode": code, "reason": reason, "message": message}),
+    );
 }
 
 /// Until the CronJob verifies this repo.
@@ -114,16 +116,6 @@ fn wait_for_results(kubectl: &Kubectl, repo: u32, wanted: &[&str]) {
     wait_for(&format!("{wanted:?} of repo{repo}"), || (outcomes(kubectl, repo)? == wanted).then_some(()));
 }
 
-fn wait_for_event(kubectl: &Kubectl, reason: &str, text: &str) {
-    wait_for(&format!("an Event {reason}"), || {
-        let events = kubectl.list("shop", "event", "");
-        let is_it = |event: &&Value| {
-            event["reason"] == reason && event["message"].as_str().is_some_and(|said| said.contains(text))
-        };
-        events.iter().find(is_it).map(|_| ())
-    });
-}
-
 fn admitted_by_the_repo_host(kubectl: &Kubectl) {
     wait_for_object(kubectl, "shop", "networkpolicy", "orders-pgbackrest-repo-host");
     let policy = kubectl.get("shop", "networkpolicy", "orders-pgbackrest-repo-host").unwrap();
@@ -134,11 +126,7 @@ fn admitted_by_the_repo_host(kubectl: &Kubectl) {
 /// A pod that ends without a result has its turn behind it all the same.
 fn without_result(kubectl: &Kubectl) {
     start(kubectl, "killed");
-    let ended = json!({"exitCode": 137, "reason": "OOMKilled", "startedAt": "2026-11-23T02:00:00Z",
-        "finishedAt": "2026-11-23T02:00:01Z"});
-    let container = json!({"name": "verify", "image": "i", "imageID": "i", "ready": false,
-        "restartCount": 0, "state": {"terminated": ended}});
-    patch_pod(kubectl, "shop", "killed", &json!({"phase": "Failed", "containerStatuses": [container]}));
+    end_container(kubectl, ("shop", "killed"), "verify", &json!({"exitCode": 137, "reason": "OOMKilled"}));
     wait_for_results(kubectl, 1, &["passed", "inconclusive"]);
     wait_for_turn(kubectl, "repo2");
     wait_for_event(kubectl, "VerificationNotPassed", "repo1 had no result: interrupted");
@@ -162,13 +150,6 @@ fn results_stay(kubectl: &Kubectl, installation: &Installation, operator: Operat
     assert_eq!(outcomes(kubectl, 1).unwrap(), ["passed", "inconclusive"]);
     assert_eq!(outcomes(kubectl, 2).unwrap(), ["failed", "passed"]);
     operator
-}
-
-fn nothing_to_do_is_nothing_done(installation: &Installation) {
-    let first = wait_until_quiet(installation);
-    std::thread::sleep(std::time::Duration::from_secs(5));
-    let work = work_since(installation, first);
-    assert!(work.is_empty(), "{work:#?}");
 }
 
 fn switched_off(kubectl: &Kubectl) {
