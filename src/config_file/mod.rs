@@ -83,7 +83,8 @@ impl Files {
         self.read_path(&self.directory.join(name))
     }
 
-    /// Reads a referenced file with a secret. Problems do not contain its name: somebody may have written the secret there.
+    /// Reads a referenced file with a secret. Problems do not contain its name, because the secret itself may have been written there by
+    /// mistake.
     pub fn read_secret(&mut self, name: &str) -> Result<Vec<u8>, String> {
         if name.is_empty() {
             return Err("is empty; set a path or remove the key".to_owned());

@@ -9,7 +9,7 @@ use std::fmt::{self, Display, Formatter};
 use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// Larger numbers are no numbers of records, so nobody can use up all that there are. JSON has no larger integers that are exact
+/// Larger numbers are rejected, so a forged record cannot use up the numbers. JSON has no larger integers that are exact
 /// everywhere.
 const MAX_SEQUENCE: u64 = (1 << 53) - 1;
 

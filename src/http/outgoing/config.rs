@@ -165,7 +165,7 @@ impl HttpConfig {
         }
     }
 
-    /// A file of `tls_config`. Problems do not contain its name: somebody may have written the contents there.
+    /// A file of `tls_config`. Problems do not contain its name, because the contents may have been written there by mistake.
     fn read(&self, key: &str, file: &Path) -> Result<String, String> {
         contents(&self.directory.join(file)).map_err(|problem| format!("tls_config: {key}: {problem}"))
     }
@@ -219,7 +219,7 @@ fn secret(
         (Some(_), Some(_)) => Err(format!("{key} and {key}_file exclude each other; remove one")),
         (Some(value), None) => Ok(value),
         (None, Some(file)) => {
-            // Somebody may have written the secret itself there.
+            // The secret itself may have been written there by mistake.
             let text = contents(&directory.join(file)).map_err(|problem| format!("{key}_file: {problem}"))?;
             Ok(text.trim_end_matches(['\r', '\n']).to_owned())
         }

@@ -165,7 +165,7 @@ fn pem(
     let Some(name) = file else { return Ok(None) };
     let place = name.referenced;
     if secret {
-        // Somebody may have written the key itself there.
+        // The key itself may have been written there by mistake.
         let source = format!("{key}_file:");
         let bytes = files.read_secret(&name.value);
         let bytes = bytes.map_err(|reason| Problem::at(place, format!("{source} {reason}")))?;

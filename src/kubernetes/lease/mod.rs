@@ -194,7 +194,7 @@ impl Keeper {
             }
             Decision::Acquire | Decision::Renew => {}
         }
-        // Nobody else can have begun to lead since a leader last renewed its lease.
+        // No other process can have begun to lead since a leader last renewed its lease.
         let leads = self.is_leading();
         if !leads && let Some(rival) = self.rivals.find(&self.api, &self.options).await? {
             return Ok(Leadership::Following(rival));

@@ -230,7 +230,7 @@ fn heartbeat(
     Ok(Heartbeat {
         name: Arc::clone(&target.name),
         interval,
-        // Somebody relies on a heartbeat, so what was never tried is not fine.
+        // A heartbeat is relied on, so what was never tried is not fine.
         conditions: conditions::read(target, true)?,
         endpoint: endpoint::read(target, files, warnings)?,
         allows_warnings,
