@@ -48,6 +48,9 @@ const COLLECTIONS: usize = 3;
 const COLLECTION: Duration = Duration::from_secs(4);
 /// File with a line for each call of `info`.
 const CALLS: &str = "calls";
+/// Before the newest WAL segment of an archive.
+const ARCHIVE_MAX: &[u8] = br#""max":""#;
+const SEGMENT_NAME: usize = 24;
 
 fn main() -> Result<()> {
     let peer = env::var_os("PEER").map(PathBuf::from);
@@ -173,7 +176,7 @@ fn answer(mut stream: TcpStream, response: &[u8]) {
     let _ = stream.read(&mut request).and_then(|_| stream.write_all(response));
 }
 
-/// A fake `pgbackrest` that prints a fixture.
+/// A fake `pgbackrest` that prints a fixture. From one call to the next only archived WAL is new, as on most days at most times.
 struct Lab {
     directory: tempfile::TempDir,
     json: Vec<u8>,
@@ -185,13 +188,14 @@ impl Lab {
         let compressed = fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join(fixture))?;
         let mut json = Vec::new();
         flate2::read::GzDecoder::new(compressed.as_slice()).read_to_end(&mut json)?;
-        let output = directory.path().join("info.json");
-        fs::write(&output, &json)?;
+        fs::write(directory.path().join("one.json"), &json)?;
+        fs::write(directory.path().join("other.json"), with_other_wal(json.clone()))?;
         let program = directory.path().join("pgbackrest");
         let script = format!(
-            "#!/bin/sh\ncase \"$*\" in\n*version*num*) echo 2060000 ;;\n*version*) echo 'pgBackRest 2.60.0' ;;\n*) echo >>'{}'; exec cat '{}' ;;\nesac\n",
-            directory.path().join(CALLS).display(),
-            output.display()
+            "#!/bin/sh\ncd '{}' || exit\n\
+             case \"$*\" in\n*version*num*) echo 2060000 ;;\n*version*) echo 'pgBackRest 2.60.0' ;;\n\
+             *) echo >>{CALLS}; if rm turn 2>&-; then exec cat one.json; fi; : >turn; exec cat other.json ;;\nesac\n",
+            directory.path().display(),
         );
         fs::write(&program, script)?;
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?;
@@ -239,6 +243,17 @@ impl Lab {
         let peak_mib = last.peak_mib;
         Ok(Measured { plain, gzip, plain_body, gzip_body, settled_mib, peak_mib, cpu_per_collection })
     }
+}
+
+/// The same document with another newest WAL segment in each archive.
+fn with_other_wal(mut json: Vec<u8>) -> Vec<u8> {
+    let mut from = 0;
+    while let Some(found) = json[from..].windows(ARCHIVE_MAX.len()).position(|bytes| bytes == ARCHIVE_MAX) {
+        from += found + ARCHIVE_MAX.len() + SEGMENT_NAME;
+        let last = &mut json[from - 1];
+        *last = if *last == b'0' { b'1' } else { b'0' };
+    }
+    json
 }
 
 struct Running {
