@@ -12,8 +12,10 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::input::{InputBudget, Refusal, Reservation, SHARE};
 use super::usize_of;
 
-/// The size of a read.
+/// The size of a read …
 const CHUNK: usize = 16 * 1024;
+/// … and of large output: what a pipe holds.
+const LARGE_CHUNK: usize = 64 * 1024;
 /// Timeout for the rest of a large output, because others wait for the permit. pgBackRest prints `info` at once, when it is
 /// complete.
 const LONGEST_TURN: Duration = Duration::from_secs(5);
@@ -147,6 +149,11 @@ impl Captured {
     }
 
     fn extend(&mut self, more: &[u8]) {
+        let is_large = self.bytes.len() + more.len() > usize_of(SHARE);
+        if is_large && self.bytes.capacity() < self.most {
+            // Only addresses: memory is used as it is filled, and nothing is copied each time that it grows. Without this much, it grows.
+            let _ = self.bytes.try_reserve_exact(self.most - self.bytes.len());
+        }
         self.bytes.extend_from_slice(more);
         if let Some(sink) = &mut self.sink {
             let taken = sink.take(&self.bytes);
@@ -191,6 +198,7 @@ pub async fn read(
             None => reading.await,
         };
         // A stream that cannot be read any more has ended.
+        let is_full = matches!(read, Ok(CHUNK));
         let read = chunk.get(..read.unwrap_or(0)).unwrap_or_default();
         if read.is_empty() {
             return Ok(());
@@ -216,6 +224,9 @@ pub async fn read(
             }
         }
         into.lock().extend(read);
+        if is_full {
+            chunk.resize(LARGE_CHUNK, 0);
+        }
     }
 }
 
