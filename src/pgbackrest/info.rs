@@ -80,7 +80,7 @@ pub fn parse(text: &str) -> Result<InfoDocument<'_>, ParseError> {
     document.unreadable.extend(nameless.take(MAX_UNREADABLE));
     for stanza in &mut document.stanzas {
         // A repository has each label once: of several with the same, nobody knows which one is right.
-        let mut labels = HashSet::new();
+        let mut labels = HashSet::with_capacity(stanza.backup.len());
         stanza.backup.retain(|backup| {
             let is_new = labels.insert((backup.database.repo_key, backup.label.clone()));
             let is_usable = is_new && backup.backup_type.is_some() && backup.timestamp.is_some();
@@ -165,9 +165,10 @@ pub struct InfoStanza<'a> {
     /// WAL ranges per database and repository.
     #[serde(default, borrow, deserialize_with = "lenient::null_as_default")]
     pub archive: Vec<InfoArchive<'a>>,
-    /// Backups, oldest first.
+    /// Backups, oldest first. Each has memory of its own: a list of them would be copied each time that it grows.
     #[serde(default, borrow, deserialize_with = "lenient::null_as_default")]
-    pub backup: Vec<InfoBackup<'a>>,
+    #[allow(clippy::vec_box, reason = "there can be thousands, which live only while they are read")]
+    pub backup: Vec<Box<InfoBackup<'a>>>,
 }
 
 impl InfoStanza<'_> {

@@ -168,7 +168,7 @@ impl<'a> RepoView<'a> {
 
     /// Backups, oldest first.
     pub fn backups(self) -> impl Iterator<Item = &'a InfoBackup<'a>> {
-        self.stanza.backup.iter().filter(move |backup| self.has(backup.database.repo_key))
+        self.stanza.backup.iter().map(Box::as_ref).filter(move |backup| self.has(backup.database.repo_key))
     }
 
     /// Progress of the backup to this repository that is running on the queried host (2.59 and later).
