@@ -60,7 +60,8 @@ impl Store {
     /// # Errors
     /// If the encoder fails.
     pub fn encode_host(&self, snapshot: Arc<Snapshot>) -> Result<Arc<Published>, EncodeError> {
-        let body = StaticPart::encode(&snapshot, &self.options)?;
+        let before = self.load();
+        let body = before.body.encode_next(&before.snapshot, &snapshot, &self.options)?;
         Ok(Arc::new(Published { snapshot, fleet: Arc::default(), body }))
     }
 

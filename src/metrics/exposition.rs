@@ -122,7 +122,15 @@ pub fn written(
     Ok(classic::from_openmetrics(&body))
 }
 
-/// Families that depend only on the snapshot. All are gauges, whose text is the same in both formats.
+/// Families with a series for each backup. They are most of the text, and change only with the backups.
+#[derive(Debug)]
+struct OfBackups {
+    facts: Facts,
+    options: Arc<Options>,
+    series: Arc<AtomicU64>,
+}
+
+/// The other families that depend only on the snapshot. All are gauges, whose text is the same in both formats.
 #[derive(Debug)]
 struct OfSnapshot {
     facts: Facts,
@@ -158,6 +166,13 @@ struct Written {
     now: DateTime<Utc>,
 }
 
+impl Collector for OfBackups {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let families = &mut Families { encoder, options: &self.options, series: &self.series };
+        compat::detail::write(families, &Selection::of(&self.facts, &self.options))
+    }
+}
+
 impl Collector for OfSnapshot {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         self.write(&mut Families { encoder, options: &self.options, series: &self.series })
@@ -168,6 +183,7 @@ impl Collector for Written {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let OfSnapshot { facts, options, series } = &self.of_snapshot;
         let families = &mut Families { encoder, options, series };
+        compat::detail::write(families, &Selection::of(facts, options))?;
         self.of_snapshot.write(families)?;
         retention::write_checks(families, facts, self.now)?;
         self.collection.write_cadence(families)
@@ -179,7 +195,6 @@ impl OfSnapshot {
         let (facts, options) = (&self.facts, &*self.options);
         compat::status(families, facts)?;
         let selection = Selection::of(facts, options);
-        compat::detail::write(families, &selection)?;
         compat::last::write(families, facts)?;
         compat::wal_archive_status(families, facts)?;
         compat::exporter(families, facts)?;

@@ -1,11 +1,14 @@
 //! One series for each backup, within the cardinality limits.
 
 use std::fmt;
+use std::sync::Arc;
 
+use crate::cluster::key::Key;
 use crate::pgbackrest::label::BackupType;
-use crate::state::snapshot::Backup;
+use crate::state::snapshot::{Backup, Database};
 
 use crate::metrics::catalogue::{Labels, Metric, compat as catalogue};
+use crate::metrics::facts::Facts;
 use crate::metrics::family::{Families, Label, Value};
 use crate::metrics::selection::{Selected, Selection};
 
@@ -28,6 +31,35 @@ pub(in crate::metrics) fn write(families: &mut Families<'_, '_>, selection: &Sel
     plain(families, selection, &catalogue::BACKUP_ANNOTATIONS, |backup| Some(backup.annotations))?;
     references(families, selection)?;
     plain(families, selection, &catalogue::BACKUP_DATABASES, |b| options.or_zero(b.databases.map(u64::from)))
+}
+
+/// Whether these families are the same for both, with the same options.
+pub(in crate::metrics) fn are_same(one: &Facts, other: &Facts) -> bool {
+    inputs(one).eq(inputs(other))
+}
+
+/// All that they show of a repository.
+#[derive(PartialEq)]
+struct Shown<'a> {
+    cluster: Option<&'a Arc<Key>>,
+    stanza: &'a str,
+    repo: u32,
+    databases: &'a [Database],
+    backups: &'a [Backup],
+}
+
+fn inputs(facts: &Facts) -> impl Iterator<Item = Shown<'_>> {
+    facts.parts().flat_map(|(cluster, snapshot)| {
+        snapshot.stanzas.iter().flat_map(move |stanza| {
+            stanza.repos.iter().map(move |repo| Shown {
+                cluster,
+                stanza: &stanza.name,
+                repo: repo.key,
+                databases: &repo.databases,
+                backups: &repo.backups,
+            })
+        })
+    })
 }
 
 fn plain<V: Into<Value>>(

@@ -16,10 +16,12 @@ use crate::state::snapshot::Snapshot;
 
 use super::counters::{Counters, deflated, deflated_at};
 use super::deflate::{Deflated, Deflater, StreamEnd};
-use super::{CountersOfFleet, EncodeError, Format, OfSnapshot, registry};
+use super::{CountersOfFleet, EncodeError, Format, OfBackups, OfSnapshot, compat, registry};
 
 /// Compression level of the dynamic part, which is compressed at every scrape.
 const DYNAMIC_LEVEL: u32 = 1;
+/// That of the families with a series for each backup, which are rarely compressed.
+const BACKUPS_LEVEL: u32 = 6;
 /// Size of a chunk of plain text.
 const PLAIN_CHUNK: usize = 64 * 1024;
 /// What inflating takes, with a chunk that is sent and the next one.
@@ -35,9 +37,28 @@ const GZIP_HEADER: &[u8] = &[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
 pub struct StaticPart {
     /// In order. No piece refers to a previous one.
     pieces: Vec<Deflated>,
+    /// The first piece, which later snapshots may share.
+    of_backups: OfAllBackups,
     /// Counters of a fleet; those of a host are encoded at the scrape.
     counters: Counters,
     series: u64,
+}
+
+/// The families with a series for each backup.
+#[derive(Debug, Clone, Default)]
+struct OfAllBackups {
+    piece: Deflated,
+    series: u64,
+}
+
+impl OfAllBackups {
+    fn encode(facts: Facts, options: &Arc<Options>) -> Result<Self, EncodeError> {
+        let series = Arc::new(AtomicU64::new(0));
+        let collector = OfBackups { facts, options: Arc::clone(options), series: Arc::clone(&series) };
+        let encode = |to: &mut Deflater| text::encode_registry(to, &registry(options, collector));
+        let piece = deflated_at(BACKUPS_LEVEL, encode)?;
+        Ok(Self { piece, series: series.load(Ordering::Relaxed) })
+    }
 }
 
 impl StaticPart {
@@ -46,7 +67,23 @@ impl StaticPart {
     /// # Errors
     /// If the encoder or the compressor fails; no input is known to cause this.
     pub fn encode(snapshot: &Arc<Snapshot>, options: &Arc<Options>) -> Result<Self, EncodeError> {
-        Self::of(Facts::Host(Arc::clone(snapshot)), options)
+        Self::of(Facts::Host(Arc::clone(snapshot)), options, None)
+    }
+
+    /// The same for the snapshot after `previous`, of which this is the part: what depends on the backups alone is encoded again only
+    /// if they have changed.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn encode_next(
+        &self,
+        previous: &Arc<Snapshot>,
+        snapshot: &Arc<Snapshot>,
+        options: &Arc<Options>,
+    ) -> Result<Self, EncodeError> {
+        let [before, after] = [previous, snapshot].map(|snapshot| Facts::Host(Arc::clone(snapshot)));
+        let known = compat::detail::are_same(&before, &after).then(|| self.of_backups.clone());
+        Self::of(after, options, known)
     }
 
     /// The same for a fleet: every series starts with the labels of its cluster.
@@ -54,11 +91,12 @@ impl StaticPart {
     /// # Errors
     /// As above.
     pub fn encode_fleet(fleet: &Arc<Fleet>, options: &Arc<Options>) -> Result<Self, EncodeError> {
-        Self::of(Facts::Fleet(Arc::clone(fleet)), options)
+        Self::of(Facts::Fleet(Arc::clone(fleet)), options, None)
     }
 
-    fn of(facts: Facts, options: &Arc<Options>) -> Result<Self, EncodeError> {
-        let series = Arc::new(AtomicU64::new(0));
+    fn of(facts: Facts, options: &Arc<Options>, known: Option<OfAllBackups>) -> Result<Self, EncodeError> {
+        let of_backups = known.map_or_else(|| OfAllBackups::encode(facts.clone(), options), Ok)?;
+        let series = Arc::new(AtomicU64::new(of_backups.series));
         let counters = match &facts {
             Facts::Host(_) => Counters::default(),
             Facts::Fleet(_) => {
@@ -68,14 +106,16 @@ impl StaticPart {
         };
         let collector = OfSnapshot { facts, options: Arc::clone(options), series: Arc::clone(&series) };
         let piece = deflated(|to| text::encode_registry(to, &registry(options, collector)))?;
-        Ok(Self { pieces: vec![piece], counters, series: series.load(Ordering::Relaxed) })
+        let pieces = vec![of_backups.piece.clone(), piece];
+        Ok(Self { pieces, of_backups, counters, series: series.load(Ordering::Relaxed) })
     }
 
     /// Joins the counters of a fleet, and other pieces with this many series. Copies no text.
     pub(super) fn joined(&self, others: [&Deflated; 2], series: u64, format: Format) -> Self {
         let own = self.pieces.iter().chain([self.counters.of(format)]);
         let pieces = own.chain(others).cloned().collect();
-        Self { pieces, counters: Counters::default(), series: self.series + series }
+        let of_backups = self.of_backups.clone();
+        Self { pieces, of_backups, counters: Counters::default(), series: self.series + series }
     }
 
     /// Number of series.

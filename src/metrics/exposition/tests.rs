@@ -11,7 +11,7 @@ use super::*;
 use crate::metrics::options::{BackupDetail, ConstantLabels, DisabledMetrics};
 use crate::pgbackrest::info;
 use crate::state::assemble;
-use crate::state::snapshot::RepoState;
+use crate::state::snapshot::{RepoState, Stanza};
 
 const TWO_REPOS: &str = include_str!("../../../fixtures/info/2.60.0/two_repos_one_encrypted.json");
 const BLOCK_INCREMENTAL: &str = include_str!("../../../fixtures/info/2.60.0/bundle_block_incremental.json");
@@ -112,12 +112,14 @@ fn short_text_is_shared_as_long_as_it_is_sent() {
     let chunks = |most_shared| plain(&static_part, dynamic.clone(), most_shared).unwrap();
     let length = fixed.len() as u64;
     let (first, second, alone) = (chunks(length), chunks(length), chunks(length - 1));
-    let [buffer] = <[Bytes; 1]>::try_from(first.buffers()).unwrap();
-    assert_eq!((buffer.as_ptr(), buffer.len()), (second.buffers()[0].as_ptr(), fixed.len()));
+    let buffers = first.buffers();
+    let addresses = |buffers: &[Bytes]| buffers.iter().map(|buffer| buffer.as_ptr()).collect::<Vec<_>>();
+    assert_eq!(addresses(&buffers), addresses(&second.buffers()));
+    assert_eq!(buffers.iter().map(Bytes::len).sum::<usize>(), fixed.len());
     assert_eq!(first.own_memory(), dynamic.len() as u64);
     assert_eq!(alone.buffers(), static_part.buffers());
     assert!(alone.own_memory() > first.own_memory());
-    drop((first, buffer));
+    drop((first, buffers));
     assert!(static_part.has_shared_text());
     drop(second);
     assert!(!static_part.has_shared_text(), "nobody needs it any more");
@@ -273,4 +275,40 @@ fn an_empty_snapshot_still_answers() {
         text.contains("pgbackrest_exporter_build_info{") && text.contains("pgbackrest_collector_runs_total{")
     );
     assert!(!text.contains("pgbackrest_stanza_status"));
+}
+
+#[test]
+fn the_part_of_the_next_snapshot_is_that_of_a_first_one() {
+    type Change = fn(&mut Snapshot);
+    let unchanged: [Change; 3] = [
+        |_| (),
+        |snapshot| snapshot.stanzas[0].repos[0].archives[0].max = Some("0000000100000000000000FF".to_owned()),
+        |snapshot| snapshot.stanzas[0].status_code = 99,
+    ];
+    let changed: [Change; 10] = [
+        |snapshot| snapshot.stanzas[0].name = "other".into(),
+        |snapshot| snapshot.stanzas.clear(),
+        |snapshot| snapshot.stanzas.push(Stanza { name: "more".into(), ..snapshot.stanzas[0].clone() }),
+        |snapshot| snapshot.stanzas[0].repos[1].key = 9,
+        |snapshot| snapshot.stanzas[0].repos[1].databases[0].version = "99".to_owned(),
+        |snapshot| drop(snapshot.stanzas[0].repos[0].backups.pop()),
+        |snapshot| snapshot.stanzas[0].repos[1].backups[0].stop += TimeDelta::seconds(1),
+        |snapshot| snapshot.stanzas[0].repos[1].backups[0].databases = Some(3),
+        |snapshot| snapshot.stanzas[0].repos[1].backups[0].error = None,
+        |snapshot| snapshot.stanzas[0].repos[1].backups.reverse(),
+    ];
+    let text = |part: &StaticPart| text_of(plain(part, String::new(), 0).unwrap());
+    let (options, before) = (Arc::default(), Arc::new(snapshot(TWO_REPOS)));
+    let part = StaticPart::encode(&before, &options).unwrap();
+    let shares = |change: Change| {
+        let mut after = (*before).clone();
+        change(&mut after);
+        let after = Arc::new(after);
+        let next = part.encode_next(&before, &after, &options).unwrap();
+        let first = StaticPart::encode(&after, &options).unwrap();
+        assert_eq!((text(&next), next.series()), (text(&first), first.series()));
+        next.buffers().iter().any(|buffer| part.buffers().iter().any(|old| old.as_ptr() == buffer.as_ptr()))
+    };
+    assert_eq!(unchanged.map(shares), [true; 3]);
+    assert_eq!(changed.map(shares), [false; 10]);
 }
