@@ -16,7 +16,7 @@ use crate::state::health::{self, Assessment, Finding, Health, Judged};
 use crate::state::human;
 use crate::state::recovery;
 use crate::state::restore_tests;
-use crate::state::snapshot::{Activity, Repo, ScopeKind, Snapshot, Stanza};
+use crate::state::snapshot::{Activity, ByteCount, Repo, ScopeKind, Snapshot, Stanza};
 use crate::state::verifications;
 
 /// Width of the titles, and the minimum width of a repository's column.
@@ -216,8 +216,8 @@ fn facts(repo: &Repo, now: DateTime<Utc>, terminal: Terminal) -> Vec<Cell> {
 
 fn newest(repo: &Repo, backup_type: BackupType, now: DateTime<Utc>) -> String {
     let Some(backup) = repo.newest(backup_type) else { return "none".to_owned() };
-    let size = human::known(backup.size, human::bytes);
-    let stored = human::known(backup.repo_delta, human::bytes);
+    let size = human::known(backup.size.map(ByteCount::get), human::bytes);
+    let stored = human::known(backup.repo_delta.map(ByteCount::get), human::bytes);
     format!("{}\n{size}, {stored} stored", human::age(backup.stop, now))
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::pgbackrest::exit_code::Reason;
 use crate::pgbackrest::label::BackupType;
-use crate::state::snapshot::{Backup, BackupAttempt, Repo, Stanza};
+use crate::state::snapshot::{Backup, BackupAttempt, ByteCount, Repo, Stanza};
 
 use super::catalogue::{Labels, Metric, backups as catalogue};
 use super::facts::{Facts, repo_labels};
@@ -42,11 +42,11 @@ pub(super) fn write(families: &mut Families<'_, '_>, facts: &Facts) -> fmt::Resu
     of_newest(families, facts, &catalogue::REPO_BACKUP_LAST_STORED_BYTES, |b| b.repo_delta)?;
     of_newest(families, facts, &catalogue::BACKUP_LAST_THROUGHPUT_BYTES_PER_SECOND, |backup| {
         let duration = duration(backup).filter(|seconds| *seconds > 0)?;
-        Some(backup.delta? as f64 / duration as f64)
+        Some(backup.delta?.get() as f64 / duration as f64)
     })?;
     of_newest(families, facts, &catalogue::BACKUP_LAST_COMPRESSION_RATIO, |backup| {
-        let stored = backup.repo_delta.filter(|stored| *stored > 0)?;
-        Some(backup.delta? as f64 / stored as f64)
+        let stored = backup.repo_delta.map(ByteCount::get).filter(|stored| *stored > 0)?;
+        Some(backup.delta?.get() as f64 / stored as f64)
     })?;
     families.family(&catalogue::RESTORE_SIZE_BYTES, |family| {
         facts.each_repo(family, |family, stanza, repo| {

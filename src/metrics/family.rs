@@ -16,6 +16,7 @@ use prometheus_client::metrics::histogram::Histogram;
 
 use crate::cluster::key::Key;
 use crate::pgbackrest::wal::{Lsn, WalSegment};
+use crate::state::snapshot::ByteCount;
 
 use super::catalogue::operator::CLUSTER;
 use super::catalogue::{Labels, Metric, MetricKind};
@@ -242,6 +243,12 @@ impl From<u32> for Label<'_> {
 impl From<u64> for Value {
     fn from(value: u64) -> Self {
         Self::Unsigned(value)
+    }
+}
+
+impl From<ByteCount> for Value {
+    fn from(value: ByteCount) -> Self {
+        Self::Unsigned(value.get())
     }
 }
 

@@ -134,8 +134,8 @@ impl Options {
     }
 
     /// A number that pgBackRest may not report: 0 with compatibility, as in the Go exporter, otherwise absent.
-    pub(super) fn or_zero(&self, number: Option<u64>) -> Option<u64> {
-        number.or(self.compat.then_some(0))
+    pub(super) fn or_zero(&self, number: Option<impl Into<u64>>) -> Option<u64> {
+        number.map(Into::into).or(self.compat.then_some(0))
     }
 }
 

@@ -54,7 +54,7 @@ pub(super) fn write(families: &mut Families<'_, '_>, facts: &Facts) -> fmt::Resu
     families.family(&catalogue::REPO_STORED_BYTES, |family| {
         facts.each_repo(family, |family, stanza, repo| {
             let mut sizes = repo.backups.iter().map(|backup| backup.repo_delta);
-            let stored = sizes.try_fold(0_u64, |sum, size| Some(sum.saturating_add(size?)));
+            let stored = sizes.try_fold(0_u64, |sum, size| Some(sum.saturating_add(size?.get())));
             let known = repo.is_up() || !repo.backups.is_empty();
             let labels = ["backup".into(), repo.key.into(), (&*stanza.name).into()];
             family.add_known(&labels, stored.filter(|_| known))

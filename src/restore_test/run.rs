@@ -23,7 +23,7 @@ use crate::state::proofs::reason::ReasonClass;
 use crate::state::proofs::{
     CheckKind, Outcome, Phase, RestoreTest, Target, TargetKind, TestedBackup, Versions,
 };
-use crate::state::snapshot::{Repo, Snapshot, Stanza};
+use crate::state::snapshot::{ByteCount, Repo, Snapshot, Stanza};
 use crate::state::{faults, human, turns};
 
 use super::checks::{self, Checked};
@@ -155,8 +155,8 @@ async fn plan(
         stop: backup.stop,
         lsn_start: backup.lsn_start,
         lsn_stop: backup.lsn_stop,
-        size: backup.size,
-        repo_size: backup.repo_size,
+        size: backup.size.map(ByteCount::get),
+        repo_size: backup.repo_size.map(ByteCount::get),
     });
     let directory = order.programs.as_deref();
     let programs = Programs::find(directory, choice.postgres, basis.environment, cancellation).await?;
@@ -185,7 +185,7 @@ fn found<'a>(order: &Order, basis: &Basis<'a>) -> Result<(&'a Stanza, &'a Repo),
 fn check_space(order: &Order, choice: &Choice, place: &Place) -> Result<(), Stop> {
     let wal = choice.archive.proven.zip(choice.backup.lsn_start);
     let wal = wal.map_or(0, |(end, start)| end.0.saturating_sub(start.0));
-    let needed = choice.backup.size.unwrap_or(0).saturating_add(wal);
+    let needed = choice.backup.size.map_or(0, ByteCount::get).saturating_add(wal);
     let free = place.free().map_err(|error| Stop::of_file("cannot determine the free space", &error))?;
     let bytes = |bytes: u64| human::bytes(bytes);
     if let Some(most) = order.space.most.filter(|most| needed > *most) {
@@ -223,7 +223,8 @@ async fn perform(
     if phases.run(Phase::Restore, deadline(Phase::Restore), work).await.is_none() {
         return;
     }
-    test.restored_bytes = choice.backup.size.filter(|_| order.databases.is_empty());
+    let is_whole = order.databases.is_empty();
+    test.restored_bytes = choice.backup.size.map(ByteCount::get).filter(|_| is_whole);
 
     let environment = basis.environment.with("LC_ALL", "C");
     let socket = place.paths().socket;

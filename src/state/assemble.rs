@@ -10,7 +10,7 @@ use crate::pgbackrest::info;
 use crate::pgbackrest::info::view::{Presence, RepoView, StanzaView};
 use crate::pgbackrest::wal::{Lsn, WalSegment};
 
-use super::snapshot::{Activity, Archive, Backup, Database, Progress, Repo, RepoState, Stanza};
+use super::snapshot::{Activity, Archive, Backup, ByteCount, Database, Progress, Repo, RepoState, Stanza};
 
 /// The stanza as facts per repository, read at `read_at`.
 ///
@@ -56,7 +56,8 @@ fn repo(view: RepoView<'_>, read_at: DateTime<Utc>, texts: &mut Texts) -> Repo {
         databases,
         archives,
         backups: {
-            let mut backups: Vec<Backup> = view.backups().filter_map(|raw| backup(raw, texts)).collect();
+            let mut backups = Vec::with_capacity(view.backups().count());
+            backups.extend(view.backups().filter_map(|raw| backup(raw, texts)));
             backups.shrink_to_fit();
             backups
         },
@@ -131,12 +132,12 @@ fn backup(raw: &info::InfoBackup<'_>, texts: &mut Texts) -> Option<Backup> {
         wal_stop: segment(&raw.archive.stop),
         lsn_start: lsn(|range| range.start.as_deref().and_then(Lsn::parse)),
         lsn_stop: lsn(|range| range.stop.as_deref().and_then(Lsn::parse)),
-        size: raw.info.size,
-        delta: raw.info.delta,
-        repo_size: raw.info.repository.size,
-        repo_delta: raw.info.repository.delta,
-        repo_size_map: raw.info.repository.size_map,
-        repo_delta_map: raw.info.repository.delta_map,
+        size: raw.info.size.and_then(ByteCount::new),
+        delta: raw.info.delta.and_then(ByteCount::new),
+        repo_size: raw.info.repository.size.and_then(ByteCount::new),
+        repo_delta: raw.info.repository.delta.and_then(ByteCount::new),
+        repo_size_map: raw.info.repository.size_map.and_then(ByteCount::new),
+        repo_delta_map: raw.info.repository.delta_map.and_then(ByteCount::new),
         prior: raw.prior.as_deref().map(|prior| texts.shared(prior)),
         references: raw.reference.0,
         error: raw.error,

@@ -1,9 +1,11 @@
 //! A backup in a repository.
 
+use std::fmt;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::pgbackrest::exit_code::Reason;
 use crate::pgbackrest::label::BackupType;
@@ -30,17 +32,17 @@ pub struct Backup {
     /// WAL position at stop.
     pub lsn_stop: Option<Lsn>,
     /// Size of the database in bytes, if pgBackRest reports it.
-    pub size: Option<u64>,
+    pub size: Option<ByteCount>,
     /// Bytes copied from the database, if pgBackRest reports them.
-    pub delta: Option<u64>,
+    pub delta: Option<ByteCount>,
     /// Bytes in the repository that a restore reads; absent with block incremental.
-    pub repo_size: Option<u64>,
+    pub repo_size: Option<ByteCount>,
     /// Bytes that this backup stored in the repository, if pgBackRest reports them.
-    pub repo_delta: Option<u64>,
+    pub repo_delta: Option<ByteCount>,
     /// Bytes of block incremental maps; present only for block incremental backups.
-    pub repo_size_map: Option<u64>,
+    pub repo_size_map: Option<ByteCount>,
     /// Bytes of block incremental maps that this backup stored.
-    pub repo_delta_map: Option<u64>,
+    pub repo_delta_map: Option<ByteCount>,
     /// The prior backup.
     pub prior: Option<Arc<str>>,
     /// The number of required backups of each type: full, diff, incr.
@@ -51,6 +53,44 @@ pub struct Backup {
     pub annotations: u32,
     /// Number of databases, if queried with `--set`.
     pub databases: Option<u32>,
+}
+
+/// A number of bytes; an optional one takes no more memory.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct ByteCount(NonZeroU64);
+
+impl ByteCount {
+    /// None for 2^64 - 1, which is no size of anything.
+    #[must_use]
+    pub const fn new(bytes: u64) -> Option<Self> {
+        match NonZeroU64::new(!bytes) {
+            Some(complement) => Some(Self(complement)),
+            None => None,
+        }
+    }
+
+    #[must_use]
+    pub const fn get(self) -> u64 {
+        !self.0.get()
+    }
+}
+
+impl From<ByteCount> for u64 {
+    fn from(count: ByteCount) -> Self {
+        count.get()
+    }
+}
+
+impl fmt::Debug for ByteCount {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.get().fmt(formatter)
+    }
+}
+
+impl Serialize for ByteCount {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.get().serialize(serializer)
+    }
 }
 
 impl Backup {
@@ -103,4 +143,18 @@ pub struct WatchedBackup {
     pub newest: Option<Arc<str>>,
     /// When the lock was first seen released. A later answer shows whether there is a new backup.
     pub released: Option<DateTime<Utc>>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ByteCount;
+
+    #[test]
+    fn every_size_is_kept_in_eight_bytes() {
+        assert_eq!(size_of::<Option<ByteCount>>(), 8);
+        for bytes in [0, 1, u64::MAX - 1] {
+            assert_eq!(ByteCount::new(bytes).map(ByteCount::get), Some(bytes));
+        }
+        assert_eq!(ByteCount::new(u64::MAX), None);
+    }
 }

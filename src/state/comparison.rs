@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 
 use crate::pgbackrest::label::BackupType;
 
-use super::snapshot::{Backup, Database, Repo, Stanza};
+use super::snapshot::{Backup, ByteCount, Database, Repo, Stanza};
 use super::wal_range::{self, WalRange};
 
 /// The number of earlier backups for comparing sizes.
@@ -37,6 +37,7 @@ impl What {
             Self::Database => backup.size,
             Self::Stored => backup.repo_delta,
         }
+        .map(ByteCount::get)
     }
 }
 
@@ -141,8 +142,8 @@ mod tests {
 
     fn of_sizes(sizes: &[u64]) -> Repo {
         let made = sizes.iter().zip(0_i64..).map(|(size, at)| Backup {
-            size: Some(*size),
-            repo_delta: Some(size / 2),
+            size: ByteCount::new(*size),
+            repo_delta: ByteCount::new(size / 2),
             ..backup(&format!("20260101-{at:06}F"), day(at), 1)
         });
         repo(1, made.collect())

@@ -36,7 +36,7 @@ pub fn to(
 ) -> Option<Estimate> {
     let from = backup.lsn_start?;
     let position = position_at(&starts(stanza, repo), backup, target)?;
-    speeds.estimate(Amount { bytes: backup.size?, wal: position.0.checked_sub(from.0)? })
+    speeds.estimate(Amount { bytes: backup.size?.get(), wal: position.0.checked_sub(from.0)? })
 }
 
 /// The most that a recovery reads. None if that is not known of each of them.
@@ -84,7 +84,7 @@ fn amounts(starts: &[Start<'_>]) -> Vec<Option<Amount>> {
     let next = starts.iter().skip(1).map(|next| next.backup.lsn_stop).chain([None]);
     let amount = |(start, next): (&Start<'_>, Option<Lsn>)| {
         let until = [next, start.end].into_iter().flatten().min()?;
-        Some(Amount { bytes: start.backup.size?, wal: until.0.saturating_sub(start.from.0) })
+        Some(Amount { bytes: start.backup.size?.get(), wal: until.0.saturating_sub(start.from.0) })
     };
     starts.iter().zip(next).map(amount).collect()
 }

@@ -192,7 +192,7 @@ pub(super) fn removal(backups: &[Kept<'_>], rules: &Rules, at: DateTime<Utc>) ->
         .filter_map(|kept| kept.backup)
         .filter(|backup| gone.contains(&*backup.label))
         .collect();
-    let sum = |sum: u64, backup: &&Backup| Some(sum.saturating_add(backup.repo_delta?));
+    let sum = |sum: u64, backup: &&Backup| Some(sum.saturating_add(backup.repo_delta?.get()));
     Removal {
         backups: removed.iter().map(|backup| backup.label.clone()).collect(),
         backup_bytes: removed.iter().try_fold(0, sum),

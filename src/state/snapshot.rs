@@ -13,7 +13,7 @@ pub use crate::pgbackrest::version::Version;
 
 use super::archive::{ArchiveRetention, CLOCK_TOLERANCE, Continuity, Leftover};
 use super::archiver::Archiver;
-pub use super::backup::{AttemptEvidence, AttemptFailure, Backup, BackupAttempt, WatchedBackup};
+pub use super::backup::{AttemptEvidence, AttemptFailure, Backup, BackupAttempt, ByteCount, WatchedBackup};
 use super::records::RecordsHealth;
 pub use super::removal::{Expiry, Removal, Retention};
 use super::test_history::RestoreTests;

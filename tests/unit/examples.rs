@@ -13,7 +13,7 @@ use super::proofs::{
     Check, CheckKind, FORMAT, Outcome, Phase, PhaseRun, Position, Reason, ReasonClass, RestoreTest, Source,
     Target, TargetKind, TestedBackup, Verdict, Versions,
 };
-use super::snapshot::{Activity, Archive, Backup, Database, Repo, RepoState, Stanza};
+use super::snapshot::{Activity, Archive, Backup, ByteCount, Database, Repo, RepoState, Stanza};
 use super::verification::{
     self, BackupResult, BackupState, Cause, FileFault, FileResult, Files, Totals, Verification,
 };
@@ -38,10 +38,10 @@ pub(crate) fn backup(label: &str, stop: DateTime<Utc>, segment: u32) -> Backup {
         wal_stop: Some(wal),
         lsn_start: Some(position),
         lsn_stop: Some(Lsn(position.0 + 0xD8)),
-        size: Some(1000),
-        delta: Some(1000),
-        repo_size: Some(500),
-        repo_delta: Some(500),
+        size: ByteCount::new(1000),
+        delta: ByteCount::new(1000),
+        repo_size: ByteCount::new(500),
+        repo_delta: ByteCount::new(500),
         repo_size_map: None,
         repo_delta_map: None,
         prior: label.rsplit_once('_').map(|(full, _)| full.into()),

@@ -12,7 +12,7 @@ use crate::state::health;
 use crate::state::human;
 use crate::state::recovery;
 use crate::state::retention;
-use crate::state::snapshot::{Backup, BackupAttempt, Expiry, Repo, RepoState, Retention};
+use crate::state::snapshot::{Backup, BackupAttempt, ByteCount, Expiry, Repo, RepoState, Retention};
 
 use super::{pieces, restore_tests, verifications};
 
@@ -77,8 +77,8 @@ fn newest_of_type(backup: &Backup, now: DateTime<Utc>) -> Markup {
         }
         td { (human::known(backup.duration(), human::duration)) }
         td {
-            (human::known(backup.size, human::bytes))
-            p.soft { (human::known(backup.repo_delta, human::bytes)) " stored" }
+            (human::known(backup.size.map(ByteCount::get), human::bytes))
+            p.soft { (human::known(backup.repo_delta.map(ByteCount::get), human::bytes)) " stored" }
         }
     }
 }

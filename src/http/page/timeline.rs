@@ -13,7 +13,7 @@ use crate::state::answer;
 use crate::state::health::Judged;
 use crate::state::human;
 use crate::state::recovery;
-use crate::state::snapshot::{Backup, Repo, Stanza};
+use crate::state::snapshot::{Backup, ByteCount, Repo, Stanza};
 
 /// Maximum number of marks in all lanes of a page, distributed by [`marks_per_type`].
 const MARK_BUDGET: usize = 500;
@@ -163,11 +163,14 @@ fn mark(backups: &[&Backup], axis: Axis) -> Mark {
             format!(
                 "{kind} {}, {} in {took}{errors}",
                 human::instant(only.stop),
-                human::known(only.repo_delta, human::bytes)
+                human::known(only.repo_delta.map(ByteCount::get), human::bytes)
             )
         }
         many => {
-            let stored = human::known(many.iter().map(|backup| backup.repo_delta).sum(), human::bytes);
+            let stored = human::known(
+                many.iter().map(|backup| backup.repo_delta.map(ByteCount::get)).sum(),
+                human::bytes,
+            );
             let short = |at: DateTime<Utc>| at.format("%m-%d %H:%M").to_string();
             format!("{} {kind}, {} to {}, {stored}{errors}", many.len(), short(first), short(last))
         }

@@ -6,6 +6,7 @@ use chrono::TimeDelta;
 
 use super::super::examples::{backup, day, listed, repo, restore_test, stanza};
 use super::super::proofs::{Outcome, Phase, PhaseRun};
+use super::super::snapshot::ByteCount;
 use super::*;
 
 const GIB: u64 = 1 << 30;
@@ -27,7 +28,7 @@ fn measured() -> Measurement {
 }
 
 fn sized(label: &str, at: i64, segment: u32) -> Backup {
-    Backup { size: Some(GIB), ..backup(label, day(at), segment) }
+    Backup { size: ByteCount::new(GIB), ..backup(label, day(at), segment) }
 }
 
 #[test]

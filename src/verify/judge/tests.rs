@@ -7,7 +7,7 @@ use super::*;
 use crate::pgbackrest::verify::Log;
 use crate::pgbackrest::version;
 use crate::state::examples::{backup, day, offline};
-use crate::state::snapshot::Backup;
+use crate::state::snapshot::{Backup, ByteCount};
 use crate::verify::evidence::Listed;
 
 const FULL: &str = "20260101-000000F";
@@ -241,7 +241,7 @@ fn trouble_of_the_storage_is_no_fault() {
 #[test]
 fn old_versions_imagine_faults_of_block_incremental_backups() {
     let mut case = faulty("invalid", "missing: 3");
-    let block = Backup { repo_size_map: Some(1), ..backup(NEXT, day(7), 5) };
+    let block = Backup { repo_size_map: ByteCount::new(1), ..backup(NEXT, day(7), 5) };
     case.before.insert(NEXT.to_owned(), Listed::of(&block));
     case.version = "pgBackRest 2.46";
     assert_eq!(case.class(), Some(ReasonClass::Configuration));

@@ -12,8 +12,8 @@ use pgbackrest_keeper::pgbackrest::sanitize;
 use pgbackrest_keeper::pgbackrest::{info, version};
 use pgbackrest_keeper::state::assemble;
 use pgbackrest_keeper::state::snapshot::{
-    Backup, Collection, Failure, FailureReason, RepoSettings, RepoState, Retention, ScopeHealth, ScopeKind,
-    Snapshot, Stanza,
+    Backup, ByteCount, Collection, Failure, FailureReason, RepoSettings, RepoState, Retention, ScopeHealth,
+    ScopeKind, Snapshot, Stanza,
 };
 
 /// Text that breaks out of HTML, attributes, terminals and reading order.
@@ -128,9 +128,9 @@ fn rotated(model: &Backup, back: usize, oldest: usize, last: DateTime<Utc>) -> B
         backup_type,
         start,
         stop: start + TimeDelta::minutes(minutes),
-        size: Some(size),
-        delta: Some(size / share),
-        repo_delta: Some(size / share / 4),
+        size: ByteCount::new(size),
+        delta: ByteCount::new(size / share),
+        repo_delta: ByteCount::new(size / share / 4),
         ..model.clone()
     }
 }
