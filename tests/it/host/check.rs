@@ -13,6 +13,7 @@ use serde_json::Value;
 use crate::support::exporter::{CLASSIC, Exporter, our_program};
 use crate::support::exposition::Samples;
 use crate::support::http;
+use crate::support::kubernetes::ports::free_port;
 use crate::support::lab::{Lab, STANZA, Site};
 use crate::support::machine::{Pgbackrest, program};
 use crate::support::process::{Running, call, command, output, wait_for};
@@ -161,7 +162,9 @@ fn a_running_exporter_says_the_same(lab: &Lab<'_>) {
     );
     assert_said(&at_url(lab, &url, &["--cluster=shop/ledger"]), UNKNOWN, &["none is selected"]);
     assert_eq!(exporter.stop(), Some(0));
-    assert_said(&at_url(lab, &url, &[]), UNKNOWN, &["refused"]);
+    // The port of the exporter may be another test's by now.
+    let nobody = format!("http://127.0.0.1:{}", free_port());
+    assert_said(&at_url(lab, &nobody, &[]), UNKNOWN, &["refused"]);
     // A server that accepts connections and sends nothing.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/metrics", silent.local_addr().unwrap());
