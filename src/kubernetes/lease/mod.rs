@@ -79,6 +79,7 @@ pub async fn keep(
         name: options.lease_name(),
         options,
         rivals: Rivals::default(),
+        looked: None,
         seen: None,
         sure_until: None,
         fails: false,
@@ -137,6 +138,8 @@ struct Keeper {
     name: String,
     options: LeaseOptions,
     rivals: Rivals,
+    /// When rivals were last looked for.
+    looked: Option<Instant>,
     /// The version of the lease, and since when it is unchanged.
     seen: Option<(String, Instant)>,
     /// While this process leads: until when no other can, minus a third of the duration for stopping all work.
@@ -187,16 +190,15 @@ impl Keeper {
         let found = call("get Lease", deadline, self.api.get_opt(&self.name)).await?;
         let unchanged = self.unchanged_for(found.as_ref());
         let spec = found.as_ref().and_then(|lease| lease.spec.as_ref());
-        match decide(spec, &self.options.identity, unchanged, self.options.duration) {
-            Decision::Wait => {
-                let holder = spec.and_then(decision::holder).map(str::to_owned);
-                return Ok(holder.map_or(Leadership::Waiting, Leadership::Following));
-            }
-            Decision::Acquire | Decision::Renew => {}
+        let decision = decide(spec, &self.options.identity, unchanged, self.options.duration);
+        if decision == Decision::Wait {
+            let holder = spec.and_then(decision::holder).map(str::to_owned);
+            return Ok(holder.map_or(Leadership::Waiting, Leadership::Following));
         }
-        // No other process can have begun to lead since a leader last renewed its lease.
-        let leads = self.is_leading();
-        if !leads && let Some(rival) = self.rivals.find(&self.api, &self.options).await? {
+        // While a leader renews its lease, no rival begins to lead.
+        let renews = self.is_leading() && decision == Decision::Renew;
+        if let Some(rival) = self.rival(renews).await? {
+            self.release().await?;
             return Ok(Leadership::Following(rival));
         }
         let began = Instant::now();
@@ -209,12 +211,30 @@ impl Keeper {
         };
         self.unchanged_for(Some(&written));
         // First the lease, then the look at the others: of two that do so at once, at least one sees the other.
-        if !leads && let Some(rival) = self.rivals.find(&self.api, &self.options).await? {
+        if !renews && let Some(rival) = self.rivals.find(&self.api, &self.options).await? {
             self.release().await?;
             return Ok(Leadership::Following(rival));
         }
         self.sure_until = Some(began + self.options.duration * 2 / 3);
         Ok(if self.is_leading() { Leadership::Leading } else { Leadership::Waiting })
+    }
+
+    /// The holder of a lease that excludes ours. A leader looks now and then: its lease may have been deleted and written anew, or its
+    /// host may have been suspended. What it cannot see does not end its lead.
+    async fn rival(&mut self, renews: bool) -> Result<Option<String>, CallError> {
+        if renews && self.looked.is_some_and(|looked| looked.elapsed() < self.options.duration) {
+            return Ok(None);
+        }
+        match self.rivals.find(&self.api, &self.options).await {
+            Err(error) if renews => {
+                tracing::debug!(lease = self.name, %error, "Failed to look for leases with another number of shards");
+                Ok(None)
+            }
+            found => {
+                self.looked = Some(Instant::now());
+                found
+            }
+        }
     }
 
     fn is_leading(&self) -> bool {

@@ -40,6 +40,46 @@ async fn another_number_of_shards_waits_for_the_last_holder() {
     election.judge();
 }
 
+/// Otherwise, neither would look for the other again.
+#[tokio::test(start_paused = true)]
+async fn a_leader_whose_lease_is_deleted_gives_way_to_a_rival() {
+    let mut led_by_rival = 0;
+    for _ in 0..20 {
+        let election = Election::new();
+        let whole = election.leader("whole").await;
+        let mut first = election.keeper_of("first", shard(0, 2));
+        first.start();
+        first.turns(&Leadership::Following("whole".to_owned())).await;
+        sleep(DURATION.mul_f64(rand::rng().random_range(0.0..1.0))).await;
+        election.remove();
+        sleep(DURATION * 4).await;
+        for _ in 0..10 {
+            let leaders = [&whole, &first].map(|keeper| keeper.state() == Leadership::Leading);
+            assert!(leaders == [true, false] || leaders == [false, true], "{leaders:?}");
+            led_by_rival += usize::from(leaders[1]);
+            sleep(DURATION / 3).await;
+        }
+    }
+    assert!(led_by_rival > 0, "that the rival sees the gap was not tried");
+}
+
+/// As after its host was suspended.
+#[tokio::test(start_paused = true)]
+async fn a_leader_sees_a_rival_that_came_unnoticed() {
+    let election = Election::new();
+    let mut first = election.keeper_of("first", shard(0, 2));
+    first.start();
+    first.turns(&Leadership::Leading).await;
+    election.put(&serde_json::json!({"holderIdentity": "whole", "leaseDurationSeconds": 60}));
+    first.turns(&Leadership::Following("whole".to_owned())).await;
+    election.remove();
+    first.turns(&Leadership::Leading).await;
+    // What it may not see does not end its lead.
+    first.door.set(Mode::RefusesLists);
+    sleep(DURATION * 5).await;
+    assert_eq!(first.state(), Leadership::Leading);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_lease_of_a_version_without_shards_counts() {
     let election = Election::new();
