@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use k8s_openapi::api::core::v1::{
     EnvVar, NodeAffinity, ResourceRequirements, Toleration, TopologySpreadConstraint,
 };
@@ -29,6 +30,8 @@ pub struct ValidatedCluster {
     pub namespace: String,
     /// `metadata.uid`, for owner references and certificate names. `None` for a manifest that is not applied yet.
     pub uid: Option<String>,
+    /// `metadata.creationTimestamp`.
+    pub created: Option<DateTime<Utc>>,
     /// `spec.teamId`.
     pub team: Option<String>,
     /// `spec.numberOfInstances`: how many PostgreSQL pods (`<name>-0` …) a repo host may find the primary on.

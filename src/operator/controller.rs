@@ -234,10 +234,16 @@ impl Controller {
             };
             std::future::ready(key)
         });
-        // Remaining objects of a deleted cluster need no reconcile.
         let changes = stream::select(changes, context.jobs.changes(scope));
-        let changes =
-            changes.filter(move |key| std::future::ready(in_store.get(&key.reference(&of_kind)).is_some()));
+        let of_term = Arc::clone(context);
+        let changes = changes.filter(move |key| {
+            let is_there = in_store.get(&key.reference(&of_kind)).is_some();
+            // Remaining objects of a deleted cluster need no reconcile, and nothing of them is kept.
+            if !is_there && in_store.wait_until_ready().now_or_never().is_some() {
+                of_term.reconciler.forget_runs(key);
+            }
+            std::future::ready(is_there)
+        });
         let (of_kind, progress) = (kind.clone(), Arc::clone(&self.progress));
         let changes = stream::select(resources, changes).inspect(move |key| {
             if shard.covers(&key.namespace, &key.name) {

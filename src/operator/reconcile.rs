@@ -131,6 +131,11 @@ impl Reconciler {
         Self { client, settings, mode, writer, observer, verifications, locations }
     }
 
+    /// There is no such resource, but Jobs or pods that name it.
+    pub(super) fn forget_runs(&self, key: &Key) {
+        self.verifications.forget_runs(key);
+    }
+
     /// The resource was deleted.
     pub(super) fn forget(&self, key: &Key) {
         self.locations.forget(key);
@@ -225,8 +230,9 @@ impl Reconciler {
             return Ok(outcome.add(released));
         }
         match cluster {
-            Some(_) if is_early && !conduct.paused => {
+            Some(cluster) if is_early && !conduct.paused => {
                 outcome.pending = true;
+                self.verified(&cluster, outcome).await?;
                 Ok(Some(UNTIL_COMPARED))
             }
             Some(cluster) if !conduct.paused => {
@@ -291,6 +297,7 @@ impl Reconciler {
     ) -> Result<Option<Duration>, ReconcileError> {
         if !asks_for_nothing(&outcome.findings) {
             self.observer.invalidate(owner.namespace, owner.name);
+            outcome.findings.extend(self.verifications.last_findings(owner.namespace, owner.name));
             return Ok(Some(UNTIL_MENDED));
         }
         (outcome.collect, outcome.look) = (Collect::Nothing, Look::Nothing);

@@ -11,6 +11,7 @@ use crate::schedule::{Schedule, zone};
 /// The longest jitter: a start stays on its day anyway.
 const LONGEST_JITTER: Duration = Duration::from_hours(24);
 const SHORTEST_TIMEOUT: Duration = Duration::from_mins(1);
+const LONGEST_TIMEOUT: Duration = Duration::from_hours(366 * 24);
 
 /// Flags that become `cluster::settings::VerifySettings`.
 #[derive(Debug, Clone, Args)]
@@ -75,8 +76,8 @@ fn jitter(text: &str) -> Result<Duration, String> {
 /// Kubernetes counts in whole seconds.
 fn timeout(text: &str) -> Result<Duration, String> {
     let timeout = duration(text)?;
-    if timeout < SHORTEST_TIMEOUT || timeout.subsec_nanos() > 0 {
-        return Err("must be at least 1m, in whole seconds".to_owned());
+    if !(SHORTEST_TIMEOUT..=LONGEST_TIMEOUT).contains(&timeout) || timeout.subsec_nanos() > 0 {
+        return Err("must be from 1m to 366d, in whole seconds".to_owned());
     }
     Ok(timeout)
 }
@@ -95,5 +96,6 @@ mod tests {
         assert_eq!(jitter("0"), Ok(Duration::ZERO));
         assert!(jitter("6h").is_ok() && jitter("25h").is_err());
         assert!(timeout("60").is_ok() && timeout("59s").is_err() && timeout("61s500ms").is_err());
+        assert!(timeout("366d").is_ok() && timeout("367d").is_err() && timeout("500000000000y").is_err());
     }
 }

@@ -40,7 +40,7 @@ pub(super) fn job(limit: Duration, template: PodTemplateSpec) -> JobSpec {
     JobSpec {
         backoff_limit: Some(0),
         // The program ends before, with a result.
-        active_deadline_seconds: Some(seconds(limit + UNTIL_START + UNTIL_END)),
+        active_deadline_seconds: Some(seconds(limit.saturating_add(UNTIL_START + UNTIL_END))),
         pod_failure_policy: Some(PodFailurePolicy { rules: vec![pod::ignore_evictions()] }),
         template,
         ..JobSpec::default()

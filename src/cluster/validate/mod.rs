@@ -24,6 +24,7 @@ mod verifications;
 mod versions;
 mod volumes;
 
+use chrono::DateTime;
 use serde_json::Value;
 
 use super::finding::{Code, Finding, codes};
@@ -166,6 +167,10 @@ fn look(resource: &Postgresql, checks: &mut Checks<'_>) -> Option<ValidatedClust
         name: identity.name,
         namespace: identity.namespace,
         uid: resource.metadata.uid.clone(),
+        created: {
+            let created = resource.metadata.creation_timestamp.as_ref();
+            created.and_then(|time| DateTime::from_timestamp(time.0.as_second(), 0))
+        },
         team: identity.team,
         instances: identity.instances,
         encrypted_data_directory,

@@ -36,7 +36,7 @@ mod tests {
     fn it_lasts_as_long_as_its_job() {
         let turn = Turn { cluster: "ledger".to_owned(), repo: RepoNumber::of_name("repo1").unwrap() };
         let job = RunJob { uid: "u".into(), name: "j".to_owned(), turn, created: day(1), end: None };
-        let ended = (job, JobEnd { at: day(2), is_time_up: true });
+        let ended = (job, JobEnd { at: day(2), is_time_up: true, is_complete: false });
         let test = of("shop", &ended, (ReasonClass::Deadline, "Job j: in time".to_owned()));
         assert_eq!((test.start, test.stop, test.is_whole()), (day(1), day(2), true));
         assert_eq!((test.outcome, test.reason.unwrap().class), (Outcome::TimedOut, ReasonClass::Deadline));

@@ -107,12 +107,15 @@ pub(super) struct JobEnd {
     pub(super) at: DateTime<Utc>,
     /// Whether it exceeded its deadline.
     pub(super) is_time_up: bool,
+    /// Whether its pod succeeded.
+    pub(super) is_complete: bool,
 }
 
 /// What matters of a pod.
 #[derive(Debug)]
 struct RunPod<R> {
     turn: Turn,
+    created: Option<DateTime<Utc>>,
     /// UID of its Job.
     job: Option<Box<str>>,
     result: Option<Arc<R>>,
@@ -370,6 +373,21 @@ impl<R: PodRecord> Runs<R> {
         });
     }
 
+    /// The owner was created then: what is older belonged to another one of the same name.
+    pub(super) fn forget_before(&self, owner: &Key, created: DateTime<Utc>) {
+        self.with(owner, |runs| {
+            runs.jobs.retain(|_, job| job.known.created >= created);
+            runs.pods.retain(|_, pod| pod.known.created.is_none_or(|of_pod| of_pod >= created));
+        });
+    }
+
+    /// Whether a pod of a Job has a result.
+    pub(super) fn has_result(&self, owner: &Key, job: &str) -> bool {
+        let owners = self.owners.lock();
+        let mut pods = owners.get(owner).into_iter().flat_map(|runs| runs.pods.values());
+        pods.any(|pod| pod.known.result.is_some() && pod.known.job.as_deref() == Some(job))
+    }
+
     /// The owner was deleted.
     pub(super) fn forget(&self, owner: &Key) {
         self.owners.lock().remove(owner);
@@ -386,6 +404,7 @@ impl RunJob {
         let end = ends.next().map(|end| JobEnd {
             at: end.last_transition_time.as_ref().and_then(moment).unwrap_or(created),
             is_time_up: end.reason.as_deref() == Some("DeadlineExceeded"),
+            is_complete: end.type_ == "Complete",
         });
         Some(Self {
             uid: job.metadata.uid.as_deref()?.into(),
@@ -400,10 +419,11 @@ impl RunJob {
 impl<R: PodRecord> RunPod<R> {
     fn of(pod: &Pod) -> Option<Self> {
         let turn = turn::<R>(&pod.metadata)?;
+        let created = pod.metadata.creation_timestamp.as_ref().and_then(moment);
         let job = pod.metadata.labels.as_ref()?.get(JOB_UID).map(|uid| uid.as_str().into());
         let result = result(pod, &turn).map(Arc::new);
         let waits = pod.status.as_ref().and_then(why::of_waiting);
-        Some(Self { turn, job, result, waits })
+        Some(Self { turn, created, job, result, waits })
     }
 }
 

@@ -65,7 +65,8 @@ mod tests {
                     .unwrap()
                 })
                 .collect();
-            let (class, message) = why(&job, JobEnd { at: day(2), is_time_up }, &pods, None);
+            let (class, message) =
+                why(&job, JobEnd { at: day(2), is_time_up, is_complete: false }, &pods, None);
             (class.outcome(), class, message)
         };
         let ended = |code: i32, reason: &str| json!({"containerStatuses": [container(&json!({"terminated": {"exitCode": code, "reason": reason}}))]});

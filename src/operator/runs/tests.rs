@@ -33,7 +33,8 @@ fn pod(uid: &str, message: Option<&str>) -> Pod {
     let status = json!({"containerStatuses": [{"name": "restore-test", "image": "i", "imageID": "", "ready": false,
         "restartCount": 0, "state": ended}]});
     serde_json::from_value(json!({
-        "metadata": {"name": "p", "namespace": "shop", "uid": uid, "labels": labels()},
+        "metadata": {"name": "p", "namespace": "shop", "uid": uid, "labels": labels(),
+            "creationTimestamp": "2026-11-23T03:00:01Z"},
         "status": status,
     }))
     .unwrap()
@@ -63,6 +64,23 @@ fn a_result_outlives_its_job_and_its_pod() {
     assert_eq!((runs.results(&test).len(), runs.ended(&test).len()), (1, 1));
     runs.written(&test, |turn, start, _| turn.cluster == "ledger" && start.timestamp() > 0);
     assert!(runs.results(&test).is_empty() && runs.ended(&test).is_empty());
+    assert!(runs.owners.lock().is_empty());
+}
+
+#[test]
+fn what_is_older_than_its_owner_belonged_to_another_one() {
+    let (runs, test) = (Runs::<RestoreTest>::of(1), Key::new("shop", "nightly"));
+    let (mut jobs, mut pods) = (Seen::default(), Seen::default());
+    let deleted = |jobs: &mut Seen, pods: &mut Seen| {
+        jobs.take(Event::Delete(job("j", Some("Complete"))), &runs);
+        pods.take(Event::Delete(pod("p", Some(&record("ledger")))), &runs);
+        (runs.results(&test).len(), runs.has_result(&test, "j"))
+    };
+    let at = |text: &str| text.parse::<DateTime<Utc>>().unwrap();
+    assert_eq!(deleted(&mut jobs, &mut pods).0, 1);
+    runs.forget_before(&test, at("2026-11-23T03:00:00Z"));
+    assert_eq!((runs.results(&test).len(), runs.ended(&test).len()), (1, 1));
+    runs.forget_before(&test, at("2026-11-23T03:00:02Z"));
     assert!(runs.owners.lock().is_empty());
 }
 

@@ -75,6 +75,8 @@ pub(super) struct Verifications {
     images: Images,
     /// The stored results, and the version of their ConfigMap.
     stored: Mutex<HashMap<Key, (u64, Results)>>,
+    /// What was found last.
+    found: Mutex<HashMap<Key, Vec<Finding>>>,
 }
 
 /// What is known of the verifications of a cluster.
@@ -94,13 +96,32 @@ impl Verifications {
         runs: VerifyRuns,
     ) -> Self {
         let images = Images::new(client.clone(), settings);
-        Self { client, inventory, written: writer.cache(), runs, images, stored: Mutex::default() }
+        Self {
+            client,
+            inventory,
+            written: writer.cache(),
+            runs,
+            images,
+            stored: Mutex::default(),
+            found: Mutex::default(),
+        }
     }
 
     /// The resource was deleted.
     pub(super) fn forget(&self, key: &Key) {
         self.stored.lock().remove(key);
+        self.found.lock().remove(key);
         self.runs.0.forget(key);
+    }
+
+    /// There is no resource for what remains of these Jobs.
+    pub(super) fn forget_runs(&self, key: &Key) {
+        self.runs.0.forget(key);
+    }
+
+    /// What was found last, for a resource that has an error now.
+    pub(super) fn last_findings(&self, namespace: &str, name: &str) -> Vec<Finding> {
+        self.found.lock().get(&Key::new(namespace, name)).cloned().unwrap_or_default()
     }
 
     /// Reads what is stored, and adds what has ended since.
@@ -109,23 +130,42 @@ impl Verifications {
         cluster: &ValidatedCluster,
         now: DateTime<Utc>,
     ) -> Result<Known, CallError> {
-        let Some(owner) = Owner::of(cluster).filter(|_| cluster.verifications != Wanted::Off) else {
-            return Ok(Known::default());
-        };
+        let Some(owner) = Owner::of(cluster) else { return Ok(Known::default()) };
         let (key, runs) = (Key::new(owner.namespace, owner.name), &self.runs.0);
+        if cluster.verifications == Wanted::Off {
+            self.forget(&key);
+            return Ok(Known::default());
+        }
+        if let Some(created) = cluster.created {
+            runs.forget_before(&key, created);
+        }
         let stored = self.stored(owner, &key).await?;
         let mut results = stored.clone();
         for (turn, record) in runs.results(&key) {
-            results.add(turn.repo, Arc::unwrap_or_clone(record));
+            results.add(turn.repo, Arc::unwrap_or_clone(record), now);
         }
         for ended in runs.ended(&key) {
             let (job, end) = &ended;
-            if !results.cover(&job.turn, job.created, end.at) {
-                let waited = runs.waited(&key, &job.uid);
-                let found = find(&self.client, owner.namespace, &ended, waited).await?;
-                let record =
-                    found.unwrap_or_else(|why| results::without_result(owner.namespace, &ended, why));
-                results.add(job.turn.repo, record);
+            let is_covered = || results.cover(&job.turn, job.created, end.at);
+            // The times of a result are those of the pod's clock.
+            if is_covered() || (end.is_complete && runs.has_result(&key, &job.uid)) {
+                continue;
+            }
+            let waited = runs.waited(&key, &job.uid);
+            match find(&self.client, owner.namespace, &ended, waited).await? {
+                Ok(record) if !results::is_of_the_future(&record, now) => {
+                    results.add(job.turn.repo, record, now);
+                }
+                Ok(_) => {
+                    let record = results::without_result(owner.namespace, &ended, results::wrong_clock(job));
+                    results.add(job.turn.repo, record, now);
+                }
+                // It passed.
+                Err(_) if end.is_complete => {}
+                Err(why) => {
+                    let record = results::without_result(owner.namespace, &ended, why);
+                    results.add(job.turn.repo, record, now);
+                }
             }
         }
         results.limit(|number| cluster.repos.iter().any(|repo| repo.number == number));
@@ -140,11 +180,10 @@ impl Verifications {
         }
         let has_no_image = image.is_none() && verify::image(cluster).is_none();
         let records = results.records(now);
-        Ok(Known {
-            inputs: VerifyInputs { last, image, has_no_image, results: results.document() },
-            findings: results.findings(owner.name, &records),
-            records,
-        })
+        let findings = results.findings(owner.name, &records);
+        self.found.lock().insert(key, findings.clone());
+        let inputs = VerifyInputs { last, image, has_no_image, results: results.document() };
+        Ok(Known { inputs, records, findings })
     }
 
     /// The results in our ConfigMap, which is read again when it has changed.
@@ -163,7 +202,7 @@ impl Verifications {
         let found = call(format!("read ConfigMap {name}"), CALL_DEADLINE, api.get_opt(&name)).await?;
         let ours = found.filter(|found| is_ours(&found.metadata, "ConfigMap", owner));
         let Some(ours) = ours else { return Ok(Results::default()) };
-        let results = Results::read(&ours.data.unwrap_or_default());
+        let results = Results::read(&ours.data.unwrap_or_default(), Utc::now());
         self.stored.lock().insert(key.clone(), (version(&ours.metadata), results.clone()));
         Ok(results)
     }
@@ -179,8 +218,9 @@ pub async fn list(
         let api: Api<ConfigMap> = Api::namespaced(client.clone(), &key.namespace);
         match call(format!("read ConfigMap {name}"), CALL_DEADLINE, api.get_opt(&name)).await {
             Ok(found) => Ok(found.filter(|found| belongs(found, key)).map(|found| {
-                let results = Results::read(&found.data.unwrap_or_default());
-                (key.clone(), results.records(Utc::now()))
+                let now = Utc::now();
+                let results = Results::read(&found.data.unwrap_or_default(), now);
+                (key.clone(), results.records(now))
             })),
             Err(error) if error.failure == CallFailure::Forbidden => {
                 tracing::debug!(%error, "No results of verifications");

@@ -11,7 +11,8 @@ use crate::cluster::restore_test::turn::Turn;
 use crate::cluster::validated::{RepoNumber, STANZA};
 use crate::operator::runs::why::Why;
 use crate::operator::runs::{JobEnd, RunJob};
-use crate::state::proofs::{Outcome, Record as _, Source, Versions};
+use crate::state::archive::CLOCK_TOLERANCE;
+use crate::state::proofs::{Outcome, ReasonClass, Record as _, Source, Versions};
 use crate::state::records::Records;
 use crate::state::verification::{Cause, FORMAT, Verification};
 use crate::state::verification_history::VerificationHistory;
@@ -24,15 +25,15 @@ const KEPT: usize = 10;
 pub(super) struct Results(BTreeMap<RepoNumber, Vec<Verification>>);
 
 impl Results {
-    /// From the ConfigMap. What cannot be read is left out.
-    pub(super) fn read(data: &BTreeMap<String, String>) -> Self {
+    /// From the ConfigMap. What cannot be read is left out, and what is dated in the future.
+    pub(super) fn read(data: &BTreeMap<String, String>, now: DateTime<Utc>) -> Self {
         let mut results = Self::default();
         for (key, document) in data {
             let Some(repo) = key.strip_suffix(".json").and_then(RepoNumber::of_name) else { continue };
             let Ok(Value::Array(records)) = serde_json::from_str(document) else { continue };
             for record in records {
                 if let Ok(record) = Verification::parse(record.to_string().as_bytes()) {
-                    results.add(repo, record);
+                    results.add(repo, record, now);
                 }
             }
         }
@@ -48,9 +49,9 @@ impl Results {
         self.0.iter().map(|(repo, records)| (format!("{repo}.json"), list(records))).collect()
     }
 
-    /// Adds a result, unless it is known, or of another repo.
-    pub(super) fn add(&mut self, repo: RepoNumber, record: Verification) {
-        if record.repo != u32::from(repo.get()) || record.stanza != STANZA {
+    /// Adds a result, unless it is known, of another repo, or of the future: it would be the last one until then.
+    pub(super) fn add(&mut self, repo: RepoNumber, record: Verification, now: DateTime<Utc>) {
+        if record.repo != u32::from(repo.get()) || record.stanza != STANZA || is_of_the_future(&record, now) {
             return;
         }
         let records = self.0.entry(repo).or_default();
@@ -98,28 +99,45 @@ impl Results {
         all
     }
 
-    /// One for each repo whose last verification did not pass. The same as long as the reason is, so that it is reported once.
+    /// For each repo: that a verification failed and none has passed since, and that the last one had no result. The same as long as the
+    /// reason is, so that it is reported once.
     pub(super) fn findings(&self, cluster: &str, records: &Records<VerificationHistory>) -> Vec<Finding> {
-        let found = self.0.keys().filter_map(|repo| {
-            let history = records.of_repo(STANZA, repo.get().into())?;
-            let not_passed = history.not_passed.get(&history.last.outcome)?;
-            let said = match history.last.outcome {
-                Outcome::Passed => return None,
-                Outcome::Failed => format!("failed: {}", not_passed.message),
-                Outcome::Inconclusive | Outcome::TimedOut => {
-                    format!("had no result: {}", not_passed.class.as_str())
-                }
-            };
-            let results = names::verification_results(cluster);
-            Some(Finding::new(
-                &codes::VERIFICATION_NOT_PASSED,
-                format!("The last verification of {repo}"),
-                said,
-                format!("see ConfigMap {results}"),
-            ))
+        let found = self.0.keys().flat_map(|repo| {
+            let history = records.of_repo(STANZA, repo.get().into());
+            let last = history.map_or(Outcome::Passed, |history| history.last.outcome);
+            let outcomes = [Outcome::Failed, Outcome::Inconclusive, Outcome::TimedOut];
+            outcomes.into_iter().filter_map(move |outcome| {
+                let reason = history?.not_passed.get(&outcome)?;
+                let said = match outcome {
+                    Outcome::Failed => format!("failed: {}", reason.message),
+                    _ if outcome == last => format!("had no result: {}", reason.class.as_str()),
+                    _ => return None,
+                };
+                let what = if outcome == last { "The last verification of" } else { "A verification of" };
+                let results = names::verification_results(cluster);
+                Some(Finding::new(
+                    &codes::VERIFICATION_NOT_PASSED,
+                    format!("{what} {repo}"),
+                    said,
+                    format!("see ConfigMap {results}"),
+                ))
+            })
         });
         found.collect()
     }
+}
+
+/// Whether the clock of the host of a pod was ahead.
+pub(super) fn is_of_the_future(record: &Verification, now: DateTime<Utc>) -> bool {
+    record.start.max(record.stop) > now + CLOCK_TOLERANCE
+}
+
+/// Why a result of the future is none.
+pub(super) fn wrong_clock(job: &RunJob) -> Why {
+    (
+        ReasonClass::Unclassified,
+        format!("Job {}: its result is dated in the future; check the clock of its node", job.name),
+    )
 }
 
 /// The result of a Job that has ended without one.
@@ -153,7 +171,6 @@ pub(super) fn without_result(
 mod tests {
     use super::*;
     use crate::state::examples::{day, verification};
-    use crate::state::proofs::ReasonClass;
 
     fn repo1() -> RepoNumber {
         RepoNumber::of_name("repo1").unwrap()
@@ -170,7 +187,7 @@ mod tests {
     fn results(outcomes: &[(i64, Outcome)]) -> Results {
         let mut results = Results::default();
         for (at, outcome) in outcomes {
-            results.add(repo1(), record(*at, *outcome));
+            results.add(repo1(), record(*at, *outcome), day(100));
         }
         results
     }
@@ -178,14 +195,24 @@ mod tests {
     #[test]
     fn what_is_stored_reads_back() {
         let mut stored = results(&[(2, Outcome::Passed), (1, Outcome::Failed)]);
-        stored.add(repo1(), Verification { repo: 2, ..record(3, Outcome::Passed) });
-        stored.add(repo1(), record(2, Outcome::Failed));
+        stored.add(repo1(), Verification { repo: 2, ..record(3, Outcome::Passed) }, day(100));
+        stored.add(repo1(), record(2, Outcome::Failed), day(100));
         let mut data = stored.document();
         assert_eq!(data.keys().collect::<Vec<_>>(), ["repo1.json"]);
         assert_eq!(stored.last(), BTreeMap::from([(repo1(), day(2))]));
         data.insert("repo2.json".to_owned(), "nonsense".to_owned());
         data.insert("README".to_owned(), String::new());
-        assert_eq!(Results::read(&data), stored);
+        assert_eq!(Results::read(&data, day(100)), stored);
+    }
+
+    #[test]
+    fn what_is_dated_in_the_future_is_no_result() {
+        let mut stored = results(&[(1, Outcome::Passed), (40, Outcome::Failed)]);
+        let data = stored.document();
+        stored = Results::read(&data, day(30));
+        stored.add(repo1(), record(50, Outcome::Failed), day(30));
+        assert_eq!(stored.last(), BTreeMap::from([(repo1(), day(1))]));
+        assert_eq!(Results::read(&data, day(41)).last(), BTreeMap::from([(repo1(), day(40))]));
     }
 
     #[test]
@@ -214,10 +241,13 @@ mod tests {
         assert!(said(&all)[0].starts_with("failed: "), "{:?}", said(&all));
         let job = RunJob { uid: "u".into(), name: "j".to_owned(), turn: turn(), created: day(2), end: None };
         let why = (ReasonClass::Configuration, "Job j: its image cannot be pulled".to_owned());
-        all.add(repo1(), without_result("shop", &(job, JobEnd { at: day(3), is_time_up: true }), why));
-        assert_eq!(said(&all), ["had no result: configuration"]);
+        let end = JobEnd { at: day(3), is_time_up: true, is_complete: false };
+        all.add(repo1(), without_result("shop", &(job, end), why), day(100));
+        let [failed, none] = <[String; 2]>::try_from(said(&all)).unwrap();
+        assert!(failed.starts_with("failed: "), "that is no longer the last one, and still so: {failed}");
+        assert_eq!(none, "had no result: configuration");
         assert!(all.cover(&turn(), day(2), day(3)));
-        all.add(repo1(), record(4, Outcome::Passed));
+        all.add(repo1(), record(4, Outcome::Passed), day(100));
         assert!(said(&all).is_empty());
     }
 }
