@@ -30,7 +30,7 @@ codes! {
     CONFIGURATION_NOT_MOUNTED "configuration-not-mounted" Warning "A pod has not had the latest configuration or certificates for minutes: it does not mount them."
     REPO_HOST_NOT_READY "repo-host-not-ready" Warning "The repo host has not been ready for minutes: backups fail and, with a repo on its volume, archiving to all repos, too."
     BACKUP_FAILED "backup-failed" Warning "The last backup job of a repo and backup type has failed."
-    VERIFICATION_NOT_PASSED "verification-not-passed" Warning "The last verification of a repo has failed, or had no result."
+    VERIFICATION_NOT_PASSED "verification-not-passed" Warning "A verification of a repo has failed, and none has passed since, or the last one had no result."
     POD_COMMAND_FAILED "pod-command-failed" Warning "A command could not run in a pod."
     REPO_UNREACHABLE "repo-unreachable" Error "The PostgreSQL pod cannot reach a repo: archiving fails for all repos, and the disk of the primary fills up."
     STANZA_NOT_CREATED "stanza-not-created" Error "A stanza could not be created."

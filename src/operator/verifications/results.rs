@@ -108,12 +108,14 @@ impl Results {
             let outcomes = [Outcome::Failed, Outcome::Inconclusive, Outcome::TimedOut];
             outcomes.into_iter().filter_map(move |outcome| {
                 let reason = history?.not_passed.get(&outcome)?;
-                let said = match outcome {
-                    Outcome::Failed => format!("failed: {}", reason.message),
-                    _ if outcome == last => format!("had no result: {}", reason.class.as_str()),
+                let (what, said) = match outcome {
+                    // The same if others follow that have no result.
+                    Outcome::Failed => ("A verification of", format!("failed: {}", reason.message)),
+                    _ if outcome == last => {
+                        ("The last verification of", format!("had no result: {}", reason.class.as_str()))
+                    }
                     _ => return None,
                 };
-                let what = if outcome == last { "The last verification of" } else { "A verification of" };
                 let results = names::verification_results(cluster);
                 Some(Finding::new(
                     &codes::VERIFICATION_NOT_PASSED,
@@ -238,13 +240,14 @@ mod tests {
             findings.map(|finding| finding.message).collect::<Vec<_>>()
         };
         let mut all = results(&[(1, Outcome::Failed)]);
-        assert!(said(&all)[0].starts_with("failed: "), "{:?}", said(&all));
+        let first = said(&all);
+        assert!(first.len() == 1 && first[0].starts_with("failed: "), "{first:?}");
         let job = RunJob { uid: "u".into(), name: "j".to_owned(), turn: turn(), created: day(2), end: None };
         let why = (ReasonClass::Configuration, "Job j: its image cannot be pulled".to_owned());
         let end = JobEnd { at: day(3), is_time_up: true, is_complete: false };
         all.add(repo1(), without_result("shop", &(job, end), why), day(100));
         let [failed, none] = <[String; 2]>::try_from(said(&all)).unwrap();
-        assert!(failed.starts_with("failed: "), "that is no longer the last one, and still so: {failed}");
+        assert_eq!([failed], *first, "it is no longer the last one, and still told in the same words");
         assert_eq!(none, "had no result: configuration");
         assert!(all.cover(&turn(), day(2), day(3)));
         all.add(repo1(), record(4, Outcome::Passed), day(100));
