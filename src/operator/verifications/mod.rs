@@ -152,21 +152,15 @@ impl Verifications {
                 continue;
             }
             let waited = runs.waited(&key, &job.uid);
-            match find(&self.client, owner.namespace, &ended, waited).await? {
-                Ok(record) if !results::is_of_the_future(&record, now) => {
-                    results.add(job.turn.repo, record, now);
-                }
-                Ok(_) => {
-                    let record = results::without_result(owner.namespace, &ended, results::wrong_clock(job));
-                    results.add(job.turn.repo, record, now);
-                }
+            let none = |why| results::without_result(owner.namespace, &ended, why);
+            let record = match find(&self.client, owner.namespace, &ended, waited).await? {
+                Ok(record) if results::is_of_the_future(&record, now) => none(results::wrong_clock(job)),
+                Ok(record) => record,
                 // It passed.
-                Err(_) if end.is_complete => {}
-                Err(why) => {
-                    let record = results::without_result(owner.namespace, &ended, why);
-                    results.add(job.turn.repo, record, now);
-                }
-            }
+                Err(_) if end.is_complete => continue,
+                Err(why) => none(why),
+            };
+            results.add(job.turn.repo, record, now);
         }
         results.limit(|number| cluster.repos.iter().any(|repo| repo.number == number));
         runs.written(&key, |turn, from, until| stored.cover(turn, from, until));

@@ -162,9 +162,9 @@ fn a_running_exporter_says_the_same(lab: &Lab<'_>) {
     );
     assert_said(&at_url(lab, &url, &["--cluster=shop/ledger"]), UNKNOWN, &["none is selected"]);
     assert_eq!(exporter.stop(), Some(0));
-    // The port of the exporter may be another test's by now.
-    let nobody = format!("http://127.0.0.1:{}", free_port());
-    assert_said(&at_url(lab, &nobody, &[]), UNKNOWN, &["refused"]);
+    // Another test may have bound the port of the exporter by now.
+    let closed = format!("http://127.0.0.1:{}", free_port());
+    assert_said(&at_url(lab, &closed, &[]), UNKNOWN, &["refused"]);
     // A server that accepts connections and sends nothing.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/metrics", silent.local_addr().unwrap());

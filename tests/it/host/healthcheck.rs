@@ -37,9 +37,9 @@ async fn a_plain_exporter_is_healthy_sick_or_absent() {
     let sick = check(&[flag("url", format_args!("http://{address}/readyz"))]).await.expect_err("not ready");
     assert_eq!(sick, format!("http://{address}/readyz: returned 503 Service Unavailable: no collection yet"));
     server.stop().await;
-    // The port of the server may be another test's by now.
-    let nobody = flag("web.listen-address", format_args!("127.0.0.1:{}", free_port()));
-    let absent = check(&[nobody]).await.expect_err("gone");
+    // Another test may have bound the port of the server by now.
+    let closed = flag("web.listen-address", format_args!("127.0.0.1:{}", free_port()));
+    let absent = check(&[closed]).await.expect_err("gone");
     assert!(absent.contains("refused"), "{absent}");
 }
 

@@ -75,13 +75,20 @@ pub(super) fn patch_pod(kubectl: &Kubectl, namespace: &str, job: &str, status: &
 
 /// The pod of a Job ends with this code.
 pub(super) fn end_pod(kubectl: &Kubectl, namespace: &str, job: &str, code: i32) {
+    end_with_message(kubectl, (namespace, job), "pgbackrest-backup", code, None);
+}
+
+/// The only container of the pod of a Job, given with its namespace, ends with this code and termination message.
+pub(super) fn end_with_message(
+    kubectl: &Kubectl,
+    job: (&str, &str),
+    container: &str,
+    code: i32,
+    message: Option<&str>,
+) {
     let reason = if code == 0 { "Completed" } else { "Error" };
-    end_container(
-        kubectl,
-        (namespace, job),
-        "pgbackrest-backup",
-        &json!({"exitCode": code, "reason": reason}),
-    );
+    let how = json!({"exitCode": code, "reason": reason, "message": message});
+    end_container(kubectl, job, container, &how);
 }
 
 /// The only container of the pod of a Job, given with its namespace, ends like this.

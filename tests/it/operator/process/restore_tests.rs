@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use chrono::{SecondsFormat, Utc};
 use serde_json::{Value, json};
 
-use super::jobs::{end_container, end_pod};
+use super::jobs::{end_container, end_pod, end_with_message};
 use super::rights_used::{self, Use};
 use super::{
     assert_nothing_forbidden, in_bucket, nothing_to_do_is_nothing_done, open_namespace, signed_results,
@@ -96,13 +96,7 @@ fn record(cluster: &str, outcome: &str, reason: &Value) -> String {
 
 /// The pod of a test ends with this message.
 fn end_test(kubectl: &Kubectl, job: &str, message: &str, code: i32) {
-    let reason = if code == 0 { "Completed" } else { "Error" };
-    end_container(
-        kubectl,
-        ("shop", job),
-        "restore-test",
-        &json!({"exitCode": code, "reason": reason, "message": message}),
-    );
+    end_with_message(kubectl, ("shop", job), "restore-test", code, Some(message));
 }
 
 fn status(kubectl: &Kubectl) -> Value {

@@ -4,7 +4,7 @@
 use chrono::{SecondsFormat, Utc};
 use serde_json::{Value, json};
 
-use super::jobs::end_container;
+use super::jobs::{end_container, end_with_message};
 use super::{
     assert_nothing_forbidden, in_bucket, nothing_to_do_is_nothing_done, open_namespace, wait_for_event,
     wait_for_object,
@@ -86,13 +86,7 @@ fn start(kubectl: &Kubectl, job: &str) {
 
 /// The pod of a Job ends with this message.
 fn end(kubectl: &Kubectl, job: &str, message: &str, code: i32) {
-    let reason = if code == 0 { "Completed" } else { "Error" };
-    end_container(
-        kubectl,
-        ("shop", job),
-        "verify",
-        &json!({"exitCode": code, "reason": reason, "message": message}),
-    );
+    end_with_message(kubectl, ("shop", job), "verify", code, Some(message));
 }
 
 /// Until the CronJob verifies this repo.
