@@ -180,7 +180,7 @@ impl ControlPlane {
 
     /// A kubeconfig file with the rights of a service account, by a token that the cluster makes.
     pub(crate) fn service_account(&self, namespace: &str, name: &str) -> PathBuf {
-        let token = self.kubectl.run(&["--namespace", namespace, "create", "token", name]);
+        let token = self.kubectl.run(&["--namespace", namespace, "create", "token", name, "--duration=24h"]);
         let file = self.directory.path().join(format!("{namespace}-{name}.kubeconfig"));
         self.write_kubeconfig(&file, &Credentials::Token(token.trim()));
         file
@@ -226,6 +226,8 @@ impl ControlPlane {
             .arg("--service-account-issuer=https://kubernetes.default.svc")
             .arg(format!("--audit-policy-file={}", file("audit-policy.yaml")))
             .arg(format!("--audit-log-path={}", self.audit_log().display()))
+            // In MB. Without it, the API server starts a new file at 100 MB.
+            .arg("--audit-log-maxsize=100000")
             .arg("--authorization-mode=Node,RBAC")
             .arg("--enable-admission-plugins=NodeRestriction")
             .arg("--kubelet-preferred-address-types=InternalIP,Hostname");

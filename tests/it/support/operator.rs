@@ -1,6 +1,7 @@
 //! The operator as it is installed by deploy/base: its program on this host, with the rights of its service account.
 
-use std::fs;
+use std::fs::File;
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 
 use nix::sys::signal::{Signal, killpg};
@@ -156,9 +157,11 @@ impl Installation {
 
     /// What the operator's replicas have asked the API server for so far.
     pub(crate) fn requests(&self) -> Vec<Request> {
-        let log = fs::read_to_string(&self.audit_log).unwrap_or_default();
-        // The last line may be half written.
-        lines(&log).filter_map(|line| Request::of(&line)).collect()
+        // There is none before the first request.
+        let Ok(log) = File::open(&self.audit_log) else { return Vec::new() };
+        // A large fleet's does not fit in memory, and the last line may be half written.
+        let lines = BufReader::new(log).lines().map_while(Result::ok);
+        lines.filter_map(|line| Request::of(&serde_json::from_str(&line).ok()?)).collect()
     }
 
     /// As if it had expired.
