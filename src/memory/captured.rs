@@ -20,17 +20,17 @@ const LARGE_CHUNK: usize = 64 * 1024;
 /// complete.
 const LONGEST_TURN: Duration = Duration::from_secs(5);
 /// Complete output of at most this size needs no reservation.
-const SMALL: usize = 64 * 1024;
+const SMALL: u64 = 64 * 1024;
 
-/// Gets what was not taken yet, and returns how many of its bytes it has taken.
-type Take = Box<dyn FnMut(&[u8]) -> usize + Send>;
+/// Gets what was not taken yet, removes what it takes, and returns how many bytes are in use for all that was taken.
+type Take = Box<dyn FnMut(&mut Vec<u8>) -> u64 + Send>;
 
 /// Takes output while it arrives, so that it needs no memory as a whole.
 pub struct Sink {
     take: Take,
     most: usize,
-    silence: Duration,
-    taken: usize,
+    silence: Option<Duration>,
+    held: u64,
 }
 
 /// Output, up to a limit.
@@ -38,6 +38,7 @@ pub struct Sink {
 pub struct Captured {
     bytes: Vec<u8>,
     most: usize,
+    printed: u64,
     sink: Option<Sink>,
     reservation: Option<Reservation>,
     /// Until when the rest must come.
@@ -51,6 +52,9 @@ pub enum ReadError {
     /// More than allowed.
     #[error("it printed more than {0} bytes")]
     TooLarge(usize),
+    /// What was taken uses more memory than one answer may ever use.
+    #[error("{}", Refusal::TooLarge(*.0))]
+    TooHeavy(u64),
     /// The rest takes too long, while others wait.
     #[error(
         "it printed a large answer, and took longer than {} for that",
@@ -65,22 +69,26 @@ pub enum ReadError {
 enum Room {
     Enough,
     NeedsWhole,
-    TooLarge,
+    None(ReadError),
 }
 
 impl Sink {
-    /// Takes at most `most` bytes, and waits for more no longer than `silence`. `take` gets what was not taken yet, and returns how
-    /// much of it was taken.
+    /// Takes at most `most` bytes. `take` gets what was not taken yet, removes what it takes, and returns how many bytes of memory it
+    /// uses for all that it has taken so far.
     #[must_use]
-    pub fn new(most: usize, silence: Duration, take: impl FnMut(&[u8]) -> usize + Send + 'static) -> Self {
-        Self { take: Box::new(take), most, silence, taken: 0 }
+    pub fn new(most: usize, take: impl FnMut(&mut Vec<u8>) -> u64 + Send + 'static) -> Self {
+        Self { take: Box::new(take), most, silence: None, held: 0 }
     }
 
-    /// Offers what was not taken yet, and returns how much of it was taken.
-    pub fn take(&mut self, bytes: &[u8]) -> usize {
-        let taken = (self.take)(bytes).min(bytes.len());
-        self.taken += taken;
-        taken
+    /// Waits for more no longer than this. For a command that prints all the time.
+    #[must_use]
+    pub fn with_silence(self, silence: Duration) -> Self {
+        Self { silence: Some(silence), ..self }
+    }
+
+    /// Offers what was not taken yet.
+    pub fn take(&mut self, bytes: &mut Vec<u8>) {
+        self.held = (self.take)(bytes);
     }
 }
 
@@ -109,20 +117,27 @@ impl Captured {
         self.most
     }
 
+    /// Bytes that were printed so far, also those that were taken.
+    #[must_use]
+    pub const fn printed(&self) -> u64 {
+        self.printed
+    }
+
     /// Whether it waits until it may become large.
     #[must_use]
     pub const fn waits(&self) -> bool {
         self.waits
     }
 
-    /// Makes sure, for `patience` at most, that there is room for what is made of the output when it is read.
+    /// Makes sure, for `patience` at most, that there is room for what is made of the output when it is read, beside what was made of
+    /// what was taken.
     pub async fn expect(
         mut self,
         budget: &InputBudget,
         weight: u64,
         patience: Duration,
     ) -> Result<Self, Refusal> {
-        let most = budget.bounds.document();
+        let (most, weight) = (budget.bounds.document(), weight.saturating_add(self.held()));
         if weight > most {
             return Err(Refusal::TooLarge(most));
         }
@@ -142,7 +157,7 @@ impl Captured {
     /// All has been read, and nothing large is made of it: what is small counts no longer.
     #[must_use]
     pub fn settled(mut self) -> Self {
-        if self.bytes.len() <= SMALL {
+        if self.bytes.len() as u64 + self.held() <= SMALL {
             self.reservation = None;
         }
         self
@@ -155,27 +170,39 @@ impl Captured {
             let _ = self.bytes.try_reserve_exact(self.most - self.bytes.len());
         }
         self.bytes.extend_from_slice(more);
+        self.printed += more.len() as u64;
         if let Some(sink) = &mut self.sink {
-            let taken = sink.take(&self.bytes);
-            self.bytes.drain(..taken);
+            sink.take(&mut self.bytes);
         }
+    }
+
+    /// Memory for what was taken.
+    fn held(&self) -> u64 {
+        self.sink.as_ref().map_or(0, |sink| sink.held)
     }
 
     /// Until when more must come, and the error if it does not.
     fn patience(&self) -> Option<(Instant, ReadError)> {
-        let silence = self.sink.as_ref().map(|sink| sink.silence);
+        let silence = self.sink.as_ref().and_then(|sink| sink.silence);
         let silent = silence.map(|silence| (Instant::now() + silence, ReadError::Silent(silence)));
         let slow = self.turn_ends.map(|end| (end, ReadError::TooSlow));
         slow.into_iter().chain(silent).min_by_key(|(end, _)| *end)
     }
 
-    fn room(&self, more: usize) -> Room {
+    fn room(&self, more: usize, budget: &InputBudget) -> Room {
         let length = self.bytes.len() + more;
+        let used = length as u64 + self.held();
         let is_whole = self.reservation.as_ref().is_none_or(|held| held.whole.is_some());
-        let is_endless = self.sink.as_ref().is_some_and(|sink| sink.taken + length > sink.most);
-        if length > self.most || is_endless {
-            Room::TooLarge
-        } else if length > usize_of(SHARE) && !is_whole {
+        let printed = self.printed + more as u64;
+        let endless = self.sink.as_ref().map(|sink| sink.most).filter(|most| printed > *most as u64);
+        let most = budget.bounds.document();
+        if let Some(most) = endless {
+            Room::None(ReadError::TooLarge(most))
+        } else if length > self.most {
+            Room::None(ReadError::TooLarge(self.most))
+        } else if self.held() > most {
+            Room::None(ReadError::TooHeavy(most))
+        } else if used > SHARE && !is_whole {
             Room::NeedsWhole
         } else {
             Room::Enough
@@ -203,7 +230,7 @@ pub async fn read(
         if read.is_empty() {
             return Ok(());
         }
-        let room = into.lock().room(read.len());
+        let room = into.lock().room(read.len(), budget);
         match room {
             Room::Enough => {}
             Room::NeedsWhole => {
@@ -216,11 +243,11 @@ pub async fn read(
                     reservation.whole = whole;
                 }
             }
-            Room::TooLarge => {
+            Room::None(error) => {
                 let mut captured = into.lock();
                 let room = captured.most.saturating_sub(captured.bytes.len());
                 captured.bytes.extend(read.iter().take(room));
-                return Err(ReadError::TooLarge(captured.most));
+                return Err(error);
             }
         }
         into.lock().extend(read);
@@ -344,32 +371,69 @@ mod tests {
         let budget = budget();
         let (lines, text) = (Arc::new(Mutex::new(Vec::new())), "one\ntwo\nrest".repeat(1000));
         let seen = Arc::clone(&lines);
-        let whole_lines = move |bytes: &[u8]| {
+        let whole_lines = move |bytes: &mut Vec<u8>| {
             let end = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
-            seen.lock().extend_from_slice(&bytes[..end]);
-            end
+            seen.lock().extend(bytes.drain(..end));
+            0
         };
-        let sink = Sink::new(text.len(), LONG, whole_lines.clone());
+        let sink = Sink::new(text.len(), whole_lines.clone());
         // Less than the text: only what was not taken counts.
         let few = Captured::little(CHUNK).into_sink(Some(sink));
         let few = Mutex::new(few);
         read(&mut text.as_bytes().chain(&b"!"[..]), &few, &budget).await.unwrap_err();
         lines.lock().clear();
         let few = || {
-            Mutex::new(Captured::little(CHUNK).into_sink(Some(Sink::new(
-                usize::MAX,
-                LONG,
-                whole_lines.clone(),
-            ))))
+            let sink = Sink::new(usize::MAX, whole_lines.clone()).with_silence(LONG);
+            Mutex::new(Captured::little(CHUNK).into_sink(Some(sink)))
         };
         let whole = few();
         read(&mut text.as_bytes(), &whole, &budget).await.unwrap();
         assert_eq!(**whole.lock(), *b"rest");
+        assert_eq!(whole.lock().printed(), text.len() as u64);
         assert_eq!(*lines.lock(), text.as_bytes()[..text.len() - 4]);
         // Nothing more comes on it.
         let ((silent, _other_end), began) = (tokio::io::duplex(1), Instant::now());
         let stopped = read(&mut text.as_bytes().chain(silent), &few(), &budget).await;
         assert_eq!((stopped, began.elapsed().as_secs()), (Err(ReadError::Silent(LONG)), LONG.as_secs()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_made_of_output_counts_like_output() {
+        let budget = budget();
+        let text = vec![b'x'; 2 << 20];
+        let making = |factor: u64| {
+            let mut made = 0;
+            Sink::new(usize::MAX, move |bytes| {
+                made += factor * bytes.len() as u64;
+                bytes.clear();
+                made
+            })
+        };
+        let sunk = async |factor: u64| {
+            Mutex::new(reserve(&budget).await.into_inner().into_sink(Some(making(factor))))
+        };
+        let first = sunk(1).await;
+        read(&mut text.as_slice(), &first, &budget).await.unwrap();
+        assert!(first.lock().is_empty());
+        let second = sunk(1).await;
+        let waiting = timeout(LONG, read(&mut text.as_slice(), &second, &budget)).await;
+        assert!(waiting.is_err() && second.lock().waits(), "more than a share of two at once");
+        let nothing = sunk(0).await;
+        read(&mut text.as_slice(), &nothing, &budget).await.unwrap();
+        drop(second);
+        let first = first.into_inner();
+        let rest = budget.bounds.document() - first.held();
+        let first = first.expect(&budget, rest, LONG).await.unwrap();
+        let settled = first.settled();
+        assert!(settled.reservation.is_some(), "what was made is still there");
+        drop(settled);
+        let most = budget.bounds.document();
+        let held = sunk(1).await;
+        read(&mut text.as_slice(), &held, &budget).await.unwrap();
+        let too_large = held.into_inner().expect(&budget, most, LONG).await;
+        assert_eq!(too_large, Err(Refusal::TooLarge(most)), "beside what is held");
+        let heavy = read(&mut text.as_slice(), &sunk(100).await, &budget).await;
+        assert_eq!(heavy, Err(ReadError::TooHeavy(most)));
     }
 
     #[tokio::test(start_paused = true)]

@@ -15,15 +15,17 @@ use serde_json::value::RawValue;
 use super::label::BackupType;
 use super::redact::Said;
 
+mod backups;
 mod lenient;
 #[cfg(test)]
 mod tests;
 pub mod view;
 
+pub use backups::{BackupReader, InfoBackups};
 pub use lenient::{ReferenceCounts, Text};
 
 /// Maximum number of unreadable entries that are reported.
-const MAX_UNREADABLE: usize = 100;
+pub const MAX_UNREADABLE: usize = 100;
 /// Maximum characters of the name of an unreadable entry.
 const MAX_NAME: usize = 100;
 
@@ -47,6 +49,14 @@ pub enum Unreadable {
     Backup(String),
 }
 
+impl Unreadable {
+    /// A backup of a stanza.
+    #[must_use]
+    pub fn backup(stanza: &str, label: &str) -> Self {
+        Self::Backup(shortened(&format!("{stanza}/{label}")))
+    }
+}
+
 impl fmt::Display for Unreadable {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -61,38 +71,67 @@ impl fmt::Display for Unreadable {
 /// The output is not an array of stanzas.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "pgbackrest info printed no readable JSON document ({0}); run the same command manually as the same \
-     user to see its output"
+    "pgbackrest info printed no readable JSON document ({}); run the same command manually as the same \
+     user to see its output",
+    without_place(.0)
 )]
 pub struct ParseError(#[from] serde_json::Error);
+
+/// Where it is would be told of a text from which backups may have been taken.
+fn without_place(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    text.rsplit_once(" at line ").map_or(&*text, |(what, _)| what).to_owned()
+}
 
 /// Parses a document that [`super::sanitize::clean`] has cleaned.
 ///
 /// An invalid stanza or backup does not affect the others; it is reported in the result.
 pub fn parse(text: &str) -> Result<InfoDocument<'_>, ParseError> {
+    parse_rest(text, |_| 0)
+}
+
+/// Parses what a [`BackupReader`] has left of a document. `taken` is the number of backups that it has taken out of each stanza, by
+/// the stanza's place.
+pub fn parse_rest(text: &str, taken: impl Fn(usize) -> usize) -> Result<InfoDocument<'_>, ParseError> {
     let mut document = match serde_json::from_str(text) {
-        Ok(stanzas) => InfoDocument { stanzas, unreadable: Vec::new() },
+        Ok(stanzas) => InfoDocument { stanzas: placed(stanzas), unreadable: Vec::new() },
         Err(_) => parse_each(text)?,
     };
     let read = document.stanzas.len();
     document.stanzas.retain(|stanza| !stanza.name.is_empty());
     let nameless = (document.stanzas.len()..read).map(|_| Unreadable::Unnamed(None));
     document.unreadable.extend(nameless.take(MAX_UNREADABLE));
+    let unreadable = &mut document.unreadable;
+    document.stanzas.retain(|stanza| {
+        // It had printed by itself what stands for a backup that was taken.
+        let is_readable = stanza.backup.taken() == taken(stanza.place);
+        if !is_readable {
+            unreadable.push(Unreadable::Stanza(shortened(&stanza.name)));
+        }
+        is_readable
+    });
     for stanza in &mut document.stanzas {
         // A repository has each label once: of several with the same, nobody knows which one is right.
-        let mut labels = HashSet::with_capacity(stanza.backup.len());
+        let mut labels = HashSet::new();
         stanza.backup.retain(|backup| {
             let is_new = labels.insert((backup.database.repo_key, backup.label.clone()));
             let is_usable = is_new && backup.backup_type.is_some() && backup.timestamp.is_some();
             if !is_usable && document.unreadable.len() < MAX_UNREADABLE {
-                let name = shortened(&format!("{}/{}", stanza.name, backup.label));
-                document.unreadable.push(Unreadable::Backup(name));
+                document.unreadable.push(Unreadable::backup(&stanza.name, &backup.label));
             }
             is_usable
         });
     }
     document.unreadable.truncate(MAX_UNREADABLE);
     Ok(document)
+}
+
+/// Notes the place of each.
+fn placed(mut stanzas: Vec<InfoStanza<'_>>) -> Vec<InfoStanza<'_>> {
+    for (place, stanza) in stanzas.iter_mut().enumerate() {
+        stanza.place = place;
+    }
+    stanzas
 }
 
 /// Slow path: splits the array first, then parses each stanza on its own.
@@ -117,14 +156,14 @@ impl<'de> Visitor<'de> for Each {
         let mut document = InfoDocument::default();
         let mut place = 0;
         while let Some(entry) = entries.next_element::<&RawValue>()? {
-            place += 1;
             match serde_json::from_str(entry.get()) {
-                Ok(stanza) => document.stanzas.push(stanza),
+                Ok(stanza) => document.stanzas.push(InfoStanza { place, ..stanza }),
                 Err(_) if document.unreadable.len() < MAX_UNREADABLE => document
                     .unreadable
-                    .push(name_of(entry).map_or(Unreadable::Unnamed(Some(place)), Unreadable::Stanza)),
+                    .push(name_of(entry).map_or(Unreadable::Unnamed(Some(place + 1)), Unreadable::Stanza)),
                 Err(_) => {}
             }
+            place += 1;
         }
         Ok(document)
     }
@@ -147,6 +186,9 @@ fn shortened(name: &str) -> String {
 /// One stanza over all queried repositories.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct InfoStanza<'a> {
+    /// Its place in the document, from 0.
+    #[serde(skip)]
+    pub place: usize,
     /// The name; `[invalid]` if a repository cannot be listed and no stanza was given.
     #[serde(borrow)]
     pub name: Text<'a>,
@@ -165,10 +207,9 @@ pub struct InfoStanza<'a> {
     /// WAL ranges per database and repository.
     #[serde(default, borrow, deserialize_with = "lenient::null_as_default")]
     pub archive: Vec<InfoArchive<'a>>,
-    /// Backups, oldest first. Each has memory of its own: a list of them would be copied each time that it grows.
+    /// Backups, oldest first.
     #[serde(default, borrow, deserialize_with = "lenient::null_as_default")]
-    #[allow(clippy::vec_box, reason = "there can be thousands, which live only while they are read")]
-    pub backup: Vec<Box<InfoBackup<'a>>>,
+    pub backup: InfoBackups<'a>,
 }
 
 impl InfoStanza<'_> {
@@ -176,7 +217,7 @@ impl InfoStanza<'_> {
     /// commands alone (`detail-level=progress`).
     #[must_use]
     pub const fn names_repositories(&self) -> bool {
-        self.cipher.is_some() || !self.repo.is_empty() || !self.db.is_empty() || !self.backup.is_empty()
+        self.cipher.is_some() || !self.repo.is_empty() || !self.db.is_empty() || self.backup.is_any()
     }
 }
 

@@ -99,7 +99,7 @@ pub(super) async fn output(
     })?;
     let code = match ran.ending {
         Ending::Exited(code) => Some(code),
-        Ending::Signalled(_) | Ending::TooLarge(_) => None,
+        Ending::Signalled(_) | Ending::TooLarge(..) | Ending::TooHeavy(_) => None,
         Ending::Cancelled => return Err(Stop::interrupted()),
         Ending::TimedOut | Ending::Silent(_) => return Err(Stop::too_long(&name, timeout)),
         Ending::TooSlow | Ending::NoMemory => {

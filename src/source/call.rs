@@ -18,7 +18,7 @@ use crate::pgbackrest::redact::Said;
 use crate::pgbackrest::repository::{self, Entries, Entry, ListingError};
 use crate::pgbackrest::sanitize;
 use crate::pgbackrest::version::{self, Feature, Version};
-use crate::state::assemble;
+use crate::state::assemble::InfoReader;
 use crate::state::snapshot::{Failure, FailureReason, Stanza};
 
 use super::process::{Limits, Survivor};
@@ -159,7 +159,11 @@ pub async fn version(runner: &dyn Runner, limits: &Limits) -> Call<Version> {
 /// Asks for stanzas, backups and WAL ranges.
 pub async fn info(runner: &dyn Runner, query: &InfoQuery, limits: &Limits) -> Call<InfoAnswer> {
     let asked = query.clone();
-    call(runner, &command::info(query), limits, None, move |stdout| read_info(stdout, &asked)).await
+    let reading = Arc::new(Mutex::new(InfoReader::default()));
+    let reader = Arc::clone(&reading);
+    let sink = Sink::new(limits.stdout, move |text| reader.lock().read(text));
+    let read = move |rest: &[u8]| read_info(rest, &mut reading.lock(), &asked);
+    call(runner, &command::info(query), limits, Some(sink), read).await
 }
 
 /// Asks what of one backup lies outside of the data directory. The query must name the backup.
@@ -192,15 +196,18 @@ pub async fn repo_ls_each(
     let limits = Limits { stdout: MAX_LISTING, ..*limits };
     let reading = Arc::new(Mutex::new((ListingReader::default(), None::<ListingError>)));
     let state = Arc::clone(&reading);
-    let sink = Sink::new(MAX_ARCHIVE_LISTING, silence, move |text| {
+    let sink = Sink::new(MAX_ARCHIVE_LISTING, move |text| {
         let (reader, wrong) = &mut *state.lock();
         // The rest of what is no listing is of no interest.
         let read = if wrong.is_none() { reader.read(text, &mut take) } else { Ok(text.len()) };
-        read.unwrap_or_else(|error| {
+        let read = read.unwrap_or_else(|error| {
             *wrong = Some(error);
             text.len()
-        })
+        });
+        text.drain(..read);
+        0
     });
+    let sink = sink.with_silence(silence);
     let read = move |_rest: &[u8]| {
         let (reader, wrong) = &mut *reading.lock();
         let whole = match wrong.take() {
@@ -279,23 +286,24 @@ fn read_version(stdout: &[u8]) -> Read<Version> {
     Read::of(version.ok_or_else(|| unreadable(no_version)))
 }
 
-fn read_info(stdout: &[u8], query: &InfoQuery) -> Read<InfoAnswer> {
-    read_document(stdout, query, |document, notices| {
-        let read_at = Utc::now();
-        let told = document.unreadable.iter();
-        notices.extend(told.map(|part| format!("cannot read {part} in the output; ignoring it")));
+/// Reads what is left of the document.
+fn read_info(rest: &[u8], reader: &mut InfoReader, query: &InfoQuery) -> Read<InfoAnswer> {
+    read_document(rest, query, reader, |document, reader, notices| {
+        let (read_at, mut unreadable) = (Utc::now(), document.unreadable.clone());
         // pgBackRest tells of no other stanza than the one that it was asked for.
         let is_asked_for =
             |stanza: &StanzaView<'_>| query.stanza.as_deref().is_none_or(|asked| asked == &*stanza.raw.name);
         let stanzas = document.stanzas().filter(is_asked_for);
-        let stanzas = stanzas.map(|stanza| assemble::stanza(stanza, read_at)).collect();
-        Ok(InfoAnswer { stanzas, unreadable: document.unreadable })
+        let stanzas = stanzas.map(|stanza| reader.stanza(stanza, read_at, &mut unreadable)).collect();
+        let told = unreadable.iter();
+        notices.extend(told.map(|part| format!("cannot read {part} in the output; ignoring it")));
+        Ok(InfoAnswer { stanzas, unreadable })
     })
 }
 
 fn read_outside(stdout: &[u8], query: &InfoQuery) -> Read<OutsideFiles> {
-    read_document(stdout, query, |document, _| {
-        let mut backups = document.stanzas().flat_map(|stanza| &stanza.raw.backup);
+    read_document(stdout, query, &mut InfoReader::default(), |document, _, _| {
+        let mut backups = document.stanzas().flat_map(|stanza| stanza.raw.backup.iter());
         let backup = backups.find(|backup| query.set.as_deref() == Some(&*backup.label));
         let backup = backup.ok_or_else(|| "the output does not mention the backup".to_owned())?;
         Ok(OutsideFiles {
@@ -309,12 +317,14 @@ fn read_outside(stdout: &[u8], query: &InfoQuery) -> Read<OutsideFiles> {
 fn read_document<T>(
     stdout: &[u8],
     query: &InfoQuery,
-    read: impl FnOnce(InfoDocument<'_>, &mut Vec<String>) -> Result<T, String>,
+    reader: &mut InfoReader,
+    read: impl FnOnce(InfoDocument<'_>, &mut InfoReader, &mut Vec<String>) -> Result<T, String>,
 ) -> Read<T> {
     let cleaned = sanitize::clean(stdout);
     let mut notices = redacted(&cleaned.preamble);
-    let document = view::answer(&cleaned.text, query).map_err(|error| error.to_string());
-    let answer = document.and_then(|document| read(document, &mut notices));
+    let document = view::answer_of_rest(&cleaned.text, |place| reader.taken(place), query);
+    let document = document.map_err(|error| error.to_string());
+    let answer = document.and_then(|document| read(document, reader, &mut notices));
     let answer = answer.map_err(|error| unreadable(failure::one_line(&error)));
     Read { answer, sanitized: cleaned.sanitized, notices }
 }

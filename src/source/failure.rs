@@ -5,7 +5,7 @@ use std::path::Path;
 
 use nix::sys::signal::Signal;
 
-use crate::memory::{Bounds, Refusal};
+use crate::memory::Refusal;
 use crate::pgbackrest::exit_code::{self, Reason};
 use crate::pgbackrest::redact::Said;
 use crate::pgbackrest::sanitize;
@@ -53,13 +53,13 @@ pub(super) fn of_ending(
             );
             (FailureReason::Timeout, None, message)
         }
-        Ending::TooLarge(stream) => {
-            let (stream, cap) = match stream {
-                Stream::Stdout => ("stdout", limits.stdout.min(Bounds::of_process().output())),
-                Stream::Stderr => ("stderr", limits.stderr),
+        Ending::TooLarge(stream, most) => {
+            let stream = match stream {
+                Stream::Stdout => "stdout",
+                Stream::Stderr => "stderr",
             };
             let message = format!(
-                "{what} printed more than {cap} bytes on {stream} and was killed; run it manually to see its output"
+                "{what} printed more than {most} bytes on {stream} and was killed; run it manually to see its output"
             );
             (FailureReason::OutputTooLarge, None, message)
         }
@@ -78,6 +78,7 @@ pub(super) fn of_ending(
             );
             (FailureReason::Timeout, None, message)
         }
+        Ending::TooHeavy(most) => return of_refusal(what, Refusal::TooLarge(most)),
         Ending::NoMemory => return of_refusal(what, Refusal::NoMemory),
         Ending::Signalled(signal) => {
             let (name, remedy) = of_signal(signal);
@@ -246,7 +247,12 @@ mod tests {
     fn every_ending_has_its_reason_and_one_line() {
         let endings = [
             (Ending::TimedOut, FailureReason::Timeout, "within 1m 30s"),
-            (Ending::TooLarge(Stream::Stderr), FailureReason::OutputTooLarge, "65536 bytes on stderr"),
+            (
+                Ending::TooLarge(Stream::Stderr, 65_536),
+                FailureReason::OutputTooLarge,
+                "65536 bytes on stderr",
+            ),
+            (Ending::TooHeavy(64 << 20), FailureReason::OutputTooLarge, "more than 64 MiB of memory"),
             (Ending::TooSlow, FailureReason::OutputTooLarge, "too slowly"),
             (Ending::Silent(Duration::from_secs(30)), FailureReason::Timeout, "nothing for 30s"),
             (Ending::NoMemory, FailureReason::NoMemory, "other answers used the memory"),

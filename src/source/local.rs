@@ -52,7 +52,7 @@ impl Runner for Local {
             let arguments = self.program.command_line(command);
             match process::run_into(&arguments, &self.environment, limits, &self.cancellation, sink).await {
                 Ok(output) => {
-                    let output_bytes = Some(output.stdout.len() as u64);
+                    let output_bytes = Some(output.stdout.printed());
                     let stdout = match output.ending {
                         Ending::Cancelled => None,
                         Ending::Exited(0) => Some(Ok(output.stdout)),

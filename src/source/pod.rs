@@ -106,8 +106,8 @@ pub trait RunInPod: Sync {
     ) -> impl Future<Output = Result<Ran, NoEnd>> + Send {
         async move {
             let ran = self.run(place, command, timeout).await?;
-            let taken = sink.take(&ran.stdout);
-            let stdout = ran.stdout.get(taken..).unwrap_or_default().to_vec();
+            let mut stdout = ran.stdout.to_vec();
+            sink.take(&mut stdout);
             Ok(Ran { stdout: stdout.into(), ..ran })
         }
     }

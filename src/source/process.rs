@@ -87,8 +87,10 @@ pub enum Ending {
     Signalled(i32),
     /// Killed at the timeout.
     TimedOut,
-    /// Killed because it printed more than its cap.
-    TooLarge(Stream),
+    /// Killed because it printed more than so many bytes.
+    TooLarge(Stream, usize),
+    /// Killed because what it printed would take more than so many bytes of memory.
+    TooHeavy(u64),
     /// Killed because it took too long to print an answer so large that others had to wait.
     TooSlow,
     /// Killed because a listing that was read while it was printed did not go on.
@@ -343,7 +345,8 @@ async fn read(
 ) -> Result<(), Ending> {
     let Some(pipe) = pipe else { return Ok(()) };
     memory::read(pipe, into, memory::input()).await.map_err(|error| match error {
-        ReadError::TooLarge(_) => Ending::TooLarge(stream),
+        ReadError::TooLarge(most) => Ending::TooLarge(stream, most),
+        ReadError::TooHeavy(most) => Ending::TooHeavy(most),
         ReadError::TooSlow => Ending::TooSlow,
         ReadError::Silent(silence) => Ending::Silent(silence),
     })
@@ -355,7 +358,7 @@ async fn read_stderr(
     drops_rest: bool,
 ) -> Result<(), Ending> {
     match read(pipe, into, Stream::Stderr).await {
-        Err(Ending::TooLarge(_)) if drops_rest => {
+        Err(Ending::TooLarge(..)) if drops_rest => {
             discard(pipe).await;
             Ok(())
         }

@@ -9,7 +9,7 @@ use super::super::command::InfoQuery;
 use super::super::redact::Said;
 use super::{
     InfoArchive, InfoBackup, InfoDatabase, InfoDocument, InfoStanza, MAX_UNREADABLE, ParseError,
-    RepoProgress, StatusCode, Unreadable, parse,
+    RepoProgress, StatusCode, Unreadable, parse_rest,
 };
 
 /// The number of the only repository in versions before 2.32, which do not number it.
@@ -57,7 +57,16 @@ impl StatusCode {
 /// Parses an answer that [`super::super::sanitize::clean`] has cleaned, and checks that it contains what `query`
 /// asked for.
 pub fn answer<'a>(text: &'a str, query: &InfoQuery) -> Result<InfoDocument<'a>, AnswerError> {
-    let mut document = parse(text)?;
+    answer_of_rest(text, |_| 0, query)
+}
+
+/// The same for what is left of a document, as for [`parse_rest`].
+pub fn answer_of_rest<'a>(
+    text: &'a str,
+    taken: impl Fn(usize) -> usize,
+    query: &InfoQuery,
+) -> Result<InfoDocument<'a>, AnswerError> {
+    let mut document = parse_rest(text, taken)?;
     let unreadable = &mut document.unreadable;
     document.stanzas.retain(|stanza| {
         let is_told = stanza.names_repositories();
@@ -166,9 +175,9 @@ impl<'a> RepoView<'a> {
         self.stanza.archive.iter().filter(move |archive| self.has(archive.database.repo_key))
     }
 
-    /// Backups, oldest first.
+    /// Backups that were not taken out of the document, oldest first.
     pub fn backups(self) -> impl Iterator<Item = &'a InfoBackup<'a>> {
-        self.stanza.backup.iter().map(Box::as_ref).filter(move |backup| self.has(backup.database.repo_key))
+        self.stanza.backup.iter().filter(move |backup| self.has(backup.database.repo_key))
     }
 
     /// Progress of the backup to this repository that is running on the queried host (2.59 and later).
@@ -178,8 +187,9 @@ impl<'a> RepoView<'a> {
         lock.repo.iter().find(|progress| progress.key == self.key)
     }
 
-    /// An entry without a repository belongs to the only one.
-    fn has(self, named: Option<u32>) -> bool {
+    /// Whether an entry with this number of a repository is about this one. An entry without a number belongs to the only one.
+    #[must_use]
+    pub fn has(self, named: Option<u32>) -> bool {
         let repos = &self.stanza.repo;
         named.map_or(repos.len() <= 1, |named| named == self.key || repos.is_empty())
     }

@@ -59,7 +59,11 @@ fn limits(timeout_ms: u64, grace_ms: u64) -> Limits {
 async fn a_listing_that_does_not_go_on_is_not_waited_for() {
     let case = Case::new("printf '{'; sleep 300");
     let (silence, began) = (Duration::from_millis(200), Instant::now());
-    let sink = Sink::new(1 << 20, silence, <[u8]>::len);
+    let take_all = |text: &mut Vec<u8>| {
+        text.clear();
+        0
+    };
+    let sink = Sink::new(1 << 20, take_all).with_silence(silence);
     let (program, environment) = (argv(&case.program, &[]), Environment::inherit(&[]));
     let limits = limits(HOUR_MS, 100);
     let output = run_into(&program, &environment, &limits, &CancellationToken::new(), Some(sink)).await;
@@ -193,8 +197,9 @@ async fn endless_output_is_cut_at_the_cap() {
     for (body, stream) in [("exec yes", Stream::Stdout), ("exec yes >&2", Stream::Stderr)] {
         let case = Case::new(body);
         let output = case.run(&limits(HOUR_MS, 1_000)).await;
-        assert_eq!(output.ending, Ending::TooLarge(stream));
-        assert_eq!(output.stdout.len().max(output.stderr.len()), [1 << 20, 4 << 10][stream as usize]);
+        let most = [1 << 20, 4 << 10][stream as usize];
+        assert_eq!(output.ending, Ending::TooLarge(stream, most));
+        assert_eq!(output.stdout.len().max(output.stderr.len()), most);
         assert_groups_vanish(&case.groups());
     }
 }
