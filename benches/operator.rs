@@ -48,8 +48,8 @@ use usage::Usage;
 /// How large the fleet is at each measurement.
 const STEPS: &str = "250,500,1000";
 const SCHEDULES_EACH: usize = 3;
-/// Resources that share the clusters between them.
-const RESTORE_TESTS: usize = 10;
+/// Clusters of a restore test. The status of one with many more is larger than an object may be.
+const CLUSTERS_OF_TEST: usize = 100;
 const NAMESPACE: &str = "fleet";
 const SECRET: &str = "repos";
 /// How long nothing changes while requests are counted.
@@ -105,7 +105,8 @@ async fn main() {
     let (code, log) = operator.stop();
     assert_eq!(code, Some(0), "{log}");
     let figures = with_restore_tests(&installation, &client, &of_namespace, clusters).await;
-    report.add(&format!("{clusters} clusters with {RESTORE_TESTS} restore tests, after a restart"), figures);
+    let tests = clusters.div_ceil(CLUSTERS_OF_TEST);
+    report.add(&format!("{clusters} clusters with {tests} restore tests, after a restart"), figures);
     report.write().unwrap();
 }
 
@@ -141,9 +142,9 @@ async fn with_restore_tests(
     let kind = GroupVersionKind::gvk("pgbackrest-keeper.io", "v1alpha1", "RestoreTest");
     let resource = ApiResource::from_gvk_with_plural(&kind, "restoretests");
     let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), NAMESPACE, &resource);
-    let each = clusters / RESTORE_TESTS;
-    for number in 0..RESTORE_TESTS {
-        let selected = number * each..(number + 1) * each;
+    for number in 0..clusters.div_ceil(CLUSTERS_OF_TEST) {
+        let first = number * CLUSTERS_OF_TEST;
+        let selected = first..clusters.min(first + CLUSTERS_OF_TEST);
         let test: DynamicObject = serde_json::from_value(restore_test(number, selected.clone())).unwrap();
         api.create(&PostParams::default(), &test).await.unwrap();
         let status = Patch::Merge(json!({"status": {"results": results(selected)}}));

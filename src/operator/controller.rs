@@ -32,7 +32,7 @@ use crate::state::jobs::ClusterKey;
 use super::debounce::{Debounce, debounced};
 use super::inventory::Inventory;
 use super::jobs::{self, JobNews};
-use super::locations::Locations;
+use super::locations::{Locations, NotedStore};
 use super::mode::Mode;
 use super::packed;
 use super::progress::OperatorProgress;
@@ -130,6 +130,7 @@ impl Controller {
         let clusters = || Arc::new(Clusters::new(resources.clone(), self.shard, revisits.clone()));
         let testable = self.restore_tests.then(clusters);
         let locations = Locations::new(resources, self.shard, revisits.clone());
+        let stores: Vec<_> = writers.into_iter().map(|writer| locations.noting(writer)).collect();
         let of_interest = testable.as_ref().map(|clusters| clusters.changed());
         let jobs = Arc::new(JobNews::new(&self.scopes, self.shard, of_interest));
         let context = Arc::new(Context {
@@ -157,9 +158,9 @@ impl Controller {
             let verified = verifications.changes(self.mode, &self.client, scope, &self.progress, self.shard);
             stream::select_all([changes, revisits.stream().boxed(), verified]).boxed()
         });
-        let parts = self.scopes.iter().zip(writers).zip(changes);
+        let parts = self.scopes.iter().zip(stores).zip(changes);
         let parts =
-            parts.map(|((scope, writer), changes)| self.part(scope, writer, changes, &kind, &context, &stop));
+            parts.map(|((scope, store), changes)| self.part(scope, store, changes, &kind, &context, &stop));
         let parts: Vec<_> = parts.collect();
         let reader = Arc::new(self.mode.reader(&self.settings));
         let (metrics, news) = (Arc::clone(&self.metrics), Arc::clone(&context.jobs));
@@ -201,13 +202,13 @@ impl Controller {
     fn part(
         &self,
         scope: &Scope,
-        writer: Writer<DynamicObject>,
+        resources: NotedStore,
         changes: BoxStream<'static, Key>,
         kind: &ApiResource,
         context: &Arc<Context>,
         stop: &CancellationToken,
     ) -> BoxStream<'static, ()> {
-        let (store, shard) = (writer.as_reader(), self.shard);
+        let (store, shard) = (resources.as_reader(), self.shard);
         let watch = Watch {
             kind: KIND,
             scope: scope.clone(),
@@ -219,7 +220,7 @@ impl Controller {
                 elsewhere::prune(object, shard);
                 packed::pack(object);
             }),
-            writer,
+            writer: resources,
             key: Key::of_metadata,
         };
         let (in_store, of_kind) = (store.clone(), kind.clone());

@@ -6,11 +6,13 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use kube::core::DynamicObject;
-use kube::runtime::reflector::store::Store;
+use kube::runtime::reflector::store::{Store, Writer};
+use kube::runtime::watcher::Event;
 use parking_lot::Mutex;
 
 use super::revisits::Revisits;
 use super::scope::Key;
+use super::watch::Cache;
 use crate::cluster::location::{self, Claim, Claimant, Conflict, Located, Location};
 use crate::cluster::validated::RepoNumber;
 use crate::kubernetes::shard::Shard;
@@ -21,7 +23,7 @@ const LISTED_WITHIN: Duration = Duration::from_mins(1);
 /// The locations of all clusters, during one term of leadership.
 #[derive(Debug)]
 pub(super) struct Locations {
-    claimants: Mutex<Claimants>,
+    claimants: Arc<Mutex<Claimants>>,
     /// All resources, by scope.
     resources: Vec<Store<DynamicObject>>,
     shard: Shard,
@@ -35,10 +37,41 @@ pub(super) struct Locations {
 struct Claimants {
     by_key: HashMap<Key, Claimant>,
     by_location: HashMap<Location, BTreeSet<Key>>,
+    unseen: Unseen,
+}
+
+/// Clusters that were not looked at yet.
+#[derive(Debug, Default)]
+struct Unseen {
+    created: HashMap<Key, Option<i64>>,
+    /// In the order of [`location::age`].
+    by_age: BTreeSet<(bool, Option<i64>, Key)>,
+}
+
+impl Unseen {
+    fn insert(&mut self, key: &Key, created: Option<i64>) {
+        self.remove(key);
+        self.created.insert(key.clone(), created);
+        self.by_age.insert((created.is_none(), created, key.clone()));
+    }
+
+    fn remove(&mut self, key: &Key) {
+        if let Some(created) = self.created.remove(key) {
+            self.by_age.remove(&(created.is_none(), created, key.clone()));
+        }
+    }
+
+    fn has_older_than(&self, one: &Claimant) -> bool {
+        let oldest = self.by_age.first();
+        oldest.is_some_and(|(_, created, key)| {
+            location::age(*created, key) < location::age(one.created, &one.key)
+        })
+    }
 }
 
 impl Claimants {
     fn insert(&mut self, claimant: &Claimant) -> Option<Claimant> {
+        self.unseen.remove(&claimant.key);
         let before = self.remove(&claimant.key);
         for place in places(claimant) {
             self.by_location.entry(place.clone()).or_default().insert(claimant.key.clone());
@@ -85,7 +118,12 @@ impl Locations {
         shard: Shard,
         revisits: Vec<Arc<Revisits>>,
     ) -> Self {
-        Self { claimants: Mutex::default(), resources, shard, since: Instant::now(), revisits }
+        Self { claimants: Arc::default(), resources, shard, since: Instant::now(), revisits }
+    }
+
+    /// The store of a watch, of which each new resource is to be looked at.
+    pub(super) fn noting(&self, writer: Writer<DynamicObject>) -> NotedStore {
+        NotedStore { writer, claimants: Arc::clone(&self.claimants), listing: Vec::new() }
     }
 
     /// Records where the repos of a cluster are, and compares that with all others. Those that are concerned by a change
@@ -131,7 +169,9 @@ impl Locations {
     /// Nothing can be found out about a cluster.
     pub(super) fn give_up(&self, key: &Key) {
         let nothing = || Claimant { key: key.clone(), created: None, claims: Vec::new() };
-        self.claimants.lock().by_key.entry(key.clone()).or_insert_with(nothing);
+        let mut claimants = self.claimants.lock();
+        claimants.unseen.remove(key);
+        claimants.by_key.entry(key.clone()).or_insert_with(nothing);
     }
 
     /// The resource was deleted.
@@ -166,18 +206,61 @@ impl Locations {
         if self.since.elapsed() < LISTED_WITHIN && !self.resources.iter().all(is_listed) {
             return false;
         }
-        let claimants = self.claimants.lock();
-        let is_unknown = |object: &DynamicObject| {
-            let created = created(object);
-            // Only what is not younger needs a key to compare.
-            let is_younger = (created.is_none(), created) > (one.created.is_none(), one.created);
-            !is_younger
-                && Key::of(object).is_some_and(|key| {
-                    location::age(created, &key) < location::age(one.created, &one.key)
-                        && !claimants.by_key.contains_key(&key)
-                })
-        };
-        !self.resources.iter().any(|store| store.find(is_unknown).is_some())
+        !self.claimants.lock().unseen.has_older_than(one)
+    }
+}
+
+/// A store of resources that notes those that were not looked at yet, before anybody finds them in it.
+pub(super) struct NotedStore {
+    writer: Writer<DynamicObject>,
+    claimants: Arc<Mutex<Claimants>>,
+    /// Those of a list that is not complete yet, with the times when they were created.
+    listing: Vec<(Key, Option<i64>)>,
+}
+
+impl NotedStore {
+    pub(super) fn as_reader(&self) -> Store<DynamicObject> {
+        self.writer.as_reader()
+    }
+
+    fn note(&self, (key, created): &(Key, Option<i64>)) {
+        let mut claimants = self.claimants.lock();
+        if !claimants.by_key.contains_key(key) {
+            claimants.unseen.insert(key, *created);
+        }
+    }
+
+    fn forget(&self, key: &Key) {
+        self.claimants.lock().unseen.remove(key);
+    }
+}
+
+impl Cache<DynamicObject> for NotedStore {
+    fn apply(&mut self, event: &Event<DynamicObject>) {
+        let noted = |object| Some((Key::of(object)?, created(object)));
+        match event {
+            Event::Apply(object) => noted(object).iter().for_each(|noted| self.note(noted)),
+            Event::Delete(object) => Key::of(object).iter().for_each(|key| self.forget(key)),
+            Event::Init => self.listing.clear(),
+            // Not to be found before the list is complete.
+            Event::InitApply(object) => self.listing.extend(noted(object)),
+            Event::InitDone => {
+                let listing = std::mem::take(&mut self.listing);
+                let mut gone = self.writer.keys();
+                for one in &listing {
+                    gone.remove(&one.0);
+                    self.note(one);
+                }
+                for key in &gone {
+                    self.forget(key);
+                }
+            }
+        }
+        self.writer.apply(event);
+    }
+
+    fn keys(&self) -> BTreeSet<Key> {
+        self.writer.keys()
     }
 }
 
@@ -191,8 +274,6 @@ fn created(object: &DynamicObject) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
-    use kube::runtime::reflector::store::Writer;
-    use kube::runtime::watcher::Event;
     use serde_json::json;
 
     use super::super::scope::postgresql;
@@ -224,10 +305,11 @@ mod tests {
 
     #[test]
     fn a_new_cluster_waits_until_older_ones_are_known_and_is_told_when_they_go() {
-        let mut writer = Writer::new(postgresql());
+        let writer = Writer::new(postgresql());
         let revisits = Arc::new(Revisits::default());
         let locations =
             Locations::new(vec![writer.as_reader()], Shard::default(), vec![Arc::clone(&revisits)]);
+        let mut watch = locations.noting(writer);
         let (old, young) = (object("old", "2026-01-01T00:00:00Z"), object("young", "2026-02-01T00:00:00Z"));
         let look = |object: &DynamicObject, path: &str, in_use: bool| {
             locations.compare(object, located(path), |_, _| in_use)
@@ -236,7 +318,7 @@ mod tests {
         for event in
             [Event::Init, Event::InitApply(old.clone()), Event::InitApply(young.clone()), Event::InitDone]
         {
-            writer.apply_watcher_event(&event);
+            watch.apply(&event);
         }
         assert_eq!(look(&young, "/x", false), Compared::TooEarly);
         assert_eq!(yields(&look(&young, "/x", true)), Some(false), "what is in use does not wait");
@@ -261,5 +343,44 @@ mod tests {
         assert_eq!(revisits.take(), [key("young")]);
         locations.forget(&key("old"));
         assert_eq!(revisits.take(), []);
+    }
+
+    #[test]
+    fn nobody_waits_for_a_cluster_that_is_gone() {
+        let writer = Writer::new(postgresql());
+        let locations = Locations::new(vec![writer.as_reader()], Shard::default(), Vec::new());
+        let mut watch = locations.noting(writer);
+        let old = |name| object(name, "2026-01-01T00:00:00Z");
+        let young = object("young", "2026-02-01T00:00:00Z");
+        let is_too_early = || locations.compare(&young, located("/x"), |_, _| false) == Compared::TooEarly;
+        let list = |names: &[&'static str]| -> Vec<Event<DynamicObject>> {
+            let listed = names.iter().map(|name| Event::InitApply(old(name)));
+            std::iter::once(Event::Init).chain(listed).collect()
+        };
+        // A list that is not completed, and another one without the same clusters.
+        let events = [list(&["a", "b"]), list(&["b", "c"]), vec![Event::InitDone]].concat();
+        let begun = list(&["a"]);
+        for event in events {
+            watch.apply(&event);
+        }
+        assert!(is_too_early());
+        locations.give_up(&key("b"));
+        assert!(is_too_early());
+        watch.apply(&Event::Delete(old("c")));
+        assert!(!is_too_early());
+        watch.apply(&Event::Apply(old("c")));
+        assert!(is_too_early(), "it was created anew");
+        watch.apply(&Event::Apply(object("later", "2026-03-01T00:00:00Z")));
+        for event in begun {
+            watch.apply(&event);
+        }
+        // Deleted while the watch was interrupted; the watch tells.
+        for event in [list(&["b"]), vec![Event::InitDone]].concat() {
+            watch.apply(&event);
+        }
+        locations.forget(&key("c"));
+        assert!(!is_too_early(), "it does not wait for a younger one");
+        watch.apply(&Event::Apply(old("b")));
+        assert!(!is_too_early(), "it was looked at");
     }
 }
