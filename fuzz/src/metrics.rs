@@ -1,6 +1,6 @@
 //! However the text is cut, the same is read. What is said about it is bounded, on one line, and never a good state without facts.
 
-use pgbackrest_keeper::check::facts::{Facts, FactsError, Reader};
+use pgbackrest_keeper::check::facts::{Facts, FactsError};
 use pgbackrest_keeper::check::limits::Limits;
 use pgbackrest_keeper::check::output;
 use pgbackrest_keeper::check::report::{Report, Severity};
@@ -26,7 +26,7 @@ pub(crate) fn check(bytes: &[u8]) {
 }
 
 fn read(pieces: [&[u8]; 2]) -> Result<Facts, FactsError> {
-    let mut reader = Reader::default();
+    let mut reader = services::reader();
     for piece in pieces {
         reader.feed(piece)?;
     }

@@ -1,23 +1,22 @@
 //! The series of `/metrics`, read line by line as they arrive, and where each belongs.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, LazyLock};
 
 use thiserror::Error;
 
+use crate::memory::Bounds;
 use crate::metrics::catalogue::backups::{BACKUPS, REPO_ERROR_INFO, REPO_STATE, REPO_UP};
 use crate::metrics::catalogue::exporter::COLLECTOR_UP;
-use crate::metrics::catalogue::{self, Metric, MetricKind};
+use crate::metrics::catalogue::{self, Metric};
 use crate::state::filter::{Filter, UNLISTED};
 use crate::state::human;
 use crate::text;
 
 /// Bytes of a line; what a longer one says is unknown.
 const LONGEST_LINE: usize = 64 * 1024;
-/// Series that are kept: those of about 5,000 stanzas.
-const MOST_SERIES: usize = 500_000;
 /// Characters of a name in a message.
 const LONGEST_NAME: usize = 60;
 
@@ -35,7 +34,7 @@ pub struct Place {
 /// A value and the labels that are not those of its place.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Series {
-    labels: Vec<(Box<str>, Box<str>)>,
+    labels: Box<[(Arc<str>, Box<str>)]>,
     pub value: f64,
 }
 
@@ -48,8 +47,10 @@ pub struct Selection {
 }
 
 /// Everything that is known.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Facts {
+    /// The metrics that are kept.
+    kept: &'static MetricsByName,
     series: HashMap<&'static str, BTreeMap<Place, Vec<Series>>>,
     selection: Selection,
     /// Why there is no answer about a place: more than series can tell.
@@ -58,34 +59,77 @@ pub struct Facts {
     too_long: BTreeMap<Place, usize>,
 }
 
+/// Metrics by name.
+pub type MetricsByName = HashMap<&'static str, &'static Metric>;
+
+/// Metrics by name.
+#[must_use]
+pub fn by_name(metrics: impl Iterator<Item = &'static Metric>) -> MetricsByName {
+    metrics.map(|metric| (metric.name, metric)).collect()
+}
+
 /// Reads series as they arrive.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Reader {
     facts: Facts,
     /// The start of a line whose end has not arrived.
     line: Vec<u8>,
-    count: usize,
+    count: u64,
+    /// There was a series of the catalogue, kept or not.
+    is_ours: bool,
     is_complete: bool,
+    names: Names,
+}
+
+/// Keeps each name of a place or label once.
+#[derive(Debug, Default)]
+struct Names(HashSet<Arc<str>>);
+
+impl Names {
+    fn shared(&mut self, name: &str) -> Arc<str> {
+        if let Some(known) = self.0.get(name) {
+            return Arc::clone(known);
+        }
+        let name: Arc<str> = name.into();
+        self.0.insert(Arc::clone(&name));
+        name
+    }
 }
 
 /// A text that facts cannot be taken from.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum FactsError {
-    #[error("more than {MOST_SERIES} series; query fewer stanzas")]
-    TooMany,
+    #[error("more than {0} series; query fewer stanzas, or raise the memory limit")]
+    TooMany(u64),
     #[error("the response ends early")]
     Incomplete,
     #[error("the response contains no metrics of pgbackrest-keeper")]
     Foreign,
 }
 
-/// Metrics that are kept: not those of single backups, of which there may be any number.
-static KEPT: LazyLock<HashMap<&'static str, &'static Metric>> = LazyLock::new(|| {
-    let is_kept = |metric: &&Metric| !metric.per_backup && metric.kind != MetricKind::Histogram;
-    catalogue::all().filter(is_kept).map(|metric| (metric.name, metric)).collect()
-});
+/// The metrics of the catalogue.
+static ALL: LazyLock<MetricsByName> = LazyLock::new(|| by_name(catalogue::all()));
 
 impl Reader {
+    /// Keeps the series of these metrics.
+    #[must_use]
+    pub fn new(kept: &'static MetricsByName) -> Self {
+        Self {
+            facts: Facts {
+                kept,
+                series: HashMap::new(),
+                selection: Selection::default(),
+                causes: BTreeMap::new(),
+                too_long: BTreeMap::new(),
+            },
+            line: Vec::new(),
+            count: 0,
+            is_ours: false,
+            is_complete: false,
+            names: Names::default(),
+        }
+    }
+
     /// Takes the next piece of the text.
     pub fn feed(&mut self, mut piece: &[u8]) -> Result<(), FactsError> {
         while let Some(end) = memchr::memchr(b'\n', piece) {
@@ -106,14 +150,16 @@ impl Reader {
     /// All facts, if the text was complete: in OpenMetrics, with its last line.
     pub fn end(self, is_openmetrics: bool) -> Result<Facts, FactsError> {
         if is_openmetrics && !self.is_complete || !self.line.is_empty() {
-            return Err(if self.count == 0 { FactsError::Foreign } else { FactsError::Incomplete });
+            return Err(if self.is_ours { FactsError::Incomplete } else { FactsError::Foreign });
         }
-        if self.count == 0 { Err(FactsError::Foreign) } else { Ok(self.facts) }
+        if self.is_ours { Ok(self.facts) } else { Err(FactsError::Foreign) }
     }
 
     fn take(&mut self, line: &[u8]) -> Result<(), FactsError> {
         if let Some(line) = line.get(..=LONGEST_LINE) {
-            let Some(place) = place_of_part(&String::from_utf8_lossy(line)) else { return Ok(()) };
+            let Some(place) = place_of_part(&String::from_utf8_lossy(line), self.facts.kept) else {
+                return Ok(());
+            };
             self.count_one()?;
             *self.facts.too_long.entry(place).or_default() += 1;
             return Ok(());
@@ -123,15 +169,19 @@ impl Reader {
         if line == "# EOF" {
             self.is_complete = true;
         }
-        let Some((metric, place, series)) = parse(line) else { return Ok(()) };
+        let Some((metric, place, series)) = parse(line, self.facts.kept, &mut self.names) else {
+            self.is_ours = self.is_ours || parse(line, &ALL, &mut self.names).is_some();
+            return Ok(());
+        };
         self.count_one()?;
         self.facts.add(metric, place, series);
         Ok(())
     }
 
     fn count_one(&mut self) -> Result<(), FactsError> {
-        self.count += 1;
-        if self.count > MOST_SERIES { Err(FactsError::TooMany) } else { Ok(()) }
+        (self.count, self.is_ours) = (self.count + 1, true);
+        let most = Bounds::of_process().series();
+        if self.count > most { Err(FactsError::TooMany(most)) } else { Ok(()) }
     }
 }
 
@@ -142,9 +192,9 @@ fn extend(line: &mut Vec<u8>, piece: &[u8]) {
 }
 
 /// Where the start of a line belongs, if it is one of a series that is kept. The name of a stanza may be cut off.
-fn place_of_part(line: &str) -> Option<Place> {
+fn place_of_part(line: &str, kept: &MetricsByName) -> Option<Place> {
     let (name, mut rest) = line.split_once('{')?;
-    KEPT.get(name)?;
+    kept.get(name)?;
     let mut place = Place::default();
     while let Some((key, after)) = rest.split_once("=\"") {
         let whole = unquoted(after);
@@ -168,31 +218,37 @@ fn shortened(name: &str) -> Arc<str> {
     }
 }
 
-/// A series that is kept; none if it is another one, no series, or no number.
-fn parse(line: &str) -> Option<(&'static Metric, Place, Series)> {
+/// A series of one of these metrics; none if it is another one, no series, or no number.
+fn parse(line: &str, metrics: &MetricsByName, names: &mut Names) -> Option<(&'static Metric, Place, Series)> {
     let end = line.find(['{', ' '])?;
     let (name, mut rest) = line.split_at(end);
-    let metric = KEPT.get(name)?;
-    let (mut place, mut labels) = (Place::default(), Vec::new());
+    let metric = metrics.get(name)?;
+    let (mut place, mut texts, mut labels) = (Place::default(), [const { None }; 3], Vec::new());
     if let Some(inside) = rest.strip_prefix('{') {
         rest = inside;
         while !rest.starts_with('}') {
             let (key, after) = rest.split_once("=\"")?;
             let (value, after) = unquoted(after)?;
             match key.trim_start() {
-                "namespace" => place.namespace = value.into(),
-                "pg_cluster" => place.cluster = value.into(),
-                "stanza" => place.stanza = value.into(),
+                "namespace" => texts[0] = Some(value),
+                "pg_cluster" => texts[1] = Some(value),
+                "stanza" => texts[2] = Some(value),
                 "repo_key" => place.repo = Some(value.parse().ok()?),
-                key => labels.push((key.into(), value.into())),
+                key => labels.push((key, value)),
             }
             rest = after.strip_prefix(',').unwrap_or(after);
         }
         rest = rest.strip_prefix('}')?;
     }
     let value: f64 = rest.split_whitespace().next()?.parse().ok()?;
-    // What is not a number is unknown.
-    value.is_finite().then_some((*metric, place, Series { labels, value }))
+    // What is not a number is unknown, and nothing is kept of it.
+    if !value.is_finite() {
+        return None;
+    }
+    let [namespace, cluster, stanza] = texts.map(|text| names.shared(&text.unwrap_or_default()));
+    (place.namespace, place.cluster, place.stanza) = (namespace, cluster, stanza);
+    let labels = labels.into_iter().map(|(key, value)| (names.shared(key), value.into())).collect();
+    Some((*metric, place, Series { labels, value }))
 }
 
 /// The value up to its closing quote, and what follows.
@@ -229,19 +285,22 @@ impl Facts {
     }
 
     fn add(&mut self, metric: &'static Metric, place: Place, series: Series) {
-        self.series.entry(metric.name).or_default().entry(place).or_default().push(series);
+        let all = self.series.entry(metric.name).or_default().entry(place).or_default();
+        // Most often there is only one.
+        all.reserve_exact(1);
+        all.push(series);
     }
 
     /// All selected series of a metric, by place.
     pub(super) fn of(&self, metric: &Metric) -> impl Iterator<Item = (&Place, &Series)> {
-        let places = self.series.get(metric.name).into_iter().flatten();
+        let places = self.places(metric).into_iter().flatten();
         let selected = places.filter(|(place, _)| self.selection.admits(place));
         selected.flat_map(|(place, all)| all.iter().map(move |series| (place, series)))
     }
 
     /// All series of a metric at a place.
     pub(super) fn at(&self, metric: &Metric, place: &Place) -> &[Series] {
-        self.series.get(metric.name).and_then(|places| places.get(place)).map_or(&[], Vec::as_slice)
+        self.places(metric).and_then(|places| places.get(place)).map_or(&[], Vec::as_slice)
     }
 
     /// The value of a metric that has one series at each place.
@@ -251,7 +310,12 @@ impl Facts {
 
     /// Whether there is a series, selected or not.
     pub(super) fn has(&self, metric: &Metric) -> bool {
-        self.series.get(metric.name).is_some_and(|places| !places.is_empty())
+        self.places(metric).is_some_and(|places| !places.is_empty())
+    }
+
+    fn places(&self, metric: &Metric) -> Option<&BTreeMap<Place, Vec<Series>>> {
+        debug_assert!(self.kept.contains_key(metric.name), "{} is not kept", metric.name);
+        self.series.get(metric.name)
     }
 
     /// The selected repositories of all stanzas.
@@ -433,7 +497,7 @@ mod tests {
     use super::*;
 
     fn read(pieces: &[&str], is_openmetrics: bool) -> Result<Facts, FactsError> {
-        let mut reader = Reader::default();
+        let mut reader = Reader::new(&ALL);
         for piece in pieces {
             reader.feed(piece.as_bytes())?;
         }

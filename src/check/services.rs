@@ -8,7 +8,16 @@ mod stanza;
 mod verify;
 mod wal;
 
-use super::facts::Facts;
+use std::sync::LazyLock;
+
+use crate::metrics::catalogue::Metric;
+use crate::metrics::catalogue::backups::{BACKUPS, REPO_ERROR_INFO, REPO_STATE, REPO_UP};
+use crate::metrics::catalogue::exporter::{
+    COLLECTOR_INTERVAL_SECONDS, COLLECTOR_LAST_SUCCESS_TIMESTAMP_SECONDS, COLLECTOR_TIMEOUT_SECONDS,
+    COLLECTOR_UP,
+};
+
+use super::facts::{self, Facts, MetricsByName, Reader};
 use super::judge::Judge;
 use super::limits::Limits;
 use super::quantity::Quantity;
@@ -20,6 +29,8 @@ pub struct Service {
     pub name: &'static str,
     /// One line for the documentation.
     pub about: &'static str,
+    /// What it reads, beside [`ALWAYS_READ`].
+    metrics: &'static [&'static Metric],
     pub quantities: &'static [&'static Quantity],
     /// The alerts whose situations it recognizes.
     pub alerts: &'static [&'static str],
@@ -36,6 +47,18 @@ pub const ALL: &[&Service] = &[
     &collection::SERVICE,
 ];
 
+/// What is read for every service.
+const ALWAYS_READ: &[&Metric] = &[
+    &BACKUPS,
+    &COLLECTOR_INTERVAL_SECONDS,
+    &COLLECTOR_LAST_SUCCESS_TIMESTAMP_SECONDS,
+    &COLLECTOR_TIMEOUT_SECONDS,
+    &COLLECTOR_UP,
+    &REPO_ERROR_INFO,
+    &REPO_STATE,
+    &REPO_UP,
+];
+
 /// What is asked for.
 #[derive(Debug)]
 pub struct Question<'a> {
@@ -47,6 +70,16 @@ pub struct Question<'a> {
     pub expects_scan: bool,
     /// Whether it is also wrong if there is no proof: a scan, a proven recovery window, a restore test or a verification that passed.
     pub demands_proof: bool,
+}
+
+/// Reads what the services judge with.
+#[must_use]
+pub fn reader() -> Reader {
+    static READ: LazyLock<MetricsByName> = LazyLock::new(|| {
+        let of_services = ALL.iter().flat_map(|service| service.metrics);
+        facts::by_name(of_services.chain(ALWAYS_READ).copied())
+    });
+    Reader::new(&READ)
 }
 
 /// Everything that is measured.

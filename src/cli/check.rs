@@ -13,7 +13,7 @@ use hyper::header::{ACCEPT, AUTHORIZATION, DATE, HeaderMap, HeaderValue, USER_AG
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use crate::check::facts::{Facts, Place, Reader, Selection};
+use crate::check::facts::{Facts, Place, Selection};
 use crate::check::limits::{Level, Limits};
 use crate::check::output::{json, plugin};
 use crate::check::report::{Report, Severity};
@@ -218,7 +218,7 @@ async fn of_exporter(args: &CheckArgs, url: &Uri, started: Instant) -> anyhow::R
     headers.insert(ACCEPT, HeaderValue::from_static("application/openmetrics-text;version=1.0.0"));
     headers.insert(USER_AGENT, HeaderValue::from_static("pgbackrest-keeper-check"));
     headers.extend(http.authorization.clone().map(|value| (AUTHORIZATION, value)));
-    let (mut reader, mut length) = (Reader::default(), 0);
+    let (mut reader, mut length) = (services::reader(), 0);
     let tls = tls.map(Arc::new);
     let fetch = Fetch { url: &url, tls, server_name: http.server_name(), headers, body: None };
     let fetched = fetch.run_on_this_host(|status, piece| {
@@ -305,7 +305,7 @@ async fn of_this_host(args: &CheckArgs, services: &[&Service], started: Instant)
     }
     let options = Options { backup_detail: BackupDetail::None, build: build::info(), ..Options::default() };
     let text = exposition::written(&snapshot, &collection, &Arc::new(options), Utc::now())?;
-    let mut reader = Reader::default();
+    let mut reader = services::reader();
     reader.feed(text.as_bytes())?;
     let mut facts = reader.end(false)?;
     explain(&mut facts, &snapshot);

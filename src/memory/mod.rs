@@ -52,6 +52,12 @@ impl Bounds {
         self.limit / 8
     }
 
+    /// Maximum number of series that are judged at once, for a moment. Each takes about 200 bytes.
+    #[must_use]
+    pub fn series(self) -> u64 {
+        (self.limit / 1024).max(100_000)
+    }
+
     /// Maximum bytes of responses that wait for their clients.
     #[must_use]
     pub fn responses(self) -> u64 {

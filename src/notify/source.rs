@@ -6,7 +6,8 @@ use std::sync::Arc;
 use chrono::Utc;
 use thiserror::Error;
 
-use crate::check::facts::{Facts, FactsError, Reader};
+use crate::check::facts::{Facts, FactsError};
+use crate::check::services;
 use crate::collect::store::Store;
 use crate::metrics::exposition::{self, ClusterMetrics, Dynamic, EncodeError, Format};
 use crate::metrics::options::BackupDetail;
@@ -46,7 +47,7 @@ impl Source {
             }
             let snapshot = Arc::clone(&store.load().snapshot);
             let text = exposition::written(&snapshot, &collection, &options, Utc::now())?;
-            let mut reader = Reader::default();
+            let mut reader = services::reader();
             reader.feed(text.as_bytes())?;
             Ok(Some(reader.end(false)?))
         }))
@@ -77,7 +78,7 @@ impl Source {
                 now: Utc::now(),
             };
             let dynamic = exposition::dynamic_part(&dynamic, format)?;
-            let mut reader = Reader::default();
+            let mut reader = services::reader();
             for chunk in exposition::plain(&body, dynamic, 0)? {
                 reader.feed(&chunk?)?;
             }

@@ -18,6 +18,22 @@ use super::Service;
 pub(super) const SERVICE: Service = Service {
     name: "backups",
     about: "Age of the newest backups by type and repository, number of backups, retention, page checksum errors, failed attempts",
+    metrics: &[
+        &metrics::BACKUPS,
+        &metrics::BACKUPS_WITH_ERRORS,
+        &metrics::BACKUP_CHAIN_LAST_COMPLETION_TIMESTAMP_SECONDS,
+        &metrics::BACKUP_LAST_ATTEMPT_FAILURE_INFO,
+        &metrics::BACKUP_LAST_COMPLETION_TIMESTAMP_SECONDS,
+        &metrics::BACKUP_OLDEST_COMPLETION_TIMESTAMP_SECONDS,
+        &metrics::BACKUP_SIZE_DEVIATION_RATIO,
+        &metrics::EXPIRY_BLOCKED_SINCE_TIMESTAMP_SECONDS,
+        &metrics::EXPIRY_OVERDUE_SINCE_TIMESTAMP_SECONDS,
+        &REPO_FUTURE_TIMESTAMPS,
+        &metrics::RETENTION_SATISFIED,
+        &SCHEDULE_INTERVAL_SECONDS,
+        &SCHEDULE_SUSPENDED,
+        &metrics::STANZA_REPO_BACKUP_SKEW_SECONDS,
+    ],
     quantities: QUANTITIES,
     alerts: &[
         "PgBackRestBackupStale",

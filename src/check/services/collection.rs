@@ -15,6 +15,15 @@ use super::Service;
 pub(super) const SERVICE: Service = Service {
     name: "collection",
     about: "Whether pgBackRest can be queried, how old the data is, and whether pgBackRest's configuration can be read",
+    metrics: &[
+        &metrics::COLLECTOR_INTERVAL_SECONDS,
+        &metrics::COLLECTOR_LAST_SUCCESS_TIMESTAMP_SECONDS,
+        &metrics::COLLECTOR_RUNS_TOTAL,
+        &metrics::COLLECTOR_UP,
+        &metrics::CONFIGURATION_READ_SUCCESS,
+        &LEADER,
+        &REPO_UP,
+    ],
     quantities: &[&AGE],
     alerts: &[
         "PgBackRestCollectionFailing",

@@ -13,6 +13,15 @@ use super::records::{self, Kind};
 pub(super) const SERVICE: Service = Service {
     name: "restore-test",
     about: "Results and age of restore tests, estimated duration of a recovery; nothing without a record of a test",
+    metrics: &[
+        &metrics::CONSECUTIVE_INCONCLUSIVE,
+        &metrics::LAST_START_TIMESTAMP_SECONDS,
+        &metrics::LAST_SUCCESS_TIMESTAMP_SECONDS,
+        &metrics::NOT_PASSED_INFO,
+        &metrics::OLDEST_START_TIMESTAMP_SECONDS,
+        &metrics::RECORDS_UNUSABLE,
+        &metrics::RECOVERY_TIME_ESTIMATE_SECONDS,
+    ],
     quantities: &[&AGE, &SUCCESS_AGE, &RECOVERY_TIME],
     alerts: &[
         "PgBackRestRestoreTestFailed",

@@ -16,6 +16,15 @@ use super::Service;
 pub(super) const SERVICE: Service = Service {
     name: "stanza",
     about: "Whether the repositories can be read and belong to the same database, stop files, other programs, credentials",
+    metrics: &[
+        &CERTIFICATE_EXPIRY_TIMESTAMP_SECONDS,
+        &metrics::OTHER_PROGRAM_SEEN_TIMESTAMP_SECONDS,
+        &metrics::REPO_CREDENTIAL_EXPIRY_TIMESTAMP_SECONDS,
+        &metrics::REPO_UP,
+        &metrics::STANZA_REPO_SYSTEM_ID_MATCH,
+        &STANZA_STATUS,
+        &metrics::STANZA_STOPPED,
+    ],
     quantities: &[&CREDENTIAL],
     alerts: &[
         "PgBackRestRepoDown",

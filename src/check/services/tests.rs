@@ -4,7 +4,7 @@ mod proofs;
 mod stanzas;
 
 use super::*;
-use crate::check::facts::{Facts, Reader, Selection};
+use crate::check::facts::Selection;
 use crate::check::limits::Level;
 use crate::check::output;
 use crate::check::report::Severity;
@@ -23,7 +23,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 const NOW: f64 = 1_800_000_000.0;
 
 fn facts(text: &str) -> Facts {
-    let mut reader = Reader::default();
+    let mut reader = reader();
     reader.feed(text.as_bytes()).unwrap();
     reader.end(false).unwrap()
 }

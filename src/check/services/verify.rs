@@ -11,6 +11,14 @@ use super::records::{self, Kind};
 pub(super) const SERVICE: Service = Service {
     name: "verify",
     about: "Results and age of verifications; nothing without a record of one",
+    metrics: &[
+        &metrics::CONSECUTIVE_INCONCLUSIVE,
+        &metrics::LAST_START_TIMESTAMP_SECONDS,
+        &metrics::LAST_SUCCESS_TIMESTAMP_SECONDS,
+        &metrics::NOT_PASSED_INFO,
+        &metrics::OLDEST_START_TIMESTAMP_SECONDS,
+        &metrics::RECORDS_UNUSABLE,
+    ],
     quantities: &[&AGE, &SUCCESS_AGE],
     alerts: &[
         "PgBackRestVerifyFailed",

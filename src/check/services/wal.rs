@@ -8,7 +8,9 @@ use crate::check::quantity::{Quantity, Thresholds};
 use crate::check::report::Severity;
 use crate::check::unit::Unit;
 use crate::metrics::catalogue::archiver as archiving;
-use crate::metrics::catalogue::backups::{RETENTION_REACHED, STANZA_REPO_WAL_SKEW_SEGMENTS};
+use crate::metrics::catalogue::backups::{
+    BACKUP_OLDEST_COMPLETION_TIMESTAMP_SECONDS, RETENTION_REACHED, STANZA_REPO_WAL_SKEW_SEGMENTS,
+};
 use crate::metrics::catalogue::wal as metrics;
 
 use super::Service;
@@ -16,6 +18,35 @@ use super::Service;
 pub(super) const SERVICE: Service = Service {
     name: "wal",
     about: "Missing, duplicate and damaged WAL in the archives, the recovery window, and WAL that waits to be archived",
+    metrics: &[
+        &archiving::ARCHIVER_COLLECTED_TIMESTAMP_SECONDS,
+        &archiving::ARCHIVER_DROPPED_SINCE_TIMESTAMP_SECONDS,
+        &archiving::ARCHIVER_DROP_EXPECTED_TIMESTAMP_SECONDS,
+        &archiving::ARCHIVER_ERRORS,
+        &archiving::ARCHIVER_QUEUED_BYTES,
+        &archiving::ARCHIVER_QUEUE_LIMIT_BYTES,
+        &archiving::ARCHIVER_REJECTED_SINCE_TIMESTAMP_SECONDS,
+        &archiving::ARCHIVER_UP,
+        &archiving::ARCHIVER_WAITING_FILES,
+        &archiving::ARCHIVER_WAITING_SINCE_TIMESTAMP_SECONDS,
+        &BACKUP_OLDEST_COMPLETION_TIMESTAMP_SECONDS,
+        &metrics::BACKUP_UNRESTORABLE,
+        &metrics::RECOVERY_DEFAULT_RESTORE_OK,
+        &metrics::RECOVERY_LATEST_TIMESTAMP_SECONDS,
+        &metrics::RECOVERY_WINDOW_SECONDS,
+        &metrics::RECOVERY_WINDOW_VERIFIED,
+        &metrics::REPO_CLOCK_BEHIND_SECONDS,
+        &metrics::REPO_FUTURE_TIMESTAMPS,
+        &RETENTION_REACHED,
+        &STANZA_REPO_WAL_SKEW_SEGMENTS,
+        &metrics::WAL_DUPLICATE_SEGMENTS,
+        &metrics::WAL_LAST_ARCHIVED_TIMESTAMP_SECONDS,
+        &metrics::WAL_LISTED_TIMESTAMP_SECONDS,
+        &metrics::WAL_MISSING_HISTORY_FILES,
+        &metrics::WAL_MISSING_SEGMENTS,
+        &metrics::WAL_STORED_BYTES,
+        &metrics::WAL_UNNEEDED_BYTES,
+    ],
     quantities: QUANTITIES,
     alerts: &[
         "PgBackRestWalGap",

@@ -1,8 +1,8 @@
 //! Files that are read, and files that are refused.
 
 use super::*;
-use crate::check::facts::Reader;
 use crate::check::report::Severity;
+use crate::check::services;
 
 const SECRET: &str = "hunter2/very-secret";
 
@@ -293,7 +293,7 @@ fn conditions_are_those_of_check() {
              pgbackrest_backup_last_completion_timestamp_seconds{{backup_type=\"full\",{repo}}} {}\n",
             now - age
         );
-        let mut reader = Reader::default();
+        let mut reader = services::reader();
         reader.feed(text.as_bytes()).unwrap();
         let mut facts = reader.end(false).unwrap();
         conditions.select(&mut facts);

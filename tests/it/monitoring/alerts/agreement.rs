@@ -7,7 +7,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 
-use pgbackrest_keeper::check::facts::Reader;
 use pgbackrest_keeper::check::limits::Limits;
 use pgbackrest_keeper::check::range::Range;
 use pgbackrest_keeper::check::report::Severity;
@@ -174,7 +173,7 @@ impl Situation {
         };
         let mut found = BTreeMap::new();
         for (instance, text) in self.scraped_at(time) {
-            let mut reader = Reader::default();
+            let mut reader = services::reader();
             reader.feed(text.as_bytes()).unwrap();
             let facts = reader.end(false).unwrap();
             let report = services::judge(&question, &facts, time as f64);
