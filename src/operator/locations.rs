@@ -19,6 +19,13 @@ use crate::kubernetes::shard::Shard;
 
 /// How long a namespace that cannot be listed keeps new clusters waiting.
 const LISTED_WITHIN: Duration = Duration::from_mins(1);
+/// When a cluster that waits for that is looked at again.
+const UNTIL_LISTED: Duration = Duration::from_secs(5);
+/// When a cluster that waits for older ones is looked at again, unless it is told that it need not wait any more.
+const UNTIL_LOOKED_AT: Duration = Duration::from_mins(5);
+
+/// In the order of [`location::age`].
+type OwnedAge = (bool, Option<i64>, Key);
 
 /// The locations of all clusters, during one term of leadership.
 #[derive(Debug)]
@@ -38,14 +45,15 @@ struct Claimants {
     by_key: HashMap<Key, Claimant>,
     by_location: HashMap<Location, BTreeSet<Key>>,
     unseen: Unseen,
+    /// Those that wait for older ones of the unseen.
+    early: BTreeSet<OwnedAge>,
 }
 
 /// Clusters that were not looked at yet.
 #[derive(Debug, Default)]
 struct Unseen {
     created: HashMap<Key, Option<i64>>,
-    /// In the order of [`location::age`].
-    by_age: BTreeSet<(bool, Option<i64>, Key)>,
+    by_age: BTreeSet<OwnedAge>,
 }
 
 impl Unseen {
@@ -80,6 +88,29 @@ impl Claimants {
         before
     }
 
+    /// Whether an older cluster was not looked at yet. This one is then woken when all were.
+    fn waits(&mut self, one: &Claimant) -> bool {
+        let waits = self.unseen.has_older_than(one);
+        if waits {
+            self.early.insert((one.created.is_none(), one.created, one.key.clone()));
+        }
+        waits
+    }
+
+    /// Wakes those that need not wait any more.
+    fn wake(&mut self, revisits: &[Arc<Revisits>]) {
+        let oldest = self.unseen.by_age.first();
+        while let Some(early) = self.early.pop_first() {
+            if oldest.is_some_and(|oldest| *oldest < early) {
+                self.early.insert(early);
+                break;
+            }
+            for revisits in revisits {
+                revisits.add(&early.2);
+            }
+        }
+    }
+
     fn remove(&mut self, key: &Key) -> Option<Claimant> {
         let removed = self.by_key.remove(key)?;
         for place in places(&removed) {
@@ -108,8 +139,8 @@ impl Claimants {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Compared {
     Conflicts(Vec<Conflict>),
-    /// An older resource was not looked at yet, and a new repo may be in its location.
-    TooEarly,
+    /// An older resource was not looked at yet, and a new repo may be in its location. Compare again after this time.
+    TooEarly(Duration),
 }
 
 impl Locations {
@@ -123,7 +154,8 @@ impl Locations {
 
     /// The store of a watch, of which each new resource is to be looked at.
     pub(super) fn noting(&self, writer: Writer<DynamicObject>) -> NotedStore {
-        NotedStore { writer, claimants: Arc::clone(&self.claimants), listing: Vec::new() }
+        let (claimants, revisits) = (Arc::clone(&self.claimants), self.revisits.clone());
+        NotedStore { writer, claimants, revisits, listing: Vec::new() }
     }
 
     /// Records where the repos of a cluster are, and compares that with all others. Those that are concerned by a change
@@ -141,11 +173,8 @@ impl Locations {
         let claimant = Claimant { key, created: created(object), claims: claims.collect() };
         let is_new = claimant.claims.iter().any(|claim| !claim.in_use);
         let conflicts = self.set(&claimant);
-        if is_new && !self.knows_older_than(&claimant) {
-            Compared::TooEarly
-        } else {
-            Compared::Conflicts(conflicts)
-        }
+        let waits = if is_new { self.waits(&claimant) } else { None };
+        waits.map_or(Compared::Conflicts(conflicts), Compared::TooEarly)
     }
 
     /// Whether the cluster was using the location of this repo when it was last compared.
@@ -172,6 +201,7 @@ impl Locations {
         let mut claimants = self.claimants.lock();
         claimants.unseen.remove(key);
         claimants.by_key.entry(key.clone()).or_insert_with(nothing);
+        claimants.wake(&self.revisits);
     }
 
     /// The resource was deleted.
@@ -188,6 +218,7 @@ impl Locations {
             let before = claimants.insert(claimant);
             let changed = [Some(claimant), before.as_ref()].into_iter().flatten().flat_map(places);
             self.revisit(claimants.at(changed), &claimant.key);
+            claimants.wake(&self.revisits);
         }
         claimants.conflicts(claimant)
     }
@@ -199,14 +230,14 @@ impl Locations {
         }
     }
 
-    /// Whether every older resource was looked at in this term.
-    fn knows_older_than(&self, one: &Claimant) -> bool {
+    /// How long a cluster waits until every older resource was looked at in this term; none if it need not.
+    fn waits(&self, one: &Claimant) -> Option<Duration> {
         let is_listed =
             |store: &Store<DynamicObject>| matches!(store.wait_until_ready().now_or_never(), Some(Ok(())));
         if self.since.elapsed() < LISTED_WITHIN && !self.resources.iter().all(is_listed) {
-            return false;
+            return Some(UNTIL_LISTED);
         }
-        !self.claimants.lock().unseen.has_older_than(one)
+        self.claimants.lock().waits(one).then_some(UNTIL_LOOKED_AT)
     }
 }
 
@@ -214,6 +245,7 @@ impl Locations {
 pub(super) struct NotedStore {
     writer: Writer<DynamicObject>,
     claimants: Arc<Mutex<Claimants>>,
+    revisits: Vec<Arc<Revisits>>,
     /// Those of a list that is not complete yet, with the times when they were created.
     listing: Vec<(Key, Option<i64>)>,
 }
@@ -231,7 +263,9 @@ impl NotedStore {
     }
 
     fn forget(&self, key: &Key) {
-        self.claimants.lock().unseen.remove(key);
+        let mut claimants = self.claimants.lock();
+        claimants.unseen.remove(key);
+        claimants.wake(&self.revisits);
     }
 }
 
@@ -299,7 +333,7 @@ mod tests {
     fn yields(compared: &Compared) -> Option<bool> {
         match compared {
             Compared::Conflicts(conflicts) => Some(conflicts.iter().any(|conflict| conflict.yields)),
-            Compared::TooEarly => None,
+            Compared::TooEarly(_) => None,
         }
     }
 
@@ -314,18 +348,18 @@ mod tests {
         let look = |object: &DynamicObject, path: &str, in_use: bool| {
             locations.compare(object, located(path), |_, _| in_use)
         };
-        assert_eq!(look(&young, "/x", false), Compared::TooEarly, "nothing is listed");
+        assert_eq!(look(&young, "/x", false), Compared::TooEarly(UNTIL_LISTED), "nothing is listed");
         for event in
             [Event::Init, Event::InitApply(old.clone()), Event::InitApply(young.clone()), Event::InitDone]
         {
             watch.apply(&event);
         }
-        assert_eq!(look(&young, "/x", false), Compared::TooEarly);
+        assert_eq!(look(&young, "/x", false), Compared::TooEarly(UNTIL_LOOKED_AT));
         assert_eq!(yields(&look(&young, "/x", true)), Some(false), "what is in use does not wait");
         assert!(locations.is_shared(&key("old"), &located("/x")));
         assert!(!locations.is_shared(&key("old"), &located("/y")));
         assert!(!locations.is_shared(&key("young"), &located("/x")), "with itself");
-        assert_eq!(look(&young, "/x", false), Compared::TooEarly);
+        assert_eq!(look(&young, "/x", false), Compared::TooEarly(UNTIL_LOOKED_AT));
         assert_eq!(yields(&look(&old, "/x", false)), Some(false), "it does not wait for a younger one");
         assert_eq!(revisits.take(), [key("young")]);
         assert_eq!(yields(&look(&young, "/x", false)), Some(true));
@@ -348,11 +382,14 @@ mod tests {
     #[test]
     fn nobody_waits_for_a_cluster_that_is_gone() {
         let writer = Writer::new(postgresql());
-        let locations = Locations::new(vec![writer.as_reader()], Shard::default(), Vec::new());
+        let revisits = Arc::new(Revisits::default());
+        let locations =
+            Locations::new(vec![writer.as_reader()], Shard::default(), vec![Arc::clone(&revisits)]);
         let mut watch = locations.noting(writer);
         let old = |name| object(name, "2026-01-01T00:00:00Z");
         let young = object("young", "2026-02-01T00:00:00Z");
-        let is_too_early = || locations.compare(&young, located("/x"), |_, _| false) == Compared::TooEarly;
+        let is_too_early =
+            || locations.compare(&young, located("/x"), |_, _| false) == Compared::TooEarly(UNTIL_LOOKED_AT);
         let list = |names: &[&'static str]| -> Vec<Event<DynamicObject>> {
             let listed = names.iter().map(|name| Event::InitApply(old(name)));
             std::iter::once(Event::Init).chain(listed).collect()
@@ -366,8 +403,11 @@ mod tests {
         assert!(is_too_early());
         locations.give_up(&key("b"));
         assert!(is_too_early());
+        assert_eq!(revisits.take(), []);
         watch.apply(&Event::Delete(old("c")));
+        assert_eq!(revisits.take(), [key("young")], "it is told, once");
         assert!(!is_too_early());
+        assert_eq!(revisits.take(), []);
         watch.apply(&Event::Apply(old("c")));
         assert!(is_too_early(), "it was created anew");
         watch.apply(&Event::Apply(object("later", "2026-03-01T00:00:00Z")));

@@ -46,8 +46,6 @@ const DEADLINE: Duration = Duration::from_mins(15);
 const USUAL: Duration = Duration::from_hours(1);
 /// A resource with errors may become valid through an object that is not watched, such as its Secret.
 const UNTIL_MENDED: Duration = Duration::from_secs(100);
-/// A new cluster waits until the older ones were looked at.
-const UNTIL_COMPARED: Duration = Duration::from_secs(5);
 /// The shortest time until the next reconcile.
 const SOONEST: Duration = Duration::from_secs(1);
 
@@ -202,12 +200,14 @@ impl Reconciler {
             |references: &References| validate::judge(&resource, found.clone(), references, &self.settings);
         let (mut cluster, mut findings) = judge(&observed.references);
         let compared = self.compare(object, &resource, cluster.as_ref(), conduct, &observed);
-        let is_early = compared == Compared::TooEarly;
-        if let Compared::Conflicts(conflicts) = compared
-            && !conflicts.is_empty()
-        {
-            observed.references.conflicts = conflicts;
-            (cluster, findings) = judge(&observed.references);
+        let mut early = None;
+        match compared {
+            Compared::TooEarly(again) => early = Some(again),
+            Compared::Conflicts(conflicts) if !conflicts.is_empty() => {
+                observed.references.conflicts = conflicts;
+                (cluster, findings) = judge(&observed.references);
+            }
+            Compared::Conflicts(_) => {}
         }
         let cluster = cluster.map(Arc::new);
         outcome.look = Look::of(cluster.as_ref());
@@ -230,10 +230,10 @@ impl Reconciler {
             return Ok(outcome.add(released));
         }
         match cluster {
-            Some(cluster) if is_early && !conduct.paused => {
+            Some(cluster) if early.is_some() && !conduct.paused => {
                 outcome.pending = true;
                 self.verified(&cluster, outcome).await?;
-                Ok(Some(UNTIL_COMPARED))
+                Ok(early)
             }
             Some(cluster) if !conduct.paused => {
                 let again = self.keep(&cluster, conduct, observed, outcome).await?;

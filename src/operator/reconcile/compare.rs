@@ -53,7 +53,7 @@ impl Reconciler {
         let references = References { secret, ..References::default() };
         match self.locations.compare(object, validate::locations(resource, &references), |_, _| true) {
             Compared::Conflicts(conflicts) => conflicts,
-            Compared::TooEarly => Vec::new(),
+            Compared::TooEarly(_) => Vec::new(),
         }
     }
 
