@@ -1,6 +1,9 @@
 //! Verifications on the real API server, with the real CronJob and Job controllers. No node runs the pods: the test writes their
 //! results as a kubelet would.
 
+use std::thread;
+use std::time::Duration;
+
 use chrono::{SecondsFormat, Utc};
 use serde_json::{Value, json};
 
@@ -119,6 +122,8 @@ fn admitted_by_the_repo_host(kubectl: &Kubectl) {
 
 /// A pod that ends without a result has its turn behind it all the same.
 fn without_result(kubectl: &Kubectl) {
+    // Its start is known in whole seconds, and must be later than that of the run before.
+    thread::sleep(Duration::from_secs(1));
     start(kubectl, "killed");
     end_container(kubectl, ("shop", "killed"), "verify", &json!({"exitCode": 137, "reason": "OOMKilled"}));
     wait_for_results(kubectl, 1, &["passed", "inconclusive"]);
