@@ -1,4 +1,4 @@
-//! Escapes text from outside for terminals, log lines, messages, statuses and JSON documents.
+//! Escapes text from outside for terminals, log lines, messages, statuses and JSON documents, and shares text that occurs often.
 //!
 //! Only [`is_printable`] decides which characters are printable. `cli::output` and `telemetry` pass everything that they write through
 //! [`for_terminal`] or [`json`], so that nothing reaches a terminal that controls it or reorders text.
@@ -7,6 +7,10 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use serde::Serialize;
+
+mod shared;
+
+pub use shared::SharedTexts;
 
 /// Whether a terminal shows a character as itself: not a control character (C0 and C1), which controls the terminal, not a character
 /// that reorders text, and not an invisible one.

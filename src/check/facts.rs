@@ -1,7 +1,7 @@
 //! The series of `/metrics`, read line by line as they arrive, and where each belongs.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::sync::{Arc, LazyLock};
 
@@ -13,7 +13,7 @@ use crate::metrics::catalogue::exporter::COLLECTOR_UP;
 use crate::metrics::catalogue::{self, Metric};
 use crate::state::filter::{Filter, UNLISTED};
 use crate::state::human;
-use crate::text;
+use crate::text::{self, SharedTexts};
 
 /// Bytes of a line; what a longer one says is unknown.
 const LONGEST_LINE: usize = 64 * 1024;
@@ -78,22 +78,8 @@ pub struct Reader {
     /// There was a series of the catalogue, kept or not.
     is_ours: bool,
     is_complete: bool,
-    names: Names,
-}
-
-/// Keeps each name of a place or label once.
-#[derive(Debug, Default)]
-struct Names(HashSet<Arc<str>>);
-
-impl Names {
-    fn shared(&mut self, name: &str) -> Arc<str> {
-        if let Some(known) = self.0.get(name) {
-            return Arc::clone(known);
-        }
-        let name: Arc<str> = name.into();
-        self.0.insert(Arc::clone(&name));
-        name
-    }
+    /// Names of places and labels.
+    names: SharedTexts,
 }
 
 /// A text that facts cannot be taken from.
@@ -126,7 +112,7 @@ impl Reader {
             count: 0,
             is_ours: false,
             is_complete: false,
-            names: Names::default(),
+            names: SharedTexts::default(),
         }
     }
 
@@ -219,7 +205,11 @@ fn shortened(name: &str) -> Arc<str> {
 }
 
 /// A series of one of these metrics; none if it is another one, no series, or no number.
-fn parse(line: &str, metrics: &MetricsByName, names: &mut Names) -> Option<(&'static Metric, Place, Series)> {
+fn parse(
+    line: &str,
+    metrics: &MetricsByName,
+    names: &mut SharedTexts,
+) -> Option<(&'static Metric, Place, Series)> {
     let end = line.find(['{', ' '])?;
     let (name, mut rest) = line.split_at(end);
     let metric = metrics.get(name)?;

@@ -111,7 +111,7 @@ pub fn parse_rest(text: &str, taken: impl Fn(usize) -> usize) -> Result<InfoDocu
         is_readable
     });
     for stanza in &mut document.stanzas {
-        // A repository has each label once: of several with the same, nobody knows which one is right.
+        // Labels are unique in a repository. If one occurs again, it is not known which entry is right.
         let mut labels = HashSet::new();
         stanza.backup.retain(|backup| {
             let is_new = labels.insert((backup.database.repo_key, backup.label.clone()));

@@ -7,6 +7,7 @@ use crate::pgbackrest::info::view::RepoView;
 use crate::pgbackrest::info::{InfoBackup, InfoBackups, InfoRange, Text};
 use crate::pgbackrest::wal::{Lsn, WalSegment};
 use crate::state::snapshot::{Backup, ByteCount};
+use crate::text::SharedTexts;
 
 /// The backups of a stanza.
 #[derive(Debug, Default)]
@@ -14,7 +15,8 @@ pub(super) struct BackupFacts {
     /// In the order in which they are printed, with the number of the repository.
     list: Vec<(Option<u32>, Backup)>,
     known: HashSet<(Option<u32>, Arc<str>)>,
-    texts: Texts,
+    /// A backup is named by those that depend on it, too.
+    texts: SharedTexts,
 }
 
 impl BackupFacts {
@@ -28,7 +30,7 @@ impl BackupFacts {
         self.list.len()
     }
 
-    /// Returns whether it was added. A repository has each label once: of several with the same, nobody knows which one is right.
+    /// Returns whether it was added. Labels are unique in a repository, so a backup is not added if its label is known.
     pub(super) fn add(&mut self, raw: &InfoBackup<'_>) -> bool {
         let key = raw.database.repo_key;
         let Some(backup) = backup(raw, &mut self.texts) else { return false };
@@ -55,30 +57,11 @@ impl BackupFacts {
     /// Bytes that they take.
     pub(super) fn weight(&self) -> u64 {
         let of_stanza = if self.known.is_empty() { 0 } else { Self::WEIGHT };
-        of_stanza + self.list.len() as u64 * Self::WEIGHT_OF_ONE + self.texts.bytes
+        of_stanza + self.list.len() as u64 * Self::WEIGHT_OF_ONE + self.texts.bytes()
     }
 }
 
-/// Keeps each text once. A backup is named by those that depend on it, too.
-#[derive(Debug, Default)]
-struct Texts {
-    known: HashSet<Arc<str>>,
-    bytes: u64,
-}
-
-impl Texts {
-    fn shared(&mut self, text: &str) -> Arc<str> {
-        if let Some(known) = self.known.get(text) {
-            return Arc::clone(known);
-        }
-        let text: Arc<str> = Arc::from(text);
-        self.bytes += text.len() as u64;
-        self.known.insert(Arc::clone(&text));
-        text
-    }
-}
-
-fn backup(raw: &InfoBackup<'_>, texts: &mut Texts) -> Option<Backup> {
+fn backup(raw: &InfoBackup<'_>, texts: &mut SharedTexts) -> Option<Backup> {
     let span = raw.timestamp?;
     let segment = |name: &Option<Text<'_>>| name.as_ref().and_then(|name| WalSegment::parse(name));
     let lsn = |of: fn(&InfoRange<'_>) -> Option<Lsn>| raw.lsn.as_ref().and_then(of);
