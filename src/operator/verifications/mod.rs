@@ -33,7 +33,7 @@ use crate::kubernetes::shard::Shard;
 use crate::state::records::Records;
 use crate::state::verification::Verification;
 use crate::state::verification_history::VerificationHistory;
-use results::Results;
+use results::{Read, Results};
 
 /// The names of the watches of Jobs and pods.
 const WATCHES: [&str; 2] = ["Verification/Job", "Verification/Pod"];
@@ -196,7 +196,17 @@ impl Verifications {
         let found = call(format!("read ConfigMap {name}"), CALL_DEADLINE, api.get_opt(&name)).await?;
         let ours = found.filter(|found| is_ours(&found.metadata, "ConfigMap", owner));
         let Some(ours) = ours else { return Ok(Results::default()) };
-        let results = Results::read(&ours.data.unwrap_or_default(), Utc::now());
+        let Read { results, problems } = Read::of(&ours.data.unwrap_or_default(), Utc::now());
+        if let Some(problem) = problems.first() {
+            tracing::warn!(
+                namespace = %owner.namespace,
+                cluster = %owner.name,
+                config_map = %name,
+                unreadable = problems.len(),
+                %problem,
+                "Results of verifications cannot be read, and will be replaced"
+            );
+        }
         self.stored.lock().insert(key.clone(), (version(&ours.metadata), results.clone()));
         Ok(results)
     }
@@ -213,8 +223,7 @@ pub async fn list(
         match call(format!("read ConfigMap {name}"), CALL_DEADLINE, api.get_opt(&name)).await {
             Ok(found) => Ok(found.filter(|found| belongs(found, key)).map(|found| {
                 let now = Utc::now();
-                let results = Results::read(&found.data.unwrap_or_default(), now);
-                (key.clone(), results.records(now))
+                (key.clone(), Read::of(&found.data.unwrap_or_default(), now).records(now))
             })),
             Err(error) if error.failure == CallFailure::Forbidden => {
                 tracing::debug!(%error, "No results of verifications");

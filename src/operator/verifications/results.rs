@@ -24,22 +24,44 @@ const KEPT: usize = 10;
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Results(BTreeMap<RepoNumber, Vec<Verification>>);
 
-impl Results {
-    /// From the ConfigMap. What cannot be read is left out, and what is dated in the future.
-    pub(super) fn read(data: &BTreeMap<String, String>, now: DateTime<Utc>) -> Self {
-        let mut results = Self::default();
+/// What a ConfigMap with results contains.
+#[derive(Debug, Default)]
+pub(super) struct Read {
+    pub(super) results: Results,
+    /// What cannot be read, by the key that it is under.
+    pub(super) problems: Vec<String>,
+}
+
+impl Read {
+    /// What cannot be read is left out, and what is dated in the future.
+    pub(super) fn of(data: &BTreeMap<String, String>, now: DateTime<Utc>) -> Self {
+        let mut read = Self::default();
         for (key, document) in data {
             let Some(repo) = key.strip_suffix(".json").and_then(RepoNumber::of_name) else { continue };
-            let Ok(Value::Array(records)) = serde_json::from_str(document) else { continue };
-            for record in records {
-                if let Ok(record) = Verification::parse(record.to_string().as_bytes()) {
-                    results.add(repo, record, now);
+            match serde_json::from_str::<Vec<Value>>(document) {
+                Ok(records) => {
+                    for record in records {
+                        match Verification::parse(record.to_string().as_bytes()) {
+                            Ok(record) => read.results.add(repo, record, now),
+                            Err(error) => read.problems.push(format!("{key}: {error}")),
+                        }
+                    }
                 }
+                Err(error) => read.problems.push(format!("{key}: {error}")),
             }
         }
-        results
+        read
     }
 
+    /// As the records of a host.
+    pub(super) fn records(self, now: DateTime<Utc>) -> Records<VerificationHistory> {
+        let mut records = self.results.records(now);
+        self.problems.into_iter().for_each(|problem| records.reject(problem));
+        records
+    }
+}
+
+impl Results {
     /// The content of the ConfigMap: a list for each repo, with a record on each line.
     pub(super) fn document(&self) -> BTreeMap<String, String> {
         let list = |records: &Vec<Verification>| {
@@ -204,17 +226,30 @@ mod tests {
         assert_eq!(stored.last(), BTreeMap::from([(repo1(), day(2))]));
         data.insert("repo2.json".to_owned(), "nonsense".to_owned());
         data.insert("README".to_owned(), String::new());
-        assert_eq!(Results::read(&data, day(100)), stored);
+        let read = Read::of(&data, day(100));
+        assert_eq!(read.results, stored);
+        assert!(matches!(&read.problems[..], [problem] if problem.starts_with("repo2.json: ")));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_told() {
+        let mut data = results(&[(1, Outcome::Passed)]).document();
+        data.insert("repo2.json".to_owned(), r#"[{"format": 1}, 3]"#.to_owned());
+        let read = Read::of(&data, day(2));
+        assert_eq!((read.results.last().len(), read.problems.len()), (1, 2));
+        let records = read.records(day(2));
+        assert_eq!(records.health().unwrap().unusable, 2);
+        assert!(records.of_repo(STANZA, 1).is_some());
     }
 
     #[test]
     fn what_is_dated_in_the_future_is_no_result() {
         let mut stored = results(&[(1, Outcome::Passed), (40, Outcome::Failed)]);
         let data = stored.document();
-        stored = Results::read(&data, day(30));
+        stored = Read::of(&data, day(30)).results;
         stored.add(repo1(), record(50, Outcome::Failed), day(30));
         assert_eq!(stored.last(), BTreeMap::from([(repo1(), day(1))]));
-        assert_eq!(Results::read(&data, day(41)).last(), BTreeMap::from([(repo1(), day(40))]));
+        assert_eq!(Read::of(&data, day(41)).results.last(), BTreeMap::from([(repo1(), day(40))]));
     }
 
     #[test]

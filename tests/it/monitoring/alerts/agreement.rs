@@ -34,6 +34,7 @@ const NOT_CHECKED: &[&str] = &[
     // Whoever is notified of it would not hear of it.
     "PgBackRestNotificationsFailing",
     "PgBackRestOperatorNoLeader",
+    "PgBackRestOperatorTwoLeaders",
     "PgBackRestReconcileErrors",
     "PgBackRestRepoDiskFilling",
     "PgBackRestRepoGrowth",
