@@ -1,19 +1,17 @@
 //! The runs of one repo and backup type.
 
-use std::collections::BTreeMap;
-
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::fact::{JobEnd, JobFact, JobFailure};
+use super::fact::{CronFact, JobEnd, JobFact, JobFailure};
 use super::timer::{ScheduleView, Timer};
 
 /// The state of a repo and backup type. Results are kept when the Job is deleted: Kubernetes keeps only a few Jobs.
 #[derive(Debug, Clone, Default)]
 pub struct RunHistory {
-    /// Its CronJobs, by UID: usually one.
-    pub(super) timers: BTreeMap<Box<str>, Timer>,
-    /// Existing Jobs, by UID.
-    jobs: BTreeMap<Box<str>, KnownJob>,
+    /// Its CronJobs: usually one.
+    timers: Vec<Timer>,
+    /// Existing Jobs, in the order of their UIDs.
+    jobs: Vec<KnownJob>,
     last_success: Option<DateTime<Utc>>,
     last_failure: Option<(DateTime<Utc>, JobFailure)>,
     newest: Option<Newest>,
@@ -22,8 +20,9 @@ pub struct RunHistory {
     consecutive_failures: u64,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct KnownJob {
+    uid: Box<str>,
     failed_pods: u64,
     succeeded_pods: u64,
     state: State,
@@ -88,15 +87,15 @@ pub struct Tally {
 impl RunHistory {
     /// Records the state of a Job. Returns what is new.
     pub(super) fn job(&mut self, fact: &JobFact) -> Tally {
-        let before = self.jobs.get(&fact.uid).copied();
         let state = match (&fact.end, fact.started) {
             (Some(_), _) => State::Ended,
             (None, Some(since)) => State::Runs(since),
             (None, None) => State::Waits,
         };
         let (failed_pods, succeeded_pods) = (fact.failed_pods, fact.succeeded_pods);
-        self.jobs.insert(fact.uid.clone(), KnownJob { failed_pods, succeeded_pods, state });
-        let ended = before.is_none_or(|before| before.state != State::Ended);
+        let known = KnownJob { uid: fact.uid.clone(), failed_pods, succeeded_pods, state };
+        let before = self.note(known);
+        let ended = before.as_ref().is_none_or(|before| before.state != State::Ended);
         if let Some(end) = fact.end.as_ref().filter(|_| ended) {
             self.ended(end, fact.duration());
         }
@@ -105,6 +104,17 @@ impl RunHistory {
             failed_pods: failed_pods.saturating_sub(failed),
             succeeded_pods: succeeded_pods.saturating_sub(succeeded),
             ended: ended && fact.end.is_some(),
+        }
+    }
+
+    /// Remembers a Job. Returns what was known of it.
+    fn note(&mut self, job: KnownJob) -> Option<KnownJob> {
+        match self.jobs.binary_search_by(|known| known.uid.cmp(&job.uid)) {
+            Ok(place) => Some(std::mem::replace(self.jobs.get_mut(place)?, job)),
+            Err(place) => {
+                self.jobs.insert(place, job);
+                None
+            }
         }
     }
 
@@ -136,16 +146,43 @@ impl RunHistory {
 
     /// Whether a run has not ended.
     pub(super) fn is_active(&self) -> bool {
-        self.jobs.values().any(|known| known.state != State::Ended)
+        self.jobs.iter().any(|known| known.state != State::Ended)
     }
 
     /// Whether this Job is known to have ended.
     pub(super) fn has_ended(&self, uid: &str) -> bool {
-        self.jobs.get(uid).is_some_and(|known| known.state == State::Ended)
+        let place = self.jobs.binary_search_by(|known| (*known.uid).cmp(uid)).ok();
+        place.and_then(|place| self.jobs.get(place)).is_some_and(|known| known.state == State::Ended)
     }
 
     pub(super) fn job_gone(&mut self, uid: &str) {
-        self.jobs.remove(uid);
+        self.jobs.retain(|known| *known.uid != *uid);
+        self.jobs.shrink_to_fit();
+    }
+
+    /// A new or known CronJob.
+    pub(super) fn cron_job(&mut self, fact: CronFact, now: DateTime<Utc>) {
+        if let Some(timer) = self.timers.iter_mut().find(|timer| timer.fact.uid == fact.uid) {
+            timer.renew(fact, now);
+        } else {
+            self.timers.reserve_exact(1);
+            self.timers.push(Timer::new(fact, now));
+        }
+        self.update_timers(now);
+    }
+
+    pub(super) fn cron_job_gone(&mut self, uid: &str) {
+        self.timers.retain(|timer| *timer.fact.uid != *uid);
+    }
+
+    /// All its CronJobs.
+    pub(super) fn timers_mut(&mut self) -> impl Iterator<Item = &mut Timer> {
+        self.timers.iter_mut()
+    }
+
+    /// What is known of a CronJob.
+    pub(super) fn known(&self, uid: &str) -> Option<&CronFact> {
+        self.timers.iter().map(|timer| &timer.fact).find(|fact| *fact.uid == *uid)
     }
 
     /// Whether it has neither CronJobs nor Jobs.
@@ -156,7 +193,7 @@ impl RunHistory {
     /// Updates the timers after a success or another change.
     pub(super) fn update_timers(&mut self, now: DateTime<Utc>) {
         let last_success = self.last_success();
-        for timer in self.timers.values_mut() {
+        for timer in &mut self.timers {
             timer.recompute(last_success, now);
         }
     }
@@ -164,12 +201,12 @@ impl RunHistory {
     /// The relevant CronJob: the oldest.
     #[must_use]
     pub fn timer(&self) -> Option<&Timer> {
-        self.timers.values().min_by_key(|timer| (timer.fact.created, &timer.fact.name))
+        self.timers.iter().min_by_key(|timer| (timer.fact.created, &timer.fact.name))
     }
 
     /// Includes deleted Jobs, from the status of CronJobs.
     fn last_success(&self) -> Option<DateTime<Utc>> {
-        self.timers.values().map(|timer| timer.fact.last_success).max().flatten().max(self.last_success)
+        self.timers.iter().map(|timer| timer.fact.last_success).max().flatten().max(self.last_success)
     }
 
     /// The newest failure, if no run has succeeded since.
@@ -192,7 +229,7 @@ impl RunHistory {
     #[must_use]
     pub fn view(&self, now: DateTime<Utc>) -> RunHistoryView {
         let mut active: Vec<DateTime<Utc>> = Vec::new();
-        active.extend(self.jobs.values().filter_map(|known| match known.state {
+        active.extend(self.jobs.iter().filter_map(|known| match known.state {
             State::Runs(since) => Some(since),
             State::Waits | State::Ended => None,
         }));

@@ -18,7 +18,7 @@ pub struct JobIndex {
 /// The runs of one cluster.
 #[derive(Debug, Clone, Default)]
 pub struct ClusterRuns {
-    histories: BTreeMap<Slot, RunHistory>,
+    histories: BTreeMap<Slot, Box<RunHistory>>,
     /// Whether pgBackRest is known to lock each repository by itself.
     locks_each_repo: bool,
 }
@@ -51,7 +51,7 @@ pub type JobPlace = (ClusterKey, Slot);
 impl ClusterRuns {
     /// By repo and backup type.
     pub fn histories(&self) -> impl Iterator<Item = (Slot, &RunHistory)> {
-        self.histories.iter().map(|(slot, history)| (*slot, history))
+        self.histories.iter().map(|(slot, history)| (*slot, &**history))
     }
 
     /// How its runs have ended.
@@ -65,7 +65,7 @@ impl ClusterRuns {
     /// Marks schedules that fire in the same minute and use the same lock: before pgBackRest 2.53, even those for different
     /// repos do (`Version::locks_each_repo`).
     fn find_conflicts(&mut self, now: DateTime<Utc>) {
-        let timers: Vec<&Timer> = self.histories.values().filter_map(RunHistory::timer).collect();
+        let timers: Vec<&Timer> = self.histories.values().filter_map(|history| history.timer()).collect();
         let mut conflicting = BTreeSet::new();
         for (index, one) in timers.iter().enumerate() {
             for other in timers.iter().skip(index + 1) {
@@ -75,7 +75,7 @@ impl ClusterRuns {
                 }
             }
         }
-        for timer in self.histories.values_mut().flat_map(|history| history.timers.values_mut()) {
+        for timer in self.histories.values_mut().flat_map(|history| history.timers_mut()) {
             timer.conflict = conflicting.contains(&timer.fact.uid);
         }
     }
@@ -92,7 +92,7 @@ impl JobIndex {
     #[must_use]
     pub fn is_backed_up_now(&self, key: &ClusterKey) -> bool {
         let cluster = self.clusters.get(key);
-        cluster.is_some_and(|cluster| cluster.histories.values().any(RunHistory::is_active))
+        cluster.is_some_and(|cluster| cluster.histories.values().any(|history| history.is_active()))
     }
 
     /// Records CronJobs; several at once, since those of a cluster are compared with each other.
@@ -100,23 +100,18 @@ impl JobIndex {
         let mut touched = BTreeSet::new();
         for fact in facts {
             let history = self.history(&fact.cluster, fact.slot);
-            let known = history.timers.get(&fact.uid);
+            let known = history.known(&fact.uid);
             // Changes of the status at each run have no effect.
-            if known.is_some_and(|known| known.fact == fact) {
+            if known == Some(&fact) {
                 continue;
             }
             let same_times = known.is_some_and(|known| {
-                known.fact.expression == fact.expression
-                    && known.fact.time_zone == fact.time_zone
-                    && known.fact.suspension == fact.suspension
+                known.expression == fact.expression
+                    && known.time_zone == fact.time_zone
+                    && known.suspension == fact.suspension
             });
             let cluster = fact.cluster.clone();
-            if let Some(timer) = history.timers.get_mut(&fact.uid) {
-                timer.renew(fact, now);
-            } else {
-                history.timers.insert(fact.uid.clone(), Timer::new(fact, now));
-            }
-            history.update_timers(now);
+            history.cron_job(fact, now);
             if !same_times {
                 touched.insert(cluster);
             }
@@ -138,7 +133,7 @@ impl JobIndex {
 
     /// A CronJob was deleted.
     pub fn cron_job_gone(&mut self, (key, slot): &JobPlace, uid: &str, now: DateTime<Utc>) {
-        self.history(key, *slot).timers.remove(uid);
+        self.history(key, *slot).cron_job_gone(uid);
         self.cluster(key).find_conflicts(now);
         self.tidy(key, *slot);
     }
@@ -175,7 +170,7 @@ impl JobIndex {
     /// Removes empty entries.
     fn tidy(&mut self, key: &ClusterKey, slot: Slot) {
         let cluster = self.cluster(key);
-        if cluster.histories.get(&slot).is_some_and(RunHistory::is_empty) {
+        if cluster.histories.get(&slot).is_some_and(|history| history.is_empty()) {
             cluster.histories.remove(&slot);
         }
         if cluster.histories.is_empty() {
