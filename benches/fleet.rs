@@ -54,6 +54,8 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 const REPOS: u32 = 3;
 const BACKUPS: u64 = 30;
 const SCRAPES: usize = 200;
+/// What a round took is free again, and the allocator has returned it.
+const UNTIL_FREE: Duration = Duration::from_secs(10);
 /// One in so many commands hangs until its timeout.
 const HANGS: u64 = 200;
 
@@ -127,6 +129,7 @@ async fn main() {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     let (wall, cpu) = (began.elapsed(), used().cpu_seconds - before.cpu_seconds);
+    tokio::time::sleep(UNTIL_FREE).await;
     let grown = used().settled_mib - before.settled_mib;
     let case = format!(
         "{clusters} clusters of {REPOS} repos with {BACKUPS} backups each, commands of {latency:?}, {} at once",

@@ -43,7 +43,8 @@ pub(super) struct Locations {
 #[derive(Debug, Default)]
 struct Claimants {
     by_key: HashMap<Key, Claimant>,
-    by_location: HashMap<Location, BTreeSet<Key>>,
+    /// In order; most often there is one.
+    by_location: HashMap<Location, Vec<Key>>,
     unseen: Unseen,
     /// Those that wait for older ones of the unseen.
     early: BTreeSet<OwnedAge>,
@@ -82,7 +83,13 @@ impl Claimants {
         self.unseen.remove(&claimant.key);
         let before = self.remove(&claimant.key);
         for place in places(claimant) {
-            self.by_location.entry(place.clone()).or_default().insert(claimant.key.clone());
+            let keys = self.by_location.entry(place.clone()).or_default();
+            if let Err(place) = keys.binary_search(&claimant.key) {
+                if keys.is_empty() {
+                    keys.reserve_exact(1);
+                }
+                keys.insert(place, claimant.key.clone());
+            }
         }
         self.by_key.insert(claimant.key.clone(), claimant.clone());
         before
@@ -105,9 +112,7 @@ impl Claimants {
                 self.early.insert(early);
                 break;
             }
-            for revisits in revisits {
-                revisits.add(&early.2);
-            }
+            revisit(revisits, &early.2);
         }
     }
 
@@ -115,7 +120,7 @@ impl Claimants {
         let removed = self.by_key.remove(key)?;
         for place in places(&removed) {
             if let Some(keys) = self.by_location.get_mut(place) {
-                keys.remove(key);
+                keys.retain(|known| known != key);
                 if keys.is_empty() {
                     self.by_location.remove(place);
                 }
@@ -226,7 +231,7 @@ impl Locations {
     /// Looks again at the clusters that are where another one is or was.
     fn revisit(&self, all: BTreeSet<&Key>, one: &Key) {
         for key in all.into_iter().filter(|key| *key != one) {
-            self.revisits.iter().for_each(|revisits| revisits.add(key));
+            revisit(&self.revisits, key);
         }
     }
 
@@ -295,6 +300,13 @@ impl Cache<DynamicObject> for NotedStore {
 
     fn keys(&self) -> BTreeSet<Key> {
         self.writer.keys()
+    }
+}
+
+/// Looks at a cluster again, in whichever scope it is.
+fn revisit(revisits: &[Arc<Revisits>], key: &Key) {
+    for of_scope in revisits {
+        of_scope.add(key);
     }
 }
 
