@@ -40,6 +40,14 @@ pub struct RecordsHealth {
     pub problem: Option<String>,
 }
 
+impl RecordsHealth {
+    /// Notes a record that cannot be used.
+    pub fn reject(&mut self, problem: String) {
+        self.unusable += 1;
+        self.problem.get_or_insert(problem);
+    }
+}
+
 impl<H> Default for Records<H> {
     fn default() -> Self {
         Self { repos: BTreeMap::new(), health: RecordsHealth::default() }
@@ -70,8 +78,13 @@ impl<H: History> Records<H> {
 
     /// Notes a record that cannot be used.
     pub fn reject(&mut self, problem: String) {
-        self.health.unusable += 1;
-        self.health.problem.get_or_insert(problem);
+        self.health.reject(problem);
+    }
+
+    /// Notes records that cannot be used.
+    pub fn reject_all(&mut self, rejected: RecordsHealth) {
+        self.health.unusable += rejected.unusable;
+        self.health.problem = rejected.problem.or_else(|| self.health.problem.take());
     }
 
     /// Whether all can be used.

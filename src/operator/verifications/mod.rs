@@ -196,13 +196,13 @@ impl Verifications {
         let found = call(format!("read ConfigMap {name}"), CALL_DEADLINE, api.get_opt(&name)).await?;
         let ours = found.filter(|found| is_ours(&found.metadata, "ConfigMap", owner));
         let Some(ours) = ours else { return Ok(Results::default()) };
-        let Read { results, problems } = Read::of(&ours.data.unwrap_or_default(), Utc::now());
-        if let Some(problem) = problems.first() {
+        let Read { results, rejected } = Read::of(&ours.data.unwrap_or_default(), Utc::now());
+        if let Some(problem) = rejected.problem {
             tracing::warn!(
                 namespace = %owner.namespace,
                 cluster = %owner.name,
                 config_map = %name,
-                unreadable = problems.len(),
+                unreadable = rejected.unusable,
                 %problem,
                 "Results of verifications cannot be read, and will be replaced"
             );

@@ -1,6 +1,7 @@
 //! The results of the verifications of a cluster, as they are stored in a ConfigMap. Pure.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 
 use chrono::{DateTime, SubsecRound, Utc};
 use serde_json::Value;
@@ -12,10 +13,12 @@ use crate::cluster::validated::{RepoNumber, STANZA};
 use crate::operator::runs::why::Why;
 use crate::operator::runs::{JobEnd, RunJob};
 use crate::state::archive::CLOCK_TOLERANCE;
+use crate::state::proofs::MAX_TEXT;
 use crate::state::proofs::{Outcome, ReasonClass, Record as _, Source, Versions};
-use crate::state::records::Records;
+use crate::state::records::{Records, RecordsHealth};
 use crate::state::verification::{Cause, FORMAT, Verification};
 use crate::state::verification_history::VerificationHistory;
+use crate::text;
 
 /// Results of each repo that are kept, and the last one that passed. One has at most 4 KiB.
 const KEPT: usize = 10;
@@ -28,8 +31,8 @@ pub(super) struct Results(BTreeMap<RepoNumber, Vec<Verification>>);
 #[derive(Debug, Default)]
 pub(super) struct Read {
     pub(super) results: Results,
-    /// What cannot be read, by the key that it is under.
-    pub(super) problems: Vec<String>,
+    /// What cannot be read.
+    pub(super) rejected: RecordsHealth,
 }
 
 impl Read {
@@ -38,16 +41,18 @@ impl Read {
         let mut read = Self::default();
         for (key, document) in data {
             let Some(repo) = key.strip_suffix(".json").and_then(RepoNumber::of_name) else { continue };
-            match serde_json::from_str::<Vec<Value>>(document) {
-                Ok(records) => {
-                    for record in records {
-                        match Verification::parse(record.to_string().as_bytes()) {
-                            Ok(record) => read.results.add(repo, record, now),
-                            Err(error) => read.problems.push(format!("{key}: {error}")),
-                        }
-                    }
+            let records = match serde_json::from_str::<Vec<Value>>(document) {
+                Ok(records) => records,
+                Err(error) => {
+                    read.reject(key, &error);
+                    continue;
                 }
-                Err(error) => read.problems.push(format!("{key}: {error}")),
+            };
+            for record in records {
+                match Verification::parse(record.to_string().as_bytes()) {
+                    Ok(record) => read.results.add(repo, record, now),
+                    Err(error) => read.reject(key, &error),
+                }
             }
         }
         read
@@ -56,8 +61,12 @@ impl Read {
     /// As the records of a host.
     pub(super) fn records(self, now: DateTime<Utc>) -> Records<VerificationHistory> {
         let mut records = self.results.records(now);
-        self.problems.into_iter().for_each(|problem| records.reject(problem));
+        records.reject_all(self.rejected);
         records
+    }
+
+    fn reject(&mut self, key: &str, error: &dyn Display) {
+        self.rejected.reject(text::one_line(&format!("{key}: {error}"), MAX_TEXT));
     }
 }
 
@@ -228,15 +237,18 @@ mod tests {
         data.insert("README".to_owned(), String::new());
         let read = Read::of(&data, day(100));
         assert_eq!(read.results, stored);
-        assert!(matches!(&read.problems[..], [problem] if problem.starts_with("repo2.json: ")));
+        assert_eq!(read.rejected.unusable, 1);
+        assert!(read.rejected.problem.unwrap().starts_with("repo2.json: "));
     }
 
     #[test]
     fn what_cannot_be_read_is_told() {
         let mut data = results(&[(1, Outcome::Passed)]).document();
-        data.insert("repo2.json".to_owned(), r#"[{"format": 1}, 3]"#.to_owned());
+        let long = "x".repeat(100_000);
+        data.insert("repo2.json".to_owned(), format!(r#"[{{"format": "{long}"}}, 3]"#));
         let read = Read::of(&data, day(2));
-        assert_eq!((read.results.last().len(), read.problems.len()), (1, 2));
+        assert_eq!(read.results.last().len(), 1);
+        assert!(read.rejected.problem.as_ref().unwrap().len() < 10_000);
         let records = read.records(day(2));
         assert_eq!(records.health().unwrap().unusable, 2);
         assert!(records.of_repo(STANZA, 1).is_some());
