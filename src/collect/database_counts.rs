@@ -51,9 +51,16 @@ impl Counts {
         }
         for stanza in &mut snapshot.stanzas {
             for repo in &mut stanza.repos {
-                for backup in &mut repo.backups {
+                let new = repo.backups.iter().enumerate().filter_map(|(place, backup)| {
                     let key = (stanza.name.clone(), repo.key, backup.label.clone());
-                    backup.databases = self.known.get(&key).copied().or(backup.databases);
+                    let count = self.known.get(&key).copied()?;
+                    (backup.databases != Some(count)).then_some((place, count))
+                });
+                // Backups that are not changed are not copied.
+                for (place, count) in new.collect::<Vec<_>>() {
+                    if let Some(backup) = repo.backups.get_mut(place) {
+                        backup.databases = Some(count);
+                    }
                 }
             }
         }

@@ -109,7 +109,7 @@ fn repo(view: RepoView<'_>, read_at: DateTime<Utc>, backups: Vec<Backup>) -> Rep
         printed_cipher: view.cipher.map(str::to_owned),
         databases,
         archives,
-        backups,
+        backups: backups.into(),
         progress,
         in_progress_since: progress.map(|_| read_at),
         settings: None,

@@ -1,8 +1,9 @@
 //! A backup in a repository.
 
-use std::fmt;
 use std::num::NonZeroU64;
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
+use std::{fmt, slice};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Serialize, Serializer};
@@ -11,8 +12,48 @@ use crate::pgbackrest::exit_code::Reason;
 use crate::pgbackrest::label::BackupType;
 use crate::pgbackrest::wal::{Lsn, WalSegment};
 
+/// The backups of a repository, oldest first, in pgBackRest's order. Cheap to clone; copied when a clone is changed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Backups(Arc<Vec<Backup>>);
+
+impl From<Vec<Backup>> for Backups {
+    fn from(backups: Vec<Backup>) -> Self {
+        Self(Arc::new(backups))
+    }
+}
+
+impl FromIterator<Backup> for Backups {
+    fn from_iter<I: IntoIterator<Item = Backup>>(backups: I) -> Self {
+        Vec::from_iter(backups).into()
+    }
+}
+
+impl Deref for Backups {
+    type Target = Vec<Backup>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl DerefMut for Backups {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        Arc::make_mut(&mut self.0)
+    }
+}
+
+impl<'a> IntoIterator for &'a Backups {
+    type Item = &'a Backup;
+    type IntoIter = slice::Iter<'a, Backup>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
 /// One backup in one repository.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Backup {
     /// Shared with what is concluded about it, and with the backups that depend on it.
     pub label: Arc<str>,

@@ -16,7 +16,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::filter::{Filter, UNLISTED};
 use super::snapshot::{
-    Activity, Collection, Failure, FailureReason, Repo, RepoState, Snapshot, Stanza, Version,
+    Activity, Backups, Collection, Failure, FailureReason, Repo, RepoState, Snapshot, Stanza, Version,
 };
 use super::wal_range;
 use cells::{Board, Cell, Cells};
@@ -326,7 +326,7 @@ fn nothing_known(key: u32, at: DateTime<Utc>) -> Repo {
         printed_cipher: None,
         databases: Vec::new(),
         archives: Vec::new(),
-        backups: Vec::new(),
+        backups: Backups::default(),
         progress: None,
         in_progress_since: None,
         settings: None,

@@ -13,7 +13,9 @@ pub use crate::pgbackrest::version::Version;
 
 use super::archive::{ArchiveRetention, CLOCK_TOLERANCE, Continuity, Leftover};
 use super::archiver::Archiver;
-pub use super::backup::{AttemptEvidence, AttemptFailure, Backup, BackupAttempt, ByteCount, WatchedBackup};
+pub use super::backup::{
+    AttemptEvidence, AttemptFailure, Backup, BackupAttempt, Backups, ByteCount, WatchedBackup,
+};
 use super::records::RecordsHealth;
 pub use super::removal::{Expiry, Removal, Retention};
 use super::test_history::RestoreTests;
@@ -249,8 +251,7 @@ pub struct Repo {
     pub databases: Vec<Database>,
     /// WAL ranges.
     pub archives: Vec<Archive>,
-    /// Backups, oldest first, in pgBackRest's order.
-    pub backups: Vec<Backup>,
+    pub backups: Backups,
     /// Progress of a running backup to this repository (2.59 and later).
     pub progress: Option<Progress>,
     /// When the backup was first seen.
@@ -441,7 +442,7 @@ impl Repo {
 
     /// Whether any contents are known, even if they are old.
     #[must_use]
-    pub const fn has_facts(&self) -> bool {
+    pub fn has_facts(&self) -> bool {
         !(self.databases.is_empty() && self.archives.is_empty() && self.backups.is_empty())
     }
 

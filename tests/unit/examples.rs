@@ -79,7 +79,7 @@ pub(crate) fn repo(key: u32, backups: Vec<Backup>) -> Repo {
         printed_cipher: Some("none".to_owned()),
         databases: vec![database(1, 77)],
         archives: vec![archive(1, "000000010000000000000001", "000000010000000000000020")],
-        backups,
+        backups: backups.into(),
         progress: None,
         in_progress_since: None,
         settings: None,

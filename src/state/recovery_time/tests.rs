@@ -45,8 +45,10 @@ fn the_worst_point_is_before_the_end_of_the_next_backup() {
     // The WAL ends after the fourth segment.
     let holed = of(&listed(repo(1, backups()), (1..=4).chain(0x12..=0x14)));
     is_near(holed.worst_point.map(|estimate| estimate.median), 100.0 + 3.0 * 16.0);
-    let unknown =
-        Repo { backups: vec![Backup { size: None, ..sized("20260103-000000F", 2, 2) }], ..repo(1, vec![]) };
+    let unknown = Repo {
+        backups: vec![Backup { size: None, ..sized("20260103-000000F", 2, 2) }].into(),
+        ..repo(1, vec![])
+    };
     assert_eq!((of(&unknown).latest, of(&unknown).worst_point), (None, None));
     assert_eq!((of(&repo(1, vec![])).latest, of(&repo(1, vec![])).worst_point), (None, None));
 }

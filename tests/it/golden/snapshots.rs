@@ -110,7 +110,7 @@ fn compare(path: &Path, text: &str) -> Option<String> {
 fn everything() -> (impl Fn(Format) -> String, Arc<Options>) {
     let case = fixtures::all().into_iter().find(|case| case.name == "two_repos_one_encrypted").unwrap();
     let (mut snapshot, now) = fixtures::scene(&case);
-    let backups = snapshot.stanzas[0].repos[0].backups.clone();
+    let backups = snapshot.stanzas[0].repos[0].backups.to_vec();
     for (number, mut backup) in backups.into_iter().cycle().take(6).enumerate() {
         backup.label = format!("20261101-00000{number}F").into();
         backup.stop -= TimeDelta::days(i64::try_from(number).unwrap() + 1);

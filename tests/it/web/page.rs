@@ -128,7 +128,7 @@ fn what_is_unknown_is_called_so() {
     let mut snapshot = fixture("two_repos_repo2_wrong_pass");
     let [good, bad] = &mut snapshot.stanzas[0].repos[..] else { panic!("two repositories") };
     assert_eq!((good.cipher.as_deref(), bad.cipher.as_deref()), (Some("none"), None));
-    for backup in &mut good.backups {
+    for backup in good.backups.iter_mut() {
         (backup.size, backup.repo_delta) = (None, None);
     }
     has(&render(&snapshot), &["<dt>Encryption</dt><dd>unknown</dd>", "unknown stored", "<dd>none</dd>"]);

@@ -219,7 +219,7 @@ pub(crate) fn hostile() -> Snapshot {
             (archive.id, archive.min, archive.max) =
                 (String::from(HOSTILE), Some(String::from(HOSTILE)), Some(String::from(HOSTILE)));
         }
-        for backup in &mut repo.backups {
+        for backup in repo.backups.iter_mut() {
             backup.label = HOSTILE.into();
             backup.error = Some(true);
         }
