@@ -1,9 +1,9 @@
-//! Tells the program what it was built of: compiler, commit and branch. What cannot be found out is empty. Tells the linker to pack it.
+//! Tells the program what it was built of: compiler, commit and branch. What cannot be found out is empty.
 
 use std::process::Command;
 
 fn main() {
-    // 2 MB less in the file and in memory.
+    // Packed relocations make the static program 2 MB smaller.
     println!("cargo:rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-env-changed=KEEPER_BUILD_REVISION");

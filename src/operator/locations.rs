@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 
 use super::revisits::Revisits;
 use super::scope::Key;
+use super::sorted;
 use super::watch::Cache;
 use crate::cluster::location::{self, Claim, Claimant, Conflict, Located, Location};
 use crate::cluster::validated::RepoNumber;
@@ -84,12 +85,7 @@ impl Claimants {
         let before = self.remove(&claimant.key);
         for place in places(claimant) {
             let keys = self.by_location.entry(place.clone()).or_default();
-            if let Err(place) = keys.binary_search(&claimant.key) {
-                if keys.is_empty() {
-                    keys.reserve_exact(1);
-                }
-                keys.insert(place, claimant.key.clone());
-            }
+            sorted::insert(keys, claimant.key.clone());
         }
         self.by_key.insert(claimant.key.clone(), claimant.clone());
         before

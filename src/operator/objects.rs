@@ -14,6 +14,7 @@ use tokio::sync::watch::{Receiver, Sender};
 use crate::cluster::labels::{CLUSTER, RESTORE_TEST};
 
 use super::scope::Key;
+use super::sorted;
 use super::watch::Cache;
 
 /// The metadata of an object of any kind, without `managedFields`.
@@ -50,11 +51,7 @@ impl Contents {
         self.remove(object, belonging);
         let name: Arc<str> = name.as_str().into();
         if let Some(key) = belonging(metadata) {
-            let names = self.names.entry(key).or_default();
-            if let Err(place) = names.binary_search(&name) {
-                names.reserve_exact(1);
-                names.insert(place, Arc::clone(&name));
-            }
+            sorted::insert(self.names.entry(key).or_default(), Arc::clone(&name));
         }
         let of_namespace = match self.texts.get_mut(namespace.as_str()) {
             Some(known) => known,

@@ -84,7 +84,9 @@ impl<H: History> Records<H> {
     /// Notes records that cannot be used.
     pub fn reject_all(&mut self, rejected: RecordsHealth) {
         self.health.unusable += rejected.unusable;
-        self.health.problem = rejected.problem.or_else(|| self.health.problem.take());
+        if let Some(problem) = rejected.problem {
+            self.health.problem.get_or_insert(problem);
+        }
     }
 
     /// Whether all can be used.

@@ -18,6 +18,7 @@ pub struct JobIndex {
 /// The runs of one cluster.
 #[derive(Debug, Clone, Default)]
 pub struct ClusterRuns {
+    /// In boxes, because the map keeps room for eleven.
     histories: BTreeMap<Slot, Box<RunHistory>>,
     /// Whether pgBackRest is known to lock each repository by itself.
     locks_each_repo: bool,
