@@ -82,7 +82,7 @@ pub struct TakenName {
 }
 
 /// Contents of a Secret: names of files and options, no values.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct SecretFacts {
     /// All keys of the Secret.
     pub files: BTreeMap<String, SecretFile>,
@@ -91,7 +91,7 @@ pub struct SecretFacts {
 }
 
 /// One key of a Secret.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct SecretFile {
     /// Options in the order of the file. Empty if pgBackRest does not read the key as configuration.
     pub options: Vec<SecretOption>,
@@ -102,7 +102,7 @@ pub struct SecretFile {
 }
 
 /// An option in a configuration file of a Secret.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct SecretOption {
     /// The section, such as `global`.
     pub section: String,

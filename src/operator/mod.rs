@@ -27,6 +27,7 @@ pub mod restore_tests;
 mod revisits;
 mod runs;
 pub mod scope;
+mod shared;
 mod sorted;
 pub mod stanza;
 pub mod verifications;

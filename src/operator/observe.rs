@@ -26,6 +26,7 @@ use crate::kubernetes::client::{CALL_DEADLINE, CallError, CallFailure, call};
 use super::apply::{ApplyCache, Owner, Writer, is_ours, version};
 use super::certificates::Stored;
 use super::inventory::Inventory;
+use super::shared::Shared;
 use secret::SecretWords;
 
 /// How long an object that is not watched is cached: the resource's Secret, a storage class, a Service of another owner.
@@ -54,6 +55,8 @@ pub struct Observer {
     settings: Arc<Settings>,
     cache: Arc<ApplyCache>,
     clusters: Mutex<HashMap<(String, String), KnownCluster>>,
+    /// What is known of the clusters' Secrets.
+    secrets: Shared<SecretContents>,
     classes: Mutex<HashMap<String, (Instant, StorageClassFacts)>>,
 }
 
@@ -86,8 +89,19 @@ struct KnownSecret {
     name: String,
     generation: Option<i64>,
     read: Instant,
+    contents: Arc<SecretContents>,
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct SecretContents {
     facts: SecretFacts,
     words: SecretWords,
+}
+
+impl SecretContents {
+    fn found(&self) -> (Lookup<SecretFacts>, SecretWords) {
+        (Lookup::Found(self.facts.clone()), self.words.clone())
+    }
 }
 
 /// One observation of a resource.
@@ -113,6 +127,7 @@ impl Observer {
             settings,
             cache: writer.cache(),
             clusters: Mutex::default(),
+            secrets: Shared::default(),
             classes: Mutex::default(),
         }
     }
@@ -266,7 +281,7 @@ impl Observation<'_> {
         };
         let known = self.with(|known| known.secret.as_ref().filter(still_good).cloned());
         if let Some(known) = known {
-            return Ok((Lookup::Found(known.facts), known.words));
+            return Ok(known.contents.found());
         }
         let found = match lookup(read_secret(&self.observer.client, self.owner.namespace, name).await)? {
             Lookup::NotChecked => return Ok((Lookup::NotChecked, SecretWords::default())),
@@ -276,15 +291,12 @@ impl Observation<'_> {
         let data = found.data.unwrap_or_default();
         let facts = SecretFacts::read(data.iter().map(|(key, content)| (key.as_str(), content.0.as_slice())));
         let words = SecretWords::read(&data);
-        let known = KnownSecret {
-            name: name.to_owned(),
-            generation: self.generation,
-            read: Instant::now(),
-            facts: facts.clone(),
-            words: words.clone(),
-        };
+        let contents = self.observer.secrets.share(SecretContents { facts, words });
+        let found = contents.found();
+        let (name, generation) = (name.to_owned(), self.generation);
+        let known = KnownSecret { name, generation, read: Instant::now(), contents };
         self.with(|of_cluster| of_cluster.secret = Some(known));
-        Ok((Lookup::Found(facts), words))
+        Ok(found)
     }
 
     /// From the Service of the pods, which may have another owner.

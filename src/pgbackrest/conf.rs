@@ -40,7 +40,7 @@ pub const VARIABLE_PREFIX: &str = "PGBACKREST_";
 const MAX_RETENTION: u32 = 9_999_999;
 
 /// The supported parts of the configuration.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Conf {
     /// By section, such as `global`, `demo` or `demo:backup`.
     sections: BTreeMap<String, Section>,
@@ -48,7 +48,7 @@ pub struct Conf {
     environment: Section,
 }
 
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 struct Section {
     /// By the number of the repository, or for archiving of the PostgreSQL cluster.
     options: BTreeMap<(u32, Name), Value>,

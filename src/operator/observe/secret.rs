@@ -14,7 +14,7 @@ use crate::kubernetes::client::CallError;
 use crate::pgbackrest::conf::Conf;
 
 /// Contents of a Secret.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct SecretWords {
     /// When certificates expire, by key.
     pub expiries: Vec<(String, DateTime<Utc>)>,

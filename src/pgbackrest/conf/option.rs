@@ -10,7 +10,7 @@ use super::sas;
 const MAX_KEY: u32 = 256;
 
 /// A supported option of a repository or of archiving.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Name {
     Type,
     Host,
@@ -32,7 +32,7 @@ pub(super) enum Name {
 }
 
 /// A supported option about files on the host.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum HostOption {
     /// The directory of locks and stop files.
     LockPath,
@@ -123,7 +123,7 @@ pub(super) fn of_archiving(key: &str) -> Option<(u32, Name)> {
 }
 
 /// The value of an option and its location.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Value {
     content: Content,
     name: String,
@@ -131,7 +131,7 @@ pub(super) struct Value {
     line: Option<usize>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Content {
     /// A value that is not a secret.
     Plain(String),
