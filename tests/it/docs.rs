@@ -10,3 +10,4 @@ pub(crate) mod documents;
 pub(crate) mod metrics;
 pub(crate) mod operations;
 pub(crate) mod tidy;
+pub(crate) mod used_functions;
