@@ -274,19 +274,13 @@ fn scrapes(
     let clusters = ClusterMetrics::new(Arc::clone(&operator));
     clusters.encode(options, Utc::now()).unwrap();
     let took = began.elapsed();
-    let joined = || clusters.joined(&published.body, Format::OpenMetrics);
+    let format = Format::OpenMetrics;
+    let joined = || clusters.joined(&published.body.at(Utc::now(), format).unwrap(), format);
     let of_operator = joined().series() - published.body.series();
     let dynamic = |body: &StaticPart| {
-        let parts = Dynamic {
-            snapshot: &published.snapshot,
-            static_part: body,
-            collection,
-            operator: Some(&operator),
-            process: None,
-            options,
-            now: Utc::now(),
-        };
-        dynamic_part(&parts, Format::OpenMetrics).unwrap()
+        let parts =
+            Dynamic { static_part: body, collection, operator: Some(&operator), process: None, options };
+        dynamic_part(&parts, format).unwrap()
     };
     let zipped = || {
         let body = joined();

@@ -128,17 +128,18 @@ fn answer(state: &AppState, format: Format, gzip: bool) -> Result<Response, Enco
         DateTime::from(read.last_success),
     );
     let clusters = state.operator.as_ref();
-    let body =
-        clusters.map_or_else(|| published.body.clone(), |clusters| clusters.joined(&published.body, format));
+    let body = published.body.at(now(), format)?;
+    let body = match clusters {
+        Some(clusters) => clusters.joined(&body, format),
+        None => body,
+    };
     let dynamic = exposition::dynamic_part(
         &Dynamic {
-            snapshot: &published.snapshot,
             static_part: &body,
             collection: &state.collection,
             operator: clusters.map(|clusters| clusters.operator()),
             process: Some((state.own_process)()),
             options: &state.options,
-            now: now(),
         },
         format,
     )?;

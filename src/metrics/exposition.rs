@@ -1,8 +1,8 @@
 //! From snapshot to the bytes of a response.
 //!
-//! Most of a response changes only with a new snapshot. That part is encoded and deflated once ([`StaticPart`]); the
-//! operator's metrics of clusters are encoded whenever they change ([`ClusterMetrics`]). A scrape adds the part that
-//! depends on the time and on counters ([`dynamic_part`]), and joins all parts ([`gzip`], [`plain`]).
+//! Most of a response changes only with a new snapshot. That part is encoded and deflated once ([`StaticPart`]), and what depends on
+//! the time once a second; the operator's metrics of clusters are encoded whenever they change ([`ClusterMetrics`]). A scrape adds the
+//! part that depends on counters ([`dynamic_part`]), and joins all parts ([`gzip`], [`plain`]).
 
 use std::fmt;
 use std::sync::Arc;
@@ -28,6 +28,7 @@ use super::{
     wal,
 };
 
+mod ages;
 mod answer;
 mod classic;
 mod clusters;
@@ -59,8 +60,6 @@ pub enum EncodeError {
 /// The data that a scrape adds to the static part.
 #[derive(Debug, Clone)]
 pub struct Dynamic<'a> {
-    /// The snapshot of the static part; empty for a fleet.
-    pub snapshot: &'a Arc<Snapshot>,
     /// The static part and everything joined to it, for the number of series.
     pub static_part: &'a StaticPart,
     /// Counters of the process.
@@ -71,11 +70,9 @@ pub struct Dynamic<'a> {
     pub process: Option<ProcessFigures>,
     /// The metrics to expose.
     pub options: &'a Arc<Options>,
-    /// Time of the scrape.
-    pub now: DateTime<Utc>,
 }
 
-/// Encodes the part that depends on the scrape time and on counters; in OpenMetrics with the final `# EOF`.
+/// Encodes the part that is another one at each scrape; in OpenMetrics with the final `# EOF`.
 ///
 /// # Errors
 /// If the encoder fails; no input is known to cause this.
@@ -83,12 +80,10 @@ pub fn dynamic_part(parts: &Dynamic<'_>, format: Format) -> Result<String, Encod
     let series = Arc::new(AtomicU64::new(parts.static_part.series()));
     let mut body = String::new();
     let at_scrape = AtScrape {
-        snapshot: Arc::clone(parts.snapshot),
         collection: Arc::clone(parts.collection),
         operator: parts.operator.map(Arc::clone),
         process: parts.process,
         options: Arc::clone(parts.options),
-        now: parts.now,
         series,
     };
     text::encode_registry(&mut body, &registry(parts.options, at_scrape))?;
@@ -138,23 +133,21 @@ struct OfSnapshot {
     series: Arc<AtomicU64>,
 }
 
-/// Counters of the clusters of a fleet: too many to encode at every scrape.
+/// Counters that depend only on the snapshot.
 #[derive(Debug)]
-struct CountersOfFleet {
+struct CountersOfSnapshot {
     facts: Facts,
     options: Arc<Options>,
     series: Arc<AtomicU64>,
 }
 
-/// Families that depend on the time of the scrape or on counters.
+/// Families about this process and what it does.
 #[derive(Debug)]
 struct AtScrape {
-    snapshot: Arc<Snapshot>,
     collection: Arc<CollectionMetrics>,
     operator: Option<Arc<OperatorMetrics>>,
     process: Option<ProcessFigures>,
     options: Arc<Options>,
-    now: DateTime<Utc>,
     series: Arc<AtomicU64>,
 }
 
@@ -228,7 +221,7 @@ impl OfSnapshot {
     }
 }
 
-impl Collector for CountersOfFleet {
+impl Collector for CountersOfSnapshot {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let families = &mut Families { encoder, options: &self.options, series: &self.series };
         wal::write_growth(families, &self.facts)
@@ -238,10 +231,6 @@ impl Collector for CountersOfFleet {
 impl Collector for AtScrape {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let families = &mut Families { encoder, options: &self.options, series: &self.series };
-        let facts = &Facts::Host(Arc::clone(&self.snapshot));
-        compat::last::write_ages(families, facts, self.now)?;
-        retention::write_checks(families, facts, self.now)?;
-        wal::write_growth(families, facts)?;
         self.collection.write(families)?;
         if let Some(operator) = &self.operator {
             operator.write(families)?;

@@ -67,15 +67,13 @@ impl Source {
             }
             let published = store.load();
             let format = Format::OpenMetrics;
-            let body = clusters.joined(&published.body, format);
+            let body = clusters.joined(&published.body.at(Utc::now(), format)?, format);
             let dynamic = Dynamic {
-                snapshot: &published.snapshot,
                 static_part: &body,
                 collection: &collection,
                 operator: Some(clusters.operator()),
                 process: None,
                 options: &options,
-                now: Utc::now(),
             };
             let dynamic = exposition::dynamic_part(&dynamic, format)?;
             let mut reader = services::reader();

@@ -14,8 +14,7 @@ fn instant(seconds: i64) -> DateTime<Utc> {
 fn text(collection: &Arc<CollectionMetrics>) -> String {
     let (snapshot, options) = (&Arc::default(), &Arc::new(Options::default()));
     let static_part = &StaticPart::encode(snapshot, options).unwrap();
-    let now = instant(9);
-    let parts = Dynamic { snapshot, static_part, collection, operator: None, process: None, options, now };
+    let parts = Dynamic { static_part, collection, operator: None, process: None, options };
     dynamic_part(&parts, Format::Classic).unwrap()
 }
 

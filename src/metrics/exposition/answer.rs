@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use crc32fast::Hasher;
 use flate2::{Decompress, FlushDecompress};
 use prometheus_client::encoding::text;
@@ -14,9 +15,10 @@ use crate::metrics::facts::{Facts, Fleet};
 use crate::metrics::options::Options;
 use crate::state::snapshot::Snapshot;
 
+use super::ages::Ages;
 use super::counters::{Counters, deflated, deflated_at};
 use super::deflate::{Deflated, Deflater, StreamEnd};
-use super::{CountersOfFleet, EncodeError, Format, OfBackups, OfSnapshot, compat, registry};
+use super::{CountersOfSnapshot, EncodeError, Format, OfBackups, OfSnapshot, compat, registry};
 
 /// Compression level of the dynamic part, which is compressed at every scrape.
 const DYNAMIC_LEVEL: u32 = 1;
@@ -39,8 +41,8 @@ pub struct StaticPart {
     pieces: Vec<Deflated>,
     /// The first piece, which later snapshots may share.
     of_backups: OfAllBackups,
-    /// Counters of a fleet; those of a host are encoded at the scrape.
     counters: Counters,
+    ages: Arc<Ages>,
     series: u64,
 }
 
@@ -97,25 +99,32 @@ impl StaticPart {
     fn of(facts: Facts, options: &Arc<Options>, known: Option<OfAllBackups>) -> Result<Self, EncodeError> {
         let of_backups = known.map_or_else(|| OfAllBackups::encode(facts.clone(), options), Ok)?;
         let series = Arc::new(AtomicU64::new(of_backups.series));
-        let counters = match &facts {
-            Facts::Host(_) => Counters::default(),
-            Facts::Fleet(_) => {
-                let (facts, series) = (facts.clone(), Arc::clone(&series));
-                Counters::encode(options, CountersOfFleet { facts, options: Arc::clone(options), series })?
-            }
+        let ages = Arc::new(Ages::new(facts.clone(), options));
+        let counters = {
+            let (facts, series) = (facts.clone(), Arc::clone(&series));
+            Counters::encode(options, CountersOfSnapshot { facts, options: Arc::clone(options), series })?
         };
         let collector = OfSnapshot { facts, options: Arc::clone(options), series: Arc::clone(&series) };
         let piece = deflated(|to| text::encode_registry(to, &registry(options, collector)))?;
         let pieces = vec![of_backups.piece.clone(), piece];
-        Ok(Self { pieces, of_backups, counters, series: series.load(Ordering::Relaxed) })
+        Ok(Self { pieces, of_backups, counters, ages, series: series.load(Ordering::Relaxed) })
     }
 
-    /// Joins the counters of a fleet, and other pieces with this many series. Copies no text.
-    pub(super) fn joined(&self, others: [&Deflated; 2], series: u64, format: Format) -> Self {
-        let own = self.pieces.iter().chain([self.counters.of(format)]);
-        let pieces = own.chain(others).cloned().collect();
-        let of_backups = self.of_backups.clone();
-        Self { pieces, of_backups, counters: Counters::default(), series: self.series + series }
+    /// Joins the counters, and what depends on the time.
+    ///
+    /// # Errors
+    /// If the encoder or the compressor fails; no input is known to cause this.
+    pub fn at(&self, now: DateTime<Utc>, format: Format) -> Result<Self, EncodeError> {
+        let ages = self.ages.at(now)?;
+        Ok(self.joined([&ages.piece, self.counters.of(format)], ages.series))
+    }
+
+    /// Joins pieces with this many series. Copies no text.
+    pub(super) fn joined(&self, others: [&Deflated; 2], series: u64) -> Self {
+        let mut joined = self.clone();
+        joined.pieces.extend(others.into_iter().cloned());
+        joined.series += series;
+        joined
     }
 
     /// Number of series.

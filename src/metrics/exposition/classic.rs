@@ -33,6 +33,9 @@ pub(super) fn from_openmetrics(openmetrics: &str) -> String {
 
 /// Removes everything after the value. Label values may contain anything, so the search starts after the closing brace.
 fn without_exemplar(sample: &str) -> &str {
+    if !sample.contains('#') {
+        return sample;
+    }
     let labels_end = labels_end(sample).unwrap_or(0);
     let Some(exemplar) = sample.get(labels_end..).and_then(|rest| rest.find(" # ")) else { return sample };
     sample.get(..labels_end + exemplar).unwrap_or(sample)

@@ -55,7 +55,7 @@ impl ClusterMetrics {
     pub fn joined(&self, body: &StaticPart, format: Format) -> StaticPart {
         let (encoded, none) = (self.encoded.load(), ClustersPart::default());
         let part = if encoded.epoch == self.operator.epoch() { &encoded.part } else { &none };
-        body.joined([&part.common, part.counters.of(format)], part.series, format)
+        body.joined([&part.common, part.counters.of(format)], part.series)
     }
 
     /// Whether something may have changed since the last encoding, or enough time has passed.

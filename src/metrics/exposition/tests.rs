@@ -29,12 +29,11 @@ fn snapshot(text: &str) -> Snapshot {
 /// The two parts: static as text, dynamic.
 fn parts(snapshot: Snapshot, options: Options, format: Format) -> (StaticPart, String, String) {
     let (snapshot, options) = (&Arc::new(snapshot), &Arc::new(options));
-    let static_part = StaticPart::encode(snapshot, options).unwrap();
+    let now = read_at() + TimeDelta::minutes(1);
+    let static_part = StaticPart::encode(snapshot, options).unwrap().at(now, format).unwrap();
     let collection = &Arc::new(CollectionMetrics::new());
     let process = Some(ProcessFigures { cpu_seconds: Some(0.5), ..ProcessFigures::default() });
-    let now = read_at() + TimeDelta::minutes(1);
-    let dynamic =
-        Dynamic { snapshot, static_part: &static_part, collection, operator: None, process, options, now };
+    let dynamic = Dynamic { static_part: &static_part, collection, operator: None, process, options };
     let dynamic = dynamic_part(&dynamic, format).unwrap();
     let text = text_of(plain(&static_part, String::new(), 0).unwrap());
     (static_part, text, dynamic)
@@ -127,11 +126,15 @@ fn short_text_is_shared_as_long_as_it_is_sent() {
 
 #[test]
 fn no_family_is_in_both_parts_and_none_twice() {
-    let (_, fixed, dynamic) = parts(snapshot(TWO_REPOS), Options::default(), Format::OpenMetrics);
+    let (_, begin, end) = parts(snapshot(TWO_REPOS), Options::default(), Format::OpenMetrics);
+    let text = begin + &end;
+    let fixed = StaticPart::encode(&Arc::new(snapshot(TWO_REPOS)), &Arc::default()).unwrap();
+    let fixed = text_of(plain(&fixed, String::new(), 0).unwrap());
+    let dynamic = text.strip_prefix(&fixed).unwrap();
     let names = |text: &str| -> Vec<String> {
         text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).map(str::to_owned).collect()
     };
-    let (fixed_names, dynamic_names) = (names(&fixed), names(&dynamic));
+    let (fixed_names, dynamic_names) = (names(&fixed), names(dynamic));
     let unique: BTreeSet<_> = fixed_names.iter().chain(&dynamic_names).collect();
     assert_eq!(unique.len(), fixed_names.len() + dynamic_names.len());
     assert!(
@@ -143,6 +146,29 @@ fn no_family_is_in_both_parts_and_none_twice() {
         assert!(!of(if metric.at_scrape { &fixed_names } else { &dynamic_names }), "{}", metric.name);
     }
     assert!(!fixed.contains("# EOF") && !fixed.contains("# UNIT"));
+}
+
+#[test]
+fn scrapes_in_one_second_share_what_depends_on_the_time() {
+    let part = StaticPart::encode(&Arc::new(snapshot(TWO_REPOS)), &Arc::default()).unwrap();
+    let at = |milliseconds: i64| {
+        let now = read_at() + TimeDelta::milliseconds(milliseconds);
+        let part = part.at(now, Format::Classic).unwrap();
+        let text = text_of(plain(&part, String::new(), 0).unwrap());
+        let ages: Vec<f64> = lines(&text, "pgbackrest_backup_since_last_completion_seconds")
+            .into_iter()
+            .map(|line| line.rsplit_once(' ').unwrap().1.parse().unwrap())
+            .collect();
+        let addresses: Vec<_> = part.buffers().iter().map(|buffer| buffer.as_ptr()).collect();
+        (ages, addresses, part.series())
+    };
+    let (first, same, next, back) = (at(60_000), at(60_999), at(61_000), at(60_000));
+    assert_eq!(first, same);
+    assert_eq!(first.0, back.0, "the clock went back");
+    assert!(!first.0.is_empty() && first.2 == next.2);
+    assert_eq!(first.0.iter().map(|age| age + 1.0).collect::<Vec<_>>(), next.0);
+    let shared = first.1.iter().filter(|buffer| next.1.contains(buffer)).count();
+    assert_eq!(shared, first.1.len() - 1, "the rest does not change");
 }
 
 #[test]

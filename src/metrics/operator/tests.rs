@@ -18,15 +18,14 @@ fn text(operator: &Arc<OperatorMetrics>) -> String {
     let now = DateTime::from_timestamp(9, 0).unwrap();
     let clusters = ClusterMetrics::new(Arc::clone(operator));
     clusters.encode(options, now).unwrap();
-    let static_part = &clusters.joined(&StaticPart::encode(snapshot, options).unwrap(), Format::Classic);
+    let host = StaticPart::encode(snapshot, options).unwrap().at(now, Format::Classic).unwrap();
+    let static_part = &clusters.joined(&host, Format::Classic);
     let parts = Dynamic {
-        snapshot,
         static_part,
         collection: &Arc::new(CollectionMetrics::new()),
         operator: Some(operator),
         process: None,
         options,
-        now,
     };
     let chunks = plain(static_part, dynamic_part(&parts, Format::Classic).unwrap(), 0).unwrap();
     String::from_utf8(chunks.collect::<Result<Vec<_>, _>>().unwrap().concat()).unwrap()
@@ -194,10 +193,10 @@ fn all_parts_make_one_member_in_which_each_family_comes_once() {
         (Format::Classic, "# TYPE pgbackrest_job_runs_total counter\n"),
         (Format::OpenMetrics, "# TYPE pgbackrest_job_runs counter\n"),
     ] {
-        let static_part = &clusters.joined(&body, format);
+        let static_part = &clusters.joined(&body.at(at, format).unwrap(), format);
         let (operator, process) = (Some(&metrics), None);
-        let (snapshot, collection, options) = (&snapshot, &collection, &options);
-        let parts = Dynamic { snapshot, static_part, collection, operator, process, options, now: at };
+        let (collection, options) = (&collection, &options);
+        let parts = Dynamic { static_part, collection, operator, process, options };
         let dynamic = dynamic_part(&parts, format).unwrap();
         let mut text = String::new();
         let member = gzip(static_part, &dynamic).unwrap().concat();

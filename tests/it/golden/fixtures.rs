@@ -116,8 +116,8 @@ pub(crate) fn exposition_with(
     now: DateTime<Utc>,
     format: Format,
 ) -> String {
-    let static_part = &StaticPart::encode(snapshot, options).unwrap();
-    let parts = Dynamic { snapshot, static_part, collection, operator: None, process: None, options, now };
+    let static_part = &StaticPart::encode(snapshot, options).unwrap().at(now, format).unwrap();
+    let parts = Dynamic { static_part, collection, operator: None, process: None, options };
     let dynamic = dynamic_part(&parts, format).unwrap();
     let chunks: Result<Vec<_>, _> = plain(static_part, dynamic, u64::MAX).unwrap().collect();
     String::from_utf8(chunks.unwrap().concat()).unwrap()

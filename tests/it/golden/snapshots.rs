@@ -160,17 +160,11 @@ fn everything() -> (impl Fn(Format) -> String, Arc<Options>) {
     let clusters = ClusterMetrics::new(Arc::clone(&fleet));
     let encode = move |format| {
         clusters.encode(&used, now).unwrap();
-        let static_part = &clusters.joined(&StaticPart::encode(&snapshot, &used).unwrap(), format);
+        let host = StaticPart::encode(&snapshot, &used).unwrap().at(now, format).unwrap();
+        let static_part = &clusters.joined(&host, format);
         let process = Some(process());
-        let parts = Dynamic {
-            snapshot: &snapshot,
-            static_part,
-            collection: &collection,
-            operator: Some(&fleet),
-            process,
-            options: &used,
-            now,
-        };
+        let parts =
+            Dynamic { static_part, collection: &collection, operator: Some(&fleet), process, options: &used };
         let dynamic = dynamic_part(&parts, format).unwrap();
         let chunks: Result<Vec<_>, _> =
             pgbackrest_keeper::metrics::exposition::plain(static_part, dynamic, 0).unwrap().collect();
@@ -442,16 +436,9 @@ fn other_programs_read_the_one_gzip_member() {
     let (snapshot, now) = fixtures::scene(&case);
     let (snapshot, options) = (Arc::new(snapshot), Arc::new(fixtures::options()));
     let collection = Arc::new(CollectionMetrics::new());
-    let static_part = &StaticPart::encode(&snapshot, &options).unwrap();
-    let parts = Dynamic {
-        snapshot: &snapshot,
-        static_part,
-        collection: &collection,
-        operator: None,
-        process: None,
-        options: &options,
-        now,
-    };
+    let static_part = &StaticPart::encode(&snapshot, &options).unwrap().at(now, Format::OpenMetrics).unwrap();
+    let parts =
+        Dynamic { static_part, collection: &collection, operator: None, process: None, options: &options };
     let dynamic = dynamic_part(&parts, Format::OpenMetrics).unwrap();
     let member = gzip(static_part, &dynamic).unwrap().concat();
     let text =

@@ -57,7 +57,7 @@ fn failed(now: DateTime<Utc>, reason: FailureReason, message: String) -> Collect
 pub(super) fn exposition(options: Options, format: Format) -> String {
     let (fleet, now) = fleet();
     let options = Arc::new(Options { compat: false, backup_detail: BackupDetail::Last, ..options });
-    let static_part = StaticPart::encode_fleet(&Arc::new(fleet), &options).unwrap();
+    let static_part = StaticPart::encode_fleet(&Arc::new(fleet), &options).unwrap().at(now, format).unwrap();
     let static_part = &ClusterMetrics::new(Arc::new(OperatorMetrics::new(&[]))).joined(&static_part, format);
     let collection = CollectionMetrics::in_pods().with_wal(true);
     collection.set_cadence(Collector::Info, Duration::from_mins(5), Duration::from_mins(1));
@@ -67,13 +67,11 @@ pub(super) fn exposition(options: Options, format: Format) -> String {
     collection.run_finished(Collector::Info, &report);
     collection.not_run(Collector::Info, FailureReason::NoPod);
     let parts = Dynamic {
-        snapshot: &Arc::default(),
         static_part,
         collection: &Arc::new(collection),
         operator: Some(&Arc::new(OperatorMetrics::new(&[]))),
         process: None,
         options: &options,
-        now,
     };
     let dynamic = dynamic_part(&parts, format).unwrap();
     let chunks: Result<Vec<_>, _> = plain(static_part, dynamic, u64::MAX).unwrap().collect();

@@ -70,15 +70,14 @@ pub(super) fn exposition(operator: &Arc<OperatorMetrics>, options: Options, form
     let (snapshot, options) = (Arc::default(), Arc::new(Options { compat: false, ..options }));
     let clusters = ClusterMetrics::new(Arc::clone(operator));
     clusters.encode(&options, now()).unwrap();
-    let static_part = &clusters.joined(&StaticPart::encode(&snapshot, &options).unwrap(), format);
+    let host = StaticPart::encode(&snapshot, &options).unwrap().at(now(), format).unwrap();
+    let static_part = &clusters.joined(&host, format);
     let parts = Dynamic {
-        snapshot: &snapshot,
         static_part,
         collection: &Arc::new(CollectionMetrics::without_collectors()),
         operator: Some(operator),
         process: Some(process()),
         options: &options,
-        now: now(),
     };
     let dynamic = dynamic_part(&parts, format).unwrap();
     let chunks: Result<Vec<_>, _> = plain(static_part, dynamic, u64::MAX).unwrap().collect();

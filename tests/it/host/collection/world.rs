@@ -208,13 +208,11 @@ impl Poll {
     pub(super) fn metric(&self, series: &str) -> Option<f64> {
         let published = self.store.load();
         let dynamic = Dynamic {
-            snapshot: &published.snapshot,
             static_part: &published.body,
             collection: &self.metrics,
             operator: None,
             process: None,
             options: &Arc::new(Options::default()),
-            now: chrono::Utc::now(),
         };
         let text = dynamic_part(&dynamic, Format::Classic).unwrap();
         text.lines().find_map(|line| line.strip_prefix(series)?.trim().parse().ok())
