@@ -2,8 +2,9 @@
 
     python3 scripts/used_functions.py LIST PROGRAM [ARGUMENT...]
 
-Each line is a symbol of Rust (v0), with a wildcard for each hash of a crate, since that differs between compilers and versions;
-what is longer than 200 characters is cut. For Linux on x86-64: a breakpoint stops the program when it enters a function for the
+Each line is a symbol of Rust (v0), with wildcards for the hashes of crates, which differ between compilers and versions, and for
+references to earlier parts of the symbol, whose numbers depend on the length of the hashes; what is longer than 200 characters is
+cut. For Linux on x86-64: a breakpoint stops the program when it enters a function for the
 first time.
 """
 
@@ -61,7 +62,8 @@ def stable(name):
     if not name.startswith("_R"):
         return None
     name = re.sub(r"\.llvm\..*", "", name)
-    return re.sub(r"Cs[0-9A-Za-z]+_(?=[0-9])", "Cs*_", name)[:LONGEST].rstrip("*")
+    name = re.sub(r"Cs[0-9A-Za-z]+_(?=[0-9])", "Cs*_", name)
+    return re.sub(r"B[0-9A-Za-z]{0,3}_", "B*_", name)[:LONGEST].rstrip("*")
 
 
 class Traced:
