@@ -22,7 +22,12 @@ impl Keeper {
     pub(super) fn start(kubeconfig: &Path, namespace: &str) -> Self {
         let mut command = command(None, env!("CARGO_BIN_EXE_pgbackrest-keeper"));
         command
-            .args(["operator", "--web.listen-address=127.0.0.1:0", "--log.format=json", "--log.level=debug"])
+            .args([
+                "operator",
+                "--web.listen-address=127.0.0.1:0",
+                "--log.format=json",
+                "--log.level=info,pgbackrest_keeper=debug",
+            ])
             .args(["--leader-election=false", "--keeper-image=registry.example/pgbackrest-keeper:1"])
             .arg(format!("--kubeconfig={}", kubeconfig.display()))
             .arg(format!("--namespaces={namespace}"));

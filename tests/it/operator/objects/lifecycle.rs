@@ -26,13 +26,14 @@ fn the_documented_examples_become_their_objects() {
     let Some(shop) = Shop::open("the_documented_examples_become_their_objects") else { return };
     let names = ["pvc", "s3", "azure", "gcs", "encryption"];
     for (index, name) in names.iter().enumerate() {
-        // All are called `cluster`; here they stand side by side.
+        // All are called `cluster`, and two have a Secret of one name; here they stand side by side.
         let example = format!("{}/deploy/examples/{name}", env!("CARGO_MANIFEST_DIR"));
         let text = shop.run(&["kustomize", &example]);
         let cluster = format!("cluster-{}", index + 1);
         let text = text
             .replace("namespace: cpo", &format!("namespace: {}", shop.namespace))
-            .replace("name: cluster\n", &format!("name: {cluster}\n"));
+            .replace("name: cluster\n", &format!("name: {cluster}\n"))
+            .replace("-credential\n", &format!("-credential-{}\n", index + 1));
         shop.kubectl.apply(&text, &[]);
     }
     // The example names a class of its own.
