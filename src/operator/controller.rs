@@ -8,19 +8,19 @@ use std::time::{Duration, Instant};
 
 use chrono::Utc;
 use futures_util::stream::{self, BoxStream};
-use futures_util::{FutureExt, StreamExt};
-use kube::core::{ApiResource, DynamicObject};
+use futures_util::{FutureExt, StreamExt, TryStreamExt};
+use kube::Resource;
+use kube::core::DynamicObject;
 use kube::runtime::controller::{Action, Config, applier};
-use kube::runtime::reflector::ObjectRef;
 use kube::runtime::reflector::store::{Store, Writer};
-use kube::runtime::{WatchStreamExt as _, watcher};
+use kube::runtime::watcher;
 use parking_lot::Mutex;
 use rand::Rng;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::cluster::resource::KIND;
+use crate::cluster::resource::{self, KIND};
 use crate::cluster::settings::Settings;
 use crate::collect::fleet::FleetCollector;
 use crate::kubernetes::shard::Shard;
@@ -34,7 +34,6 @@ use super::inventory::Inventory;
 use super::jobs::{self, JobNews};
 use super::locations::{Locations, NotedStore};
 use super::mode::Mode;
-use super::packed;
 use super::progress::OperatorProgress;
 use super::reconcile::{Collect, ReconcileError, ReconcileOutcome, Reconciler};
 use super::report::{ReconcileFailure, Report, Reporter};
@@ -42,6 +41,7 @@ use super::restore_tests::clusters::{Clusters, Look};
 use super::restore_tests::{self, RestoreTests};
 use super::revisits::Revisits;
 use super::scope::{Key, Scope, postgresql};
+use super::stored::{Packer, StoredResource};
 use super::verifications::VerifyRuns;
 use super::watch::{self, OBJECTS_PAGE, Touch, Watch};
 
@@ -99,6 +99,7 @@ pub struct EndedByItself;
 /// The context shared by the reconciles of a term of leadership.
 struct Context {
     reconciler: Reconciler,
+    packer: Packer,
     reporter: Reporter,
     shard: Shard,
     metrics: Arc<OperatorMetrics>,
@@ -122,8 +123,7 @@ impl Controller {
         let (inventory, changes) =
             self.mode.inventory(&self.client, &self.scopes, &self.progress, self.shard);
         let shared = Arc::new(inventory.clone());
-        let kind = postgresql();
-        let writers: Vec<_> = self.scopes.iter().map(|_| Writer::new(kind.clone())).collect();
+        let writers: Vec<_> = self.scopes.iter().map(|_| Writer::new(())).collect();
         let revisits: Vec<_> = self.scopes.iter().map(|_| Arc::new(Revisits::default())).collect();
         let resources: Vec<_> = writers.iter().map(Writer::as_reader).collect();
         let verifications = VerifyRuns::of(&self.scopes);
@@ -141,6 +141,7 @@ impl Controller {
                 self.mode,
                 (locations, verifications.clone()),
             ),
+            packer: Packer::default(),
             reporter: Reporter::new(self.client.clone(), &self.instance, Arc::clone(&self.metrics))
                 .in_mode(self.mode),
             shard: self.shard,
@@ -159,8 +160,7 @@ impl Controller {
             stream::select_all([changes, revisits.stream().boxed(), verified]).boxed()
         });
         let parts = self.scopes.iter().zip(stores).zip(changes);
-        let parts =
-            parts.map(|((scope, store), changes)| self.part(scope, store, changes, &kind, &context, &stop));
+        let parts = parts.map(|((scope, store), changes)| self.part(scope, store, changes, &context, &stop));
         let parts: Vec<_> = parts.collect();
         let reader = Arc::new(self.mode.reader(&self.settings));
         let (metrics, news) = (Arc::clone(&self.metrics), Arc::clone(&context.jobs));
@@ -204,26 +204,23 @@ impl Controller {
         scope: &Scope,
         resources: NotedStore,
         changes: BoxStream<'static, Key>,
-        kind: &ApiResource,
         context: &Arc<Context>,
         stop: &CancellationToken,
     ) -> BoxStream<'static, ()> {
         let (store, shard) = (resources.as_reader(), self.shard);
+        let of_term = Arc::clone(context);
         let watch = Watch {
             kind: KIND,
             scope: scope.clone(),
             events: watcher(
-                scope.api(&self.client, kind),
+                scope.api(&self.client, &postgresql()),
                 watcher::Config::default().page_size(OBJECTS_PAGE),
             )
-            .modify(move |object| {
-                elsewhere::prune(object, shard);
-                packed::pack(object);
-            }),
+            .map_ok(move |event| watch::map(event, |object| of_term.store(object))),
             writer: resources,
             key: Key::of_metadata,
         };
-        let (in_store, of_kind) = (store.clone(), kind.clone());
+        let in_store = store.clone();
         let of_term = Arc::clone(context);
         let resources = watch::follow(watch, Arc::clone(&self.progress)).filter_map(move |touch| {
             let key = match touch {
@@ -238,14 +235,14 @@ impl Controller {
         let changes = stream::select(changes, context.jobs.changes(scope));
         let of_term = Arc::clone(context);
         let changes = changes.filter(move |key| {
-            let is_there = in_store.get(&key.reference(&of_kind)).is_some();
+            let is_there = in_store.get(&key.reference()).is_some();
             // Remaining objects of a deleted cluster need no reconcile, and nothing of them is kept.
             if !is_there && in_store.wait_until_ready().now_or_never().is_some() {
                 of_term.reconciler.forget_runs(key);
             }
             std::future::ready(is_there)
         });
-        let (of_kind, progress) = (kind.clone(), Arc::clone(&self.progress));
+        let progress = Arc::clone(&self.progress);
         let changes = stream::select(resources, changes).inspect(move |key| {
             if shard.covers(&key.namespace, &key.name) {
                 progress.waits(key);
@@ -253,16 +250,16 @@ impl Controller {
         });
         let changes = changes.boxed();
         let queue = debounced(changes, DEBOUNCE)
-            .map(move |key| Ok::<_, Infallible>(key.reference(&of_kind)))
+            .map(move |key| Ok::<_, Infallible>(key.reference()))
             .take_until(stop.clone().cancelled_owned());
         let config = Config::default().concurrency(self.concurrency);
         let in_store = store.clone();
-        let reconcile = move |object: Arc<DynamicObject>, context: Arc<Context>| {
+        let reconcile = move |object: Arc<StoredResource>, context: Arc<Context>| {
             let store = in_store.clone();
             // In a task of its own: a panic caused by one resource must not affect others.
             let (of_term, about) = (Arc::clone(&context), Arc::clone(&object));
             let task = tokio::spawn(async move {
-                match packed::unpack(&object) {
+                match context.packer.unpack(&object) {
                     Some(object) => context.reconcile(&object, &store).await,
                     None => Err(context.panicked(&object)),
                 }
@@ -272,7 +269,7 @@ impl Controller {
         };
         let progress = Arc::clone(&self.progress);
         let policy =
-            |object: Arc<DynamicObject>, _: &ReconcileError, context: Arc<Context>| context.retry(&object);
+            |object: Arc<StoredResource>, _: &ReconcileError, context: Arc<Context>| context.retry(&object);
         applier(reconcile, policy, Arc::clone(context), store, queue, config)
             .map(move |ended| {
                 if let Err(kube::runtime::controller::Error::ObjectNotFound(gone)) = &ended {
@@ -284,10 +281,19 @@ impl Controller {
 }
 
 impl Context {
+    /// Of a cluster of another shard, only what is looked at here is kept.
+    fn store(&self, mut object: DynamicObject) -> StoredResource {
+        if Key::of(&object).is_some_and(|key| !self.shard.covers(&key.namespace, &key.name)) {
+            resource::prune(&mut object.data);
+        }
+        watch::prune(&mut object.metadata);
+        self.packer.pack(&object)
+    }
+
     async fn reconcile(
         &self,
         object: &DynamicObject,
-        store: &Store<DynamicObject>,
+        store: &Store<StoredResource>,
     ) -> Result<Action, ReconcileError> {
         let Some(key) = Key::of(object) else { return Ok(Action::await_change()) };
         // With an incomplete watch, existing objects would seem to be missing.
@@ -305,11 +311,10 @@ impl Context {
         let (end, outcome) = self.reconciler.reconcile(object, version).await;
         self.collect(&key, &outcome);
         if let Some(testable) = &self.testable {
-            testable.set(&key, object, outcome.look.clone());
+            testable.set(&key, &object.metadata, outcome.look.clone());
         }
         self.report(object, &key, &end, &outcome, began.elapsed()).await;
-        let reference = ObjectRef::from_obj_with(object, postgresql());
-        if store.get(&reference).is_none() {
+        if store.get(&key.reference()).is_none() {
             self.forget(&key);
             return Ok(Action::await_change());
         }
@@ -342,12 +347,12 @@ impl Context {
     }
 
     /// The panic itself is logged elsewhere.
-    fn panicked(&self, object: &DynamicObject) -> ReconcileError {
+    fn panicked(&self, object: &StoredResource) -> ReconcileError {
         let error = ReconcileError::Panic;
-        if let Some(key) = Key::of(object) {
+        if let Some(key) = Key::of_metadata(object.meta()) {
             self.reconciler.give_up(&key);
             if let Some(testable) = &self.testable {
-                testable.set(&key, object, Look::AsBefore);
+                testable.set(&key, object.meta(), Look::AsBefore);
             }
             let Key { namespace, name: pg_cluster } = key;
             if !self.shard.covers(&namespace, &pg_cluster) {
@@ -425,8 +430,8 @@ impl Context {
     }
 
     /// When to retry after a failure.
-    fn retry(&self, object: &DynamicObject) -> Action {
-        let Some(key) = Key::of(object) else { return Action::await_change() };
+    fn retry(&self, object: &StoredResource) -> Action {
+        let Some(key) = Key::of_metadata(object.meta()) else { return Action::await_change() };
         let mut failures = self.failures.lock();
         let count = failures.entry(key).or_default();
         let pause = pause(*count);

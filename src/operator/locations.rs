@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::Resource;
 use kube::core::DynamicObject;
 use kube::runtime::reflector::store::{Store, Writer};
 use kube::runtime::watcher::Event;
@@ -13,6 +15,7 @@ use parking_lot::Mutex;
 use super::revisits::Revisits;
 use super::scope::Key;
 use super::sorted;
+use super::stored::StoredResource;
 use super::watch::Cache;
 use crate::cluster::location::{self, Claim, Claimant, Conflict, Located, Location};
 use crate::cluster::validated::RepoNumber;
@@ -33,7 +36,7 @@ type OwnedAge = (bool, Option<i64>, Key);
 pub(super) struct Locations {
     claimants: Arc<Mutex<Claimants>>,
     /// All resources, by scope.
-    resources: Vec<Store<DynamicObject>>,
+    resources: Vec<Store<StoredResource>>,
     shard: Shard,
     since: Instant,
     /// Where clusters go that have to be looked at again, by scope.
@@ -146,7 +149,7 @@ pub(super) enum Compared {
 
 impl Locations {
     pub(super) fn new(
-        resources: Vec<Store<DynamicObject>>,
+        resources: Vec<Store<StoredResource>>,
         shard: Shard,
         revisits: Vec<Arc<Revisits>>,
     ) -> Self {
@@ -154,7 +157,7 @@ impl Locations {
     }
 
     /// The store of a watch, of which each new resource is to be looked at.
-    pub(super) fn noting(&self, writer: Writer<DynamicObject>) -> NotedStore {
+    pub(super) fn noting(&self, writer: Writer<StoredResource>) -> NotedStore {
         let (claimants, revisits) = (Arc::clone(&self.claimants), self.revisits.clone());
         NotedStore { writer, claimants, revisits, listing: Vec::new() }
     }
@@ -171,7 +174,7 @@ impl Locations {
         let claims = located
             .into_iter()
             .map(|located| Claim { in_use: is_in_use(located.repo, &located.location), located });
-        let claimant = Claimant { key, created: created(object), claims: claims.collect() };
+        let claimant = Claimant { key, created: created(&object.metadata), claims: claims.collect() };
         let is_new = claimant.claims.iter().any(|claim| !claim.in_use);
         let conflicts = self.set(&claimant);
         let waits = if is_new { self.waits(&claimant) } else { None };
@@ -234,7 +237,7 @@ impl Locations {
     /// How long a cluster waits until every older resource was looked at in this term; none if it need not.
     fn waits(&self, one: &Claimant) -> Option<Duration> {
         let is_listed =
-            |store: &Store<DynamicObject>| matches!(store.wait_until_ready().now_or_never(), Some(Ok(())));
+            |store: &Store<StoredResource>| matches!(store.wait_until_ready().now_or_never(), Some(Ok(())));
         if self.since.elapsed() < LISTED_WITHIN && !self.resources.iter().all(is_listed) {
             return Some(UNTIL_LISTED);
         }
@@ -244,7 +247,7 @@ impl Locations {
 
 /// A store of resources that notes those that were not looked at yet, before anybody finds them in it.
 pub(super) struct NotedStore {
-    writer: Writer<DynamicObject>,
+    writer: Writer<StoredResource>,
     claimants: Arc<Mutex<Claimants>>,
     revisits: Vec<Arc<Revisits>>,
     /// Those of a list that is not complete yet, with the times when they were created.
@@ -252,7 +255,7 @@ pub(super) struct NotedStore {
 }
 
 impl NotedStore {
-    pub(super) fn as_reader(&self) -> Store<DynamicObject> {
+    pub(super) fn as_reader(&self) -> Store<StoredResource> {
         self.writer.as_reader()
     }
 
@@ -270,12 +273,13 @@ impl NotedStore {
     }
 }
 
-impl Cache<DynamicObject> for NotedStore {
-    fn apply(&mut self, event: &Event<DynamicObject>) {
-        let noted = |object| Some((Key::of(object)?, created(object)));
+impl Cache<StoredResource> for NotedStore {
+    fn apply(&mut self, event: &Event<StoredResource>) {
+        let key = |object: &StoredResource| Key::of_metadata(object.meta());
+        let noted = |object| Some((key(object)?, created(object.meta())));
         match event {
             Event::Apply(object) => noted(object).iter().for_each(|noted| self.note(noted)),
-            Event::Delete(object) => Key::of(object).iter().for_each(|key| self.forget(key)),
+            Event::Delete(object) => key(object).iter().for_each(|key| self.forget(key)),
             Event::Init => self.listing.clear(),
             // Not to be found before the list is complete.
             Event::InitApply(object) => self.listing.extend(noted(object)),
@@ -310,15 +314,15 @@ fn places(claimant: &Claimant) -> impl Iterator<Item = &Location> {
     claimant.claims.iter().map(|claim| &claim.located.location)
 }
 
-fn created(object: &DynamicObject) -> Option<i64> {
-    object.metadata.creation_timestamp.as_ref().map(|time| time.0.as_second())
+fn created(metadata: &ObjectMeta) -> Option<i64> {
+    metadata.creation_timestamp.as_ref().map(|time| time.0.as_second())
 }
 
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
-    use super::super::scope::postgresql;
+    use super::super::stored::Packer;
     use super::*;
 
     fn object(name: &str, created: &str) -> DynamicObject {
@@ -326,6 +330,10 @@ mod tests {
             json!({"metadata": {"name": name, "namespace": "shop", "creationTimestamp": created}}),
         )
         .unwrap()
+    }
+
+    fn stored(object: &DynamicObject) -> StoredResource {
+        Packer::default().pack(object)
     }
 
     fn located(path: &str) -> Vec<Located> {
@@ -347,7 +355,7 @@ mod tests {
 
     #[test]
     fn a_new_cluster_waits_until_older_ones_are_known_and_is_told_when_they_go() {
-        let writer = Writer::new(postgresql());
+        let writer = Writer::new(());
         let revisits = Arc::new(Revisits::default());
         let locations =
             Locations::new(vec![writer.as_reader()], Shard::default(), vec![Arc::clone(&revisits)]);
@@ -358,7 +366,7 @@ mod tests {
         };
         assert_eq!(look(&young, "/x", false), Compared::TooEarly(UNTIL_LISTED), "nothing is listed");
         for event in
-            [Event::Init, Event::InitApply(old.clone()), Event::InitApply(young.clone()), Event::InitDone]
+            [Event::Init, Event::InitApply(stored(&old)), Event::InitApply(stored(&young)), Event::InitDone]
         {
             watch.apply(&event);
         }
@@ -389,16 +397,16 @@ mod tests {
 
     #[test]
     fn nobody_waits_for_a_cluster_that_is_gone() {
-        let writer = Writer::new(postgresql());
+        let writer = Writer::new(());
         let revisits = Arc::new(Revisits::default());
         let locations =
             Locations::new(vec![writer.as_reader()], Shard::default(), vec![Arc::clone(&revisits)]);
         let mut watch = locations.noting(writer);
-        let old = |name| object(name, "2026-01-01T00:00:00Z");
+        let old = |name| stored(&object(name, "2026-01-01T00:00:00Z"));
         let young = object("young", "2026-02-01T00:00:00Z");
         let is_too_early =
             || locations.compare(&young, located("/x"), |_, _| false) == Compared::TooEarly(UNTIL_LOOKED_AT);
-        let list = |names: &[&'static str]| -> Vec<Event<DynamicObject>> {
+        let list = |names: &[&'static str]| -> Vec<Event<StoredResource>> {
             let listed = names.iter().map(|name| Event::InitApply(old(name)));
             std::iter::once(Event::Init).chain(listed).collect()
         };
@@ -418,7 +426,7 @@ mod tests {
         assert_eq!(revisits.take(), []);
         watch.apply(&Event::Apply(old("c")));
         assert!(is_too_early(), "it was created anew");
-        watch.apply(&Event::Apply(object("later", "2026-03-01T00:00:00Z")));
+        watch.apply(&Event::Apply(stored(&object("later", "2026-03-01T00:00:00Z"))));
         for event in begun {
             watch.apply(&event);
         }

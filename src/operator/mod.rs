@@ -30,5 +30,6 @@ pub mod scope;
 mod shared;
 mod sorted;
 pub mod stanza;
+mod stored;
 pub mod verifications;
 mod watch;

@@ -1,6 +1,6 @@
 //! A store of the metadata of our objects that finds those of a cluster or of a restore test without a look at all others.
 //!
-//! It keeps each as text, which takes a fraction of the memory of what is read from it.
+//! It keeps each as compressed text, which takes a fraction of the memory of what is read from it.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -13,6 +13,7 @@ use tokio::sync::watch::{Receiver, Sender};
 
 use crate::cluster::labels::{CLUSTER, RESTORE_TEST};
 
+use super::packed::{Alike, Packed};
 use super::scope::Key;
 use super::sorted;
 use super::watch::Cache;
@@ -38,16 +39,22 @@ pub(super) struct WriterGone;
 #[derive(Debug, Default)]
 struct Contents {
     /// Metadata as JSON, by namespace and name.
-    texts: HashMap<Arc<str>, HashMap<Arc<str>, Box<str>>>,
+    texts: HashMap<Arc<str>, HashMap<Arc<str>, Packed>>,
     /// The names of the objects of each cluster, in order. Most clusters have one or two of a kind.
     names: HashMap<Key, Vec<Arc<str>>>,
+    packer: Arc<Alike>,
 }
 
 impl Contents {
+    fn emptied(&self) -> Self {
+        Self { packer: Arc::clone(&self.packer), ..Self::default() }
+    }
+
     fn insert(&mut self, object: &Metadata, belonging: Belonging) {
         let metadata = &object.metadata;
         let (Some(namespace), Some(name)) = (&metadata.namespace, &metadata.name) else { return };
-        let Ok(text) = serde_json::to_string(metadata) else { return };
+        let text = serde_json::to_string(metadata).ok().and_then(|text| self.packer.pack(&text));
+        let Some(text) = text else { return };
         self.remove(object, belonging);
         let name: Arc<str> = name.as_str().into();
         if let Some(key) = belonging(metadata) {
@@ -57,7 +64,7 @@ impl Contents {
             Some(known) => known,
             None => self.texts.entry(namespace.as_str().into()).or_default(),
         };
-        of_namespace.insert(name, text.into());
+        of_namespace.insert(name, text);
     }
 
     /// What it belongs to may have changed.
@@ -80,7 +87,8 @@ impl Contents {
     }
 
     fn get(&self, namespace: &str, name: &str) -> Option<ObjectMeta> {
-        serde_json::from_str(self.texts.get(namespace)?.get(name)?).ok()
+        let text = self.packer.unpack(self.texts.get(namespace)?.get(name)?)?;
+        serde_json::from_str(&text).ok()
     }
 }
 
@@ -121,10 +129,11 @@ impl ObjectsWriter {
         match event {
             Event::Apply(object) => self.objects.contents.write().insert(object, belonging),
             Event::Delete(object) => self.objects.contents.write().remove(object, belonging),
-            Event::Init => self.list = Contents::default(),
+            Event::Init => self.list = self.list.emptied(),
             Event::InitApply(object) => self.list.insert(object, belonging),
             Event::InitDone => {
-                *self.objects.contents.write() = std::mem::take(&mut self.list);
+                let none = self.list.emptied();
+                *self.objects.contents.write() = std::mem::replace(&mut self.list, none);
                 self.is_listed.send_replace(true);
             }
         }

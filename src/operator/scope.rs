@@ -4,14 +4,13 @@ use std::fmt;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::{ApiResource, DynamicObject, DynamicResourceScope, GroupVersionKind, Resource};
-use kube::runtime::reflector::ObjectRef;
 use kube::{Api, Client};
 
 pub use crate::cluster::key::Key;
 use crate::cluster::resource::{API_VERSION, KIND};
 
 /// The plural name in URLs and RBAC rules.
-const PLURAL: &str = "postgresqls";
+pub(super) const PLURAL: &str = "postgresqls";
 
 /// All namespaces, or one.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -64,17 +63,16 @@ impl Key {
     pub(super) fn of_metadata(metadata: &ObjectMeta) -> Option<Self> {
         Some(Self::new(metadata.namespace.as_deref()?, metadata.name.as_deref()?))
     }
+}
 
-    /// The reference for the queue of reconciles.
-    pub(super) fn reference(&self, kind: &ApiResource) -> ObjectRef<DynamicObject> {
-        ObjectRef::new_with(&self.name, kind.clone()).within(&self.namespace)
-    }
+pub(super) fn group_and_version() -> (&'static str, &'static str) {
+    API_VERSION.split_once('/').unwrap_or(("", API_VERSION))
 }
 
 /// The kind of the resource.
 #[must_use]
 pub fn postgresql() -> ApiResource {
-    let (group, version) = API_VERSION.split_once('/').unwrap_or(("", API_VERSION));
+    let (group, version) = group_and_version();
     ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, KIND), PLURAL)
 }
 

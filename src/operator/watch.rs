@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
+use std::hash::Hash;
 use std::sync::Arc;
 
 use futures_util::{Stream, StreamExt, stream};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
-use kube::core::DynamicObject;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::watcher::{Error, Event};
@@ -42,13 +42,17 @@ pub(super) trait Cache<K> {
 }
 
 /// Resources.
-impl Cache<DynamicObject> for Writer<DynamicObject> {
-    fn apply(&mut self, event: &Event<DynamicObject>) {
+impl<K> Cache<K> for Writer<K>
+where
+    K: Resource + Clone + 'static,
+    K::DynamicType: Clone + Eq + Hash,
+{
+    fn apply(&mut self, event: &Event<K>) {
         self.apply_watcher_event(event);
     }
 
     fn keys(&self) -> BTreeSet<Key> {
-        self.as_reader().state().iter().filter_map(|object| Key::of(object)).collect()
+        self.as_reader().state().iter().filter_map(|object| Key::of_metadata(object.meta())).collect()
     }
 }
 
@@ -116,8 +120,19 @@ fn take<K: Resource + Clone>(
     touched
 }
 
+/// The same event with another object.
+pub(super) fn map<K, L>(event: Event<K>, change: impl Fn(K) -> L) -> Event<L> {
+    match event {
+        Event::Apply(object) => Event::Apply(change(object)),
+        Event::Delete(object) => Event::Delete(change(object)),
+        Event::Init => Event::Init,
+        Event::InitApply(object) => Event::InitApply(change(object)),
+        Event::InitDone => Event::InitDone,
+    }
+}
+
 /// Removes large parts that are not needed.
-fn prune(metadata: &mut ObjectMeta) {
+pub(super) fn prune(metadata: &mut ObjectMeta) {
     metadata.managed_fields = None;
     if let Some(annotations) = &mut metadata.annotations {
         annotations.remove(LAST_APPLIED);
@@ -126,6 +141,7 @@ fn prune(metadata: &mut ObjectMeta) {
 
 #[cfg(test)]
 mod tests {
+    use kube::core::DynamicObject;
     use serde_json::json;
 
     use super::super::scope::postgresql;

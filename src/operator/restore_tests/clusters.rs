@@ -6,7 +6,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::core::DynamicObject;
+use kube::Resource;
 use kube::runtime::reflector::store::Store;
 use parking_lot::Mutex;
 
@@ -16,12 +16,13 @@ use crate::cluster::validated::ValidatedCluster;
 use crate::kubernetes::shard::Shard;
 use crate::operator::revisits::Revisits;
 use crate::operator::scope::Key;
+use crate::operator::stored::StoredResource;
 
 /// Written by the reconciles of clusters, read by those of restore tests.
 #[derive(Debug)]
 pub(in crate::operator) struct Clusters {
     /// All resources, by scope.
-    resources: Vec<Store<DynamicObject>>,
+    resources: Vec<Store<StoredResource>>,
     known: Mutex<BTreeMap<Key, KnownCluster>>,
     /// Clusters that have changed, or of which a backup has begun or ended.
     changed: Arc<Revisits>,
@@ -76,7 +77,7 @@ impl Look {
 
 impl Clusters {
     pub(in crate::operator) fn new(
-        resources: Vec<Store<DynamicObject>>,
+        resources: Vec<Store<StoredResource>>,
         shard: Shard,
         revisits: Vec<Arc<Revisits>>,
     ) -> Self {
@@ -95,7 +96,7 @@ impl Clusters {
             return;
         }
         for object in self.resources.iter().flat_map(Store::state) {
-            let key = Key::of(&object).filter(|key| key.namespace == namespace);
+            let key = Key::of_metadata(object.meta()).filter(|key| key.namespace == namespace);
             if let Some(key) = key.filter(|key| !self.shard.covers(&key.namespace, &key.name)) {
                 self.revisits.iter().for_each(|revisits| revisits.add(&key));
             }
@@ -115,8 +116,8 @@ impl Clusters {
         Arc::clone(&self.changed)
     }
 
-    pub(in crate::operator) fn set(&self, key: &Key, object: &DynamicObject, look: Look) {
-        let labels = object.metadata.labels.clone().unwrap_or_default();
+    pub(in crate::operator) fn set(&self, key: &Key, metadata: &ObjectMeta, look: Look) {
+        let labels = metadata.labels.clone().unwrap_or_default();
         let mut known = self.known.lock();
         let before = known.get(key);
         let cluster = match look {
@@ -141,21 +142,23 @@ impl Clusters {
     /// The clusters of a namespace. Which of them are selected is what their resources say now.
     pub(super) fn in_namespace(&self, namespace: &str, selection: &ClusterSelection) -> InNamespace {
         let is_listed =
-            |store: &Store<DynamicObject>| matches!(store.wait_until_ready().now_or_never(), Some(Ok(())));
+            |store: &Store<StoredResource>| matches!(store.wait_until_ready().now_or_never(), Some(Ok(())));
         let mut found =
             InNamespace { is_complete: self.resources.iter().all(is_listed), ..InNamespace::default() };
         let known = self.known.lock();
         for object in self.resources.iter().flat_map(Store::state) {
-            let Some(key) = Key::of(&object).filter(|key| key.namespace == namespace) else { continue };
+            let Some(key) = Key::of_metadata(object.meta()).filter(|key| key.namespace == namespace) else {
+                continue;
+            };
             found.names.push(key.name.clone());
             let nothing = Labels::new();
-            if !selection.selects(&key.name, object.metadata.labels.as_ref().unwrap_or(&nothing)) {
+            if !selection.selects(&key.name, object.meta().labels.as_ref().unwrap_or(&nothing)) {
                 continue;
             }
             let cluster = known.get(&key);
             found.is_complete &= cluster.is_some();
             let cluster = cluster.and_then(|known| known.cluster.clone());
-            let created = created(&object.metadata);
+            let created = created(object.meta());
             found.selected.push(Selected { name: key.name, created, cluster });
         }
         found.names.sort_unstable();
@@ -176,18 +179,16 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::operator::scope::postgresql;
+    use crate::operator::stored::Packer;
 
-    fn object(namespace: &str, name: &str, tier: &str) -> DynamicObject {
-        serde_json::from_value(
-            json!({"metadata": {"name": name, "namespace": namespace, "labels": {"tier": tier}}}),
-        )
-        .unwrap()
+    fn object(namespace: &str, name: &str, tier: &str) -> StoredResource {
+        let object = json!({"metadata": {"name": name, "namespace": namespace, "labels": {"tier": tier}}});
+        Packer::default().pack(&serde_json::from_value(object).unwrap())
     }
 
     #[test]
     fn what_is_selected_is_known_when_it_was_looked_at() {
-        let mut writer = Writer::new(postgresql());
+        let mut writer = Writer::new(());
         let clusters = Clusters::new(vec![writer.as_reader()], Shard::default(), Vec::new());
         let names = ClusterSelection::Names(["ledger", "orders"].map(str::to_owned).into());
         let look = || {
@@ -205,12 +206,12 @@ mod tests {
         writer.apply_watcher_event(&Event::InitDone);
         assert_eq!(look(), (vec!["orders".to_owned()], 2, false));
         let orders = Key::new("shop", "orders");
-        clusters.set(&orders, &objects[0], Look::Nothing);
+        clusters.set(&orders, objects[0].meta(), Look::Nothing);
         assert_eq!(look(), (vec!["orders".to_owned()], 2, true));
         assert_eq!(clusters.changed.take(), std::slice::from_ref(&orders));
-        clusters.set(&orders, &objects[0], Look::AsBefore);
+        clusters.set(&orders, objects[0].meta(), Look::AsBefore);
         assert_eq!(clusters.changed.take(), [], "nothing has changed");
-        clusters.set(&orders, &object("shop", "orders", "b"), Look::AsBefore);
+        clusters.set(&orders, object("shop", "orders", "b").meta(), Look::AsBefore);
         assert_eq!(clusters.changed.take(), [orders], "its labels may matter");
     }
 }
