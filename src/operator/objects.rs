@@ -42,14 +42,10 @@ struct Contents {
     texts: HashMap<Arc<str>, HashMap<Arc<str>, Packed>>,
     /// The names of the objects of each cluster, in order. Most clusters have one or two of a kind.
     names: HashMap<Key, Vec<Arc<str>>>,
-    packer: Arc<Alike>,
+    packer: Alike,
 }
 
 impl Contents {
-    fn emptied(&self) -> Self {
-        Self { packer: Arc::clone(&self.packer), ..Self::default() }
-    }
-
     fn insert(&mut self, object: &Metadata, belonging: Belonging) {
         let metadata = &object.metadata;
         let (Some(namespace), Some(name)) = (&metadata.namespace, &metadata.name) else { return };
@@ -129,11 +125,10 @@ impl ObjectsWriter {
         match event {
             Event::Apply(object) => self.objects.contents.write().insert(object, belonging),
             Event::Delete(object) => self.objects.contents.write().remove(object, belonging),
-            Event::Init => self.list = self.list.emptied(),
+            Event::Init => self.list = Contents::default(),
             Event::InitApply(object) => self.list.insert(object, belonging),
             Event::InitDone => {
-                let none = self.list.emptied();
-                *self.objects.contents.write() = std::mem::replace(&mut self.list, none);
+                *self.objects.contents.write() = std::mem::take(&mut self.list);
                 self.is_listed.send_replace(true);
             }
         }

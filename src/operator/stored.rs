@@ -13,7 +13,7 @@ use super::scope::{Key, PLURAL, group_and_version};
 use crate::cluster::resource::KIND;
 
 /// A `postgresql` resource, with the part of its metadata by which it is found.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(super) struct StoredResource {
     metadata: ObjectMeta,
     whole: Packed,
